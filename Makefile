@@ -1,0 +1,51 @@
+# Works as the first command on a machine with git, make and Python 3.11, 3.12 or 3.13.
+#   make evaluate   check, load and compare the five embedded mocks; ends with a report
+#   make test       the whole test suite
+#   make setup      only install; leaves .venv/bin/testcard
+#   make lint       ruff, mypy --strict, import directions (what .ci/run adds to the tests)
+# Choose an interpreter with PYTHON=/path/to/python.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; then echo $$p; break; fi; done)
+INPUTS := pyproject.toml setup.py constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: evaluate test setup lint clean
+.DEFAULT_GOAL := evaluate
+
+evaluate: $(VENV)/.run
+	@$(BIN)/testcard evaluate $(ARGS)
+
+setup: $(VENV)/.run
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Testcard needs Python 3.11, 3.12 or 3.13; none was found. Name one: make PYTHON=/path/to/python3.12" >&2; exit 2; }
+	@echo "Creating $(VENV) with $$($(PYTHON) --version)" >&2
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "The venv module is missing; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+
+$(VENV)/.run: $(INPUTS) | $(BIN)/python
+	@echo "Installing Testcard into $(VENV) (about a minute, once)" >&2
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	@$(PIP) --editable '.[test]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.test
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

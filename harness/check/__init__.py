@@ -1,0 +1,1 @@
+"""The check: plan, budget, schema cases, runner, verdicts."""

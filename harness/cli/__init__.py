@@ -1,0 +1,118 @@
+"""The command line: a table of commands, each imported only when it is called, and one place where errors become exit codes.
+
+May import everything in the harness; mocks, benchmarks and reports only by name, through `testcard.harness.lazy`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from testcard.harness.errors import Exit, TestcardError
+from testcard.harness.lazy import resolve
+
+#: name → (where the click command is, its line in `testcard --help`)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "evaluate": (
+        "testcard.harness.cli.evaluate:evaluate",
+        "Check, load and compare every target; without a config, the five embedded mocks.",
+    ),
+    "check": ("testcard.harness.cli.check:check", "Judge whether a target keeps its documented contract."),
+    "bench": ("testcard.benchmarks.command:bench", "Measure latency, throughput and cost under load."),
+    "report": ("testcard.reports.command:report", "Render runs as one offline HTML file, Markdown, CSV and figures."),
+    "mock": ("testcard.mocks.command:mock", "Serve one or more providers' contracts on this machine, with faults if asked."),
+    "generate": ("testcard.harness.cli.client:generate", "Generate pictures from a prompt (the reference client)."),
+    "edit": ("testcard.harness.cli.client:edit", "Edit a picture."),
+    "variation": ("testcard.harness.cli.client:variation", "Make variations of a picture."),
+    "describe": ("testcard.harness.cli.client:describe", "Describe a picture in words."),
+    "providers": ("testcard.harness.cli.catalogue:providers", "List the providers, their operations, models and prices."),
+    "rules": ("testcard.harness.cli.catalogue:rules", "List the rules, or explain one."),
+    "selftest": ("testcard.harness.cli.selftest:selftest", "Run every fault against every rule and print the kill matrix."),
+    "spec": ("testcard.harness.cli.catalogue:spec", "Check a provider's two files."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and help lines without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now; None when the table has no such name."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command: click.Command = resolve(entry[0])
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the table's own help lines, so that --help imports nothing."""
+        width = max(map(len, COMMANDS)) + 2
+        with formatter.section("Commands"):
+            formatter.write_dl([(name.ljust(width - 2), text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name suggested for a command that is not there."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if near and "Did you mean" not in error.message:
+                raise click.UsageError(f"{error.message} Did you mean {near[0]}?", ctx=ctx) from None
+            raise
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 pass, 1 gate failed, 2 usage, 3 target unreachable or key refused, 4 internal error, 5 inconclusive, 130 interrupted.",
+)
+@click.version_option(package_name="testcard", prog_name="testcard")
+def testcard() -> None:
+    """Does an image-generation API keep its contract, how fast is it under load, and what does a good image cost?"""
+
+
+def main() -> NoReturn:
+    """Runs the command line and exits with the documented code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(args: list[str]) -> int:
+    """The exit code of the command line with these arguments; writes to stdout and stderr, never raises."""
+    try:
+        result = testcard.main(args=args, prog_name="testcard", standalone_mode=False)
+        return int(result) if isinstance(result, int) else Exit.PASS
+    except click.exceptions.Exit as signal:
+        return signal.exit_code
+    except click.ClickException as error:
+        error.show(file=sys.stderr)
+        return Exit.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        say("interrupted")
+        return Exit.INTERRUPTED
+    except TestcardError as error:
+        say(f"error: {error.message}")
+        if error.hint:
+            say(f"next: {error.hint}")
+        return int(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.PASS
+    except Exception as error:
+        if os.environ.get("TESTCARD_TRACEBACK"):
+            raise
+        say(f"internal error: {type(error).__name__}: {error}")
+        say("next: run it again with TESTCARD_TRACEBACK=1 and report what it prints; what was recorded so far is kept")
+        return Exit.INTERNAL
+
+
+def say(text: str) -> None:
+    """One line of talk on stderr."""
+    click.echo(text, err=True)

@@ -1,0 +1,1 @@
+"""The reference client, sync and async, over one sans-IO flow."""

@@ -1,0 +1,48 @@
+"""Which price counts for a model: the user's own, an adopted list price, or an illustrative one against a mock; else none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from testcard.harness.config import PricesSection
+from testcard.specs.prices import Price
+from testcard.specs.loader import Provider
+
+PriceOrigin = Literal["illustrative", "list", "config", "none"]
+
+
+@dataclass(frozen=True)
+class Pricing:
+    """The prices that hold for a run against one provider."""
+
+    provider: Provider
+    mock: bool
+    section: PricesSection = field(default_factory=PricesSection)
+
+    def price(self, model: str | None, operation: str) -> Price | None:
+        """The price of a model on an operation, or None where none counts."""
+        return self.look_up(model, operation)[0]
+
+    def look_up(self, model: str | None, operation: str) -> tuple[Price | None, PriceOrigin]:
+        """The price and where it comes from."""
+        if model is not None and model in self.section.models:
+            return self.section.models[model], "config"
+        if self.section.adopt == "list" and (entry := self.provider.price_entry(model, operation, "list")):
+            return entry.price, "list"
+        if self.mock and (entry := self.provider.price_entry(model, operation, "illustrative")):
+            return entry.price, "illustrative"
+        return None, "none"
+
+    @property
+    def origin(self) -> PriceOrigin:
+        """One word for the run's prices: the strongest origin that any model's price has."""
+        if self.section.models:
+            return "config"
+        if self.section.adopt == "list":
+            return "list"
+        return "illustrative" if self.mock else "none"
+
+    def missing_key(self, model: str | None) -> str:
+        """The configuration key that would set the missing price, for messages."""
+        return f'[prices.{self.provider.id}.models] "{model or "*"}" in testcard.toml'

@@ -1,0 +1,83 @@
+"""Progress on stderr: a live line on a terminal, one line every 10 s elsewhere, JSON lines for a parent process of ours.
+
+Set TESTCARD_PROGRESS to `json` for one JSON object a line (what `evaluate` reads), or to `none` for silence.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+PLAIN_INTERVAL_S = 10.0
+
+
+class Progress:
+    """Shows how far something is. `update` may be called from any thread and as often as one likes.
+
+    `total` is the number of units (requests, seconds); None when it is not known. Fields are shown as `name value`.
+    """
+
+    def __init__(self, label: str, total: float | None = None, *, unit: str = "requests") -> None:
+        self.label = label
+        self.total = total
+        self.unit = unit
+        self.done = 0.0
+        self.fields: dict[str, Any] = {}
+        self._started = time.monotonic()
+        self._last = 0.0
+        self._style = os.environ.get("TESTCARD_PROGRESS") or ("live" if sys.stderr.isatty() else "plain")
+        self._live: Any = None
+
+    def __enter__(self) -> Progress:
+        if self._style == "live":
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live("", console=Console(stderr=True), refresh_per_second=8, transient=True, get_renderable=self._line)
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+        elif self._style == "json":
+            self._emit()
+
+    def update(self, done: float | None = None, *, total: float | None = None, **fields: Any) -> None:
+        """Sets how much is done and what else to show (spend, findings, rate)."""
+        if done is not None:
+            self.done = done
+        if total is not None:
+            self.total = total
+        self.fields = {**self.fields, **fields}
+        now = time.monotonic()
+        interval = 0.2 if self._style == "json" else PLAIN_INTERVAL_S
+        if self._style in ("json", "plain") and now - max(self._last, self._started) >= interval:
+            self._last = now
+            self._emit()
+
+    def _emit(self) -> None:
+        if self._style == "json":
+            record = {"label": self.label, "done": self.done, "total": self.total, "unit": self.unit, "fields": self.fields}
+            sys.stderr.write(json.dumps({"testcard.progress": record}, default=str) + "\n")
+        else:
+            sys.stderr.write(self._line() + "\n")
+        sys.stderr.flush()
+
+    def _line(self) -> str:
+        elapsed = time.monotonic() - self._started
+        parts = [self.label]
+        if self.total:
+            share = min(self.done / self.total, 1.0)
+            width = 24
+            parts.append("▕" + "█" * round(share * width) + " " * (width - round(share * width)) + f"▏ {share:4.0%}")
+            if 0.02 < share < 1:
+                parts.append(f"{elapsed * (1 - share) / share:.0f} s left")
+        else:
+            parts.append(f"{self.done:g} {self.unit}")
+        parts += [f"{name} {value}" for name, value in self.fields.items()]
+        return "  ".join(parts)

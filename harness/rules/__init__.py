@@ -1,0 +1,1 @@
+"""Rules: one promise each, a pure function over exchanges."""

@@ -1,0 +1,223 @@
+"""A run folder on disk: created, appended to, sealed, and read back. Nothing recorded is ever rewritten but run.json."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import platform
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from testcard.harness.errors import UsageError
+from testcard.harness.runs.records import Body, Environment, Exchange, Outcome, Run, Summary, Target, Verdicts
+
+INLINE_BYTES = 4096
+KEY_PLACEHOLDER = "$TESTCARD_API_KEY"
+RULESET_VERSION = "2026.11"
+_RECORDED_PACKAGES = ("testcard", "httpx", "locust", "geventhttpclient", "schemathesis", "openapi-core", "pillow")
+
+
+def utc_now() -> str:
+    """The present moment in UTC, ISO 8601 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def tool_version() -> str:
+    """The installed version of Testcard."""
+    try:
+        return metadata.version("testcard")
+    except metadata.PackageNotFoundError:
+        return "0+source"
+
+
+def environment() -> Environment:
+    """This machine, as far as a comparison of runs needs it."""
+    packages = {}
+    for name in _RECORDED_PACKAGES:
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return Environment(
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        cpu_count=os.cpu_count() or 1,
+        packages=packages,
+    )
+
+
+class RunWriter:
+    """A run folder being written. Appending is safe from several threads; every append reaches the file at once."""
+
+    def __init__(self, folder: Path, run: Run) -> None:
+        self.folder = folder
+        self.run = run
+        self._lock = threading.Lock()
+        self._written: set[str] = set()
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        kind: Literal["check", "bench", "report", "evaluate", "selftest"],
+        *,
+        targets: Sequence[Target] = (),
+        config: dict[str, Any] | None = None,
+        seed: int | None = None,
+        region: str | None = None,
+    ) -> RunWriter:
+        """A new folder with its run.json (outcome `running`); `UsageError` when it holds something else or cannot be written."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            occupied = any(folder.iterdir())
+        except OSError as error:
+            raise UsageError(f"{folder} cannot be written: {error.strerror}", hint="name another folder with --out") from None
+        if occupied:
+            raise UsageError(f"{folder} is not empty", hint="a run is evidence and is never overwritten: name a new folder with --out")
+        run = Run(
+            kind=kind,
+            tool_version=tool_version(),
+            ruleset_version=RULESET_VERSION,
+            started=utc_now(),
+            seed=seed,
+            region=region,
+            targets=list(targets),
+            config=config or {},
+            environment=environment(),
+        )
+        writer = cls(folder, run)
+        writer.update()
+        return writer
+
+    def update(self, **changes: Any) -> None:
+        """Replaces fields of run.json, atomically."""
+        with self._lock:
+            self.run = msgspec.structs.replace(self.run, **changes)
+            temporary = self.folder / ".run.json.part"
+            temporary.write_bytes(_pretty(self.run))
+            temporary.replace(self.folder / "run.json")
+
+    def add_file(self, kind: str, name: str) -> Path:
+        """Path of a file in the folder, listed in run.json under `kind`."""
+        if self.run.files.get(kind) != name:
+            self.update(files={**self.run.files, kind: name})
+        return self.folder / name
+
+    def write(self, kind: str, name: str, record: msgspec.Struct) -> Path:
+        """Writes one record as indented JSON and lists it."""
+        path = self.add_file(kind, name)
+        path.write_bytes(_pretty(record))
+        return path
+
+    def body(self, content: bytes) -> Body:
+        """The record of a body; one over 4 KiB goes to bodies/, once for each content."""
+        if len(content) <= INLINE_BYTES:
+            try:
+                return Body(size=len(content), text=content.decode("utf-8"))
+            except UnicodeDecodeError:
+                return Body(size=len(content), base64=base64.b64encode(content).decode("ascii"))
+        digest = hashlib.sha256(content).hexdigest()
+        with self._lock:
+            fresh = digest not in self._written
+            self._written.add(digest)
+        if fresh:
+            (self.folder / "bodies").mkdir(exist_ok=True)
+            (self.folder / "bodies" / digest).write_bytes(content)
+        return Body(size=len(content), sha256=digest)
+
+    def append(self, exchange: Exchange) -> None:
+        """Appends one exchange to exchanges.jsonl."""
+        path = self.add_file("exchanges", "exchanges.jsonl")
+        line = msgspec.json.encode(exchange) + b"\n"
+        with self._lock, path.open("ab") as file:
+            file.write(line)
+
+    def finish(self, outcome: Outcome, exit_code: int, reason: str | None = None) -> None:
+        """Seals run.json with how the run ended."""
+        self.update(outcome=outcome, exit_code=int(exit_code), reason=reason, ended=utc_now())
+
+
+class RunReader:
+    """A run folder that was written before. `UsageError` when it is none, or holds a record that does not fit its schema."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        path = self.folder / "run.json"
+        if not path.is_file():
+            raise UsageError(f"{folder} is no run folder: it holds no run.json", hint="name a folder that check, bench or evaluate wrote")
+        self.run = self._decode(path, Run)
+
+    def path(self, kind: str) -> Path | None:
+        """Path of the file of a kind, or None when the run has none."""
+        name = self.run.files.get(kind)
+        return self.folder / name if name and (self.folder / name).exists() else None
+
+    def exchanges(self) -> Iterator[Exchange]:
+        """The recorded exchanges in file order; a last line cut off by a kill is left out."""
+        path = self.path("exchanges")
+        if path is None:
+            return
+        decoder = msgspec.json.Decoder(Exchange)
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    yield decoder.decode(line)
+                except msgspec.ValidationError as error:
+                    raise UsageError(
+                        f"{path}:{number}: {error}", hint="the run was written by another version, or changed by hand"
+                    ) from None
+
+    def bytes_of(self, body: Body) -> bytes:
+        """The whole content of a recorded body."""
+        if body.text is not None:
+            return body.text.encode()
+        if body.base64 is not None:
+            return base64.b64decode(body.base64)
+        if body.sha256 is None or not re.fullmatch(r"[0-9a-f]{64}", body.sha256):
+            raise UsageError(f"{self.folder}: a body has no content")
+        return (self.folder / "bodies" / body.sha256).read_bytes()
+
+    def verdicts(self) -> Verdicts | None:
+        """verdicts.json, or None."""
+        path = self.path("verdicts")
+        return self._decode(path, Verdicts) if path else None
+
+    def summary(self) -> Summary | None:
+        """summary.json, or None."""
+        path = self.path("summary")
+        return self._decode(path, Summary) if path else None
+
+    def children(self) -> list[RunReader]:
+        """The runs inside an `evaluate` folder."""
+        return [RunReader(self.folder / name) for name in self.run.children if (self.folder / name / "run.json").is_file()]
+
+    def _decode(self, path: Path, kind: Any) -> Any:
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=kind)
+        except (msgspec.DecodeError, OSError) as error:
+            raise UsageError(f"{path}: {error}", hint="the run was written by another version, or changed by hand") from None
+
+
+def _pretty(record: msgspec.Struct) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+
+
+def default_folder(kind: str, parent: Path = Path("testcard-runs")) -> Path:
+    """A new folder name for a run: its kind and the time, with a number when that is taken."""
+    stem = f"{kind}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    folder = parent / stem
+    number = 2
+    while folder.exists():
+        folder = parent / f"{stem}-{number}"
+        number += 1
+    return folder

@@ -1,0 +1,278 @@
+"""What a run folder holds, record by record. The published JSON Schemas in `schemas/` are generated from these.
+
+Times ending in `_s` are monotonic seconds since the run's start; `started` and `ended` are UTC in ISO 8601.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Outcome = Literal["pass", "fail", "inconclusive", "error", "interrupted", "running"]
+VerdictWord = Literal["pass", "fail", "deviates", "info", "unsupported", "unproven", "not-run", "waived"]
+
+
+class _Record(msgspec.Struct, frozen=True, omit_defaults=False, kw_only=True):
+    """A frozen record that writes every field, so that a reader never has to guess a default."""
+
+
+class Target(_Record, frozen=True, kw_only=True):
+    """What a run talked to. Digests are sha256 of openapi.yaml and profile.yaml."""
+
+    provider: str
+    name: str
+    base_url: str
+    mock: bool
+    models: list[str] = []
+    spec_digest: str = ""
+    profile_digest: str = ""
+    prices: Literal["illustrative", "list", "config", "none"] = "none"
+
+
+class Environment(_Record, frozen=True, kw_only=True):
+    """Where a run happened: enough to tell whether two runs may be compared."""
+
+    python: str
+    platform: str
+    cpu_count: int
+    packages: dict[str, str] = {}
+
+
+class Run(_Record, frozen=True, kw_only=True):
+    """run.json: the index of a run folder. `files` maps each kind of file to its path, relative to the folder."""
+
+    schema: Literal["testcard.run/1"] = "testcard.run/1"
+    kind: Literal["check", "bench", "report", "evaluate", "selftest"]
+    tool_version: str
+    ruleset_version: str
+    started: str
+    ended: str | None = None
+    outcome: Outcome = "running"
+    exit_code: int | None = None
+    reason: str | None = None
+    seed: int | None = None
+    region: str | None = None
+    targets: list[Target] = []
+    config: dict[str, Any] = {}
+    environment: Environment
+    files: dict[str, str] = {}
+    children: list[str] = []
+
+
+class Body(_Record, frozen=True, kw_only=True):
+    """A message body: `text` when it is short UTF-8, `base64` when it is short and not, else `sha256` names a file in bodies/."""
+
+    size: int
+    text: str | None = None
+    base64: str | None = None
+    sha256: str | None = None
+
+
+class SentRequest(_Record, frozen=True, kw_only=True):
+    """A request as it left, with the key replaced by $TESTCARD_API_KEY."""
+
+    method: str
+    url: str
+    headers: list[tuple[str, str]]
+    body: Body
+
+
+class SeenResponse(_Record, frozen=True, kw_only=True):
+    """A response as it arrived. `complete` is False when the declared length or the final chunk never came."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: Body
+    complete: bool = True
+    key_echoed: bool = False
+
+
+class Exchange(_Record, frozen=True, kw_only=True):
+    """One line of exchanges.jsonl: one request with its response or its failure.
+
+    `probe` names what the request was for (stable between runs of one seed, such as `generate/seed-a`), `asked` holds the
+    task's terms it asked for, `parent` is the exchange that led to it (a poll, a fetched URL).
+    """
+
+    id: str
+    operation: str
+    probe: str
+    source: Literal["probe", "schema-case", "poll", "fetch"]
+    model: str | None = None
+    parent: str | None = None
+    billed: bool = False
+    asked: dict[str, Any] = {}
+    request: SentRequest
+    response: SeenResponse | None = None
+    failure: Literal["connect", "tls", "timeout", "broken"] | None = None
+    failure_detail: str | None = None
+    sent_s: float
+    first_byte_s: float | None = None
+    done_s: float
+    images: int = 0
+    cost_usd: float | None = None
+
+
+class ClauseRef(_Record, frozen=True, kw_only=True):
+    """Where the promise is made."""
+
+    document: str
+    heading: str
+
+
+class Verdict(_Record, frozen=True, kw_only=True):
+    """One rule judged on one operation. `detail` is what was seen against what was promised; `place` is a pointer into the schema."""
+
+    rule: str
+    operation: str
+    level: Literal["must", "should", "info"]
+    verdict: VerdictWord
+    detail: str = ""
+    clause: ClauseRef
+    exchanges: list[str] = []
+    place: str | None = None
+    line: int | None = None
+    title: str = ""
+
+
+class SpecGap(_Record, frozen=True, kw_only=True):
+    """Something the provider's document leaves out (an undocumented 401, say); never the server's fault."""
+
+    operation: str
+    detail: str
+
+
+class Spend(_Record, frozen=True, kw_only=True):
+    """What a run sent and what it cost; `cost_usd` is None when no price is known."""
+
+    requests: int = 0
+    billed_requests: int = 0
+    images: int = 0
+    cost_usd: float | None = None
+
+
+class CheckedTarget(_Record, frozen=True, kw_only=True):
+    """The target of verdicts.json."""
+
+    base_url: str
+    mock: bool
+
+
+class Verdicts(_Record, frozen=True, kw_only=True):
+    """verdicts.json."""
+
+    schema: Literal["testcard.verdicts/1"] = "testcard.verdicts/1"
+    provider: str
+    target: CheckedTarget
+    outcome: Literal["pass", "fail", "inconclusive"]
+    spend: Spend
+    verdicts: list[Verdict]
+    spec_gaps: list[SpecGap] = []
+
+
+class Estimate(_Record, frozen=True, kw_only=True):
+    """A figure with its 95 % interval and the number of samples; None where n is too small to say."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+
+
+class Generator(_Record, frozen=True, kw_only=True):
+    """How the load generator itself did in a stage."""
+
+    send_lag_p99_s: float | None
+    cpu_percent: float | None
+
+
+class Gate(_Record, frozen=True, kw_only=True):
+    """One threshold with what was observed."""
+
+    expression: str
+    observed: Estimate
+    verdict: Literal["pass", "fail", "inconclusive"]
+    detail: str = ""
+
+
+class SummaryRow(_Record, frozen=True, kw_only=True):
+    """One provider × model × operation × stage of a benchmark. Percentile keys: p50, p90, p95, p99 (p99.9 may follow)."""
+
+    provider: str
+    model: str | None
+    operation: str
+    stage: str
+    offered_rps: float | None
+    achieved_rps: float
+    requests: int
+    ok: int
+    errors: dict[str, int]
+    latency_s: dict[str, Estimate]
+    service_s: dict[str, Estimate]
+    ttfb_s: dict[str, Estimate]
+    images_per_s: float
+    megapixels_per_s: float
+    goodput_rps: float
+    cost_usd_per_image: Estimate | None
+    generator: Generator
+    outcome: Literal["pass", "fail", "inconclusive"]
+    duration_s: float = 0.0
+    rounds: int = 1
+    users: int | None = None
+    error_rate: Estimate | None = None
+    wasted_usd: float | None = None
+    cost_usd_per_1000_good_images: Estimate | None = None
+    gates: list[Gate] = []
+    note: str | None = None
+
+
+class Summary(_Record, frozen=True, kw_only=True):
+    """summary.json."""
+
+    schema: Literal["testcard.summary/1"] = "testcard.summary/1"
+    rows: list[SummaryRow]
+    workload: dict[str, Any] = {}
+    slo: list[str] = []
+
+
+class Badge(_Record, frozen=True, kw_only=True):
+    """badge.json, in the shape that shields.io's endpoint badges read."""
+
+    schemaVersion: Literal[1] = 1  # noqa: N815 (shields.io's name)
+    label: str
+    message: str
+    color: str
+
+
+#: Columns of samples.parquet, in order, with their Arrow type names. Times: see the module's docstring.
+SAMPLE_COLUMNS: dict[str, str] = {
+    "provider": "string",
+    "model": "string",
+    "operation": "string",
+    "round": "int32",
+    "stage": "string",
+    "scheduled_s": "float64",
+    "sent_s": "float64",
+    "first_byte_s": "float64",
+    "last_byte_s": "float64",
+    "done_s": "float64",
+    "status": "int32",
+    "outcome": "string",
+    "bytes": "int64",
+    "images": "int32",
+    "megapixels": "float64",
+    "tokens": "int64",
+    "cost_usd": "float64",
+    "warmup": "bool",
+    "queue_s": "float64",
+    "download_s": "float64",
+    "first_token_s": "float64",
+    "target": "int32",
+    "worker": "int32",
+}
+
+#: Every way a benchmarked request can end; `ok` and `slow` delivered what was asked for.
+OUTCOMES = ("ok", "slow", "rate-limited", "refused", "policy", "server-error", "timeout", "connect", "tls", "broken", "invalid-picture")
+
+RECORD_TYPES: dict[str, Any] = {"run": Run, "exchange": Exchange, "verdicts": Verdicts, "summary": Summary, "badge": Badge}

@@ -1,0 +1,1 @@
+"""Pure statistics on samples: percentiles, intervals, rates, summary rows."""

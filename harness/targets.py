@@ -1,0 +1,128 @@
+"""From what a user named to something that can be talked to: provider, base URL, key, prices; embedded mock where no URL is given."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from testcard.harness.config import Config, PricesSection
+from testcard.harness.embedded import DEFAULT_KEY, embedded_mocks
+from testcard.harness.errors import UsageError
+from testcard.harness.pricing import Pricing
+from testcard.harness.runs.records import Target as TargetRecord
+from testcard.specs.loader import Provider, load_provider
+
+KEY_ENV = "TESTCARD_API_KEY"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A provider at a base URL, with the key (None: send none) and the prices that count."""
+
+    provider: Provider
+    base_url: str
+    api_key: str | None
+    mock: bool
+    pricing: Pricing
+
+    def record(self, models: Sequence[str] = ()) -> TargetRecord:
+        """The target as run.json keeps it (no key)."""
+        return TargetRecord(
+            provider=self.provider.id,
+            name=self.provider.profile.name,
+            base_url=self.base_url,
+            mock=self.mock,
+            models=list(models),
+            spec_digest=self.provider.spec_digest,
+            profile_digest=self.provider.profile_digest,
+            prices=self.pricing.origin,
+        )
+
+
+def is_loopback(base_url: str) -> bool:
+    """Whether the URL's host is this machine (localhost, 127.0.0.0/8 or ::1)."""
+    host = urlsplit(base_url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def checked_base_url(base_url: str) -> str:
+    """The URL without a final slash; `UsageError` when it is no http(s) URL."""
+    parts = urlsplit(base_url)
+    try:
+        parts.port  # noqa: B018 (raises on a port out of range)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and not parts.fragment
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(f"{base_url} is no base URL", hint="give one such as https://api.example.com or http://127.0.0.1:8080")
+    if parts.username or parts.password:
+        raise UsageError("the base URL carries a user name or password", hint="give the key in TESTCARD_API_KEY")
+    return base_url.rstrip("/")
+
+
+def read_key(provider: Provider, key_file: Path | None = None, key_env: str | None = None) -> str | None:
+    """The key from TESTCARD_API_KEY, else the named or the profile's variable, else the file; None when there is none."""
+    for name in (KEY_ENV, key_env, provider.profile.auth.key_env):
+        if name and os.environ.get(name):
+            return os.environ[name].strip()
+    if key_file is not None:
+        try:
+            return key_file.read_text(encoding="utf-8").strip() or None
+        except OSError as error:
+            raise UsageError(f"--api-key-file {key_file}: {error.strerror}") from None
+    return None
+
+
+def require_live(base_url: str, live: bool, *, bounded: bool = True) -> None:
+    """`UsageError` for a target off this machine without --live, or with --live but without a bound on what is spent."""
+    if is_loopback(base_url):
+        return
+    if not live:
+        raise UsageError(f"{base_url} is not on this machine", hint="add --live to talk to it; requests there can cost money")
+    if not bounded:
+        raise UsageError("a live run needs a bound on what it may spend", hint="add --max-cost USD or --max-requests N")
+
+
+@contextmanager
+def open_target(
+    name: str,
+    base_url: str | None,
+    *,
+    config: Config,
+    live: bool = False,
+    bounded: bool = True,
+    key_file: Path | None = None,
+    no_auth: bool = False,
+    mock_options: Sequence[str] = (),
+) -> Iterator[Target]:
+    """The target that a command's arguments name, for as long as the block runs; starts the embedded mock when there is no URL.
+
+    Raises `UsageError` for an unknown provider, a wrong URL, a missing `--live` or a missing key.
+    """
+    provider = load_provider(name, config.providers.path)
+    section = config.prices.get(provider.id, PricesSection())
+    if base_url is not None:
+        base_url = checked_base_url(base_url)
+        require_live(base_url, live, bounded=bounded)
+        key = None if no_auth else read_key(provider, key_file)
+        if key is None and not no_auth:
+            if not is_loopback(base_url):
+                raise UsageError(
+                    f"there is no key for {provider.profile.name}",
+                    hint=f"set {KEY_ENV} or {provider.profile.auth.key_env}, or name a file with --api-key-file",
+                )
+            key = DEFAULT_KEY
+        yield Target(provider, base_url, key, False, Pricing(provider, is_loopback(base_url), section))
+        return
+    with embedded_mocks([name], options=mock_options) as mocks:
+        yield Target(provider, mocks.base_urls[provider.id], mocks.api_key, True, Pricing(provider, True, section))

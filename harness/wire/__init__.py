@@ -1,0 +1,4 @@
+"""The wire, sans-IO: a task request becomes an HTTP request, an HTTP response becomes an answer. Pure functions only.
+
+Nothing here touches sockets, clocks, random sources or files. May import `testcard.specs` and `harness.errors`.
+"""

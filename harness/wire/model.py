@@ -1,0 +1,162 @@
+"""Values that cross the wire: what a person asks for, the bytes that are sent, the bytes that come back, what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from testcard.specs.profile import Task
+
+Headers = tuple[tuple[str, str], ...]
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class InputImage:
+    """A picture that a request carries: its encoded bytes, media type and (for multipart) file name.
+
+    `url` replaces the bytes where the contract takes an address (vision, Relay's Qwen edit).
+    """
+
+    data: bytes = b""
+    media_type: str = "image/png"
+    name: str = "image.png"
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRequest:
+    """What a person asks for, in the task's own terms; None means "not sent".
+
+    `size` is (width, height) in pixels or a word the provider documents ("auto"). `format` is png, jpeg or webp,
+    `delivery` is how pictures come back. `extra` holds further body fields by wire name, sent as they are.
+    """
+
+    task: Task
+    prompt: str | None = None
+    model: str | None = None
+    n: int | None = None
+    size: tuple[int, int] | str | None = None
+    seed: int | None = None
+    negative_prompt: str | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    strength: float | None = None
+    sampler: str | None = None
+    quality: str | None = None
+    background: str | None = None
+    format: str | None = None
+    delivery: Literal["base64", "url"] | None = None
+    aspect_ratio: str | None = None
+    tier: str | None = None
+    safety_tolerance: int | None = None
+    user: str | None = None
+    images: tuple[InputImage, ...] = ()
+    mask: InputImage | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    stream: bool | None = None
+    asynchronous: bool | None = None
+    extra: Mapping[str, Any] = field(default=_NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class WireRequest:
+    """One HTTP request, ready to send: `url` is absolute, `headers` include content type and key, `body` is bytes."""
+
+    operation: str
+    method: str
+    url: str
+    headers: Headers
+    body: bytes
+    billed: bool
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WireResponse:
+    """One HTTP response with its whole body, and when it happened (seconds on the transport's monotonic clock)."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    sent_s: float = 0.0
+    first_byte_s: float = 0.0
+    done_s: float = 0.0
+
+    def header(self, name: str) -> str | None:
+        """The first header of that name, in any case, or None."""
+        wanted = name.lower()
+        return next((value for key, value in self.headers if key.lower() == wanted), None)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredPicture:
+    """One item of an answer's picture list, as it stands there: exactly one of `base64` and `url` in a sound answer."""
+
+    index: int
+    base64: str | None = None
+    url: str | None = None
+    seed: int | None = None
+    finish: str | None = None
+    place: str = ""  # JSON pointer to the item
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts as the answer states them (None: not stated). Values are kept as sent, to be judged elsewhere."""
+
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    total_tokens: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncTask:
+    """A reference to work accepted with 202, or a poll's answer about it. `state` is the wire's word."""
+
+    reference: str | None
+    state: str | None
+    poll_url: str | None = None
+    result: Any = None
+    error: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an HTTP response means. Nothing here is judged: a field the body lacks is None, an empty list is empty.
+
+    `json` is the parsed body (None when it is not JSON); `problem` says why a body could not be understood.
+    """
+
+    status: int
+    json: Any = None
+    pictures: tuple[DeliveredPicture, ...] = ()
+    text: str | None = None
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    balance_usd: float | None = None
+    created: Any = None
+    echoes: Mapping[str, Any] = field(default=_NOTHING)
+    task: AsyncTask | None = None
+    error_message: str | None = None
+    error_code: Any = None
+    retry_after_s: float | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PictureInfo:
+    """What the bytes of a picture are. `problem` is None when they decode completely."""
+
+    format: str | None  # png, jpeg, webp or another name of Pillow's, lower case
+    width_px: int | None
+    height_px: int | None
+    size_bytes: int
+    sha256: str
+    pixels_sha256: str | None = None  # of the decoded RGBA pixels
+    blank: bool | None = None
+    problem: str | None = None

@@ -1,0 +1,165 @@
+"""Finds and loads providers: a bundled id, a folder, or an id in a folder that the user's configuration adds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from testcard.specs.errors import SpecError, UsageError
+from testcard.specs.openapi import OpenApi, Operation, read_openapi
+from testcard.specs.prices import PriceEntry
+from testcard.specs.profile import Clause, Level, OperationProfile, Profile, RuleEntry, Task, WireField
+from testcard.specs.yaml_lines import Pointer, YamlFile, read_yaml
+
+BUNDLED = Path(__file__).parent / "providers"
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A provider's contract: the OpenAPI document and the profile, with digests (sha256 of the files' bytes)."""
+
+    folder: Path
+    openapi: OpenApi
+    profile: Profile
+    profile_source: YamlFile
+    profile_digest: str
+
+    @property
+    def id(self) -> str:
+        """The provider's id, such as the name of its folder."""
+        return self.profile.id
+
+    @property
+    def spec_digest(self) -> str:
+        """sha256 of openapi.yaml, in hex."""
+        return self.openapi.digest
+
+    def operation(self, operation_id: str) -> Operation:
+        """The operation; `UsageError` naming those that exist when there is none of this id."""
+        try:
+            return self.openapi.operations[operation_id]
+        except KeyError:
+            known = ", ".join(self.profile.operations)
+            raise UsageError(f"{self.id} has no operation {operation_id}", hint=f"its operations are: {known}") from None
+
+    def operation_profile(self, operation_id: str) -> OperationProfile:
+        """The profile's part for an operation (see `operation` for errors)."""
+        self.operation(operation_id)
+        return self.profile.operations[operation_id]
+
+    def default_operation(self, task: Task) -> str:
+        """Operation id that a task uses by default; `UsageError` when the provider cannot do the task."""
+        default = self.profile.tasks.get(task)
+        if default is None:
+            tasks = ", ".join(self.profile.tasks)
+            raise UsageError(f"{self.profile.name} offers no operation for the task {task}", hint=f"its tasks are: {tasks}")
+        return default.operation
+
+    def default_model(self, operation_id: str, task: Task | None = None) -> str | None:
+        """Model to ask for when the user names none: the task's default where it is this operation, else the operation's."""
+        if task is not None:
+            default = self.profile.tasks.get(task)
+            if default is not None and default.operation == operation_id and default.model is not None:
+                return default.model
+        profile = self.operation_profile(operation_id)
+        if profile.model is not None:
+            return profile.model
+        return next(iter(self.models(operation_id)), None)
+
+    def models(self, operation_id: str) -> tuple[str, ...]:
+        """Model ids that the profile lists for an operation."""
+        return tuple(model.id for model in self.profile.models if operation_id in model.operations)
+
+    def field(self, operation_id: str, wire_name: str, model: str | None = None) -> WireField | None:
+        """The profile's entry for a body field, narrowed by the model where the profile narrows it."""
+        for entry in self.profile.models:
+            if entry.id == model and wire_name in entry.fields:
+                return entry.fields[wire_name]
+        return self.operation_profile(operation_id).fields.get(wire_name)
+
+    def rule_entry(self, rule_id: str, operation_id: str) -> RuleEntry | None:
+        """The profile's table entry for a rule on an operation; None where the profile is silent."""
+        for entry in self.profile.rules.get(rule_id, ()):
+            if entry.operations is None or operation_id in entry.operations:
+                return entry
+        return None
+
+    def price_entry(self, model: str | None, operation_id: str, status: str) -> PriceEntry | None:
+        """The price of a model on an operation with the given status (`list` or `illustrative`), or None."""
+        for entry in self.profile.prices:
+            if (
+                entry.status == status
+                and (model in entry.models or "*" in entry.models)
+                and (entry.operations is None or operation_id in entry.operations)
+            ):
+                return entry
+        return None
+
+
+def bundled_ids() -> tuple[str, ...]:
+    """Ids of the providers that come with Testcard, in alphabetical order."""
+    return tuple(sorted(folder.name for folder in BUNDLED.iterdir() if (folder / "profile.yaml").is_file()))
+
+
+def load_provider(name: str, search: Sequence[Path] = ()) -> Provider:
+    """The provider called `name`: a folder that holds both files, an id below one of `search`, or a bundled id.
+
+    Raises `UsageError` when there is none, `SpecError` when its files are wrong.
+    """
+    looks_like_path = "/" in name or "\\" in name or name in (".", "..")
+    candidates = [Path(name)] if looks_like_path else [*(folder / name for folder in search), BUNDLED / name]
+    for folder in candidates:
+        if (folder / "profile.yaml").is_file() or (folder / "openapi.yaml").is_file():
+            return _load(folder.resolve())
+    if looks_like_path:
+        raise UsageError(
+            f"{name} holds no openapi.yaml and profile.yaml", hint="name a folder that holds both, or one of: " + ", ".join(bundled_ids())
+        )
+    raise UsageError(
+        f"there is no provider {name}", hint="the providers are: " + ", ".join(bundled_ids()) + "; or name a folder (./my-provider)"
+    )
+
+
+@lru_cache(maxsize=64)
+def _load(folder: Path) -> Provider:
+    openapi = read_openapi(folder / "openapi.yaml")
+    source = read_yaml(folder / "profile.yaml")
+    if not isinstance(source.data, dict):
+        raise SpecError("is not a mapping", file=source.path, line=1)
+    try:
+        profile = Profile.model_validate(source.data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        pointer: Pointer = tuple(part for part in first["loc"] if isinstance(part, int) or not str(part).startswith("function-"))
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise SpecError(
+            f"{first['msg']}{more}", file=source.path, line=source.line(pointer), key=".".join(map(str, pointer)) or None
+        ) from None
+    _agree(openapi, profile, source)
+    return Provider(folder, openapi, profile, source, hashlib.sha256(source.text.encode()).hexdigest())
+
+
+def _agree(openapi: OpenApi, profile: Profile, source: YamlFile) -> None:
+    """The two files name the same operations, and the profile's fields exist in the schema."""
+    for operation_id, entry in profile.operations.items():
+        at: Pointer = ("operations", operation_id)
+        if operation_id not in openapi.operations:
+            raise SpecError("is no operationId of openapi.yaml", file=source.path, line=source.line(at), key=f"operations.{operation_id}")
+        operation = openapi.operations[operation_id]
+        for kind, names, known in (("fields", entry.fields, operation.properties), ("path", entry.path, operation.path_parameters)):
+            for name in names:
+                if name not in known:
+                    raise SpecError(
+                        f"openapi.yaml has no such field of {operation_id}", file=source.path, line=source.line((*at, kind, name)), key=name
+                    )
+    for operation_id, operation in openapi.operations.items():
+        if operation_id not in profile.operations:
+            raise SpecError("has no entry in profile.yaml", file=openapi.source.path, line=operation.line(), key=operation_id)
+
+
+__all__ = ["BUNDLED", "Clause", "Level", "Provider", "bundled_ids", "load_provider"]
