@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import os
 from collections.abc import Iterator, Sequence
@@ -93,6 +94,21 @@ def require_live(base_url: str, live: bool, *, bounded: bool = True) -> None:
         raise UsageError("a live run needs a bound on what it may spend", hint="add --max-cost USD or --max-requests N")
 
 
+def is_testcard_mock(base_url: str) -> bool:
+    """Whether one of our own mocks serves there, so that a run can never pass for one against the real provider."""
+    parts = urlsplit(base_url)
+    connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = connect(parts.hostname or "", parts.port, timeout=2)
+    try:
+        connection.request("GET", "/_testcard/health")
+        response = connection.getresponse()
+        return response.status == 200 and b'"testcard' in response.read(4096)
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
 @contextmanager
 def open_target(
     name: str,
@@ -122,7 +138,8 @@ def open_target(
                     hint=f"set {KEY_ENV} or {provider.profile.auth.key_env}, or name a file with --api-key-file",
                 )
             key = DEFAULT_KEY
-        yield Target(provider, base_url, key, False, Pricing(provider, is_loopback(base_url), section))
+        mock = is_loopback(base_url) and is_testcard_mock(base_url)
+        yield Target(provider, base_url, key, mock, Pricing(provider, mock, section))
         return
     with embedded_mocks([name], options=mock_options) as mocks:
         yield Target(provider, mocks.base_urls[provider.id], mocks.api_key, True, Pricing(provider, True, section))
