@@ -82,10 +82,10 @@ class Provider:
                 return entry.fields[wire_name]
         return self.operation_profile(operation_id).fields.get(wire_name)
 
-    def rule_entry(self, rule_id: str, operation_id: str) -> RuleEntry | None:
-        """The profile's table entry for a rule on an operation; None where the profile is silent."""
+    def rule_entry(self, rule_id: str, operation_id: str, status: int | None = None) -> RuleEntry | None:
+        """The profile's table entry for a rule on an operation (for answers with `status`, where entries tell them apart); None where the profile is silent."""
         for entry in self.profile.rules.get(rule_id, ()):
-            if entry.operations is None or operation_id in entry.operations:
+            if (entry.operations is None or operation_id in entry.operations) and (entry.statuses is None or status in entry.statuses):
                 return entry
         return None
 

@@ -57,8 +57,8 @@ class WireField(_Frozen):
 
     `part`: which piece of a model id split at "/" (0 or 1) a path parameter carries. `index`: which of several input
     pictures the field carries; None with `many` means all of them. `values`: task value → wire value, where they differ.
-    `cheapest`: the value that a probe sends when it does not care. `depends`: task values under which the field is
-    needed although the schema does not require it.
+    `cheapest`: the value that a probe sends when it does not care. `also_formats`: further spellings that a server may
+    take beside `format`; the client never sends them. `aliases`: further names that a server may take for the field.
     """
 
     means: Meaning
@@ -66,6 +66,8 @@ class WireField(_Frozen):
     part: int | None = None
     index: int | None = None
     many: bool = False
+    also_formats: tuple[WireFormat, ...] = ()
+    aliases: tuple[str, ...] = ()
     values: dict[str, str] = Field(default_factory=dict)
     must_accept: tuple[Any, ...] = ()
     may_refuse: tuple[Any, ...] = ()
@@ -78,6 +80,7 @@ class ResponseMap(_Frozen):
 
     `pictures` names each picture's item; `base64`, `url`, `item_seed` and `finish` are relative to it ("" is the item itself).
     `formats`: formats a picture may have when none was asked for. `default_size`: pixels when no size was asked for.
+    `tier_edge_px`: for a resolution tier, the edge of the square with the tier's area.
     """
 
     pictures: str | None = None
@@ -94,13 +97,26 @@ class ResponseMap(_Frozen):
     default_delivery: Literal["base64", "url"] = "base64"
     default_size: tuple[int, int] | None = None
     url_lifetime_s: float | None = None
+    tier_edge_px: dict[str, int] = Field(default_factory=dict)
+
+
+class Lenient(_Frozen):
+    """A place in the request where a server may take more than the schema says, and is conforming either way.
+
+    `pointer` leads into the body (`*`: every item); `types` are the further JSON types. No negative case is made of it.
+    """
+
+    pointer: str
+    types: tuple[Literal["string", "number", "integer", "boolean", "array", "object", "null"], ...]
+    note: str
 
 
 class OperationProfile(_Frozen):
     """One operation: its tasks, its fields by wire name, and the map of its answer.
 
     `kind` picks the codec: `images` (one request, pictures back), `chat` (messages in, text or an event stream out),
-    `task` (polls an async task). `needs`: for a task or mode, the meanings a request cannot do without.
+    `task` (polls an async task). `needs`: the meanings a request cannot do without although the schema does not require
+    them, by task or by the wire's word of the mode field.
     """
 
     kind: Literal["images", "chat", "task"] = "images"
@@ -112,6 +128,7 @@ class OperationProfile(_Frozen):
     path: dict[str, WireField] = Field(default_factory=dict)
     fields: dict[str, WireField] = Field(default_factory=dict)
     needs: dict[str, tuple[Meaning, ...]] = Field(default_factory=dict)
+    lenient: tuple[Lenient, ...] = ()
     response: ResponseMap = ResponseMap()
     clause: Clause
 
@@ -124,7 +141,11 @@ class OperationProfile(_Frozen):
 
 
 class AsyncProtocol(_Frozen):
-    """Submit with `flag` set, get `status` and a task reference, poll `operation` until the state is terminal."""
+    """Submit with `flag` set, get `status` and a task reference, poll `operation` until the state is terminal.
+
+    `task_reference` (tried in order), `state`, `result`, `error`, `poll_url` and `elapsed_s` are pointers into the body;
+    `states` gives the wire's word for each state.
+    """
 
     flag: str
     status: int = 202
@@ -135,6 +156,8 @@ class AsyncProtocol(_Frozen):
     states: dict[Literal["queued", "running", "completed", "failed"], str]
     result: str
     error: str | None = None
+    poll_url: str | None = None
+    elapsed_s: str | None = None
     poll_interval_s: float = 1.0
     timeout_s: float = 300.0
     idempotency_header: str | None = None
@@ -162,12 +185,14 @@ class Errors(_Frozen):
 class RuleEntry(_Frozen):
     """How one rule applies: its level here, where the promise is made, and for which operations (all, unless named).
 
+    `statuses` narrows an entry to answers with these statuses; the first entry that fits holds.
     Level `none` switches the rule off for these operations; `note` says why, or how an ambiguity was read.
     """
 
     level: Level
     clause: Clause
     operations: tuple[str, ...] | None = None
+    statuses: tuple[int, ...] | None = None
     note: str | None = None
 
 
