@@ -88,6 +88,23 @@ class SeenResponse(_Record, frozen=True, kw_only=True):
     key_echoed: bool = False
 
 
+class Case(_Record, frozen=True, kw_only=True):
+    """What a request of a check was meant to show, so that rules can judge it again without the plan.
+
+    `accept`: the documents promise that it is carried out; `may-refuse`: a 4xx is no violation; `refuse`: it breaks the
+    contract; `unauthorised`: its key is missing or wrong. `base` names the probe it was made from, `change` says the
+    difference in words, `place` is a pointer into the request's schema, `rules` are the rules that asked for it and `level`
+    caps the level of what it proves.
+    """
+
+    expects: Literal["accept", "may-refuse", "refuse", "unauthorised"]
+    base: str | None = None
+    change: str = ""
+    place: str | None = None
+    level: Literal["must", "should", "info"] = "must"
+    rules: list[str] = []
+
+
 class Exchange(_Record, frozen=True, kw_only=True):
     """One line of exchanges.jsonl: one request with its response or its failure.
 
@@ -103,6 +120,7 @@ class Exchange(_Record, frozen=True, kw_only=True):
     parent: str | None = None
     billed: bool = False
     asked: dict[str, Any] = {}
+    case: Case | None = None
     request: SentRequest
     response: SeenResponse | None = None
     failure: Literal["connect", "tls", "timeout", "broken"] | None = None
@@ -172,7 +190,11 @@ class Verdicts(_Record, frozen=True, kw_only=True):
 
 
 class Estimate(_Record, frozen=True, kw_only=True):
-    """A figure with its 95 % interval and the number of samples; None where n is too small to say."""
+    """A figure with its 95 % interval and the number of samples; None where n is too small to say.
+
+    `value` None with `low` set: the figure lies among timeouts and is at least `low`. `value` set with neither end: no interval
+    is claimed (too few rounds), so the figure proves nothing by itself.
+    """
 
     value: float | None
     low: float | None = None
@@ -223,6 +245,7 @@ class SummaryRow(_Record, frozen=True, kw_only=True):
     error_rate: Estimate | None = None
     wasted_usd: float | None = None
     cost_usd_per_1000_good_images: Estimate | None = None
+    goodput: Estimate | None = None
     gates: list[Gate] = []
     note: str | None = None
 
