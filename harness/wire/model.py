@@ -59,7 +59,7 @@ class TaskRequest:
     temperature: float | None = None
     stream: bool | None = None
     asynchronous: bool | None = None
-    extra: Mapping[str, Any] = field(default=_NOTHING)
+    extra: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class Answer:
     cost_usd: float | None = None
     balance_usd: float | None = None
     created: Any = None
-    echoes: Mapping[str, Any] = field(default=_NOTHING)
+    echoes: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     task: AsyncTask | None = None
     error_message: str | None = None
     error_code: Any = None
