@@ -1,0 +1,124 @@
+"""What a request can cost at most, what an answer did cost: quantities for the price model, no amounts of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from testcard.harness.errors import ContractViolation
+from testcard.harness.wire.fields import pixel_size, values_by_meaning, wire_fields
+from testcard.harness.wire.model import Answer, PictureInfo, TaskRequest
+from testcard.specs.loader import Provider
+from testcard.specs.prices import Billable, Price
+
+#: Output tokens reserved for a request that sets no limit of its own.
+UNBOUNDED_OUT_TOKENS = 4096
+#: A picture costs a vision model at most about this many tokens (OpenAI's high detail: 765 for 1024², 1445 for the largest).
+TOKENS_PER_PICTURE = 6500
+
+
+def worst_case(provider: Provider, operation: str, request: TaskRequest) -> Billable:
+    """The most that the request can be billed for: n pictures of the size asked (unknown sizes, tiers and qualities stay
+    None, for which every price takes its dearest row), all of max_tokens, one token a byte of text."""
+    profile = provider.operation_profile(operation)
+    asked = _asked(provider, operation, request)
+    if profile.kind == "chat":
+        return Billable(
+            input_images=len(request.images),
+            text_in_tokens=len((request.prompt or "").encode("utf-8", "surrogatepass")) + 64,
+            image_in_tokens=TOKENS_PER_PICTURE * len(request.images),
+            out_tokens=request.max_tokens if request.max_tokens is not None else UNBOUNDED_OUT_TOKENS,
+        )
+    width, height = _pixels(provider, operation, request)
+    return Billable(
+        images=int(request.n or _integer(asked.get("n")) or 1),
+        width_px=width,
+        height_px=height,
+        quality=_word(asked.get("quality")),
+        size=f"{width}x{height}" if width and height else None,
+        tier=_word(asked.get("tier")),
+        steps=_integer(asked.get("steps")),
+        input_images=len(request.images),
+    )
+
+
+def delivered(provider: Provider, operation: str, request: TaskRequest, answer: Answer, pictures: Sequence[PictureInfo]) -> Billable:
+    """What the answer delivered: its pictures with the first one's decoded size, its stated tokens (else text's length / 4)."""
+    asked = _asked(provider, operation, request)
+    usage = answer.usage
+    prompt_tokens = _integer(usage.prompt_tokens) if usage else None
+    out_tokens = _integer(usage.completion_tokens) if usage else None
+    if provider.operation_profile(operation).kind == "chat":
+        return Billable(
+            input_images=len(request.images),
+            text_in_tokens=prompt_tokens if prompt_tokens is not None else len(request.prompt or "") // 4,
+            out_tokens=out_tokens if out_tokens is not None else len(answer.text or "") // 4,
+        )
+    first = next((picture for picture in pictures if picture.width_px), None)
+    width, height = (first.width_px, first.height_px) if first else _pixels(provider, operation, request)
+    return Billable(
+        images=len(answer.pictures),
+        width_px=width,
+        height_px=height,
+        quality=_word(asked.get("quality")),
+        size=f"{width}x{height}" if width and height else None,
+        tier=_word(asked.get("tier")),
+        steps=_integer(asked.get("steps")),
+        input_images=len(request.images),
+        text_in_tokens=prompt_tokens or 0,
+        out_tokens=out_tokens or 0,
+    )
+
+
+def answer_cost(price: Price | None, answer: Answer, billable: Billable) -> float | None:
+    """USD that the answer cost: its own cost field where it has one, else the price; 0 for a refusal billed on success only.
+
+    None where no price is known: a cost that nobody stated is not 0.
+    """
+    if answer.cost_usd is not None:
+        return answer.cost_usd
+    if price is None:
+        return None
+    if answer.status >= 400 and price.billed_on == "success":
+        return 0.0
+    return price.usd(billable)
+
+
+def _asked(provider: Provider, operation: str, request: TaskRequest) -> dict[str, Any]:
+    """What holds for a request by meaning: its own terms, its extra fields, then the schema's documented defaults."""
+    profile = provider.operation_profile(operation)
+    properties = provider.operation(operation).properties
+    found: dict[str, Any] = {
+        entry.means: properties[name]["default"]
+        for name, entry in profile.fields.items()
+        if name in properties and "default" in properties[name]
+    }
+    found.update(values_by_meaning(profile, request.extra))
+    for term in ("n", "quality", "tier", "steps"):
+        if getattr(request, term) is not None:
+            found[term] = getattr(request, term)
+    if request.tier is None and request.size is not None and profile.wire_name("tier") is not None:
+        with suppress(ContractViolation):
+            found.update(values_by_meaning(profile, wire_fields(provider, request, operation).body))
+    return found
+
+
+def _pixels(provider: Provider, operation: str, request: TaskRequest) -> tuple[int | None, int | None]:
+    pixels = pixel_size(request.size)
+    if pixels is None:
+        asked = _asked(provider, operation, request)
+        size = asked.get("size")
+        width, height = _integer(asked.get("width")), _integer(asked.get("height"))
+        pixels = pixel_size(size) if isinstance(size, str) else (width, height) if width and height else None
+    if pixels is None:
+        pixels = provider.operation_profile(operation).response.default_size if request.size is None else None
+    return pixels if pixels is not None else (None, None)
+
+
+def _integer(value: Any) -> int | None:
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _word(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

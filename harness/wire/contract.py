@@ -1,0 +1,151 @@
+"""Refuses, before anything is sent, what the contract does not allow; every message is made from the schema, never from the value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import jsonschema_rs
+
+from testcard.harness.errors import ContractViolation
+from testcard.harness.wire.fields import WireFields, contract_place, mode_of, values_by_meaning
+from testcard.harness.wire.model import InputImage, TaskRequest
+from testcard.specs.loader import Provider
+from testcard.specs.openapi import OpenApi, Operation
+
+# Compiled validators, kept as long as the document they come from: a cache, invisible from outside.
+_validators: WeakKeyDictionary[OpenApi, dict[str, jsonschema_rs.Draft202012Validator]] = WeakKeyDictionary()
+
+
+def check_contract(provider: Provider, fields: WireFields, request: TaskRequest | None = None) -> None:
+    """Raises `ContractViolation` at the first breach: unknown field, schema (type, enum, bounds, steps, required), documented needs.
+
+    Needs (an edit needs a picture, inpainting a mask) are looked up only when the task request is given.
+    """
+    operation = provider.operation(fields.operation)
+    for name in fields.body:
+        if name not in operation.properties:
+            known = ", ".join(operation.properties) or "none"
+            raise ContractViolation(
+                "is no field of this operation", field=name, where=contract_place(provider, operation), hint=f"its fields: {known}"
+            )
+    for name, schema in operation.path_parameters.items():
+        if fields.path.get(name) in (None, ""):
+            raise ContractViolation("is missing in the path", field=name, where=contract_place(provider, operation))
+        _validate(provider, operation, f"path:{name}", schema, fields.path[name], (name,))
+    if request is not None:
+        _check_needs(provider, operation, fields, request)
+    if operation.request_content:
+        _validate(provider, operation, "body", operation.request_schema, _without_bytes(fields.body), ())
+
+
+def _check_needs(provider: Provider, operation: Operation, fields: WireFields, request: TaskRequest) -> None:
+    profile = provider.operation_profile(operation.id)
+    present = values_by_meaning(profile, fields.body)
+    if request.images:
+        present["image"] = request.images
+    if request.prompt is not None:
+        present["prompt"] = request.prompt
+    if fields.path:
+        present["model"] = fields.path
+    for situation in (request.task, mode_of(request), str(present.get("mode", ""))):
+        for meaning in profile.needs.get(situation, ()):
+            if present.get(meaning) in (None, "", [], ()):
+                raise ContractViolation(
+                    f"{situation} needs it", field=meaning, where=f"{provider.id}/profile.yaml, operations.{operation.id}.needs.{situation}"
+                )
+
+
+def _validate(provider: Provider, operation: Operation, kind: str, schema: Mapping[str, Any], value: Any, prefix: tuple[str, ...]) -> None:
+    compiled = _validators.setdefault(operation.document, {})
+    key = f"{operation.id} {kind}"
+    if key not in compiled:
+        compiled[key] = jsonschema_rs.Draft202012Validator(_for_text_parts(schema))
+    error = next(iter(compiled[key].iter_errors(value)), None)
+    if error is None:
+        return
+    place = [*prefix, *map(str, error.instance_path)]
+    if error.kind.name == "required":
+        place.append(str(error.kind.value))
+    raise ContractViolation(
+        _sentence(error.kind.name, error.kind.value),
+        field=".".join(place) or "body",
+        where=f"{provider.id}/openapi.yaml:{_line(operation, [str(part) for part in error.schema_path])}, {operation.id}",
+        hint=_hint(error.kind.name, error.kind.value),
+    )
+
+
+def _sentence(keyword: str, value: Any) -> str:
+    shown = json.dumps(value) if not isinstance(value, str) else value
+    words = {
+        "type": f"must be of type {' or '.join(value) if isinstance(value, list) else value}",
+        "enum": f"must be one of {', '.join(map(str, value)) if isinstance(value, list) else value}",
+        "const": f"must be {shown}",
+        "minimum": f"must be at least {shown}",
+        "maximum": f"must be at most {shown}",
+        "exclusiveMinimum": f"must be more than {shown}",
+        "exclusiveMaximum": f"must be less than {shown}",
+        "multipleOf": f"must be a multiple of {shown}",
+        "minLength": f"must have at least {shown} characters",
+        "maxLength": f"must have at most {shown} characters",
+        "minItems": f"must have at least {shown} items",
+        "maxItems": f"must have at most {shown} items",
+        "pattern": f"must match {shown}",
+        "required": "is required",
+        "additionalProperties": "has a field that the schema does not allow",
+    }
+    return words.get(keyword, f"does not satisfy {keyword}")
+
+
+def _hint(keyword: str, value: Any) -> str | None:
+    if keyword == "enum" and isinstance(value, list):
+        return f"choose one of: {', '.join(map(str, value))}"
+    return None
+
+
+def _line(operation: Operation, schema_path: list[str]) -> int:
+    """The line that a schema path stands on, following references; the operation's own line where it cannot be followed."""
+    pointer: tuple[str | int, ...] = (*operation.pointer, "requestBody")
+    node: Any = operation.raw.get("requestBody", {})
+    media = operation.request_media_type or ""
+    for key in ["content", media, "schema", *schema_path]:
+        while isinstance(node, Mapping) and "$ref" in node:
+            pointer = tuple(part.replace("~1", "/").replace("~0", "~") for part in str(node["$ref"]).removeprefix("#/").split("/"))
+            node = operation.document.deref({"$ref": node["$ref"]})
+        if isinstance(node, Mapping) and key in node:
+            node, pointer = node[key], (*pointer, key)
+        elif isinstance(node, list) and key.isdigit() and int(key) < len(node):
+            node, pointer = node[int(key)], (*pointer, int(key))
+        else:
+            break
+    return operation.document.source.line(pointer)
+
+
+def _without_bytes(value: Any) -> Any:
+    """The value with every file replaced by an empty string: schemas describe files as strings, and their bytes are not text."""
+    if isinstance(value, InputImage | bytes):
+        return ""
+    if isinstance(value, Mapping):
+        return {key: _without_bytes(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_bytes(item) for item in value]
+    return value
+
+
+def _for_text_parts(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema without the keywords that describe a file's bytes, which the placeholder of `_without_bytes` cannot meet."""
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping):
+        return dict(schema)
+    plain: dict[str, Any] = {}
+    for name, entry in properties.items():
+        items = entry.get("items", {}) if isinstance(entry, Mapping) else {}
+        if isinstance(entry, Mapping) and (entry.get("format") == "binary" or "contentMediaType" in entry):
+            plain[name] = {"type": "string"}
+        elif isinstance(items, Mapping) and (items.get("format") == "binary" or "contentMediaType" in items):
+            plain[name] = {**entry, "items": {"type": "string"}}
+        else:
+            plain[name] = entry
+    return {**schema, "properties": plain}

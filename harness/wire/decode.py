@@ -1,0 +1,189 @@
+"""An HTTP response becomes an answer: what stands where the profile says, nothing judged."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import msgspec
+
+from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Usage, WireResponse
+from testcard.harness.wire.pointers import at, every
+from testcard.harness.wire.sse import ChatStream, EventStream
+from testcard.specs.loader import Provider
+from testcard.specs.profile import AsyncProtocol, OperationProfile, ResponseMap
+
+
+def decode(provider: Provider, operation_id: str, response: WireResponse) -> Answer:
+    """What a response to `operation_id` means. Never raises: `problem` says why a body could not be understood."""
+    profile = provider.operation_profile(operation_id)
+    retry_after_s = retry_after(response.header(provider.profile.errors.retry_after_header), response.header("date"))
+    media_type = (response.header("content-type") or "").partition(";")[0].strip().lower()
+    if media_type == "text/event-stream":
+        return _stream_answer(response, retry_after_s)
+    body, problem = _parsed(response.body)
+    if response.status >= 400:
+        errors = provider.profile.errors
+        message = next((found for place in errors.message if (found := at(body, place)) is not None), None)
+        code = next((found for place in errors.code if (found := at(body, place)) is not None), None)
+        return Answer(
+            response.status,
+            json=body,
+            error_message=message if isinstance(message, str) else _message_anywhere(body),
+            error_code=code,
+            retry_after_s=retry_after_s,
+            problem=problem,
+        )
+    task = _task(provider.profile.asynchronous, profile, response.status, body)
+    answer = decode_body(provider, operation_id, body, status=response.status)
+    return replace(answer, task=task, retry_after_s=retry_after_s, problem=problem or answer.problem)
+
+
+def decode_body(provider: Provider, operation_id: str, body: Any, *, status: int = 200) -> Answer:
+    """What a parsed success body of `operation_id` means; also for the result that a finished async task carries."""
+    profile = provider.operation_profile(operation_id)
+    where = profile.response
+    usage = Usage(*(_stated(body, where, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")))
+    text = at(body, "/choices/0/message/content") if profile.kind == "chat" else None
+    finish = at(body, "/choices/0/finish_reason") if profile.kind == "chat" else None
+    pictures = tuple(_picture(where, index, place, item) for index, (place, item) in enumerate(_items(where, body)))
+    return Answer(
+        status,
+        json=body,
+        pictures=pictures,
+        text=text if isinstance(text, str) else None,
+        finish_reason=finish if isinstance(finish, str) else None,
+        usage=usage if usage != Usage() else None,
+        cost_usd=_number(at(body, where.cost)) if where.cost else None,
+        balance_usd=_number(at(body, where.balance)) if where.balance else None,
+        created=at(body, where.created) if where.created else None,
+        echoes={meaning: at(body, place) for meaning, place in where.echoes.items()},
+        problem=None if isinstance(body, dict) else "the body is no JSON object",
+    )
+
+
+def retry_after(value: str | None, date: str | None = None, now: datetime | None = None) -> float | None:
+    """Seconds to wait by a Retry-After header: a number of seconds, or an HTTP date against the answer's Date header (or `now`)."""
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    until, since = _http_date(value), _http_date(date) or now
+    if until is None or since is None:
+        return None
+    return max((until - since).total_seconds(), 0.0)
+
+
+def _http_date(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _parsed(body: bytes) -> tuple[Any, str | None]:
+    if not body:
+        return None, "the body is empty"
+    try:
+        return msgspec.json.decode(body), None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        # Numbers such as 1e999, which the fast decoder refuses, are JSON all the same.
+        return json.loads(body, parse_constant=_refuse), None
+    except (ValueError, RecursionError):
+        return None, "the body is no valid JSON"
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(word)
+
+
+def _items(where: ResponseMap, body: Any) -> list[tuple[str, Any]]:
+    return every(body, where.pictures) if where.pictures is not None else []
+
+
+def _picture(where: ResponseMap, index: int, place: str, item: Any) -> DeliveredPicture:
+    def text(pointer: str | None) -> str | None:
+        value = at(item, pointer) if pointer is not None else None
+        return value if isinstance(value, str) else None
+
+    base64, url = text(where.base64), text(where.url)
+    if where.base64 is not None and where.base64 == where.url and url is not None:
+        # One place for both: an address is told from base64 by its scheme (":" is no letter of base64).
+        is_address = ":" in url[:12]
+        base64, url = (None, url) if is_address else (url, None)
+    seed = at(item, where.item_seed) if where.item_seed is not None else None
+    return DeliveredPicture(
+        index, base64, url, seed if isinstance(seed, int) and not isinstance(seed, bool) else None, text(where.finish), place
+    )
+
+
+def _task(protocol: AsyncProtocol | None, profile: OperationProfile, status: int, body: Any) -> AsyncTask | None:
+    if protocol is None or (profile.kind != "task" and status != protocol.status):
+        return None
+    reference = next((found for place in protocol.task_reference if isinstance(found := at(body, place), str)), None)
+    state = at(body, protocol.state)
+    poll_url = at(body, "/poll_url")
+    return AsyncTask(
+        reference,
+        state if isinstance(state, str) else None,
+        poll_url if isinstance(poll_url, str) else None,
+        at(body, protocol.result) if profile.kind == "task" else None,
+        at(body, protocol.error) if protocol.error else None,
+    )
+
+
+def _stream_answer(response: WireResponse, retry_after_s: float | None) -> Answer:
+    reader, chat = EventStream(), ChatStream()
+    for event in reader.feed(response.body):
+        chat.add(event)
+    return stream_answer(response.status, chat, unfinished=reader.unfinished, retry_after_s=retry_after_s)
+
+
+def stream_answer(status: int, chat: ChatStream, *, unfinished: bool = False, retry_after_s: float | None = None) -> Answer:
+    """The answer that a read event stream adds up to; a stream that ended early says so in `problem`."""
+    problem = chat.problem
+    message = None
+    if chat.error is not None:
+        message = _message_anywhere({"error": chat.error}) or "the stream carries an error"
+        problem = problem or f"the stream carries an error: {message}"
+    if problem is None and (unfinished or not chat.done):
+        problem = "the stream ended without [DONE]"
+    return Answer(
+        status,
+        text=chat.text,
+        finish_reason=chat.finish_reason,
+        usage=chat.usage,
+        retry_after_s=retry_after_s,
+        error_message=message,
+        problem=problem,
+    )
+
+
+def _message_anywhere(body: Any) -> str | None:
+    """An error's message where servers commonly put it, for bodies that are not in the provider's documented shape."""
+    for place in ("/message", "/error/message", "/error", "/detail", "/detail/message", "/title"):
+        found = at(body, place)
+        if isinstance(found, str) and found:
+            return found
+    return None
+
+
+def _stated(body: Any, where: ResponseMap, name: Any) -> Any:
+    pointer = where.usage.get(name)
+    return at(body, pointer) if pointer is not None else None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+__all__ = ["decode", "decode_body", "retry_after", "stream_answer"]

@@ -1,0 +1,149 @@
+"""A task request becomes the bytes of an HTTP request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+import msgspec
+
+from testcard.harness.errors import UsageError
+from testcard.harness.wire.contract import check_contract
+from testcard.harness.wire.fields import WireFields, wire_fields
+from testcard.harness.wire.model import Headers, InputImage, TaskRequest, WireRequest
+from testcard.harness.wire.multipart import encode_multipart
+from testcard.harness.wire.pictures import encode_base64
+from testcard.specs.loader import Provider
+
+JSON = "application/json"
+MULTIPART = "multipart/form-data"
+FORM = "application/x-www-form-urlencoded"
+EVENTS = "text/event-stream"
+
+
+def encode(
+    provider: Provider, request: TaskRequest, *, base_url: str, api_key: str | None, operation: str | None = None, headers: Headers = ()
+) -> WireRequest:
+    """The HTTP request that asks `provider` for `request`; `ContractViolation` when its contract does not allow that."""
+    fields = wire_fields(provider, request, operation)
+    check_contract(provider, fields, request)
+    return build(provider, fields, base_url=base_url, api_key=api_key, headers=headers, stream=bool(request.stream))
+
+
+def build(
+    provider: Provider,
+    fields: WireFields,
+    *,
+    base_url: str,
+    api_key: str | None,
+    media_type: str | None = None,
+    headers: Headers = (),
+    stream: bool = False,
+) -> WireRequest:
+    """The HTTP request of these wire fields, unchecked: it may be as wrong as the caller wishes.
+
+    Without a key no key header is sent. `media_type` replaces the documented one and decides the body's coding (multipart
+    and form as such, anything else as JSON). `headers` replace those of the same name. `stream` asks for an event stream.
+    """
+    operation = provider.operation(fields.operation)
+    profile = provider.operation_profile(fields.operation)
+    path = operation.path
+    for name in operation.path_parameters:
+        path = path.replace("{" + name + "}", quote(str(fields.path.get(name, "")), safe=""))
+    content_type = media_type or operation.request_media_type
+    body = b""
+    own: list[tuple[str, str]] = [("accept", EVENTS if stream else JSON)]
+    if content_type is not None:
+        content_type, body = encode_body(fields.body, content_type)
+        own.append(("content-type", content_type))
+    own += _key_headers(provider, api_key)
+    return WireRequest(operation.id, operation.method, base_url.rstrip("/") + path, _merged(own, headers), body, profile.billed, stream)
+
+
+def encode_body(fields: Mapping[str, Any], media_type: str) -> tuple[str, bytes]:
+    """Content type (with multipart's boundary) and bytes of a body of this media type."""
+    if media_type.startswith(MULTIPART):
+        return encode_multipart(fields)
+    plain = _jsonable(fields)
+    if media_type.startswith(FORM):
+        pairs = [(name, item if isinstance(item, str) else json.dumps(item)) for name, value in plain.items() for item in _listed(value)]
+        return media_type, urlencode(pairs).encode()
+    return media_type, json_bytes(plain)
+
+
+def json_bytes(value: Any) -> bytes:
+    """Compact JSON. Numbers beyond 64 bits and lone surrogates, which a fast encoder refuses, are written all the same."""
+    try:
+        return msgspec.json.encode(value)
+    except (OverflowError, UnicodeEncodeError, msgspec.EncodeError):
+        return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+def poll_request(
+    provider: Provider, reference: str | None, *, base_url: str, api_key: str | None, poll_url: str | None = None
+) -> WireRequest:
+    """The request that asks how an async task is doing, by its reference, else by the address the provider gave.
+
+    The key goes along only to the base URL's own host: an address in an answer may point anywhere.
+    """
+    protocol = provider.profile.asynchronous
+    if protocol is None:
+        raise UsageError(f"{provider.profile.name} documents no asynchronous form")
+    if reference is not None:
+        return build(provider, WireFields(protocol.operation, {protocol.parameter: reference}), base_url=base_url, api_key=api_key)
+    if poll_url is None:
+        raise UsageError("an async task can be polled only by a reference or an address")
+    base = urlsplit(base_url)
+    if poll_url.startswith("/") and not poll_url.startswith("//") and not poll_url.startswith(base.path.rstrip("/") + "/"):
+        url = base_url.rstrip("/") + poll_url
+    else:
+        url = urljoin(base_url.rstrip("/") + "/", poll_url)
+    target = urlsplit(url)
+    same = (target.scheme, target.hostname, target.port) == (base.scheme, base.hostname, base.port)
+    headers = _merged([("accept", JSON), *_key_headers(provider, api_key if same else None)], ())
+    return WireRequest(protocol.operation, "GET", url, headers, b"", False)
+
+
+def fetch_request(url: str, operation: str) -> WireRequest:
+    """The request that downloads a picture from the address an answer gave; it never carries the key."""
+    return WireRequest(operation, "GET", url, (("accept", "image/*, */*;q=0.5"),), b"", False)
+
+
+def fetchable(url: str) -> bool:
+    """Whether an address from an answer may be fetched at all: absolute, http or https, with a host, without credentials."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _key_headers(provider: Provider, api_key: str | None) -> list[tuple[str, str]]:
+    if api_key is None:
+        return []
+    header = provider.profile.auth.header
+    return [(header.name.lower(), header.prefix + api_key)]
+
+
+def _merged(own: Iterable[tuple[str, str]], others: Headers) -> Headers:
+    replaced = {name.lower() for name, _ in others}
+    return (*((name, value) for name, value in own if name not in replaced), *others)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, InputImage):
+        return encode_base64(value.data)
+    if isinstance(value, Mapping):
+        return {key: _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    return value
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+__all__ = ["WireFields", "build", "encode", "encode_body", "fetch_request", "fetchable", "json_bytes", "poll_request", "wire_fields"]

@@ -1,0 +1,285 @@
+"""From the task's terms to one operation's wire names, driven by the profile alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from testcard.harness.errors import ContractViolation
+from testcard.harness.wire.model import InputImage, TaskRequest
+from testcard.harness.wire.pictures import data_url, encode_base64
+from testcard.specs.loader import Provider
+from testcard.specs.openapi import Operation
+from testcard.specs.profile import OperationProfile, WireField
+
+#: Terms of a task request that become one field of the same meaning, value for value.
+_PLAIN_TERMS = (
+    "prompt", "negative_prompt", "n", "seed", "steps", "guidance", "strength", "sampler", "quality", "background", "format", "delivery",
+    "aspect_ratio", "tier", "safety_tolerance", "user", "max_tokens", "temperature", "stream",
+)  # fmt: skip
+_PIXELS = re.compile(r"(\d+)x(\d+)")
+#: A tier such as 2K stands for pictures of about (1024 · 2)² pixels whatever their shape; so far from it is still that tier.
+_TIER = re.compile(r"(\d+)K")
+_TIER_SLACK = 0.15
+_RATIO_SLACK = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class WireFields:
+    """One request in wire names, not yet bytes: path parameters and body fields.
+
+    File parts of a multipart body are `InputImage`s; a list of them becomes repeated parts.
+    """
+
+    operation: str
+    path: dict[str, Any] = field(default_factory=dict)
+    body: dict[str, Any] = field(default_factory=dict)
+
+
+def mode_of(request: TaskRequest) -> str:
+    """What a request amounts to by what it carries: inpaint (a mask), image-to-image (a picture), text-to-image."""
+    if request.mask is not None:
+        return "inpaint"
+    return "image-to-image" if request.images else "text-to-image"
+
+
+def pixel_size(size: tuple[int, int] | str | None) -> tuple[int, int] | None:
+    """(width, height) where the size names pixels, as a pair or as "512x512"; None for words and for no size."""
+    if isinstance(size, str):
+        match = _PIXELS.fullmatch(size)
+        return (int(match[1]), int(match[2])) if match else None
+    return size
+
+
+def contract_place(provider: Provider, operation: Operation, *keys: str | int) -> str:
+    """Where a contract says something: the OpenAPI file's name and line, and the operation."""
+    return f"{provider.id}/openapi.yaml:{operation.line(*keys)}, {operation.id}"
+
+
+def wire_fields(provider: Provider, request: TaskRequest, operation: str | None = None) -> WireFields:
+    """The request in the wire names of `operation` (default: the task's own).
+
+    Raises `ContractViolation` for what cannot be said there: a task the operation does not do, a term it has no field
+    for, more pictures than it takes, pixels that none of its sizes stand for. Values are not judged (see `check_contract`).
+    """
+    operation_id = operation or provider.default_operation(request.task)
+    return _Mapping(provider, request, provider.operation(operation_id), provider.operation_profile(operation_id)).run()
+
+
+class _Mapping:
+    """One translation; a class only because its steps share six values."""
+
+    def __init__(self, provider: Provider, request: TaskRequest, operation: Operation, profile: OperationProfile) -> None:
+        self.provider = provider
+        self.request = request
+        self.operation = operation
+        self.profile = profile
+        self.path: dict[str, Any] = {}
+        self.body: dict[str, Any] = {}
+
+    def run(self) -> WireFields:
+        request = self.request
+        if request.task not in self.profile.tasks:
+            tasks = ", ".join(self.profile.tasks) or "none (it belongs to another operation)"
+            self.refuse("task", f"{self.operation.id} cannot do {request.task}", hint=f"what it does: {tasks}")
+        self.model()
+        if self.profile.kind == "chat":
+            self.messages()
+        else:
+            self.pictures()
+        self.size()
+        self.mode()
+        for term in _PLAIN_TERMS:
+            value = getattr(request, term)
+            if value is not None and not (self.profile.kind == "chat" and term == "prompt"):
+                self.plain(term, value)
+        if request.asynchronous is not None:
+            name = self.profile.wire_name("async")
+            if name is not None:
+                self.body[name] = request.asynchronous
+            elif request.asynchronous:
+                self.refuse("asynchronous", f"{self.operation.id} has no asynchronous form")
+        self.body.update(request.extra)
+        return WireFields(self.operation.id, self.path, self._in_documented_order())
+
+    def _in_documented_order(self) -> dict[str, Any]:
+        known = [name for name in self.operation.properties if name in self.body]
+        return {name: self.body[name] for name in [*known, *(name for name in self.body if name not in self.operation.properties)]}
+
+    def refuse(self, term: str, message: str, *, hint: str | None = None) -> NoReturn:
+        raise ContractViolation(message, field=term, where=contract_place(self.provider, self.operation), hint=hint)
+
+    def entry(self, name: str) -> WireField:
+        model = self.request.model or self.provider.default_model(self.operation.id, self.request.task)
+        found = self.provider.field(self.operation.id, name, model)
+        return found if found is not None else self.profile.fields[name]
+
+    def spelt(self, name: str, value: Any) -> Any:
+        return self.entry(name).values.get(str(value), value)
+
+    def model(self) -> None:
+        parts = {name: entry for name, entry in self.profile.path.items() if entry.means == "model"}
+        name = self.profile.wire_name("model")
+        model = self.request.model
+        if model is None and (parts or (name is not None and name in self.operation.required)):
+            model = self.provider.default_model(self.operation.id, self.request.task)
+        if model is None:
+            return
+        if parts:
+            pieces = model.split("/", 1)
+            for parameter, entry in parts.items():
+                if entry.part is None:
+                    self.path[parameter] = model
+                elif entry.part < len(pieces):
+                    self.path[parameter] = pieces[entry.part]
+                else:
+                    self.refuse(
+                        "model", f'"{model}" has no publisher', hint=f"write it as {self.provider.default_model(self.operation.id)}"
+                    )
+        elif name is not None:
+            self.body[name] = self.spelt(name, model)
+        elif model not in self.provider.models(self.operation.id):
+            known = ", ".join(self.provider.models(self.operation.id)) or "(none named)"
+            self.refuse("model", f'{self.operation.id} always uses its own model, not "{model}"', hint=f"its model is: {known}")
+
+    def pictures(self) -> None:
+        images = self.request.images
+        fields = [(name, self.entry(name)) for name, entry in self.profile.fields.items() if entry.means == "image"]
+        if images and not fields:
+            self.refuse("image", f"{self.operation.id} takes no picture")
+        single = sorted(((entry.index or 0, name) for name, entry in fields if not entry.many))
+        many = next((name for name, entry in fields if entry.many), None)
+        if many is not None and (len(images) > 1 or (images and not single)):
+            self.body[many] = [self.picture(many, image) for image in images]
+        elif len(images) > len(single):
+            self.refuse(
+                "image", f"{self.operation.id} takes at most {len(single)} picture{'s' if len(single) != 1 else ''}, not {len(images)}"
+            )
+        else:
+            for image, (_, name) in zip(images, single, strict=False):
+                self.body[name] = self.picture(name, image)
+        if self.request.mask is not None:
+            mask = self.profile.wire_name("mask")
+            if mask is None:
+                self.refuse("mask", f"{self.operation.id} takes no mask")
+            self.body[mask] = self.picture(mask, self.request.mask)
+
+    def picture(self, name: str, image: InputImage) -> Any:
+        spelling = self.entry(name).format
+        if spelling == "url-or-base64":
+            return image.url if image.url is not None else encode_base64(image.data)
+        if image.url is not None:
+            if image.url.startswith("data:") and spelling == "data-url":
+                return image.url
+            self.refuse(name, "takes the picture itself, not an address", hint="download it and pass the bytes or the file")
+        if spelling == "file":
+            return image
+        return data_url(image) if spelling == "data-url" else encode_base64(image.data)
+
+    def messages(self) -> None:
+        name = self.profile.wire_name("messages")
+        if self.request.mask is not None:
+            self.refuse("mask", f"{self.operation.id} takes no mask")
+        if name is None or name in self.request.extra:
+            return
+        content: list[Any] = []
+        if self.request.prompt is not None:
+            content.append({"type": "text", "text": self.request.prompt})
+        for image in self.request.images:
+            address = image.url if image.url is not None else data_url(image)
+            content.append({"type": "image_url", "image_url": {"url": address}})
+        self.body[name] = [{"role": "user", "content": content}]
+
+    def size(self) -> None:
+        size = self.request.size
+        if size is None:
+            return
+        name = self.profile.wire_name("size")
+        pixels = pixel_size(size)
+        if name is not None:
+            spelling = f"{pixels[0]}x{pixels[1]}" if pixels else size
+            self.body[name] = self.spelt(name, spelling)
+            return
+        if pixels is None:
+            self.refuse("size", f'{self.operation.id} does not know the size "{size}"', hint="give it in pixels, such as 1024x1024")
+        width, height = self.profile.wire_name("width"), self.profile.wire_name("height")
+        if width is not None and height is not None:
+            self.body[width], self.body[height] = pixels
+            return
+        ratio, tier = self.profile.wire_name("aspect_ratio"), self.profile.wire_name("tier")
+        if ratio is None:
+            self.refuse("size", f"{self.operation.id} has no field for the size of the picture")
+        self.body[ratio] = self.nearest_ratio(ratio, pixels)
+        if tier is not None:
+            self.body[tier] = self.nearest_tier(tier, pixels)
+
+    def choices(self, name: str) -> list[str]:
+        listed = self.operation.properties[name].get("enum") or self.entry(name).must_accept
+        return [str(value) for value in listed]
+
+    def nearest_ratio(self, name: str, pixels: tuple[int, int]) -> str:
+        wanted = pixels[0] / pixels[1] if pixels[1] else 0.0
+        for choice in self.choices(name):
+            width, _, height = choice.partition(":")
+            if width.isdigit() and height.isdigit() and abs(wanted / (int(width) / int(height)) - 1) <= _RATIO_SLACK:
+                return choice
+        return self.refuse(
+            "size",
+            f"{pixels[0]}x{pixels[1]} is none of the shapes of {self.operation.id}",
+            hint=f"its shapes: {', '.join(self.choices(name))}",
+        )
+
+    def nearest_tier(self, name: str, pixels: tuple[int, int]) -> str:
+        for choice in self.choices(name):
+            match = _TIER.fullmatch(choice)
+            if match and abs(pixels[0] * pixels[1] / (1024 * int(match[1])) ** 2 - 1) <= _TIER_SLACK:
+                return choice
+        return self.refuse(
+            "size",
+            f"{pixels[0]}x{pixels[1]} is near none of the resolutions of {self.operation.id}",
+            hint=f"its resolutions: {', '.join(self.choices(name))} (1K is about 1024x1024 pixels in all)",
+        )
+
+    def mode(self) -> None:
+        name = self.profile.wire_name("mode")
+        if name is None or name in self.request.extra:
+            return
+        mode = self.spelt(name, mode_of(self.request))
+        if mode != self.operation.properties[name].get("default"):
+            self.body[name] = mode
+
+    def plain(self, term: str, value: Any) -> None:
+        name = next((name for name, entry in self.profile.fields.items() if entry.means == term), None)
+        if name is not None:
+            self.body[name] = self.spelt(name, value)
+            return
+        response = self.profile.response
+        already_so = (
+            (term == "n" and value == 1)
+            or (term == "format" and response.formats == (value,))
+            or (term == "delivery" and value == response.default_delivery)
+            or (term == "stream" and value is False)
+        )
+        if not already_so:
+            self.refuse(term, f"{self.operation.id} has no field for it", hint=self._alternative(term))
+
+    def _alternative(self, term: str) -> str:
+        others = [
+            operation_id
+            for operation_id, profile in self.provider.profile.operations.items()
+            if self.request.task in profile.tasks and any(entry.means == term for entry in profile.fields.values())
+        ]
+        if others:
+            return f"leave it out, or use an operation that has it: {', '.join(others)}"
+        return "leave it out: no operation of this provider has it for this task"
+
+
+def values_by_meaning(profile: OperationProfile, body: Mapping[str, Any]) -> dict[str, Any]:
+    """What a body holds, keyed by meaning (the first field of each meaning that is there)."""
+    found: dict[str, Any] = {}
+    for name, entry in profile.fields.items():
+        if name in body:
+            found.setdefault(entry.means, body[name])
+    return found

@@ -1,0 +1,53 @@
+"""JSON pointers into response bodies, with `*` for every item of a list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class _Missing:
+    """The value of a pointer that leads nowhere; distinct from a JSON null."""
+
+
+MISSING = _Missing()
+
+
+def at(document: Any, pointer: str) -> Any:
+    """The value at `pointer` ("" is the document itself), or None where it leads nowhere. A leading slash may be left out."""
+    value = look_up(document, pointer)
+    return None if value is MISSING else value
+
+
+def look_up(document: Any, pointer: str) -> Any:
+    """As `at`, but `MISSING` where it leads nowhere, so that a null can be told apart."""
+    for part in _parts(pointer):
+        if isinstance(document, dict) and part in document:
+            document = document[part]
+        elif isinstance(document, list) and part.isdigit() and int(part) < len(document):
+            document = document[int(part)]
+        else:
+            return MISSING
+    return document
+
+
+def every(document: Any, pointer: str) -> list[tuple[str, Any]]:
+    """Every value that a pointer with `*` matches, each with the pointer to it; empty where the list is missing."""
+    found: list[tuple[str, Any]] = [("", document)]
+    for part in _parts(pointer):
+        following: list[tuple[str, Any]] = []
+        for place, value in found:
+            if part == "*":
+                if isinstance(value, list):
+                    following += [(f"{place}/{index}", item) for index, item in enumerate(value)]
+            else:
+                item = look_up(value, part)
+                if item is not MISSING:
+                    following.append((f"{place}/{part}", item))
+        found = following
+    return found
+
+
+def _parts(pointer: str) -> list[str]:
+    if pointer in ("", "/"):
+        return []
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.removeprefix("/").split("/")]

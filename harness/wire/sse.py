@@ -1,0 +1,124 @@
+"""Server-sent events, read as they arrive, and the chat completion that their chunks add up to."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from testcard.harness.wire.model import Usage
+
+DONE = "[DONE]"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event: its data lines joined by newlines, its type ("message" unless the stream says otherwise) and id."""
+
+    data: str
+    type: str = "message"
+    id: str | None = None
+
+
+class EventStream:
+    """Reads an event stream (WHATWG HTML, section 9.2) from blocks of bytes that may end anywhere, even inside a letter."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
+        self._text = ""
+        self._after_return = False
+        self._data: list[str] = []
+        self._type = ""
+        self._id: str | None = None
+
+    def feed(self, block: bytes) -> list[Event]:
+        """The events that this block completes."""
+        text = self._decoder.decode(block)
+        if self._after_return and text:
+            # A carriage return ended the line already; the newline after it belongs to the same line end.
+            text = text.removeprefix("\n")
+            self._after_return = False
+        self._text += text
+        lines = self._text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        self._after_return = self._text.endswith("\r") or (self._after_return and not text)
+        self._text = lines.pop()
+        return [event for line in lines if (event := self._line(line)) is not None]
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the stream ended in the middle of an event, which the standard says to discard."""
+        return bool(self._text or self._data)
+
+    def _line(self, line: str) -> Event | None:
+        if line == "":
+            event = Event("\n".join(self._data), self._type or "message", self._id) if self._data else None
+            self._data, self._type = [], ""
+            return event
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "data":
+            self._data.append(value)
+        elif name == "event":
+            self._type = value
+        elif name == "id" and "\0" not in value:
+            self._id = value
+        return None
+
+
+class ChatStream:
+    """Adds up `chat.completion.chunk` events: text of the first choice, finish reason, usage, ids, and whether it ended."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.finish_reason: str | None = None
+        self.usage: Usage | None = None
+        self.ids: list[Any] = []
+        self.chunks: list[Any] = []
+        self.done = False
+        self.error: Any = None
+        self.problem: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self.pieces)
+
+    def add(self, event: Event) -> str | None:
+        """The piece of text that the event carries, or None when it carries none."""
+        if self.done:
+            self.problem = self.problem or "events follow [DONE]"
+            return None
+        if event.data.strip() == DONE:
+            self.done = True
+            return None
+        try:
+            chunk = msgspec.json.decode(event.data.encode())
+        except (msgspec.DecodeError, UnicodeEncodeError):
+            chunk = None
+        if not isinstance(chunk, dict):
+            self.problem = self.problem or "an event's data is no JSON object"
+            return None
+        self.chunks.append(chunk)
+        if chunk.get("error") is not None:
+            self.error = chunk["error"]
+        if "id" in chunk and chunk["id"] not in self.ids:
+            self.ids.append(chunk["id"])
+        if isinstance(chunk.get("usage"), dict):
+            self.usage = usage_of(chunk["usage"])
+        choices = chunk.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+        if isinstance(choice.get("finish_reason"), str):
+            self.finish_reason = choice["finish_reason"]
+        delta = choice.get("delta")
+        piece = delta.get("content") if isinstance(delta, dict) else None
+        if isinstance(piece, str) and piece:
+            self.pieces.append(piece)
+            return piece
+        return None
+
+
+def usage_of(usage: dict[str, Any]) -> Usage:
+    """Token counts as an OpenAI-style usage object states them."""
+    return Usage(usage.get("prompt_tokens"), usage.get("completion_tokens"), usage.get("total_tokens"))
