@@ -1,1 +1,14 @@
-"""Pure statistics on samples: percentiles, intervals, rates, summary rows."""
+"""Pure statistics on samples: percentiles with intervals, rates, summary rows, gates, ranks.
+
+Values in, values out: no sockets, clock, files or hidden random source (`samples.read` is the one door to a run folder,
+kept in `harness.runs.samples`). May import `harness.errors` and `harness.runs`.
+
+How sure a figure is, in one place:
+
+- Percentiles are order statistics of the raw samples (nearest rank: the smallest sample that at least a share q of all
+  samples do not exceed). Their 95 % interval is a pair of order statistics, each tail at most 2.5 % (`intervals`).
+- Where successive samples are correlated (a queue, a drift), the interval comes from rounds or blocks (`serial`).
+- Rates have Wilson intervals, ECDFs a Dvoretzky–Kiefer–Wolfowitz band (`ecdf`), ratios a bootstrap over rounds (`bootstrap`).
+- A timeout is a censored value: known to be at least as long as it was waited for, never dropped.
+- A figure that too few samples carry is None, so that a report can say so instead of printing a number that looks sure.
+"""

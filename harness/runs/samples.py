@@ -1,0 +1,89 @@
+"""Samples of a benchmark on disk: appended to Arrow IPC shards while it runs, sealed into samples.parquet, read back from either."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from testcard.harness.errors import UsageError
+from testcard.harness.runs.folder import RunReader
+from testcard.harness.runs.records import SAMPLE_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+SHARD_PATTERN = "samples-*.arrow"
+
+
+def schema() -> pa.Schema:
+    """The Arrow schema of samples: `SAMPLE_COLUMNS`, every column nullable."""
+    import pyarrow as pa
+
+    types: dict[str, Any] = {
+        "string": pa.string(),
+        "int32": pa.int32(),
+        "int64": pa.int64(),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+    }
+    return pa.schema([(name, types[kind]) for name, kind in SAMPLE_COLUMNS.items()])
+
+
+def read_table(run: RunReader) -> pa.Table:
+    """The run's samples from samples.parquet, else from its shards; an empty table where it has neither.
+
+    Missing columns come back as nulls and further ones are kept. A shard's cut last batch is left out. `UsageError` for a file
+    that is neither, or whose columns have other types.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = run.path("samples")
+    if path is not None and path.suffix == ".parquet":
+        try:
+            return _conform(pq.read_table(path), path)
+        except (pa.ArrowException, OSError) as error:
+            raise UsageError(f"{path}: {error}", hint="the file was changed by hand, or the disk is failing") from None
+    tables = [_conform(read_shard(shard), shard) for shard in sorted(run.folder.glob(SHARD_PATTERN))]
+    return pa.concat_tables(tables, promote_options="default") if tables else schema().empty_table()
+
+
+def read_shard(path: Path) -> pa.Table:
+    """Every whole record batch of one Arrow IPC stream; what a kill cut off at the end is left out."""
+    import pyarrow as pa
+
+    batches: list[Any] = []
+    shape = schema()
+    try:
+        with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as stream:
+            shape = stream.schema
+            while True:
+                batches.append(stream.read_next_batch())
+    except (StopIteration, pa.ArrowInvalid, OSError, EOFError):
+        pass  # the end, or the middle of the batch that was being written when the process died
+    return pa.Table.from_batches(batches, schema=shape)
+
+
+def read(run: RunReader) -> pd.DataFrame:
+    """The run's samples as a frame with the columns of `SAMPLE_COLUMNS` first, in file order. Texts are categories."""
+    table = read_table(run)
+    texts = [field.name for field in table.schema if str(field.type) in ("string", "large_string")]
+    frame: pd.DataFrame = table.to_pandas(categories=texts, split_blocks=True, self_destruct=True)
+    return frame
+
+
+def _conform(table: Any, path: Path) -> Any:
+    import pyarrow as pa
+
+    columns = {}
+    for field in schema():
+        if field.name not in table.column_names:
+            columns[field.name] = pa.nulls(len(table), field.type)
+            continue
+        try:
+            columns[field.name] = table[field.name].cast(field.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise UsageError(f"{path}: column {field.name} is {table[field.name].type}, not {field.type}") from None
+    further = {name: table[name] for name in table.column_names if name not in columns}
+    return pa.table({**columns, **further})

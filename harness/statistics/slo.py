@@ -1,0 +1,158 @@
+"""Service-level objectives: read from text such as `p95<8s`, judged on a summary row.
+
+An expression is METRIC OP VALUE[UNIT], spaces allowed:
+
+- `p50` … `p99.9` (latency from the scheduled start), `service_p95` (from the moment of sending), `ttfb_p95`; unit s or ms.
+- `error_rate`, `ok_rate`; unit % (or none for a share).
+- `usd_per_image`, `usd_per_1000_good_images`; unit USD or none.
+- `goodput_rps`, `achieved_rps`, `images_per_s`, `megapixels_per_s`; no unit.
+
+OP is one of < <= > >=. A gate passes when the whole 95 % interval keeps the objective, fails when the whole interval breaks
+it, and is inconclusive when the interval holds the threshold or there are too few samples for one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from testcard.harness.errors import UsageError
+from testcard.harness.runs.records import Estimate, Gate, SummaryRow
+
+Operator = Literal["<", "<=", ">", ">="]
+
+_EXPRESSION = re.compile(
+    r"\s*([a-z_]+(?:[0-9]+(?:\.[0-9]+)?)?|[a-z_0-9]+)\s*(<=|>=|<|>)\s*([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\s*(%|[a-z]*)\s*", re.IGNORECASE
+)
+_PERCENTILE = re.compile(r"(?:(service|ttfb|latency)_)?p([0-9]{1,2}(?:\.[0-9]+)?)")
+_SERIES = {None: "latency_s", "latency": "latency_s", "service": "service_s", "ttfb": "ttfb_s"}
+#: Percentiles that a summary row carries.
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+_HINT = "objectives look like: p95<8s, service_p50<=900ms, error_rate<1%, usd_per_image<0.05, goodput_rps>2"
+
+_FIGURES: dict[str, tuple[str, Callable[[SummaryRow], Estimate | None]]] = {
+    "error_rate": ("share", lambda row: row.error_rate),
+    "ok_rate": ("share", lambda row: _complement(row.error_rate)),
+    "usd_per_image": ("usd", lambda row: row.cost_usd_per_image),
+    "usd_per_1000_good_images": ("usd", lambda row: row.cost_usd_per_1000_good_images),
+    "goodput_rps": ("rate", lambda row: row.goodput),
+    "achieved_rps": ("rate", lambda row: _point(row.achieved_rps, row.requests)),
+    "images_per_s": ("rate", lambda row: _point(row.images_per_s, row.requests)),
+    "megapixels_per_s": ("rate", lambda row: _point(row.megapixels_per_s, row.requests)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One threshold. `metric` is normalised ("p95", "service_p95", "error_rate"), `threshold` is in seconds, a share, USD or per second."""
+
+    expression: str
+    metric: str
+    operator: Operator
+    threshold: float
+
+    @property
+    def latency_limit_s(self) -> float | None:
+        """The seconds that a single request may take, where this objective bounds a latency percentile from above; else None."""
+        return self.threshold if self.metric in PERCENTILES and self.operator in ("<", "<=") else None
+
+    def keeps(self, figure: float) -> bool:
+        """Whether a figure is on the right side of the threshold."""
+        if self.operator == "<":
+            return figure < self.threshold
+        if self.operator == "<=":
+            return figure <= self.threshold
+        return figure > self.threshold if self.operator == ">" else figure >= self.threshold
+
+
+def parse(expression: str) -> Objective:
+    """The objective that an expression states; `UsageError` that says what is wrong with it and shows right ones."""
+    match = _EXPRESSION.fullmatch(expression)
+    if match is None:
+        raise UsageError(f"{expression!r} is no objective", hint=_HINT)
+    name, number, unit = match.group(1).lower(), float(match.group(3)), match.group(4).lower()
+    operator: Operator = match.group(2)  # type: ignore[assignment]  # the pattern admits only these
+    percentile = _PERCENTILE.fullmatch(name)
+    if percentile:
+        key = f"p{percentile.group(2)}"
+        if key not in PERCENTILES:
+            raise UsageError(f"{expression!r}: {key} is not computed", hint="percentiles are: " + ", ".join(PERCENTILES))
+        series = percentile.group(1)
+        return Objective(
+            expression, key if series in (None, "latency") else f"{series}_{key}", operator, _seconds(expression, number, unit)
+        )
+    if name not in _FIGURES:
+        raise UsageError(f"{expression!r}: there is no metric {name}", hint=_HINT)
+    kind = _FIGURES[name][0]
+    allowed = {"share": ("%", ""), "usd": ("usd", ""), "rate": ("",)}[kind]
+    if unit not in allowed:
+        raise UsageError(f"{expression!r}: the unit {unit} does not fit {name}", hint=_HINT)
+    if kind == "share":
+        number = number / 100.0 if unit == "%" else number
+        if number > 1.0:
+            raise UsageError(f"{expression!r}: a share lies between 0 and 1", hint="write percent as in error_rate<1%")
+    return Objective(expression, name, operator, number)
+
+
+def _seconds(expression: str, number: float, unit: str) -> float:
+    if unit not in ("s", "ms"):
+        raise UsageError(f"{expression!r}: a latency needs the unit s or ms", hint=_HINT)
+    return number if unit == "s" else number / 1000.0
+
+
+def limit_s(objectives: Sequence[Objective]) -> float | None:
+    """Seconds within which one request counts as good: the loosest latency bound stated (p50<2s, p95<8s: 8), None where none is."""
+    limits = [limit for objective in objectives if (limit := objective.latency_limit_s) is not None]
+    return max(limits, default=None)
+
+
+def observed(objective: Objective, row: SummaryRow) -> Estimate | None:
+    """The row's figure that the objective is about, or None where the row has none (no price, say)."""
+    percentile = _PERCENTILE.fullmatch(objective.metric)
+    if percentile:
+        series: dict[str, Estimate] = getattr(row, _SERIES[percentile.group(1)])
+        return series.get(f"p{percentile.group(2)}")
+    return _FIGURES[objective.metric][1](row)
+
+
+def judge(objective: Objective, row: SummaryRow) -> Gate:
+    """The objective judged on a row (see the module for when it passes, fails or is inconclusive)."""
+    figure = observed(objective, row)
+    if figure is None:
+        return Gate(
+            expression=objective.expression,
+            observed=Estimate(value=None, n=row.requests),
+            verdict="inconclusive",
+            detail=_missing(objective),
+        )
+    if figure.low is None and figure.high is None:
+        few = f"{figure.n} samples are too few for a 95 % interval"
+        return Gate(expression=objective.expression, observed=figure, verdict="inconclusive", detail=few)
+    low = -math.inf if figure.low is None else figure.low
+    high = math.inf if figure.high is None else figure.high  # among the timeouts
+    worst, best = (low, high) if objective.operator in (">", ">=") else (high, low)
+    if objective.keeps(worst):
+        return Gate(expression=objective.expression, observed=figure, verdict="pass")
+    if not objective.keeps(best):
+        return Gate(
+            expression=objective.expression, observed=figure, verdict="fail", detail="the whole 95 % interval is beyond the threshold"
+        )
+    unknown = "its upper end lies among the timeouts" if figure.high is None else "the 95 % interval holds the threshold"
+    return Gate(expression=objective.expression, observed=figure, verdict="inconclusive", detail=f"{unknown} (n = {figure.n})")
+
+
+def _missing(objective: Objective) -> str:
+    return "no price is known" if objective.metric.startswith("usd_") else "nothing was measured"
+
+
+def _complement(rate: Estimate | None) -> Estimate | None:
+    if rate is None or rate.value is None or rate.low is None or rate.high is None:
+        return rate
+    return Estimate(value=1.0 - rate.value, low=1.0 - rate.high, high=1.0 - rate.low, n=rate.n)
+
+
+def _point(value: float, n: int) -> Estimate:
+    return Estimate(value=value, low=value, high=value, n=n)
