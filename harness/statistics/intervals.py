@@ -4,7 +4,7 @@ What an `Estimate` from here means:
 
 - `value` set, `low` and `high` set: the figure and its two-sided 95 % interval, each tail at most 2.5 %.
 - everything None but `n`: too few samples to say (see `needed`), so nothing is claimed.
-- `value` None, `low` set: the percentile lies among censored samples (timeouts); it is at least `low`.
+- `value` None, `low` set: the percentile lies among censored samples (timeouts); it is at least `low` (and at most `high`, if set).
 - `value` set, `high` None: the upper end lies among censored samples; it is at least `low`, and no upper end is known.
 """
 

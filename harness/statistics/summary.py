@@ -1,0 +1,348 @@
+"""From samples to summary.json: one row per provider × model × operation × stage, with its gates and its outcome.
+
+Definitions, all over the requests scheduled in the stage outside its warm-up:
+
+- latency = done − scheduled, service = done − sent, ttfb = first byte − sent, of requests that delivered (`ok`, `slow`) and of
+  timeouts, which count as "at least as long as it was waited for". Other failures are in the error rate, not in a latency.
+- offered: scheduled starts per second of the stage. Achieved, images/s, megapixels/s: what was delivered in a window of the
+  stage's length that begins one median latency after it, so that neither the ramp nor the drain flatters or hurts.
+- good: delivered within the SLO's latency bound (see `slo.limit_s`; without one, delivered). Goodput: good requests per second.
+- cost per image: cost of everything / pictures delivered. Per 1,000 good images: cost of everything / pictures of good requests.
+  Wasted: cost of requests that were not good. All None where a delivered request has no cost: "no price", never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from testcard.harness.runs.records import OUTCOMES, Estimate, Gate, Generator, Summary, SummaryRow
+from testcard.harness.statistics import bootstrap, intervals, serial, slo
+
+DELIVERED = ("ok", "slow")
+CENSORED = ("timeout",)
+#: A generator that lags more than this, or more than 1 % of p50, was itself the bottleneck.
+LAG_LIMIT_S = 0.010
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+RowKey = tuple[str, str | None, str, str]  # provider, model, operation, stage
+
+
+@dataclass(frozen=True, slots=True)
+class StageFacts:
+    """What samples alone do not say about a stage (of one row, or of all rows of that stage).
+
+    `duration_s`: seconds in which requests were scheduled for one row, warm-up left out, all rounds together; None: from the
+    samples' span. `users`: closed loop with so many. `send_lag_p99_s`: the generator's own lag, where waiting for a free slot
+    (an in-flight cap, a closed loop) must not count as lag; None: from sent − scheduled in an open loop. `dropped`: arrivals
+    that were scheduled and never sent. `saturated`: the bench's own judgement that the generator was the bottleneck, with why.
+    """
+
+    duration_s: float | None = None
+    users: int | None = None
+    capped: bool = False
+    send_lag_p99_s: float | None = None
+    cpu_percent: float | None = None
+    dropped: int = 0
+    saturated: str | None = None
+
+
+_NO_FACTS = StageFacts()
+
+
+def summarise(
+    samples: pd.DataFrame,
+    *,
+    objectives: Sequence[slo.Objective | str] = (),
+    facts: Mapping[RowKey | str, StageFacts] | None = None,
+    workload: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Summary:
+    """The summary of a benchmark's samples (columns of `SAMPLE_COLUMNS`).
+
+    `facts` are looked up by (provider, model, operation, stage), then by stage name. Rows come in the order in which their
+    first sample stands. `seed` only steers the bootstrap. `UsageError` for an objective that cannot be read.
+    """
+    parsed = [slo.parse(entry) if isinstance(entry, str) else entry for entry in objectives]
+    known = facts or {}
+    keys = ["provider", "model", "operation", "stage"]
+    rows = []
+    if len(samples):
+        for key, places in _groups(samples, keys):
+            row_facts = known.get(key) or known.get(key[3]) or _NO_FACTS
+            rows.append(_row(key, samples.iloc[places], parsed, row_facts, seed))
+    return Summary(rows=rows, workload=dict(workload or {}), slo=[objective.expression for objective in parsed])
+
+
+def _groups(samples: pd.DataFrame, keys: list[str]) -> list[tuple[RowKey, npt.NDArray[np.intp]]]:
+    """Positions of each group's samples in file order, groups in order of first appearance. A missing model is None."""
+    code = np.zeros(len(samples), dtype=np.int64)
+    levels: list[tuple[npt.NDArray[np.int64], list[Any]]] = []
+    for name in keys:
+        codes, values = pd.factorize(samples[name], use_na_sentinel=True)
+        levels.append((np.asarray(codes, dtype=np.int64), list(values)))
+        code = code * (len(values) + 1) + codes + 1
+    numbers, unique = pd.factorize(code)
+    order = np.argsort(numbers, kind="stable")
+    edges = np.searchsorted(numbers[order], np.arange(len(unique) + 1))
+    found = []
+    for index in range(len(unique)):
+        places = order[edges[index] : edges[index + 1]]
+        texts = [None if codes[places[0]] < 0 else str(values[codes[places[0]]]) for codes, values in levels]
+        key: RowKey = (texts[0] or "", texts[1], texts[2] or "", texts[3] or "")
+        found.append((key, places))
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Columns:
+    """One row's samples in order of their scheduled start, as arrays."""
+
+    scheduled: Floats
+    sent: Floats
+    first_byte: Floats
+    done: Floats
+    outcome: npt.NDArray[np.intp]  # place in `outcomes`
+    outcomes: list[str]
+    images: Floats
+    megapixels: Floats
+    cost: Floats
+    rounds: npt.NDArray[np.intp]
+
+    def ended(self, names: Sequence[str]) -> Mask:
+        """Which requests ended in one of these ways."""
+        return np.isin(self.outcome, [index for index, name in enumerate(self.outcomes) if name in names])
+
+
+def _columns(frame: pd.DataFrame) -> _Columns:
+    warmup = frame["warmup"].eq(True).fillna(False).to_numpy(dtype=bool) if "warmup" in frame else np.zeros(len(frame), dtype=bool)
+    frame = frame[~warmup] if warmup.any() else frame
+    scheduled = frame["scheduled_s"].to_numpy(dtype=np.float64, na_value=np.nan)
+    rounds = frame["round"].fillna(0).to_numpy(dtype=np.intp)
+    order = np.lexsort((scheduled, rounds))
+
+    def numbers(name: str, missing: float) -> Floats:
+        if name not in frame:
+            return np.full(len(frame), missing)
+        values = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)[order]
+        return values if np.isnan(missing) else np.nan_to_num(values, nan=missing)
+
+    codes, names = pd.factorize(frame["outcome"], use_na_sentinel=True)
+    return _Columns(
+        scheduled=scheduled[order],
+        sent=numbers("sent_s", np.nan),
+        first_byte=numbers("first_byte_s", np.nan),
+        done=numbers("done_s", np.nan),
+        outcome=np.asarray(codes, dtype=np.intp)[order],
+        outcomes=[str(name) for name in names],
+        images=numbers("images", 0.0),
+        megapixels=numbers("megapixels", 0.0),
+        cost=numbers("cost_usd", np.nan),
+        rounds=rounds[order],
+    )
+
+
+def _row(key: RowKey, frame: pd.DataFrame, objectives: Sequence[slo.Objective], facts: StageFacts, seed: int) -> SummaryRow:
+    data = _columns(frame)
+    n = len(data.scheduled)
+    delivered, censored = data.ended(DELIVERED), data.ended(CENSORED)
+    latency = data.done - data.scheduled
+    limit = slo.limit_s(objectives)
+    good = delivered if limit is None else delivered & (latency <= limit)
+    cut = serial.blocks(data.rounds)
+    unit_duration = _durations(data, cut, facts.duration_s)
+    duration = float(unit_duration.sum())
+    window = _window(data, latency, delivered, facts.duration_s)
+
+    ok = int(np.count_nonzero(delivered))
+    counts = np.bincount(data.outcome[data.outcome >= 0], minlength=len(data.outcomes))
+    errors = {name: int(count) for name, count in zip(data.outcomes, counts, strict=True) if count and name not in DELIVERED}
+    timed = delivered | censored
+    latencies = _percentiles(latency[timed], censored[timed], data.rounds[timed])
+    cost = _cost(data, delivered, good, cut, seed)
+    lag, lag_note = _lag(data, facts, latencies.get("p50"))
+    row = SummaryRow(
+        provider=key[0],
+        model=key[1],
+        operation=key[2],
+        stage=key[3],
+        offered_rps=None if facts.users is not None or not duration else (n + facts.dropped) / duration,
+        achieved_rps=_per_second(int(np.count_nonzero(window)), duration),
+        requests=n,
+        ok=ok,
+        errors={name: errors[name] for name in (*OUTCOMES, *sorted(errors)) if name in errors},
+        latency_s=latencies,
+        service_s=_percentiles((data.done - data.sent)[timed], censored[timed], data.rounds[timed]),
+        ttfb_s=_percentiles((data.first_byte - data.sent)[delivered], None, data.rounds[delivered]),
+        images_per_s=_per_second(data.images[window].sum(), duration),
+        megapixels_per_s=_per_second(data.megapixels[window].sum(), duration),
+        goodput_rps=_per_second(int(np.count_nonzero(good)), duration),
+        cost_usd_per_image=cost.per_image,
+        generator=Generator(send_lag_p99_s=lag, cpu_percent=facts.cpu_percent),
+        outcome="pass",
+        duration_s=duration,
+        rounds=len(np.unique(data.rounds)),
+        users=facts.users,
+        error_rate=_rate(~delivered, cut),
+        wasted_usd=cost.wasted_usd,
+        cost_usd_per_1000_good_images=cost.per_1000_good,
+        goodput=bootstrap.ratio(cut.sums(good), unit_duration, n=n, seed=seed) if n and duration else None,
+    )
+    gates = [slo.judge(objective, row) for objective in objectives]
+    outcome, note = _outcome(row, gates, facts.saturated or lag_note)
+    notes = [text for text in (note, cost.note) if text]
+    return msgspec.structs.replace(row, gates=gates, outcome=outcome, note="; ".join(notes) or None)
+
+
+def _percentiles(values: Floats, censored: Mask | None, rounds: npt.NDArray[np.intp]) -> dict[str, Estimate]:
+    """Every percentile that a row carries; p99.9 only where the samples carry it. `values` in time order."""
+    there = ~np.isnan(values)
+    if not there.all():
+        values, rounds = values[there], rounds[there]
+        censored = None if censored is None else censored[there]
+    n = len(values)
+    order = np.argsort(values, kind="stable")
+    lowest = values[order]
+    highest = lowest if censored is None or not censored.any() else np.sort(np.where(censored, np.inf, values))
+    cut = serial.blocks(rounds)
+    rank = np.empty(n)
+    rank[order] = np.arange(n)
+    correlated = serial.ranks_correlated(rank, cut)
+    found: dict[str, Estimate] = {}
+    worth: float | None = None
+    for name, q in slo.PERCENTILES.items():
+        if name == "p99.9" and n < intervals.needed(q):
+            continue
+        if correlated:
+            # A tail seen too briefly to show its clusters must not claim more than the middle does.
+            mine = serial.effective_n(rank < intervals.nearest_rank(n, q), cut, q)
+            worth = mine if worth is None else min(worth, mine)
+        found[name] = intervals.sorted_quantile(lowest, highest, q, effective_n=worth)
+    return found
+
+
+def _rate(events: Mask, cut: serial.Blocks) -> Estimate:
+    n = len(events)
+    hits = int(np.count_nonzero(events))
+    worth = None
+    if 0 < hits < n and n >= serial.MIN_SAMPLES and serial.is_correlated(events.astype(np.float64), cut):
+        worth = serial.effective_n(events, cut)
+    return intervals.wilson(hits, n, effective_n=worth)
+
+
+def _durations(data: _Columns, cut: serial.Blocks, declared_s: float | None) -> Floats:
+    """Seconds that each block of requests stands for: the declared length by their share, else the span of their starts."""
+    n = len(data.scheduled)
+    if n == 0:
+        return np.full(max(cut.count, 1), (declared_s or 0.0) / max(cut.count, 1))
+    edges = np.concatenate(([0], np.flatnonzero(data.rounds[1:] != data.rounds[:-1]) + 1, [n]))
+    starts, sizes = data.scheduled[edges[:-1]], np.diff(edges)
+    if declared_s is not None:
+        lengths = np.full(len(sizes), declared_s / len(sizes))
+    else:
+        spans = data.scheduled[edges[1:] - 1] - starts
+        # n starts lie n − 1 gaps apart; the stage goes on for one more.
+        lengths = np.where(sizes > 1, spans * sizes / np.maximum(sizes - 1, 1), data.done[edges[:-1]] - starts)
+    lengths = np.nan_to_num(np.maximum(lengths, 0.0))
+    # A block of a round covers the time between its first start and the next block's.
+    owner = np.searchsorted(edges, cut.starts[:-1], side="right") - 1
+    pieces = np.empty(cut.count)
+    for index in range(len(sizes)):
+        mine = np.flatnonzero(owner == index)
+        first = data.scheduled[cut.starts[mine]]
+        ends = np.append(first[1:], starts[index] + lengths[index])
+        length = np.maximum(np.diff(np.append(first, ends[-1])), 0.0)
+        pieces[mine] = length * (lengths[index] / length.sum() if length.sum() > 0 else 0.0)
+    return pieces
+
+
+def _window(data: _Columns, latency: Floats, delivered: Mask, declared_s: float | None) -> Mask:
+    """Delivered requests that ended within the stage's length, counted from one median latency after its start, round by round."""
+    if not delivered.any():
+        return delivered
+    shift = float(np.nanmedian(latency[delivered]))
+    n = len(data.scheduled)
+    edges = np.concatenate(([0], np.flatnonzero(data.rounds[1:] != data.rounds[:-1]) + 1, [n]))
+    count = len(edges) - 1
+    inside = np.zeros(n, dtype=bool)
+    for start, stop in pairwise(edges):
+        first, last = data.scheduled[start], data.scheduled[stop - 1]
+        size = stop - start
+        length = declared_s / count if declared_s is not None else (last - first) * size / max(size - 1, 1)
+        if length <= 0:
+            inside[start:stop] = True
+            continue
+        inside[start:stop] = data.done[start:stop] <= first + shift + length
+    return delivered & inside
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    per_image: Estimate | None
+    per_1000_good: Estimate | None
+    wasted_usd: float | None
+    note: str | None
+
+
+def _cost(data: _Columns, delivered: Mask, good: Mask, cut: serial.Blocks, seed: int) -> _Cost:
+    unknown = np.isnan(data.cost)
+    if not delivered.any():
+        spent = None if unknown.all() else float(np.nansum(data.cost))
+        return _Cost(None, None, spent, None)
+    if (unknown & delivered).any():
+        return _Cost(None, None, None, None)
+    cost = np.nan_to_num(data.cost)
+    n = len(cost)
+    images = np.where(delivered, data.images, 0.0)
+    kept = np.where(good, data.images, 0.0)
+    per_image = bootstrap.ratio(cut.sums(cost), cut.sums(images), n=n, seed=seed)
+    per_good = bootstrap.ratio(1000.0 * cut.sums(cost), cut.sums(kept), n=n, seed=seed)
+    missing = int(np.count_nonzero(unknown))
+    note = f"the cost of {missing} failed requests is not known and counts as 0" if missing else None
+    return _Cost(
+        per_image if per_image.value is not None else None,
+        per_good if per_good.value is not None else None,
+        float(cost[~good].sum()),
+        note,
+    )
+
+
+def _lag(data: _Columns, facts: StageFacts, p50: Estimate | None) -> tuple[float | None, str | None]:
+    """The generator's p99 send lag and, where it was the bottleneck, a sentence that says so."""
+    lag = facts.send_lag_p99_s
+    if lag is None and facts.users is None and not facts.capped:
+        waits = np.sort((data.sent - data.scheduled)[~np.isnan(data.sent)])
+        lag = float(waits[intervals.nearest_rank(len(waits), 0.99) - 1]) if len(waits) else None
+    if lag is None:
+        return None, None
+    middle = p50.value if p50 is not None and p50.value is not None else 0.0
+    limit = max(LAG_LIMIT_S, 0.01 * middle)
+    if lag <= limit:
+        return lag, None
+    return lag, f"the load generator was late: p99 of its send lag is {lag * 1000:.1f} ms, more than {limit * 1000:.1f} ms"
+
+
+def _outcome(row: SummaryRow, gates: Sequence[Gate], saturated: str | None) -> tuple[Any, str | None]:
+    if row.requests == 0:
+        return "inconclusive", "no request was scheduled outside the warm-up"
+    if saturated:
+        return "inconclusive", saturated
+    if any(gate.verdict == "fail" for gate in gates):
+        return "fail", None
+    if row.ok == 0:
+        return "fail", "no request delivered what was asked for"
+    if any(gate.verdict == "inconclusive" for gate in gates):
+        return "inconclusive", None
+    return "pass", None
+
+
+def _per_second(count: float, duration_s: float) -> float:
+    return float(count) / duration_s if duration_s > 0 else 0.0
