@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import msgspec
@@ -94,7 +94,10 @@ class RunWriter:
             environment=environment(),
         )
         writer = cls(folder, run)
-        writer.update()
+        try:
+            writer.update()
+        except OSError as error:
+            raise UsageError(f"{folder} cannot be written: {error.strerror}", hint="name another folder with --out") from None
         return writer
 
     def update(self, **changes: Any) -> None:
@@ -158,7 +161,9 @@ class RunReader:
     def path(self, kind: str) -> Path | None:
         """Path of the file of a kind, or None when the run has none."""
         name = self.run.files.get(kind)
-        return self.folder / name if name and (self.folder / name).exists() else None
+        if not name or not _stays_inside(name):
+            return None
+        return self.folder / name if (self.folder / name).exists() else None
 
     def exchanges(self) -> Iterator[Exchange]:
         """The recorded exchanges in file order; a last line cut off by a kill is left out."""
@@ -172,7 +177,7 @@ class RunReader:
                     return
                 try:
                     yield decoder.decode(line)
-                except msgspec.ValidationError as error:
+                except msgspec.DecodeError as error:
                     raise UsageError(
                         f"{path}:{number}: {error}", hint="the run was written by another version, or changed by hand"
                     ) from None
@@ -185,7 +190,10 @@ class RunReader:
             return base64.b64decode(body.base64)
         if body.sha256 is None or not re.fullmatch(r"[0-9a-f]{64}", body.sha256):
             raise UsageError(f"{self.folder}: a body has no content")
-        return (self.folder / "bodies" / body.sha256).read_bytes()
+        try:
+            return (self.folder / "bodies" / body.sha256).read_bytes()
+        except OSError as error:
+            raise UsageError(f"{self.folder}: bodies/{body.sha256} cannot be read: {error.strerror}") from None
 
     def verdicts(self) -> Verdicts | None:
         """verdicts.json, or None."""
@@ -199,13 +207,23 @@ class RunReader:
 
     def children(self) -> list[RunReader]:
         """The runs inside an `evaluate` folder."""
-        return [RunReader(self.folder / name) for name in self.run.children if (self.folder / name / "run.json").is_file()]
+        return [
+            RunReader(self.folder / name)
+            for name in self.run.children
+            if _stays_inside(name) and (self.folder / name / "run.json").is_file()
+        ]
 
     def _decode(self, path: Path, kind: Any) -> Any:
         try:
             return msgspec.json.decode(path.read_bytes(), type=kind)
         except (msgspec.DecodeError, OSError) as error:
             raise UsageError(f"{path}: {error}", hint="the run was written by another version, or changed by hand") from None
+
+
+def _stays_inside(name: str) -> bool:
+    """Whether a path from run.json stays below its folder: a run from a stranger must not open other files."""
+    path = PurePath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def _pretty(record: msgspec.Struct) -> bytes:
