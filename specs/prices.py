@@ -58,18 +58,26 @@ class PerImage(_Price):
 
 
 class PerMegapixel(_Price):
-    """A price by area: `first_usd` for the first megapixel, `usd_each` for each further one, rounded as stated."""
+    """A price by area: `first_usd` for the first megapixel, `usd_each` for each further one, rounded as stated.
+
+    `unknown_megapixels`: the area taken for a picture whose size nobody states (a reservation without a size, `auto`);
+    without it such a picture has no price.
+    """
 
     kind: Literal["per-megapixel"]
     usd_each: float = Field(ge=0)
     first_usd: float | None = Field(default=None, ge=0)
     rounding: Literal["none", "up"] = "none"
-    pixels_per_megapixel: int = 1_000_000
+    pixels_per_megapixel: int = Field(default=1_000_000, gt=0)
+    unknown_megapixels: float | None = Field(default=None, gt=0)
 
     def _usd(self, what: Billable) -> float | None:
-        if what.width_px is None or what.height_px is None:
+        if what.width_px is not None and what.height_px is not None:
+            megapixels = what.width_px * what.height_px / self.pixels_per_megapixel
+        elif self.unknown_megapixels is not None:
+            megapixels = self.unknown_megapixels
+        else:
             return None
-        megapixels = what.width_px * what.height_px / self.pixels_per_megapixel
         if self.rounding == "up":
             megapixels = math.ceil(megapixels)
         first = self.usd_each if self.first_usd is None else self.first_usd

@@ -56,7 +56,8 @@ class WireField(_Frozen):
     """One field of the request (body property, form field or path parameter), keyed by its wire name.
 
     `part`: which piece of a model id split at "/" (0 or 1) a path parameter carries. `index`: which of several input
-    pictures the field carries; None with `many` means all of them. `values`: task value → wire value, where they differ.
+    pictures the field carries; None with `many` means all of them. `values`: task value → wire value, where they differ
+    (a mode's task values are text-to-image, image-to-image and inpaint, by what the request carries).
     `cheapest`: the value that a probe sends when it does not care. `also_formats`: further spellings that a server may
     take beside `format`; the client never sends them. `aliases`: further names that a server may take for the field.
     """
