@@ -131,7 +131,7 @@ def _task(protocol: AsyncProtocol | None, profile: OperationProfile, status: int
         return None
     reference = next((found for place in protocol.task_reference if isinstance(found := at(body, place), str)), None)
     state = at(body, protocol.state)
-    poll_url = at(body, "/poll_url")
+    poll_url = at(body, protocol.poll_url) if protocol.poll_url else None
     return AsyncTask(
         reference,
         state if isinstance(state, str) else None,

@@ -20,8 +20,7 @@ _PLAIN_TERMS = (
     "aspect_ratio", "tier", "safety_tolerance", "user", "max_tokens", "temperature", "stream",
 )  # fmt: skip
 _PIXELS = re.compile(r"(\d+)x(\d+)")
-#: A tier such as 2K stands for pictures of about (1024 · 2)² pixels whatever their shape; so far from it is still that tier.
-_TIER = re.compile(r"(\d+)K")
+#: A tier stands for pictures of about one area whatever their shape; so far from it is still that tier.
 _TIER_SLACK = 0.15
 _RATIO_SLACK = 0.03
 
@@ -232,14 +231,14 @@ class _Mapping:
         )
 
     def nearest_tier(self, name: str, pixels: tuple[int, int]) -> str:
+        edges = self.profile.response.tier_edge_px
         for choice in self.choices(name):
-            match = _TIER.fullmatch(choice)
-            if match and abs(pixels[0] * pixels[1] / (1024 * int(match[1])) ** 2 - 1) <= _TIER_SLACK:
+            if choice in edges and abs(pixels[0] * pixels[1] / edges[choice] ** 2 - 1) <= _TIER_SLACK:
                 return choice
         return self.refuse(
             "size",
             f"{pixels[0]}x{pixels[1]} is near none of the resolutions of {self.operation.id}",
-            hint=f"its resolutions: {', '.join(self.choices(name))} (1K is about 1024x1024 pixels in all)",
+            hint="its resolutions, for a square: " + ", ".join(f"{tier} ({edge}x{edge})" for tier, edge in edges.items()),
         )
 
     def mode(self) -> None:

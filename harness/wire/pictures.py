@@ -7,6 +7,7 @@ import hashlib
 import io
 import warnings
 import zlib
+from dataclasses import dataclass
 from typing import Any
 
 import pybase64
@@ -23,39 +24,55 @@ def inspect(data: bytes, *, pixels: bool = True) -> PictureInfo:
     """What the bytes of a picture are; never raises. `problem` says why they do not decode.
 
     With `pixels` every pixel is decoded, hashed (RGBA, so that files that differ only in compression compare equal) and
-    looked at for blankness. Without, only the header and the file's structure are read (PNG chunks up to the end mark
-    with their checksums, JPEG's end mark, WebP's length), which finds files that were cut off at a hundredth of the time.
+    looked at for blankness. Without, only `look` is asked.
     """
     digest = hashlib.sha256(data).hexdigest()
+    seen = look(data)
+    if not pixels or seen.width_px is None or (seen.height_px or 0) * seen.width_px > MAX_PIXELS:
+        return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, problem=seen.problem)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            rgba = Image.open(io.BytesIO(data)).convert("RGBA")
+    except Exception as error:  # noqa: BLE001 (Pillow's plugins raise whatever a hostile file makes them raise)
+        problem = seen.problem or str(error) or type(error).__name__
+        return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, problem=problem)
+    extrema: Any = rgba.getextrema()
+    blank = all(low == high for low, high in extrema)
+    pixel_digest = hashlib.sha256(f"{rgba.width}x{rgba.height}:".encode() + rgba.tobytes()).hexdigest()
+    return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, pixel_digest, blank, seen.problem)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a picture's header says and whether the file is whole; no pixel was decoded."""
+
+    format: str | None
+    width_px: int | None
+    height_px: int | None
+    problem: str | None
+
+
+def look(data: bytes) -> Look:
+    """Format and size from the header, and whether the file's structure is whole, at a hundredth of what decoding costs.
+
+    PNG: every chunk with its checksum up to the end mark. JPEG: the end mark. WebP: the length. Never raises.
+    """
     if not data:
-        return PictureInfo(None, None, None, 0, digest, problem="no bytes")
+        return Look(None, None, None, "no bytes")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture = Image.open(io.BytesIO(data))
-            kind = (picture.format or "").lower() or None
-            width, height = picture.size
-            if width * height > MAX_PIXELS:
-                return PictureInfo(kind, width, height, len(data), digest, problem=f"claims {width}x{height} pixels")
-            if not pixels:
-                return PictureInfo(kind, width, height, len(data), digest, problem=_structure_problem(kind, data))
-            rgba = picture.convert("RGBA")
-    except Exception as error:  # noqa: BLE001 (Pillow's plugins raise whatever a hostile file makes them raise)
-        known = _header(data)
-        reason = str(error) if not isinstance(error, UnidentifiedImageError) else "is no picture of a known format"
-        return PictureInfo(*known, len(data), digest, problem=reason or type(error).__name__)
-    extrema: Any = rgba.getextrema()
-    blank = all(low == high for low, high in extrema)
-    pixel_digest = hashlib.sha256(f"{width}x{height}:".encode() + rgba.tobytes()).hexdigest()
-    return PictureInfo(kind, width, height, len(data), digest, pixel_digest, blank, _structure_problem(kind, data))
-
-
-def _header(data: bytes) -> tuple[str | None, int | None, int | None]:
-    try:
-        picture = Image.open(io.BytesIO(data))
-    except Exception:  # noqa: BLE001 (see inspect)
-        return None, None, None
-    return (picture.format or "").lower() or None, picture.size[0], picture.size[1]
+    except UnidentifiedImageError:
+        return Look(None, None, None, "is no picture of a known format")
+    except Exception as error:  # noqa: BLE001 (see inspect)
+        return Look(None, None, None, str(error) or type(error).__name__)
+    kind = (picture.format or "").lower() or None
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        return Look(kind, width, height, f"claims {width}x{height} pixels")
+    return Look(kind, width, height, _structure_problem(kind, data))
 
 
 def _structure_problem(kind: str | None, data: bytes) -> str | None:
@@ -87,7 +104,7 @@ def _png_problem(data: bytes) -> str | None:
 
 def input_image(data: bytes, name: str | None = None) -> InputImage:
     """The bytes as a picture to send, with the media type that their header shows (PNG when it shows none)."""
-    kind = _header(data)[0] or "png"
+    kind = look(data).format or "png"
     suffix = "jpg" if kind == "jpeg" else kind
     return InputImage(data, _MEDIA_TYPES.get(kind, f"image/{kind}"), name or f"image.{suffix}")
 

@@ -1,0 +1,97 @@
+"""What a caller of the client meets when a request does not end in pictures or text.
+
+    ClientError                        1
+    ├── RequestRefused                 1   any other 4xx: the target refuses what its contract allows
+    │   ├── AuthenticationFailed       3   401 or 403 (also a harness KeyRefused)
+    │   ├── PaymentRequired            5   402: the account is out of credit
+    │   └── RateLimited                5   429, with the time to wait where the target says it
+    ├── ServerFailed                   1   5xx
+    ├── TimedOut                       1   no whole answer within the time limit
+    ├── ConnectionFailed               3   nothing answers there (also a harness TargetUnreachable)
+    └── ContractBroken                 1   a success that is none: no picture, undecodable, cut off, both or neither of url and base64
+        └── TaskFailed                 1   an async task that failed, or never came to an end
+
+A request that the contract does not allow is never sent: that is `testcard.harness.errors.ContractViolation` (2).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from testcard.harness.errors import Exit, KeyRefused, TargetUnreachable, TestcardError
+from testcard.harness.wire.model import Answer
+
+
+class ClientError(TestcardError):
+    """The root; `operation` was asked, `answer` is what was understood of the response (None where none came)."""
+
+    exit_code: int = Exit.GATE_FAILED
+
+    def __init__(self, message: str, *, operation: str = "", answer: Answer | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.operation = operation
+        self.answer = answer
+
+
+class RequestRefused(ClientError):
+    """A 4xx answer: its status, and the message and code that the target gave."""
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status."""
+        return self.answer.status if self.answer else None
+
+    @property
+    def code(self) -> Any:
+        """The target's own error code, where it gives one."""
+        return self.answer.error_code if self.answer else None
+
+
+class AuthenticationFailed(RequestRefused, KeyRefused):
+    """401 or 403: the key is missing, wrong, or not entitled to this."""
+
+    exit_code = Exit.TARGET
+
+
+class PaymentRequired(RequestRefused):
+    """402: the account has no credit left."""
+
+    exit_code = Exit.INCONCLUSIVE
+
+
+class RateLimited(RequestRefused):
+    """429. `retry_after_s` is how long the target says to wait, in seconds; None where it does not say."""
+
+    exit_code = Exit.INCONCLUSIVE
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """Seconds to wait before the next request."""
+        return self.answer.retry_after_s if self.answer else None
+
+
+class ServerFailed(ClientError):
+    """A 5xx answer. Whether the request was billed is unknown, so it is never sent again by itself."""
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status."""
+        return self.answer.status if self.answer else None
+
+
+class TimedOut(ClientError):
+    """No whole answer within the time limit. Whether the request was billed is unknown."""
+
+
+class ConnectionFailed(ClientError, TargetUnreachable):
+    """No connection, or one that broke before an answer came."""
+
+    exit_code = Exit.TARGET
+
+
+class ContractBroken(ClientError):
+    """An answer that its status calls a success and that is of no use. `answer` holds what there was: it may have been billed."""
+
+
+class TaskFailed(ContractBroken):
+    """An async task that ended as failed, or did not end within the documented time."""

@@ -1,0 +1,100 @@
+"""What the client hands back: pictures, text, usage, cost and timings."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from testcard.harness.wire.model import Answer, Usage
+
+Bytes = bytes  # a field of this name hides the type inside the class
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture: its encoded bytes, format (png, jpeg, webp), size in pixels, the seed the answer names, where it came from."""
+
+    bytes: Bytes = field(repr=False)
+    format: str
+    width: int
+    height: int
+    seed: int | None = None
+    url: str | None = None
+    index: int = 0
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Writes the bytes as they came to `path` and returns it; the name's ending is not looked at."""
+        target = Path(path)
+        target.write_bytes(self.bytes)
+        return target
+
+    def image(self) -> Image.Image:
+        """The decoded picture; raises what Pillow raises where the pixels do not decode."""
+        image = Image.open(io.BytesIO(self.bytes))
+        image.load()
+        return image
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Durations in seconds. `total_s`: from sending to the last picture in hand, polls and downloads included.
+
+    `first_byte_s`: until the head of the first answer. `queue_s`: from the acceptance of an async task to its end.
+    `download_s`: fetching URLs. `first_token_s`: until the first piece of streamed text. None where it does not apply.
+    """
+
+    total_s: float
+    first_byte_s: float
+    queue_s: float | None = None
+    download_s: float | None = None
+    first_token_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished request. `cost_usd` is None where nobody states a price; `price_origin` says whose price it is.
+
+    `notes` are sentences that a caller should know (another operation was chosen, fewer pictures came than were asked for).
+    """
+
+    provider: str
+    operation: str
+    model: str | None
+    pictures: tuple[Picture, ...]
+    text: str | None
+    finish_reason: str | None
+    usage: Usage | None
+    cost_usd: float | None
+    price_origin: str
+    timings: Timings
+    answer: Answer = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """The result as JSON-able data, without the pictures' bytes."""
+        usage = self.usage
+        return {
+            "provider": self.provider,
+            "operation": self.operation,
+            "model": self.model,
+            "pictures": [
+                {"format": p.format, "width": p.width, "height": p.height, "bytes": len(p.bytes), "seed": p.seed, "url": p.url}
+                for p in self.pictures
+            ],
+            "text": self.text,
+            "finish_reason": self.finish_reason,
+            "usage": None
+            if usage is None
+            else {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens, "total_tokens": usage.total_tokens},
+            "cost_usd": self.cost_usd,
+            "price_origin": self.price_origin,
+            "timings": {
+                name: getattr(self.timings, name) for name in ("total_s", "first_byte_s", "queue_s", "download_s", "first_token_s")
+            },
+            "notes": list(self.notes),
+        }

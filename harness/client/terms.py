@@ -1,0 +1,161 @@
+"""What both clients share: how a call's arguments become a `Call`, and what a transport's failures mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack
+
+import httpx
+
+from testcard.harness.client.errors import ClientError, ConnectionFailed, ContractBroken, TimedOut
+from testcard.harness.client.flow import DEFAULT_MAX_BYTES, Call
+from testcard.harness.config import PricesSection
+from testcard.harness.embedded import DEFAULT_KEY
+from testcard.harness.errors import UsageError
+from testcard.harness.pricing import Pricing
+from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key
+from testcard.harness.wire.choice import choose
+from testcard.harness.wire.model import InputImage, TaskRequest
+from testcard.harness.wire.pictures import input_image
+from testcard.specs.loader import Provider, load_provider
+from testcard.specs.profile import Task
+
+#: A picture to send: its bytes, the path of a file, an address (where the contract takes one), or an `InputImage`.
+PictureSource = bytes | str | os.PathLike[str] | InputImage
+
+
+class Terms(TypedDict, total=False):
+    """The optional terms of a task; what is left out is not sent. Meanings and units as in `TaskRequest`."""
+
+    model: str | None
+    size: tuple[int, int] | str | None
+    n: int | None
+    seed: int | None
+    negative_prompt: str | None
+    steps: int | None
+    guidance: float | None
+    strength: float | None
+    sampler: str | None
+    quality: str | None
+    background: str | None
+    format: str | None
+    delivery: Literal["base64", "url"] | None
+    aspect_ratio: str | None
+    tier: str | None
+    safety_tolerance: int | None
+    user: str | None
+    max_tokens: int | None
+    temperature: float | None
+    asynchronous: bool | None
+    extra: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A client's fixed part: the target, the key, the prices, the bounds."""
+
+    provider: Provider
+    base_url: str
+    api_key: str | None
+    pricing: Pricing
+    max_bytes: int
+    poll_interval_s: float | None
+    poll_timeout_s: float | None
+
+    def call(
+        self,
+        task: Task,
+        prompt: str | None,
+        images: Sequence[PictureSource] = (),
+        mask: PictureSource | None = None,
+        *,
+        operation: str | None = None,
+        stream: bool | None = None,
+        **terms: Unpack[Terms],
+    ) -> Call:
+        """The call that these arguments ask for; `ContractViolation` when the contract does not allow it."""
+        known = {name: value for name, value in terms.items() if value is not None}
+        unknown = sorted(set(known) - Terms.__annotations__.keys())
+        if unknown:
+            raise UsageError(
+                f"there is no term {unknown[0]}", hint=f"the terms are: {', '.join(Terms.__annotations__)}; wire fields go into extra"
+            )
+        request = TaskRequest(
+            task,
+            prompt=prompt,
+            images=tuple(as_input_image(image) for image in images),
+            mask=as_input_image(mask) if mask is not None else None,
+            stream=stream,
+            **known,  # type: ignore[arg-type]
+        )
+        return Call(
+            self.provider,
+            choose(self.provider, request, operation),
+            self.base_url,
+            self.api_key,
+            self.pricing,
+            wall_clock=lambda: datetime.now(UTC),
+            max_bytes=self.max_bytes,
+            poll_interval_s=self.poll_interval_s,
+            poll_timeout_s=self.poll_timeout_s,
+        )
+
+
+def settings(
+    provider: str | Provider,
+    *,
+    base_url: str | None,
+    api_key: str | None,
+    no_auth: bool = False,
+    pricing: Pricing | None = None,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    poll_interval_s: float | None = None,
+    poll_timeout_s: float | None = None,
+) -> Settings:
+    """A client's settings. Without a base URL the provider's first documented one; the key from the argument,
+    TESTCARD_API_KEY or the profile's variable; on this machine the mocks' documented key will do."""
+    loaded = load_provider(provider) if isinstance(provider, str) else provider
+    url = checked_base_url(base_url if base_url is not None else loaded.profile.base_urls[0])
+    key = None if no_auth else (api_key or read_key(loaded) or (DEFAULT_KEY if is_loopback(url) else None))
+    if key is None and not no_auth:
+        raise UsageError(
+            f"there is no key for {loaded.profile.name}", hint=f"pass api_key, or set {KEY_ENV} or {loaded.profile.auth.key_env}"
+        )
+    if pricing is None:
+        pricing = Pricing(loaded, is_loopback(url), PricesSection())
+    return Settings(loaded, url, key, pricing, max_bytes, poll_interval_s, poll_timeout_s)
+
+
+def as_input_image(source: PictureSource) -> InputImage:
+    """The picture to send; `UsageError` for a file that cannot be read."""
+    if isinstance(source, InputImage):
+        return source
+    if isinstance(source, bytes):
+        return input_image(source)
+    if isinstance(source, str) and source.startswith(("http://", "https://", "data:")):
+        return InputImage(url=source)
+    path = Path(source)
+    try:
+        return input_image(path.read_bytes(), path.name)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", hint="name a picture file, or pass its bytes") from None
+
+
+def failure(error: httpx.HTTPError | httpx.InvalidURL, operation: str, *, answering: bool, base_url: str, timeout_s: float) -> ClientError:
+    """What a transport's exception means; `answering` is whether the head of the answer was there already."""
+    if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError):
+        return ConnectionFailed(f"nothing answers at {base_url} ({error or type(error).__name__})", operation=operation, hint=_NEXT)
+    if isinstance(error, httpx.TimeoutException):
+        return TimedOut(f"no whole answer within {timeout_s:g} s", operation=operation, hint="allow more time, or ask asynchronously")
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | httpx.TooManyRedirects):
+        return ContractBroken(f"an address in the answer leads nowhere: {error}", operation=operation)
+    if answering and isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError | httpx.ReadError):
+        return ContractBroken(f"the answer was cut off: {error or type(error).__name__}", operation=operation)
+    return ConnectionFailed(f"the connection to {base_url} broke: {error or type(error).__name__}", operation=operation, hint=_NEXT)
+
+
+_NEXT = "check the address and that the server runs; testcard mock serves one on this machine"
