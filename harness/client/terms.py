@@ -78,20 +78,7 @@ class Settings:
         **terms: Unpack[Terms],
     ) -> Call:
         """The call that these arguments ask for; `ContractViolation` when the contract does not allow it."""
-        known = {name: value for name, value in terms.items() if value is not None}
-        unknown = sorted(set(known) - Terms.__annotations__.keys())
-        if unknown:
-            raise UsageError(
-                f"there is no term {unknown[0]}", hint=f"the terms are: {', '.join(Terms.__annotations__)}; wire fields go into extra"
-            )
-        request = TaskRequest(
-            task,
-            prompt=prompt,
-            images=tuple(as_input_image(image) for image in images),
-            mask=as_input_image(mask) if mask is not None else None,
-            stream=stream,
-            **known,  # type: ignore[arg-type]
-        )
+        request = task_request(task, prompt, images, mask, stream=stream, **terms)
         return Call(
             self.provider,
             choose(self.provider, request, operation),
@@ -103,6 +90,32 @@ class Settings:
             poll_interval_s=self.poll_interval_s,
             poll_timeout_s=self.poll_timeout_s,
         )
+
+
+def task_request(
+    task: Task,
+    prompt: str | None,
+    images: Sequence[PictureSource] = (),
+    mask: PictureSource | None = None,
+    *,
+    stream: bool | None = None,
+    **terms: Unpack[Terms],
+) -> TaskRequest:
+    """The request that these arguments make; a term that is None is not sent, one that does not exist is a `UsageError`."""
+    known = {name: value for name, value in terms.items() if value is not None}
+    unknown = sorted(set(known) - Terms.__annotations__.keys())
+    if unknown:
+        raise UsageError(
+            f"there is no term {unknown[0]}", hint=f"the terms are: {', '.join(Terms.__annotations__)}; wire fields go into extra"
+        )
+    return TaskRequest(
+        task,
+        prompt=prompt,
+        images=tuple(as_input_image(image) for image in images),
+        mask=as_input_image(mask) if mask is not None else None,
+        stream=stream,
+        **known,  # type: ignore[arg-type]
+    )
 
 
 def settings(
