@@ -38,6 +38,7 @@ class SpecError(UsageError):
     def __init__(self, message: str, *, file: Path | str, line: int | None = None, key: str | None = None, hint: str | None = None) -> None:
         place = str(file) + (f":{line}" if line else "")
         super().__init__(f"{place}: {key + ': ' if key else ''}{message}", hint=hint)
+        self.what = message
         self.file = str(file)
         self.line = line
         self.key = key

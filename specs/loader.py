@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
-from testcard.specs.errors import SpecError, UsageError
+from testcard.specs.agreement import Problem, at, disagreements
+from testcard.specs.errors import UsageError
 from testcard.specs.openapi import OpenApi, Operation, read_openapi
 from testcard.specs.prices import PriceEntry
 from testcard.specs.profile import Clause, Level, OperationProfile, Profile, RuleEntry, Task, WireField
@@ -106,6 +110,12 @@ def bundled_ids() -> tuple[str, ...]:
     return tuple(sorted(folder.name for folder in BUNDLED.iterdir() if (folder / "profile.yaml").is_file()))
 
 
+def known_ids(search: Sequence[Path] = ()) -> tuple[str, ...]:
+    """Ids of the bundled providers and of those below the folders of `search`, in alphabetical order."""
+    found = {folder.name for place in search if place.is_dir() for folder in place.iterdir() if (folder / "profile.yaml").is_file()}
+    return tuple(sorted(found.union(bundled_ids())))
+
+
 def load_provider(name: str, search: Sequence[Path] = ()) -> Provider:
     """The provider called `name`: a folder that holds both files, an id below one of `search`, or a bundled id.
 
@@ -129,37 +139,52 @@ def load_provider(name: str, search: Sequence[Path] = ()) -> Provider:
 def _load(folder: Path) -> Provider:
     openapi = read_openapi(folder / "openapi.yaml")
     source = read_yaml(folder / "profile.yaml")
-    if not isinstance(source.data, dict):
-        raise SpecError("is not a mapping", file=source.path, line=1)
-    try:
-        profile = Profile.model_validate(source.data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        pointer: Pointer = tuple(part for part in first["loc"] if isinstance(part, int) or not str(part).startswith("function-"))
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise SpecError(
-            f"{first['msg']}{more}", file=source.path, line=source.line(pointer), key=".".join(map(str, pointer)) or None
-        ) from None
-    _agree(openapi, profile, source)
+    profile = read_profile(source)
+    for problem in disagreements(openapi, profile, source):
+        raise problem.error()
     return Provider(folder, openapi, profile, source, hashlib.sha256(source.text.encode()).hexdigest())
 
 
-def _agree(openapi: OpenApi, profile: Profile, source: YamlFile) -> None:
-    """The two files name the same operations, and the profile's fields exist in the schema."""
-    for operation_id, entry in profile.operations.items():
-        at: Pointer = ("operations", operation_id)
-        if operation_id not in openapi.operations:
-            raise SpecError("is no operationId of openapi.yaml", file=source.path, line=source.line(at), key=f"operations.{operation_id}")
-        operation = openapi.operations[operation_id]
-        for kind, names, known in (("fields", entry.fields, operation.properties), ("path", entry.path, operation.path_parameters)):
-            for name in names:
-                if name not in known:
-                    raise SpecError(
-                        f"openapi.yaml has no such field of {operation_id}", file=source.path, line=source.line((*at, kind, name)), key=name
-                    )
-    for operation_id, operation in openapi.operations.items():
-        if operation_id not in profile.operations:
-            raise SpecError("has no entry in profile.yaml", file=openapi.source.path, line=operation.line(), key=operation_id)
+def read_profile(source: YamlFile) -> Profile:
+    """The profile that a YAML file holds, judged by itself; `SpecError` at the first wrong key."""
+    problems = profile_problems(source)
+    if problems:
+        first, more = problems[0], f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise replace(first, message=first.message + more).error()
+    return Profile.model_validate(source.data)
 
 
-__all__ = ["BUNDLED", "Clause", "Level", "Provider", "bundled_ids", "load_provider"]
+def profile_problems(source: YamlFile) -> list[Problem]:
+    """Keys of a profile that are unknown, missing or of the wrong kind."""
+    if not isinstance(source.data, dict):
+        return [Problem(str(source.path), 1, None, "is not a mapping")]
+    try:
+        Profile.model_validate(source.data)
+    except ValidationError as error:
+        return [at(source, _written(detail["loc"], source.data), _said(detail)) for detail in error.errors()]
+    return []
+
+
+def _written(location: tuple[str | int, ...], data: Any) -> Pointer:
+    """pydantic's location as keys of the file: without its own words for union members, with a missing key at the end."""
+    pointer: list[str | int] = []
+    for index, part in enumerate(location):
+        present = (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int) and part < len(data))
+        if present:
+            data = data[part]
+            pointer.append(part)
+        elif index == len(location) - 1 and isinstance(part, str) and isinstance(data, dict):
+            pointer.append(part)
+    return tuple(pointer)
+
+
+def _said(detail: Any) -> str:
+    if detail["type"] == "literal_error" and isinstance(detail["input"], str):
+        known = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
+        near = difflib.get_close_matches(detail["input"], known, n=1)
+        return f"{detail['input']} is not known here; {f'did you mean {near[0]}' if near else 'it is one of ' + ', '.join(known)}"
+    words = {"extra_forbidden": "is no key of a profile here", "missing": "is missing"}
+    return words.get(detail["type"], str(detail["msg"]).removeprefix("Value error, "))
+
+
+__all__ = ["BUNDLED", "Clause", "Level", "Provider", "bundled_ids", "known_ids", "load_provider", "profile_problems", "read_profile"]

@@ -134,10 +134,20 @@ class OpenApi:
             for part in reference.removeprefix("#/").split("/"):
                 key = part.replace("~1", "/").replace("~0", "~")
                 if not isinstance(target, dict) or key not in target:
-                    raise SpecError(f"$ref {reference} points to nothing", file=self.source.path, key=reference)
+                    raise SpecError(
+                        f"{reference} points to nothing in this file",
+                        file=self.source.path,
+                        line=self._line_of(reference),
+                        key="$ref",
+                    )
                 target = target[key]
             node = target
         return node
+
+    def _line_of(self, reference: str) -> int | None:
+        """The first line that holds this reference."""
+        lines = enumerate(self.source.text.splitlines(), 1)
+        return next((number for number, text in lines if "$ref" in text and reference in text), None)
 
     def expand(self, node: Any, _open: tuple[str, ...] = ()) -> Any:
         """`node` with every local reference below it replaced by its target; a cycle ends in `{}`."""

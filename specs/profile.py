@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from testcard.specs.prices import PriceEntry
 
@@ -235,16 +235,3 @@ class Profile(_Frozen):
     rules: dict[str, Annotated[tuple[RuleEntry, ...], BeforeValidator(_listed)]] = Field(default_factory=dict)
     prices: tuple[PriceEntry, ...] = ()
     notes: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _references_exist(self) -> Profile:
-        for task, default in self.tasks.items():
-            if default.operation not in self.operations:
-                raise ValueError(f"tasks.{task}.operation: there is no operation {default.operation}")
-        for model in self.models:
-            for operation in model.operations:
-                if operation not in self.operations:
-                    raise ValueError(f"models: {model.id} names the unknown operation {operation}")
-        if self.asynchronous and self.asynchronous.operation not in self.operations:
-            raise ValueError(f"async.operation: there is no operation {self.asynchronous.operation}")
-        return self

@@ -1,0 +1,198 @@
+"""Where a provider's two files contradict each other: found here, as data, for the loader (the first) and for `spec lint` (all)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+
+from testcard.specs.errors import SpecError
+from testcard.specs.openapi import OpenApi, Operation
+from testcard.specs.profile import OperationProfile, Profile, ResponseMap, WireField
+from testcard.specs.yaml_lines import Pointer, YamlFile
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong in provider data: the file, the line (from 1), the key where there is one, and what."""
+
+    file: str
+    line: int | None
+    key: str | None
+    message: str
+
+    def __str__(self) -> str:
+        """`file:line: key: message`, as editors and compilers have it."""
+        return f"{self.file}{f':{self.line}' if self.line else ''}: {f'{self.key}: ' if self.key else ''}{self.message}"
+
+    def error(self) -> SpecError:
+        """The same as an exception."""
+        return SpecError(self.message, file=Path(self.file), line=self.line, key=self.key, hint="see all problems with: testcard spec lint")
+
+
+def dotted(pointer: Pointer) -> str:
+    """The key as a person writes it: `operations.createImage.fields.seed`."""
+    return ".".join(map(str, pointer))
+
+
+def at(source: YamlFile, pointer: Pointer, message: str, *, key: str | None = None) -> Problem:
+    """A problem at a key of a file."""
+    return Problem(str(source.path), source.line(pointer), key if key is not None else dotted(pointer) or None, message)
+
+
+def disagreements(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[Problem]:
+    """Names in profile.yaml that nothing stands behind, and operations it leaves out. `source` is the profile's file."""
+    for operation_id, entry in profile.operations.items():
+        pointer: Pointer = ("operations", operation_id)
+        operation = openapi.operations.get(operation_id)
+        if operation is None:
+            yield at(source, pointer, "is no operationId of openapi.yaml")
+            continue
+        yield from _fields(operation, entry, pointer, source)
+    for operation_id, operation in openapi.operations.items():
+        if operation_id not in profile.operations:
+            yield Problem(str(openapi.source.path), operation.line(), operation_id, "has no entry under operations in profile.yaml")
+    yield from _models_and_tasks(openapi, profile, source)
+    yield from _asynchronous(openapi, profile, source)
+    for rule_id, entries in profile.rules.items():
+        for rule in entries:
+            for name in set(rule.operations or ()) - set(profile.operations):
+                yield at(source, ("rules", rule_id), f"names the unknown operation {name}")
+    models = {model.id for model in profile.models} | {"*"}
+    for index, price in enumerate(profile.prices):
+        for name in sorted(set(price.models) - models):
+            yield at(source, ("prices", index), f"names the model {name}, which is not under models")
+        for name in sorted(set(price.operations or ()) - set(profile.operations)):
+            yield at(source, ("prices", index), f"names the unknown operation {name}")
+
+
+def _fields(operation: Operation, entry: OperationProfile, pointer: Pointer, source: YamlFile) -> Iterator[Problem]:
+    for kind, names, known in (("fields", entry.fields, operation.properties), ("path", entry.path, operation.path_parameters)):
+        for name in names:
+            if name not in known:
+                near = f"; it has: {', '.join(known)}" if known else ""
+                yield at(source, (*pointer, kind, name), f"openapi.yaml has no such field of {operation.id}{near}")
+    meanings = {field.means for field in (*entry.fields.values(), *entry.path.values())}
+    if "messages" in meanings:
+        meanings |= {"prompt", "image"}
+    for situation, needed in entry.needs.items():
+        for meaning in needed:
+            if meaning not in meanings:
+                yield at(source, (*pointer, "needs", situation), f"no field of {operation.id} means {meaning}")
+    for task in entry.tasks:
+        if task == "describe" and entry.kind != "chat":
+            yield at(source, (*pointer, "kind"), "an operation for the task describe is of kind chat")
+    if entry.kind == "chat" and "messages" not in meanings:
+        yield at(source, (*pointer, "fields"), "an operation of kind chat has a field that means messages")
+    if entry.kind == "images" and entry.tasks and entry.response.pictures is None:
+        yield at(source, (*pointer, "response"), "says nowhere where the pictures are (pictures: a pointer)")
+
+
+def _models_and_tasks(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[Problem]:
+    for index, model in enumerate(profile.models):
+        for operation_id in model.operations:
+            operation = openapi.operations.get(operation_id)
+            if operation is None:
+                yield at(source, ("models", index), f"{model.id} names the unknown operation {operation_id}")
+            for name in model.fields:
+                if operation is not None and name not in operation.properties:
+                    yield at(source, ("models", index, "fields", name), f"openapi.yaml has no such field of {operation_id}")
+    for task, default in profile.tasks.items():
+        pointer: Pointer = ("tasks", task)
+        if default.operation not in profile.operations:
+            yield at(source, pointer, f"there is no operation {default.operation}")
+            continue
+        if task not in profile.operations[default.operation].tasks:
+            yield at(source, pointer, f"operations.{default.operation}.tasks does not list {task}")
+        known = [model.id for model in profile.models if default.operation in model.operations]
+        if default.model is not None and default.model not in known:
+            yield at(source, pointer, f"{default.model} is not under models for {default.operation}")
+    for operation_id, entry in profile.operations.items():
+        known = [model.id for model in profile.models if operation_id in model.operations]
+        if entry.model is not None and entry.model not in known:
+            yield at(source, ("operations", operation_id, "model"), f"{entry.model} is not under models for {operation_id}")
+
+
+def _asynchronous(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[Problem]:
+    protocol = profile.asynchronous
+    if protocol is None:
+        return
+    if protocol.operation not in profile.operations:
+        yield at(source, ("async", "operation"), f"there is no operation {protocol.operation}")
+        return
+    if not any(protocol.flag in entry.fields and entry.fields[protocol.flag].means == "async" for entry in profile.operations.values()):
+        yield at(source, ("async", "flag"), f"no operation has a field {protocol.flag} that means async")
+    operation = openapi.operations.get(protocol.operation)
+    if operation is not None and protocol.parameter not in operation.path_parameters:
+        yield at(source, ("async", "parameter"), f"openapi.yaml has no path parameter {protocol.parameter} of {protocol.operation}")
+
+
+def impossible_values(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[Problem]:
+    """Values that a profile sends although the schema does not allow them, and answers' places that the schema does not have."""
+    for operation_id, entry in profile.operations.items():
+        operation = openapi.operations.get(operation_id)
+        if operation is None:
+            continue
+        pointer: Pointer = ("operations", operation_id)
+        for kind, fields, schemas in (("fields", entry.fields, operation.properties), ("path", entry.path, operation.path_parameters)):
+            for name, field in fields.items():
+                if name in schemas:
+                    yield from _values(field, schemas[name], (*pointer, kind, name), source)
+        schema = operation.response_schema(200)
+        if schema is not None and entry.kind != "task":
+            for key, place in _places(entry.response):
+                if not _has(schema, [part for part in place.split("/") if part]):
+                    yield at(source, (*pointer, "response", key), f"the answer's schema has no {place}")
+
+
+def _values(field: WireField, schema: Mapping[str, Any], pointer: Pointer, source: YamlFile) -> Iterator[Problem]:
+    try:
+        validator = jsonschema_rs.Draft202012Validator(dict(schema))
+    except (ValueError, jsonschema_rs.ValidationError):
+        return  # the schema itself is wrong, and reported as such
+    listed = [("must_accept", value) for value in field.must_accept] + [("may_refuse", value) for value in field.may_refuse]
+    if field.cheapest is not None:
+        listed.append(("cheapest", field.cheapest))
+        if field.must_accept and field.cheapest not in field.must_accept:
+            yield at(source, (*pointer, "cheapest"), "is what probes send, so it has to be one of must_accept")
+    listed += [("values", value) for value in field.values.values()]
+    for key, value in listed:
+        if not validator.is_valid(value):
+            yield at(source, (*pointer, key), f"openapi.yaml does not allow {value!r} here")
+    for value in field.must_accept:
+        if value in field.may_refuse:
+            yield at(source, (*pointer, "may_refuse"), f"{value!r} stands under must_accept as well")
+
+
+def _places(response: ResponseMap) -> Iterator[tuple[str, str]]:
+    if response.pictures is not None:
+        yield "pictures", response.pictures
+        for key in ("base64", "url", "item_seed", "finish"):
+            value = getattr(response, key)
+            if value is not None:
+                yield key, f"{response.pictures}/{value}" if value else response.pictures
+    for key in ("created", "cost", "balance"):
+        value = getattr(response, key)
+        if value is not None:
+            yield key, value
+    for value in response.usage.values():
+        yield "usage", value
+    for value in response.echoes.values():
+        yield "echoes", value
+
+
+def _has(schema: Mapping[str, Any], parts: list[str]) -> bool:
+    branches = [branch for word in ("oneOf", "anyOf", "allOf") for branch in schema.get(word, ())]
+    if any(_has(branch, parts) for branch in branches):
+        return True
+    if not parts:
+        return True
+    if parts[0] == "*":
+        return "items" in schema and _has(schema["items"], parts[1:])
+    properties = schema.get("properties")
+    if properties is None:
+        return not branches and schema.get("type", "object") == "object"  # an object of which nothing is said
+    return parts[0] in properties and _has(properties[parts[0]], parts[1:])
