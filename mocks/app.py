@@ -1,0 +1,167 @@
+"""Puts mocks together as one ASGI application: providers, Testcard's own addresses, the pictures delivered by URL."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
+
+from testcard.mocks.counters import Counters
+from testcard.mocks.endpoint import Endpoint, Means, lower, refusal
+from testcard.mocks.exchange import Answer, Call, Refused
+from testcard.mocks.faults import ActiveFault, Liar, parse_fault
+from testcard.mocks.files import PREFIX, Files
+from testcard.mocks.latency import Latency
+from testcard.mocks.pictures.studio import Studio
+from testcard.mocks.providers import manners_of
+from testcard.mocks.providers.manners import Shop
+from testcard.mocks.rate_limit import RateLimit
+from testcard.mocks.tasks import Tasks
+from testcard.specs.loader import Provider, load_provider
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+def create_app(
+    providers: Sequence[str | Provider],
+    *,
+    faults: Sequence[str | ActiveFault] = (),
+    latency: str | None = None,
+    api_key: str = "testcard",
+    rate_limit: str | None = None,
+    clock: Callable[[], float] = time.time,
+    timer: Callable[[], float] = time.monotonic,
+) -> ASGIApp:
+    """The mocks of these providers: one at the root, several each under `/<id>`.
+
+    `faults` are names as `testcard mock --fault` takes them, `clock` gives unix seconds, `timer` monotonic ones.
+    Raises `UsageError` for an unknown provider or fault, and for a latency or rate limit that cannot be read.
+    """
+    loaded = [name if isinstance(name, Provider) else load_provider(name) for name in providers]
+    active = [fault if isinstance(fault, ActiveFault) else parse_fault(fault) for fault in faults]
+    files, counters, studio = Files(clock), Counters(), Studio()
+
+    async def file(request: Request) -> Response:
+        answer = files.fetch(request.path_params["name"], request.query_params)
+        return Response(answer.payload(), answer.status, media_type=answer.media_type)
+
+    async def health(request: Request) -> Response:
+        return JSONResponse({"status": "ready", "providers": [provider.id for provider in loaded]})
+
+    async def count(request: Request) -> Response:
+        return JSONResponse(counters.report())
+
+    routes: list[Route | Mount] = [
+        Route("/_testcard/health", health),
+        Route("/_testcard/counters", count),
+        Route(PREFIX + "{name}", file),
+    ]
+    for provider in loaded:
+        mock = ProviderApp(
+            provider,
+            files=files,
+            counters=counters,
+            studio=studio,
+            faults=active,
+            latency=Latency(latency) if latency else None,
+            api_key=api_key,
+            rate_limit=RateLimit(rate_limit, timer) if rate_limit else None,
+            clock=clock,
+            timer=timer,
+        )
+        routes.append(Mount("/" if len(loaded) == 1 else f"/{provider.id}", app=mock))
+    return Starlette(routes=routes)
+
+
+class ProviderApp:
+    """One provider's operations as an ASGI application, with its own way to say 404 and 405."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        files: Files,
+        counters: Counters,
+        studio: Studio,
+        faults: Sequence[ActiveFault],
+        latency: Latency | None,
+        api_key: str,
+        rate_limit: RateLimit | None,
+        clock: Callable[[], float],
+        timer: Callable[[], float],
+    ) -> None:
+        self.id = provider.id
+        self.manners = manners_of(Shop(provider, files, clock))
+        auth = provider.profile.auth
+        means = Means(self.manners, studio, Tasks(timer), (auth.header, *auth.also_accepts), api_key, latency, rate_limit)
+        self._fixed: dict[str, dict[str, Endpoint]] = {}
+        self._templates: list[tuple[re.Pattern[str], dict[str, Endpoint]]] = []
+        self._elsewhere = counters.of(self.id, "(none)")
+        for operation in provider.openapi.operations.values():
+            endpoint = Endpoint(means, operation.id, Liar(self.id, operation.id, faults), counters.of(self.id, operation.id))
+            if "{" not in operation.path:
+                self._fixed.setdefault(operation.path, {})[operation.method] = endpoint
+            else:
+                pattern = re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(operation.path)))
+                self._templates.append((pattern, {operation.method: endpoint}))
+
+    def _find(self, path: str) -> tuple[dict[str, Endpoint] | None, dict[str, str]]:
+        methods = self._fixed.get(path)
+        if methods is not None:
+            return methods, {}
+        for pattern, methods in self._templates:
+            found = pattern.fullmatch(path)
+            if found is not None:
+                return methods, found.groupdict()
+        return None, {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one HTTP request."""
+        root: str = scope.get("root_path", "")
+        methods, path = self._find(scope["path"][len(root) :])
+        method = scope["method"]
+        if methods is None or method not in methods:
+            answer = self._refuse(methods)
+        else:
+            endpoint = methods[method]
+            headers = lower(scope["headers"])
+            origin = f"{scope.get('scheme', 'http')}://{headers.get('host', 'localhost')}"
+            lies = endpoint.liar.next()
+            answer = await endpoint.answer(Call(self.id, endpoint.operation, method, headers, path, origin, root, lies), receive)
+        await respond(answer, send, head=method == "HEAD")
+
+    def _refuse(self, methods: dict[str, Endpoint] | None) -> Answer:
+        if methods is None:
+            refused = Refused(404, "there is nothing at this address", code="not_found")
+        else:
+            refused = Refused(405, "this method is not allowed here", code="method_not_allowed", headers=(("allow", ", ".join(methods)),))
+        self._elsewhere.add(refused.status, billed=False, images=0)
+        return refusal(self.manners, refused)
+
+
+async def respond(answer: Answer, send: Send, *, head: bool = False) -> None:
+    """Sends the answer; a stream goes out chunk by chunk, everything else with its length."""
+    body = answer.payload()
+    headers = [(b"content-type", answer.media_type.encode("latin-1"))]
+    if answer.chunks is None:
+        headers.append((b"content-length", str(len(body)).encode()))
+    headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    if answer.chunks is not None and not head:
+        async for chunk in answer.chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        body = b""
+    await send({"type": "http.response.body", "body": b"" if head else body})
+
+
+__all__ = ["ProviderApp", "create_app"]

@@ -1,0 +1,126 @@
+"""`testcard mock`: serves providers' contracts on this machine, honestly or with faults."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from testcard.mocks.app import create_app
+from testcard.mocks.faults import FAULTS
+from testcard.mocks.serving import bind, serve, url_of
+from testcard.specs.errors import UsageError
+from testcard.specs.loader import Provider, bundled_ids, load_provider
+
+DEFAULT_PORT = 8088
+
+
+@click.command()
+@click.argument("provider_names", metavar="[PROVIDER]...", nargs=-1)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="Port; 0 takes a free one.")
+@click.option(
+    "--fault", "faults", multiple=True, metavar="NAME[@RATE]", help="Lie in this way, to a share of the requests if a rate is given."
+)
+@click.option(
+    "--latency",
+    metavar="DIST",
+    help="Seconds an answer takes: 0.2, uniform:0.1,0.3, lognormal:0.3,0.5 (median, sigma), per-image:0.05; joined with +.",
+)
+@click.option("--rate-limit", metavar="COUNT/s", help="Refuse with 429 what comes faster (also /m and /h).")
+@click.option("--api-key", default="testcard", show_default=True, help="The key to accept.")
+@click.option("--list-faults", is_flag=True, help="Print the faults and where they apply.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line when ready (with --list-faults: the faults).")
+@click.option("--until-stdin-closes", is_flag=True, hidden=True)
+def mock(
+    provider_names: tuple[str, ...],
+    host: str,
+    port: int,
+    faults: tuple[str, ...],
+    latency: str | None,
+    rate_limit: str | None,
+    api_key: str,
+    list_faults: bool,
+    as_json: bool,
+    until_stdin_closes: bool,
+) -> None:
+    """Serve one or more providers' contracts on this machine, with faults if asked.
+
+    One provider is served at the root; several (by default all) each under /<id>. Ctrl-C ends it.
+    GET /_testcard/health answers when it is ready; GET /_testcard/counters says what was served.
+    """
+    if list_faults or "list" in faults:
+        _list_faults(provider_names, as_json=as_json)
+        return
+    providers = [load_provider(name) for name in provider_names or bundled_ids()]
+    if len({provider.id for provider in providers}) < len(providers):
+        raise UsageError("a provider is named twice", hint="name each provider once")
+    app = create_app(providers, faults=faults, latency=latency, api_key=api_key, rate_limit=rate_limit)
+    _warn_idle(providers, faults)
+    server = bind(host, port)
+    root = url_of(server)
+    urls = {provider.id: root if len(providers) == 1 else f"{root}/{provider.id}" for provider in providers}
+
+    def ready() -> None:
+        if as_json:
+            click.echo(json.dumps({"ready": True, "base_urls": urls, "api_key": api_key}))
+        else:
+            _announce(providers, urls, api_key)
+        sys.stdout.flush()
+
+    serve(app, server, ready, until_stdin_closes=until_stdin_closes)
+
+
+def _announce(providers: list[Provider], urls: dict[str, str], api_key: str) -> None:
+    width = max(len(provider.id) for provider in providers)
+    for provider in providers:
+        click.echo(f"{provider.id.ljust(width)}  {urls[provider.id]}")
+    click.echo(f"key: {api_key}\ntry: {_curl(providers[0], urls[providers[0].id], api_key)}")
+    click.echo("Ctrl-C ends it.", err=True)
+
+
+def _curl(provider: Provider, url: str, api_key: str) -> str:
+    """A command that shows the provider's first operation at work."""
+    operation = next(iter(provider.openapi.operations.values()))
+    header = provider.profile.auth.header
+    body: dict[str, object] = {"prompt": "a red boat"}
+    model = provider.default_model(operation.id)
+    if "messages" in operation.properties:
+        body = {"model": model, "messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]}
+    path = operation.path
+    if "{publisher}" in path and model:
+        publisher, _, name = model.partition("/")
+        path = path.format(publisher=publisher, model=name)
+    return f"curl {url}{path} -H '{header.name}: {header.prefix}{api_key}' -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
+
+
+def _warn_idle(providers: list[Provider], faults: tuple[str, ...]) -> None:
+    served = {(provider.id, operation) for provider in providers for operation in provider.profile.operations}
+    for text in faults:
+        fault = FAULTS[text.partition("@")[0]]
+        if not served & set(fault.places):
+            raise UsageError(
+                f"the fault {fault.name} does not apply to any provider that is served", hint="it applies to: " + ", ".join(fault.providers)
+            )
+
+
+def _list_faults(names: tuple[str, ...], *, as_json: bool) -> None:
+    chosen = {load_provider(name).id for name in names}
+    faults = [fault for fault in FAULTS.values() if not chosen or chosen & set(fault.providers)]
+    if as_json:
+        rows = [
+            {
+                "name": fault.name,
+                "rule": fault.rule,
+                "does": fault.does,
+                "also": fault.also,
+                "places": [{"provider": provider, "operation": operation} for provider, operation in fault.places],
+            }
+            for fault in faults
+        ]
+        click.echo(json.dumps(rows))
+        return
+    width = max(len(fault.name) for fault in faults)
+    for fault in sorted(faults, key=lambda fault: fault.name):
+        click.echo(f"{fault.name.ljust(width)}  {fault.does} ({', '.join(fault.providers)})")

@@ -1,0 +1,133 @@
+"""A provider's operation as the mock enforces it: JSON Schema by jsonschema-rs, forms cast to the declared types first."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import jsonschema_rs
+
+from testcard.mocks.exchange import Problem, Upload
+from testcard.specs.loader import Provider
+from testcard.specs.profile import Lenient
+
+#: stands for a file while a form is validated, and for text that came without a file where one belongs
+_A_FILE = "(file)"
+
+
+class Contract:
+    """The request schema of one operation, compiled. `media_types` are those the operation takes, `defaults` the schema's."""
+
+    def __init__(self, provider: Provider, operation_id: str) -> None:
+        operation = provider.operation(operation_id)
+        profile = provider.operation_profile(operation_id)
+        self.media_types = tuple(operation.request_content)
+        schema = copy.deepcopy(dict(operation.request_schema))
+        for lenient in profile.lenient:
+            _widen(schema, lenient)
+        self.properties: Mapping[str, Mapping[str, Any]] = schema.get("properties", {})
+        self.required: tuple[str, ...] = tuple(schema.get("required", ()))
+        self.defaults = {name: entry["default"] for name, entry in self.properties.items() if "default" in entry}
+        self.files = frozenset(name for name, field in profile.fields.items() if field.format == "file")
+        self.aliases = {alias: name for name, field in profile.fields.items() for alias in field.aliases}
+        self._numbers = tuple(
+            (name, entry["type"]) for name, entry in self.properties.items() if entry.get("type") in ("integer", "number")
+        )
+        self._validator = jsonschema_rs.Draft202012Validator(schema)
+
+    def problems(self, fields: Any) -> list[Problem]:
+        """Every departure of a body from the schema, in the validator's order; empty for a valid one."""
+        if self._validator.is_valid(fields):
+            return []
+        return [_problem(error) for error in self._validator.iter_errors(fields)]
+
+    def complete(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields with documented defaults filled in and numbers in one spelling, so that what is equal looks equal."""
+        whole = {**self.defaults, **fields}
+        for name, kind in self._numbers:
+            if name in whole:
+                whole[name] = _number(whole[name], kind)
+        return whole
+
+    def cast(self, form: list[tuple[str, str | Upload]]) -> tuple[dict[str, Any], list[Problem]]:
+        """A form's parts as fields of their declared types, with what is wrong; files stay `Upload`, repeated where an array is declared."""
+        fields: dict[str, Any] = {}
+        problems: list[Problem] = []
+        for raw, value in form:
+            name = self.aliases.get(raw, raw)
+            schema = self.properties.get(name, {})
+            many = schema.get("type") == "array"
+            if name in self.properties and (name in self.files) != isinstance(value, Upload):
+                wanted = "a file" if name in self.files else "a text field"
+                problems.append(Problem(name, "type", f"{name} has to be {wanted}"))
+                continue
+            cast = value if isinstance(value, Upload) else _cast(value, (schema.get("items", {}) if many else schema).get("type"))
+            if many:
+                fields.setdefault(name, []).append(cast)
+            elif name in fields:
+                problems.append(Problem(name, "maxItems", f"{name} was sent more than once"))
+            else:
+                fields[name] = cast
+        return fields, problems + self.problems(_without_files(fields))
+
+
+def _number(value: Any, kind: str) -> Any:
+    try:
+        return int(value) if kind == "integer" else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return value
+
+
+def _without_files(fields: Mapping[str, Any]) -> dict[str, Any]:
+    def plain(value: Any) -> Any:
+        if isinstance(value, Upload):
+            return _A_FILE
+        return [plain(item) for item in value] if isinstance(value, list) else value
+
+    return {name: plain(value) for name, value in fields.items()}
+
+
+def _cast(text: str, kind: Any) -> Any:
+    """The value that the text of a form field stands for; the text itself where it stands for no value of that kind."""
+    try:
+        if kind == "integer":
+            return int(text)
+        if kind == "number":
+            return float(text)
+    except ValueError:
+        return text
+    if kind == "boolean":
+        return {"true": True, "false": False}.get(text.lower(), text)
+    return text
+
+
+def _widen(schema: Any, lenient: Lenient) -> None:
+    """Lets the schema take the further types at the pointer as well."""
+    parts = [part for part in lenient.pointer.split("/") if part]
+    for part in parts[:-1]:
+        schema = schema.get("items", {}) if part == "*" else schema.get("properties", {}).get(part, {})
+    last = "items" if parts[-1] == "*" else parts[-1]
+    owner = schema if last == "items" else schema.get("properties", {})
+    if last in owner:
+        owner[last] = {"anyOf": [owner[last], {"type": list(lenient.types)}]}
+
+
+def _problem(error: Any) -> Problem:
+    place = ".".join(str(part) for part in error.instance_path)
+    keyword = str(error.schema_path[-1]) if error.schema_path else "schema"
+    kind = error.kind.as_dict()
+    if keyword == "required":
+        missing = str(kind.get("property", ""))
+        place = f"{place}.{missing}" if place else missing
+        return Problem(place, keyword, f"{place} is required")
+    subject = place or "the body"
+    says = {
+        "enum": f"has to be one of {', '.join(map(str, kind.get('options', ())))}",
+        "type": f"has to be of the type {kind.get('types', kind.get('type', ''))}",
+        "minimum": f"has to be at least {kind.get('limit')}",
+        "maximum": f"has to be at most {kind.get('limit')}",
+        "multipleOf": f"has to be a multiple of {kind.get('multiple_of')}",
+        "minItems": f"needs at least {kind.get('limit')} items",
+    }.get(keyword, f"does not satisfy {keyword}")
+    return Problem(place, keyword, f"{subject} {says}")

@@ -1,0 +1,196 @@
+"""Serves one operation: key, body, schema, order, pictures, answer, with a place for lies at each step."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pybase64
+
+from testcard.mocks import bodies
+from testcard.mocks.counters import Count
+from testcard.mocks.exchange import Answer, Call, Drawn, Order, Refused
+from testcard.mocks.faults import Liar
+from testcard.mocks.latency import Latency
+from testcard.mocks.pictures.studio import Studio
+from testcard.mocks.providers.manners import Manners
+from testcard.mocks.rate_limit import RateLimit
+from testcard.mocks.tasks import Tasks
+from testcard.specs.profile import Header
+
+#: bodies above this size are read for their pictures in a thread
+_LARGE_BODY = 64_000
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every operation of a mock shares."""
+
+    manners: Manners
+    studio: Studio
+    tasks: Tasks
+    keys: tuple[Header, ...]
+    api_key: str
+    latency: Latency | None
+    rate_limit: RateLimit | None
+
+
+class Endpoint:
+    """One operation. `kind` is the profile's: images, chat or task."""
+
+    def __init__(self, means: Means, operation: str, liar: Liar, count: Count) -> None:
+        profile = means.manners.provider.operation_profile(operation)
+        self.means = means
+        self.manners = means.manners
+        self.operation = operation
+        self.liar = liar
+        self.count = count
+        self.contract = means.manners.contracts[operation]
+        self.limit = means.manners.body_limit(operation)
+        self.keyed = profile.auth_required
+        self._serve: Callable[[Call, bytes], Any] = {"images": self._pictures, "chat": self._chat, "task": self._task}[profile.kind]
+        self._takes_body = bool(self.contract.media_types)
+
+    async def answer(self, call: Call, receive: bodies.Receive) -> Answer:
+        """The answer to one request; never raises for anything a client can send."""
+        try:
+            answer = await self._answer(call, receive)
+        except Refused as refused:
+            answer = refusal(self.manners, refused)
+        if call.lies:
+            answer = call.lies.tell("answer", call, answer)
+        self.count.add(answer.status, billed=answer.billed and answer.status < 300, images=answer.images)
+        return answer
+
+    async def _answer(self, call: Call, receive: bodies.Receive) -> Answer:
+        body = await bodies.read(receive, self.limit) if self._takes_body else b""
+        if self.keyed:
+            self._check_key(call)
+        if self.means.rate_limit is not None and self._takes_body:
+            wait_s = self.means.rate_limit.wait_s()
+            if wait_s:
+                after = ("retry-after", str(max(1, math.ceil(wait_s))))
+                raise Refused(429, "too many requests", code="rate_limit_exceeded", headers=(after,))
+        if self._takes_body:
+            await self._read_body(call, body)
+        answer: Answer = await self._serve(call, body)
+        return answer
+
+    def _check_key(self, call: Call) -> None:
+        refused: Refused | None = Refused(
+            401, "the key is missing or wrong", code="invalid_api_key", headers=(("www-authenticate", self.manners.challenge),)
+        )
+        for header in self.means.keys:
+            sent = call.headers.get(header.name.lower())
+            if (
+                sent is not None
+                and sent[: len(header.prefix)].lower() == header.prefix.lower()
+                and sent[len(header.prefix) :] == self.means.api_key
+            ):
+                refused = None
+                break
+        if call.lies:
+            refused = call.lies.tell("key", call, refused)
+        if refused is not None:
+            raise refused
+
+    async def _read_body(self, call: Call, body: bytes) -> None:
+        sent = call.headers.get("content-type", "")
+        media_type = sent.partition(";")[0].strip().lower()
+        if media_type not in self.contract.media_types:
+            wanted = " or ".join(self.contract.media_types)
+            raise Refused(415, f"the content type has to be {wanted}", code="unsupported_media_type")
+        if media_type == "multipart/form-data":
+            fields, problems = self.contract.cast(await bodies.read_form(body, sent))
+        else:
+            fields = bodies.read_json(body)
+            problems = self.contract.problems(fields)
+        call.body_size = len(body)
+        call.fields = fields
+        if call.lies:
+            problems = call.lies.tell("problems", call, problems)
+        if problems:
+            first = problems[0]
+            raise Refused(self.manners.invalid, first.message, param=first.place or None)
+        call.fields = self.contract.complete(call.fields)
+
+    async def _pictures(self, call: Call, body: bytes) -> Answer:
+        if call.body_size > _LARGE_BODY:
+            order = await asyncio.to_thread(self.manners.order, call)
+        else:
+            order = self.manners.order(call)
+        if call.lies:
+            order = call.lies.tell("order", call, order)
+        takes_s = self.means.latency.sample(order.n) if self.means.latency is not None else 0.0
+        if self.manners.wants_task(call):
+            return self._accept(call, order, takes_s, body)
+        if takes_s:
+            await asyncio.sleep(takes_s)
+        return Answer(200, await self._make(call, order), images=order.n, billed=True)
+
+    async def _make(self, call: Call, order: Order) -> dict[str, Any]:
+        drawn = await self.means.studio.draw(order)
+        if call.lies:
+            drawn = call.lies.tell("drawn", call, drawn)
+        drawn = [self._deliver(call, order, one) for one in drawn]
+        if call.lies:
+            drawn = call.lies.tell("delivered", call, drawn)
+        body = self.manners.body(call, order, drawn)
+        told: dict[str, Any] = call.lies.tell("body", call, body) if call.lies else body
+        return told
+
+    def _deliver(self, call: Call, order: Order, one: Drawn) -> Drawn:
+        if order.delivery == "base64":
+            return replace(one, base64=pybase64.b64encode(one.data).decode("ascii"))
+        files = self.manners.shop.files
+        return replace(one, url=call.origin + files.publish(one.data, one.format, self.manners.lifetime_s(self.operation)))
+
+    def _accept(self, call: Call, order: Order, takes_s: float, body: bytes) -> Answer:
+        async def work() -> dict[str, Any]:
+            return await self._make(call, order)
+
+        protocol = self.manners.provider.profile.asynchronous
+        key = call.headers.get((protocol.idempotency_header or "idempotency-key").lower()) if protocol else None
+        task, new = self.means.tasks.submit(work, max(takes_s, 0.2), key=key, body=body)
+        accepted = {
+            "task_id": task.reference,
+            "task_address": task.reference,
+            "status": "queued",
+            "poll_url": f"{call.root}/v2/tasks/{task.reference}",
+            "message": "the task was accepted",
+        }
+        return Answer(202, accepted, images=order.n if new else 0, billed=new)
+
+    async def _chat(self, call: Call, body: bytes) -> Answer:
+        answer = await self.manners.complete(call)
+        if self.means.latency is not None:
+            await asyncio.sleep(self.means.latency.sample(0))
+        return answer
+
+    async def _task(self, call: Call, body: bytes) -> Answer:
+        reference = next(iter(call.path.values()))
+        task, state, age_s = await self.means.tasks.look(reference)
+        status: dict[str, Any] = {
+            "task_id": task.reference,
+            "task_address": task.reference,
+            "status": state,
+            "elapsed_seconds": round(age_s, 3),
+        }
+        if state == "completed":
+            status["result"] = task.result
+        elif state == "failed" and task.failure is not None:
+            status["error"] = self.manners.error(task.failure)["error"]
+        return Answer(200, call.lies.tell("body", call, status) if call.lies else status)
+
+
+def refusal(manners: Manners, refused: Refused) -> Answer:
+    """The answer that a refusal becomes, in the provider's own shape."""
+    return Answer(refused.status, manners.error(refused), headers=refused.headers)
+
+
+def lower(raw: list[tuple[bytes, bytes]]) -> Mapping[str, str]:
+    """Request headers by lower-case name; of repeated ones the last."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw}

@@ -1,0 +1,121 @@
+"""Values that pass through a mock: a request being served, the pictures it orders, the answer, and why it was refused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from testcard.mocks.faults import Lies
+
+Headers = tuple[tuple[str, str], ...]
+PictureFormat = Literal["png", "jpeg", "webp"]
+
+
+class Refused(Exception):
+    """The request is not carried out: status, a sentence, and the field it is about."""
+
+    def __init__(
+        self, status: int, message: str, *, param: str | None = None, code: str = "invalid_request", headers: Headers = ()
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.param = param
+        self.code = code
+        self.headers = headers
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One way in which a request body departs from the schema: the field's place ("" for the body), the keyword, a sentence."""
+
+    place: str
+    keyword: str
+    message: str
+
+
+@dataclass(slots=True)
+class Call:
+    """One request as it is being served. `fields` are the body's, cast to their declared types; `path` the path's parameters.
+
+    `origin` is scheme and host as the client knows them, `root` the provider's mount path ("" at the root).
+    """
+
+    provider: str
+    operation: str
+    method: str
+    headers: Mapping[str, str]
+    path: Mapping[str, str]
+    origin: str
+    root: str
+    lies: Lies
+    fields: dict[str, Any] = field(default_factory=dict)
+    body_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file of a multipart body."""
+
+    data: bytes
+    media_type: str | None
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The pictures that a request asks for, in the mock's own terms.
+
+    `salt` stands for every parameter that may change the pixels: equal seed and salt give equal pixels. `seed` None means
+    a fresh picture each time. `edit` is an 8-bit mask, 255 where the picture may change. `echo_seed` is for answers that say the seed.
+    """
+
+    width_px: int
+    height_px: int
+    caption: str
+    salt: bytes
+    n: int = 1
+    seed: int | None = None
+    format: PictureFormat = "png"
+    delivery: Literal["base64", "url"] = "base64"
+    transparent: bool = False
+    images: tuple[Image.Image, ...] = ()
+    edit: Image.Image | None = None
+    strength: float = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One finished picture: its encoded bytes, the seed it was drawn from, and, where it was delivered so, base64 or an address."""
+
+    data: bytes
+    seed: int
+    format: PictureFormat
+    base64: str | None = None
+    url: str | None = None
+
+
+@dataclass(slots=True)
+class Answer:
+    """What is sent back: a JSON value, ready bytes, or a stream of chunks. `images` and `billed` go into the counters."""
+
+    status: int = 200
+    json: Any = None
+    data: bytes | None = None
+    chunks: AsyncIterator[bytes] | None = None
+    media_type: str = "application/json"
+    headers: Headers = ()
+    images: int = 0
+    billed: bool = False
+
+    def payload(self) -> bytes:
+        """The whole body; empty for a stream."""
+        if self.data is not None:
+            return self.data
+        return b"" if self.chunks is not None else msgspec.json.encode(self.json)

@@ -1,0 +1,13 @@
+"""Lies about the key."""
+
+from __future__ import annotations
+
+from testcard.mocks.exchange import Call, Refused
+from testcard.mocks.faults.fault import lie
+from testcard.mocks.faults.places import KEYED
+
+
+@lie("key", "auth.required", KEYED)
+def _no_key_needed(call: Call, refused: Refused | None) -> Refused | None:
+    """Serves requests that carry no key, or a wrong one."""
+    return None

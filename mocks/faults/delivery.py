@@ -1,0 +1,30 @@
+"""Lies about how a picture is delivered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pybase64
+
+from testcard.mocks.exchange import Call, Drawn
+from testcard.mocks.faults.fault import lie
+from testcard.mocks.faults.places import EITHER_WAY
+
+
+@lie("delivered", "delivery.exclusive", EITHER_WAY, also=("schema.response",))
+def _both(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Sends base64 and an address for the same picture."""
+    return [
+        replace(
+            one,
+            base64=one.base64 or pybase64.b64encode(one.data).decode(),
+            url=one.url or f"{call.origin}/_testcard/files/elsewhere.png",
+        )
+        for one in drawn
+    ]
+
+
+@lie("delivered", "delivery.exclusive/neither", EITHER_WAY, also=("schema.response", "image.decodes"))
+def _neither(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Sends items that hold neither base64 nor an address."""
+    return [replace(one, base64=None, url=None) for one in drawn]

@@ -1,0 +1,128 @@
+"""What a fault is, the register of all of them, and how often one that is switched on takes hold."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from testcard.specs.errors import UsageError
+
+#: Where a request is on its way, and what a fault gets beside the call and may return in another form:
+#: `key` the refusal for a missing or wrong key, or None · `problems` the body's departures from the schema · `order` the
+#: pictures asked for · `drawn` the pictures' bytes · `delivered` the same with base64 or address · `body` the JSON of a
+#: successful answer · `events` the pieces of a stream · `answer` any answer, errors too, before it is sent
+Stage = Literal["key", "problems", "order", "drawn", "delivered", "body", "events", "answer"]
+Place = tuple[str, str]
+Hook = Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A lie by name: the rule it breaks, where it can be told, what it does, and the other rules it cannot help tripping."""
+
+    name: str
+    rule: str
+    places: tuple[Place, ...]
+    also: tuple[str, ...]
+    does: str
+    stage: Stage
+    hook: Hook = field(repr=False)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Ids of the providers whose mocks can tell it."""
+        return tuple(dict.fromkeys(provider for provider, _ in self.places))
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """Operation ids it applies to, over all its providers; `applies` says which belongs to which."""
+        return tuple(dict.fromkeys(operation for _, operation in self.places))
+
+    def applies(self, provider: str, operation: str) -> bool:
+        """Whether the fault can be told by this operation of this provider."""
+        return (provider, operation) in self.places
+
+
+FAULTS: dict[str, Fault] = {}
+
+
+def lie(stage: Stage, name: str, places: Iterable[Place], *, also: Sequence[str] = ()) -> Callable[[Hook], Hook]:
+    """Registers the decorated function as the fault `name`; the first line of its docstring says what it does."""
+
+    def register(hook: Hook) -> Hook:
+        if name in FAULTS:
+            raise ValueError(f"the fault {name} is registered twice")
+        does = (hook.__doc__ or "").strip().splitlines()[0]
+        FAULTS[name] = Fault(name, name.partition("/")[0], tuple(places), tuple(also), does, stage, hook)
+        return hook
+
+    return register
+
+
+@dataclass(slots=True)
+class ActiveFault:
+    """A fault that is switched on for a share of the requests it applies to: the share is kept exactly, in an even rhythm."""
+
+    fault: Fault
+    rate: float = 1.0
+    _seen: int = 0
+
+    def holds(self) -> bool:
+        """Whether the next request is lied to."""
+        self._seen += 1
+        return int(self._seen * self.rate + 1e-9) > int((self._seen - 1) * self.rate + 1e-9)
+
+
+def parse_fault(text: str) -> ActiveFault:
+    """`NAME` or `NAME@RATE`, the rate above 0 and at most 1; `UsageError` with the nearest names for anything else."""
+    name, _, share = text.partition("@")
+    if name not in FAULTS:
+        near = difflib.get_close_matches(name, FAULTS, n=3, cutoff=0.4)
+        raise UsageError(
+            f"there is no fault {name}",
+            hint=("did you mean " + " or ".join(near) + "? " if near else "") + "testcard mock --list-faults prints them all",
+        )
+    try:
+        rate = float(share) if share else 1.0
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= 1:
+        raise UsageError(f"{text}: a rate is above 0 and at most 1", hint=f"for every tenth request write {name}@0.1")
+    return ActiveFault(FAULTS[name], rate)
+
+
+class Lies:
+    """The faults that hold for one request; false when there is none."""
+
+    __slots__ = ("_told",)
+
+    def __init__(self, told: Sequence[Fault] = ()) -> None:
+        self._told = tuple(told)
+
+    def __bool__(self) -> bool:
+        return bool(self._told)
+
+    def tell(self, stage: Stage, call: Any, value: Any) -> Any:
+        """`value` as the faults of this stage make it."""
+        for fault in self._told:
+            if fault.stage == stage:
+                value = fault.hook(call, value)
+        return value
+
+
+NO_LIES = Lies()
+
+
+class Liar:
+    """Decides for each request of one operation which of the switched-on faults hold."""
+
+    def __init__(self, provider: str, operation: str, active: Sequence[ActiveFault]) -> None:
+        self._active = tuple(ActiveFault(one.fault, one.rate) for one in active if one.fault.applies(provider, operation))
+
+    def next(self) -> Lies:
+        """The lies for the next request."""
+        if not self._active:
+            return NO_LIES
+        return Lies([one.fault for one in self._active if one.holds()])

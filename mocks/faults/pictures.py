@@ -1,0 +1,73 @@
+"""Lies about pictures: how many, how large, in which format, and whether they are pictures at all."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Literal
+
+from PIL import Image
+
+from testcard.mocks.exchange import Call, Drawn, Order
+from testcard.mocks.faults.fault import lie
+from testcard.mocks.faults.places import COUNTED, FORMATTED, PICTURES
+
+
+@lie("order", "image.count", COUNTED)
+def _one_picture(call: Call, order: Order) -> Order:
+    """Ignores n and sends one picture."""
+    return replace(order, n=1)
+
+
+@lie("order", "image.count/extra", PICTURES)
+def _one_too_many(call: Call, order: Order) -> Order:
+    """Sends one picture more than asked for."""
+    return replace(order, n=order.n + 1)
+
+
+@lie("drawn", "image.count/none", PICTURES)
+def _no_picture(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Sends an empty list of pictures."""
+    return []
+
+
+@lie("drawn", "image.decodes", PICTURES)
+def _truncated(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Cuts every picture off in the middle."""
+    return [replace(one, data=one.data[: len(one.data) // 2]) for one in drawn]
+
+
+@lie("drawn", "image.decodes/not-an-image", PICTURES)
+def _not_an_image(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Sends text where a picture belongs."""
+    return [replace(one, data=b"<html><body>upstream error</body></html>") for one in drawn]
+
+
+@lie("order", "image.size", PICTURES)
+def _half_the_size(call: Call, order: Order) -> Order:
+    """Sends pictures of half the width and height."""
+    return replace(order, width_px=max(1, order.width_px // 2), height_px=max(1, order.height_px // 2))
+
+
+@lie("order", "image.size/off-by-eight", PICTURES)
+def _rounded_size(call: Call, order: Order) -> Order:
+    """Sends pictures eight pixels narrower than asked for."""
+    return replace(order, width_px=max(1, order.width_px - 8))
+
+
+def _as_format(drawn: list[Drawn], form: Literal["PNG", "JPEG", "WEBP"]) -> list[Drawn]:
+    changed = []
+    for one in drawn:
+        buffer = io.BytesIO()
+        picture = Image.open(io.BytesIO(one.data))
+        picture.convert("RGB").save(buffer, form)
+        changed.append(replace(one, data=buffer.getvalue()))
+    return changed
+
+
+@lie("drawn", "image.format", FORMATTED)
+def _another_format(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Sends JPEG bytes where PNG was asked for (PNG where JPEG was), and WebP where PNG or JPEG is all that is promised."""
+    if call.provider == "nvidia-nim-image":
+        return _as_format(drawn, "WEBP")
+    return _as_format(drawn, "PNG" if drawn and drawn[0].format == "jpeg" else "JPEG")

@@ -1,0 +1,30 @@
+"""Groups of operations that faults apply to."""
+
+from __future__ import annotations
+
+from testcard.mocks.faults.fault import Place
+
+NANOGPT: tuple[Place, ...] = (("nanogpt", "createImage"),)
+NEBUL: tuple[Place, ...] = (("nebul", "createImage"), ("nebul", "createImageEdit"), ("nebul", "createImageVariation"))
+NIM_IMAGE: tuple[Place, ...] = (("nvidia-nim-image", "generateImage"),)
+VISION: tuple[Place, ...] = (("nvidia-nim-vision", "createVisionChatCompletion"),)
+STABLE_DIFFUSION: tuple[Place, ...] = (("opengpu-relay", "generateStableDiffusion"),)
+FLUX: tuple[Place, ...] = (("opengpu-relay", "generateFlux"),)
+GEMINI: tuple[Place, ...] = (("opengpu-relay", "generateGemini"),)
+GPT_GENERATE: tuple[Place, ...] = (("opengpu-relay", "generateGptImage"),)
+GPT_EDIT: tuple[Place, ...] = (("opengpu-relay", "editGptImage"),)
+QWEN_GENERATE: tuple[Place, ...] = (("opengpu-relay", "generateQwen"),)
+QWEN_EDIT: tuple[Place, ...] = (("opengpu-relay", "editQwen"),)
+TASK: tuple[Place, ...] = (("opengpu-relay", "getTask"),)
+
+RELAY_PICTURES = (*STABLE_DIFFUSION, *FLUX, *GEMINI, *GPT_GENERATE, *GPT_EDIT, *QWEN_GENERATE, *QWEN_EDIT)
+PICTURES = (*NANOGPT, *NEBUL, *NIM_IMAGE, *RELAY_PICTURES)
+KEYED = (*PICTURES, *VISION)
+EVERY = (*KEYED, *TASK)
+#: operations that take the number of pictures
+COUNTED = (*NANOGPT, *NEBUL, *GPT_GENERATE, *GPT_EDIT)
+#: operations whose answers may hold a picture as an address or as base64
+EITHER_WAY = (*NANOGPT, *NEBUL)
+SEEDED = (*NANOGPT, *NIM_IMAGE, *FLUX, *QWEN_GENERATE, *QWEN_EDIT)
+#: operations that take a format, or promise one
+FORMATTED = (*NEBUL, *NIM_IMAGE, *FLUX)

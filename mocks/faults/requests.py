@@ -1,0 +1,68 @@
+"""Lies about which requests are accepted."""
+
+from __future__ import annotations
+
+from testcard.mocks.exchange import Call, Problem
+from testcard.mocks.faults.fault import lie
+from testcard.mocks.faults.places import KEYED
+
+#: a value that the documents state, by operation, which the mock then refuses
+_STATED = {
+    ("nanogpt", "createImage"): ("size", "512x512"),
+    ("nebul", "createImage"): ("quality", "auto"),
+    ("nebul", "createImageEdit"): ("quality", "auto"),
+    ("nebul", "createImageVariation"): ("quality", "auto"),
+    ("nvidia-nim-image", "generateImage"): ("mode", "text-to-image"),
+    ("nvidia-nim-vision", "createVisionChatCompletion"): ("stream", False),
+    ("opengpu-relay", "generateStableDiffusion"): ("steps", 20),
+    ("opengpu-relay", "generateFlux"): ("safety_tolerance", 6),
+    ("opengpu-relay", "generateGemini"): ("aspect_ratio", "21:9"),
+    ("opengpu-relay", "generateGptImage"): ("quality", "high"),
+    ("opengpu-relay", "editGptImage"): ("quality", "high"),
+    ("opengpu-relay", "generateQwen"): ("size", "1024x1024"),
+    ("opengpu-relay", "editQwen"): ("size", "1024x1024"),
+}
+
+
+@lie("problems", "request.accepts-valid", KEYED)
+def _refuses_a_stated_value(call: Call, problems: list[Problem]) -> list[Problem]:
+    """Refuses one value that the documents state (a size, a quality, a bound)."""
+    name, value = _STATED[call.provider, call.operation]
+    if name in call.fields and call.fields[name] == value:
+        return [*problems, Problem(name, "enum", f"{name} cannot be {value}")]
+    return problems
+
+
+def _overlook(call: Call, problems: list[Problem], keywords: frozenset[str]) -> list[Problem]:
+    """Drops the problems of these kinds, and the values they are about, so that the rest of the mock meets sound ones."""
+    kept = []
+    for problem in problems:
+        if problem.keyword in keywords and isinstance(call.fields, dict):
+            call.fields.pop(problem.place.split(".")[0], None)
+        else:
+            kept.append(problem)
+    return kept
+
+
+@lie("problems", "request.refuses-invalid", KEYED)
+def _accepts_without_required(call: Call, problems: list[Problem]) -> list[Problem]:
+    """Accepts requests that lack a required field."""
+    return _overlook(call, problems, frozenset({"required"}))
+
+
+@lie("problems", "request.refuses-invalid/ignores-bounds", KEYED)
+def _ignores_bounds(call: Call, problems: list[Problem]) -> list[Problem]:
+    """Accepts numbers below or above their bounds, and those off their step, as if they had not been sent."""
+    return _overlook(call, problems, frozenset({"minimum", "maximum", "multipleOf"}))
+
+
+@lie("problems", "request.refuses-invalid/ignores-enums", KEYED)
+def _ignores_enums(call: Call, problems: list[Problem]) -> list[Problem]:
+    """Accepts words that are not among those listed, as if they had not been sent."""
+    return _overlook(call, problems, frozenset({"enum"}))
+
+
+@lie("problems", "request.refuses-invalid/ignores-types", KEYED)
+def _ignores_types(call: Call, problems: list[Problem]) -> list[Problem]:
+    """Accepts values of the wrong type, as if they had not been sent."""
+    return _overlook(call, problems, frozenset({"type"}))

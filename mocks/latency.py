@@ -1,0 +1,45 @@
+"""How long a mock takes to answer: `0.2`, `uniform:LOW,HIGH`, `lognormal:MEDIAN,SIGMA`, `per-image:EACH`; joined with `+`."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+
+from testcard.specs.errors import UsageError
+
+Draw = Callable[[random.Random, int], float]
+_HINT = "write it as 0.2, uniform:0.1,0.3, lognormal:0.3,0.5 (median and sigma) or per-image:0.05, in seconds; join them with +"
+
+
+class Latency:
+    """A distribution of service times in seconds, drawn from its own seeded generator."""
+
+    def __init__(self, text: str, *, seed: int = 0) -> None:
+        self.text = text
+        self._random = random.Random(seed)
+        self._draws = tuple(_parse(part) for part in text.split("+"))
+
+    def sample(self, images: int) -> float:
+        """Seconds that an answer with so many pictures takes."""
+        return sum(draw(self._random, images) for draw in self._draws)
+
+
+def _parse(text: str) -> Draw:
+    kind, _, rest = text.strip().rpartition(":")
+    try:
+        numbers = [float(number) for number in rest.split(",")]
+    except ValueError:
+        raise UsageError(f"{text!r} is no latency", hint=_HINT) from None
+    if not all(math.isfinite(number) and number >= 0 for number in numbers):
+        raise UsageError(f"{text!r} is no latency: a number is negative or not finite", hint=_HINT)
+    match kind, numbers:
+        case "", [seconds]:
+            return lambda _, __: seconds
+        case "uniform", [low, high] if low <= high:
+            return lambda source, _: source.uniform(low, high)
+        case "lognormal", [median, sigma] if median > 0:
+            return lambda source, _: source.lognormvariate(math.log(median), sigma)
+        case "per-image", [each]:
+            return lambda _, images: each * images
+    raise UsageError(f"{text!r} is no latency", hint=_HINT)

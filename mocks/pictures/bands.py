@@ -1,0 +1,88 @@
+"""Draws the bands of a test card. What does not depend on the seed is drawn once for each size and kept."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+from PIL import Image, ImageDraw, ImageFont
+
+from testcard.mocks.pictures.layout import CELLS, PATTERN_ROWS, Layout
+
+_BARS = ((235, 235, 235), (235, 235, 16), (16, 235, 235), (16, 235, 16), (235, 16, 235), (235, 16, 16), (16, 16, 235))
+_FIELDS = ((38, 70, 83), (42, 110, 98), (110, 74, 38), (92, 46, 84), (54, 62, 120), (72, 92, 40))
+#: kinds of background that the seed chooses from
+VARIANTS = len(_FIELDS)
+Ring = tuple[float, float, float, float]
+
+
+def ring(plan: Layout) -> Ring:
+    """The circle's box inside the bars band."""
+    radius = 0.44 * min(plan.width, plan.bars)
+    x, y = plan.width / 2, plan.bars / 2
+    return (x - radius, y - radius, x + radius, y + radius)
+
+
+@lru_cache(maxsize=24)
+def bars(plan: Layout, variant: int) -> Image.Image:
+    """The upper band: colour bars, a grid, and a circle holding cross-hairs and the size in pixels."""
+    picture = Image.new("RGB", (plan.width, plan.bars))
+    pen = ImageDraw.Draw(picture)
+    count = len(_BARS)
+    for index in range(count):
+        left, right = index * plan.width // count, (index + 1) * plan.width // count
+        pen.rectangle((left, 0, right - 1, plan.bars - 1), fill=_BARS[(index + variant) % count])
+    step = max(8, plan.width // 16)
+    for x in range(step, plan.width, step):
+        pen.line((x, 0, x, plan.bars), fill=(255, 255, 255))
+    for y in range(step, plan.bars, step):
+        pen.line((0, y, plan.width, y), fill=(255, 255, 255))
+    box = ring(plan)
+    pen.ellipse(box, fill=_FIELDS[variant % VARIANTS], outline=(255, 255, 255), width=max(1, plan.width // 128))
+    x, y = plan.width // 2, plan.bars // 2
+    pen.line((box[0], y, box[2], y), fill=(255, 255, 255))
+    pen.line((x, box[1], x, box[3]), fill=(255, 255, 255))
+    font = _font(max(8, plan.bars // 9))
+    for text, line in (("TESTCARD", y - plan.bars // 7), (f"{plan.width} × {plan.height}", y + plan.bars // 7)):
+        pen.text((x, line), text, fill=(255, 255, 255), font=font, anchor="mm")
+    return picture
+
+
+@lru_cache(maxsize=256)
+def caption(plan: Layout, text: str) -> Image.Image:
+    """The band that shows the beginning of the prompt, white on black."""
+    picture = Image.new("RGB", (plan.width, plan.caption))
+    font = _font(max(6, plan.caption * 6 // 10))
+    ImageDraw.Draw(picture).text((plan.width // 2, plan.caption // 2), text, fill=(255, 255, 255), font=font, anchor="mm")
+    return picture
+
+
+@lru_cache(maxsize=64)
+def ramp(plan: Layout) -> Image.Image:
+    """The lowest band: sixteen greys from black to white."""
+    picture = Image.new("RGB", (plan.width, plan.ramp))
+    pen = ImageDraw.Draw(picture)
+    for index in range(16):
+        pen.rectangle((index * plan.width // 16, 0, (index + 1) * plan.width // 16 - 1, plan.ramp), fill=(index * 17,) * 3)
+    return picture
+
+
+def pattern_rows(plan: Layout, digest: bytes) -> list[bytes]:
+    """One row of RGB pixels for each row of cells. The colours come from `digest`, so unequal digests look unequal."""
+    colours = hashlib.shake_128(digest).digest(PATTERN_ROWS * CELLS * 3)
+    rows = []
+    for row in range(len(plan.pattern)):
+        at = row * CELLS * 3
+        rows.append(b"".join([colours[at + 3 * i : at + 3 * i + 3] * width for i, width in enumerate(plan.columns)]))
+    return rows
+
+
+@lru_cache(maxsize=64)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def short(text: str) -> str:
+    """The part of a prompt that fits a caption, on one line."""
+    line = " ".join(text[:200].split())
+    return line if len(line) <= 48 else line[:47] + "…"

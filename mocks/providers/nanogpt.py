@@ -1,0 +1,68 @@
+"""NanoGPT: pictures from text and data URLs, with cost and balance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from testcard.mocks.exchange import Call, Drawn, Order, Refused
+from testcard.mocks.pictures import inputs
+from testcard.mocks.providers.manners import Manners, Shop, read_n, read_size, salt
+from testcard.specs.prices import Billable
+
+_OPENING_BALANCE_USD = 10_000.0
+
+
+class NanoGpt(Manners):
+    """The documented `{error, message}` errors; each item holds exactly one key; the balance falls by the cost."""
+
+    unknown_model = 400
+
+    def __init__(self, shop: Shop) -> None:
+        super().__init__(shop)
+        self.balance_usd = _OPENING_BALANCE_USD
+
+    def error(self, refused: Refused) -> dict[str, Any]:
+        """The documented error."""
+        return {"error": refused.status, "message": refused.message}
+
+    def order(self, call: Call) -> Order:
+        """The pictures asked for; input pictures have to be data URLs, and a mask needs one."""
+        fields = call.fields
+        self.check_model(call, fields.get("model"))
+        urls = [("imageDataUrl", fields["imageDataUrl"])] if "imageDataUrl" in fields else []
+        urls += [("imageDataUrls", url) for url in fields.get("imageDataUrls", ())]
+        images = tuple(inputs.opaque(inputs.decode(inputs.from_data_url(url, name), name)) for name, url in urls)
+        edit = None
+        if "maskDataUrl" in fields:
+            if not images:
+                raise Refused(400, "maskDataUrl needs a picture in imageDataUrl", param="maskDataUrl")
+            mask = inputs.from_data_url(fields["maskDataUrl"], "maskDataUrl")
+            edit = inputs.white_edits(inputs.decode(mask, "maskDataUrl"))
+        width, height = read_size(fields.get("size"), (1024, 1024))
+        return Order(
+            width,
+            height,
+            fields["prompt"],
+            salt(call, ("n", "response_format", "user", "seed")),
+            n=read_n(fields),
+            seed=fields.get("seed"),
+            delivery="url" if fields.get("response_format") == "url" else "base64",
+            images=images,
+            edit=edit,
+            strength=fields.get("strength", 0.8),
+        )
+
+    def body(self, call: Call, order: Order, drawn: Sequence[Drawn]) -> dict[str, Any]:
+        """The pictures with what they cost, at the illustrative price of the profile."""
+        entry = self.provider.price_entry(call.fields.get("model"), call.operation, "illustrative")
+        billed = Billable(images=len(drawn), width_px=order.width_px, height_px=order.height_px, input_images=len(order.images))
+        cost = round((entry.price.usd(billed) if entry else None) or 0.0, 6)
+        self.balance_usd = round(self.balance_usd - cost, 6)
+        return {
+            "created": int(self.shop.clock()),
+            "data": [{key: value for key, value in (("url", one.url), ("b64_json", one.base64)) if value is not None} for one in drawn],
+            "cost": cost,
+            "paymentSource": "USD",
+            "remainingBalance": self.balance_usd,
+        }

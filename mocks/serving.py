@@ -1,0 +1,91 @@
+"""Runs mocks on a socket: bound before anything is said, so that an address that is printed answers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from testcard.specs.errors import UsageError
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening TCP socket (`port` 0: a free one); `UsageError` with the next step when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server = socket.socket(family, socket.SOCK_STREAM)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        server.bind((host, port))
+        server.listen(2048)
+    except OSError as error:
+        server.close()
+        hint = "choose another port with --port, or let one be chosen with --port 0" if port else "choose another address with --host"
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}", hint=hint) from None
+    return server
+
+
+def url_of(server: socket.socket) -> str:
+    """The address at which a client on this machine finds the socket."""
+    host, port = server.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _server(app: ASGIApp) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        date_header=False,
+        ws="none",
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=75,
+        backlog=2048,
+    )
+    return uvicorn.Server(config)
+
+
+def serve(app: ASGIApp, server: socket.socket, ready: Callable[[], None], *, until_stdin_closes: bool = False) -> None:
+    """Serves until Ctrl-C or SIGTERM (or, if asked, until standard input closes); `ready` is called once requests are answered."""
+    runner = _server(app)
+    original = runner.startup
+
+    async def startup(sockets: list[socket.socket] | None = None) -> None:
+        await original(sockets)
+        ready()
+
+    runner.startup = startup  # type: ignore[method-assign]
+    if until_stdin_closes:
+        threading.Thread(target=_watch_stdin, args=(runner,), daemon=True).start()
+    with contextlib.suppress(KeyboardInterrupt):
+        runner.run(sockets=[server])
+
+
+def _watch_stdin(runner: uvicorn.Server) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+    runner.should_exit = True
+
+
+@contextlib.contextmanager
+def serving(app: ASGIApp, host: str = "127.0.0.1") -> Iterator[str]:
+    """The base URL of the application, served from a thread of this process on a free port until the block ends."""
+    server = bind(host, 0)
+    runner = _server(app)
+    thread = threading.Thread(target=runner.run, kwargs={"sockets": [server]}, daemon=True)
+    thread.start()
+    try:
+        yield url_of(server)
+    finally:
+        runner.should_exit = True
+        thread.join(timeout=5)
+        server.close()
