@@ -1,0 +1,247 @@
+"""`testcard providers` and `testcard spec`: what is known about each provider, and what is wrong with a provider's files."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from testcard.harness.cli import say
+from testcard.harness.config import Config, load_config
+from testcard.harness.errors import Exit
+from testcard.harness.pricing import Pricing
+from testcard.specs.loader import Provider, known_ids, load_provider
+from testcard.specs.price_words import in_words
+
+_WIDTH_OFF_TERMINAL = 200
+
+
+@click.command()
+@click.argument("provider", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), help="Read [providers] path and [prices] from this testcard.toml."
+)
+def providers(provider: str | None, as_json: bool, config_file: Path | None) -> None:
+    """List the providers, or show one: its operations, fields, models and prices.
+
+    PROVIDER is an id of this list, or a folder that holds openapi.yaml and profile.yaml.
+    """
+    config = load_config(config_file)
+    names = [provider] if provider is not None else list(known_ids(config.providers.path))
+    described = [_described(load_provider(name, config.providers.path), config) for name in names]
+    if as_json:
+        click.echo(json.dumps(described[0] if provider is not None else described, indent=2, ensure_ascii=False))
+    elif provider is not None:
+        _show_one(described[0])
+    else:
+        _show_all(described)
+
+
+@click.group()
+def spec() -> None:
+    """Look after a provider's openapi.yaml and profile.yaml."""
+
+
+@spec.command("lint")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the problems as JSON.")
+def spec_lint(path: Path, as_json: bool) -> int:
+    """Check a provider's two files: each by itself, and against each other.
+
+    PATH is a folder that holds both, one of the files, or the id of a provider. Prints file:line: key: problem, and
+    exits with 2 when there is any.
+    """
+    from testcard.specs.lint import lint  # imports validators that no other command here needs
+
+    problems = lint(_place(path))
+    if as_json:
+        rows = [{"file": one.file, "line": one.line, "key": one.key, "message": one.message} for one in problems]
+        click.echo(json.dumps({"problems": rows}, indent=2, ensure_ascii=False))
+    else:
+        for one in problems:
+            click.echo(str(one))
+    if problems:
+        say(f"{len(problems)} problem{'s' if len(problems) != 1 else ''} in {path}")
+        return Exit.USAGE
+    say(f"{path}: no problems")
+    return Exit.PASS
+
+
+def _place(path: Path) -> Path:
+    """The path itself, or the folder of the provider that the word names when nothing of that name is here."""
+    if not path.exists() and len(path.parts) == 1:
+        config = load_config()
+        if str(path) in known_ids(config.providers.path):
+            return load_provider(str(path), config.providers.path).folder
+    return path
+
+
+def _described(provider: Provider, config: Config) -> dict[str, Any]:
+    """A provider as plain data: what `--json` prints and the tables show."""
+    profile = provider.profile
+    section = config.prices.get(provider.id)
+    pricing = Pricing(provider, False, section) if section is not None else Pricing(provider, False)
+    return {
+        "id": provider.id,
+        "name": profile.name,
+        "folder": str(provider.folder),
+        "document": profile.document,
+        "base_urls": list(profile.base_urls),
+        "auth": {"header": profile.auth.header.name, "prefix": profile.auth.header.prefix, "key_env": profile.auth.key_env},
+        "tasks": {task: {"operation": default.operation, "model": default.model} for task, default in profile.tasks.items()},
+        "operations": [_operation(provider, operation_id) for operation_id in profile.operations],
+        "models": [
+            {
+                "id": model.id,
+                "operations": list(model.operations),
+                "prices": _prices(provider, pricing, model.id, model.operations),
+            }
+            for model in profile.models
+        ],
+        "promises": dict(Counter(entry.level for entries in profile.rules.values() for entry in entries[:1])),
+        "notes": list(profile.notes),
+    }
+
+
+def _operation(provider: Provider, operation_id: str) -> dict[str, Any]:
+    operation, entry = provider.operation(operation_id), provider.operation_profile(operation_id)
+    fields = []
+    for name, schema in {**operation.path_parameters, **operation.properties}.items():
+        field = entry.fields.get(name) or entry.path.get(name)
+        fields.append(
+            {
+                "name": name,
+                "type": schema.get("type"),
+                "required": name in operation.required or name in operation.path_parameters,
+                "default": schema.get("default"),
+                "means": field.means if field else None,
+                "must_accept": list(field.must_accept) if field else [],
+                "may_refuse": list(field.may_refuse) if field else [],
+            }
+        )
+    return {
+        "id": operation_id,
+        "method": operation.method,
+        "path": operation.path,
+        "media_type": operation.request_media_type,
+        "tasks": list(entry.tasks),
+        "statuses": list(operation.responses),
+        "fields": fields,
+    }
+
+
+def _prices(provider: Provider, pricing: Pricing, model: str, operations: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Every price known for a model: the user's own, the list price, the illustrative one; each with its origin."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for operation in operations:
+        price, origin = pricing.look_up(model, operation)
+        if price is not None and origin == "config":
+            found.setdefault((origin, in_words(price)), {"origin": origin, "price": in_words(price), "counts": True})
+        for status in ("list", "illustrative"):
+            entry = provider.price_entry(model, operation, status)
+            if entry is not None:
+                row = {"origin": status, "price": in_words(entry.price), "counts": status == origin}
+                row |= {"source": entry.source, "date": entry.date.isoformat()}
+                found.setdefault((status, in_words(entry.price)), row)
+    return list(found.values())
+
+
+def _print(*parts: Any) -> None:
+    """Prints to stdout: as wide as the terminal, or without folding names and without trailing blanks where there is none."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(*parts, sep="\n")
+        return
+    wide = Console(highlight=False, width=_WIDTH_OFF_TERMINAL)
+    with wide.capture() as capture:
+        wide.print(*parts, sep="\n", soft_wrap=False)
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def _table(*columns: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _show_all(rows: list[dict[str, Any]]) -> None:
+    from rich.markup import escape
+
+    table = _table("id", "model", "operations", "price", "key variable", "base URL")
+    for row in rows:
+        for index, model in enumerate(row["models"]):
+            first = index == 0
+            shown = next(iter(sorted(model["prices"], key=lambda price: not price["counts"])), None)
+            table.add_row(
+                f"[bold]{row['id']}[/bold]\n{escape(row['name'])}" if first else "",
+                escape(model["id"]),
+                ", ".join(model["operations"]),
+                f"{shown['price']} ({shown['origin']})" if shown else "no price",
+                row["auth"]["key_env"] if first else "",
+                "\n".join(row["base_urls"]) if first else "",
+            )
+        rest = [one["id"] for one in row["operations"] if not any(one["id"] in model["operations"] for model in row["models"])]
+        if rest:
+            table.add_row("", "", ", ".join(rest), "not billed", "", "")
+        table.add_section()
+    _print(table)
+    say(
+        'fields and all prices of one: testcard providers ID. A list price counts only where testcard.toml adopts it ([prices.ID] adopt = "list").'
+    )
+
+
+def _show_one(row: dict[str, Any]) -> None:
+    from rich.markup import escape
+
+    header = f"{row['auth']['header']}: {row['auth']['prefix']}$TESTCARD_API_KEY"
+    lines = [
+        f"[bold]{escape(row['name'])}[/bold] ({row['id']})",
+        f"base URL    {', '.join(row['base_urls'])}",
+        f"key         {escape(header)} (or ${row['auth']['key_env']})",
+        f"document    {row['document']}",
+        *(f"{task:<11} {default['operation']}, {escape(default['model'] or 'no model')}" for task, default in row["tasks"].items()),
+    ]
+    operations = _table("operation", "field (* required)", "type", "default", "must be accepted", "may be refused")
+    for operation in row["operations"]:
+        request = f"{operation['method']} {operation['path']}\n{operation['media_type'] or 'no body'} → {', '.join(operation['statuses'])}"
+        operations.add_row(f"[bold]{operation['id']}[/bold]", "", "", "", "", "")
+        fields = operation["fields"]
+        columns = [
+            [field["name"] + ("*" if field["required"] else "") for field in fields],
+            [_words(field["type"] if isinstance(field["type"], list) else [field["type"]]) for field in fields],
+            ["" if field["default"] is None else _word(field["default"]) for field in fields],
+            [_words(field["must_accept"]) for field in fields],
+            [_words(field["may_refuse"]) for field in fields],
+        ]
+        for index, cells in enumerate(zip(*columns, strict=True)):
+            operations.add_row(escape(request) if index == 0 else "", *map(escape, cells))
+        operations.add_section()
+    models = _table("model", "operations", "price", "origin", "source")
+    for model in row["models"]:
+        for index, price in enumerate(model["prices"] or [{"price": "no price", "origin": "none", "counts": False}]):
+            models.add_row(
+                escape(model["id"]) if index == 0 else "",
+                ", ".join(model["operations"]) if index == 0 else "",
+                price["price"],
+                price["origin"] + (" (counts)" if price["counts"] else ""),
+                escape(f"{price['source']}, {price['date']}" if "source" in price else ""),
+            )
+    _print("\n".join(lines), operations, models, "\n".join(f"· {escape(note)}" for note in row["notes"]))
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _words(values: list[Any]) -> str:
+    return ", ".join(_word(value) for value in values if value is not None)
