@@ -1,0 +1,43 @@
+"""The spending limit of one load process: reserved before a request is sent, settled when its cost is known, never exceeded."""
+
+from __future__ import annotations
+
+
+class Budget:
+    """`max_requests` and `max_cost_usd` may be None (no limit). Single-threaded, as everything in a load process's event loop is.
+
+    A request whose cost stays unknown (a timeout, say) keeps its worst case reserved. Polls and downloads belong to the
+    request that they follow and are not counted.
+    """
+
+    def __init__(self, max_requests: int | None = None, max_cost_usd: float | None = None) -> None:
+        self.max_requests = max_requests
+        self.max_cost_usd = max_cost_usd
+        self.requests = 0
+        self.spent_usd = 0.0
+        self.reserved_usd = 0.0
+        self.refusal: str | None = None
+
+    def reserve(self, worst_usd: float | None) -> bool:
+        """Whether one more request may be sent; if so, its worst case is set aside. `refusal` says why not."""
+        if self.max_requests is not None and self.requests >= self.max_requests:
+            self.refusal = f"the budget of {self.max_requests} requests is spent"
+            return False
+        worst = worst_usd or 0.0
+        if self.max_cost_usd is not None and self.spent_usd + self.reserved_usd + worst > self.max_cost_usd + 1e-12:
+            self.refusal = f"${self.spent_usd + self.reserved_usd:.4f} of ${self.max_cost_usd:g} is spent or reserved, and the next request can cost ${worst:.4f}"
+            return False
+        self.requests += 1
+        self.reserved_usd += worst
+        return True
+
+    def settle(self, worst_usd: float | None, cost_usd: float | None) -> None:
+        """Replaces a reservation by what the request did cost; by its worst case where that is not known."""
+        worst = worst_usd or 0.0
+        self.reserved_usd = max(0.0, self.reserved_usd - worst)
+        self.spent_usd += worst if cost_usd is None else cost_usd
+
+    def release(self, worst_usd: float | None) -> None:
+        """Takes back a reservation whose request was never sent."""
+        self.reserved_usd = max(0.0, self.reserved_usd - (worst_usd or 0.0))
+        self.requests -= 1

@@ -1,0 +1,160 @@
+"""`testcard bench`: what to load, from flags over file; then the run, its summary, its exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from testcard.benchmarks.workload import Stage, Workload, load_workload, parse_workload
+from testcard.harness.config import Config, load_config
+from testcard.harness.errors import UsageError
+
+DEFAULT_SEED = 1
+
+
+@click.command(short_help="Measure latency, throughput and cost under load.")
+@click.option(
+    "--target", "targets", multiple=True, metavar="PROVIDER[=URL]", help="What to load; again for more. Without a URL: its embedded mock."
+)
+@click.option("--model", "models", multiple=True, metavar="M", help="Model to ask for; again for more. Default: the operation's own.")
+@click.option("--operation", "operations", multiple=True, metavar="ID", help="Operation to load; again for more. Default: the task's own.")
+@click.option("--workload", "workload_name", metavar="FILE|NAME", help="A TOML file, or one of those bundled: quick (default), standard.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="R",
+    help="Requests per second, open loop: sent when due, whatever the server does.",
+)
+@click.option("--arrival", type=click.Choice(["poisson", "constant"]), help="How open-loop requests are spaced.")
+@click.option(
+    "--max-in-flight", type=click.IntRange(min=1), metavar="N", help="Open loop: at most N at once; waiting for a place counts as latency."
+)
+@click.option("--users", type=click.IntRange(min=1), metavar="N", help="Closed loop: N users, each sends when its last answer is in.")
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="Measured seconds for each target and stage, all rounds together.",
+)
+@click.option(
+    "--warmup", type=click.FloatRange(min=0), metavar="S", help="Seconds before each turn that are recorded and left out of figures."
+)
+@click.option("--rounds", type=click.IntRange(min=1, max=1000), metavar="K", help="How often the targets take turns.")
+@click.option(
+    "--slo",
+    "slos",
+    multiple=True,
+    metavar="EXPR",
+    help="Objective, such as 'p95<8s', 'error_rate<1%', 'usd_per_image<0.05'; again for more.",
+)
+@click.option("--seed", type=int, metavar="N", help=f"Fixes arrivals, order, prompts and picture seeds (default {DEFAULT_SEED}).")
+@click.option(
+    "--live", is_flag=True, help="Allow targets off this machine. Needs --max-cost or --max-requests; check the provider's terms first."
+)
+@click.option(
+    "--max-requests",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Never send more than N requests (polls and downloads belong to theirs).",
+)
+@click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Never spend more, reserved at worst case before sending.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the run (new or empty). Default: testcard-runs/bench-…"
+)
+@click.option("--config", "config_path", type=click.Path(path_type=Path), metavar="F", help="Default: ./testcard.toml where it exists.")
+@click.option("--api-key-file", type=click.Path(path_type=Path), metavar="F", help="File with the key, where no variable holds it.")
+@click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of a table.")
+def bench(
+    targets: tuple[str, ...],
+    models: tuple[str, ...],
+    operations: tuple[str, ...],
+    workload_name: str | None,
+    rate: float | None,
+    arrival: str | None,
+    max_in_flight: int | None,
+    users: int | None,
+    duration: float | None,
+    warmup: float | None,
+    rounds: int | None,
+    slos: tuple[str, ...],
+    seed: int | None,
+    live: bool,
+    max_requests: int | None,
+    max_cost: float | None,
+    out: Path | None,
+    config_path: Path | None,
+    api_key_file: Path | None,
+    as_json: bool,
+) -> int:
+    """Measure latency, throughput and cost under load.
+
+    Without --target, all bundled providers are loaded, on mocks that are started for it. Several targets take turns in
+    rounds. Latency counts from when a request was due, so a server that stalls cannot hide it.
+    """
+    from testcard.benchmarks.running import run_bench
+
+    config = load_config(config_path)
+    workload = resolve_workload(
+        config,
+        workload_name,
+        rate=rate,
+        arrival=arrival,
+        max_in_flight=max_in_flight,
+        users=users,
+        duration=duration,
+        warmup=warmup,
+        rounds=rounds,
+        slos=slos,
+    )
+    return run_bench(
+        config=config,
+        workload=workload,
+        targets=targets,
+        models=models,
+        operations=operations,
+        seed=DEFAULT_SEED if seed is None else seed,
+        live=live,
+        max_requests=max_requests if max_requests is not None else config.bench.max_requests,
+        max_cost=max_cost if max_cost is not None else config.bench.max_cost,
+        out=out,
+        key_file=api_key_file,
+        as_json=as_json,
+    )
+
+
+def resolve_workload(
+    config: Config,
+    name: str | None,
+    *,
+    rate: float | None,
+    arrival: str | None,
+    max_in_flight: int | None,
+    users: int | None,
+    duration: float | None,
+    warmup: float | None,
+    rounds: int | None,
+    slos: Sequence[str],
+) -> Workload:
+    """The workload that holds: the named one (flag over file over `quick`), changed by the flags. `UsageError` for flags that clash."""
+    if rate is not None and users is not None:
+        raise UsageError("--rate and --users exclude each other", hint="--rate is the open loop, --users the closed one")
+    if users is not None and (arrival is not None or max_in_flight is not None):
+        raise UsageError("--arrival and --max-in-flight belong to the open loop", hint="give --rate instead of --users")
+    workload = load_workload(name or config.bench.workload or "quick")
+    changes: dict[str, Any] = {}
+    if rate is not None or users is not None:
+        changes["stage"] = [Stage(rate_rps=rate, users=users, duration_s=duration or workload.stage[0].duration_s).model_dump()]
+    elif duration is not None:
+        changes["stage"] = [{**stage.model_dump(), "duration_s": duration} for stage in workload.stage]
+    for key, value in (("arrival", arrival), ("max_in_flight", max_in_flight), ("warmup_s", warmup), ("rounds", rounds)):
+        if value is not None:
+            changes[key] = value
+    if objectives := (slos or config.bench.slo):
+        changes["slo"] = objectives
+    return parse_workload({**workload.model_dump(), **changes}, "the flags") if changes else workload
+
+
+__all__ = ["bench", "resolve_workload"]

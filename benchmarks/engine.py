@@ -1,0 +1,361 @@
+"""Runs a job's blocks on Locust's engine: an open-loop dispatcher or N closed-loop users for each, one block after another."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import gevent.event
+import gevent.pool
+import gevent.queue
+import gevent.threadpool
+from greenlet import GreenletExit
+from locust import User, task
+from locust.env import Environment
+from locust.event import Events
+from locust.exception import StopUser
+
+from testcard.benchmarks.arrivals import schedule
+from testcard.benchmarks.asks import seed_stream
+from testcard.benchmarks.budget import Budget
+from testcard.benchmarks.drive import Attempt, Cell, perform
+from testcard.benchmarks.job import BlockJob, BlockRecord, Job
+from testcard.benchmarks.judge import Judgement, judge
+from testcard.benchmarks.recorder import ShardWriter, row
+from testcard.benchmarks.transport import Prepared, Reply, Transport, clock
+from testcard.benchmarks.workload import Workload
+
+#: Between the making of a schedule and its first deadline.
+LEAD_S = 0.02
+#: Finished attempts that may wait for the judge; beyond, a finished request waits (after its clock has stopped), no arrival does.
+BACKLOG = 512
+#: p99 of the send lag above this and above 1 % of the median latency means that the generator was the bottleneck.
+LAG_LIMIT_S = 0.010
+
+
+class _LoadUser(User):
+    """A Locust user that works for an engine; the engine makes subclasses of its own, so that two engines never mix."""
+
+    abstract = True
+    engine: Engine
+
+
+class _OpenLoopUser(_LoadUser):
+    abstract = True
+
+    @task
+    def dispatch(self) -> None:
+        self.engine.guarded(self.engine.open_loop)
+        raise StopUser
+
+
+class _ClosedLoopUser(_LoadUser):
+    abstract = True
+
+    @task
+    def take_turns(self) -> None:
+        self.engine.guarded(self.engine.closed_loop)
+        raise StopUser
+
+
+def _locust(engine: Engine) -> Environment:
+    """Locust's environment with a local runner whose users work for this engine."""
+    users = [type(kind.__name__.strip("_"), (kind,), {"engine": engine, "abstract": False}) for kind in (_OpenLoopUser, _ClosedLoopUser)]
+    environment = Environment(user_classes=users, events=Events(), catch_exceptions=False)  # type: ignore[no-untyped-call]
+    environment.create_local_runner()
+    return environment
+
+
+class Engine:
+    """Everything that one load process does between reading its job and closing its shard."""
+
+    def __init__(self, job: Job, workload: Workload, cells: list[Cell], transport: Transport, shard: ShardWriter) -> None:
+        self.job = job
+        self.workload = workload
+        self.cells = cells
+        self.transport = transport
+        self.shard = shard
+        self.budget = Budget(job.max_requests, job.max_cost_usd)
+        self.stopping = gevent.event.Event()
+        self.stop_reason: str | None = None
+        self.fatal: tuple[str, str | None, int] | None = None
+        self.error: BaseException | None = None
+        self.planned_s = sum(block.whole_s for block in job.blocks)
+        self.passed_s = 0.0
+        self.in_flight = 0
+        self.outcomes: dict[str, int] = {}
+        self.recent: deque[float] = deque(maxlen=400)
+        self.first_status: dict[int, bool] = {}
+        self.flight: gevent.pool.Group = gevent.pool.Group()
+        self._environment: Any = _locust(self)
+        self._queue: Any = gevent.queue.JoinableQueue(maxsize=BACKLOG)
+        self._thread = gevent.threadpool.ThreadPool(1)
+        self._judge = gevent.spawn(self._judging)
+        self._begin(job.blocks[0])
+
+    def run(self, on_block: Callable[[BlockRecord], None]) -> None:
+        """Runs block after block until the last, a stop, or an error of ours, which is raised."""
+        for block in self.job.blocks:
+            if self.stopping.is_set():
+                break
+            on_block(self._block(block))
+            self.passed_s += block.whole_s
+            if self.error is not None:
+                raise self.error
+
+    def stop(self, reason: str) -> None:
+        """No further request is sent; those in flight get the job's grace to finish."""
+        if self.stop_reason is None:
+            self.stop_reason = reason
+        self.stopping.set()
+
+    def close(self) -> None:
+        """Judges what is left and closes the shard."""
+        self._queue.join()
+        self._judge.kill()
+        self._environment.runner.quit()
+        self._thread.kill()
+        self.shard.close()
+        self.transport.close()
+
+    def guarded(self, work: Callable[[], None]) -> None:
+        """Runs a user's work; an error of ours stops the run instead of being logged and forgotten."""
+        try:
+            work()
+        except GreenletExit:
+            raise
+        except Exception as error:  # noqa: BLE001 (raised again by `run`)
+            self.error = error
+            self.stop("an internal error")
+
+    # One block.
+
+    def _begin(self, block: BlockJob) -> None:
+        self.block = block
+        self.cell = self.cells[block.cell]
+        self.scheduled = self.sent = self.dropped = self.cursor = 0
+        self.lags: list[float] = []
+        self.latencies: list[float] = []
+        self.start_s = clock() + LEAD_S
+        key = f"{self.job.seed}/{block.cell}/{block.stage}/{block.round}/{self.job.worker}"
+        self.key = key
+        self.seeds: Iterator[bytes] = seed_stream(key)
+
+    def _block(self, block: BlockJob) -> BlockRecord:
+        self._begin(block)
+        cpu, began = time.process_time(), clock()
+        self._environment.runner.spawn_users({"OpenLoopUser": 1} if block.users is None else {"ClosedLoopUser": block.users})
+        self._users_done()
+        sending_cpu, sending_wall = time.process_time() - cpu, max(clock() - began, 1e-9)
+        self._drain()
+        complete = not self.stopping.is_set()
+        ended = clock()
+        self._queue.join()  # the next target's turn starts without this one's backlog
+        self.shard.flush()
+        lags = sorted(self.lags)
+        p99 = lags[min(len(lags) - 1, int(0.99 * len(lags)))] if lags else None
+        return BlockRecord(
+            cell=block.cell,
+            provider=self.cell.label,
+            model=self.cell.model,
+            operation=self.cell.operation,
+            stage=block.stage,
+            round=block.round,
+            worker=self.job.worker,
+            started_s=self.start_s - self.job.started_s,
+            ended_s=ended - self.job.started_s,
+            warmup_s=block.warmup_s,
+            duration_s=block.duration_s if complete else max(0.0, min(block.duration_s, ended - self.start_s - block.warmup_s)),
+            offered_rps=block.rate_rps,
+            users=block.users,
+            scheduled=self.scheduled,
+            sent=self.sent,
+            dropped=self.dropped,
+            send_lags_s=[round(lag, 6) for lag in lags],
+            send_lag_p99_s=p99,
+            send_lag_max_s=lags[-1] if lags else None,
+            cpu_percent=100.0 * sending_cpu / sending_wall,
+            complete=complete,
+        )
+
+    def _users_done(self) -> None:
+        """Waits until nothing more is sent in this block: the dispatcher is done, or the closed loop's time is up."""
+        users = self._environment.runner.user_greenlets
+        end = self.start_s + self.block.whole_s
+        while users and not self.stopping.is_set() and not (self.block.users is not None and clock() >= end):
+            self.stopping.wait(0.005)
+
+    def _drain(self) -> None:
+        """Waits for what is in flight: to its own timeout, or for the grace once the run is stopping."""
+        users = self._environment.runner.user_greenlets
+        while (self.flight or users) and not self.stopping.wait(0.005):
+            pass
+        if self.flight or users:
+            gevent.joinall([*self.flight, *users], timeout=self.job.grace_s)
+            users.kill()
+            self.flight.kill()
+
+    # The two loops.
+
+    def open_loop(self) -> None:
+        """One dispatcher: absolute deadlines, a greenlet for each arrival. Waiting for a place under the cap counts as latency."""
+        block = self.block
+        offsets = schedule(self.workload.arrival, block.rate_rps or 0.0, block.whole_s, self.key)
+        cap = self.workload.max_in_flight
+        flight = self.flight = gevent.pool.Pool(cap) if cap is not None else gevent.pool.Group()
+        start, warm_until = self.start_s, self.start_s + block.warmup_s
+        self.scheduled = len(offsets)
+        for index, offset in enumerate(offsets):
+            deadline = start + offset
+            delay = deadline - clock()
+            if delay <= 0:
+                gevent.sleep(0)  # late: let what is in flight go on, then send at once
+            while delay > 0 and not self.stopping.wait(delay):
+                delay = deadline - clock()
+            could_send = deadline
+            if cap is not None and flight.full():
+                while flight.full() and not self.stopping.is_set():
+                    flight.wait_available(timeout=0.5)
+                could_send = max(deadline, clock())
+            if self.stopping.is_set() or not self._reserve():
+                self.dropped = self.scheduled - index if not self.stopping.is_set() else 0
+                self.scheduled = index + self.dropped
+                return
+            flight.spawn(self._one, self._next(), deadline, could_send, deadline < warm_until)
+
+    def closed_loop(self) -> None:
+        """One of N users: a request, its answer, the next."""
+        warm_until = self.start_s + self.block.warmup_s
+        end = self.start_s + self.block.whole_s
+        if (delay := self.start_s - clock()) > 0:
+            gevent.sleep(delay)
+        while (now := clock()) < end and not self.stopping.is_set():
+            if not self._reserve():
+                return
+            self.scheduled += 1
+            self._one(self._next(), now, now, now < warm_until)
+
+    def _reserve(self) -> bool:
+        if self.budget.reserve(self.cell.worst_usd[self.cursor % len(self.cell.asks)]):
+            return True
+        self.stop(self.budget.refusal or "the budget is spent")
+        return False
+
+    def _next(self) -> int:
+        index = self.cursor % len(self.cell.asks)
+        self.cursor += 1
+        return index
+
+    def _one(self, index: int, scheduled_s: float, could_send_s: float, warmup: bool) -> None:
+        cell = self.cell
+        connection, before, after = cell.prepared[index]
+        data = before + next(self.seeds) + after if after else before
+        attempt = Attempt(cell, index, self.block.round, self.block.stage, warmup, scheduled_s)
+        self.sent += 1
+        self.in_flight += 1
+        try:
+            perform(attempt, Prepared(connection.pool, connection.method, data, connection.stream), self.transport)
+        except GreenletExit:
+            attempt.done_s = clock()
+            attempt.sent_s = attempt.sent_s or attempt.done_s
+            attempt.failure = "interrupted"
+        finally:
+            self.in_flight -= 1
+        if not warmup:
+            self.lags.append(max(0.0, attempt.sent_s - could_send_s))
+        self.recent.append(attempt.done_s - scheduled_s)
+        self._watch(attempt.cell, attempt.reply)
+        if attempt.failure == "interrupted":
+            self._record(attempt, Judgement("interrupted"))
+        else:
+            self._queue.put(attempt)
+
+    def _watch(self, cell: Cell, reply: Reply | None) -> None:
+        """Stops the run for what no further request can mend: a refused key at the start, an account without credit."""
+        status = reply.status if reply is not None else None
+        if status is None:
+            return
+        first = cell.target not in self.first_status
+        self.first_status.setdefault(cell.target, True)
+        if first and status in (401, 403):
+            self.fatal = (f"{cell.label} answered {status} to the first request", "check the key and that it may use this model", 3)
+            self.stop("the key was refused")
+        elif status == 402:
+            self.stop(f"{cell.label} answered 402: the account has no credit left")
+
+    # After the clock has stopped.
+
+    def _judging(self) -> None:
+        while True:
+            attempt = self._queue.get()
+            try:
+                self._record(attempt, self._thread.apply(judge, (attempt,)))
+            except Exception as error:  # noqa: BLE001 (raised again by `run`)
+                self.error = self.error or error
+                self.stop("an internal error")
+            finally:
+                self._queue.task_done()
+
+    def _record(self, attempt: Attempt, judgement: Judgement) -> None:
+        cell, zero, reply = attempt.cell, self.job.started_s, attempt.reply
+        self.budget.settle(cell.worst_usd[attempt.ask], judgement.cost_usd)
+        self.outcomes[judgement.outcome] = self.outcomes.get(judgement.outcome, 0) + 1
+        self.shard.add(
+            row(
+                {
+                    "provider": cell.label,
+                    "model": cell.model,
+                    "operation": cell.operation,
+                    "round": attempt.round,
+                    "stage": attempt.stage,
+                    "scheduled_s": attempt.scheduled_s - zero,
+                    "sent_s": attempt.sent_s - zero,
+                    "first_byte_s": reply.first_byte_s - zero if reply and reply.first_byte_s else None,
+                    "last_byte_s": reply.last_byte_s - zero if reply and reply.last_byte_s and reply.failure is None else None,
+                    "done_s": attempt.done_s - zero,
+                    "status": reply.status if reply else None,
+                    "outcome": judgement.outcome,
+                    "bytes": judgement.bytes,
+                    "images": judgement.images,
+                    "megapixels": judgement.megapixels,
+                    "tokens": judgement.tokens,
+                    "cost_usd": judgement.cost_usd,
+                    "warmup": attempt.warmup,
+                    "queue_s": attempt.queue_s,
+                    "download_s": attempt.download_s,
+                    "first_token_s": judgement.first_token_s - attempt.sent_s if judgement.first_token_s else None,
+                    "target": cell.target,
+                    "worker": self.job.worker,
+                }
+            )
+        )
+        self._environment.events.request.fire(
+            request_type=cell.label,
+            name=cell.operation,
+            response_time=1000.0 * (attempt.done_s - attempt.scheduled_s),
+            response_length=judgement.bytes,
+            exception=None if judgement.outcome == "ok" else judgement.outcome,
+            context={},
+        )
+
+    def progress(self) -> dict[str, Any]:
+        """How it goes, for the command's process to show."""
+        recent = sorted(self.recent)
+        within = min(max(clock() - self.start_s, 0.0), self.block.whole_s)
+        failed = sum(count for outcome, count in self.outcomes.items() if outcome != "ok")
+        return {
+            "passed_s": min(self.passed_s + within, self.planned_s),
+            "planned_s": self.planned_s,
+            "target": self.cell.label,
+            "stage": self.block.stage,
+            "round": self.block.round,
+            "requests": self.budget.requests,
+            "in_flight": self.in_flight,
+            "failed": failed,
+            "p50_s": recent[len(recent) // 2] if recent else None,
+            "p95_s": recent[int(0.95 * (len(recent) - 1))] if recent else None,
+            "spent_usd": self.budget.spent_usd,
+        }

@@ -1,0 +1,69 @@
+"""Samples: buffered in the load process, appended to its own Arrow shard, sealed into one Parquet file at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from testcard.harness.runs.records import SAMPLE_COLUMNS
+from testcard.harness.runs.samples import SHARD_PATTERN, read_shard, schema
+
+FLUSH_ROWS = 1000
+
+
+class ShardWriter:
+    """Appends rows to `samples-<worker>.arrow`, an Arrow IPC stream: whatever was flushed is readable after a kill."""
+
+    def __init__(self, folder: Path, worker: int) -> None:
+        self.path = folder / SHARD_PATTERN.replace("*", str(worker))
+        self.rows_written = 0
+        self._schema = schema()
+        self._rows: list[tuple[Any, ...]] = []
+        self._file = pa.OSFile(str(self.path), "wb")
+        self._stream = pa.ipc.new_stream(self._file, self._schema)
+        self._file.flush()
+
+    def add(self, row: tuple[Any, ...]) -> None:
+        """Buffers one row, its values in the order of `SAMPLE_COLUMNS`; writes when 1,000 have gathered."""
+        self._rows.append(row)
+        if len(self._rows) >= FLUSH_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what is buffered as one record batch and hands it to the operating system."""
+        if not self._rows:
+            return
+        columns = zip(*self._rows, strict=True)
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, self._schema, strict=True)]
+        self._stream.write_batch(pa.record_batch(arrays, schema=self._schema))
+        self._file.flush()
+        self.rows_written += len(self._rows)
+        self._rows = []
+
+    def close(self) -> None:
+        """Writes the rest and ends the stream."""
+        self.flush()
+        self._stream.close()
+        self._file.close()
+
+
+def row(values: dict[str, Any]) -> tuple[Any, ...]:
+    """A row in the order of `SAMPLE_COLUMNS`; columns that `values` does not name are null."""
+    return tuple(values.get(name) for name in SAMPLE_COLUMNS)
+
+
+def seal(folder: Path, name: str = "samples.parquet") -> int:
+    """Merges the folder's shards, in order of scheduled start, into one Parquet file and removes them. Returns the number of rows."""
+    import pyarrow.parquet as pq
+
+    shards: Sequence[Path] = sorted(folder.glob(SHARD_PATTERN))
+    table = pa.concat_tables([schema().empty_table(), *(read_shard(shard) for shard in shards)]).sort_by("scheduled_s")
+    part = folder / f".{name}.part"
+    pq.write_table(table, part, compression="zstd")
+    part.replace(folder / name)
+    for shard in shards:
+        shard.unlink()
+    return len(table)

@@ -1,0 +1,245 @@
+"""A whole benchmark: targets opened, load applied, samples sealed, summary written, exit code decided."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+import msgspec
+
+from testcard.benchmarks import plan
+from testcard.benchmarks.asks import task_requests
+from testcard.benchmarks.job import CellJob, Job, TargetJob
+from testcard.benchmarks.session import BLOCKS_FILE, Session
+from testcard.benchmarks.workload import Workload
+from testcard.harness.config import Config, PricesSection
+from testcard.harness.embedded import embedded_mocks
+from testcard.harness.errors import Exit, TargetUnreachable, UsageError, worst
+from testcard.harness.pricing import Pricing
+from testcard.harness.progress import Progress
+from testcard.harness.runs.folder import RunWriter, default_folder
+from testcard.harness.runs.records import Outcome, Summary
+from testcard.harness.targets import Target, open_target
+from testcard.harness.wire.billing import worst_case
+from testcard.specs.loader import bundled_ids, load_provider
+
+REACH_S = 5.0
+
+
+def run_bench(
+    *,
+    config: Config,
+    workload: Workload,
+    targets: Sequence[str],
+    models: Sequence[str],
+    operations: Sequence[str],
+    seed: int,
+    live: bool,
+    max_requests: int | None,
+    max_cost: float | None,
+    out: Path | None,
+    key_file: Path | None,
+    as_json: bool,
+) -> int:
+    """The exit code of a benchmark whose options are resolved. Prints the result; raises `TestcardError`s before anything is sent."""
+    bounded = max_requests is not None or max_cost is not None
+    with ExitStack() as stack:
+        opened = stack.enter_context(_opened(targets, config, live, bounded, key_file))
+        cells = plan.cells(opened, models, operations, workload)
+        blocks = plan.blocks(len(cells), workload, seed)
+        _say_plan(opened, cells, workload, max_cost)
+        for target in opened:
+            _reach(target)
+        folder = out if out is not None else default_folder("bench")
+        writer = RunWriter.create(
+            folder,
+            "bench",
+            targets=[
+                target.record([cell.model for cell in cells if cell.target == index and cell.model is not None])
+                for index, target in enumerate(opened)
+            ],
+            config={
+                "workload": workload.model_dump(mode="json"),
+                "max_requests": max_requests,
+                "max_cost_usd": max_cost,
+                "live": live,
+                "cells": [msgspec.to_builtins(cell) for cell in cells],
+            },
+            seed=seed,
+        )
+        job = Job(
+            folder=str(folder.resolve()),
+            started_s=time.monotonic(),
+            seed=seed,
+            search=[str(path) for path in config.providers.path],
+            workload=workload.model_dump(mode="json"),
+            targets=[_target_job(target, live, config) for target in opened],
+            cells=cells,
+            blocks=blocks,
+            max_requests=max_requests,
+            max_cost_usd=max_cost,
+        )
+        writer.add_file("blocks", BLOCKS_FILE)
+        session = Session(job, folder)
+        with Progress("bench", unit="s") as progress:
+            session.run(progress)
+        return _finish(writer, session, workload, opened, as_json)
+
+
+def _finish(writer: RunWriter, session: Session, workload: Workload, targets: Sequence[Target], as_json: bool) -> int:
+    """Seals the samples, writes the summary, prints it, and decides."""
+    from testcard.benchmarks.facts import stage_facts
+    from testcard.benchmarks.recorder import seal
+    from testcard.benchmarks.table import render
+    from testcard.harness.runs.folder import RunReader
+    from testcard.harness.runs.samples import read
+    from testcard.harness.statistics.summary import summarise
+
+    seal(writer.folder)
+    writer.add_file("samples", "samples.parquet")
+    frame = read(RunReader(writer.folder))
+    summary = summarise(
+        frame,
+        objectives=list(workload.slo),
+        facts=stage_facts(session.blocks, capped=workload.max_in_flight is not None),
+        workload=workload.model_dump(mode="json"),
+        seed=writer.run.seed or 0,
+    )
+    writer.write("summary", "summary.json", summary)
+    code, outcome, reason = _decide(session, summary)
+    writer.finish(outcome, code, reason)
+    if as_json:
+        click.echo((writer.folder / "summary.json").read_text(encoding="utf-8"), nl=False)
+    else:
+        from rich.console import Console
+
+        console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+        render(summary, console, illustrative=any(target.pricing.origin == "illustrative" for target in targets), folder=writer.folder)
+    if session.fatal is not None:
+        raise session.fatal
+    if reason:
+        click.echo(f"{outcome}: {reason}", err=True)
+    return code
+
+
+def _decide(session: Session, summary: Summary) -> tuple[Exit, Outcome, str | None]:
+    """Exit code, outcome and reason; when several hold, the order of the exit codes decides."""
+    if session.interrupted:
+        return Exit.INTERRUPTED, "interrupted", "interrupted; everything recorded so far is kept"
+    if session.fatal is not None:
+        return Exit(int(session.fatal.exit_code)), "error", session.fatal.message
+    codes: list[Exit] = []
+    reasons: list[str] = []
+    if session.stop_reason is not None:
+        codes.append(Exit.INCONCLUSIVE)
+        reasons.append(session.stop_reason)
+    for row in summary.rows:
+        name = f"{row.provider} {row.operation} {row.stage}"
+        if row.outcome == "fail":
+            codes.append(Exit.GATE_FAILED)
+            broken = [gate.expression for gate in row.gates if gate.verdict == "fail"]
+            reasons.append(f"{name}: {' and '.join(broken) + ' failed' if broken else row.note or 'failed'}")
+        elif row.outcome == "inconclusive":
+            codes.append(Exit.INCONCLUSIVE)
+            reasons.append(f"{name}: {row.note or 'too few samples to judge its objectives'}")
+    if not summary.rows:
+        codes.append(Exit.INCONCLUSIVE)
+        reasons.append("no request was sent")
+    code = worst(codes)
+    words: dict[Exit, Outcome] = {Exit.PASS: "pass", Exit.GATE_FAILED: "fail", Exit.INCONCLUSIVE: "inconclusive"}
+    return code, words[code], "; ".join(reasons) or None
+
+
+@contextmanager
+def _opened(names: Sequence[str], config: Config, live: bool, bounded: bool, key_file: Path | None) -> Iterator[list[Target]]:
+    """The targets in the order they were named, those without a URL on one embedded mock; from the file, else all, when none is named."""
+    wanted: list[tuple[str, str | None, bool]] = []
+    for name in names:
+        provider, _, url = name.partition("=")
+        wanted.append((provider, url or None, live))
+    if not wanted:
+        wanted = [(target.provider, target.base_url, live or target.live) for target in config.target]
+    if not wanted:
+        wanted = [(provider, None, live) for provider in bundled_ids()]
+    embedded = list(dict.fromkeys(provider for provider, url, _ in wanted if url is None))
+    with ExitStack() as stack:
+        mocks = None
+        if embedded:
+            known = [load_provider(name, config.providers.path).id for name in embedded]  # wrong names are told before a mock starts
+            click.echo(f"no URL given for {', '.join(known)}: loading embedded mocks on this machine; prices are illustrative", err=True)
+            mocks = stack.enter_context(embedded_mocks(embedded))
+        found = []
+        for name, address, may_leave in wanted:
+            if address is not None:
+                found.append(
+                    stack.enter_context(open_target(name, address, config=config, live=may_leave, bounded=bounded, key_file=key_file))
+                )
+                continue
+            assert mocks is not None
+            loaded = load_provider(name, config.providers.path)
+            pricing = Pricing(loaded, True, config.prices.get(loaded.id, PricesSection()))
+            found.append(Target(loaded, mocks.base_urls[loaded.id], mocks.api_key, True, pricing))
+        yield found
+
+
+def _target_job(target: Target, live: bool, config: Config) -> TargetJob:
+    return TargetJob(
+        provider=str(target.provider.folder),
+        base_url=target.base_url,
+        api_key=target.api_key,
+        loopback_prices=target.pricing.mock,
+        may_leave_machine=live or any(entry.live and entry.base_url == target.base_url for entry in config.target),
+        prices=target.pricing.section.model_dump(mode="json"),
+    )
+
+
+def _reach(target: Target) -> None:
+    """Connects once, sends nothing; `TargetUnreachable` when nobody listens."""
+    parts = urlsplit(target.base_url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=REACH_S).close()
+    except OSError as error:
+        raise TargetUnreachable(
+            f"nothing answers at {target.base_url}: {error.strerror or error}",
+            hint=f"is the server running, and the address right? A mock: testcard mock {target.provider.id}",
+        ) from None
+
+
+def _say_plan(targets: Sequence[Target], cells: Sequence[CellJob], workload: Workload, max_cost: float | None) -> None:
+    """Says how many requests are planned and what they can cost; `UsageError` for a cost limit on a model without a price."""
+    requests = 0.0
+    dollars = 0.0
+    unpriced: list[str] = []
+    for cell in cells:
+        target = targets[cell.target]
+        ask = task_requests(target.provider, cell.operation, cell.task, cell.model, workload)[0]  # type: ignore[arg-type]
+        price = target.pricing.price(cell.model, cell.operation)
+        each = None if price is None else price.usd(worst_case(target.provider, cell.operation, ask))
+        if each is None:
+            unpriced.append(f"{cell.provider} {cell.model or cell.operation}")
+            if max_cost is not None:
+                raise UsageError(
+                    f"--max-cost cannot be kept: there is no price for {cell.model or cell.operation} of {cell.provider}",
+                    hint="set " + target.pricing.missing_key(cell.model),
+                )
+        for stage in workload.stage:
+            if stage.rate_rps is not None:
+                count = stage.rate_rps * (stage.duration_s + workload.warmup_s * workload.rounds)
+                requests += count
+                dollars += count * (each or 0.0)
+    seconds = sum(stage.duration_s + workload.warmup_s * workload.rounds for stage in workload.stage) * len(cells)
+    amount = f"about {requests:.0f} requests" if requests else "as many requests as the users get through"
+    cost = f", at most about ${dollars:.2f}" if requests and dollars else ""
+    missing = f" (no price: {', '.join(unpriced)})" if unpriced else ""
+    click.echo(
+        f"plan: workload {workload.name or 'of the flags'}, {len(cells)} × {len(workload.stage)} stage(s), {workload.rounds} round(s), "
+        f"{seconds:.0f} s, {amount}{cost}{missing}",
+        err=True,
+    )

@@ -1,0 +1,87 @@
+"""The result on stdout: a table of rows, the gates, where the run is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from testcard.harness.runs.records import Estimate, Gate, Summary, SummaryRow
+
+_STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
+
+
+def seconds(estimate: Estimate | None) -> str:
+    """A latency with its interval, such as `0.52 [0.50, 0.55]`; "n too small" instead of a number that looks sure."""
+    if estimate is None or estimate.n == 0:
+        return "–"
+    if estimate.value is None:
+        return f"> {_figure(estimate.low)}" if estimate.low is not None else "n too small"
+    if estimate.low is None:
+        return _figure(estimate.value)
+    return f"{_figure(estimate.value)} [{_figure(estimate.low)}, {_figure(estimate.high) if estimate.high is not None else '∞'}]"
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "?"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _dollars(estimate: Estimate | None) -> str:
+    if estimate is None or estimate.value is None:
+        return "no price"
+    return f"{estimate.value:.4f}"
+
+
+def render(summary: Summary, console: Console, *, illustrative: bool, folder: Path) -> None:
+    """Prints the rows, the gates that did not pass, and the run's folder."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("provider", "model", "operation", "stage"):
+        table.add_column(name, overflow="fold")
+    for name in ("offered/s", "achieved/s", "p50 s", "p95 s", "p99 s", "goodput/s", "errors", "$/image", "n"):
+        table.add_column(name, justify="right")
+    table.add_column("outcome")
+    for row in summary.rows:
+        table.add_row(*_cells(row), Text(row.outcome, style=_STYLES.get(row.outcome, "")))
+    console.print(table)
+    for row in summary.rows:
+        if row.note:
+            console.print(Text(f"{row.provider} {row.operation} {row.stage}: {row.note}", style="yellow"))
+        for gate in row.gates:
+            if gate.verdict != "pass":
+                console.print(_gate_line(row, gate))
+    if summary.slo and all(gate.verdict == "pass" for row in summary.rows for gate in row.gates):
+        console.print(f"gates: {', '.join(summary.slo)}: all passed", markup=False)
+    console.print("latency counts from the scheduled start, with its 95 % interval [low, high]", markup=False)
+    if illustrative:
+        console.print("prices are illustrative: they were made up for runs against the mocks")
+    console.print(f"run: {folder}", soft_wrap=True, markup=False)
+
+
+def _cells(row: SummaryRow) -> list[str]:
+    errors = ", ".join(f"{count} {name}" for name, count in row.errors.items()) or "0"
+    cost = row.cost_usd_per_image
+    if cost is not None and cost.value is None:
+        cost = None
+    return [
+        row.provider,
+        row.model or "–",
+        row.operation,
+        row.stage,
+        "–" if row.offered_rps is None else f"{row.offered_rps:.3g}",
+        f"{row.achieved_rps:.3g}",
+        *(seconds(row.latency_s.get(name)) for name in ("p50", "p95", "p99")),
+        f"{row.goodput_rps:.3g}",
+        errors,
+        _dollars(cost) if row.images_per_s or cost else "–",
+        str(row.requests),
+    ]
+
+
+def _gate_line(row: SummaryRow, gate: Gate) -> Text:
+    place = f"{row.provider} {row.model or ''} {row.operation} {row.stage}"
+    observed = seconds(gate.observed)
+    return Text(f"{gate.verdict}: {gate.expression} on {place}: observed {observed}. {gate.detail}", style=_STYLES[gate.verdict])
