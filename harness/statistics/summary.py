@@ -4,8 +4,8 @@ Definitions, all over the requests scheduled in the stage outside its warm-up:
 
 - latency = done − scheduled, service = done − sent, ttfb = first byte − sent, of requests that delivered (`ok`, `slow`) and of
   timeouts, which count as "at least as long as it was waited for". Other failures are in the error rate, not in a latency.
-- offered: scheduled starts per second of the stage. Achieved, images/s, megapixels/s: what was delivered in a window of the
-  stage's length that begins one median latency after it, so that neither the ramp nor the drain flatters or hurts.
+- offered: scheduled starts per second of the stage. Achieved, images/s, megapixels/s: the rate at which delivered answers came
+  in between the 5th and the 95th percentile of their arrival, so that neither ramp nor drain flatters or hurts.
 - good: delivered within the SLO's latency bound (see `slo.limit_s`; without one, delivered). Goodput: good requests per second.
 - cost per image: cost of everything / pictures delivered. Per 1,000 good images: cost of everything / pictures of good requests.
   Wasted: cost of requests that were not good. All None where a delivered request has no cost: "no price", never 0.
@@ -30,6 +30,10 @@ DELIVERED = ("ok", "slow")
 CENSORED = ("timeout",)
 #: A generator that lags more than this, or more than 1 % of p50, was itself the bottleneck.
 LAG_LIMIT_S = 0.010
+#: Share of a round's first and last arrivals left out of a rate.
+TRIM = 0.05
+#: Latencies closer than this are equal when correlation is looked for: differences of clock readings carry rounding.
+TIE_S = 1e-6
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -160,13 +164,13 @@ def _row(key: RowKey, frame: pd.DataFrame, objectives: Sequence[slo.Objective], 
     cut = serial.blocks(data.rounds)
     unit_duration = _durations(data, cut, facts.duration_s)
     duration = float(unit_duration.sum())
-    window = _window(data, latency, delivered, facts.duration_s)
+    rate = _delivery_rate(data, delivered, duration)
 
     ok = int(np.count_nonzero(delivered))
     counts = np.bincount(data.outcome[data.outcome >= 0], minlength=len(data.outcomes))
     errors = {name: int(count) for name, count in zip(data.outcomes, counts, strict=True) if count and name not in DELIVERED}
     timed = delivered | censored
-    latencies = _percentiles(latency[timed], censored[timed], data.rounds[timed])
+    latencies, worth = _percentiles(latency[timed], censored[timed], data.rounds[timed])
     cost = _cost(data, delivered, good, cut, seed)
     lag, lag_note = _lag(data, facts, latencies.get("p50"))
     row = SummaryRow(
@@ -175,15 +179,15 @@ def _row(key: RowKey, frame: pd.DataFrame, objectives: Sequence[slo.Objective], 
         operation=key[2],
         stage=key[3],
         offered_rps=None if facts.users is not None or not duration else (n + facts.dropped) / duration,
-        achieved_rps=_per_second(int(np.count_nonzero(window)), duration),
+        achieved_rps=rate,
         requests=n,
         ok=ok,
         errors={name: errors[name] for name in (*OUTCOMES, *sorted(errors)) if name in errors},
         latency_s=latencies,
-        service_s=_percentiles((data.done - data.sent)[timed], censored[timed], data.rounds[timed]),
-        ttfb_s=_percentiles((data.first_byte - data.sent)[delivered], None, data.rounds[delivered]),
-        images_per_s=_per_second(data.images[window].sum(), duration),
-        megapixels_per_s=_per_second(data.megapixels[window].sum(), duration),
+        service_s=_percentiles((data.done - data.sent)[timed], censored[timed], data.rounds[timed])[0],
+        ttfb_s=_percentiles((data.first_byte - data.sent)[delivered], None, data.rounds[delivered])[0],
+        images_per_s=rate * float(data.images[delivered].mean()) if ok else 0.0,
+        megapixels_per_s=rate * float(data.megapixels[delivered].mean()) if ok else 0.0,
         goodput_rps=_per_second(int(np.count_nonzero(good)), duration),
         cost_usd_per_image=cost.per_image,
         generator=Generator(send_lag_p99_s=lag, cpu_percent=facts.cpu_percent),
@@ -198,12 +202,14 @@ def _row(key: RowKey, frame: pd.DataFrame, objectives: Sequence[slo.Objective], 
     )
     gates = [slo.judge(objective, row) for objective in objectives]
     outcome, note = _outcome(row, gates, facts.saturated or lag_note)
-    notes = [text for text in (note, cost.note) if text]
+    alike = f"successive latencies are alike: {n} of them are worth about {worth:.0f} independent ones" if worth is not None else None
+    notes = [text for text in (note, cost.note, alike) if text]
     return msgspec.structs.replace(row, gates=gates, outcome=outcome, note="; ".join(notes) or None)
 
 
-def _percentiles(values: Floats, censored: Mask | None, rounds: npt.NDArray[np.intp]) -> dict[str, Estimate]:
-    """Every percentile that a row carries; p99.9 only where the samples carry it. `values` in time order."""
+def _percentiles(values: Floats, censored: Mask | None, rounds: npt.NDArray[np.intp]) -> tuple[dict[str, Estimate], float | None]:
+    """Every percentile that a row carries (p99.9 only where the samples carry it), and how many independent samples they are
+    worth where they are correlated, else None. `values` in time order."""
     there = ~np.isnan(values)
     if not there.all():
         values, rounds = values[there], rounds[there]
@@ -213,9 +219,7 @@ def _percentiles(values: Floats, censored: Mask | None, rounds: npt.NDArray[np.i
     lowest = values[order]
     highest = lowest if censored is None or not censored.any() else np.sort(np.where(censored, np.inf, values))
     cut = serial.blocks(rounds)
-    rank = np.empty(n)
-    rank[order] = np.arange(n)
-    correlated = serial.ranks_correlated(rank, cut)
+    correlated = serial.ranks_correlated(serial.ranks(np.round(values / TIE_S), order), cut)
     found: dict[str, Estimate] = {}
     worth: float | None = None
     for name, q in slo.PERCENTILES.items():
@@ -223,10 +227,10 @@ def _percentiles(values: Floats, censored: Mask | None, rounds: npt.NDArray[np.i
             continue
         if correlated:
             # A tail seen too briefly to show its clusters must not claim more than the middle does.
-            mine = serial.effective_n(rank < intervals.nearest_rank(n, q), cut, q)
+            mine = serial.effective_n(values <= lowest[intervals.nearest_rank(n, q) - 1] + TIE_S, cut, q)
             worth = mine if worth is None else min(worth, mine)
         found[name] = intervals.sorted_quantile(lowest, highest, q, effective_n=worth)
-    return found
+    return found, worth
 
 
 def _rate(events: Mask, cut: serial.Blocks) -> Estimate:
@@ -264,24 +268,22 @@ def _durations(data: _Columns, cut: serial.Blocks, declared_s: float | None) -> 
     return pieces
 
 
-def _window(data: _Columns, latency: Floats, delivered: Mask, declared_s: float | None) -> Mask:
-    """Delivered requests that ended within the stage's length, counted from one median latency after its start, round by round."""
-    if not delivered.any():
-        return delivered
-    shift = float(np.nanmedian(latency[delivered]))
-    n = len(data.scheduled)
-    edges = np.concatenate(([0], np.flatnonzero(data.rounds[1:] != data.rounds[:-1]) + 1, [n]))
-    count = len(edges) - 1
-    inside = np.zeros(n, dtype=bool)
+def _delivery_rate(data: _Columns, delivered: Mask, duration_s: float) -> float:
+    """Delivered requests per second between the 5th and the 95th percentile of their arrival, round by round.
+
+    So neither the ramp nor the drain counts: an unloaded server shows the offered rate, a saturated one its own.
+    """
+    counted, spent_s = 0, 0.0
+    done, rounds = data.done[delivered], data.rounds[delivered]
+    edges = np.concatenate(([0], np.flatnonzero(rounds[1:] != rounds[:-1]) + 1, [len(done)]))
     for start, stop in pairwise(edges):
-        first, last = data.scheduled[start], data.scheduled[stop - 1]
-        size = stop - start
-        length = declared_s / count if declared_s is not None else (last - first) * size / max(size - 1, 1)
-        if length <= 0:
-            inside[start:stop] = True
-            continue
-        inside[start:stop] = data.done[start:stop] <= first + shift + length
-    return delivered & inside
+        arrivals = np.sort(done[start:stop])
+        skipped = int(TRIM * max(len(arrivals) - 1, 0))
+        kept = arrivals[skipped : len(arrivals) - skipped]
+        if len(kept) > 1:
+            counted += len(kept) - 1
+            spent_s += float(kept[-1] - kept[0])
+    return counted / spent_s if spent_s > 0 else _per_second(len(done), duration_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,109 @@
+"""Objectives are read as a person writes them and judged with their interval."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from testcard.harness.errors import UsageError
+from testcard.harness.runs.records import Estimate, Generator, SummaryRow
+from testcard.harness.statistics.slo import judge, limit_s, parse
+
+
+def a_row(**changes: object) -> SummaryRow:
+    row = SummaryRow(
+        provider="p", model="m", operation="o", stage="s", offered_rps=5.0, achieved_rps=5.0, requests=200, ok=200, errors={}, latency_s={},
+        service_s={}, ttfb_s={}, images_per_s=5.0, megapixels_per_s=1.0, goodput_rps=5.0, cost_usd_per_image=None,
+        generator=Generator(send_lag_p99_s=None, cpu_percent=None), outcome="pass",
+    )  # fmt: skip
+    return msgspec.structs.replace(row, **changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "operator", "threshold"),
+    [
+        ("p95<8s", "p95", "<", 8.0),
+        (" p99.9 <= 900 ms ", "p99.9", "<=", 0.9),
+        ("latency_p50<1.5s", "p50", "<", 1.5),
+        ("service_p90<250ms", "service_p90", "<", 0.25),
+        ("error_rate<1%", "error_rate", "<", 0.01),
+        ("ok_rate>=0.99", "ok_rate", ">=", 0.99),
+        ("usd_per_image<0.05", "usd_per_image", "<", 0.05),
+        ("usd_per_1000_good_images<=40USD", "usd_per_1000_good_images", "<=", 40.0),
+        ("goodput_rps>2", "goodput_rps", ">", 2.0),
+    ],
+)
+def test_objectives_are_read(text: str, metric: str, operator: str, threshold: float) -> None:
+    """Metric, operator and threshold in seconds, shares, USD or per second; the text is kept as written."""
+    found = parse(text)
+    assert (found.metric, found.operator, found.expression) == (metric, operator, text)
+    assert found.threshold == pytest.approx(threshold)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "p95", "p95<8", "p95=8s", "p95<8h", "p97<1s", "speed<1", "error_rate<150%", "goodput_rps>2%", "p95<-1s", "p95<nan s"]
+)
+def test_what_is_no_objective_is_answered_with_right_ones(text: str) -> None:
+    """A mistake is a usage error that quotes it and shows what works."""
+    with pytest.raises(UsageError) as caught:
+        parse(text)
+    assert repr(text) in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "estimate", "verdict"),
+    [
+        ("p95<8s", Estimate(value=5.0, low=4.0, high=7.9, n=99), "pass"),
+        ("p95<8s", Estimate(value=5.0, low=4.0, high=8.0, n=99), "inconclusive"),
+        ("p95<=8s", Estimate(value=5.0, low=4.0, high=8.0, n=99), "pass"),
+        ("p95<8s", Estimate(value=9.0, low=8.5, high=12.0, n=99), "fail"),
+        ("p95<8s", Estimate(value=9.0, low=7.0, high=12.0, n=99), "inconclusive"),
+        ("p95<8s", Estimate(value=None, n=20), "inconclusive"),
+        ("p95<8s", Estimate(value=None, low=30.0, n=99), "fail"),  # among timeouts of 30 s
+        ("p95<60s", Estimate(value=None, low=30.0, n=99), "inconclusive"),
+        ("p95>1s", Estimate(value=None, low=30.0, n=99), "pass"),
+        ("p95>8s", Estimate(value=5.0, low=4.0, high=7.9, n=99), "fail"),
+    ],
+)
+def test_the_interval_decides(text: str, estimate: Estimate, verdict: str) -> None:
+    """Wholly inside passes, wholly outside fails, everything else is inconclusive and says why."""
+    gate = judge(parse(text), a_row(latency_s={"p95": estimate}))
+    assert gate.verdict == verdict
+    assert gate.observed == estimate
+    assert bool(gate.detail) == (verdict != "pass")
+
+
+def test_every_metric_finds_its_figure() -> None:
+    """Each kind of objective looks at the right figure of the row."""
+    low, high = Estimate(value=0.01, low=0.0, high=0.02, n=200), Estimate(value=4.0, low=3.0, high=5.0, n=200)
+    row = a_row(
+        error_rate=low,
+        cost_usd_per_image=low,
+        cost_usd_per_1000_good_images=high,
+        goodput=high,
+        service_s={"p50": high},
+        ttfb_s={"p50": low},
+    )
+    for text in (
+        "error_rate<3%", "ok_rate>97%", "usd_per_image<0.05", "usd_per_1000_good_images<6", "goodput_rps>2", "achieved_rps>4",
+        "images_per_s>4", "megapixels_per_s<2", "service_p50<6s", "ttfb_p50<1s",
+    ):  # fmt: skip
+        assert judge(parse(text), row).verdict == "pass", text
+
+
+def test_no_price_is_never_a_pass() -> None:
+    """A cost objective without a price is inconclusive and says so."""
+    gate = judge(parse("usd_per_image<0.05"), a_row())
+    assert (gate.verdict, gate.detail) == ("inconclusive", "no price is known")
+
+
+def test_a_rate_without_an_interval_proves_nothing() -> None:
+    """Fewer than six rounds or blocks give no interval, so the gate does not pass on the point alone."""
+    assert judge(parse("goodput_rps>2"), a_row(goodput=Estimate(value=9.0, n=30))).verdict == "inconclusive"
+
+
+def test_one_request_is_good_within_the_loosest_latency_bound() -> None:
+    """p50<2s lets half of the requests take longer; p95<8s is what a single one must keep."""
+    assert limit_s([parse("p50<2s"), parse("p95<8s"), parse("error_rate<1%")]) == 8.0
+    assert limit_s([parse("service_p95<3s"), parse("p95>1s")]) is None
