@@ -18,7 +18,8 @@ from testcard.specs.errors import UsageError
 def bind(host: str, port: int) -> socket.socket:
     """A listening TCP socket (`port` 0: a free one); `UsageError` with the next step when the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    server = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named because asyncio switches Nagle's algorithm off only where it is: head and body are two writes.
+    server = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         server.bind((host, port))
