@@ -1,0 +1,196 @@
+"""The comparison: one row for each provider, model and operation, with what was judged and what was measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from testcard.harness.runs.records import Estimate, SummaryRow, Verdict
+from testcard.harness.statistics import rank
+from testcard.reports.evidence import Evidence, Party, Series, clean
+from testcard.reports.words import DOLLARS, NONE, PER_SECOND, PERCENT, Unit, time_unit, worst_word
+
+#: Verdict words of a must that count in "musts passed / total".
+_COUNTED = ("pass", "fail", "unproven", "not-run")
+
+
+@dataclass(frozen=True, slots=True)
+class Conformance:
+    """How one operation stands: rules, not cases. `total` leaves out what the contract does not offer and what is waived."""
+
+    passed: int
+    total: int
+    broken: int
+    deviated: int
+    open: int
+
+    @property
+    def share(self) -> float:
+        """Share of the musts that passed; 0 without musts."""
+        return self.passed / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A figure of the comparison, written out. `sort` is None where there is nothing to sort by; such rows come last."""
+
+    text: str
+    interval: str = ""
+    sort: float | None = None
+    rank: int | None = None
+    best: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A measured column: its title, unit, how to read it from a row, and which end is better."""
+
+    key: str
+    title: str
+    unit: Unit
+    read: Callable[[SummaryRow], Estimate | None]
+    lower_is_better: bool
+    absent: str
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRow:
+    """One line of the comparison."""
+
+    party: Party
+    model: str | None
+    operation: str
+    task: str
+    conformance: Conformance | None
+    series: Series | None
+    cells: dict[str, Cell]
+
+    @property
+    def n(self) -> int:
+        """Measured requests, 0 for an operation that was not benchmarked."""
+        return self.series.row.requests if self.series else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All lines, the columns they have, and the stage that the figures were taken from."""
+
+    columns: list[Column]
+    rows: list[ComparisonRow]
+    latency: Unit
+    stages: dict[int, str]  # bench → the stage compared
+    several_stages: bool
+
+
+def conformance(verdicts: list[Verdict]) -> Conformance | None:
+    """The counts of these verdicts by rule (the worst word of each rule counts once for each operation); None without any."""
+    if not verdicts:
+        return None
+    words: dict[tuple[str, str, str], list[str]] = {}
+    for verdict in verdicts:
+        words.setdefault((verdict.operation, verdict.rule, verdict.level), []).append(verdict.verdict)
+    musts = Counter(worst_word(found) for (_, _, level), found in words.items() if level == "must")
+    deviated = sum(worst_word(found) == "deviates" for found in words.values())
+    total = sum(musts[word] for word in _COUNTED)
+    return Conformance(musts["pass"], total, musts["fail"], deviated, musts["unproven"] + musts["not-run"])
+
+
+def compare(evidence: Evidence) -> Comparison:
+    """The comparison of everything in the evidence, in the order of the targets' names."""
+    stages = _compared_stages(evidence)
+    measured = [series for series in evidence.series if series.row.stage == stages[series.bench]]
+    unit = time_unit(max((top for series in measured if (top := _longest(series.row)) is not None), default=None))
+    columns = _columns(unit)
+    lines: list[tuple[Party, str, Series | None]] = [(series.party, series.row.operation, series) for series in measured]
+    covered = {(party.key, operation) for party, operation, _ in lines}
+    for party in evidence.parties:
+        for operation in dict.fromkeys(verdict.operation for verdict in party.judged()):
+            if (party.key, operation) not in covered:
+                lines.append((party, operation, None))
+    lines.sort(key=lambda line: (line[0].key, line[2] is None))
+    tasks = [evidence.task(party, operation, series.row if series else None) for party, operation, series in lines]
+    cells = _cells(columns, lines, tasks)
+    rows = []
+    for (party, operation, series), task, measures in zip(lines, tasks, cells, strict=True):
+        judged = conformance([verdict for verdict in party.judged() if verdict.operation == operation])
+        model = clean(series.row.model) if series and series.row.model else None
+        rows.append(ComparisonRow(party, model, operation, task, judged, series, measures))
+    return Comparison(columns, rows, unit, stages, len({(series.bench, series.row.stage) for series in evidence.series}) > len(stages))
+
+
+def _compared_stages(evidence: Evidence) -> dict[int, str]:
+    """For each benchmark the stage to compare at: the last one in which most rows hold their objectives, else the first."""
+    chosen = {}
+    for bench, _ in enumerate(evidence.summaries):
+        held: dict[str, int] = {}
+        for series in evidence.series:
+            if series.bench == bench:
+                held[series.row.stage] = held.get(series.row.stage, 0) + (series.row.outcome == "pass")
+        if held:
+            most = max(held.values())
+            passing = [stage for stage, number in held.items() if number == most and most > 0]
+            chosen[bench] = passing[-1] if passing else next(iter(held))
+    return chosen
+
+
+def _longest(row: SummaryRow) -> float | None:
+    return max((estimate.value for name, estimate in row.latency_s.items() if name != "p90" and estimate.value is not None), default=None)
+
+
+def _columns(unit: Unit) -> list[Column]:
+    def latency(name: str) -> Callable[[SummaryRow], Estimate | None]:
+        return lambda row: row.latency_s.get(name)
+
+    def goodput(row: SummaryRow) -> Estimate | None:
+        return row.goodput or Estimate(value=row.goodput_rps, n=row.requests)
+
+    return [
+        Column("p50", "p50", unit, latency("p50"), True, "not measured"),
+        Column("p95", "p95", unit, latency("p95"), True, "not measured"),
+        Column("p99", "p99", unit, latency("p99"), True, "not measured"),
+        Column("goodput", "Goodput", PER_SECOND, goodput, False, "not measured"),
+        Column("errors", "Error rate", PERCENT, lambda row: row.error_rate, True, "not measured"),
+        Column("cost", "Cost of 1,000 good images", DOLLARS, lambda row: row.cost_usd_per_1000_good_images, True, "no price"),
+    ]
+
+
+def _cells(columns: list[Column], lines: list[tuple[Party, str, Series | None]], tasks: list[str]) -> list[dict[str, Cell]]:
+    cells: list[dict[str, Cell]] = [{} for _ in lines]
+    for column in columns:
+        estimates = [column.read(series.row) if series else None for _, _, series in lines]
+        ranks: list[int | None] = [None] * len(lines)
+        for task in set(tasks):  # only like is ranked with like: describing a picture is no rival of generating one
+            members = [place for place, other in enumerate(tasks) if other == task and estimates[place] is not None]
+            if len(members) > 1:
+                found = rank.ranks([estimates[place] for place in members], lower_is_better=column.lower_is_better)
+                for place, value in zip(members, found, strict=True):
+                    ranks[place] = value
+        # A column in which everybody shares the first rank has no best.
+        worst = {task: max((r for r, t in zip(ranks, tasks, strict=True) if t == task and r is not None), default=1) for task in set(tasks)}
+        for place, (_, _, series) in enumerate(lines):
+            cells[place][column.key] = _cell(column, series, estimates[place], ranks[place], worst[tasks[place]] > 1)
+    return cells
+
+
+def _cell(column: Column, series: Series | None, estimate: Estimate | None, place: int | None, distinct: bool) -> Cell:
+    if series is None:
+        return Cell(NONE, note="not measured")
+    row = series.row
+    if estimate is None or estimate.value is None:
+        if estimate is not None and estimate.low is not None:
+            return Cell(f"> {column.unit.text(estimate.low)}", note="lies among the timeouts", sort=float("inf"), rank=place)
+        if estimate is not None and column.unit is not DOLLARS:
+            return Cell(NONE, note=f"n too small ({estimate.n:,})")
+        absent = "delivers no pictures" if column.key == "cost" and row.ok and not row.images_per_s else column.absent
+        return Cell(NONE, note=absent)
+    note = ""
+    if column.key == "cost" and series.party.target.prices in ("illustrative", "list"):
+        note = f"{series.party.target.prices} price"
+    spread = column.unit.interval(estimate)
+    if not spread and column.key.startswith("p"):
+        note = f"n too small ({estimate.n:,})"
+    return Cell(
+        column.unit.text(estimate.value), spread, estimate.value * column.unit.factor, place, distinct and place == 1, note
+    )

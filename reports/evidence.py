@@ -1,0 +1,206 @@
+"""Run folders read once and put side by side: targets with their verdicts and exchanges, benchmark rows with their samples."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from testcard.harness.errors import UsageError
+from testcard.harness.runs.folder import RunReader
+from testcard.harness.runs.records import Exchange, Summary, SummaryRow, Target, Verdict, Verdicts
+from testcard.harness.statistics import slo
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+
+
+def clean(text: str) -> str:
+    """Text of a stranger with control characters made visible: no terminal, XML parser or spreadsheet has to meet them."""
+    return _CONTROL.sub("\ufffd", text)
+
+
+def shortened(text: str, limit: int) -> str:
+    """The text in at most `limit` characters, with an ellipsis where it was cut."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """A target as the report names it. `key` is safe in an HTML id; `check` is the run that judged it, None when none did."""
+
+    key: str
+    label: str
+    target: Target
+    check: RunReader | None = None
+    verdicts: Verdicts | None = None
+    exchanges: dict[str, Exchange] = field(default_factory=dict)
+    children: dict[str, list[Exchange]] = field(default_factory=dict)
+
+    def judged(self) -> list[Verdict]:
+        """All verdicts, in file order."""
+        return list(self.verdicts.verdicts) if self.verdicts else []
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One benchmark row with what it belongs to. `index` decides its colour and marker."""
+
+    key: str
+    label: str
+    party: Party
+    row: SummaryRow
+    bench: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything a report is made of."""
+
+    runs: list[RunReader]
+    parties: list[Party]
+    series: list[Series]  # all stages, in file order
+    summaries: list[Summary]
+    frames: list[pd.DataFrame]  # samples of each bench run, beside `summaries`
+    tasks: dict[tuple[str, str], str]  # (party key, operation) → task
+
+    @property
+    def slo_s(self) -> float | None:
+        """The seconds within which a request counts as good, where the benchmarks name them."""
+        limits = [slo.limit_s([slo.parse(text) for text in summary.slo]) for summary in self.summaries]
+        return max((limit for limit in limits if limit is not None), default=None)
+
+    def samples(self, series: Series) -> pd.DataFrame:
+        """The raw samples of one series, warm-up included."""
+        frame = self.frames[series.bench]
+        row = series.row
+        mask = (frame["provider"] == row.provider) & (frame["operation"] == row.operation) & (frame["stage"] == row.stage)
+        mask &= frame["model"].isna() if row.model is None else frame["model"] == row.model
+        return frame[mask.to_numpy(dtype=bool)]
+
+    def task(self, party: Party, operation: str, row: SummaryRow | None = None) -> str:
+        """What an operation is used for, as the exchanges say; without them, whether pictures came back."""
+        known = self.tasks.get((party.key, operation))
+        if known is not None:
+            return known
+        return "describe" if row is not None and row.ok and not row.images_per_s else "pictures"
+
+
+def gather(runs: Sequence[RunReader]) -> Evidence:
+    """The evidence of these runs; an `evaluate` folder stands for its children. `UsageError` where none holds verdicts or a summary."""
+    leaves = _leaves(runs)
+    checks = [(run, verdicts) for run in leaves if (verdicts := run.verdicts()) is not None]
+    benches = [(run, summary) for run in leaves if (summary := run.summary()) is not None]
+    if not checks and not benches:
+        raise UsageError("there is nothing to report on: no run holds verdicts.json or summary.json", hint="name folders that check, bench or evaluate wrote")
+    targets: dict[str, tuple[Target, RunReader | None, Verdicts | None]] = {}
+    for run, verdicts in checks:
+        target = run.run.targets[0] if run.run.targets else _target_of(verdicts)
+        targets[_free(targets, target.provider)] = (target, run, verdicts)
+    homes: list[dict[str, str]] = []
+    for run, summary in benches:
+        homes.append({})
+        for target in _bench_targets(run, summary):
+            if target.provider in homes[-1]:
+                continue
+            key = next((key for key, (other, _, _) in targets.items() if _same(target, other)), None)
+            if key is None:
+                key = _free(targets, target.provider)
+                targets[key] = (target, None, None)
+            homes[-1][target.provider] = key
+    named = Counter(target.name or target.provider for target, _, _ in targets.values())
+    parties = [_party(key, *entry, repeated=named[entry[0].name or entry[0].provider] > 1) for key, entry in targets.items()]
+    parties.sort(key=lambda party: party.key)
+    by_key = {party.key: party for party in parties}
+    series = _series([summary for _, summary in benches], homes, by_key)
+    frames = [_frame(run) for run, _ in benches]
+    tasks = {}
+    for party in parties:
+        seen: dict[str, Counter[str]] = {}
+        for exchange in party.exchanges.values():
+            task = exchange.asked.get("task")
+            if isinstance(task, str):
+                seen.setdefault(exchange.operation, Counter())[task] += 1
+        tasks.update({(party.key, operation): counter.most_common(1)[0][0] for operation, counter in seen.items()})
+    return Evidence([*leaves], parties, series, [summary for _, summary in benches], frames, tasks)
+
+
+def _leaves(runs: Sequence[RunReader]) -> list[RunReader]:
+    """The runs without parents of runs, reports left out, each folder once."""
+    found: dict[str, RunReader] = {}
+    for run in runs:
+        for leaf in run.children() if run.run.kind == "evaluate" else [run]:
+            if leaf.run.kind not in ("report", "selftest"):
+                found.setdefault(str(leaf.folder.resolve()), leaf)
+    return list(found.values())
+
+
+def _free(taken: dict[str, tuple[Target, RunReader | None, Verdicts | None]], provider: str) -> str:
+    stem = re.sub(r"[^A-Za-z0-9-]+", "-", provider).strip("-") or "target"
+    number, key = 1, stem
+    while key in taken:
+        number += 1
+        key = f"{stem}-{number}"
+    return key
+
+
+def _same(one: Target, other: Target) -> bool:
+    """Whether a benchmark's target is a check's: the same address, or the same provider's mock."""
+    return one.provider == other.provider and (one.base_url == other.base_url or (one.mock and other.mock))
+
+
+def _target_of(verdicts: Verdicts) -> Target:
+    return Target(provider=verdicts.provider, name=verdicts.provider, base_url=verdicts.target.base_url, mock=verdicts.target.mock)
+
+
+def _bench_targets(run: RunReader, summary: Summary) -> list[Target]:
+    known = {target.provider for target in run.run.targets}
+    rest = dict.fromkeys(row.provider for row in summary.rows if row.provider not in known)
+    return [*run.run.targets, *(Target(provider=name, name=name, base_url="", mock=False) for name in rest)]
+
+
+def _party(key: str, target: Target, run: RunReader | None, verdicts: Verdicts | None, *, repeated: bool) -> Party:
+    label = clean(target.name or target.provider)
+    if repeated:
+        label = f"{label} ({clean(target.base_url)})"
+    exchanges: dict[str, Exchange] = {}
+    children: dict[str, list[Exchange]] = {}
+    for exchange in run.exchanges() if run else ():
+        exchanges[exchange.id] = exchange
+        if exchange.parent is not None:
+            children.setdefault(exchange.parent, []).append(exchange)
+    return Party(key, label, target, run, verdicts, exchanges, children)
+
+
+def _series(summaries: list[Summary], homes: list[dict[str, str]], parties: dict[str, Party]) -> list[Series]:
+    found: list[tuple[int, Party, SummaryRow]] = []
+    for bench, summary in enumerate(summaries):
+        found += [(bench, parties[homes[bench][row.provider]], row) for row in summary.rows]
+    variants: dict[str, set[tuple[int, str, str | None]]] = {}
+    for bench, party, row in found:
+        variants.setdefault(party.key, set()).add((bench, row.operation, row.model))
+    colours: dict[tuple[int, str, str, str | None], int] = {}
+    for bench, party, row in sorted(found, key=lambda entry: entry[1].key):
+        colours.setdefault((bench, party.key, row.operation, row.model), len(colours))
+    series = []
+    for bench, party, row in found:
+        label = party.label
+        if len(variants[party.key]) > 1:
+            several_operations = len({operation for _, operation, _ in variants[party.key]}) > 1
+            label += f" · {clean(row.operation)}" if several_operations else ""
+            label += f" · {shortened(clean(row.model), 32)}" if row.model and len({m for _, o, m in variants[party.key] if o == row.operation}) > 1 else ""
+            label += f" · run {bench + 1}" if len({b for b, _, _ in variants[party.key]}) > 1 else ""
+        index = colours[bench, party.key, row.operation, row.model]
+        series.append(Series(f"{party.key}-{index}", label, party, row, bench, index))
+    return series
+
+
+def _frame(run: RunReader) -> pd.DataFrame:
+    from testcard.harness.statistics import samples
+
+    return samples.read(run)

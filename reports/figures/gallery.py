@@ -1,0 +1,35 @@
+"""Which figures a report has, and what to say where one cannot be drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from testcard.reports.comparison import Comparison
+from testcard.reports.evidence import Evidence
+from testcard.reports.figures import cost, ecdf, outcomes, percentiles, throughput, timeline
+from testcard.reports.figures.style import Drawing, Sketch, render
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Drawings by name, and for each one that is missing the reason in one line."""
+
+    drawings: dict[str, Drawing]
+    missing: dict[str, str]
+
+
+def hang(evidence: Evidence, comparison: Comparison) -> Gallery:
+    """All figures that this evidence allows."""
+    rows = [row.series for row in comparison.rows if row.series is not None]
+    unit = comparison.latency
+    why = "No benchmark is among the runs: testcard bench measures this." if not evidence.summaries else "No request was answered."
+    wanted: dict[str, tuple[Sketch | None, str]] = {
+        "latency-ecdf": (ecdf.sketch(evidence, rows, unit), why),
+        "latency-percentiles": (percentiles.sketch(rows, unit), why),
+        "latency-over-time": (timeline.sketch(evidence, rows, unit), why if not evidence.summaries else "The runs hold no samples."),
+        "throughput": (throughput.sketch(sorted(evidence.series, key=lambda series: series.index)), why),
+        "outcomes": (outcomes.sketch(rows), why if not rows else "No measured request failed."),
+        "cost-against-latency": (cost.sketch(rows, unit), why if not rows else "No price is known, so no cost is shown: set one under [prices] in testcard.toml."),
+    }
+    drawings = {name: render(sketch) for name, (sketch, _) in wanted.items() if sketch is not None}
+    return Gallery(drawings, {name: reason for name, (sketch, reason) in wanted.items() if sketch is None})

@@ -1,0 +1,189 @@
+"""The one style of every figure: type, lines, axes, number formats, and how a drawing becomes SVG and PNG bytes."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from testcard.reports.evidence import Series, shortened
+from testcard.reports.figures import palette
+from testcard.reports.figures.svg import tidy
+from testcard.reports.words import significant
+
+WIDTH_IN = 10.0
+PNG_DPI = 144
+RASTER_DPI = 160
+RC: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "testcard",
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "text.color": palette.INK.light,
+    "text.parse_math": False,  # a model's name may hold a dollar sign
+    "axes.edgecolor": palette.FAINT.light,
+    "axes.labelcolor": palette.MUTED.light,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": palette.GRID.light,
+    "grid.linewidth": 0.8,
+    "xtick.color": palette.FAINT.light,
+    "ytick.color": palette.FAINT.light,
+    "xtick.labelcolor": palette.MUTED.light,
+    "ytick.labelcolor": palette.MUTED.light,
+    "xtick.major.size": 3.5,
+    "ytick.major.size": 0,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 6,
+    "hatch.linewidth": 0.7,
+    "hatch.color": palette.FAINT.light,
+    "legend.frameon": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What is behind a figure: a header and rows of text."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A finished figure: `inline` SVG for the page, files, the finding in words and the numbers behind it."""
+
+    name: str
+    title: str
+    caption: str
+    table: Table
+    inline: str
+    svg: bytes
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """What a figure module returns: how to draw it (called once), and what to say about it."""
+
+    name: str
+    title: str
+    caption: str
+    table: Table
+    draw: Callable[[], Figure] = field(repr=False)
+
+
+def render(sketch: Sketch) -> Drawing:
+    """The drawing as SVG and PNG; the same sketch gives the same bytes."""
+    with matplotlib.rc_context(RC):
+        figure = sketch.draw()
+        vector = io.BytesIO()
+        figure.set_dpi(RASTER_DPI)  # of what is rasterised inside the SVG
+        FigureCanvasSVG(figure).print_svg(vector, metadata={"Date": None, "Creator": None})
+        raster = io.BytesIO()
+        figure.set_facecolor(palette.SURFACE.light)
+        figure.set_dpi(PNG_DPI)
+        FigureCanvasAgg(figure).print_png(raster, metadata={"Software": None})
+    inline, alone = tidy(vector.getvalue().decode("utf-8"), sketch.name, sketch.title, sketch.caption)
+    return Drawing(sketch.name, sketch.title, sketch.caption, sketch.table, inline, alone.encode("utf-8"), raster.getvalue())
+
+
+def canvas(height_in: float, *, left: float = 0.075, right: float = 0.76, top_in: float = 0.42, bottom_in: float = 0.52, rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of the page's width with `rows` panels over each other; margins left and right are shares, top and bottom inches."""
+    figure = Figure(figsize=(WIDTH_IN, height_in), facecolor="none")
+    grid = figure.add_gridspec(rows, 1, left=left, right=right, top=1 - top_in / height_in, bottom=bottom_in / height_in, hspace=0.5)
+    axes: list[Axes] = []
+    for row in range(rows):
+        axis = figure.add_subplot(grid[row], sharex=axes[0] if axes else None, facecolor="none")
+        axes.append(axis)
+    return figure, axes
+
+
+def heading(axes: Axes, text: str, tag: str | None = None, *, pad_pt: float = 9) -> None:
+    """The y axis' title, set horizontally above it, and on the right a tag such as "lower is better"."""
+    axes.annotate(text, (0, 1), xycoords="axes fraction", xytext=(0, pad_pt), textcoords="offset points", ha="left", color=palette.MUTED.light)
+    if tag:
+        axes.annotate(
+            tag, (1, 1), xycoords="axes fraction", xytext=(0, pad_pt), textcoords="offset points", ha="right", color=palette.MUTED.light, fontstyle="italic"
+        )
+
+
+def keys(axes: Axes, entries: Sequence[tuple[palette.Colour, str, str, str]], *, x: float = 1.025, top: float = 1.0, step_pt: float = 33) -> None:
+    """Direct labels in a column right of the axes: (colour, marker, name, small print) from top to bottom."""
+    for index, (colour, marker, name, note) in enumerate(entries):
+        place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+        offset = -8 - index * step_pt
+        axes.annotate(shortened(name, 30), (x, top), xytext=(14, offset), va="center", color=palette.INK.light, **place)
+        axes.annotate(note, (x, top), xytext=(14, offset - 12.5), va="center", color=palette.MUTED.light, fontsize=8, **place)
+        box = axes.get_window_extent()
+        scale = 72.0 / axes.figure.dpi
+        size_pt = (box.width * scale, box.height * scale)
+        axes.add_line(
+            Line2D(
+                [x + 4 / size_pt[0]], [top + offset / size_pt[1]], transform=axes.transAxes, clip_on=False, marker=marker, color=colour.light, linestyle="none"
+            )
+        )
+
+
+def row_labels(axes: Axes, labels: Sequence[tuple[str, str]]) -> None:
+    """Names of horizontal rows left of the axes, each with small print under it."""
+    axes.set_yticks([])
+    for place, (name, note) in enumerate(labels):
+        common: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "ha": "right", "annotation_clip": False}
+        axes.annotate(shortened(name, 34), (0, place), xytext=(-10, 1), va="bottom", color=palette.INK.light, **common)
+        axes.annotate(note, (0, place), xytext=(-10, -2), va="top", color=palette.MUTED.light, fontsize=8, **common)
+
+
+def colour(series: Series) -> palette.Colour:
+    """The colour of a row, the same in every figure."""
+    return palette.SERIES[series.index % len(palette.SERIES)]
+
+
+def marker(series: Series) -> str:
+    """The marker of a row, the same in every figure; with the colour it is unique up to 63 rows."""
+    return palette.MARKERS[series.index % len(palette.MARKERS)]
+
+
+def log_axis(axes: Axes, which: str, low: float, high: float, *, sparse: bool = False) -> None:
+    """Sets a logarithmic axis from low to high with ticks at 1, 2 and 5 of each decade (only 1 where there are many, or little room)."""
+    set_scale, set_limits, axis = (axes.set_xscale, axes.set_xlim, axes.xaxis) if which == "x" else (axes.set_yscale, axes.set_ylim, axes.yaxis)
+    set_scale("log")
+    set_limits(low, high)
+    decades = math.log10(high / low)
+    steps = (1,) if decades > 3 or (sparse and decades >= 1.2) else (1, 3) if sparse else (1, 2, 5)
+    ticks = [step * 10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) for step in steps]
+    ticks = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(FixedFormatter([significant(tick) for tick in ticks]))
+    axis.set_minor_locator(NullLocator())
+
+
+def linear_axis(axes: Axes, which: str, low: float, high: float, *, most: int = 6) -> None:
+    """Sets a linear axis from low to high with few round ticks."""
+    set_limits, axis = (axes.set_xlim, axes.xaxis) if which == "x" else (axes.set_ylim, axes.yaxis)
+    set_limits(low, high)
+    axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: significant(value)))
+
+
+def fit_axis(axes: Axes, which: str, values: Iterable[float], *, from_zero: bool = True, sparse: bool = False) -> bool:
+    """Chooses the axis for positive values: logarithmic where they span a decade or more; returns whether it did."""
+    positive = [value for value in values if value > 0 and math.isfinite(value)]
+    low, high = (min(positive), max(positive)) if positive else (0.1, 1.0)
+    if high / low >= 10:
+        log_axis(axes, which, low / 1.25, high * 1.25, sparse=sparse)
+        return True
+    linear_axis(axes, which, 0.0 if from_zero else max(low - 0.1 * (high - low), 0.0), high * 1.08, most=3 if sparse else 6)
+    return False

@@ -1,0 +1,113 @@
+"""How numbers, intervals and lists are written, the same in every table, caption and file for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from testcard.harness.runs.records import Estimate
+
+NONE = "–"
+GLYPHS = {
+    "pass": "✓",
+    "fail": "✗",
+    "deviates": "≈",
+    "info": "i",
+    "unsupported": "–",
+    "unproven": "?",
+    "not-run": "○",
+    "waived": "⊘",
+}
+MEANINGS = {
+    "pass": "the promise was kept",
+    "fail": "a must was broken",
+    "deviates": "a should was broken",
+    "info": "worth knowing, promised by nobody",
+    "unsupported": "the contract does not offer this",
+    "unproven": "the evidence does not allow a verdict",
+    "not-run": "not tried (budget, or the run ended early)",
+    "waived": "broken, and waived by the user",
+}
+#: From what matters most to what matters least, where one word has to stand for several.
+SEVERITY = ("fail", "deviates", "unproven", "not-run", "waived", "info", "pass", "unsupported")
+
+
+def worst_word(words: Iterable[str]) -> str:
+    """The verdict word that stands for several; `not-run` for none."""
+    return min(words, key=SEVERITY.index, default="not-run")
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """A number with three significant digits, thousands separated, no exponent: 0.412, 12.3, 1,230."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    if value == 0:
+        return "0"
+    places = max(digits - 1 - math.floor(math.log10(abs(value)) + 1e-12), 0)
+    text = f"{round(value, places):,.{places}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def fixed(value: float | None, digits: int = 3) -> str:
+    """As `significant`, with trailing zeros kept, so that columns of numbers line up in precision."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    if value == 0:
+        return "0"
+    places = max(digits - 1 - math.floor(math.log10(abs(value)) + 1e-12), 0)
+    return f"{round(value, places):,.{places}f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit to show a quantity in: `factor` times the recorded value."""
+
+    name: str
+    factor: float
+
+    def text(self, value: float | None) -> str:
+        """The value in this unit, without the unit's name."""
+        return fixed(None if value is None else value * self.factor)
+
+    def interval(self, estimate: Estimate | None) -> str:
+        """The interval in this unit: "0.39 to 0.43", an open end where a bound is unknown, empty where both are."""
+        if estimate is None or (estimate.low is None and estimate.high is None):
+            return ""
+        low = "…" if estimate.low is None else self.text(estimate.low)
+        high = "…" if estimate.high is None else self.text(estimate.high)
+        return f"{low} to {high}"
+
+    def full(self, estimate: Estimate | None) -> str:
+        """Value, unit and interval in one string."""
+        if estimate is None or estimate.value is None:
+            return NONE
+        spread = self.interval(estimate)
+        return f"{self.text(estimate.value)} {self.name}".rstrip() + (f" [{spread}]" if spread else "")
+
+
+SECONDS = Unit("s", 1.0)
+MILLISECONDS = Unit("ms", 1000.0)
+PERCENT = Unit("%", 100.0)
+PER_SECOND = Unit("/s", 1.0)
+DOLLARS = Unit("USD", 1.0)
+
+
+def time_unit(longest_s: float | None) -> Unit:
+    """The unit for all latencies of a report: milliseconds where the longest shown is under 2 s, else seconds."""
+    return MILLISECONDS if longest_s is not None and longest_s < 2.0 else SECONDS
+
+
+def listing(parts: Sequence[str], limit: int = 6) -> str:
+    """Parts as prose: "a", "a and b", "a, b and 3 more"."""
+    shown = list(parts[:limit])
+    if len(parts) > limit:
+        shown.append(f"{len(parts) - limit} more")
+    if len(shown) < 2:
+        return "".join(shown)
+    return ", ".join(shown[:-1]) + " and " + shown[-1]
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: "1 rule", "3 rules"."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
