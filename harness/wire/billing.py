@@ -105,15 +105,16 @@ def _asked(provider: Provider, operation: str, request: TaskRequest) -> dict[str
 
 
 def _pixels(provider: Provider, operation: str, request: TaskRequest) -> tuple[int | None, int | None]:
-    pixels = pixel_size(request.size)
-    if pixels is None:
-        asked = _asked(provider, operation, request)
-        size = asked.get("size")
-        width, height = _integer(asked.get("width")), _integer(asked.get("height"))
-        pixels = pixel_size(size) if isinstance(size, str) else (width, height) if width and height else None
-    if pixels is None:
-        pixels = provider.operation_profile(operation).response.default_size if request.size is None else None
-    return pixels if pixels is not None else (None, None)
+    if request.size is not None:
+        return pixel_size(request.size) or (None, None)
+    asked = _asked(provider, operation, request)
+    size = asked.get("size")
+    width, height = _integer(asked.get("width")), _integer(asked.get("height"))
+    if isinstance(size, str):
+        return pixel_size(size) or (None, None)
+    if width and height:
+        return width, height
+    return provider.operation_profile(operation).response.default_size or (None, None)
 
 
 def _integer(value: Any) -> int | None:

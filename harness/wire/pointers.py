@@ -21,12 +21,7 @@ def at(document: Any, pointer: str) -> Any:
 def look_up(document: Any, pointer: str) -> Any:
     """As `at`, but `MISSING` where it leads nowhere, so that a null can be told apart."""
     for part in _parts(pointer):
-        if isinstance(document, dict) and part in document:
-            document = document[part]
-        elif isinstance(document, list) and part.isdigit() and int(part) < len(document):
-            document = document[int(part)]
-        else:
-            return MISSING
+        document = _step(document, part)
     return document
 
 
@@ -40,11 +35,19 @@ def every(document: Any, pointer: str) -> list[tuple[str, Any]]:
                 if isinstance(value, list):
                     following += [(f"{place}/{index}", item) for index, item in enumerate(value)]
             else:
-                item = look_up(value, part)
+                item = _step(value, part)
                 if item is not MISSING:
-                    following.append((f"{place}/{part}", item))
+                    following.append((f"{place}/{part.replace('~', '~0').replace('/', '~1')}", item))
         found = following
     return found
+
+
+def _step(value: Any, part: str) -> Any:
+    if isinstance(value, dict):
+        return value.get(part, MISSING)
+    if isinstance(value, list) and part.isascii() and part.isdigit() and int(part) < len(value):
+        return value[int(part)]
+    return MISSING
 
 
 def _parts(pointer: str) -> list[str]:

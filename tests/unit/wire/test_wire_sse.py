@@ -1,0 +1,91 @@
+"""Event streams read the same wherever the network cuts them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from testcard.harness.wire.decode import decode
+from testcard.harness.wire.model import WireResponse
+from testcard.harness.wire.sse import ChatStream, Event, EventStream
+from testcard.specs.loader import load_provider
+
+
+def chunk(text: str | None = None, finish: str | None = None, **more: object) -> str:
+    delta = {} if text is None else {"content": text}
+    return json.dumps({"id": "c1", "choices": [{"delta": delta, "finish_reason": finish}], **more}, ensure_ascii=False)
+
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+STREAM = (
+    f"\ufeff: hello\r\nid: 1\r\ndata: {chunk('Ein Boot — ')}\r\n\r\ndata: {chunk('🚣 rot')}\n\nevent: note\ndata: {chunk(None, 'stop', usage=USAGE)}\r\r"
+    "data: [DONE]\n\n"
+).encode()
+
+
+def read(blocks: list[bytes]) -> list[Event]:
+    stream = EventStream()
+    return [event for block in blocks for event in stream.feed(block)]
+
+
+@pytest.mark.parametrize("cut", range(len(STREAM) + 1))
+def test_a_cut_at_any_byte_changes_nothing(cut: int) -> None:
+    """Two blocks give the events of one, also when the cut is inside a letter or between CR and LF."""
+    assert read([STREAM[:cut], STREAM[cut:]]) == read([STREAM])
+
+
+def test_single_bytes_change_nothing() -> None:
+    """One byte at a time gives the same events."""
+    assert read([STREAM[i : i + 1] for i in range(len(STREAM))]) == read([STREAM])
+
+
+def test_events_are_what_the_standard_says() -> None:
+    """Types, ids, comments, several data lines, and a data line without a value."""
+    events = read([b"data: a\ndata\ndata:  b\nid: 7\nevent: x\n\n: only a comment\n\ndata: c\n\nid: 8\n\ndata: unfinished"])
+    assert events == [Event("a\n\n b", "x", "7"), Event("c", "message", "7")]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), min_size=1, max_size=20), max_size=6), st.data()
+)
+def test_any_pieces_add_up(pieces: list[str], data: st.DataObject) -> None:
+    """The text is the pieces joined, however the bytes are cut."""
+    body = "".join(f"data: {chunk(piece)}\n\n" for piece in pieces).encode() + b"data: [DONE]\n\n"
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=5)))
+    blocks = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+    chat = ChatStream()
+    for event in read(blocks):
+        chat.add(event)
+    assert (chat.text, chat.done, chat.problem) == ("".join(pieces), True, None)
+
+
+def test_the_accumulator_keeps_finish_usage_and_ids() -> None:
+    """Everything that a rule or a caller asks of a stream."""
+    chat = ChatStream()
+    pieces = [chat.add(event) for event in read([STREAM])]
+    assert pieces == ["Ein Boot — ", "🚣 rot", None, None]
+    assert chat.finish_reason == "stop"
+    assert chat.usage is not None
+    assert chat.usage.total_tokens == 5
+    assert chat.ids == ["c1"]
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"data: {}\n\n", "without [DONE]"),
+        (b"data: nope\n\ndata: [DONE]\n\n", "no JSON object"),
+        (b'data: {"error": {"message": "too hot"}}\n\n', "too hot"),
+        (b"data: [DONE]\n\ndata: {}\n\n", "follow [DONE]"),
+        (b"", "without [DONE]"),
+    ],
+)
+def test_a_broken_stream_says_how(body: bytes, problem: str) -> None:
+    """The decoded answer of a stream names what is wrong with it."""
+    response = WireResponse(200, (("Content-Type", "text/event-stream; charset=utf-8"),), body)
+    answer = decode(load_provider("nvidia-nim-vision"), "createVisionChatCompletion", response)
+    assert problem in str(answer.problem)
