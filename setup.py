@@ -9,12 +9,12 @@ ROOTS = ("specs", "harness", "mocks", "benchmarks", "reports")
 
 PACKAGES = [f"testcard.{name}" for root in ROOTS for name in (root, *(f"{root}.{sub}" for sub in find_packages(root)))]
 
+#: What ships beside the modules, at any depth.
+DATA = ("py.typed", *(f"**/*.{suffix}" for suffix in ("yaml", "toml", "json", "txt", "css", "js", "html", "md", "j2", "svg", "png")))
+
 setup(
     packages=PACKAGES,
     package_dir={f"testcard.{root}": root for root in ROOTS},
     # Named per package: the "*" wildcard ships nothing, and an editable install would hide that.
-    package_data={
-        package: ["py.typed", "*.yaml", "*.toml", "*.json", "*.txt", "*.css", "*.js", "*.html", "*.md", "*.j2"] for package in PACKAGES
-    }
-    | {"testcard.specs": ["py.typed", "providers/*/*.yaml"], "testcard.benchmarks": ["py.typed", "workloads/*.toml", "workloads/*.txt"]},
+    package_data={f"testcard.{root}": list(DATA) for root in ROOTS},
 )
