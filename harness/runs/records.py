@@ -295,7 +295,21 @@ SAMPLE_COLUMNS: dict[str, str] = {
     "worker": "int32",
 }
 
-#: Every way a benchmarked request can end; `ok` and `slow` delivered what was asked for.
-OUTCOMES = ("ok", "slow", "rate-limited", "refused", "policy", "server-error", "timeout", "connect", "tls", "broken", "invalid-picture")
+#: Every way a benchmarked request can end; `ok` and `slow` delivered what was asked for. `interrupted` was cut off by whoever
+#: stopped the run: like a timeout its latency is censored, but it is no failure of the target.
+OUTCOMES = (
+    "ok",
+    "slow",
+    "rate-limited",
+    "refused",
+    "policy",
+    "server-error",
+    "timeout",
+    "connect",
+    "tls",
+    "broken",
+    "invalid-picture",
+    "interrupted",
+)
 
 RECORD_TYPES: dict[str, Any] = {"run": Run, "exchange": Exchange, "verdicts": Verdicts, "summary": Summary, "badge": Badge}

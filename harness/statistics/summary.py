@@ -27,7 +27,8 @@ from testcard.harness.runs.records import OUTCOMES, Estimate, Gate, Generator, S
 from testcard.harness.statistics import bootstrap, intervals, serial, slo
 
 DELIVERED = ("ok", "slow")
-CENSORED = ("timeout",)
+#: Known only to have taken at least as long as they were waited for.
+CENSORED = ("timeout", "interrupted")
 #: A generator that lags more than this, or more than 1 % of p50, was itself the bottleneck.
 LAG_LIMIT_S = 0.010
 #: Share of a round's first and last arrivals left out of a rate.
@@ -158,6 +159,7 @@ def _row(key: RowKey, frame: pd.DataFrame, objectives: Sequence[slo.Objective], 
     data = _columns(frame)
     n = len(data.scheduled)
     delivered, censored = data.ended(DELIVERED), data.ended(CENSORED)
+    finished = ~data.ended(("interrupted",))  # who cut it off was not the target
     latency = data.done - data.scheduled
     limit = slo.limit_s(objectives)
     good = delivered if limit is None else delivered & (latency <= limit)
@@ -195,7 +197,7 @@ def _row(key: RowKey, frame: pd.DataFrame, objectives: Sequence[slo.Objective], 
         duration_s=duration,
         rounds=len(np.unique(data.rounds)),
         users=facts.users,
-        error_rate=_rate(~delivered, cut),
+        error_rate=_rate(~delivered[finished], serial.blocks(data.rounds[finished])),
         wasted_usd=cost.wasted_usd,
         cost_usd_per_1000_good_images=cost.per_1000_good,
         goodput=bootstrap.ratio(cut.sums(good), unit_duration, n=n, seed=seed) if n and duration else None,
