@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
-
-import pybase64
 
 from testcard.mocks import bodies
 from testcard.mocks.counters import Count
-from testcard.mocks.exchange import Answer, Call, Drawn, Order, Refused
+from testcard.mocks.exchange import Answer, Call, Drawn, Order, Refused, in_base64
 from testcard.mocks.faults import Liar
 from testcard.mocks.latency import Latency
 from testcard.mocks.pictures.studio import Studio
@@ -80,22 +78,25 @@ class Endpoint:
         return answer
 
     def _check_key(self, call: Call) -> None:
-        refused: Refused | None = Refused(
-            401, "the key is missing or wrong", code="invalid_api_key", headers=(("www-authenticate", self.manners.challenge),)
-        )
-        for header in self.means.keys:
-            sent = call.headers.get(header.name.lower())
-            if (
-                sent is not None
-                and sent[: len(header.prefix)].lower() == header.prefix.lower()
-                and sent[len(header.prefix) :] == self.means.api_key
-            ):
-                refused = None
-                break
+        refused = None if self._has_key(call) else self._no_key
         if call.lies:
             refused = call.lies.tell("key", call, refused)
         if refused is not None:
             raise refused
+
+    def _has_key(self, call: Call) -> bool:
+        for header in self.means.keys:
+            sent = call.headers.get(header.name.lower())
+            if sent is not None:
+                size = len(header.prefix)
+                if sent[size:] == self.means.api_key and sent[:size].lower() == header.prefix.lower():
+                    return True
+        return False
+
+    @property
+    def _no_key(self) -> Refused:
+        challenge = ("www-authenticate", self.manners.challenge)
+        return Refused(401, "the key is missing or wrong", code="invalid_api_key", headers=(challenge,))
 
     async def _read_body(self, call: Call, body: bytes) -> None:
         sent = call.headers.get("content-type", "")
@@ -144,9 +145,11 @@ class Endpoint:
 
     def _deliver(self, call: Call, order: Order, one: Drawn) -> Drawn:
         if order.delivery == "base64":
-            return replace(one, base64=pybase64.b64encode(one.data).decode("ascii"))
+            return Drawn(one.data, one.seed, one.format, base64=in_base64(one.data))
         files = self.manners.shop.files
-        return replace(one, url=call.origin + files.publish(one.data, one.format, self.manners.lifetime_s(self.operation)))
+        return Drawn(
+            one.data, one.seed, one.format, url=call.origin + files.publish(one.data, one.format, self.manners.lifetime_s(self.operation))
+        )
 
     def _accept(self, call: Call, order: Order, takes_s: float, body: bytes) -> Answer:
         async def work() -> dict[str, Any]:

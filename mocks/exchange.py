@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+import pybase64
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -97,8 +98,13 @@ class Drawn:
     data: bytes
     seed: int
     format: PictureFormat
-    base64: str | None = None
+    base64: msgspec.Raw | None = None
     url: str | None = None
+
+
+def in_base64(data: bytes) -> msgspec.Raw:
+    """The bytes in base64, as a JSON string that is ready to be sent (it needs no escapes, so none are looked for)."""
+    return msgspec.Raw(b'"' + pybase64.b64encode(data) + b'"')
 
 
 @dataclass(slots=True)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pybase64
-
-from testcard.mocks.exchange import Call, Drawn
+from testcard.mocks.exchange import Call, Drawn, in_base64
 from testcard.mocks.faults.fault import lie
 from testcard.mocks.faults.places import EITHER_WAY
 
@@ -17,7 +15,7 @@ def _both(call: Call, drawn: list[Drawn]) -> list[Drawn]:
     return [
         replace(
             one,
-            base64=one.base64 or pybase64.b64encode(one.data).decode(),
+            base64=one.base64 or in_base64(one.data),
             url=one.url or f"{call.origin}/_testcard/files/elsewhere.png",
         )
         for one in drawn

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from testcard.mocks.pictures.layout import CELLS, PATTERN_ROWS, Layout
+from testcard.mocks.pictures.layout import CELLS, Layout
 
 _BARS = ((235, 235, 235), (235, 235, 16), (16, 235, 235), (16, 235, 16), (235, 16, 235), (235, 16, 16), (16, 16, 235))
 _FIELDS = ((38, 70, 83), (42, 110, 98), (110, 74, 38), (92, 46, 84), (54, 62, 120), (72, 92, 40))
 #: kinds of background that the seed chooses from
 VARIANTS = len(_FIELDS)
+_AT = tuple(range(0, 3 * CELLS, 3))
 Ring = tuple[float, float, float, float]
 
 
@@ -43,7 +45,7 @@ def bars(plan: Layout, variant: int) -> Image.Image:
     pen.line((box[0], y, box[2], y), fill=(255, 255, 255))
     pen.line((x, box[1], x, box[3]), fill=(255, 255, 255))
     font = _font(max(8, plan.bars // 9))
-    for text, line in (("TESTCARD", y - plan.bars // 7), (f"{plan.width} × {plan.height}", y + plan.bars // 7)):
+    for text, line in (("TESTCARD", y - plan.bars // 7), (f"{plan.width} x {plan.height}", y + plan.bars // 7)):
         pen.text((x, line), text, fill=(255, 255, 255), font=font, anchor="mm")
     return picture
 
@@ -67,14 +69,29 @@ def ramp(plan: Layout) -> Image.Image:
     return picture
 
 
-def pattern_rows(plan: Layout, digest: bytes) -> list[bytes]:
-    """One row of RGB pixels for each row of cells. The colours come from `digest`, so unequal digests look unequal."""
-    colours = hashlib.shake_128(digest).digest(PATTERN_ROWS * CELLS * 3)
-    rows = []
-    for row in range(len(plan.pattern)):
-        at = row * CELLS * 3
-        rows.append(b"".join([colours[at + 3 * i : at + 3 * i + 3] * width for i, width in enumerate(plan.columns)]))
-    return rows
+def first_row(plan: Layout, digest: bytes) -> bytes:
+    """The pattern's first row of RGB pixels. The colours come from `digest`, so unequal digests look unequal."""
+    colours = hashlib.shake_128(digest).digest(3 * CELLS)
+    return b"".join([colours[at : at + 3] * width for at, width in zip(_AT, plan.columns, strict=False)])
+
+
+@lru_cache(maxsize=64)
+def row_steps(plan: Layout) -> tuple[bytes, ...]:
+    """What each further row of cells adds to the one above it (modulo 256, byte by byte): the same for every picture of this size."""
+    steps = []
+    for row in range(1, len(plan.pattern)):
+        colours = hashlib.shake_128(bytes([row])).digest(3 * CELLS)
+        steps.append(b"".join([colours[at : at + 3] * width for at, width in zip(_AT, plan.columns, strict=False)]))
+    return tuple(steps)
+
+
+def pattern(plan: Layout, digest: bytes) -> Image.Image:
+    """The band of coloured cells that tells pictures apart."""
+    rows = [np.frombuffer(first_row(plan, digest), np.uint8)]
+    for step in row_steps(plan):
+        rows.append(rows[-1] + np.frombuffer(step, np.uint8))
+    pixels = np.repeat(np.stack(rows), plan.pattern, axis=0)
+    return Image.frombytes("RGB", (plan.width, pixels.shape[0]), pixels.tobytes())
 
 
 @lru_cache(maxsize=64)
@@ -82,6 +99,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
+@lru_cache(maxsize=512)
 def short(text: str) -> str:
     """The part of a prompt that fits a caption, on one line."""
     line = " ".join(text[:200].split())

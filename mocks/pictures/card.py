@@ -19,11 +19,9 @@ def compose(plan: Layout, caption: str, variant: int, digest: bytes) -> Image.Im
         picture.paste(bands.bars(plan, variant), (0, 0))
         picture.paste(bands.caption(plan, caption), (0, plan.bars))
         y = plan.bars + plan.caption
-    for row, height in zip(bands.pattern_rows(plan, digest), plan.pattern, strict=True):
-        picture.paste(Image.frombytes("RGB", (plan.width, height), row * height), (0, y))
-        y += height
+    picture.paste(bands.pattern(plan, digest), (0, y))
     if plan.ramp:
-        picture.paste(bands.ramp(plan), (0, y))
+        picture.paste(bands.ramp(plan), (0, y + sum(plan.pattern)))
     return picture
 
 

@@ -1,7 +1,7 @@
 """Writes a test card as PNG from parts that were compressed before, so that a fresh 1024² picture costs microseconds.
 
 A zlib stream may be cut at full flushes: each band of the card is compressed alone, ends on a byte, and stands in an IDAT
-chunk of its own with its CRC; only the pattern's few rows are new each time. The stream's Adler-32 is combined from the bands'.
+chunk of its own with its CRC; only one row of pixels is new each time. The stream's Adler-32 is combined from the bands'.
 """
 
 from __future__ import annotations
@@ -52,25 +52,27 @@ def _filtered(picture: Image.Image) -> bytes:
     return rows.tobytes()
 
 
+@lru_cache(maxsize=512)
+def _above(plan: Layout, variant: int, caption: str) -> tuple[Segment, ...]:
+    """What lies above the pattern."""
+    return (_bars(plan, variant), _segment(_filtered(bands.caption(plan, caption)))) if plan.bars else ()
+
+
 @lru_cache(maxsize=96)
 def _bars(plan: Layout, variant: int) -> Segment:
     return _segment(_filtered(bands.bars(plan, variant)))
 
 
-@lru_cache(maxsize=512)
-def _caption(plan: Layout, text: str) -> Segment:
-    return _segment(_filtered(bands.caption(plan, text)))
-
-
-@lru_cache(maxsize=64)
-def _ramp(plan: Layout) -> Segment:
-    return _segment(_filtered(bands.ramp(plan)))
-
-
-@lru_cache(maxsize=256)
-def _repeats(width: int, rows: int) -> Segment:
-    """`rows` rows, each equal to the row above."""
-    return _segment((_UP + bytes(3 * width)) * rows)
+@lru_cache(maxsize=128)
+def _below(plan: Layout) -> Segment:
+    """What follows the pattern's first row: under the Up filter it is the same for every picture of this size."""
+    same = _UP + bytes(3 * plan.width)
+    rows = [same * (plan.pattern[0] - 1)]
+    for step, height in zip(bands.row_steps(plan), plan.pattern[1:], strict=True):
+        rows += (_UP + step, same * (height - 1))
+    if plan.ramp:
+        rows.append(_filtered(bands.ramp(plan)))
+    return _segment(b"".join(rows))
 
 
 @lru_cache(maxsize=256)
@@ -84,15 +86,7 @@ _END = _chunk(b"IEND", b"")
 
 def write(plan: Layout, caption: str, variant: int, digest: bytes) -> bytes:
     """The card as PNG bytes; the pixels are those of `card.compose` for the same arguments."""
-    segments: list[Segment] = []
-    if plan.bars:
-        segments += (_bars(plan, variant), _caption(plan, caption))
-    for row, height in zip(bands.pattern_rows(plan, digest), plan.pattern, strict=True):
-        segments.append(_segment(_NO_FILTER + row))
-        if height > 1:
-            segments.append(_repeats(plan.width, height - 1))
-    if plan.ramp:
-        segments.append(_ramp(plan))
+    segments = (*_above(plan, variant, caption), _segment(_NO_FILTER + bands.first_row(plan, digest)), _below(plan))
     low, high = 1, 0
     for segment in segments:
         high = (high + (segment.adler >> 16) + segment.length * (low - 1)) % _ADLER
