@@ -98,7 +98,7 @@ def conformance(verdicts: list[Verdict]) -> Conformance | None:
 
 
 def compare(evidence: Evidence) -> Comparison:
-    """The comparison of everything in the evidence, in the order of the targets' names."""
+    """The comparison of everything in the evidence, what was measured first, in the order of the targets."""
     stages = _compared_stages(evidence)
     measured = [series for series in evidence.series if series.row.stage == stages[series.bench]]
     unit = time_unit(max((top for series in measured if (top := _longest(series.row)) is not None), default=None))
@@ -109,7 +109,7 @@ def compare(evidence: Evidence) -> Comparison:
         for operation in dict.fromkeys(verdict.operation for verdict in party.judged()):
             if (party.key, operation) not in covered:
                 lines.append((party, operation, None))
-    lines.sort(key=lambda line: (line[0].key, line[2] is None))
+    lines.sort(key=lambda line: (line[2] is None, line[0].key))
     tasks = [evidence.task(party, operation, series.row if series else None) for party, operation, series in lines]
     cells = _cells(columns, lines, tasks)
     rows = []
@@ -191,6 +191,4 @@ def _cell(column: Column, series: Series | None, estimate: Estimate | None, plac
     spread = column.unit.interval(estimate)
     if not spread and column.key.startswith("p"):
         note = f"n too small ({estimate.n:,})"
-    return Cell(
-        column.unit.text(estimate.value), spread, estimate.value * column.unit.factor, place, distinct and place == 1, note
-    )
+    return Cell(column.unit.text(estimate.value), spread, estimate.value * column.unit.factor, place, distinct and place == 1, note)

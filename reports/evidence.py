@@ -97,7 +97,10 @@ def gather(runs: Sequence[RunReader]) -> Evidence:
     checks = [(run, verdicts) for run in leaves if (verdicts := run.verdicts()) is not None]
     benches = [(run, summary) for run in leaves if (summary := run.summary()) is not None]
     if not checks and not benches:
-        raise UsageError("there is nothing to report on: no run holds verdicts.json or summary.json", hint="name folders that check, bench or evaluate wrote")
+        raise UsageError(
+            "there is nothing to report on: no run holds verdicts.json or summary.json",
+            hint="name folders that check, bench or evaluate wrote",
+        )
     targets: dict[str, tuple[Target, RunReader | None, Verdicts | None]] = {}
     for run, verdicts in checks:
         target = run.run.targets[0] if run.run.targets else _target_of(verdicts)
@@ -193,7 +196,11 @@ def _series(summaries: list[Summary], homes: list[dict[str, str]], parties: dict
         if len(variants[party.key]) > 1:
             several_operations = len({operation for _, operation, _ in variants[party.key]}) > 1
             label += f" · {clean(row.operation)}" if several_operations else ""
-            label += f" · {shortened(clean(row.model), 32)}" if row.model and len({m for _, o, m in variants[party.key] if o == row.operation}) > 1 else ""
+            label += (
+                f" · {shortened(clean(row.model), 32)}"
+                if row.model and len({m for _, o, m in variants[party.key] if o == row.operation}) > 1
+                else ""
+            )
             label += f" · run {bench + 1}" if len({b for b, _, _ in variants[party.key]}) > 1 else ""
         index = colours[bench, party.key, row.operation, row.model]
         series.append(Series(f"{party.key}-{index}", label, party, row, bench, index))

@@ -159,12 +159,16 @@ def _finding(party: Party, verdict: Verdict, number: int) -> Finding:
 
 def _witness(party: Party, exchange: Exchange, verdict: Verdict) -> Witness:
     folder = party.check.folder.name if party.check else ""
+    pictures = thumbnails(party, exchange, 2) if _PICTURE_RULE.search(verdict.rule) else []
     response = exchange.response
     if response is None:
-        answer, excerpt = f"no answer: {exchange.failure or 'unknown'}" + (f" ({clean(exchange.failure_detail)})" if exchange.failure_detail else ""), ""
+        answer, excerpt = (
+            f"no answer: {exchange.failure or 'unknown'}" + (f" ({clean(exchange.failure_detail)})" if exchange.failure_detail else ""),
+            "",
+        )
     else:
         answer = f"{response.status}, {response.body.size:,} bytes" + ("" if response.complete else ", cut off")
-        excerpt = _excerpt(party, response.body)
+        excerpt = "" if pictures else _excerpt(party, response.body)
     return Witness(
         id=exchange.id,
         line=f"{exchange.request.method} {shortened(clean(exchange.request.url), 160)}",
@@ -173,7 +177,7 @@ def _witness(party: Party, exchange: Exchange, verdict: Verdict) -> Witness:
         curl=curl(exchange, folder),
         replay=f"testcard check {party.target.provider} --replay {folder}",
         change=clean(exchange.case.change) if exchange.case else "",
-        thumbs=thumbnails(party, exchange, 2) if _PICTURE_RULE.search(verdict.rule) else [],
+        thumbs=pictures,
     )
 
 

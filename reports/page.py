@@ -58,7 +58,9 @@ def compose(evidence: Evidence) -> Page:
     gaps = [(party, gap) for party in evidence.parties if party.verdicts for gap in party.verdicts.spec_gaps]
     versions = sorted({run.run.ruleset_version for run in evidence.runs})
     return Page(
-        title=" · ".join(party.label for party in evidence.parties) if len(evidence.parties) < 3 else f"{len(evidence.parties)} image APIs compared",
+        title=" · ".join(party.label for party in evidence.parties)
+        if len(evidence.parties) < 3
+        else f"{len(evidence.parties)} image APIs compared",
         subtitle=_subtitle(evidence),
         overall=overall(evidence),
         comparison=comparison,
@@ -126,7 +128,12 @@ def _targets(evidence: Evidence) -> Table:
     for party in evidence.parties:
         target = party.target
         spend = party.verdicts.spend if party.verdicts else None
-        spent = NONE if spend is None else f"{spend.requests:,} requests, {spend.images:,} images" + (f", {spend.cost_usd:.4g} USD" if spend.cost_usd is not None else "")
+        spent = (
+            NONE
+            if spend is None
+            else f"{spend.requests:,} requests, {spend.images:,} images"
+            + (f", {spend.cost_usd:.4g} USD" if spend.cost_usd is not None else "")
+        )
         rows.append(
             (
                 party.label,
@@ -147,7 +154,9 @@ def _environment(evidence: Evidence) -> Table:
     for run in evidence.runs:
         machine = run.run.environment
         packages = ", ".join(f"{name} {version}" for name, version in sorted(machine.packages.items()))
-        found.setdefault((machine.python, machine.platform, str(machine.cpu_count), run.run.region or NONE, packages), []).append(_name(run))
+        found.setdefault((machine.python, machine.platform, str(machine.cpu_count), run.run.region or NONE, packages), []).append(
+            _name(run)
+        )
     rows = tuple((", ".join(names), *facts) for facts, names in found.items())
     return Table(("runs", "Python", "platform", "CPUs", "region", "packages"), rows)
 

@@ -9,7 +9,7 @@ from testcard.harness.runs.records import Badge, Gate
 from testcard.harness.statistics import slo
 from testcard.reports.comparison import conformance
 from testcard.reports.evidence import Evidence, Series, clean
-from testcard.reports.words import DOLLARS, NONE, PER_SECOND, PERCENT, SECONDS, Unit, count, listing
+from testcard.reports.words import DOLLARS, PER_SECOND, PERCENT, SECONDS, Unit, count, listing
 
 Word = Literal["pass", "fail", "inconclusive"]
 
@@ -42,11 +42,16 @@ class Overall:
 def overall(evidence: Evidence) -> Overall:
     """The verdict over all runs: fail where any gate failed, else inconclusive where any is open, else pass."""
     gates = [*_conformance_gates(evidence), *_measured_gates(evidence)]
+    gates.sort(key=lambda gate: ("fail", "inconclusive", "pass").index(gate.verdict))
     troubled = [run for run in evidence.runs if run.run.outcome in ("error", "interrupted", "running")]
     undecided = [run for run in evidence.runs if run.run.outcome == "inconclusive"]
     words = {gate.verdict for gate in gates} | {run.run.outcome for run in evidence.runs}
     word: Word = "fail" if "fail" in words else "inconclusive" if "inconclusive" in words or troubled else "pass"
-    reasons = [f"{run.folder.name}: {clean(run.run.reason or run.run.outcome)}" for run in [*troubled, *undecided] if run.run.reason or run in troubled]
+    reasons = [
+        f"{run.folder.name}: {clean(run.run.reason or run.run.outcome)}"
+        for run in [*troubled, *undecided]
+        if run.run.reason or run in troubled
+    ]
     sentence = _sentence(evidence, gates, word, reasons)
     return Overall(word, sentence, gates, _ribbon(evidence), _badge(evidence, gates, word))
 
@@ -60,7 +65,9 @@ def _conformance_gates(evidence: Evidence) -> list[GateLine]:
         verdict: Word = "fail" if counts.broken else "inconclusive" if counts.open else "pass"
         observed = f"{counts.broken} broken, {counts.passed} of {counts.total} kept"
         detail = f"{counts.open} not run or unproven" if counts.open else ""
-        lines.append(GateLine(party.label, "conformance", "musts broken = 0", observed, f"{counts.total}", verdict, detail, f"#matrix-{party.key}"))
+        lines.append(
+            GateLine(party.label, "conformance", "musts broken = 0", observed, f"{counts.total}", verdict, detail, f"#matrix-{party.key}")
+        )
     return lines
 
 
@@ -72,7 +79,9 @@ def _measured_gates(evidence: Evidence) -> list[GateLine]:
             subject = clean(series.row.operation) + (f" · {clean(series.row.stage)}" if stages else "")
             observed = _observed(gate)
             lines.append(
-                GateLine(series.party.label, subject, clean(gate.expression), observed, f"{gate.observed.n:,}", gate.verdict, clean(gate.detail))
+                GateLine(
+                    series.party.label, subject, clean(gate.expression), observed, f"{gate.observed.n:,}", gate.verdict, clean(gate.detail)
+                )
             )
     return lines
 
@@ -97,7 +106,11 @@ def _unit(expression: str) -> Unit:
 def _sentence(evidence: Evidence, gates: list[GateLine], word: Word, reasons: list[str]) -> str:
     targets = count(len(evidence.parties), "target")
     if word == "pass":
-        kept = [part for part, present in (("keeps every must that was checked", "conformance"), ("holds every threshold", "measured")) if _has(gates, present)]
+        kept = [
+            part
+            for part, present in (("keeps every must that was checked", "conformance"), ("holds every threshold", "measured"))
+            if _has(gates, present)
+        ]
         return f"{'The target' if len(evidence.parties) == 1 else f'Each of the {targets}'} {' and '.join(kept) or 'ran to its end; nothing was gated'}."
     parts = []
     failed = "fail" if word == "fail" else "inconclusive"
@@ -113,9 +126,9 @@ def _sentence(evidence: Evidence, gates: list[GateLine], word: Word, reasons: li
         if said:
             parts.append(f"{party.label} {' and '.join(said)}")
     rest = len(evidence.parties) - len(parts)
-    tail = f"; the other {count(rest, 'target')} {'does' if rest == 1 else 'do'} not" if parts and rest and word == "fail" else ""
+    tail = f"; the other {count(rest, 'target')} {'passes' if rest == 1 else 'pass'}" if parts and rest and word == "fail" else ""
     if not parts:
-        return (f"The run is not conclusive: {listing(reasons, 3)}." if reasons else "A run ended without a pass; its own messages say why.")
+        return f"The run is not conclusive: {listing(reasons, 3)}." if reasons else "A run ended without a pass; its own messages say why."
     return "; ".join(parts) + tail + "." + (f" Also open: {listing(reasons, 3)}." if reasons and word == "inconclusive" else "")
 
 

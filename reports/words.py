@@ -18,6 +18,7 @@ GLYPHS = {
     "unproven": "?",
     "not-run": "○",
     "waived": "⊘",
+    "inconclusive": "?",
 }
 MEANINGS = {
     "pass": "the promise was kept",
@@ -71,12 +72,12 @@ class Unit:
         return fixed(None if value is None else value * self.factor)
 
     def interval(self, estimate: Estimate | None) -> str:
-        """The interval in this unit: "0.39 to 0.43", an open end where a bound is unknown, empty where both are."""
+        """The interval in this unit: "0.39–0.43", an open end where a bound is unknown, empty where both are."""
         if estimate is None or (estimate.low is None and estimate.high is None):
             return ""
         low = "…" if estimate.low is None else self.text(estimate.low)
         high = "…" if estimate.high is None else self.text(estimate.high)
-        return f"{low} to {high}"
+        return f"{low}–{high}"
 
     def full(self, estimate: Estimate | None) -> str:
         """Value, unit and interval in one string."""

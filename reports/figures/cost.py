@@ -15,7 +15,11 @@ from testcard.reports.words import DOLLARS, NONE, Unit, listing
 
 def sketch(rows: Sequence[Series], unit: Unit) -> Sketch | None:
     """The figure, or None where no row has both a price and a median."""
-    priced = [(series, x, y) for series in rows if (x := _p50(series)) and x.value is not None and (y := series.row.cost_usd_per_1000_good_images) and y.value is not None]
+    priced = [
+        (series, x, y)
+        for series in rows
+        if (x := _p50(series)) and x.value is not None and (y := series.row.cost_usd_per_1000_good_images) and y.value is not None
+    ]
     if not priced:
         return None
     best = frontier([(x.value or 0.0, y.value or 0.0) for _, x, y in priced])
@@ -28,7 +32,14 @@ def sketch(rows: Sequence[Series], unit: Unit) -> Sketch | None:
         fit_axis(axes, "y", [bound for _, _, y in priced for bound in (y.low, y.value, y.high) if bound is not None])
         corner = [(priced[place][1].value or 0.0, priced[place][2].value or 0.0) for place in best]
         if len(corner) > 1:
-            axes.step([x * unit.factor for x, _ in corner], [y for _, y in corner], where="post", color=palette.MUTED.light, linewidth=1.2, linestyle=(0, (4, 3)))
+            axes.step(
+                [x * unit.factor for x, _ in corner],
+                [y for _, y in corner],
+                where="post",
+                color=palette.MUTED.light,
+                linewidth=1.2,
+                linestyle=(0, (4, 3)),
+            )
         for place, (series, x, y) in enumerate(priced):
             tint = colour(series).light
             at, usd = (x.value or 0.0) * unit.factor, y.value or 0.0
@@ -37,11 +48,27 @@ def sketch(rows: Sequence[Series], unit: Unit) -> Sketch | None:
             if y.low is not None and y.high is not None:
                 axes.plot([at, at], [y.low, y.high], color=tint, linewidth=1.4, alpha=0.7)
             if place in best:
-                axes.plot([at], [usd], linestyle="none", marker="o", markersize=17, markerfacecolor="none", markeredgewidth=1.1, color=palette.MUTED.light)
+                axes.plot(
+                    [at],
+                    [usd],
+                    linestyle="none",
+                    marker="o",
+                    markersize=17,
+                    markerfacecolor="none",
+                    markeredgewidth=1.1,
+                    color=palette.MUTED.light,
+                )
             axes.plot([at], [usd], linestyle="none", marker=marker(series), markersize=8, color=tint)
         axes.set_xlabel(f"p50 latency, {unit.name}")
         heading(axes, "USD for 1,000 good images", "nearer the lower left is better")
-        keys(axes, [(colour(s), marker(s), s.label, f"{DOLLARS.text(y.value)} USD, n = {y.n:,}") for s, _, y in sorted(priced, key=lambda e: -(e[2].value or 0))], step_pt=step)
+        keys(
+            axes,
+            [
+                (colour(s), marker(s), s.label, f"{DOLLARS.text(y.value)} USD, n = {y.n:,}")
+                for s, _, y in sorted(priced, key=lambda e: -(e[2].value or 0))
+            ],
+            step_pt=step,
+        )
         return figure
 
     return Sketch("cost-against-latency", "Cost against latency", _caption(rows, priced, best), table(rows, unit), draw)
@@ -65,8 +92,16 @@ def _p50(series: Series) -> Estimate | None:
 def _caption(rows: Sequence[Series], priced: list[tuple[Series, Estimate, Estimate]], best: list[int]) -> str:
     names = [priced[place][0].label for place in best]
     verb = "is" if len(names) == 1 else "are"
-    rest = "cheaper and faster at once than any other" if len(names) == 1 and len(priced) > 1 else "beaten by no other on both cost and speed (ringed)"
-    unpriced = [series.label for series in rows if series.row.cost_usd_per_1000_good_images is None and (series.row.images_per_s or not series.row.ok)]
+    rest = (
+        "cheaper and faster at once than any other"
+        if len(names) == 1 and len(priced) > 1
+        else "beaten by no other on both cost and speed (ringed)"
+    )
+    unpriced = [
+        series.label
+        for series in rows
+        if series.row.cost_usd_per_1000_good_images is None and (series.row.images_per_s or not series.row.ok)
+    ]
     missing = f" No price is known for {listing(unpriced)}." if unpriced else ""
     illustrative = any(series.party.target.prices == "illustrative" for series, _, _ in priced)
     label = " Prices are illustrative, made up for runs against mocks." if illustrative else ""

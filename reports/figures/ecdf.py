@@ -22,7 +22,9 @@ def sketch(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Sketch | N
     curves = []
     for series in rows:
         frame = evidence.samples(series)
-        frame = frame[(~frame["warmup"].fillna(False).to_numpy(dtype=bool)) & frame["outcome"].isin(["ok", "slow", "timeout"]).to_numpy(dtype=bool)]
+        frame = frame[
+            (~frame["warmup"].fillna(False).to_numpy(dtype=bool)) & frame["outcome"].isin(["ok", "slow", "timeout"]).to_numpy(dtype=bool)
+        ]
         latency = (frame["done_s"] - frame["scheduled_s"]).to_numpy(dtype=float) * unit.factor
         timeout = (frame["outcome"] == "timeout").to_numpy(dtype=bool) | np.isnan(latency)
         curve = ecdf.dkw(np.where(np.isnan(latency), np.inf, latency), censored=timeout, points=POINTS)
@@ -51,7 +53,7 @@ def sketch(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Sketch | N
         if inside and limit is not None:
             axes.axvline(limit, color=palette.INK.light, linestyle=(0, (4, 3)), linewidth=1.1)
             axes.annotate(f"SLO {significant(limit)} {unit.name} ", (limit, 0.04), ha="right", color=palette.INK.light, fontsize=8.5)
-        beyond = "" if inside or limit is None else f"   (the SLO, {significant(limit)} {unit.name}, is off this axis)"
+        beyond = "" if inside or limit is None else f" (the SLO, {significant(limit)} {unit.name}, is off this axis)"
         axes.set_xlabel(f"latency from the scheduled start, {unit.name}{beyond}")
         heading(axes, "share of requests answered", "further left is better")
         keys(axes, [(colour(s), marker(s), s.label, _note(curve.n, late)) for s, curve, late in curves], step_pt=step)

@@ -29,7 +29,10 @@ def hang(evidence: Evidence, comparison: Comparison) -> Gallery:
         "latency-over-time": (timeline.sketch(evidence, rows, unit), why if not evidence.summaries else "The runs hold no samples."),
         "throughput": (throughput.sketch(sorted(evidence.series, key=lambda series: series.index)), why),
         "outcomes": (outcomes.sketch(rows), why if not rows else "No measured request failed."),
-        "cost-against-latency": (cost.sketch(rows, unit), why if not rows else "No price is known, so no cost is shown: set one under [prices] in testcard.toml."),
+        "cost-against-latency": (
+            cost.sketch(rows, unit),
+            why if not rows else "No price is known, so no cost is shown: set one under [prices] in testcard.toml.",
+        ),
     }
     drawings = {name: render(sketch) for name, (sketch, _) in wanted.items() if sketch is not None}
     return Gallery(drawings, {name: reason for name, (sketch, reason) in wanted.items() if sketch is None})

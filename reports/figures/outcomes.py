@@ -33,7 +33,9 @@ def sketch(rows: Sequence[Series]) -> Sketch | None:
                 axes.barh(place, share, left=left, height=0.5, color=_tint(kind), linewidth=0)
                 left += share
             text = "none" if left == 0 else f"{left * 100:.3g} %"
-            axes.annotate(text, (left, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8.5, color=palette.INK.light)
+            axes.annotate(
+                text, (left, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8.5, color=palette.INK.light
+            )
         row_labels(axes, [(series.label, f"n = {series.row.requests:,}") for series in rows])
         axes.set_xlabel("share of measured requests that failed")
         at = 0.0
@@ -73,7 +75,14 @@ def _caption(rows: Sequence[Series]) -> str:
 def _table(rows: Sequence[Series]) -> Table:
     kinds = _kinds(rows)
     body = [
-        (series.label, series.row.stage, f"{series.row.requests:,}", f"{series.row.ok:,}", *(f"{series.row.errors.get(kind, 0):,}" for kind in kinds), PERCENT.full(series.row.error_rate))
+        (
+            series.label,
+            series.row.stage,
+            f"{series.row.requests:,}",
+            f"{series.row.ok:,}",
+            *(f"{series.row.errors.get(kind, 0):,}" for kind in kinds),
+            PERCENT.full(series.row.error_rate),
+        )
         for series in rows
     ]
     return Table(("target", "stage", "n", "delivered", *kinds, "error rate"), tuple(body))

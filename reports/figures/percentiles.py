@@ -35,14 +35,31 @@ def sketch(rows: Sequence[Series], unit: Unit) -> Sketch | None:
                     continue
                 tint = colour(series).light
                 if estimate.low is not None and estimate.high is not None:
-                    axes.plot([estimate.low * unit.factor, estimate.high * unit.factor], [place + shift] * 2, color=tint, linewidth=2.2, alpha=0.55)
+                    axes.plot(
+                        [estimate.low * unit.factor, estimate.high * unit.factor],
+                        [place + shift] * 2,
+                        color=tint,
+                        linewidth=2.2,
+                        alpha=0.55,
+                    )
                 hollow = estimate.low is None
                 axes.plot(
-                    [estimate.value * unit.factor], [place + shift], linestyle="none", marker=mark, color=tint, markerfacecolor="none" if hollow else tint
+                    [estimate.value * unit.factor],
+                    [place + shift],
+                    linestyle="none",
+                    marker=mark,
+                    color=tint,
+                    markerfacecolor="none" if hollow else tint,
                 )
                 if place == 0:
                     axes.annotate(
-                        name, (estimate.value * unit.factor, place + shift), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=8, color=palette.MUTED.light
+                        name,
+                        (estimate.value * unit.factor, place + shift),
+                        xytext=(0, 8),
+                        textcoords="offset points",
+                        ha="center",
+                        fontsize=8,
+                        color=palette.MUTED.light,
                     )
         row_labels(axes, [(series.label, f"n = {series.row.requests:,}") for series in shown])
         axes.set_xlabel(f"latency from the scheduled start, {unit.name}")
@@ -67,8 +84,14 @@ def _caption(shown: Sequence[Series], unit: Unit) -> str:
     if ratios:
         label, ratio = max(ratios, key=lambda entry: entry[1])
         said = f"The heaviest tail is {label}'s: its p99 is {ratio:.1f} times its p50. "
-    few = [series.label for series in shown if any(name not in series.row.latency_s or series.row.latency_s[name].low is None for name, _ in LEVELS)]
-    small = f"Too few samples for every percentile: {listing(few)} (a 95 % interval needs 6 for p50, 72 for p95, 368 for p99). " if few else ""
+    few = [
+        series.label
+        for series in shown
+        if any(name not in series.row.latency_s or series.row.latency_s[name].low is None for name, _ in LEVELS)
+    ]
+    small = (
+        f"Too few samples for every percentile: {listing(few)} (a 95 % interval needs 6 for p50, 72 for p95, 368 for p99). " if few else ""
+    )
     return f"{said}{small}Circles are p50, squares p95, diamonds p99; lines are 95 % order-statistic intervals."
 
 
@@ -76,5 +99,12 @@ def _table(shown: Sequence[Series], unit: Unit) -> Table:
     rows = []
     for series in shown:
         row = series.row
-        rows.append((series.label, f"{row.requests:,}", *(unit.full(row.latency_s.get(name)) for name, _ in LEVELS), unit.full(row.service_s.get("p50"))))
+        rows.append(
+            (
+                series.label,
+                f"{row.requests:,}",
+                *(unit.full(row.latency_s.get(name)) for name, _ in LEVELS),
+                unit.full(row.service_s.get("p50")),
+            )
+        )
     return Table(("target", "n", *(name for name, _ in LEVELS), "service p50 (from sending)"), tuple(rows))

@@ -100,7 +100,9 @@ def render(sketch: Sketch) -> Drawing:
     return Drawing(sketch.name, sketch.title, sketch.caption, sketch.table, inline, alone.encode("utf-8"), raster.getvalue())
 
 
-def canvas(height_in: float, *, left: float = 0.075, right: float = 0.76, top_in: float = 0.42, bottom_in: float = 0.52, rows: int = 1) -> tuple[Figure, list[Axes]]:
+def canvas(
+    height_in: float, *, left: float = 0.075, right: float = 0.76, top_in: float = 0.42, bottom_in: float = 0.52, rows: int = 1
+) -> tuple[Figure, list[Axes]]:
     """A figure of the page's width with `rows` panels over each other; margins left and right are shares, top and bottom inches."""
     figure = Figure(figsize=(WIDTH_IN, height_in), facecolor="none")
     grid = figure.add_gridspec(rows, 1, left=left, right=right, top=1 - top_in / height_in, bottom=bottom_in / height_in, hspace=0.5)
@@ -113,14 +115,25 @@ def canvas(height_in: float, *, left: float = 0.075, right: float = 0.76, top_in
 
 def heading(axes: Axes, text: str, tag: str | None = None, *, pad_pt: float = 9) -> None:
     """The y axis' title, set horizontally above it, and on the right a tag such as "lower is better"."""
-    axes.annotate(text, (0, 1), xycoords="axes fraction", xytext=(0, pad_pt), textcoords="offset points", ha="left", color=palette.MUTED.light)
+    axes.annotate(
+        text, (0, 1), xycoords="axes fraction", xytext=(0, pad_pt), textcoords="offset points", ha="left", color=palette.MUTED.light
+    )
     if tag:
         axes.annotate(
-            tag, (1, 1), xycoords="axes fraction", xytext=(0, pad_pt), textcoords="offset points", ha="right", color=palette.MUTED.light, fontstyle="italic"
+            tag,
+            (1, 1),
+            xycoords="axes fraction",
+            xytext=(0, pad_pt),
+            textcoords="offset points",
+            ha="right",
+            color=palette.MUTED.light,
+            fontstyle="italic",
         )
 
 
-def keys(axes: Axes, entries: Sequence[tuple[palette.Colour, str, str, str]], *, x: float = 1.025, top: float = 1.0, step_pt: float = 33) -> None:
+def keys(
+    axes: Axes, entries: Sequence[tuple[palette.Colour, str, str, str]], *, x: float = 1.025, top: float = 1.0, step_pt: float = 33
+) -> None:
     """Direct labels in a column right of the axes: (colour, marker, name, small print) from top to bottom."""
     for index, (colour, marker, name, note) in enumerate(entries):
         place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
@@ -132,7 +145,13 @@ def keys(axes: Axes, entries: Sequence[tuple[palette.Colour, str, str, str]], *,
         size_pt = (box.width * scale, box.height * scale)
         axes.add_line(
             Line2D(
-                [x + 4 / size_pt[0]], [top + offset / size_pt[1]], transform=axes.transAxes, clip_on=False, marker=marker, color=colour.light, linestyle="none"
+                [x + 4 / size_pt[0]],
+                [top + offset / size_pt[1]],
+                transform=axes.transAxes,
+                clip_on=False,
+                marker=marker,
+                color=colour.light,
+                linestyle="none",
             )
         )
 
@@ -141,7 +160,12 @@ def row_labels(axes: Axes, labels: Sequence[tuple[str, str]]) -> None:
     """Names of horizontal rows left of the axes, each with small print under it."""
     axes.set_yticks([])
     for place, (name, note) in enumerate(labels):
-        common: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "ha": "right", "annotation_clip": False}
+        common: dict[str, Any] = {
+            "xycoords": axes.get_yaxis_transform(),
+            "textcoords": "offset points",
+            "ha": "right",
+            "annotation_clip": False,
+        }
         axes.annotate(shortened(name, 34), (0, place), xytext=(-10, 1), va="bottom", color=palette.INK.light, **common)
         axes.annotate(note, (0, place), xytext=(-10, -2), va="top", color=palette.MUTED.light, fontsize=8, **common)
 
@@ -158,7 +182,9 @@ def marker(series: Series) -> str:
 
 def log_axis(axes: Axes, which: str, low: float, high: float, *, sparse: bool = False) -> None:
     """Sets a logarithmic axis from low to high with ticks at 1, 2 and 5 of each decade (only 1 where there are many, or little room)."""
-    set_scale, set_limits, axis = (axes.set_xscale, axes.set_xlim, axes.xaxis) if which == "x" else (axes.set_yscale, axes.set_ylim, axes.yaxis)
+    set_scale, set_limits, axis = (
+        (axes.set_xscale, axes.set_xlim, axes.xaxis) if which == "x" else (axes.set_yscale, axes.set_ylim, axes.yaxis)
+    )
     set_scale("log")
     set_limits(low, high)
     decades = math.log10(high / low)

@@ -53,7 +53,8 @@ def tidy(source: str, name: str, title: str, description: str) -> tuple[str, str
     sheet = ET.Element(f"{{{SVG}}}style")
     sheet.text = f"@media (prefers-color-scheme:dark){{{palette.dark_rules('')}}}"
     back = ET.Element(
-        f"{{{SVG}}}rect", {"width": "100%", "height": "100%", "fill": palette.SURFACE.light, "class": f"f-{palette.class_name(palette.SURFACE.light)}"}
+        f"{{{SVG}}}rect",
+        {"width": "100%", "height": "100%", "fill": palette.SURFACE.light, "class": f"f-{palette.class_name(palette.SURFACE.light)}"},
     )
     root.insert(2, sheet)
     root.insert(3, back)

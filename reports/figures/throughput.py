@@ -20,7 +20,9 @@ def sketch(rows: Sequence[Series]) -> Sketch | None:
         return None
     stages = {(series.bench, series.row.stage) for series in rows}
     several = len(stages) > 1 and all(series.row.offered_rps is not None for series in rows)
-    return Sketch("throughput", "Offered, completed, within the SLO", _caption(rows), _table(rows), lambda: _curves(rows) if several else _dots(rows))
+    return Sketch(
+        "throughput", "Offered, completed, within the SLO", _caption(rows), _table(rows), lambda: _curves(rows) if several else _dots(rows)
+    )
 
 
 def _dots(rows: Sequence[Series]) -> Figure:
@@ -40,7 +42,7 @@ def _dots(rows: Sequence[Series]) -> Figure:
         axes.plot([good], [place], linestyle="none", marker="D", markersize=4.5, color=tint)
     row_labels(axes, [(series.label, f"n = {series.row.requests:,}") for series in rows])
     axes.set_xlabel("requests per second")
-    heading(axes, "bar: offered    ring: completed    diamond: within the SLO", "more is better", pad_pt=12)
+    heading(axes, "bar: offered · ring: completed · diamond: within the SLO", "more is better", pad_pt=12)
     return figure
 
 
@@ -61,7 +63,7 @@ def _curves(rows: Sequence[Series]) -> Figure:
         axes.plot(offered, [series.row.achieved_rps for series in members], color=tint, linewidth=1, linestyle=(0, (3, 2)))
         axes.plot(offered, [series.row.goodput_rps for series in members], color=tint, marker=mark)
     axes.set_xlabel("offered, requests per second")
-    heading(axes, "requests per second   dashed: completed   solid: within the SLO", "nearer the diagonal is better")
+    heading(axes, "requests per second · dashed: completed · solid: within the SLO", "nearer the diagonal is better")
     keys(axes, [(colour(m[0]), marker(m[0]), m[0].label, f"n = {sum(s.row.requests for s in m):,}") for m in lines.values()])
     return figure
 
@@ -72,7 +74,9 @@ def _values(series: Series) -> tuple[float | None, float, float]:
 
 def _caption(rows: Sequence[Series]) -> str:
     lost = [
-        (series.label, 1 - series.row.goodput_rps / series.row.offered_rps) for series in rows if series.row.offered_rps and series.row.goodput_rps < series.row.offered_rps
+        (series.label, 1 - series.row.goodput_rps / series.row.offered_rps)
+        for series in rows
+        if series.row.offered_rps and series.row.goodput_rps < series.row.offered_rps
     ]
     lost.sort(key=lambda entry: -entry[1])
     behind = [f"{label} ({share:.0%})" for label, share in lost if share >= 0.02]
@@ -90,7 +94,17 @@ def _table(rows: Sequence[Series]) -> Table:
         lag = "–" if row.generator.send_lag_p99_s is None else f"{row.generator.send_lag_p99_s * 1000:.1f} ms"
         good = PER_SECOND.full(row.goodput) if row.goodput and row.goodput.value is not None else fixed(row.goodput_rps)
         body.append(
-            (series.label, row.stage, fixed(row.offered_rps), fixed(row.achieved_rps), good, fixed(row.images_per_s), fixed(row.megapixels_per_s), lag, f"{row.requests:,}")
+            (
+                series.label,
+                row.stage,
+                fixed(row.offered_rps),
+                fixed(row.achieved_rps),
+                good,
+                fixed(row.images_per_s),
+                fixed(row.megapixels_per_s),
+                lag,
+                f"{row.requests:,}",
+            )
         )
     header = ("target", "stage", "offered /s", "completed /s", "within SLO /s", "images /s", "megapixels /s", "generator lag p99", "n")
     return Table(header, tuple(body))

@@ -46,9 +46,9 @@ def sketch(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Sketch | N
             logarithmic = fit_axis(axes, "y", values, sparse=True)
             _panel(axes, series, data, logarithmic)
             linear_axis(axes, "x", start - 0.01 * (end - start), end + 0.01 * (end - start))
-            heading(axes, f"{series.label}   n = {len(data['at']):,}", pad_pt=5)
+            heading(axes, f"{series.label} · n = {len(data['at']):,}", pad_pt=5)
             axes.tick_params(labelbottom=axes is all_axes[-1])
-        all_axes[-1].set_xlabel(f"scheduled start, s since the run began   (latency in {unit.name}; lower is better)")
+        all_axes[-1].set_xlabel(f"scheduled start, s since the run began  ·  latency in {unit.name}, lower is better")
         return figure
 
     return Sketch("latency-over-time", "Latency over time", _caption(panels, drawn, unit), _table(panels, unit), draw)
@@ -66,10 +66,31 @@ def _panel(axes: Axes, series: Series, data: dict[str, Any], logarithmic: bool) 
     good = np.flatnonzero(data["good"])
     if len(good) > MOST_POINTS:
         good = good[np.linspace(0, len(good) - 1, MOST_POINTS).astype(np.intp)]
-    axes.plot(data["at"][good], data["latency"][good], linestyle="none", marker=".", markersize=3.6, markeredgewidth=0, color=tint, alpha=0.6, rasterized=True)
+    axes.plot(
+        data["at"][good],
+        data["latency"][good],
+        linestyle="none",
+        marker=".",
+        markersize=3.6,
+        markeredgewidth=0,
+        color=tint,
+        alpha=0.6,
+        rasterized=True,
+    )
     bad = data["at"][~data["good"]]
     if len(bad):
-        axes.plot(bad[:MOST_POINTS], np.full(len(bad[:MOST_POINTS]), 0.06), linestyle="none", marker="|", markersize=9, markeredgewidth=1.3, color=palette.BAD.light, transform=axes.get_xaxis_transform(), clip_on=False, rasterized=len(bad) > 500)
+        axes.plot(
+            bad[:MOST_POINTS],
+            np.full(len(bad[:MOST_POINTS]), 0.06),
+            linestyle="none",
+            marker="|",
+            markersize=9,
+            markeredgewidth=1.3,
+            color=palette.BAD.light,
+            transform=axes.get_xaxis_transform(),
+            clip_on=False,
+            rasterized=len(bad) > 500,
+        )
 
 
 def _spans(at: Any, warm: Any) -> list[tuple[float, float]]:
@@ -97,5 +118,16 @@ def _table(panels: list[tuple[Series, dict[str, Any]]], unit: Unit) -> Table:
         good = data["latency"][data["good"]] / unit.factor
         spread = (unit.text(float(good.min())), unit.text(float(good.max()))) if len(good) else ("–", "–")
         begin, end = float(data["at"].min()), float(data["at"].max())
-        rows.append((series.label, f"{len(data['at']):,}", f"{int(data['warmup'].sum()):,}", f"{int((~data['good']).sum()):,}", *spread, f"{begin:,.1f} to {end:,.1f}"))
-    return Table(("target", "requests", "warm-up", "failed", f"shortest, {unit.name}", f"longest, {unit.name}", "scheduled, s"), tuple(rows))
+        rows.append(
+            (
+                series.label,
+                f"{len(data['at']):,}",
+                f"{int(data['warmup'].sum()):,}",
+                f"{int((~data['good']).sum()):,}",
+                *spread,
+                f"{begin:,.1f} to {end:,.1f}",
+            )
+        )
+    return Table(
+        ("target", "requests", "warm-up", "failed", f"shortest, {unit.name}", f"longest, {unit.name}", "scheduled, s"), tuple(rows)
+    )

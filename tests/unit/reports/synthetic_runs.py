@@ -179,7 +179,9 @@ def picture(seed: int, size: tuple[int, int] = (256, 256), kind: str = "PNG") ->
     return buffer.getvalue()
 
 
-def write_evaluation(folder: Path, *, requests: int = 450, seed: int = 7, makers: tuple[Maker, ...] = MAKERS, mock: bool = True) -> list[RunReader]:
+def write_evaluation(
+    folder: Path, *, requests: int = 450, seed: int = 7, makers: tuple[Maker, ...] = MAKERS, mock: bool = True
+) -> list[RunReader]:
     """The check folders and the bench folder under `folder`, sealed, as readers; about `requests` samples a provider."""
     folders = [_write_check(folder / f"check-{maker.id}", maker, seed + index, mock) for index, maker in enumerate(makers)]
     folders.append(_write_bench(folder / "bench", makers, requests, seed, mock))
@@ -249,7 +251,12 @@ def _verdict(maker: Maker, rule: str, operation: str, exchanges: list[str]) -> V
 
 def _exchange(writer: RunWriter, maker: Maker, operation: str, rule: str, name: str, number: int) -> Exchange:
     word, _ = maker.words.get((rule, operation), ("pass", ""))
-    asked: dict[str, Any] = {"task": "describe" if maker.words_only else "generate", "prompt": "a red boat's mast", "size": [512, 512], "n": 1}
+    asked: dict[str, Any] = {
+        "task": "describe" if maker.words_only else "generate",
+        "prompt": "a red boat's mast",
+        "size": [512, 512],
+        "n": 1,
+    }
     body = json.dumps({"prompt": "a red boat's mast", "model": maker.model, "size": "512x512", "n": 1}).encode()
     status, answer, images = 200, b"", 0
     if rule == "auth.required":

@@ -1,0 +1,56 @@
+"""`write_report`: run folders in, a folder of kind `report` out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from testcard.harness.errors import Exit
+from testcard.harness.runs.folder import RunReader, RunWriter
+from testcard.reports.evidence import gather
+from testcard.reports.html import render_html
+from testcard.reports.markdown import report_md, summary_md
+from testcard.reports.page import compose
+from testcard.reports.tables import comparison_csv, verdicts_csv
+
+
+def write_report(runs: list[RunReader], out: Path) -> Path:
+    """Writes the report of these runs into the new folder `out` and returns the path of its report.html.
+
+    An `evaluate` run stands for its children. The folder is a run itself: run.json lists every file, and its outcome is the
+    report's verdict. Equal runs give equal bytes in every other file. `UsageError` where nothing can be reported on.
+    """
+    evidence = gather(runs)
+    page = compose(evidence)
+    html = render_html(page)
+    writer = RunWriter.create(
+        out,
+        "report",
+        targets=[party.target for party in evidence.parties],
+        config={"runs": [_relative(run.folder, out) for run in evidence.runs]},
+    )
+    path = writer.add_file("report", "report.html")
+    texts = {
+        ("report", "report.html"): html,
+        ("report_markdown", "report.md"): report_md(page),
+        ("job_summary", "summary.md"): summary_md(page),
+        ("comparison_csv", "comparison.csv"): comparison_csv(page.comparison),
+        ("verdicts_csv", "verdicts.csv"): verdicts_csv(evidence),
+    }
+    for (kind, name), text in texts.items():
+        writer.add_file(kind, name).write_text(text, encoding="utf-8", newline="\n")
+    (out / "figures").mkdir(exist_ok=True)
+    for name, drawing in page.gallery.drawings.items():
+        writer.add_file(f"figure_{name}_svg", f"figures/{name}.svg").write_bytes(drawing.svg)
+        writer.add_file(f"figure_{name}_png", f"figures/{name}.png").write_bytes(drawing.png)
+    writer.write("badge", "badge.json", page.overall.badge)
+    writer.finish(page.overall.word, Exit.PASS, page.overall.sentence)
+    return path
+
+
+def _relative(folder: Path, out: Path) -> str:
+    """The run's folder as seen from the report, so that both can be moved together and no path of this machine is kept."""
+    try:
+        return Path(os.path.relpath(folder.resolve(), out.resolve())).as_posix()
+    except ValueError:
+        return folder.name  # another drive, on Windows
