@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "variation": ("testcard.harness.cli.client:variation", "Make variations of a picture."),
     "describe": ("testcard.harness.cli.client:describe", "Describe a picture in words."),
     "providers": ("testcard.harness.cli.catalogue:providers", "List the providers, their operations, models and prices."),
-    "rules": ("testcard.harness.cli.catalogue:rules", "List the rules, or explain one."),
+    "rules": ("testcard.harness.cli.rules:rules", "List the rules, or explain one."),
     "selftest": ("testcard.harness.cli.selftest:selftest", "Run every fault against every rule and print the kill matrix."),
     "spec": ("testcard.harness.cli.catalogue:spec", "Check a provider's two files."),
 }
@@ -103,8 +103,9 @@ def run(args: list[str]) -> int:
             say(f"next: {error.hint}")
         return int(error.exit_code)
     except BrokenPipeError:
+        # The reader left (`testcard rules | head`). The code that a shell gives SIGPIPE, because 0 would claim a verdict.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.PASS
+        return 128 + 13
     except Exception as error:
         if os.environ.get("TESTCARD_TRACEBACK"):
             raise

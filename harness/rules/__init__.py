@@ -1,1 +1,14 @@
-"""Rules: one promise each, a pure function over exchanges."""
+"""Rules: one promise each, as data and a pure function over recorded exchanges; and the requests that show whether it is kept.
+
+`RULES` is the registry, by id, in the order of reports. A rule looks only at records, so a run can be judged again later.
+May import `testcard.specs`, `harness.wire`, the records of `harness.runs` and `harness.errors`; no sockets, clock, random sources or files.
+"""
+
+from __future__ import annotations
+
+from testcard.harness.rules import auth, delivery, http, image, request, schema, seed
+from testcard.harness.rules.rule import Observation, Probe, Rule
+
+RULES: dict[str, Rule] = {entry.id: entry for family in (http, auth, request, schema, image, delivery, seed) for entry in family.RULES}
+
+__all__ = ["RULES", "Observation", "Probe", "Rule"]

@@ -1,0 +1,117 @@
+"""What a run may spend. Every request reserves its worst case before it is sent, so that no limit is passed at any concurrency."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from testcard.harness.runs.records import Spend
+
+_CENT_DUST = 1e-9  # sums of binary fractions: 10 x 0.01 may still be spent from 0.10
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of a run; None means no limit. Requests count all that are sent, images and USD only billed ones."""
+
+    max_requests: int | None = None
+    max_images: int | None = None
+    max_cost_usd: float | None = None
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(slots=True)
+class Reservation:
+    """What one request may cost at most, taken from the budget until it is settled or released."""
+
+    billed: bool
+    images: int
+    cost_usd: float | None
+    open: bool = True
+
+
+class Budget:
+    """Counts what was spent and what is reserved; may be used from several threads."""
+
+    def __init__(self, limits: Limits = NO_LIMITS) -> None:
+        self.limits = limits
+        self._lock = threading.Lock()
+        self._requests = 0
+        self._billed = 0
+        self._images = 0
+        self._cost = 0.0
+        self._cost_known = True
+        self._held_images = 0
+        self._held_cost = 0.0
+        self._held = 0
+
+    def reserve(self, *, billed: bool, images: int = 0, cost_usd: float | None = None) -> Reservation | None:
+        """A reservation of the worst case, or None when it does not fit into what is left.
+
+        A billed request whose cost is not known never fits a limit on cost.
+        """
+        images = images if billed else 0
+        with self._lock:
+            limits = self.limits
+            if limits.max_requests is not None and self._requests + 1 > limits.max_requests:
+                return None
+            if billed and limits.max_images is not None and self._images + self._held_images + images > limits.max_images:
+                return None
+            if billed and limits.max_cost_usd is not None and not self._affordable(cost_usd, limits.max_cost_usd):
+                return None
+            self._requests += 1
+            self._held += 1
+            self._held_images += images
+            self._held_cost += (cost_usd or 0.0) if billed else 0.0
+            return Reservation(billed, images, cost_usd)
+
+    def _affordable(self, cost_usd: float | None, limit_usd: float) -> bool:
+        return cost_usd is not None and self._cost + self._held_cost + cost_usd <= limit_usd + _CENT_DUST
+
+    def settle(self, reservation: Reservation, *, images: int, cost_usd: float | None) -> None:
+        """Replaces a reservation by what was delivered. `cost_usd` None: the answer was billed and nobody knows what it cost."""
+        with self._lock:
+            self._close(reservation)
+            if reservation.billed:
+                self._billed += 1
+                self._images += images
+                self._cost += cost_usd or 0.0
+                self._cost_known = self._cost_known and cost_usd is not None
+
+    def keep(self, reservation: Reservation) -> None:
+        """Books the worst case: the request went out and nobody knows whether it was carried out."""
+        self.settle(reservation, images=reservation.images, cost_usd=reservation.cost_usd)
+
+    def release(self, reservation: Reservation) -> None:
+        """Gives a reservation back: the request was refused and cost nothing. It stays counted as a request."""
+        with self._lock:
+            self._close(reservation)
+
+    def cancel(self, reservation: Reservation) -> None:
+        """Gives everything back: the request was never sent."""
+        with self._lock:
+            self._close(reservation)
+            self._requests -= 1
+
+    @property
+    def in_flight(self) -> int:
+        """How many reservations are open."""
+        with self._lock:
+            return self._held
+
+    @property
+    def spend(self) -> Spend:
+        """What was spent so far; the cost is None when some of it is not known."""
+        with self._lock:
+            cost = round(self._cost, 9) if self._cost_known else None
+            return Spend(requests=self._requests, billed_requests=self._billed, images=self._images, cost_usd=cost)
+
+    def _close(self, reservation: Reservation) -> None:
+        if not reservation.open:
+            raise ValueError("the reservation was closed before")
+        reservation.open = False
+        self._held -= 1
+        self._held_images -= reservation.images
+        self._held_cost -= (reservation.cost_usd or 0.0) if reservation.billed else 0.0

@@ -1,0 +1,31 @@
+"""At which level a rule counts for an operation, and where its promise is made: the profile's word first, then the rule's own."""
+
+from __future__ import annotations
+
+from testcard.harness.rules import Rule
+from testcard.harness.rules.scope import Scope
+from testcard.specs.profile import Clause, Level
+
+_SOFTNESS: dict[str, int] = {"must": 0, "should": 1, "info": 2, "none": 3}
+
+
+def level_of(scope: Scope, rule: Rule, status: int | None = None) -> Level:
+    """The rule's level for the operation (for answers with `status`, where the profile tells them apart)."""
+    entry = scope.provider.rule_entry(rule.id, scope.operation_id, status)
+    return entry.level if entry is not None else rule.level
+
+
+def clause_of(scope: Scope, rule: Rule, status: int | None = None) -> Clause:
+    """Where the promise is made."""
+    entry = scope.provider.rule_entry(rule.id, scope.operation_id, status)
+    return entry.clause if entry is not None else rule.clause
+
+
+def softer(one: Level, other: Level) -> Level:
+    """The softer of two levels."""
+    return max(one, other, key=_SOFTNESS.__getitem__)
+
+
+def stronger(one: Level, other: Level) -> Level:
+    """The stronger of two levels."""
+    return min(one, other, key=_SOFTNESS.__getitem__)

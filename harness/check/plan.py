@@ -1,0 +1,289 @@
+"""The plan of a check: every request that the chosen rules need, each once, in a fixed order, priced at its worst.
+
+Equal requests of several rules are merged, so that one picture serves them all; only a probe that is there to see a request
+answered twice is sent again. Order: the base requests, then what musts need, then the rest, then generated cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from testcard.harness.check.cases import Draft, case_drafts
+from testcard.harness.check.levels import level_of
+from testcard.harness.errors import ContractViolation, UsageError
+from testcard.harness.pricing import Pricing
+from testcard.harness.rules import RULES, Rule
+from testcard.harness.rules.asked import task_terms
+from testcard.harness.rules.rule import Expectation, KeyUse, Probe
+from testcard.harness.rules.scope import Scope
+from testcard.harness.runs.records import Case
+from testcard.harness.wire.asked import asked_record
+from testcard.harness.wire.billing import worst_case
+from testcard.harness.wire.encode import build, wire_fields
+from testcard.harness.wire.fields import WireFields
+from testcard.harness.wire.model import TaskRequest, WireRequest
+from testcard.specs.loader import Provider
+
+WRONG_KEY = "testcard-wrong-key-0000000000"
+_ORDER = {"must": 0, "should": 1, "info": 2, "none": 3}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request of the plan. `request` carries no key yet (`key_use` says which it gets); `images` and `cost_usd` are the worst case.
+
+    `number` is its place in the plan and decides its exchange's id. `serves` lists the operation and rule that asked for it
+    (an async task's rules ask another operation); `level` is the strongest of theirs, `softest` caps what it proves.
+    """
+
+    number: int
+    operation: str
+    probe: str
+    source: str
+    fields: WireFields
+    terms: TaskRequest
+    expects: Expectation
+    key_use: KeyUse
+    base: str | None
+    change: str
+    place: str | None
+    softest: str
+    serves: tuple[tuple[str, str], ...]
+    level: str
+    first: bool
+    billed: bool
+    images: int
+    cost_usd: float | None
+    model: str | None
+    media_type: str | None = None
+    raw_body: bytes | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The id of its exchange."""
+        return f"e{self.number:04d}"
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Ids of the rules that asked for it."""
+        return tuple(dict.fromkeys(rule for _, rule in self.serves))
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The task's terms, as the run folder keeps them."""
+        return asked_record(self.terms)
+
+    @property
+    def case(self) -> Case:
+        """What it is meant to show, as the run folder keeps it."""
+        return Case(
+            expects=self.expects,
+            base=self.base,
+            change=self.change,
+            place=self.place,
+            level=self.softest,  # type: ignore[arg-type] # `none` never reaches a plan
+            rules=list(self.rules),
+        )
+
+    def wire(self, provider: Provider, base_url: str, api_key: str | None) -> WireRequest:
+        """The request as it is sent, with the key that it is meant to carry."""
+        key = {"right": api_key, "none": None, "wrong": WRONG_KEY}[self.key_use]
+        request = build(
+            provider,
+            self.fields,
+            base_url=base_url,
+            api_key=key,
+            media_type=self.media_type,
+            headers=self.headers,
+            stream=self.terms.stream is True,
+        )
+        return request if self.raw_body is None else replace(request, body=self.raw_body)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All steps in order, the scopes they belong to, and the rules that judge them."""
+
+    provider: Provider
+    scopes: tuple[Scope, ...]
+    rules: tuple[Rule, ...]
+    steps: tuple[Step, ...]
+    seed: int
+
+    @property
+    def images(self) -> int:
+        """Pictures that the whole plan can bring at most."""
+        return sum(step.images for step in self.steps if step.billed)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What the whole plan can cost at most; None when a price is missing."""
+        costs = [step.cost_usd for step in self.steps if step.billed]
+        return None if any(cost is None for cost in costs) else sum(cost for cost in costs if cost is not None)
+
+    def of(self, operation: str) -> tuple[Step, ...]:
+        """The steps of one operation."""
+        return tuple(step for step in self.steps if step.operation == operation)
+
+
+def choose_rules(patterns: Sequence[str]) -> tuple[Rule, ...]:
+    """The rules whose ids match one of the globs (all, for none); `UsageError` for a glob that matches nothing."""
+    chosen: dict[str, Rule] = {}
+    for pattern in patterns or ("*",):
+        matching = [rule for rule in RULES.values() if fnmatchcase(rule.id, pattern)]
+        if not matching:
+            raise UsageError(f"--rule {pattern} matches no rule", hint="the rules are: " + ", ".join(RULES))
+        chosen.update((rule.id, rule) for rule in matching)
+    return tuple(rule for rule in RULES.values() if rule.id in chosen)
+
+
+def choose_operations(provider: Provider, named: Sequence[str], model: str | None) -> tuple[str, ...]:
+    """The operations to check: those named, or all; with a model, those that offer it. `UsageError` names what exists."""
+    for operation in named:
+        provider.operation(operation)
+    operations = tuple(dict.fromkeys(named)) or tuple(provider.profile.operations)
+    if model is None:
+        return operations
+    known = {one: provider.models(one) for one in operations if provider.profile.operations[one].kind != "task"}
+    offering = tuple(one for one, models in known.items() if model in models)
+    if not offering:
+        models = dict.fromkeys(name for names in known.values() for name in names)
+        raise UsageError(f"{provider.profile.name} documents no model {model} there", hint="the models are: " + ", ".join(models))
+    return offering
+
+
+def make_plan(
+    provider: Provider,
+    pricing: Pricing,
+    *,
+    rules: Sequence[Rule],
+    operations: Sequence[str],
+    seed: int = 0,
+    model: str | None = None,
+    keyless: bool = False,
+    cases: bool = True,
+    only_for: Iterable[str] | None = None,
+) -> Plan:
+    """The plan for these rules and operations. `cases` adds generated schema cases; `only_for` limits the probes to what these rules ask for."""
+    scopes = tuple(Scope(provider, operation, seed, model, keyless) for operation in operations)
+    wanted = set(only_for) if only_for is not None else None
+    drafts: dict[tuple[str, str], Draft] = {}
+    for scope in scopes:
+        applying = [
+            (rule, level)
+            for rule in rules
+            if (level := level_of(scope, rule)) != "none" and rule.applies(scope) and (wanted is None or rule.id in wanted)
+        ]
+        for rule, level in applying:
+            for probe in rule.asks(scope):
+                _add(drafts, scope, rule.id, level, Draft(probe, source="probe"))
+            if cases:
+                for draft in case_drafts(scope, rule.id):
+                    _add(drafts, scope, rule.id, level, draft)
+    ordered = sorted(drafts.values(), key=lambda draft: (not draft.probe.first, _ORDER[draft.level], draft.source != "probe"))
+    steps = tuple(_step(provider, pricing, draft, number, keyless) for number, draft in enumerate(_merged(provider, ordered), 1))
+    return Plan(provider, scopes, tuple(rules), steps, seed)
+
+
+def _add(drafts: dict[tuple[str, str], Draft], scope: Scope, rule_id: str, level: str, draft: Draft) -> None:
+    """Adds a request for a rule, or adds the rule to those that asked for it already."""
+    key = (draft.probe.operation, draft.probe.key)
+    if key not in drafts:
+        if draft.fields is None:
+            draft.fields = _fields(scope.provider, draft.probe)
+        if draft.fields is None:
+            return
+        drafts[key] = draft
+    known = drafts[key]
+    if (scope.operation_id, rule_id) not in known.serves:
+        known.serves.append((scope.operation_id, rule_id))
+    if _ORDER[level] < _ORDER[known.level]:
+        known.level = level
+
+
+def _fields(provider: Provider, probe: Probe) -> WireFields | None:
+    """The probe in wire names, with its changes made; None where the operation has no field for what it asks."""
+    try:
+        fields = wire_fields(provider, probe.request, probe.operation)
+    except ContractViolation:
+        return None
+    body = {name: value for name, value in fields.body.items() if name not in probe.remove}
+    if probe.only is not None:
+        body = {name: value for name, value in body.items() if name in probe.only}
+    return replace(fields, body={**body, **probe.put})
+
+
+def _merged(provider: Provider, drafts: Iterable[Draft]) -> list[Draft]:
+    """The drafts without those whose request an earlier one sends already; their rules move to that one."""
+    kept: list[Draft] = []
+    by_request: dict[Any, Draft] = {}
+    for draft in drafts:
+        assert draft.fields is not None
+        wire = build(provider, draft.fields, base_url="", api_key=None, media_type=draft.media_type)
+        body = wire.body if draft.raw_body is None else draft.raw_body
+        identity = (wire.method, wire.url, wire.headers, body, draft.probe.key_use)
+        earlier = by_request.get(identity)
+        if earlier is None or draft.probe.repeat:
+            by_request.setdefault(identity, draft)
+            kept.append(draft)
+            continue
+        earlier.serves += [pair for pair in draft.serves if pair not in earlier.serves]
+        earlier.level = min(earlier.level, draft.level, key=_ORDER.__getitem__)
+    return kept
+
+
+def _step(provider: Provider, pricing: Pricing, draft: Draft, number: int, keyless: bool) -> Step:
+    probe = draft.probe
+    assert draft.fields is not None
+    changed = probe.remove or probe.put or probe.only is not None or draft.source != "probe"
+    terms = task_terms(provider, draft.fields, probe.request.task) if changed else probe.request
+    profile = provider.operation_profile(probe.operation)
+    model = terms.model or provider.default_model(probe.operation, terms.task)
+    most = worst_case(provider, probe.operation, terms)
+    price = pricing.price(model, probe.operation)
+    return Step(
+        number=number,
+        operation=probe.operation,
+        probe=probe.key,
+        source=draft.source,
+        fields=draft.fields,
+        terms=terms,
+        expects=probe.expects,
+        key_use="none" if keyless else probe.key_use,
+        base=probe.base,
+        change=probe.change,
+        place=probe.place,
+        softest=probe.level,
+        serves=tuple(draft.serves),
+        level=draft.level,
+        first=probe.first,
+        billed=profile.billed,
+        images=max(most.images, 0),
+        cost_usd=None if price is None else price.usd(most),
+        model=model,
+        media_type=draft.media_type,
+        raw_body=draft.raw_body,
+    )
+
+
+def describe(plan: Plan) -> list[Mapping[str, Any]]:
+    """The plan as data: what is sent, why, and what it costs at most."""
+    return [
+        {
+            "id": step.id,
+            "operation": step.operation,
+            "probe": step.probe,
+            "change": step.change,
+            "expects": step.expects,
+            "rules": list(step.rules),
+            "model": step.model,
+            "billed": step.billed,
+            "images": step.images,
+            "cost_usd": step.cost_usd,
+        }
+        for step in plan.steps
+    ]

@@ -1,0 +1,396 @@
+"""Carries out a plan: sends what the budget allows, follows up on tasks and addresses, records everything in plan order.
+
+A billed request is never sent again by itself; only one refused with 429 is, after the time that the answer names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import httpx
+
+from testcard.harness.check.budget import Budget, Reservation
+from testcard.harness.check.plan import Plan, Step
+from testcard.harness.check.redaction import Redactor
+from testcard.harness.check.transport import Clock, Sent, send
+from testcard.harness.errors import KeyRefused, TargetUnreachable
+from testcard.harness.pricing import Pricing
+from testcard.harness.runs.records import Body, Exchange, SeenResponse, SentRequest
+from testcard.harness.wire.billing import answer_cost, delivered
+from testcard.harness.wire.decode import decode, decode_body
+from testcard.harness.wire.encode import fetch_request, fetchable, poll_request
+from testcard.harness.wire.model import Answer, DeliveredPicture, WireRequest, WireResponse
+from testcard.harness.wire.pictures import inspect, lenient_base64
+
+FETCHES_PER_ANSWER = 4
+POLLS_PER_TASK = 600
+ATTEMPTS_AT_429 = 3
+PATIENCE_S = 60.0
+UNREACHABLE_IN_A_ROW = 3
+_ACCOUNT = re.compile(r"quota|balance|credit|billing|payment|insufficient|suspend|account|subscription", re.IGNORECASE)
+
+
+class Recorder(Protocol):
+    """Where exchanges go: a run folder, or memory."""
+
+    def body(self, content: bytes) -> Body:
+        """The record of a body."""
+
+    def append(self, exchange: Exchange) -> None:
+        """Keeps one exchange."""
+
+
+@dataclass
+class Outcome:
+    """How carrying out a plan ended. `not_sent` names each step that was left out, and why; `stopped` why all the rest was."""
+
+    not_sent: dict[int, str] = field(default_factory=dict)
+    stopped: str | None = None
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a plan is carried out. `poll_interval_s` None takes the profile's."""
+
+    base_url: str
+    api_key: str | None
+    concurrency: int = 8
+    poll_interval_s: float | None = None
+    patience_s: float = PATIENCE_S
+
+
+Watch = Callable[[int, Budget], None]
+
+
+class Runner:
+    """One run of a plan against one target. `stop` may be called from a signal handler."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        settings: Settings,
+        *,
+        client: httpx.AsyncClient,
+        budget: Budget,
+        pricing: Pricing,
+        recorder: Recorder,
+        clock: Clock,
+        watch: Watch | None = None,
+    ) -> None:
+        self.plan = plan
+        self.settings = settings
+        self.budget = budget
+        self.outcome = Outcome()
+        self._client = client
+        self._pricing = pricing
+        self._recorder = recorder
+        self._clock = clock
+        self._watch = watch
+        self._redactor = Redactor(settings.api_key, plan.provider.profile.auth)
+        self._finished: dict[int, list[Exchange]] = {}
+        self._next = 0
+        self._done = 0
+        self._silent: set[str] = set()
+        self._unreachable = 0
+        self._key_accepted = False
+        self._patience_s = settings.patience_s
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def stop(self, reason: str, *, interrupted: bool = False) -> None:
+        """Sends nothing more; `interrupted` also gives up what is under way."""
+        if self.outcome.stopped is None:
+            self.outcome.stopped = reason
+        if interrupted:
+            self.outcome.interrupted = True
+            for task in self._tasks:
+                task.cancel()
+
+    async def run(self) -> Outcome:
+        """Carries the plan out. Raises `TargetUnreachable` or `KeyRefused` when the very first request shows that nothing can work."""
+        steps = list(self.plan.steps)
+        try:
+            if steps:
+                await self._all(steps[:1])
+                first = sum(step.first for step in steps)
+                await self._all(steps[1:first] if first else [])
+                await self._all(steps[max(first, 1) :])
+        finally:
+            self._flush(everything=True)
+        return self.outcome
+
+    async def _all(self, steps: Sequence[Step]) -> None:
+        """Sends the steps in order, as many at a time as allowed; waits for those under way before saying that the budget is spent."""
+        try:
+            for step in steps:
+                reservation = await self._admitted(step)
+                if reservation is not None:
+                    task = asyncio.create_task(self._carry_out(step, reservation))
+                    self._tasks.add(task)
+            while self._tasks:
+                await self._one_done()
+        except BaseException:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._tasks.clear()
+            raise
+
+    async def _one_done(self) -> None:
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        self._tasks -= done
+        for task in done:
+            with suppress(asyncio.CancelledError):
+                task.result()
+
+    async def _admitted(self, step: Step) -> Reservation | None:
+        while len(self._tasks) >= self.settings.concurrency:
+            await self._one_done()
+        while True:
+            reason = self.outcome.stopped
+            if reason is None and step.operation in self._silent:
+                reason = "the base request of the operation got no answer"
+            if reason is None:
+                reservation = self.budget.reserve(billed=step.billed, images=step.images, cost_usd=step.cost_usd)
+                if reservation is not None:
+                    return reservation
+                if self._tasks:
+                    await self._one_done()
+                    continue
+                reason = "the budget is spent"
+            self.outcome.not_sent[step.number] = reason
+            self._finish(step, [])
+            return None
+
+    async def _carry_out(self, step: Step, reservation: Reservation) -> None:
+        records: list[Exchange] = []
+        try:
+            wire = step.wire(self.plan.provider, self.settings.base_url, self.settings.api_key)
+            sent = await self._sent_with_patience(step, wire, records)
+            answer = self._answer(step.operation, sent)
+            records.append(self._settled(step, wire, sent, answer, reservation))
+            self._judge_target(step, sent, answer)
+            if answer is not None and sent.status is not None and 200 <= sent.status < 300:
+                await self._follow_up(step, answer, records)
+        except asyncio.CancelledError:
+            if reservation.open:
+                self.budget.keep(reservation)
+            raise
+        finally:
+            if reservation.open:
+                self.budget.release(reservation)
+            self._finish(step, records)
+
+    async def _sent_with_patience(self, step: Step, wire: WireRequest, records: list[Exchange]) -> Sent:
+        """The answer; a 429 is waited out and asked again as long as patience and budget last, each time recorded."""
+        for attempt in range(1, ATTEMPTS_AT_429 + 1):
+            sent = await send(self._client, wire, self._clock)
+            if sent.status != 429 or attempt == ATTEMPTS_AT_429:
+                return sent
+            answer = self._answer(step.operation, sent)
+            wait_s = answer.retry_after_s if answer is not None and answer.retry_after_s is not None else float(attempt)
+            if wait_s > self._patience_s:
+                return sent
+            more = self.budget.reserve(billed=False)
+            if more is None:
+                return sent
+            self._patience_s -= wait_s
+            records.append(self._record(step, f"{step.id}.r{attempt}", wire, sent))
+            self.budget.release(more)
+            await asyncio.sleep(wait_s)
+        raise AssertionError("the loop returns")
+
+    def _judge_target(self, step: Step, sent: Sent, answer: Answer | None) -> None:
+        """Ends the run where going on makes no sense: nothing there, key refused, account empty."""
+        name, base_url = self.plan.provider.profile.name, self.settings.base_url
+        if sent.failure in ("connect", "tls"):
+            self._unreachable += 1
+            if not self._key_accepted and self._done == 0:
+                what = "the TLS handshake failed" if sent.failure == "tls" else "nothing answers"
+                raise TargetUnreachable(
+                    f"{what} at {base_url} ({sent.detail})",
+                    hint="check the address and that the server runs: testcard mock starts one here",
+                )
+            if self._unreachable >= UNREACHABLE_IN_A_ROW:
+                self.stop(f"{base_url} stopped answering")
+            return
+        self._unreachable = 0
+        if step.first and sent.failure == "timeout":
+            self._silent.add(step.operation)
+        if step.key_use != "right" or sent.status is None or self.settings.api_key is None:
+            return
+        if sent.status in (401, 403) and not self._key_accepted and self._done == 0:
+            variable = self.plan.provider.profile.auth.key_env
+            raise KeyRefused(
+                f"{name} at {base_url} refused the key with status {sent.status}",
+                hint=f"set TESTCARD_API_KEY (or {variable}) to a valid key; for a server that needs none add --no-auth",
+            )
+        message = (answer.error_message or "") if answer is not None else ""
+        if sent.status < 300:
+            self._key_accepted = True
+        elif sent.status == 402 or (sent.status == 403 and _ACCOUNT.search(message)):
+            self.stop(f"the account was refused with status {sent.status}" + (f": {self._redactor.text(message)[:160]}" if message else ""))
+        elif sent.status == 401 and step.expects == "accept":
+            self.stop("the key was accepted before and is refused now (status 401)")
+
+    def _settled(self, step: Step, wire: WireRequest, sent: Sent, answer: Answer | None, reservation: Reservation) -> Exchange:
+        """Books what the answer brought and returns its record."""
+        images, cost = 0, None
+        if sent.status is None:
+            (self.budget.release if sent.failure in ("connect", "tls") else self.budget.keep)(reservation)
+        elif sent.status >= 300 or answer is None:
+            self.budget.release(reservation)
+        else:
+            accepted_later = answer.task is not None
+            images = step.images if accepted_later else len(answer.pictures)
+            cost = step.cost_usd if accepted_later else self._cost(step, answer)
+            self.budget.settle(reservation, images=images, cost_usd=cost)
+        return self._record(step, step.id, wire, sent, images=images, cost_usd=cost)
+
+    def _cost(self, step: Step, answer: Answer) -> float | None:
+        pictures = []
+        for picture in answer.pictures:
+            data = lenient_base64(picture.base64) if picture.base64 is not None else None
+            if data is not None:
+                pictures.append(inspect(data, pixels=False))
+        billable = delivered(self.plan.provider, step.operation, step.terms, answer, pictures)
+        return answer_cost(self._pricing.price(step.model, step.operation), answer, billable)
+
+    async def _follow_up(self, step: Step, answer: Answer, records: list[Exchange]) -> None:
+        pictures: Iterable[DeliveredPicture] = answer.pictures
+        if answer.task is not None:
+            pictures = await self._poll(step, answer, records)
+        urls = dict.fromkeys(picture.url for picture in pictures if picture.url is not None and picture.base64 is None)
+        parent = records[-1].id
+        addresses = [url for url in urls if url is not None and fetchable(url)]
+        for number, url in enumerate(addresses[:FETCHES_PER_ANSWER], 1):
+            reservation = self._more()
+            if reservation is None:
+                return
+            wire = fetch_request(url, step.operation)
+            sent = await send(self._client, wire, self._clock, follow_redirects=True)
+            self.budget.release(reservation)
+            records.append(self._record(step, f"{step.id}.f{number}", wire, sent, source="fetch", parent=parent, url=url))
+
+    async def _poll(self, step: Step, answer: Answer, records: list[Exchange]) -> Sequence[DeliveredPicture]:
+        """Asks for the task until it has ended; its pictures, none when it ended otherwise or in no time."""
+        provider = self.plan.provider
+        protocol = provider.profile.asynchronous
+        task = answer.task
+        if protocol is None or task is None or (task.reference is None and task.poll_url is None):
+            return ()
+        interval_s = self.settings.poll_interval_s or protocol.poll_interval_s
+        until = self._clock() + protocol.timeout_s
+        running = {protocol.states.get("queued"), protocol.states.get("running")}
+        for number in range(1, POLLS_PER_TASK + 1):
+            reservation = self._more()
+            if reservation is None:
+                return ()
+            wire = poll_request(
+                provider,
+                task.reference,
+                base_url=self.settings.base_url,
+                api_key=self.settings.api_key,
+                poll_url=task.poll_url,
+            )
+            sent = await send(self._client, wire, self._clock)
+            self.budget.release(reservation)
+            records.append(
+                self._record(step, f"{step.id}.p{number}", wire, sent, source="poll", parent=step.id, operation=protocol.operation)
+            )
+            polled = self._answer(protocol.operation, sent)
+            state = polled.task.state if polled is not None and polled.task is not None else None
+            if state not in running or self.outcome.stopped is not None or self._clock() > until:
+                if state == protocol.states.get("completed") and polled is not None and polled.task is not None:
+                    return decode_body(provider, step.operation, polled.task.result).pictures
+                return ()
+            await asyncio.sleep(interval_s)
+            interval_s = min(interval_s * 1.5, 10.0)
+        return ()
+
+    def _more(self) -> Reservation | None:
+        """Room for one more request that costs nothing; None when the number of requests is spent or the run was interrupted."""
+        return None if self.outcome.interrupted else self.budget.reserve(billed=False)
+
+    def _answer(self, operation: str, sent: Sent) -> Answer | None:
+        if sent.status is None:
+            return None
+        response = WireResponse(sent.status, sent.headers, sent.body, sent.sent_s, sent.first_byte_s or sent.sent_s, sent.done_s)
+        return decode(self.plan.provider, operation, response)
+
+    def _record(
+        self,
+        step: Step,
+        exchange_id: str,
+        wire: WireRequest,
+        sent: Sent,
+        *,
+        source: str | None = None,
+        parent: str | None = None,
+        operation: str | None = None,
+        url: str | None = None,
+        images: int = 0,
+        cost_usd: float | None = None,
+    ) -> Exchange:
+        redact = self._redactor
+        seen = None
+        if sent.status is not None:
+            headers = list(sent.headers)
+            seen = SeenResponse(
+                status=sent.status,
+                headers=redact.headers(headers),
+                body=self._recorder.body(redact.content(sent.body)),
+                complete=sent.complete,
+                key_echoed=redact.shows_key(headers, sent.body),
+            )
+        own = source is None
+        return Exchange(
+            id=exchange_id,
+            operation=operation or step.operation,
+            probe=step.probe,
+            source=source or step.source,  # type: ignore[arg-type] # steps hold only the record's words
+            model=step.model,
+            parent=parent,
+            billed=own and step.billed and sent.status is not None and sent.status < 300,
+            asked=step.asked if own else ({"url": redact.text(url)} if url is not None else {}),
+            case=step.case if own else None,
+            request=SentRequest(
+                method=wire.method,
+                url=redact.text(wire.url),
+                headers=redact.request_headers(wire.headers),
+                body=self._recorder.body(redact.content(wire.body)),
+            ),
+            response=seen,
+            failure=sent.failure,
+            failure_detail=redact.text(sent.detail) if sent.detail is not None else None,
+            sent_s=sent.sent_s,
+            first_byte_s=sent.first_byte_s,
+            done_s=sent.done_s,
+            images=images,
+            cost_usd=cost_usd,
+        )
+
+    def _finish(self, step: Step, records: list[Exchange]) -> None:
+        self._finished[step.number] = records
+        self._done += bool(records)
+        self._flush()
+        if self._watch is not None:
+            self._watch(len(self._finished), self.budget)
+
+    def _flush(self, *, everything: bool = False) -> None:
+        """Writes what is finished in the order of the plan; at the end also what stands behind a step that never finished."""
+        steps = self.plan.steps
+        while self._next < len(steps):
+            records = self._finished.get(steps[self._next].number)
+            if records is None:
+                if not everything:
+                    return
+            else:
+                for record in records:
+                    self._recorder.append(record)
+            self._next += 1

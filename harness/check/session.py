@@ -1,0 +1,183 @@
+"""One check from plan to verdicts, and a recorded one judged again."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from testcard.harness.check.budget import NO_LIMITS, Budget, Limits
+from testcard.harness.check.plan import Plan
+from testcard.harness.check.runner import Outcome, Recorder, Runner, Settings, Watch
+from testcard.harness.check.transport import CONNECT_TIMEOUT_S, TIMEOUT_S
+from testcard.harness.check.verdicts import Judged, judge_all
+from testcard.harness.errors import UsageError
+from testcard.harness.pricing import Pricing
+from testcard.harness.rules import RULES, Rule
+from testcard.harness.rules.evidence import BytesOf, see
+from testcard.harness.rules.scope import Scope
+from testcard.harness.runs.folder import RunReader, tool_version
+from testcard.harness.runs.records import Exchange
+from testcard.specs.loader import Provider
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A plan that was carried out: how it ended and what it cost."""
+
+    outcome: Outcome
+    budget: Budget
+
+    def not_sent(self, plan: Plan) -> dict[tuple[str, str], list[str]]:
+        """The reasons why requests were not sent, by operation and rule that asked for them."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for step in plan.steps:
+            reason = self.outcome.not_sent.get(step.number)
+            if reason is not None:
+                for pair in step.serves:
+                    found.setdefault(pair, []).append(reason)
+        return found
+
+
+def http_client(concurrency: int, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+    """A client that never follows redirects by itself, never retries, and waits as long as the slowest documented answer takes."""
+    return httpx.AsyncClient(
+        transport=transport,
+        timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+        limits=httpx.Limits(max_connections=concurrency + 2, max_keepalive_connections=concurrency + 2),
+        headers={"user-agent": f"testcard/{tool_version()}"},
+        follow_redirects=False,
+    )
+
+
+async def carry_out(
+    plan: Plan,
+    settings: Settings,
+    pricing: Pricing,
+    recorder: Recorder,
+    *,
+    limits: Limits = NO_LIMITS,
+    transport: httpx.AsyncBaseTransport | None = None,
+    watch: Watch | None = None,
+    on_interrupt: Callable[[], None] | None = None,
+) -> Carried:
+    """Sends the plan. With `on_interrupt`, Ctrl-C and SIGTERM stop the sending and keep what is there; a second one aborts."""
+    budget = Budget(limits)
+    start = time.monotonic()
+    async with http_client(settings.concurrency, transport) as client:
+        runner = Runner(
+            plan,
+            settings,
+            client=client,
+            budget=budget,
+            pricing=pricing,
+            recorder=recorder,
+            clock=lambda: time.monotonic() - start,
+            watch=watch,
+        )
+        with _signals(runner, on_interrupt):
+            outcome = await runner.run()
+    return Carried(outcome, budget)
+
+
+@contextmanager
+def _signals(runner: Runner, on_interrupt: Callable[[], None] | None) -> Iterator[None]:
+    if on_interrupt is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def first() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        on_interrupt()
+        runner.stop("interrupted", interrupted=True)
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, first)
+    except (NotImplementedError, RuntimeError, ValueError):
+        # No such handlers on this platform, or not in the main thread: the default Ctrl-C stays.
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with suppress(ValueError, RuntimeError):
+                loop.remove_signal_handler(number)
+
+
+def judge_records(
+    scopes: Sequence[Scope],
+    rules: Sequence[Rule],
+    exchanges: Sequence[Exchange],
+    bytes_of: BytesOf,
+    *,
+    not_sent: Mapping[tuple[str, str], Sequence[str]] | None = None,
+    strict: bool = False,
+    stopped: bool = False,
+) -> Judged:
+    """The verdicts on recorded exchanges."""
+    provider = scopes[0].provider if scopes else None
+    seen = see(provider, exchanges, bytes_of) if provider is not None else []
+    return judge_all(scopes, rules, seen, not_sent=not_sent, strict=strict, stopped=stopped)
+
+
+def run_config(
+    plan: Plan, carried: Carried | None, *, keyless: bool, strict: bool, model: str | None, limits: Limits, concurrency: int
+) -> dict[str, Any]:
+    """What run.json keeps of a check: enough to judge it again in the same way."""
+    missing = carried.not_sent(plan) if carried is not None else {}
+    return {
+        "operations": [scope.operation_id for scope in plan.scopes],
+        "rules": [rule.id for rule in plan.rules],
+        "model": model,
+        "no_auth": keyless,
+        "strict": strict,
+        "concurrency": concurrency,
+        "max_requests": limits.max_requests,
+        "max_images": limits.max_images,
+        "max_cost_usd": limits.max_cost_usd,
+        "planned": len(plan.steps),
+        "stopped": carried.outcome.stopped if carried is not None else None,
+        "not_sent": [{"operation": operation, "rule": rule, "reasons": reasons} for (operation, rule), reasons in missing.items()],
+    }
+
+
+def judge_again(
+    provider: Provider,
+    run: RunReader,
+    *,
+    rules: Sequence[Rule] | None = None,
+    operations: Sequence[str] = (),
+    strict: bool | None = None,
+) -> Judged:
+    """The verdicts on a recorded run, with today's rules; nothing is sent. `UsageError` for a run of another provider or kind."""
+    record = run.run
+    if record.kind != "check" or not record.targets:
+        raise UsageError(f"{run.folder} is no run of a check", hint="name a folder that testcard check wrote")
+    if record.targets[0].provider != provider.id:
+        raise UsageError(f"{run.folder} is a check of {record.targets[0].provider}, not of {provider.id}")
+    config = record.config
+    recorded = [name for name in config.get("operations", ()) if name in provider.profile.operations]
+    chosen = tuple(operations) or tuple(recorded) or tuple(provider.profile.operations)
+    model, keyless, seed = config.get("model"), bool(config.get("no_auth")), record.seed or 0
+    scopes = [Scope(provider, operation, seed, model, keyless) for operation in chosen]
+    known = [RULES[name] for name in config.get("rules", ()) if name in RULES]
+    missing = {(entry["operation"], entry["rule"]): entry["reasons"] for entry in config.get("not_sent", ())}
+    return judge_records(
+        scopes,
+        rules if rules is not None else known or tuple(RULES.values()),
+        list(run.exchanges()),
+        run.bytes_of,
+        not_sent=missing,
+        strict=bool(config.get("strict")) if strict is None else strict,
+        stopped=config.get("stopped") is not None,
+    )

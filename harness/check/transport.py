@@ -1,0 +1,84 @@
+"""Sends one wire request with httpx and says what happened, failures included; never raises for what a target does."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import httpx
+
+from testcard.harness.wire.model import WireRequest
+
+Clock = Callable[[], float]
+Failure = Literal["connect", "tls", "timeout", "broken"]
+TIMEOUT_S = 330.0
+CONNECT_TIMEOUT_S = 15.0
+#: More than any picture answer: a body without end must not fill the memory.
+MAX_BODY_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of one request. Times are seconds on the run's clock. `status` None: no response began."""
+
+    sent_s: float
+    first_byte_s: float | None
+    done_s: float
+    status: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    complete: bool = True
+    failure: Failure | None = None
+    detail: str | None = None
+
+
+async def send(client: httpx.AsyncClient, wire: WireRequest, clock: Clock, *, follow_redirects: bool = False) -> Sent:
+    """Sends the request and reads the whole answer."""
+    sent_s = clock()
+    first_byte_s: float | None = None
+    status: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    chunks: list[bytes] = []
+    size = 0
+    failure: Failure
+    try:
+        async with client.stream(
+            wire.method, wire.url, headers=list(wire.headers), content=wire.body or None, follow_redirects=follow_redirects
+        ) as response:
+            first_byte_s = clock()
+            status = response.status_code
+            headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw)
+            async for chunk in response.aiter_bytes():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > MAX_BODY_BYTES:
+                    detail = f"the body is longer than {MAX_BODY_BYTES} bytes"
+                    return Sent(sent_s, first_byte_s, clock(), status, headers, b"", False, "broken", detail)
+        return Sent(sent_s, first_byte_s, clock(), status, headers, b"".join(chunks))
+    except httpx.ConnectError as error:
+        failure = "tls" if _is_tls(error) else "connect"
+        detail = _told(error)
+    except httpx.ConnectTimeout as error:
+        failure, detail = "connect", _told(error)
+    except httpx.TimeoutException as error:
+        failure, detail = "timeout", _told(error)
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        failure, detail = "connect", _told(error)
+    except (httpx.HTTPError, httpx.StreamError) as error:
+        failure, detail = "broken", _told(error)
+    return Sent(sent_s, first_byte_s, clock(), status, headers, b"".join(chunks), False, failure, detail)
+
+
+def _is_tls(error: BaseException) -> bool:
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLError):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return "SSL" in str(error) or "certificate" in str(error).lower()
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,203 @@
+"""From what rules observed to one verdict for each rule and operation, with gaps of the document apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from testcard.harness.check.levels import clause_of, level_of, softer
+from testcard.harness.errors import Exit
+from testcard.harness.rules import Observation, Rule
+from testcard.harness.rules.evidence import Seen
+from testcard.harness.rules.http import implied
+from testcard.harness.rules.scope import Scope
+from testcard.harness.runs.records import CheckedTarget, ClauseRef, SpecGap, Spend, Verdict, Verdicts, VerdictWord
+from testcard.specs.profile import Level
+
+_BROKEN_WORD: dict[str, VerdictWord] = {"must": "fail", "should": "deviates", "info": "info"}
+_EVIDENCE = 10  # exchanges that a verdict names at most
+_DETAILS = 3  # different things seen that a verdict spells out
+
+#: Requests that were planned and not sent, by operation and rule: why, once for each.
+NotSent = Mapping[tuple[str, str], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleError:
+    """A rule that raised: a mistake of ours, never a verdict on the target."""
+
+    rule: str
+    operation: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Everything that a run says about its target. `errors` are our own."""
+
+    verdicts: tuple[Verdict, ...]
+    spec_gaps: tuple[SpecGap, ...]
+    errors: tuple[RuleError, ...]
+    strict: bool = False
+    stopped: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether a must was broken (with `strict`: or a should)."""
+        return any(one.verdict == "fail" or (self.strict and one.verdict == "deviates") for one in self.verdicts)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether a must (with `strict`: or a should) was not judged, or the run was stopped."""
+        counting = ("must", "should") if self.strict else ("must",)
+        return self.stopped or any(one.level in counting and one.verdict in ("not-run", "unproven") for one in self.verdicts)
+
+    @property
+    def outcome(self) -> Literal["pass", "fail", "inconclusive"]:
+        """The word of verdicts.json."""
+        return "fail" if self.failed else "inconclusive" if self.undecided else "pass"
+
+    @property
+    def exit_code(self) -> Exit:
+        """The exit code of the verdicts alone."""
+        if self.errors:
+            return Exit.INTERNAL
+        return {"pass": Exit.PASS, "fail": Exit.GATE_FAILED, "inconclusive": Exit.INCONCLUSIVE}[self.outcome]
+
+    def record(self, provider: str, base_url: str, mock: bool, spend: Spend) -> Verdicts:
+        """verdicts.json."""
+        return Verdicts(
+            provider=provider,
+            target=CheckedTarget(base_url=base_url, mock=mock),
+            outcome=self.outcome,
+            spend=spend,
+            verdicts=list(self.verdicts),
+            spec_gaps=list(self.spec_gaps),
+        )
+
+
+def judge_all(
+    scopes: Sequence[Scope],
+    rules: Sequence[Rule],
+    seen: Sequence[Seen],
+    *,
+    not_sent: NotSent | None = None,
+    strict: bool = False,
+    stopped: bool = False,
+) -> Judged:
+    """Every rule on every operation it applies to, in the order of the scopes and rules."""
+    verdicts: list[Verdict] = []
+    gaps: list[SpecGap] = []
+    errors: list[RuleError] = []
+    for scope in scopes:
+        here = [one for one in seen if one.exchange.operation == scope.operation_id]
+        for rule in rules:
+            level = level_of(scope, rule)
+            if level == "none" or not rule.applies(scope):
+                continue
+            try:
+                observations = list(rule.judge(scope, here))
+            except Exception as error:  # noqa: BLE001 (a rule may meet anything a server sends; its mistake must not hide the others)
+                errors.append(RuleError(rule.id, scope.operation_id, f"{type(error).__name__}: {error}"[:300]))
+                observations = []
+            unsent = (not_sent or {}).get((scope.operation_id, rule.id), ())
+            verdicts.append(_verdict(scope, rule, level, observations, here, unsent))
+        gaps += spec_gaps(scope, here)
+    return Judged(tuple(verdicts), tuple(gaps), tuple(errors), strict, stopped)
+
+
+def spec_gaps(scope: Scope, seen: Sequence[Seen]) -> list[SpecGap]:
+    """Statuses that HTTP implies and the document does not list, one entry each."""
+    found: dict[int, Seen] = {}
+    for one in seen:
+        if one.status is not None and one.exchange.source != "fetch" and not scope.operation.documents(one.status) and implied(one):
+            found.setdefault(one.status, one)
+    return [
+        SpecGap(
+            operation=scope.operation_id,
+            detail=f"status {status} is not documented; it answered {one.case.change or one.exchange.probe}",
+        )
+        for status, one in sorted(found.items())
+    ]
+
+
+def _verdict(
+    scope: Scope, rule: Rule, level: Level, observations: Sequence[Observation], seen: Sequence[Seen], unsent: Sequence[str]
+) -> Verdict:
+    by_id = {one.id: one for one in seen}
+    broken = [(_level(scope, rule, one, by_id), one) for one in observations if one.word == "broken"]
+    for wanted in ("must", "should", "info"):
+        worst = [one for at, one in broken if at == wanted]
+        if worst:
+            others = [one for at, one in broken if at != wanted]
+            return _record(scope, rule, wanted, _BROKEN_WORD[wanted], worst, more=others, seen=by_id)
+    words = {word: [one for one in observations if one.word == word] for word in ("pass", "note", "unproven", "unsupported")}
+    passed = len(words["pass"])
+    if unsent:
+        detail = f"{len(unsent)} request{'s' if len(unsent) != 1 else ''} not sent: {unsent[0]}" + (
+            f"; {passed} seen held" if passed else ""
+        )
+        return _record(scope, rule, level, "not-run", [], detail=detail, seen=by_id)
+    if words["note"]:
+        return _record(scope, rule, "info", "info", words["note"], seen=by_id)
+    if passed:
+        left = [f"{len(words[word])} {word}" for word in ("unproven", "unsupported") if words[word]]
+        detail = ", ".join([f"held {passed} time{'s' if passed != 1 else ''}", *left])
+        return _record(scope, rule, level, "pass", words["pass"], detail=detail, seen=by_id)
+    if words["unproven"]:
+        return _record(scope, rule, level, "unproven", words["unproven"], seen=by_id)
+    if words["unsupported"]:
+        return _record(scope, rule, level, "unsupported", words["unsupported"], seen=by_id)
+    declined = [one for one in seen if rule.id in one.case.rules and one.case.expects == "may-refuse" and one.refused]
+    if declined:
+        detail = "what it needs was refused, as it may be: " + ", ".join(dict.fromkeys(one.case.change for one in declined[:_DETAILS]))
+        return _record(scope, rule, level, "unsupported", [], detail=detail, seen=by_id, ids=[one.id for one in declined])
+    return _record(scope, rule, level, "unproven", [], detail="nothing that shows it was seen", seen=by_id)
+
+
+def _level(scope: Scope, rule: Rule, observation: Observation, seen: Mapping[str, Seen]) -> Level:
+    status = next((seen[one].status for one in observation.exchanges if one in seen), None)
+    level = softer(level_of(scope, rule, status), observation.level)
+    return "info" if level == "none" else level
+
+
+def _record(
+    scope: Scope,
+    rule: Rule,
+    level: Level,
+    word: VerdictWord,
+    shown: Sequence[Observation],
+    *,
+    seen: Mapping[str, Seen],
+    detail: str | None = None,
+    more: Sequence[Observation] = (),
+    ids: Sequence[str] = (),
+) -> Verdict:
+    exchanges = list(dict.fromkeys([*ids, *(one for observation in (*shown, *more) for one in observation.exchanges)]))
+    first = seen.get(exchanges[0]) if exchanges else None
+    clause = clause_of(scope, rule, first.status if first is not None else None)
+    return Verdict(
+        rule=rule.id,
+        operation=scope.operation_id,
+        level=level,  # type: ignore[arg-type] # `none` was left out before
+        verdict=word,
+        detail=_summary(shown, more) if detail is None else detail,
+        clause=ClauseRef(document=clause.document, heading=clause.heading),
+        exchanges=exchanges[:_EVIDENCE],
+        place=next((one.place for one in shown if one.place), None),
+        line=scope.operation.line(),
+        title=rule.sentence,
+    )
+
+
+def _summary(shown: Sequence[Observation], more: Sequence[Observation]) -> str:
+    """The different things seen, the most frequent first, shortened."""
+    counts: dict[str, int] = {}
+    for one in shown:
+        if one.detail:
+            counts[one.detail] = counts.get(one.detail, 0) + 1
+    ordered = sorted(counts, key=lambda text: -counts[text])
+    parts = [text + (f" ({counts[text]} times)" if counts[text] > 1 else "") for text in ordered[:_DETAILS]]
+    hidden = len(ordered) - len(parts) + len({one.detail for one in more})
+    return "; ".join(parts) + (f"; and {hidden} more" if hidden > 0 else "")

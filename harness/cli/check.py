@@ -1,0 +1,351 @@
+"""`testcard check`: judge whether a target keeps its documented contract."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from testcard.harness.check import present
+from testcard.harness.check.budget import Budget, Limits
+from testcard.harness.check.plan import Plan, choose_operations, choose_rules, describe, make_plan
+from testcard.harness.check.runner import Settings
+from testcard.harness.check.session import Carried, carry_out, judge_again, judge_records, run_config
+from testcard.harness.check.verdicts import Judged
+from testcard.harness.cli import say
+from testcard.harness.config import CheckSection, Config, PricesSection, load_config
+from testcard.harness.errors import Exit, TestcardError, UsageError
+from testcard.harness.pricing import Pricing
+from testcard.harness.progress import Progress
+from testcard.harness.runs.folder import RunReader, RunWriter, default_folder
+from testcard.harness.runs.records import Exchange, Spend
+from testcard.harness.targets import Target, checked_base_url, is_loopback, open_target
+from testcard.specs.loader import Provider, load_provider
+
+LOOPBACK_CONCURRENCY = 8
+LIVE_CONCURRENCY = 1
+LOOPBACK_POLL_S = 0.05
+
+
+@click.command()
+@click.argument("provider")
+@click.option("--base-url", default=None, help="Where the target is. Without it: a mock on this machine.")
+@click.option("--operation", "operations", multiple=True, metavar="ID", help="Check only this operation (repeatable).")
+@click.option("--model", default=None, help="The model that requests ask for. Default: the cheapest documented one.")
+@click.option("--rule", "rules", multiple=True, metavar="GLOB", help="Judge only rules that match (repeatable).")
+@click.option("--seed", type=int, default=None, help="Same seed, same requests. Default: 0.")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 256), default=None, help="Requests at a time. Default: 8 on this machine, 1 elsewhere."
+)
+@click.option("--no-auth", is_flag=True, help="Send no key: the target needs none.")
+@click.option("--max-requests", type=click.IntRange(0), default=None, help="Never send more requests than this.")
+@click.option("--max-images", type=click.IntRange(0), default=None, help="Never be billed for more pictures than this.")
+@click.option("--max-cost", type=click.FloatRange(0), default=None, metavar="USD", help="Never spend more than this.")
+@click.option("--strict", is_flag=True, default=None, help="Let broken shoulds fail as well.")
+@click.option("--live", is_flag=True, help="Allow a target that is not on this machine.")
+@click.option("--plan", "only_plan", is_flag=True, help="Print what would be sent, why, and its price; send nothing.")
+@click.option("--replay", type=click.Path(path_type=Path), default=None, metavar="RUN", help="Judge a recorded run again; send nothing.")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder for the run (new). Default: testcard-runs/check-<time>.")
+@click.option("--api-key-file", type=click.Path(path_type=Path), default=None, help="Read the key from this file.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), default=None, help="Read defaults from this testcard.toml.")
+@click.option("--json", "as_json", is_flag=True, help="Print verdicts.json (with --plan: the plan) instead of a table.")
+@click.option("--mock", "declared_mock", is_flag=True, hidden=True, help="Record that the base URL is one of Testcard's own mocks.")
+def check(
+    provider: str,
+    base_url: str | None,
+    operations: tuple[str, ...],
+    model: str | None,
+    rules: tuple[str, ...],
+    seed: int | None,
+    concurrency: int | None,
+    no_auth: bool,
+    max_requests: int | None,
+    max_images: int | None,
+    max_cost: float | None,
+    strict: bool | None,
+    live: bool,
+    only_plan: bool,
+    replay: Path | None,
+    out: Path | None,
+    api_key_file: Path | None,
+    config_file: Path | None,
+    as_json: bool,
+    declared_mock: bool,
+) -> int:
+    """Judge whether PROVIDER (an id, or a folder with openapi.yaml and profile.yaml) keeps its documented contract.
+
+    Exits with 0 when every must is kept, 1 when one is broken, 5 when some could not be judged.
+    """
+    config = load_config(config_file)
+    defaults = config.check
+    limits = Limits(
+        max_requests if max_requests is not None else defaults.max_requests,
+        max_images if max_images is not None else defaults.max_images,
+        max_cost if max_cost is not None else defaults.max_cost,
+    )
+    loaded = load_provider(provider, config.providers.path)
+    chosen_rules = choose_rules(rules)
+    chosen_operations = choose_operations(loaded, operations, model)
+    strictly = bool(strict) or defaults.strict
+    if replay is not None:
+        judged = judge_again(
+            loaded,
+            RunReader(replay),
+            rules=chosen_rules if rules else None,
+            operations=chosen_operations if operations else (),
+            strict=True if strictly else None,
+        )
+        return _show_replay(loaded, RunReader(replay), judged, out, as_json)
+
+    def planned(pricing: Pricing) -> Plan:
+        _require_price(loaded, pricing, limits, model, chosen_operations)
+        return make_plan(
+            loaded,
+            pricing,
+            rules=chosen_rules,
+            operations=chosen_operations,
+            seed=_seed(seed, defaults),
+            model=model,
+            keyless=no_auth,
+        )
+
+    if only_plan:
+        pricing = _plan_pricing(loaded, base_url, config)
+        return _show_plan(planned(pricing), pricing, as_json)
+    bounded = limits.max_cost_usd is not None or limits.max_requests is not None
+    with ExitStack() as stack:
+        target = stack.enter_context(
+            open_target(provider, base_url, config=config, live=live, bounded=bounded, key_file=api_key_file, no_auth=no_auth)
+        )
+        if base_url is None:
+            say(f"No base URL is given: checking a mock of {loaded.profile.name} on this machine.")
+        elif declared_mock:
+            target = Target(target.provider, target.base_url, target.api_key, True, target.pricing)
+        local = is_loopback(target.base_url)
+        at_once = concurrency or defaults.concurrency or (LOOPBACK_CONCURRENCY if local else LIVE_CONCURRENCY)
+        plan = planned(target.pricing)
+        if not plan.steps:
+            raise UsageError("nothing is to be sent: none of the chosen rules applies to the chosen operations", hint="see: testcard rules")
+        return _Check(target, plan, limits, strictly, at_once, no_auth, model, out, as_json).run()
+
+
+def _seed(seed: int | None, defaults: CheckSection) -> int:
+    return seed if seed is not None else defaults.seed if defaults.seed is not None else 0
+
+
+def _plan_pricing(provider: Provider, base_url: str | None, config: Config) -> Pricing:
+    mock = base_url is None or is_loopback(checked_base_url(base_url))
+    return Pricing(provider, mock, config.prices.get(provider.id, PricesSection()))
+
+
+def _require_price(provider: Provider, pricing: Pricing, limits: Limits, model: str | None, operations: tuple[str, ...]) -> None:
+    """`UsageError` for a cost limit on a model without a price, with the key that sets one."""
+    if limits.max_cost_usd is None:
+        return
+    for operation in operations:
+        profile = provider.profile.operations[operation]
+        if not profile.billed:
+            continue
+        for task in profile.tasks:
+            asked = model or provider.default_model(operation, task)
+            if pricing.price(asked, operation) is None:
+                raise UsageError(
+                    f"--max-cost needs a price for {asked or operation}, and none is known",
+                    hint=f"set {pricing.missing_key(asked)}, or limit with --max-requests or --max-images",
+                )
+
+
+def _show_plan(plan: Plan, pricing: Pricing, as_json: bool) -> int:
+    if as_json:
+        record = {"steps": describe(plan), "images": plan.images, "cost_usd": plan.cost_usd, "prices": pricing.origin}
+        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+    else:
+        for line in present.plan_lines(plan, pricing.origin):
+            click.echo(line)
+    return Exit.PASS
+
+
+def _show_replay(provider: Provider, run: RunReader, judged: Judged, out: Path | None, as_json: bool) -> int:
+    """Prints the verdicts on a recorded run; with --out they become a run of their own."""
+    target = run.run.targets[0]
+    before = run.verdicts()
+    record = judged.record(provider.id, target.base_url, target.mock, before.spend if before is not None else Spend())
+    if out is not None:
+        writer = RunWriter.create(
+            out, "check", targets=run.run.targets, seed=run.run.seed, config={**run.run.config, "replay_of": run.folder.name}
+        )
+        for exchange in run.exchanges():
+            for body in (exchange.request.body, exchange.response.body if exchange.response is not None else None):
+                if body is not None and body.sha256 is not None:
+                    writer.body(run.bytes_of(body))
+            writer.append(exchange)
+        writer.write("verdicts", "verdicts.json", record)
+        writer.finish(judged.outcome, judged.exit_code)
+    _print_result(
+        judged,
+        record.spend,
+        target.prices,
+        {one.id: one for one in run.exchanges()},
+        out or run.folder,
+        msgspec.json.encode(record) if as_json else None,
+    )
+    _report_errors(judged)
+    return judged.exit_code
+
+
+class _Check:
+    """One check of one target, from the first request to the exit code."""
+
+    def __init__(
+        self,
+        target: Target,
+        plan: Plan,
+        limits: Limits,
+        strict: bool,
+        concurrency: int,
+        keyless: bool,
+        model: str | None,
+        out: Path | None,
+        as_json: bool,
+    ) -> None:
+        self.target = target
+        self.plan = plan
+        self.limits = limits
+        self.as_json = as_json
+        self._strict = strict
+        self._concurrency = concurrency
+        self._keyless = keyless
+        self._model = model
+        models = dict.fromkeys(step.model for step in plan.steps if step.model is not None)
+        self.writer = RunWriter.create(
+            out or default_folder("check"),
+            "check",
+            targets=[target.record(list(models))],
+            seed=plan.seed,
+            config=self._run_config(None),
+        )
+
+    def _run_config(self, carried: Carried | None) -> dict[str, Any]:
+        return run_config(
+            self.plan,
+            carried,
+            keyless=self._keyless,
+            strict=self._strict,
+            model=self._model,
+            limits=self.limits,
+            concurrency=self._concurrency,
+        )
+
+    def run(self) -> int:
+        """Carries the plan out, judges, writes, prints; returns the exit code."""
+        target = self.target
+        local = is_loopback(target.base_url)
+        if not local:
+            price = "no price known" if self.plan.cost_usd is None else f"at most ${self.plan.cost_usd:.4f}"
+            say(f"Plan: {len(self.plan.steps)} requests, at most {self.plan.images} images, {price}. Mind the provider's terms of use.")
+        settings = Settings(target.base_url, target.api_key, self._concurrency, LOOPBACK_POLL_S if local else None)
+        try:
+            with Progress(f"check {target.provider.id}", len(self.plan.steps)) as progress:
+
+                def watch(done: int, budget: Budget) -> None:
+                    spend = budget.spend
+                    cost = "?" if spend.cost_usd is None else f"${spend.cost_usd:.3f}"
+                    progress.update(done, requests=spend.requests, images=spend.images, spend=cost)
+
+                carried = asyncio.run(
+                    carry_out(
+                        self.plan,
+                        settings,
+                        target.pricing,
+                        self.writer,
+                        limits=self.limits,
+                        watch=watch,
+                        on_interrupt=lambda: say("interrupted: judging what is there; once more to abort"),
+                    )
+                )
+                judged, exchanges = self._judge(carried)
+                progress.update(findings=present.broken(judged.verdicts))
+        except TestcardError as error:
+            self.writer.finish("error", error.exit_code, error.message)
+            raise
+        except KeyboardInterrupt:
+            self.writer.finish("interrupted", Exit.INTERRUPTED, "interrupted")
+            raise
+        return self._conclude(carried, judged, exchanges)
+
+    def _judge(self, carried: Carried) -> tuple[Judged, list[Exchange]]:
+        run = RunReader(self.writer.folder)
+        exchanges = list(run.exchanges())
+        judged = judge_records(
+            self.plan.scopes,
+            self.plan.rules,
+            exchanges,
+            run.bytes_of,
+            not_sent=carried.not_sent(self.plan),
+            strict=self._strict,
+            stopped=carried.outcome.stopped is not None,
+        )
+        return judged, exchanges
+
+    def _conclude(self, carried: Carried, judged: Judged, exchanges: list[Exchange]) -> int:
+        target, writer = self.target, self.writer
+        record = judged.record(target.provider.id, target.base_url, target.mock, carried.budget.spend)
+        code = Exit.INTERRUPTED if carried.outcome.interrupted else judged.exit_code
+        writer.update(config=self._run_config(carried))
+        path = writer.write("verdicts", "verdicts.json", record)
+        outcome = "interrupted" if carried.outcome.interrupted else "error" if judged.errors else judged.outcome
+        reason = carried.outcome.stopped or (f"rule {judged.errors[0].rule} raised {judged.errors[0].message}" if judged.errors else None)
+        writer.finish(outcome, code, reason)
+        _print_result(
+            judged,
+            record.spend,
+            target.pricing.origin,
+            {one.id: one for one in exchanges},
+            writer.folder,
+            path.read_bytes() if self.as_json else None,
+        )
+        if carried.outcome.stopped is not None and not carried.outcome.interrupted:
+            say(f"stopped: {carried.outcome.stopped}; everything so far is saved")
+        if any(reason == "the budget is spent" for reason in carried.outcome.not_sent.values()):
+            say(f"{len(carried.outcome.not_sent)} of {len(self.plan.steps)} requests were not sent: the budget is spent")
+            say("next: raise --max-requests, --max-images or --max-cost, or narrow with --operation and --rule")
+        _report_errors(judged)
+        return code
+
+
+def _print_result(
+    judged: Judged, spend: Spend, price_origin: str, exchanges: dict[str, Exchange], folder: Path, as_json: bytes | None
+) -> None:
+    if as_json is not None:
+        click.echo(as_json.decode().rstrip("\n"))
+        return
+    style = _style if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else present.plain
+    for line in present.table(judged, style):
+        click.echo(line)
+    for line in present.findings(judged, exchanges, str(folder), style):
+        click.echo(line)
+    for line in present.gaps(judged):
+        click.echo(line)
+    click.echo("")
+    click.echo(present.summary(judged, spend, price_origin))
+    click.echo(f"Run: {folder}")
+
+
+def _style(text: str, colour: str) -> str:
+    if colour == "bold":
+        return click.style(text, bold=True)
+    return click.style(text, fg=colour) if colour else text
+
+
+def _report_errors(judged: Judged) -> None:
+    for error in judged.errors:
+        say(f"internal error: rule {error.rule} on {error.operation} raised {present.clean(error.message)}")
+    if judged.errors:
+        say("next: report this with the run folder; judge again with a fixed version: testcard check … --replay RUN")

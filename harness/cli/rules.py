@@ -1,0 +1,85 @@
+"""`testcard rules`: what is checked, at which level, and where it is promised."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from testcard.harness.errors import UsageError
+from testcard.harness.rules import RULES, Rule
+from testcard.specs.loader import Provider, bundled_ids, load_provider
+
+
+@click.command()
+@click.argument("rule_id", metavar="[ID]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def rules(rule_id: str | None, as_json: bool) -> int:
+    """List the rules, or explain one: what it promises, at which level for which provider, and where that is written."""
+    if rule_id is None:
+        if as_json:
+            click.echo(json.dumps([_record(rule) for rule in RULES.values()], indent=2, ensure_ascii=False))
+            return 0
+        width = max(map(len, RULES))
+        for rule in RULES.values():
+            click.echo(f"{rule.id:<{width}}  {rule.level:<6}  {rule.sentence}")
+        click.echo("")
+        click.echo("A provider's profile may set another level. More on one: testcard rules ID")
+        return 0
+    if rule_id not in RULES:
+        import difflib
+
+        near = difflib.get_close_matches(rule_id, RULES, n=1)
+        raise UsageError(f"there is no rule {rule_id}", hint=f"did you mean {near[0]}?" if near else "the rules are: " + ", ".join(RULES))
+    rule = RULES[rule_id]
+    if as_json:
+        click.echo(json.dumps(_record(rule), indent=2, ensure_ascii=False))
+        return 0
+    click.echo(f"{rule.id}: {rule.sentence}")
+    if rule.explanation:
+        click.echo(rule.explanation)
+    click.echo("")
+    for entry in _where(rule):
+        click.echo(f"  {entry['provider']:<18} {entry['operation']:<27} {entry['level']:<6}  {entry['document']} · {entry['heading']}")
+        if entry["note"]:
+            click.echo(f"  {'':<18} {'':<27} {'':<6}  {entry['note']}")
+    return 0
+
+
+def _record(rule: Rule) -> dict[str, Any]:
+    return {
+        "id": rule.id,
+        "level": rule.level,
+        "sentence": rule.sentence,
+        "explanation": rule.explanation,
+        "clause": {"document": rule.clause.document, "heading": rule.clause.heading},
+        "providers": _where(rule),
+    }
+
+
+def _where(rule: Rule) -> list[dict[str, Any]]:
+    return [
+        entry
+        for provider in map(load_provider, bundled_ids())
+        for operation in provider.profile.operations
+        if (entry := _entry(rule, provider, operation)) is not None
+    ]
+
+
+def _entry(rule: Rule, provider: Provider, operation: str) -> dict[str, Any] | None:
+    from testcard.harness.rules.scope import Scope
+
+    found = provider.rule_entry(rule.id, operation)
+    level = found.level if found is not None else rule.level
+    if level == "none" or not rule.applies(Scope(provider, operation)):
+        return None
+    clause = found.clause if found is not None else rule.clause
+    return {
+        "provider": provider.id,
+        "operation": operation,
+        "level": level,
+        "document": clause.document,
+        "heading": clause.heading,
+        "note": found.note if found is not None else None,
+    }

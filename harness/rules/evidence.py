@@ -1,0 +1,190 @@
+"""What a rule sees: recorded exchanges with their answers decoded and their pictures looked at. Built from records alone,
+so a run judged while it happens and a run judged again from its folder give the same verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from testcard.harness.runs.records import Body, Case, Exchange
+from testcard.harness.wire.decode import decode, decode_body
+from testcard.harness.wire.model import Answer, DeliveredPicture, PictureInfo, WireResponse
+from testcard.harness.wire.pictures import inspect, lenient_base64
+from testcard.specs.loader import Provider
+
+BytesOf = Callable[[Body], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPicture:
+    """One picture of an answer. `info` is None when there were no bytes to look at: then `missing` says why.
+
+    `target_fault`: the missing bytes are the target's doing (a URL that answers 404), not the network's or ours.
+    """
+
+    picture: DeliveredPicture
+    info: PictureInfo | None
+    fetched: str | None = None
+    missing: str | None = None
+    target_fault: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One exchange as rules see it. `pictures` are those of its answer, or of the finished task that it led to.
+
+    `base_accepted`: whether the request that this one was made from was carried out in the same run (None: made from none).
+    """
+
+    exchange: Exchange
+    body: bytes
+    answer: Answer | None
+    pictures: tuple[SeenPicture, ...] = ()
+    base_accepted: bool | None = None
+    finished: str | None = None
+    waiting: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The exchange's id."""
+        return self.exchange.id
+
+    @property
+    def status(self) -> int | None:
+        """HTTP status, or None when no answer came."""
+        return self.exchange.response.status if self.exchange.response else None
+
+    @property
+    def case(self) -> Case:
+        """What the request was meant to show; polls and fetches are simply expected to be answered."""
+        return self.exchange.case or Case(expects="accept")
+
+    @property
+    def sent_by_check(self) -> bool:
+        """Whether the plan asked for it (as against a poll or a fetched URL)."""
+        return self.exchange.source in ("probe", "schema-case")
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it was answered with a whole 2xx response."""
+        response = self.exchange.response
+        return response is not None and 200 <= response.status < 300 and response.complete and self.exchange.failure is None
+
+    @property
+    def refused(self) -> bool:
+        """Whether it was answered with a 4xx."""
+        return self.status is not None and 400 <= self.status < 500
+
+    @property
+    def out_of_reach(self) -> str | None:
+        """Why this exchange proves nothing about its request (no answer, quota, rate limit, server error); None when it does."""
+        if self.status is None:
+            return f"no answer ({self.exchange.failure or 'not finished'})"
+        if self.status in (402, 429):
+            return f"status {self.status}"
+        if self.status >= 500:
+            return f"status {self.status}"
+        return None
+
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """The task's terms that were asked for."""
+        return self.exchange.asked
+
+    @property
+    def carried_out(self) -> bool:
+        """Whether it is an accepted request that the contract allows, so that its answer's content can be judged."""
+        return self.sent_by_check and self.accepted and self.case.expects in ("accept", "may-refuse")
+
+
+def see(provider: Provider, exchanges: Iterable[Exchange], bytes_of: BytesOf) -> list[Seen]:
+    """The exchanges as rules see them, in the order given."""
+    records = list(exchanges)
+    children: dict[str, list[Exchange]] = {}
+    for record in records:
+        if record.parent is not None:
+            children.setdefault(record.parent, []).append(record)
+    accepted = _accepted_probes(records)
+    return [_see(provider, record, children, accepted, bytes_of) for record in records]
+
+
+def _accepted_probes(records: Sequence[Exchange]) -> dict[tuple[str, str], bool]:
+    found: dict[tuple[str, str], bool] = {}
+    for record in records:
+        if record.source in ("probe", "schema-case"):
+            key = (record.operation, record.probe)
+            found[key] = found.get(key, False) or (record.response is not None and 200 <= record.response.status < 300)
+    return found
+
+
+def _see(
+    provider: Provider,
+    record: Exchange,
+    children: Mapping[str, list[Exchange]],
+    accepted: Mapping[tuple[str, str], bool],
+    bytes_of: BytesOf,
+) -> Seen:
+    body = bytes_of(record.response.body) if record.response is not None else b""
+    base = record.case.base if record.case else None
+    base_accepted = accepted.get((record.operation, base), False) if base is not None else None
+    if record.response is None or record.source == "fetch":
+        return Seen(record, body, None, base_accepted=base_accepted)
+    answer = decode(provider, record.operation, _response(record, body))
+    pictures, finished, waiting = answer.pictures, None, None
+    fetched = list(children.get(record.id, ()))
+    if record.source != "poll" and answer.task is not None and record.response.status < 300:
+        pictures, finished, waiting, polled = _task_outcome(provider, record, children, bytes_of)
+        fetched += [child for poll in polled for child in children.get(poll, ())]
+    downloads = {child.asked.get("url"): child for child in fetched if child.source == "fetch"}
+    judged = record.source != "poll" and 200 <= record.response.status < 300
+    shown = tuple(_look(picture, downloads, bytes_of) for picture in pictures) if judged else ()
+    return Seen(record, body, answer, shown, base_accepted, finished, waiting)
+
+
+def _task_outcome(
+    provider: Provider, record: Exchange, children: Mapping[str, list[Exchange]], bytes_of: BytesOf
+) -> tuple[tuple[DeliveredPicture, ...], str | None, str | None, list[str]]:
+    """Pictures of the finished task, its final state, why it is not finished, and the polls' ids."""
+    protocol = provider.profile.asynchronous
+    polls = [child for child in children.get(record.id, ()) if child.source == "poll"]
+    last = next((poll for poll in reversed(polls) if poll.response is not None), None)
+    ids = [poll.id for poll in polls]
+    if protocol is None or last is None or last.response is None:
+        return (), None, "the task was not polled", ids
+    answer = decode(provider, last.operation, _response(last, bytes_of(last.response.body)))
+    state = answer.task.state if answer.task else None
+    if state == protocol.states.get("completed") and answer.task is not None:
+        result = decode_body(provider, record.operation, answer.task.result)
+        return result.pictures, state, None, ids
+    return (), None, f"the task ended as {state}" if state else "the poll's answer names no state", ids
+
+
+def _look(picture: DeliveredPicture, downloads: Mapping[Any, Exchange], bytes_of: BytesOf) -> SeenPicture:
+    if picture.base64 is not None:
+        data = lenient_base64(picture.base64)
+        if data is None:
+            return SeenPicture(picture, None, missing="is not base64", target_fault=True)
+        return SeenPicture(picture, inspect(data))
+    if picture.url is None:
+        return SeenPicture(picture, None, missing="holds neither base64 nor a URL")
+    if picture.url.startswith("data:"):
+        data = lenient_base64(picture.url)
+        if data is None:
+            return SeenPicture(picture, None, missing="is a data URL without base64", target_fault=True)
+        return SeenPicture(picture, inspect(data))
+    download = downloads.get(picture.url)
+    if download is None:
+        return SeenPicture(picture, None, missing="its URL was not fetched")
+    if download.response is None:
+        return SeenPicture(picture, None, download.id, f"its URL gave no answer ({download.failure})")
+    if download.response.status != 200 or not download.response.complete:
+        what = f"status {download.response.status}" if download.response.status != 200 else "a body cut short"
+        return SeenPicture(picture, None, download.id, f"its URL answered with {what}", target_fault=True)
+    return SeenPicture(picture, inspect(bytes_of(download.response.body)), download.id)
+
+
+def _response(record: Exchange, body: bytes) -> WireResponse:
+    assert record.response is not None
+    headers = tuple((name, value) for name, value in record.response.headers)
+    return WireResponse(record.response.status, headers, body, record.sent_s, record.first_byte_s or record.sent_s, record.done_s)

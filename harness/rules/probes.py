@@ -1,0 +1,256 @@
+"""The requests that rules ask for. Rules share them: the same key always stands for the same request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from typing import Any
+
+from testcard.harness.rules.asked import parse_size
+from testcard.harness.rules.inputs import input_mask
+from testcard.harness.rules.rule import Probe
+from testcard.harness.rules.scope import Scope
+from testcard.harness.wire.model import TaskRequest
+from testcard.specs.profile import Task, WireField
+
+_TERMS = {field.name for field in fields(TaskRequest)}
+
+
+def base(scope: Scope, task: Task | None = None) -> Iterator[Probe]:
+    """The base request of the task (default: of every task of the operation), sent before everything else.
+
+    An operation that polls tasks has none: it is reached by submitting a task to another.
+    """
+    if scope.profile.kind == "task":
+        yield from _task_to_poll(scope)
+        return
+    for wanted in (task,) if task is not None else scope.profile.tasks:
+        request = scope.base_request(wanted)
+        yield Probe(f"{wanted}/base", scope.operation_id, request, "may-refuse" if scope.tolerates(request) else "accept", first=True)
+
+
+def _task_to_poll(scope: Scope) -> Iterator[Probe]:
+    """A request that submits an async task, to the first operation that can (the default one, where it can)."""
+    profile = scope.provider.profile
+    preferred = [default.operation for default in profile.tasks.values()]
+    for operation_id in dict.fromkeys((*preferred, *profile.operations)):
+        other = replace(scope, operation_id=operation_id)
+        if other.task is not None and other.field("async") is not None:
+            request = replace(other.base_request(other.task), asynchronous=True)
+            yield variant(other, "async:true", request, change=f"{other.profile.wire_name('async')} = true")
+            return
+
+
+def variant(scope: Scope, key: str, request: TaskRequest, *, change: str, expects: str | None = None, place: str | None = None) -> Probe:
+    """A request that differs from the first task's base in terms that the contract allows."""
+    tolerated = scope.tolerates(request) or expects == "may-refuse"
+    return Probe(
+        f"{scope.task}/{key}",
+        scope.operation_id,
+        request,
+        "may-refuse" if tolerated else "accept",
+        base=f"{scope.task}/base",
+        change=change,
+        place=place,
+    )
+
+
+def several(scope: Scope) -> Iterator[Probe]:
+    """A request for more than one picture, where the operation has a field for that: the smallest number that is documented."""
+    if scope.task is None or scope.field("n") is None:
+        return
+    yield from base(scope, scope.task)
+    promised = [n for n in scope.must_accept("n") if isinstance(n, int) and n > 1]
+    tried = [n for n in scope.may_refuse("n") if isinstance(n, int) and n > 1]
+    number = min(promised or tried or [2])
+    request = replace(scope.base_request(scope.task), n=number)
+    yield variant(scope, f"n:{number}", request, change=f"n = {number}", expects=None if promised or tried else "may-refuse")
+
+
+def sizes(scope: Scope) -> Iterator[Probe]:
+    """The documented sizes, and one that may be refused where they are fewer than two; of width and height, a wide and a high pair."""
+    if scope.task is None:
+        return
+    yield from base(scope, scope.task)
+    request = scope.base_request(scope.task)
+    if scope.field("size") is not None:
+        promised = [size for size in map(parse_size, scope.must_accept("size")) if size]
+        tried = [size for size in map(parse_size, scope.may_refuse("size")) if size]
+        for size in (*promised, *(tried[:1] if len(promised) < 2 else ())):
+            yield variant(scope, f"size:{size[0]}x{size[1]}", replace(request, size=size), change=f"size {size[0]}x{size[1]}")
+    elif scope.field("width") is not None and scope.field("height") is not None:
+        widths = [value for value in (*scope.must_accept("width"), *scope.may_refuse("width")) if isinstance(value, int)]
+        heights = [value for value in (*scope.must_accept("height"), *scope.may_refuse("height")) if isinstance(value, int)]
+        for size in _apart(widths, heights):
+            yield variant(scope, f"size:{size[0]}x{size[1]}", replace(request, size=size), change=f"size {size[0]}x{size[1]}")
+
+
+def _apart(widths: list[int], heights: list[int]) -> list[tuple[int, int]]:
+    """The smallest pairs that show each field at work: one wide, one high, so that swapped fields are seen."""
+    pairs = sorted(((w, h) for w in widths for h in heights), key=lambda pair: (pair[0] * pair[1], pair))
+    wide = next((pair for pair in pairs if pair[0] > pair[1]), None)
+    high = next((pair for pair in pairs if pair[0] < pair[1]), None)
+    return [pair for pair in (wide, high) if pair] or pairs[:1]
+
+
+def formats(scope: Scope) -> Iterator[Probe]:
+    """Each documented picture format, and the first that may be refused."""
+    if scope.task is None:
+        return
+    yield from base(scope, scope.task)
+    if scope.field("format") is None:
+        return
+    request = scope.base_request(scope.task)
+    for word in (*scope.must_accept("format"), *scope.may_refuse("format")[:1]):
+        if isinstance(word, str):
+            yield variant(scope, f"format:{word}", replace(request, format=word), change=f"format {word}")
+
+
+def deliveries(scope: Scope) -> Iterator[Probe]:
+    """Pictures as base64 and as URLs, as far as the operation lets one choose."""
+    if scope.task is None:
+        return
+    yield from base(scope, scope.task)
+    if scope.field("delivery") is None:
+        return
+    request = scope.base_request(scope.task)
+    for word in dict.fromkeys((*scope.must_accept("delivery"), *scope.may_refuse("delivery"))):
+        if word in ("base64", "url"):
+            yield variant(scope, f"delivery:{word}", replace(request, delivery=word), change=f"pictures as {word}")
+
+
+def seed_pair(scope: Scope) -> Iterator[Probe]:
+    """One seeded request sent twice: the only billed repetition there is."""
+    if scope.task is None or scope.field("seed") is None:
+        return
+    yield from base(scope, scope.task)
+    again = variant(scope, "seed-again", scope.base_request(scope.task), change="nothing: the same request again")
+    yield replace(again, repeat=True)
+
+
+def keys(scope: Scope) -> Iterator[Probe]:
+    """The base request without a key and with a wrong one."""
+    if scope.task is None or scope.keyless:
+        return
+    yield from base(scope, scope.task)
+    request = scope.base_request(scope.task)
+    for use, change in (("none", "no key"), ("wrong", "a wrong key")):
+        yield Probe(
+            f"{scope.task}/{'no' if use == 'none' else use}-key",
+            scope.operation_id,
+            request,
+            "unauthorised",
+            key_use=use,  # type: ignore[arg-type] # the tuple holds key uses
+            base=f"{scope.task}/base",
+            change=change,
+            level="must" if use == "none" else "should",
+        )
+
+
+def documented_values(scope: Scope) -> Iterator[Probe]:
+    """Each documented value of each field by itself on top of the base, each optional field that the base lacks, and the barest request."""
+    task = scope.task
+    if task is None:
+        return
+    yield from base(scope)
+    request = scope.base_request(task)
+    needed = {name for name, entry in scope.profile.fields.items() if entry.means in scope.profile.needs.get(task, ())}
+    bare = (*scope.operation.required, *(name for name in needed))
+    yield Probe(f"{task}/bare", scope.operation_id, request, only=bare, base=f"{task}/base", change="required fields only")
+    for name, entry in scope.profile.fields.items():
+        entry = scope.provider.field(scope.operation_id, name, request.model) or entry
+        yield from _values_of(scope, request, name, entry)
+
+
+def _values_of(scope: Scope, request: TaskRequest, name: str, entry: WireField) -> Iterator[Probe]:
+    meaning = entry.means
+    if meaning in ("prompt", "model", "messages", "image", "mode", "task_id"):
+        return
+    if meaning == "mask":
+        if request.images:
+            yield variant(scope, "mask", replace(request, mask=input_mask()), change=f"with {name}")
+        return
+    if meaning in ("width", "height"):
+        for value in scope.accepted_values(name, entry):
+            if isinstance(request.size, tuple) and isinstance(value, int):
+                size = (value, request.size[1]) if meaning == "width" else (request.size[0], value)
+                yield variant(scope, f"size:{size[0]}x{size[1]}", replace(request, size=size), change=f"{name} = {value}")
+        return
+    if meaning == "size":
+        yield from sizes(scope)
+        for value in scope.accepted_values(name, entry):
+            if parse_size(value) is None:
+                yield variant(scope, f"size:{value}", replace(request, size=str(value)), change=f"{name} = {value}")
+        return
+    values = scope.accepted_values(name, entry)
+    if meaning == "n":
+        numbers = [value for value in values if isinstance(value, int)]
+        values = (min(numbers), max(numbers)) if numbers else ()
+    if not values:
+        values = _sample(scope, meaning)
+    for value in dict.fromkeys(values):
+        term = "asynchronous" if meaning == "async" else meaning
+        words = f"{name} = {_shown(value)}"
+        if term in _TERMS:
+            changed = replace(request, **{term: value})
+        else:
+            changed = replace(request, extra={**request.extra, name: entry.values.get(str(value), value)})
+        yield variant(scope, f"{meaning if meaning != 'other' else name}:{_shown(value)}", changed, change=words)
+
+
+def _sample(scope: Scope, meaning: str) -> tuple[Any, ...]:
+    """A harmless value for a documented field for which no values are stated."""
+    return {
+        "user": ("testcard",),
+        "negative_prompt": ("fog",),
+        "async": (True,),
+        "stream": (True,),
+        "temperature": (0,),
+        "guidance": (5,),
+    }.get(meaning, ())
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def missing(scope: Scope) -> Iterator[Probe]:
+    """The base request of each task without each of the fields that it cannot do without."""
+    for task in scope.profile.tasks:
+        bases = list(base(scope, task))
+        yield from bases
+        request = scope.base_request(task)
+        for name in scope.operation.required:
+            yield Probe(
+                f"{task}/missing:{name}",
+                scope.operation_id,
+                request,
+                "refuse",
+                remove=(name,),
+                base=f"{task}/base",
+                change=f"without {name}",
+                place=f"/{name}",
+            )
+
+
+def unfinished_modes(scope: Scope) -> Iterator[Probe]:
+    """A mode that works on a picture, asked for without one."""
+    found = scope.field("mode")
+    if found is None or scope.task is None:
+        return
+    name, _ = found
+    request = scope.base_request(scope.task)
+    for mode, meanings in scope.profile.needs.items():
+        if mode in scope.profile.tasks or not {"image", "mask"} & set(meanings):
+            continue
+        yield Probe(
+            f"{scope.task}/missing-for:{mode}",
+            scope.operation_id,
+            request,
+            "refuse",
+            put={name: mode},
+            base=f"{scope.task}/base",
+            change=f"{name} = {mode} without {' and '.join(meanings)}",
+            place=f"/{name}",
+            level="should",
+        )

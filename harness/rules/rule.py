@@ -1,0 +1,112 @@
+"""What a rule is: one promise as data, with the requests it needs and a pure function that judges what was recorded."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from testcard.harness.rules.evidence import Seen
+from testcard.harness.rules.scope import Scope
+from testcard.harness.wire.model import TaskRequest
+from testcard.specs.profile import Clause, Level
+
+Word = Literal["pass", "broken", "note", "unproven", "unsupported"]
+Expectation = Literal["accept", "may-refuse", "refuse", "unauthorised"]
+KeyUse = Literal["right", "none", "wrong"]
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One request that a rule asks for; equal requests of several rules are sent once.
+
+    `key` is stable between runs of one seed (`generate/size:512x512`). `remove` and `put` change the wire's body fields
+    after encoding, which is how a request comes to break the contract. `base` is the key of the probe it differs from by
+    `change` (words for a person). `level` caps what a broken promise here can count as. `repeat` marks the one kind of
+    request that is sent although an equal one is: to see it answered twice. `first` orders probes before all others.
+    """
+
+    key: str
+    operation: str
+    request: TaskRequest
+    expects: Expectation = "accept"
+    remove: tuple[str, ...] = ()
+    put: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    only: tuple[str, ...] | None = None
+    key_use: KeyUse = "right"
+    base: str | None = None
+    change: str = ""
+    place: str | None = None
+    level: Level = "must"
+    repeat: bool = False
+    first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one or more exchanges say about a promise.
+
+    `broken` breaks it, at the rule's level or at `level` where that is softer; `note` is worth knowing but promised by
+    nobody; `unproven` means that it could not be seen; `unsupported` that the target may do without. `place` is a JSON
+    pointer into the body.
+    """
+
+    word: Word
+    detail: str = ""
+    exchanges: tuple[str, ...] = ()
+    place: str | None = None
+    level: Level = "must"
+
+
+Judge = Callable[[Scope, Sequence[Seen]], Iterable[Observation]]
+Asks = Callable[[Scope], Iterable[Probe]]
+Applies = Callable[[Scope], bool]
+
+
+def _always(scope: Scope) -> bool:
+    return True
+
+
+def _no_probes(scope: Scope) -> Iterable[Probe]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One promise. `level` and `clause` hold where the provider's profile says nothing of its own.
+
+    `sentence` is what a report shows. `applies` decides from the profile whether the operation makes the promise at all.
+    `asks` names the requests the rule needs; it judges every exchange of the operation, whoever asked for it.
+    """
+
+    id: str
+    level: Level
+    clause: Clause
+    sentence: str
+    judge: Judge
+    applies: Applies = _always
+    asks: Asks = _no_probes
+    explanation: str = ""
+
+
+def rule(rule_id: str, *, level: Level, clause: Clause, applies: Applies = _always, asks: Asks = _no_probes) -> Callable[[Judge], Rule]:
+    """Makes a judge function a rule; the first line of its docstring is the sentence, the rest the explanation."""
+
+    def made(judge: Judge) -> Rule:
+        lines = (inspect.getdoc(judge) or "").split("\n", 1)
+        return Rule(rule_id, level, clause, lines[0], judge, applies, asks, lines[1].strip() if len(lines) > 1 else "")
+
+    return made
+
+
+def http_clause(heading: str) -> Clause:
+    """A clause of HTTP itself (RFC 9110)."""
+    return Clause(document="RFC 9110", heading=heading, source="http")
+
+
+def openai_clause(heading: str) -> Clause:
+    """A clause of the OpenAI convention that many providers follow."""
+    return Clause(document="OpenAI API reference", heading=heading, source="openai")
