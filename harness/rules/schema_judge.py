@@ -236,8 +236,9 @@ def _described(error: Exception, operation: Operation, schema: Pointer, status: 
 
 
 def _schema_problems(error: ValidationError, operation: Operation, schema: Pointer) -> Iterator[SchemaProblem]:
-    place = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in error.absolute_path)
-    problem = _problem(operation, place, str(error.validator), _message(error), (*schema, *error.absolute_schema_path))
+    problem = _problem(
+        operation, json_pointer(error.absolute_path), str(error.validator), _message(error), (*schema, *error.absolute_schema_path)
+    )
     yield replace(problem, null_for_optional=_null_for_optional(error, operation.document, schema))
 
 
@@ -313,9 +314,18 @@ def _clip(text: str) -> str:
 
 
 def _problem(operation: Operation, place: str, keyword: str, message: str, pointer: Sequence[str | int]) -> SchemaProblem:
-    at, _ = _resolved(operation.document, tuple(pointer))
-    text = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in at)
-    return SchemaProblem(place, keyword, message, text, operation.document.source.line(at))
+    return SchemaProblem(place, keyword, message, *located(operation.document, tuple(pointer)))
+
+
+def located(document: OpenApi, pointer: Pointer) -> tuple[str, int]:
+    """Where a pointer really stands in the OpenAPI file: as a JSON pointer with the references on its way followed, and the line."""
+    at, _ = _resolved(document, pointer)
+    return json_pointer(at), document.source.line(at)
+
+
+def json_pointer(parts: Iterable[str | int]) -> str:
+    """The parts as a JSON pointer (RFC 6901); "" for none."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 @lru_cache(maxsize=4096)
