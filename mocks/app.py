@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -109,11 +110,14 @@ class ProviderApp:
         self._elsewhere = counters.of(self.id, "(none)")
         for operation in provider.openapi.operations.values():
             endpoint = Endpoint(means, operation.id, Liar(self.id, operation.id, faults), counters.of(self.id, operation.id))
+            methods = {operation.method: endpoint}
+            if operation.method == "GET":
+                methods["HEAD"] = endpoint
             if "{" not in operation.path:
-                self._fixed.setdefault(operation.path, {})[operation.method] = endpoint
+                self._fixed.setdefault(operation.path, {}).update(methods)
             else:
                 pattern = re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(operation.path)))
-                self._templates.append((pattern, {operation.method: endpoint}))
+                self._templates.append((pattern, methods))
 
     def _find(self, path: str) -> tuple[dict[str, Endpoint] | None, dict[str, str]]:
         methods = self._fixed.get(path)
@@ -150,16 +154,18 @@ class ProviderApp:
 
 
 async def respond(answer: Answer, send: Send, *, head: bool = False) -> None:
-    """Sends the answer; a stream goes out chunk by chunk, everything else with its length."""
+    """Sends the answer; a stream goes out event by event, everything else with its length."""
     body = answer.payload()
     headers = [(b"content-type", answer.media_type.encode("latin-1"))]
-    if answer.chunks is None:
+    if answer.events is None:
         headers.append((b"content-length", str(len(body)).encode()))
     headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    if answer.chunks is not None and not head:
-        async for chunk in answer.chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    if answer.events is not None and not head:
+        for event in answer.events:
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+            if answer.gap_s:
+                await asyncio.sleep(answer.gap_s)
         body = b""
     await send({"type": "http.response.body", "body": b"" if head else body})
 

@@ -43,8 +43,8 @@ class Contract:
         return [_problem(error) for error in self._validator.iter_errors(fields)]
 
     def complete(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields with documented defaults filled in and numbers in one spelling, so that what is equal looks equal."""
-        whole = {**self.defaults, **fields}
+        """The documented fields, with defaults filled in and numbers in one spelling, so that what is equal looks equal."""
+        whole = {**self.defaults, **{name: value for name, value in fields.items() if name in self.properties}}
         for name, kind in self._numbers:
             if name in whole:
                 whole[name] = _number(whole[name], kind)

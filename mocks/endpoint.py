@@ -64,9 +64,16 @@ class Endpoint:
         return answer
 
     async def _answer(self, call: Call, receive: bodies.Receive) -> Answer:
-        body = await bodies.read(receive, self.limit) if self._takes_body else b""
+        body, too_large = b"", None
+        if self._takes_body:
+            try:
+                body = await bodies.read(receive, self.limit)
+            except Refused as refused:
+                too_large = refused
         if self.keyed:
             self._check_key(call)
+        if too_large is not None:
+            raise too_large
         if self.means.rate_limit is not None and self._takes_body:
             wait_s = self.means.rate_limit.wait_s()
             if wait_s:
@@ -116,6 +123,7 @@ class Endpoint:
         if problems:
             first = problems[0]
             raise Refused(self.manners.invalid, first.message, param=first.place or None)
+        call.further = {name: value for name, value in call.fields.items() if name not in self.contract.properties}
         call.fields = self.contract.complete(call.fields)
 
     async def _pictures(self, call: Call, body: bytes) -> Answer:
@@ -170,7 +178,13 @@ class Endpoint:
     async def _chat(self, call: Call, body: bytes) -> Answer:
         answer = await self.manners.complete(call)
         if self.means.latency is not None:
-            await asyncio.sleep(self.means.latency.sample(0))
+            takes_s = self.means.latency.sample(0)
+            if answer.events is None:
+                await asyncio.sleep(takes_s)
+            else:
+                # The first piece after a third of the time, the others evenly over the rest.
+                await asyncio.sleep(takes_s / 3)
+                answer.gap_s = takes_s * 2 / 3 / max(1, len(answer.events))
         return answer
 
     async def _task(self, call: Call, body: bytes) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,7 +43,8 @@ class Problem:
 
 @dataclass(slots=True)
 class Call:
-    """One request as it is being served. `fields` are the body's, cast to their declared types; `path` the path's parameters.
+    """One request as it is being served. `fields` are the body's, cast to their declared types; `path` the path's parameters,
+    `further` what the body holds beside the documented fields (of any type: no schema has judged it).
 
     `origin` is scheme and host as the client knows them, `root` the provider's mount path ("" at the root).
     """
@@ -57,6 +58,7 @@ class Call:
     root: str
     lies: Lies
     fields: dict[str, Any] = field(default_factory=dict)
+    further: dict[str, Any] = field(default_factory=dict)
     body_size: int = 0
 
 
@@ -109,12 +111,13 @@ def in_base64(data: bytes) -> msgspec.Raw:
 
 @dataclass(slots=True)
 class Answer:
-    """What is sent back: a JSON value, ready bytes, or a stream of chunks. `images` and `billed` go into the counters."""
+    """What is sent back: a JSON value, ready bytes, or a stream of events `gap_s` seconds apart. `images` and `billed` go into the counters."""
 
     status: int = 200
     json: Any = None
     data: bytes | None = None
-    chunks: AsyncIterator[bytes] | None = None
+    events: Sequence[bytes] | None = None
+    gap_s: float = 0.0
     media_type: str = "application/json"
     headers: Headers = ()
     images: int = 0
@@ -124,4 +127,4 @@ class Answer:
         """The whole body; empty for a stream."""
         if self.data is not None:
             return self.data
-        return b"" if self.chunks is not None else msgspec.json.encode(self.json)
+        return b"" if self.events is not None else msgspec.json.encode(self.json)

@@ -25,7 +25,7 @@ def ring(plan: Layout) -> Ring:
     return (x - radius, y - radius, x + radius, y + radius)
 
 
-@lru_cache(maxsize=24)
+@lru_cache(maxsize=12)
 def bars(plan: Layout, variant: int) -> Image.Image:
     """The upper band: colour bars, a grid, and a circle holding cross-hairs and the size in pixels."""
     picture = Image.new("RGB", (plan.width, plan.bars))

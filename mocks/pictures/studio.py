@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import secrets
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
@@ -13,9 +14,6 @@ from PIL import Image
 from testcard.mocks.exchange import Drawn, Order
 from testcard.mocks.pictures import bands, card, png
 from testcard.mocks.pictures.layout import layout
-
-#: pictures up to this area are drawn in the event loop once their size has been seen
-_QUICK_PX = 2_100_000
 
 
 class Studio:
@@ -26,34 +24,32 @@ class Studio:
         self._kept: OrderedDict[bytes, bytes] = OrderedDict()
         self._kept_bytes = 0
         self._keep_bytes = keep_bytes
-        self._seen: set[tuple[int, int]] = set()
+        self._warm: set[tuple[int, int, int]] = set()
 
     async def draw(self, order: Order) -> list[Drawn]:
         """`order.n` pictures, each different; the same ones again when the order has a seed and is made again."""
         seed = secrets.randbits(32) if order.seed is None else order.seed
         quick = order.format == "png" and not order.transparent and not order.images
-        size = (order.width_px, order.height_px)
-        if quick and size in self._seen and size[0] * size[1] <= _QUICK_PX:
-            return [Drawn(self._quick(order, _digest(order, seed, index)), seed, order.format) for index in range(order.n)]
-        loop = asyncio.get_running_loop()
-        drawn = []
-        for index in range(order.n):
-            digest = _digest(order, seed, index)
-            place = digest + order.format.encode()
-            data = self._kept.get(place)
-            if data is None:
-                make = self._quick if quick else _slow
-                data = await loop.run_in_executor(self._threads, make, order, digest)
-                if not quick:
-                    self._keep(place, data)
-            drawn.append(Drawn(data, seed, order.format))
-        if quick:
-            self._seen.add(size)
-        return drawn
+        return [Drawn(await self._picture(order, _digest(order, seed, index), quick), seed, order.format) for index in range(order.n)]
 
-    @staticmethod
-    def _quick(order: Order, digest: bytes) -> bytes:
-        return png.write(layout(order.width_px, order.height_px), bands.short(order.caption), digest[0] % bands.VARIANTS, digest)
+    async def _picture(self, order: Order, digest: bytes, quick: bool) -> bytes:
+        if quick:
+            # A card of this size and variant that was drawn before costs microseconds; the first one takes a thread.
+            card_of = (order.width_px, order.height_px, _variant(digest))
+            if card_of in self._warm:
+                return _quick(order, digest)
+            data = await self._in_thread(_quick, order, digest)
+            self._warm.add(card_of)
+            return data
+        place = digest + order.format.encode()
+        kept = self._kept.get(place)
+        if kept is None:
+            kept = await self._in_thread(_slow, order, digest)
+            self._keep(place, kept)
+        return kept
+
+    async def _in_thread(self, make: Callable[[Order, bytes], bytes], order: Order, digest: bytes) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, make, order, digest)
 
     def _keep(self, place: bytes, data: bytes) -> None:
         if place in self._kept:
@@ -70,9 +66,17 @@ def _digest(order: Order, seed: int, index: int) -> bytes:
     return hashlib.blake2b(text + order.salt, digest_size=16).digest()
 
 
+def _variant(digest: bytes) -> int:
+    return digest[0] % bands.VARIANTS
+
+
+def _quick(order: Order, digest: bytes) -> bytes:
+    return png.write(layout(order.width_px, order.height_px), bands.short(order.caption), _variant(digest), digest)
+
+
 def _slow(order: Order, digest: bytes) -> bytes:
     plan = layout(order.width_px, order.height_px)
-    picture = card.compose(plan, bands.short(order.caption), digest[0] % bands.VARIANTS, digest)
+    picture = card.compose(plan, bands.short(order.caption), _variant(digest), digest)
     if order.images:
         source = order.images[0].resize(picture.size) if order.images[0].size != picture.size else order.images[0]
         edit = order.edit.resize(picture.size, Image.Resampling.NEAREST) if order.edit is not None else None

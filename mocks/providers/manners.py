@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,9 +142,3 @@ def one_of(fields: Mapping[str, Any], name: str, words: Sequence[str]) -> str:
     if value not in words:
         raise Refused(400, f"{name} has to be one of {', '.join(words)}", param=name)
     return str(value)
-
-
-async def chunks_of(parts: Sequence[bytes]) -> AsyncIterator[bytes]:
-    """The parts, one after the other."""
-    for part in parts:
-        yield part

@@ -27,7 +27,7 @@ class NanoGpt(Manners):
         return {"error": refused.status, "message": refused.message}
 
     def order(self, call: Call) -> Order:
-        """The pictures asked for; input pictures have to be data URLs, and a mask needs one."""
+        """The pictures asked for; input pictures have to be data URLs."""
         fields = call.fields
         self.check_model(call, fields.get("model"))
         urls = [("imageDataUrl", fields["imageDataUrl"])] if "imageDataUrl" in fields else []
@@ -35,15 +35,14 @@ class NanoGpt(Manners):
         images = tuple(inputs.opaque(inputs.decode(inputs.from_data_url(url, name), name)) for name, url in urls)
         edit = None
         if "maskDataUrl" in fields:
-            if not images:
-                raise Refused(400, "maskDataUrl needs a picture in imageDataUrl", param="maskDataUrl")
+            # Without a picture there is nothing to keep: the mask is read and changes nothing.
             mask = inputs.from_data_url(fields["maskDataUrl"], "maskDataUrl")
             edit = inputs.white_edits(inputs.decode(mask, "maskDataUrl"))
         width, height = read_size(fields.get("size"), (1024, 1024))
         return Order(
             width,
             height,
-            fields["prompt"],
+            fields.get("prompt", ""),
             salt(call, ("n", "response_format", "user", "seed")),
             n=read_n(fields),
             seed=fields.get("seed"),

@@ -28,7 +28,7 @@ class NimImage(Manners):
         return Order(
             width,
             height,
-            fields["prompt"],
+            fields.get("prompt", ""),
             salt(call, ("seed",)),
             seed=fields.get("seed"),
             images=(inputs.opaque(pictures["image"]),) if mode != "text-to-image" else (),

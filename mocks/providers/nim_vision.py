@@ -13,7 +13,7 @@ from PIL import Image
 
 from testcard.mocks.exchange import Answer, Call, Refused
 from testcard.mocks.pictures import inputs
-from testcard.mocks.providers.manners import Manners, chunks_of
+from testcard.mocks.providers.manners import Manners
 
 _COLOURS = {
     "black": (16, 16, 16),
@@ -44,6 +44,8 @@ class NimVision(Manners):
         most = fields.get("max_tokens")
         if most is not None and most < 1:
             raise Refused(400, "max_tokens has to be at least 1", param="max_tokens")
+        if fields.get("messages") == []:
+            raise Refused(400, "messages is empty", param="messages")
         texts, pictures, prompt_tokens = _read(fields.get("messages", []))
         pieces = _WORDS.findall(_describe(texts, pictures))
         finish = "stop"
@@ -53,11 +55,14 @@ class NimVision(Manners):
         head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(self.shop.clock()), "model": fields.get("model", "")}
         if fields.get("stream"):
             events: list[Any] = [{**head, "object": "chat.completion.chunk", "choices": [choice]} for choice in _deltas(pieces, finish)]
+            options = call.further.get("stream_options")
+            if isinstance(options, dict) and options.get("include_usage") is True:
+                events.append({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
             events = call.lies.tell("events", call, events) if call.lies else events
             parts = [
                 b"data: " + (event if isinstance(event, bytes) else msgspec.json.encode(event)) + b"\n\n" for event in [*events, b"[DONE]"]
             ]
-            return Answer(200, chunks=chunks_of(parts), media_type="text/event-stream", billed=True)
+            return Answer(200, events=parts, media_type="text/event-stream", billed=True)
         message = {"role": "assistant", "content": "".join(pieces)}
         body: dict[str, Any] = {
             **head,
@@ -77,8 +82,6 @@ def _deltas(pieces: list[str], finish: str) -> Iterator[dict[str, Any]]:
 
 def _read(messages: list[Any]) -> tuple[list[str], list[str], int]:
     """The texts of a conversation, a sentence for each picture, and the tokens of both; `Refused` with 400 for a picture that cannot be used."""
-    if not messages:
-        raise Refused(400, "messages is empty", param="messages")
     texts: list[str] = []
     pictures: list[str] = []
     tokens = 0

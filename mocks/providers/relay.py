@@ -65,7 +65,7 @@ class Relay(Manners):
         if fields.get("steps", 20) < 1:
             raise Refused(422, "steps has to be at least 1", param="steps")
         width, height = checked_size(int(fields.get("width", 512)), int(fields.get("height", 512)), "width")
-        return Order(width, height, fields["prompt"], salt(call, _ASIDE))
+        return Order(width, height, fields.get("prompt", ""), salt(call, _ASIDE))
 
     def _flux(self, call: Call) -> Order:
         fields = call.fields
@@ -73,33 +73,35 @@ class Relay(Manners):
         images = tuple(inputs.opaque(inputs.decode(inputs.from_either(fields[name], name), name)) for name in names)
         width, height = checked_size(int(fields.get("width", 1024)), int(fields.get("height", 1024)), "width")
         form = cast("PictureFormat", fields.get("output_format", "png"))
-        return Order(width, height, fields["prompt"], salt(call, _ASIDE), seed=fields.get("seed"), format=form, images=images)
+        return Order(width, height, fields.get("prompt", ""), salt(call, _ASIDE), seed=fields.get("seed"), format=form, images=images)
 
     def _gemini(self, call: Call) -> Order:
         fields = call.fields
         across, down = map(int, fields.get("aspect_ratio", "1:1").split(":"))
         area = (1024 * _TIERS[fields.get("image_size", "1K")]) ** 2
         width, height = (round(math.sqrt(area * ratio) / 16) * 16 for ratio in (across / down, down / across))
-        return Order(width, height, fields["prompt"], salt(call, _ASIDE))
+        return Order(width, height, fields.get("prompt", ""), salt(call, _ASIDE))
 
     def _gpt(self, call: Call) -> Order:
         fields = call.fields
         width, height = read_size(fields.get("size"), _SQUARE)
         images: tuple[Image.Image, ...] = ()
         edit = None
-        if call.operation == "editGptImage":
-            images = (inputs.opaque(inputs.decode(inputs.from_either(fields.get("image", ""), "image"), "image")),)
+        if "image" in fields:
+            images = (inputs.opaque(inputs.decode(inputs.from_either(fields["image"], "image"), "image")),)
             if "mask" in fields:
                 edit = inputs.white_edits(inputs.decode(inputs.from_either(fields["mask"], "mask"), "mask"))
-        return Order(width, height, fields["prompt"], salt(call, _ASIDE), n=read_n(fields, 4), delivery="url", images=images, edit=edit)
+        return Order(
+            width, height, fields.get("prompt", ""), salt(call, _ASIDE), n=read_n(fields, 4), delivery="url", images=images, edit=edit
+        )
 
     def _qwen(self, call: Call) -> Order:
         fields = call.fields
         width, height = read_size(fields.get("size"), _SQUARE)
         images: tuple[Image.Image, ...] = ()
-        if call.operation == "editQwen":
-            images = (self._at(fields.get("image", "")),)
-        return Order(width, height, fields["prompt"], salt(call, _ASIDE), seed=fields.get("seed"), delivery="url", images=images)
+        if "image" in fields:
+            images = (self._at(fields["image"]),)
+        return Order(width, height, fields.get("prompt", ""), salt(call, _ASIDE), seed=fields.get("seed"), delivery="url", images=images)
 
     def _at(self, text: str) -> Image.Image:
         """The picture at an address, in a data URL or in base64. Addresses are not fetched: a card drawn from the address stands in."""
