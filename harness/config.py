@@ -39,10 +39,10 @@ class CheckSection(_Section):
     """`[check]`: defaults of `testcard check`."""
 
     seed: int | None = None
-    concurrency: int | None = None
-    max_requests: int | None = None
-    max_images: int | None = None
-    max_cost: float | None = None
+    concurrency: int | None = Field(default=None, ge=1)
+    max_requests: int | None = Field(default=None, ge=0)
+    max_images: int | None = Field(default=None, ge=0)
+    max_cost: float | None = Field(default=None, ge=0)
     strict: bool = False
 
 
@@ -51,9 +51,9 @@ class BenchSection(_Section):
 
     workload: str | None = None
     slo: tuple[str, ...] = ()
-    processes: int | None = None
-    max_requests: int | None = None
-    max_cost: float | None = None
+    processes: int | None = Field(default=None, ge=1)
+    max_requests: int | None = Field(default=None, ge=0)
+    max_cost: float | None = Field(default=None, ge=0)
 
 
 class PricesSection(_Section):
@@ -84,7 +84,9 @@ def load_config(path: Path | None = None) -> Config:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path}: {error}") from None
     try:
         config = Config.model_validate(data)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from testcard.harness.config import PricesSection
-from testcard.specs.prices import Price
 from testcard.specs.loader import Provider
+from testcard.specs.prices import Price
 
 PriceOrigin = Literal["illustrative", "list", "config", "none"]
 

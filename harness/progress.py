@@ -36,8 +36,11 @@ class Progress:
         if self._style == "live":
             from rich.console import Console
             from rich.live import Live
+            from rich.text import Text
 
-            self._live = Live("", console=Console(stderr=True), refresh_per_second=8, transient=True, get_renderable=self._line)
+            self._live = Live(  # as Text, because a model's name may hold what rich takes for markup
+                console=Console(stderr=True), refresh_per_second=8, transient=True, get_renderable=lambda: Text(self._line(), no_wrap=True)
+            )
             self._live.start()
         return self
 

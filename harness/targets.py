@@ -19,6 +19,7 @@ from testcard.harness.runs.records import Target as TargetRecord
 from testcard.specs.loader import Provider, load_provider
 
 KEY_ENV = "TESTCARD_API_KEY"
+_URL_HINT = "give one such as https://api.example.com or http://127.0.0.1:8080"
 
 
 @dataclass(frozen=True)
@@ -47,41 +48,51 @@ class Target:
 
 def is_loopback(base_url: str) -> bool:
     """Whether the URL's host is this machine (localhost, 127.0.0.0/8 or ::1)."""
-    host = urlsplit(base_url).hostname or ""
-    if host == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        host = urlsplit(base_url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
 
 def checked_base_url(base_url: str) -> str:
     """The URL without a final slash; `UsageError` when it is no http(s) URL."""
-    parts = urlsplit(base_url)
+    base_url = base_url.strip()
     try:
-        parts.port  # noqa: B018 (raises on a port out of range)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and not parts.fragment
-    except ValueError:
+        parts = urlsplit(base_url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not set("?#") & set(base_url)
+        usable = usable and parts.port != 0 and base_url.isprintable() and not set(' "<>\\^`{|}') & set(base_url)
+    except ValueError:  # a port out of range, or brackets that hold no IPv6 address
         usable = False
     if not usable:
-        raise UsageError(f"{base_url} is no base URL", hint="give one such as https://api.example.com or http://127.0.0.1:8080")
-    if parts.username or parts.password:
+        raise UsageError(f"{base_url!r} is no base URL", hint=_URL_HINT)
+    if parts.username is not None or parts.password is not None:
         raise UsageError("the base URL carries a user name or password", hint="give the key in TESTCARD_API_KEY")
     return base_url.rstrip("/")
 
 
 def read_key(provider: Provider, key_file: Path | None = None, key_env: str | None = None) -> str | None:
-    """The key from TESTCARD_API_KEY, else the named or the profile's variable, else the file; None when there is none."""
+    """The key from TESTCARD_API_KEY, else the named or the profile's variable, else the file; None when there is none.
+
+    `UsageError` for a file that cannot be read and for a key that no header can carry; neither message shows the key.
+    """
     for name in (KEY_ENV, key_env, provider.profile.auth.key_env):
-        if name and os.environ.get(name):
-            return os.environ[name].strip()
+        if name and (key := os.environ.get(name, "").strip()):
+            return _sendable(key, name)
     if key_file is not None:
         try:
-            return key_file.read_text(encoding="utf-8").strip() or None
+            return _sendable(key_file.read_text(encoding="utf-8").strip(), f"--api-key-file {key_file}") or None
         except OSError as error:
             raise UsageError(f"--api-key-file {key_file}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise UsageError(f"--api-key-file {key_file}: is not a text file") from None
     return None
+
+
+def _sendable(key: str, source: str) -> str:
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise UsageError(f"the key in {source} holds characters that no header can carry", hint="it has to be one line of plain characters")
+    return key
 
 
 def require_live(base_url: str, live: bool, *, bounded: bool = True) -> None:

@@ -1,0 +1,95 @@
+"""testcard.toml is read strictly: a mistake is named with its file and key, never ignored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from testcard.harness.config import Config, load_config
+from testcard.harness.errors import UsageError
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "testcard.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_whole_file_is_read(tmp_path: Path) -> None:
+    """Targets, defaults, prices and provider folders; relative folders count from the file's own place."""
+    path = write(
+        tmp_path,
+        """
+        [providers]
+        path = ["mine"]
+        [[target]]
+        provider = "nanogpt"
+        base_url = "http://127.0.0.1:9"
+        models = ["hidream"]
+        [check]
+        seed = 7
+        max_cost = 0.5
+        [bench]
+        slo = ["p95<8s"]
+        [prices.nanogpt]
+        adopt = "list"
+        [prices.nanogpt.models]
+        hidream = {kind = "per-image", usd_each = 0.02}
+        """,
+    )
+    config = load_config(path)
+    assert config.providers.path == (tmp_path / "mine",)
+    assert (config.target[0].provider, config.target[0].models) == ("nanogpt", ("hidream",))
+    assert (config.check.seed, config.check.max_cost, config.bench.slo) == (7, 0.5, ("p95<8s",))
+    assert config.prices["nanogpt"].models["hidream"].kind == "per-image"
+
+
+def test_no_file_means_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --config and without a testcard.toml here, nothing is configured; with one here, it is read."""
+    monkeypatch.chdir(tmp_path)
+    assert load_config() == Config()
+    write(tmp_path, "[check]\nseed = 3\n")
+    assert load_config().check.seed == 3
+
+
+def test_a_file_that_was_named_has_to_be_there(tmp_path: Path) -> None:
+    """--config with a wrong name is an error, not the defaults; a folder is none either."""
+    with pytest.raises(UsageError, match="there is no such file"):
+        load_config(tmp_path / "other.toml")
+    with pytest.raises(UsageError, match="directory"):
+        load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[check]\nsede = 1\n", "check.sede"),
+        ("[chekc]\n", "chekc"),
+        ("[check]\nseed = 'many'\n", "check.seed"),
+        ("[check]\nmax_cost = -1\n", "check.max_cost"),
+        ("[check]\nconcurrency = 0\n", "check.concurrency"),
+        ("[bench]\nprocesses = 0\n", "bench.processes"),
+        ("[[target]]\nbase_url = 'http://h'\n", "target.0.provider"),
+        ("[prices.nanogpt]\nadopt = 'all'\n", "prices.nanogpt.adopt"),
+        ("[prices.nanogpt.models]\nhidream = {kind = 'per-image'}\n", "prices.nanogpt.models.hidream"),
+        ("[prices.nanogpt.models]\nhidream = {kind = 'per-image', usd_each = -1}\n", "usd_each"),
+        ("[check\n", "line 1"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, text: str, expected: str) -> None:
+    """Each error is a usage error (exit 2) that names the file and the key or line."""
+    path = write(tmp_path, text)
+    with pytest.raises(UsageError) as caught:
+        load_config(path)
+    assert str(path) in caught.value.message
+    assert expected in caught.value.message
+    assert caught.value.exit_code == 2
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 are a usage error too."""
+    path = tmp_path / "testcard.toml"
+    path.write_bytes("[check]\n# ä\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"testcard\.toml"):
+        load_config(path)
