@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from testcard.specs.errors import SpecError, UsageError
 from testcard.specs.loader import BUNDLED, bundled_ids, load_provider
 
