@@ -1,0 +1,99 @@
+"""Exit codes are an interface: their numbers, and which of several wins."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import click
+import pytest
+
+from testcard.harness import cli, errors
+from testcard.harness.errors import Exit, Inconclusive, KeyRefused, TargetUnreachable, TestcardError, UsageError, worst
+
+
+def test_the_numbers_are_those_of_the_documentation() -> None:
+    """Scripts rely on them."""
+    assert {code.name: code.value for code in Exit} == {
+        "PASS": 0, "GATE_FAILED": 1, "USAGE": 2, "TARGET": 3, "INTERNAL": 4, "INCONCLUSIVE": 5, "INTERRUPTED": 130,
+    }  # fmt: skip
+
+
+def test_the_worst_of_several_wins() -> None:
+    """Order of precedence 130, 4, 2, 3, 1, 5, 0, whatever the order they come in; nothing at all is a pass."""
+    order = [130, 4, 2, 3, 1, 5, 0]
+    for worse, better in itertools.combinations(order, 2):
+        assert worst([Exit(better), Exit(worse)]) == worst([Exit(worse), Exit(better)]) == worse
+    assert worst([]) == Exit.PASS
+
+
+def test_every_error_has_a_code_of_the_table() -> None:
+    """No error of ours leads to an exit code that the documentation does not know."""
+    codes = {code.value for code in Exit}
+    for name in errors.__all__:
+        kind = getattr(errors, name)
+        if isinstance(kind, type) and issubclass(kind, TestcardError):
+            assert kind.exit_code in codes
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    @click.command()
+    def command() -> None:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (UsageError("wrong", hint="do this"), 2, ["error: wrong", "next: do this"]),
+        (TargetUnreachable("gone"), 3, ["error: gone"]),
+        (KeyRefused("no"), 3, ["error: no"]),
+        (Inconclusive("spent"), 5, ["error: spent"]),
+        (RuntimeError("oops"), 4, ["internal error: RuntimeError: oops", "TESTCARD_TRACEBACK"]),
+        (KeyboardInterrupt(), 130, ["interrupted"]),
+        (click.UsageError("bad flag"), 2, ["bad flag"]),
+        (BrokenPipeError(), 141, []),
+    ],
+)
+def test_errors_become_codes_and_sentences(
+    error: BaseException, code: int, words: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What a command raises ends as its exit code and a message on stderr; stdout stays empty."""
+    monkeypatch.setattr(cli, "resolve", lambda where: raising(error))
+    assert cli.run(["check"]) == code
+    out, talk = capfd.readouterr()
+    assert out == ""
+    for word in words:
+        assert word in talk
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["chek"], ["No such command", "Did you mean", "check"]),
+        (["--speed"], ["No such option"]),
+        (["mock", "--port", "many"], ["--port", "many"]),
+    ],
+)
+def test_a_wrong_command_line_is_a_usage_error(arguments: list[str], words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    """A slip is answered with what was wrong and, for a command, with the nearest name; exit 2."""
+    assert cli.run(arguments) == 2
+    talk = capfd.readouterr().err
+    for word in words:
+        assert word in talk
+
+
+def test_a_commands_own_code_is_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that returns a code exits with it, one that returns nothing passes."""
+    results: list[Any] = [Exit.GATE_FAILED, None, 0]
+    for result in results:
+
+        @click.command()
+        def command(result: Any = result) -> Any:
+            return result
+
+        monkeypatch.setattr(cli, "resolve", lambda where, command=command: command)
+        assert cli.run(["check"]) == (result or 0)
