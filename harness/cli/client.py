@@ -264,7 +264,8 @@ def _summary(result: Result, files: list[Path]) -> str:
         parts.append("no price known")
     else:
         whose = {"answer": "as the answer states", "illustrative": "illustrative price", "list": "list price", "config": "your price"}
-        parts.append(f"${result.cost_usd:.4f} ({whose.get(result.price_origin, result.price_origin)})")
+        digits = 4 if result.cost_usd >= 0.01 or result.cost_usd == 0 else 6
+        parts.append(f"${result.cost_usd:.{digits}f} ({whose.get(result.price_origin, result.price_origin)})")
     return ", ".join(parts)
 
 

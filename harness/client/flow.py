@@ -198,7 +198,7 @@ def _awaited(call: Call, task: AsyncTask, accepted_s: float) -> Generator[Step, 
             state = answer.task.state if answer.task else None
             if state == protocol.states.get("failed", "failed"):
                 raise TaskFailed(
-                    f"the task ended as failed: {_error_text(answer.task.error if answer.task else None)}",
+                    f"the task ended as failed: {_without_key(call, _error_text(answer.task.error if answer.task else None))}",
                     operation=operation,
                     answer=answer,
                 )
@@ -256,7 +256,7 @@ def _refuse_failures(call: Call, answer: Answer, response: WireResponse) -> None
     status, operation = answer.status, call.choice.operation
     if 200 <= status < 300:
         return
-    said = f": {_shortened(answer.error_message)}" if answer.error_message else ""
+    said = f": {_without_key(call, _shortened(answer.error_message))}" if answer.error_message else ""
     if status < 400:
         where = response.header("location")
         raise ContractBroken(
@@ -314,6 +314,11 @@ def _error_text(error: Any) -> str:
     if isinstance(error, dict):
         error = error.get("message", error)
     return _shortened(str(error)) if error else "no reason was given"
+
+
+def _without_key(call: Call, text: str) -> str:
+    """Some servers repeat the key in their error message; it must not reach a log by way of ours."""
+    return text.replace(call.api_key, "$TESTCARD_API_KEY") if call.api_key else text
 
 
 def _shortened(text: str, limit: int = 300) -> str:
