@@ -57,7 +57,7 @@ def create_app(
         return Response(answer.payload(), answer.status, media_type=answer.media_type)
 
     async def health(request: Request) -> Response:
-        return JSONResponse({"status": "ready", "providers": [provider.id for provider in loaded]})
+        return JSONResponse({"server": "testcard mock", "status": "ready", "providers": [provider.id for provider in loaded]})
 
     async def count(request: Request) -> Response:
         return JSONResponse(counters.report())
