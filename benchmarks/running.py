@@ -30,6 +30,8 @@ from testcard.harness.wire.billing import worst_case
 from testcard.specs.loader import bundled_ids, load_provider
 
 REACH_S = 5.0
+#: How long embedded mocks take to answer: made up, because a server that answers at once says nothing about any provider.
+MOCK_LATENCY = "lognormal:0.06,0.3"
 
 
 def run_bench(
@@ -172,8 +174,11 @@ def _opened(names: Sequence[str], config: Config, live: bool, bounded: bool, key
         mocks = None
         if embedded:
             known = [load_provider(name, config.providers.path).id for name in embedded]  # wrong names are told before a mock starts
-            click.echo(f"no URL given for {', '.join(known)}: loading embedded mocks on this machine; prices are illustrative", err=True)
-            mocks = stack.enter_context(embedded_mocks(embedded))
+            click.echo(
+                f"no URL given for {', '.join(known)}: loading mocks on this machine, whose latency ({MOCK_LATENCY} s) and prices are made up",
+                err=True,
+            )
+            mocks = stack.enter_context(embedded_mocks(embedded, options=["--latency", MOCK_LATENCY]))
         found = []
         for name, address, may_leave in wanted:
             if address is not None:
