@@ -198,7 +198,8 @@ def _near(place: _Place) -> Callable[[BadValue], BadValue | None]:
             step = schema["multipleOf"] if bad.keyword == "maximum" else -schema["multipleOf"]
             bad = replace(bad, value=schema[bad.keyword] + step)
         elif bad.keyword == "type" and isinstance(bad.value, float):
-            bad = replace(bad, value=1.5)
+            start = place.value if isinstance(place.value, int) else schema.get("minimum", 1)
+            bad = replace(bad, value=start + 0.5)
         elif bad.keyword == "type" and bad.value == [None, None]:
             bad = replace(bad, value=[])
         if place.means in _COSTLY and isinstance(bad.value, int | float) and bad.keyword != "maximum":

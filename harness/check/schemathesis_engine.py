@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from threading import RLock
 from typing import Any, Literal
 
@@ -33,7 +34,7 @@ class BadValue:
 
 def cover(schema: Mapping[str, Any]) -> list[Any]:
     """Values that the schema allows, one for each thing that it says (Schemathesis' coverage phase)."""
-    return [generated.value for generated in _coverage(schema, positive=True)]
+    return [value for value, _ in _coverage(json.dumps(schema), positive=True)]
 
 
 def draw(schema: Mapping[str, Any], *, seed: int, count: int) -> list[Any]:
@@ -44,10 +45,10 @@ def draw(schema: Mapping[str, Any], *, seed: int, count: int) -> list[Any]:
 def cover_wrong(schema: Mapping[str, Any]) -> list[BadValue]:
     """Values that the schema does not allow, for each of its keywords that a kind exists for."""
     found = []
-    for generated in _coverage(schema, positive=False):
-        known = _KINDS.get(str(generated.scenario.value))
+    for value, scenario in _coverage(json.dumps(schema), positive=False):
+        known = _KINDS.get(scenario)
         if known is not None:
-            found.append(BadValue(generated.value, *known))
+            found.append(BadValue(value, *known))
     return found
 
 
@@ -70,7 +71,9 @@ _KINDS: Mapping[str, tuple[Kind, str]] = {
 }
 
 
-def _coverage(schema: Mapping[str, Any], *, positive: bool) -> list[Any]:
+@lru_cache(maxsize=1024)
+def _coverage(schema: str, *, positive: bool) -> tuple[tuple[Any, str], ...]:
+    """Values with the scenario each stands for. The coverage engine has its own fixed seed, so what it gives can be kept."""
     with _one_at_a_time, _quiet():
         import jsonschema_rs
         from schemathesis.core.parameters import ParameterLocation
@@ -78,7 +81,7 @@ def _coverage(schema: Mapping[str, Any], *, positive: bool) -> list[Any]:
         from schemathesis.generation.coverage import GenerationSession
         from schemathesis.specs.openapi.coverage._schema import CoverageContext, cover_schema_iter
 
-        own = _copy(schema)
+        own = json.loads(schema)  # a copy: the engine writes into the schemas that it walks
         context = CoverageContext(
             root_schema=own,
             location=ParameterLocation.BODY,
@@ -89,7 +92,7 @@ def _coverage(schema: Mapping[str, Any], *, positive: bool) -> list[Any]:
             validator_cls=jsonschema_rs.Draft202012Validator,
             session=GenerationSession(),  # the shared one would hand on values drawn earlier in this process
         )
-        return list(cover_schema_iter(context, own))
+        return tuple((generated.value, str(generated.scenario.value)) for generated in cover_schema_iter(context, own))
 
 
 def _drawn(schema: Mapping[str, Any], seed: int, count: int, *, positive: bool) -> list[Any]:
@@ -101,7 +104,12 @@ def _drawn(schema: Mapping[str, Any], seed: int, count: int, *, positive: bool) 
         from schemathesis.generation.feedback import FeedbackSources
 
         # The value is wrapped in an object, so that a mutation of it cannot become "no body at all".
-        wrapped = {"type": "object", "additionalProperties": False, "required": ["value"], "properties": {"value": _copy(schema)}}
+        wrapped = {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["value"],
+            "properties": {"value": json.loads(json.dumps(schema))},
+        }
         body = {"required": True, "content": {"application/json": {"schema": wrapped}}}
         document = {
             "openapi": "3.1.0",
@@ -129,12 +137,6 @@ def _drawn(schema: Mapping[str, Any], seed: int, count: int, *, positive: bool) 
 
         collect()
         return list(found.values())
-
-
-def _copy(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Schemathesis writes into the schemas that it walks."""
-    copied: dict[str, Any] = json.loads(json.dumps(schema))
-    return copied
 
 
 @contextmanager
