@@ -118,8 +118,11 @@ def observed(objective: Objective, row: SummaryRow) -> Estimate | None:
     return _FIGURES[objective.metric][1](row)
 
 
-def judge(objective: Objective, row: SummaryRow) -> Gate:
-    """The objective judged on a row (see the module for when it passes, fails or is inconclusive)."""
+def judge(objective: Objective, row: SummaryRow, *, worth: float | None = None) -> Gate:
+    """The objective judged on a row (see the module for when it passes, fails or is inconclusive).
+
+    `worth` is the number of independent samples that correlated ones are worth; it only explains why there are too few.
+    """
     figure = observed(objective, row)
     if figure is None:
         return Gate(
@@ -129,7 +132,8 @@ def judge(objective: Objective, row: SummaryRow) -> Gate:
             detail=_missing(objective),
         )
     if figure.low is None and figure.high is None:
-        few = f"{figure.n} samples are too few for a 95 % interval"
+        alike = "" if worth is None else f", worth about {worth:.0f} independent ones,"
+        few = f"{figure.n} samples{alike} are too few for a 95 % interval"
         return Gate(expression=objective.expression, observed=figure, verdict="inconclusive", detail=few)
     low = -math.inf if figure.low is None else figure.low
     high = math.inf if figure.high is None else figure.high  # among the timeouts

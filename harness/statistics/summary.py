@@ -202,7 +202,7 @@ def _row(key: RowKey, frame: pd.DataFrame, objectives: Sequence[slo.Objective], 
         cost_usd_per_1000_good_images=cost.per_1000_good,
         goodput=bootstrap.ratio(cut.sums(good), unit_duration, n=n, seed=seed) if n and duration else None,
     )
-    gates = [slo.judge(objective, row) for objective in objectives]
+    gates = [slo.judge(objective, row, worth=worth) for objective in objectives]
     outcome, note = _outcome(row, gates, facts.saturated or lag_note)
     alike = f"successive latencies are alike: {n} of them are worth about {worth:.0f} independent ones" if worth is not None else None
     notes = [text for text in (note, cost.note, alike) if text]
