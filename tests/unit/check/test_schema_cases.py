@@ -57,7 +57,7 @@ def is_json(provider: Provider, operation: str) -> bool:
 @pytest.mark.parametrize(("name", "operation"), OPERATIONS)
 def test_positive_cases_keep_the_schema_as_written(name: str, operation: str) -> None:
     """A validator that had no part in generating them finds nothing wrong with any positive case, for several seeds."""
-    for seed in (1, 7):
+    for seed in (1, 2):
         provider, found = cases(name, operation, seed)
         assert positive(found)
         for case in positive(found):
@@ -223,7 +223,7 @@ def test_form_values_are_wrong_however_their_text_is_read() -> None:
 
 def test_places_that_the_profile_calls_lenient_are_left_alone() -> None:
     """A message's content may be a plain string; no negative case says otherwise."""
-    for seed in range(5):
+    for seed in (1, 2, 3):
         _, found = cases("nvidia-nim-vision", "createVisionChatCompletion", seed)
         contents = [case for case in found if case.at == "/messages/0/content"]
         assert all(not isinstance(case.fields.body["messages"][0]["content"], str) for case in contents)
@@ -270,13 +270,14 @@ def test_polling_has_no_schema_cases() -> None:
 
 
 SCRIPT = """
-import hashlib, sys
-from testcard.harness.rules.schema_judge import json_pointer
+import hashlib
 from testcard.harness.check.schema_cases import generate, wire_bytes
 from testcard.specs.loader import load_provider
-for seed in range(int(sys.argv[1])):
+EVERY_SEED = (("nvidia-nim-image", "generateImage"),)
+SOME_SEEDS = (("nanogpt", "createImage"), ("nebul", "createImageEdit"), ("nvidia-nim-vision", "createVisionChatCompletion"))
+for seed in range(20):
     digest = hashlib.sha256()
-    for name, operation in (("nanogpt", "createImage"), ("nebul", "createImageEdit"), ("nvidia-nim-vision", "createVisionChatCompletion"))[: 1 if seed else 3]:
+    for name, operation in EVERY_SEED if seed > 1 else EVERY_SEED + SOME_SEEDS:
         provider = load_provider(name)
         for case in generate(provider, operation, seed=seed):
             request = wire_bytes(provider, case)
@@ -287,25 +288,27 @@ for seed in range(int(sys.argv[1])):
 
 def test_twenty_seeds_give_the_same_bytes_in_two_fresh_processes(tmp_path: Path) -> None:
     """Same seed, same sequence, whatever else was loaded or drawn before; seeds differ; nothing is written beside us."""
-    outputs = []
+    running = []
     for number, prelude in enumerate(("", "import xml.dom.minidom, email, decimal; CONSTANT = 987654321; TEXT = 'a local constant'\n")):
         folder = tmp_path / str(number)
         folder.mkdir()
         script = folder / "generate_cases.py"
         script.write_text(prelude + SCRIPT)
         environment = {"PYTHONHASHSEED": str(number + 1), "PATH": "", "HOME": str(folder)}
-        done = subprocess.run([sys.executable, str(script), "20"], cwd=folder, env=environment, capture_output=True, text=True, check=True)
-        outputs.append(done.stdout.split())
-        assert [path.name for path in folder.iterdir()] == ["generate_cases.py"]
-    assert outputs[0] == outputs[1]
-    assert len(set(outputs[0])) == 20
+        running.append(subprocess.Popen([sys.executable, str(script)], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True))
+    first, second = (process.communicate(timeout=120)[0].split() for process in running)
+    assert [process.returncode for process in running] == [0, 0]
+    assert first == second
+    assert len(set(first)) == 20
+    for number in (0, 1):
+        assert [path.name for path in (tmp_path / str(number)).iterdir()] == ["generate_cases.py"]
     # This process has a history of its own (Hypothesis' plugin, other tests); it makes no difference either.
     digest = hashlib.sha256()
-    provider = load_provider("nanogpt")
-    for case in generate(provider, "createImage", seed=3):
+    provider = load_provider("nvidia-nim-image")
+    for case in generate(provider, "generateImage", seed=3):
         request = wire_bytes(provider, case)
         digest.update(repr((case.id, case.description, request.url, request.headers, request.body)).encode())
-    assert digest.hexdigest() == outputs[0][3]
+    assert digest.hexdigest() == first[3]
 
 
 def test_a_profile_that_contradicts_its_schema_is_a_spec_error(tmp_path: Path) -> None:
