@@ -24,6 +24,7 @@ from testcard.benchmarks.budget import Budget
 from testcard.benchmarks.drive import Attempt, Cell, perform
 from testcard.benchmarks.job import BlockJob, BlockRecord, Job
 from testcard.benchmarks.judge import Judgement, judge
+from testcard.benchmarks.lateness import p99, worth_repeating
 from testcard.benchmarks.recorder import ShardWriter, row
 from testcard.benchmarks.transport import Prepared, Reply, Transport, clock
 from testcard.benchmarks.workload import Workload
@@ -32,8 +33,6 @@ from testcard.benchmarks.workload import Workload
 LEAD_S = 0.02
 #: Finished attempts that may wait for the judge; beyond, a finished request waits (after its clock has stopped), no arrival does.
 BACKLOG = 512
-#: p99 of the send lag above this and above 1 % of the median latency means that the generator was the bottleneck.
-LAG_LIMIT_S = 0.010
 
 
 class _LoadUser(User):
@@ -98,13 +97,22 @@ class Engine:
 
     def run(self, on_block: Callable[[BlockRecord], None]) -> None:
         """Runs block after block until the last, a stop, or an error of ours, which is raised."""
+        records: list[BlockRecord] = []
         for block in self.job.blocks:
             if self.stopping.is_set():
                 break
-            on_block(self._block(block))
-            self.passed_s += block.whole_s
-            if self.error is not None:
-                raise self.error
+            records.append(self._block(block, len(records)))
+            on_block(records[-1])
+        for _ in range(self.job.repeats):
+            late = worth_repeating(records)
+            if late is None or self.stopping.is_set():
+                break
+            again = next(
+                block for block in self.job.blocks if (block.cell, block.stage, block.round) == (late.cell, late.stage, late.round)
+            )
+            self.planned_s += again.whole_s
+            records.append(self._block(again, len(records), late.sequence))
+            on_block(records[-1])
 
     def stop(self, reason: str) -> None:
         """No further request is sent; those in flight get the job's grace to finish."""
@@ -133,19 +141,19 @@ class Engine:
 
     # One block.
 
-    def _begin(self, block: BlockJob) -> None:
+    def _begin(self, block: BlockJob, again: bool = False) -> None:
         self.block = block
         self.cell = self.cells[block.cell]
         self.scheduled = self.sent = self.dropped = self.cursor = 0
         self.lags: list[float] = []
         self.latencies: list[float] = []
         self.start_s = clock() + LEAD_S
-        key = f"{self.job.seed}/{block.cell}/{block.stage}/{block.round}/{self.job.worker}"
+        key = f"{self.job.seed}/{block.cell}/{block.stage}/{block.round}/{self.job.worker}{'/again' if again else ''}"
         self.key = key
         self.seeds: Iterator[bytes] = seed_stream(key)
 
-    def _block(self, block: BlockJob) -> BlockRecord:
-        self._begin(block)
+    def _block(self, block: BlockJob, sequence: int, instead_of: int | None = None) -> BlockRecord:
+        self._begin(block, again=instead_of is not None)
         cpu, began = time.process_time(), clock()
         self._environment.runner.spawn_users({"OpenLoopUser": 1} if block.users is None else {"ClosedLoopUser": block.users})
         self._users_done()
@@ -155,9 +163,13 @@ class Engine:
         ended = clock()
         self._queue.join()  # the next target's turn starts without this one's backlog
         self.shard.flush()
-        lags = sorted(self.lags)
-        p99 = lags[min(len(lags) - 1, int(0.99 * len(lags)))] if lags else None
+        self.passed_s += block.whole_s
+        if self.error is not None:
+            raise self.error
+        lags, latencies = sorted(self.lags), sorted(self.latencies)
         return BlockRecord(
+            sequence=sequence,
+            instead_of=instead_of,
             cell=block.cell,
             provider=self.cell.label,
             model=self.cell.model,
@@ -175,8 +187,9 @@ class Engine:
             sent=self.sent,
             dropped=self.dropped,
             send_lags_s=[round(lag, 6) for lag in lags],
-            send_lag_p99_s=p99,
+            send_lag_p99_s=p99(lags),
             send_lag_max_s=lags[-1] if lags else None,
+            latency_p50_s=latencies[len(latencies) // 2] if latencies else None,
             cpu_percent=100.0 * sending_cpu / sending_wall,
             complete=complete,
         )
@@ -266,6 +279,7 @@ class Engine:
             self.in_flight -= 1
         if not warmup:
             self.lags.append(max(0.0, attempt.sent_s - could_send_s))
+            self.latencies.append(attempt.done_s - scheduled_s)
         self.recent.append(attempt.done_s - scheduled_s)
         self._watch(attempt.cell, attempt.reply)
         if attempt.failure == "interrupted":

@@ -49,7 +49,7 @@ class BlockJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole run. `started_s` is the run's start on this machine's monotonic clock; sample times count from it."""
+    """A whole run. `repeats`: how many turns may be taken again because the generator was late in them (0 where that costs money). `started_s` is the run's start on this machine's monotonic clock; sample times count from it."""
 
     folder: str
     started_s: float
@@ -63,6 +63,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     max_requests: int | None = None
     max_cost_usd: float | None = None
     grace_s: float = 5.0
+    repeats: int = 0
 
 
 class BlockRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,8 +71,12 @@ class BlockRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     A send lag is the time from when a request could have been sent (its deadline, or a free place under the cap) to when it was;
     `send_lags_s` lists those outside the warm-up, ascending. `dropped` arrivals were due and never sent (budget spent).
+    `sequence` counts the blocks of a worker from 0; `instead_of` is the sequence of the block that this one was taken again
+    for, whose samples are recorded and left out of figures.
     """
 
+    sequence: int
+    instead_of: int | None
     cell: int
     provider: str
     model: str | None
@@ -91,6 +96,7 @@ class BlockRecord(msgspec.Struct, frozen=True, kw_only=True):
     send_lags_s: list[float]
     send_lag_p99_s: float | None
     send_lag_max_s: float | None
+    latency_p50_s: float | None
     cpu_percent: float
     complete: bool
 

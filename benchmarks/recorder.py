@@ -55,12 +55,22 @@ def row(values: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(values.get(name) for name in SAMPLE_COLUMNS)
 
 
-def seal(folder: Path, name: str = "samples.parquet") -> int:
-    """Merges the folder's shards, in order of scheduled start, into one Parquet file and removes them. Returns the number of rows."""
+def seal(folder: Path, left_out: Sequence[tuple[int, float, float]] = (), name: str = "samples.parquet") -> int:
+    """Merges the folder's shards, in order of scheduled start, into one Parquet file and removes them. Returns the number of rows.
+
+    Requests of a worker scheduled within one of `left_out` (worker, from, to; seconds of the run) are marked as warm-up.
+    """
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     shards: Sequence[Path] = sorted(folder.glob(SHARD_PATTERN))
     table = pa.concat_tables([schema().empty_table(), *(read_shard(shard) for shard in shards)]).sort_by("scheduled_s")
+    warm: Any = table["warmup"]
+    for worker, begin, end in left_out:
+        at = table["scheduled_s"]
+        inside = pc.and_(pc.equal(table["worker"], worker), pc.and_(pc.greater_equal(at, begin), pc.less(at, end)))
+        warm = pc.or_(warm, inside)
+    table = table.set_column(table.column_names.index("warmup"), "warmup", warm)
     part = folder / f".{name}.part"
     pq.write_table(table, part, compression="zstd")
     part.replace(folder / name)

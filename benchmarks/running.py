@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,7 +25,7 @@ from testcard.harness.pricing import Pricing
 from testcard.harness.progress import Progress
 from testcard.harness.runs.folder import RunWriter, default_folder
 from testcard.harness.runs.records import Outcome, Summary
-from testcard.harness.targets import Target, open_target
+from testcard.harness.targets import Target, is_loopback, open_target
 from testcard.harness.wire.billing import worst_case
 from testcard.specs.loader import bundled_ids, load_provider
 
@@ -86,6 +86,8 @@ def run_bench(
             blocks=blocks,
             max_requests=max_requests,
             max_cost_usd=max_cost,
+            # Taking a turn again costs requests: only where all targets are on this machine and nobody set a limit.
+            repeats=workload.rounds * len(workload.stage) if not bounded and all(is_loopback(target.base_url) for target in opened) else 0,
         )
         writer.add_file("blocks", BLOCKS_FILE)
         session = Session(job, folder)
@@ -96,14 +98,16 @@ def run_bench(
 
 def _finish(writer: RunWriter, session: Session, workload: Workload, targets: Sequence[Target], as_json: bool) -> int:
     """Seals the samples, writes the summary, prints it, and decides."""
-    from testcard.benchmarks.facts import stage_facts
+    from testcard.benchmarks.facts import notes, stage_facts
+    from testcard.benchmarks.lateness import counted
     from testcard.benchmarks.recorder import seal
     from testcard.benchmarks.table import render
     from testcard.harness.runs.folder import RunReader
     from testcard.harness.runs.samples import read
     from testcard.harness.statistics.summary import summarise
 
-    seal(writer.folder)
+    kept = {id(block) for block in counted(session.blocks)}
+    seal(writer.folder, [(block.worker, block.started_s, block.ended_s) for block in session.blocks if id(block) not in kept])
     writer.add_file("samples", "samples.parquet")
     frame = read(RunReader(writer.folder))
     summary = summarise(
@@ -113,6 +117,7 @@ def _finish(writer: RunWriter, session: Session, workload: Workload, targets: Se
         workload=workload.model_dump(mode="json"),
         seed=writer.run.seed or 0,
     )
+    summary = _with_notes(summary, notes(session.blocks))
     writer.write("summary", "summary.json", summary)
     code, outcome, reason = _decide(session, summary)
     writer.finish(outcome, code, reason)
@@ -128,6 +133,16 @@ def _finish(writer: RunWriter, session: Session, workload: Workload, targets: Se
     if reason:
         click.echo(f"{outcome}: {reason}", err=True)
     return code
+
+
+def _with_notes(summary: Summary, said: Mapping[tuple[str, str | None, str, str], str]) -> Summary:
+    """The summary with what the run says about rows added to their notes."""
+    rows = []
+    for row in summary.rows:
+        further = said.get((row.provider, row.model, row.operation, row.stage))
+        note = "; ".join(text for text in (row.note, further) if text)
+        rows.append(msgspec.structs.replace(row, note=note or None))
+    return msgspec.structs.replace(summary, rows=rows)
 
 
 def _decide(session: Session, summary: Summary) -> tuple[Exit, Outcome, str | None]:
