@@ -71,7 +71,7 @@ def _picture_options(command: _Command) -> _Command:
     for option in reversed(
         (
             click.option("--size", "-s", callback=_size, metavar="WxH", help="Size in pixels, or a word the provider knows (auto)."),
-            click.option("--n", "-n", type=int, metavar="N", help="How many pictures."),
+            click.option("--n", "-n", type=click.IntRange(min=1), metavar="N", help="How many pictures."),
             click.option("--seed", type=int, metavar="N"),
             click.option("--format", "format", metavar="F", help="png, jpeg or webp."),
             click.option("--delivery", type=click.Choice(["url", "base64"]), help="How pictures travel; addresses are downloaded."),

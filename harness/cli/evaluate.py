@@ -20,11 +20,14 @@ from testcard.harness.config import Config, TargetSection, load_config
 from testcard.harness.embedded import embedded_mocks
 from testcard.harness.errors import Exit, UsageError, worst
 from testcard.harness.evaluation import Step, is_run, run_parallel, usable
+from testcard.harness.lazy import resolve
 from testcard.harness.runs.folder import RunWriter, default_folder
 from testcard.harness.runs.records import Outcome, Target
+from testcard.harness.statistics import slo
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, require_live
 from testcard.specs.loader import Provider, bundled_ids, load_provider
 
+DEFAULT_WORKLOAD = "quick"
 PLAIN_INTERVAL_S = 10.0
 _OUTCOMES: dict[int, Outcome] = {
     Exit.PASS: "pass",
@@ -58,6 +61,10 @@ def evaluate(config_file: Path | None, out: Path | None, workload: str | None, s
     Without a testcard.toml (or one without targets) it evaluates the five bundled providers against mocks on this machine.
     """
     config = load_config(config_file)
+    # Found out now, not after the checks have been paid for.
+    resolve("testcard.benchmarks.workload:load_workload")(workload or config.bench.workload or DEFAULT_WORKLOAD)
+    for expression in config.bench.slo:
+        slo.parse(expression)
     sections = config.target or tuple(TargetSection(provider=name) for name in bundled_ids())
     with ExitStack() as stack:
         planned = _plan(sections, config, stack)
@@ -141,7 +148,7 @@ def _evaluate(
             writer.update(children=[f"check-{t.label}" for t in planned if is_run(writer.folder / f"check-{t.label}")])
             ready = [t for t, step in zip(planned, checks, strict=True) if usable(step.exit_code)]
             if ready:
-                bench.arguments = _bench_arguments(ready, writer.folder, common, workload or config.bench.workload or "quick")
+                bench.arguments = _bench_arguments(ready, writer.folder, common, workload or config.bench.workload or DEFAULT_WORKLOAD)
                 bench.environment = {key: value for target in ready for key, value in target.environment.items()}
                 run_parallel([bench], 1, display.changed)
             else:

@@ -79,7 +79,8 @@ class RunWriter:
             folder.mkdir(parents=True, exist_ok=True)
             occupied = any(folder.iterdir())
         except OSError as error:
-            raise UsageError(f"{folder} cannot be written: {error.strerror}", hint="name another folder with --out") from None
+            problem = "is a file" if folder.is_file() else f"cannot be written: {error.strerror}"
+            raise UsageError(f"{folder} {problem}", hint="name another folder with --out") from None
         if occupied:
             raise UsageError(f"{folder} is not empty", hint="a run is evidence and is never overwritten: name a new folder with --out")
         run = Run(

@@ -70,9 +70,10 @@ def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
 def test_a_path_that_cannot_be_a_folder_is_a_usage_error(tmp_path: Path) -> None:
     """--out naming a file, or below one, is answered with the path and the reason, not with a traceback."""
     (tmp_path / "file").write_text("mine")
-    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(UsageError, match="cannot be written"):
-            RunWriter.create(folder, "check")
+    with pytest.raises(UsageError, match="is a file"):
+        RunWriter.create(tmp_path / "file", "check")
+    with pytest.raises(UsageError, match="cannot be written"):
+        RunWriter.create(tmp_path / "file" / "below", "check")
     assert (tmp_path / "file").read_text() == "mine"
 
 
