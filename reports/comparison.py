@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from testcard.harness.runs.records import Estimate, SummaryRow, Verdict
-from testcard.harness.statistics import rank
+from testcard.harness.statistics import intervals, rank
 from testcard.reports.evidence import Evidence, Party, Series, clean
 from testcard.reports.words import DOLLARS, NONE, PER_SECOND, PERCENT, Unit, time_unit, worst_word
 
 #: Verdict words of a must that count in "musts passed / total".
+_SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _COUNTED = ("pass", "fail", "unproven", "not-run")
 
 
@@ -180,15 +181,30 @@ def _cell(column: Column, series: Series | None, estimate: Estimate | None, plac
     row = series.row
     if estimate is None or estimate.value is None:
         if estimate is not None and estimate.low is not None:
-            return Cell(f"> {column.unit.text(estimate.low)}", note="lies among the timeouts", sort=float("inf"), rank=place)
-        if estimate is not None and column.unit is not DOLLARS:
-            return Cell(NONE, note=f"n too small ({estimate.n:,})")
+            return Cell(
+                f"> {column.unit.text(estimate.low)}", note="lies among the timeouts", sort=float("inf"), rank=place if distinct else None
+            )
+        if estimate is not None and column.key in _SHARES:
+            return Cell(NONE, note=too_few(column.key, estimate.n))
         absent = "delivers no pictures" if column.key == "cost" and row.ok and not row.images_per_s else column.absent
         return Cell(NONE, note=absent)
     note = ""
     if column.key == "cost" and series.party.target.prices in ("illustrative", "list"):
         note = f"{series.party.target.prices} price"
     spread = column.unit.interval(estimate)
-    if not spread and column.key.startswith("p"):
-        note = f"n too small ({estimate.n:,})"
-    return Cell(column.unit.text(estimate.value), spread, estimate.value * column.unit.factor, place, distinct and place == 1, note)
+    if not spread and column.key in _SHARES:
+        note = too_few(column.key, estimate.n)
+    return Cell(
+        column.unit.text(estimate.value),
+        spread,
+        estimate.value * column.unit.factor,
+        place if distinct else None,
+        distinct and place == 1,
+        note,
+    )
+
+
+def too_few(percentile: str, n: int) -> str:
+    """Why a percentile has no interval: too few samples, or samples so alike that they count as few."""
+    needed = intervals.needed(_SHARES[percentile])
+    return f"n too small ({n:,} < {needed})" if n < needed else f"n too small ({n:,}, alike)"

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from testcard.reports.evidence import clean
 from testcard.reports.figures import palette
 from testcard.reports.page import SECTIONS, Page
-from testcard.reports.words import GLYPHS, MEANINGS, count, listing
+from testcard.reports.words import GLYPHS, MEANINGS, count, kilobytes, listing
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -42,7 +42,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(clean=clean, listing=listing)
+    environment.filters.update(clean=clean, kilobytes=kilobytes, listing=listing)
     environment.globals.update(glyphs=GLYPHS, meanings=MEANINGS, count=count)
     return environment
 

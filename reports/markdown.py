@@ -10,7 +10,7 @@ from testcard.reports.evidence import clean, shortened
 from testcard.reports.figures.style import Table
 from testcard.reports.findings import Finding
 from testcard.reports.page import SECTIONS, Page
-from testcard.reports.words import GLYPHS, MEANINGS, count
+from testcard.reports.words import GLYPHS, MEANINGS, count, listing
 
 SUMMARY_BYTES = 900_000
 SUMMARY_FINDINGS = 10
@@ -149,7 +149,7 @@ def _findings(page: Page) -> list[str]:
     if not parts:
         parts = ["No rule that was judged was broken."]
     if page.gaps:
-        gaps = [f"- {escaped(party.label)}, {escaped(gap.operation)}: {escaped(gap.detail)}" for party, gap in page.gaps]
+        gaps = [f"- {escaped(gap.party.label)}: {escaped(gap.detail)} ({escaped(listing(gap.operations))})" for gap in page.gaps]
         parts += ["### Spec gaps", "\n".join(gaps)]
     return parts
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from testcard.harness.runs.folder import RunReader
-from testcard.harness.runs.records import SpecGap
 from testcard.reports.comparison import Comparison, compare
 from testcard.reports.evidence import Evidence, Party, clean
 from testcard.reports.figures.gallery import Gallery, hang
@@ -33,6 +32,15 @@ SECTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """Something that a provider's document leaves out, with the operations that show it."""
+
+    party: Party
+    detail: str
+    operations: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One report, ready to be written out."""
 
@@ -43,7 +51,7 @@ class Page:
     judgement: Judgement
     gallery: Gallery
     strips: list[Strip]
-    gaps: list[tuple[Party, SpecGap]]
+    gaps: list[Gap]
     notes: list[str]
     left_out: list[str]
     runs: Table
@@ -55,7 +63,6 @@ class Page:
 def compose(evidence: Evidence) -> Page:
     """The report of this evidence."""
     comparison = compare(evidence)
-    gaps = [(party, gap) for party in evidence.parties if party.verdicts for gap in party.verdicts.spec_gaps]
     versions = sorted({run.run.ruleset_version for run in evidence.runs})
     return Page(
         title=" · ".join(party.label for party in evidence.parties)
@@ -67,7 +74,7 @@ def compose(evidence: Evidence) -> Page:
         judgement=judge(evidence),
         gallery=hang(evidence, comparison),
         strips=strips(evidence),
-        gaps=gaps,
+        gaps=_gaps(evidence),
         notes=_notes(evidence),
         left_out=_left_out(evidence),
         runs=_runs(evidence),
@@ -75,6 +82,16 @@ def compose(evidence: Evidence) -> Page:
         environment=_environment(evidence),
         ruleset=", ".join(versions),
     )
+
+
+def _gaps(evidence: Evidence) -> list[Gap]:
+    found: dict[tuple[str, str], Gap] = {}
+    for party in evidence.parties:
+        for gap in party.verdicts.spec_gaps if party.verdicts else ():
+            entry = found.setdefault((party.key, gap.detail), Gap(party, clean(gap.detail), []))
+            if clean(gap.operation) not in entry.operations:
+                entry.operations.append(clean(gap.operation))
+    return list(found.values())
 
 
 def _subtitle(evidence: Evidence) -> str:

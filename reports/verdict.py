@@ -8,10 +8,11 @@ from typing import Literal
 from testcard.harness.runs.records import Badge, Gate
 from testcard.harness.statistics import slo
 from testcard.reports.comparison import conformance
-from testcard.reports.evidence import Evidence, Series, clean
-from testcard.reports.words import DOLLARS, PER_SECOND, PERCENT, SECONDS, Unit, count, listing
+from testcard.reports.evidence import Evidence, Party, clean, shortened
+from testcard.reports.words import DOLLARS, PER_SECOND, PERCENT, Unit, count, listing, time_unit
 
 Word = Literal["pass", "fail", "inconclusive"]
+CONFORMANCE = "conformance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def _conformance_gates(evidence: Evidence) -> list[GateLine]:
         observed = f"{counts.broken} broken, {counts.passed} of {counts.total} kept"
         detail = f"{counts.open} not run or unproven" if counts.open else ""
         lines.append(
-            GateLine(party.label, "conformance", "musts broken = 0", observed, f"{counts.total}", verdict, detail, f"#matrix-{party.key}")
+            GateLine(party.label, CONFORMANCE, "musts broken = 0", observed, f"{counts.total}", verdict, detail, f"#matrix-{party.key}")
         )
     return lines
 
@@ -87,53 +88,74 @@ def _measured_gates(evidence: Evidence) -> list[GateLine]:
 
 
 def _observed(gate: Gate) -> str:
-    unit = _unit(gate.expression)
     estimate = gate.observed
+    unit = _unit(gate.expression, estimate.value or estimate.low)
     if estimate.value is None and estimate.low is not None:
         return f"at least {unit.text(estimate.low)} {unit.name}"
     return unit.full(estimate)
 
 
-def _unit(expression: str) -> Unit:
+def _unit(expression: str, figure: float | None) -> Unit:
     metric = slo.parse(expression).metric
     if metric.endswith("_rate"):
         return PERCENT
     if metric.startswith("usd"):
         return DOLLARS
-    return PER_SECOND if metric.endswith(("_rps", "_per_s")) else SECONDS
+    return PER_SECOND if metric.endswith(("_rps", "_per_s")) else time_unit(figure)
 
 
 def _sentence(evidence: Evidence, gates: list[GateLine], word: Word, reasons: list[str]) -> str:
-    targets = count(len(evidence.parties), "target")
     if word == "pass":
-        kept = [
-            part
-            for part, present in (("keeps every must that was checked", "conformance"), ("holds every threshold", "measured"))
-            if _has(gates, present)
-        ]
-        return f"{'The target' if len(evidence.parties) == 1 else f'Each of the {targets}'} {' and '.join(kept) or 'ran to its end; nothing was gated'}."
+        kept = [part for part, kind in (("keeps every must that was checked", True), ("holds every threshold", False)) if _has(gates, kind)]
+        whom = "The target" if len(evidence.parties) == 1 else f"Each of the {count(len(evidence.parties), 'target')}"
+        return f"{whom} {' and '.join(kept) or 'ran to its end; nothing was gated'}."
+    said: dict[str, list[str]] = {}
+    rest = [party for party in evidence.parties if not _note(evidence, party, gates, "fail", said)]
+    rest = [party for party in rest if not _note(evidence, party, gates, "inconclusive", said)]
     parts = []
-    failed = "fail" if word == "fail" else "inconclusive"
-    for party in evidence.parties:
-        mine = [gate for gate in gates if gate.target == party.label and gate.verdict == failed]
-        counts = conformance(party.judged())
-        said = []
-        if counts and any(gate.subject == "conformance" for gate in mine):
-            said.append(f"breaks {count(counts.broken, 'must')}" if word == "fail" else f"leaves {count(counts.open, 'must')} unproven")
-        missed = list(dict.fromkeys(gate.threshold for gate in mine if gate.subject != "conformance"))
-        if missed:
-            said.append(("misses " if word == "fail" else "cannot be judged on ") + listing(missed, 3))
-        if said:
-            parts.append(f"{party.label} {' and '.join(said)}")
-    rest = len(evidence.parties) - len(parts)
-    tail = f"; the other {count(rest, 'target')} {'passes' if rest == 1 else 'pass'}" if parts and rest and word == "fail" else ""
-    if not parts:
-        return f"The run is not conclusive: {listing(reasons, 3)}." if reasons else "A run ended without a pass; its own messages say why."
-    return "; ".join(parts) + tail + "." + (f" Also open: {listing(reasons, 3)}." if reasons and word == "inconclusive" else "")
+    for text, names in said.items():
+        single = len(names) == 1
+        ending = (
+            text.replace("{s}", "s" if single else "").replace("{es}", "es" if single else "").replace("{each}", "" if single else " each")
+        )
+        parts.append(f"{listing(names)} {ending}")
+    if parts:
+        tail = f"; the other {'target passes' if len(rest) == 1 else f'{len(rest)} targets pass'}" if rest else ""
+        return "; ".join(parts) + tail + "."
+    return f"Not conclusive: {shortened(listing(reasons, 3), 300)}." if reasons else "A run ended without a pass; its own messages say why."
 
 
-def _has(gates: list[GateLine], kind: str) -> bool:
-    return any((gate.subject == "conformance") == (kind == "conformance") for gate in gates)
+def _note(evidence: Evidence, party: Party, gates: list[GateLine], word: Word, said: dict[str, list[str]]) -> bool:
+    """Adds the target to what is said of it; whether there is anything to say."""
+    text = _trouble(evidence, party, gates, word)
+    if text:
+        said.setdefault(text, []).append(party.label)
+    return bool(text)
+
+
+def _trouble(evidence: Evidence, party: Party, gates: list[GateLine], word: Word) -> str:
+    """What keeps one target from passing, as the end of a sentence; `{s}` and the like depend on how many it is said of."""
+    mine = [gate for gate in gates if gate.target == party.label and gate.verdict == word]
+    counts = conformance(party.judged())
+    said = []
+    if counts and any(gate.subject == CONFORMANCE for gate in mine):
+        said.append(
+            f"break{{s}} {count(counts.broken, 'must')}{{each}}"
+            if word == "fail"
+            else f"leave{{s}} {count(counts.open, 'must')} unproven{{each}}"
+        )
+    missed = list(dict.fromkeys(gate.threshold for gate in mine if gate.subject != CONFORMANCE))
+    if missed:
+        said.append(("miss{es} " if word == "fail" else "cannot be judged on ") + listing(missed, 3))
+    if not said and word == "inconclusive":
+        open_rows = [series.row for series in evidence.series if series.party is party and series.row.outcome == "inconclusive"]
+        if open_rows:
+            said.append(f"cannot be judged ({shortened(clean(open_rows[0].note or 'no reason recorded'), 120)})")
+    return " and ".join(said)
+
+
+def _has(gates: list[GateLine], judged: bool) -> bool:
+    return any((gate.subject == CONFORMANCE) == judged for gate in gates)
 
 
 def _ribbon(evidence: Evidence) -> str | None:
@@ -151,8 +173,3 @@ def _badge(evidence: Evidence, gates: list[GateLine], word: Word) -> Badge:
     total = len(evidence.parties)
     message = {"pass": "pass", "fail": "fail", "inconclusive": "inconclusive"}[word] + f" ({total - len(bad)} of {total})"
     return Badge(label="testcard", message=message, color={"pass": "brightgreen", "fail": "red", "inconclusive": "lightgrey"}[word])
-
-
-def saturated(evidence: Evidence) -> list[Series]:
-    """The rows whose figures the load generator, not the target, may have decided."""
-    return [series for series in evidence.series if series.row.outcome == "inconclusive" and series.row.note]

@@ -72,12 +72,12 @@ class Unit:
         return fixed(None if value is None else value * self.factor)
 
     def interval(self, estimate: Estimate | None) -> str:
-        """The interval in this unit: "0.39–0.43", an open end where a bound is unknown, empty where both are."""
+        """The interval in this unit: "0.39–0.43", "≥ 0.39" where the upper end is not known (timeouts), empty where neither is."""
         if estimate is None or (estimate.low is None and estimate.high is None):
             return ""
-        low = "…" if estimate.low is None else self.text(estimate.low)
-        high = "…" if estimate.high is None else self.text(estimate.high)
-        return f"{low}–{high}"
+        if estimate.high is None:
+            return f"≥ {self.text(estimate.low)}"
+        return f"≤ {self.text(estimate.high)}" if estimate.low is None else f"{self.text(estimate.low)}–{self.text(estimate.high)}"
 
     def full(self, estimate: Estimate | None) -> str:
         """Value, unit and interval in one string."""
@@ -107,6 +107,11 @@ def listing(parts: Sequence[str], limit: int = 6) -> str:
     if len(shown) < 2:
         return "".join(shown)
     return ", ".join(shown[:-1]) + " and " + shown[-1]
+
+
+def kilobytes(size: int) -> str:
+    """A size in bytes or kB (1,000 bytes)."""
+    return f"{size:,} B" if size < 1000 else f"{size / 1000:,.1f} kB"
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

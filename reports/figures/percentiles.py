@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 
 from testcard.harness.runs.records import Estimate
 from testcard.reports.evidence import Series
-from testcard.reports.figures import palette
 from testcard.reports.figures.style import Sketch, Table, canvas, colour, fit_axis, heading, row_labels
 from testcard.reports.words import Unit, listing
 
@@ -51,19 +50,9 @@ def sketch(rows: Sequence[Series], unit: Unit) -> Sketch | None:
                     color=tint,
                     markerfacecolor="none" if hollow else tint,
                 )
-                if place == 0:
-                    axes.annotate(
-                        name,
-                        (estimate.value * unit.factor, place + shift),
-                        xytext=(0, 8),
-                        textcoords="offset points",
-                        ha="center",
-                        fontsize=8,
-                        color=palette.MUTED.light,
-                    )
         row_labels(axes, [(series.label, f"n = {series.row.requests:,}") for series in shown])
         axes.set_xlabel(f"latency from the scheduled start, {unit.name}")
-        heading(axes, "", "lower is better", pad_pt=12)
+        heading(axes, "circle: p50 · square: p95 · diamond: p99", "lower is better", pad_pt=10)
         return figure
 
     return Sketch("latency-percentiles", "Percentiles", _caption(shown, unit), _table(shown, unit), draw)
@@ -90,9 +79,11 @@ def _caption(shown: Sequence[Series], unit: Unit) -> str:
         if any(name not in series.row.latency_s or series.row.latency_s[name].low is None for name, _ in LEVELS)
     ]
     small = (
-        f"Too few samples for every percentile: {listing(few)} (a 95 % interval needs 6 for p50, 72 for p95, 368 for p99). " if few else ""
+        f"Where a dot is missing, the samples are too few or too alike for a 95 % interval (p50 needs 6 independent ones, p95 72, p99 368): {listing(few)}. "
+        if few
+        else ""
     )
-    return f"{said}{small}Circles are p50, squares p95, diamonds p99; lines are 95 % order-statistic intervals."
+    return f"{said}{small}Lines are 95 % order-statistic intervals."
 
 
 def _table(shown: Sequence[Series], unit: Unit) -> Table:

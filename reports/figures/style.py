@@ -24,7 +24,7 @@ from testcard.reports.words import significant
 WIDTH_IN = 10.0
 PNG_DPI = 144
 RASTER_DPI = 160
-RC: dict[str, Any] = {
+RC: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "testcard",
     "font.family": ["DejaVu Sans"],
@@ -91,11 +91,13 @@ def render(sketch: Sketch) -> Drawing:
         figure = sketch.draw()
         vector = io.BytesIO()
         figure.set_dpi(RASTER_DPI)  # of what is rasterised inside the SVG
-        FigureCanvasSVG(figure).print_svg(vector, metadata={"Date": None, "Creator": None})
+        canvas_svg: Any = FigureCanvasSVG(figure)
+        canvas_svg.print_svg(vector, metadata={"Date": None, "Creator": None})
         raster = io.BytesIO()
         figure.set_facecolor(palette.SURFACE.light)
         figure.set_dpi(PNG_DPI)
-        FigureCanvasAgg(figure).print_png(raster, metadata={"Software": None})
+        canvas_png: Any = FigureCanvasAgg(figure)
+        canvas_png.print_png(raster, metadata={"Software": None})
     inline, alone = tidy(vector.getvalue().decode("utf-8"), sketch.name, sketch.title, sketch.caption)
     return Drawing(sketch.name, sketch.title, sketch.caption, sketch.table, inline, alone.encode("utf-8"), raster.getvalue())
 
@@ -136,7 +138,7 @@ def keys(
 ) -> None:
     """Direct labels in a column right of the axes: (colour, marker, name, small print) from top to bottom."""
     for index, (colour, marker, name, note) in enumerate(entries):
-        place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+        place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
         offset = -8 - index * step_pt
         axes.annotate(shortened(name, 30), (x, top), xytext=(14, offset), va="center", color=palette.INK.light, **place)
         axes.annotate(note, (x, top), xytext=(14, offset - 12.5), va="center", color=palette.MUTED.light, fontsize=8, **place)

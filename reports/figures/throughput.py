@@ -58,7 +58,7 @@ def _curves(rows: Sequence[Series]) -> Figure:
     axes.plot([0, top], [0, top], color=palette.FAINT.light, linewidth=1)
     for members in lines.values():
         members.sort(key=lambda series: series.row.offered_rps or 0)
-        offered = [series.row.offered_rps for series in members]
+        offered = [series.row.offered_rps or 0.0 for series in members]
         tint, mark = colour(members[0]).light, marker(members[0])
         axes.plot(offered, [series.row.achieved_rps for series in members], color=tint, linewidth=1, linestyle=(0, (3, 2)))
         axes.plot(offered, [series.row.goodput_rps for series in members], color=tint, marker=mark)
