@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from testcard.harness.check.cases import Draft, case_drafts
-from testcard.harness.check.levels import level_of
+from testcard.harness.check.cases import ACCEPTS, REFUSES, Draft, case_drafts
+from testcard.harness.check.levels import level_of, softer
 from testcard.harness.errors import ContractViolation, UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules import RULES, Rule
@@ -181,9 +181,11 @@ def make_plan(
         for rule, level in applying:
             for probe in rule.asks(scope):
                 _add(drafts, scope, rule.id, level, Draft(probe, source="probe"))
-            if cases:
-                for draft in case_drafts(scope, rule.id):
-                    _add(drafts, scope, rule.id, level, draft)
+        levels = {rule.id: level for rule, level in applying}
+        if cases and not levels.keys().isdisjoint((ACCEPTS, REFUSES)):
+            for rule_id, draft in case_drafts(scope):
+                if rule_id in levels:
+                    _add(drafts, scope, rule_id, softer(levels[rule_id], draft.probe.level), draft)
     ordered = sorted(drafts.values(), key=lambda draft: (not draft.probe.first, _ORDER[draft.level], draft.source != "probe"))
     steps = tuple(_step(provider, pricing, draft, number, keyless) for number, draft in enumerate(_merged(provider, ordered), 1))
     return Plan(provider, scopes, tuple(rules), steps, seed)
@@ -244,6 +246,7 @@ def _step(provider: Provider, pricing: Pricing, draft: Draft, number: int, keyle
     profile = provider.operation_profile(probe.operation)
     model = terms.model or provider.default_model(probe.operation, terms.task)
     most = worst_case(provider, probe.operation, terms)
+    most = replace(most, images=max(most.images, draft.images))
     price = pricing.price(model, probe.operation)
     return Step(
         number=number,
@@ -262,7 +265,7 @@ def _step(provider: Provider, pricing: Pricing, draft: Draft, number: int, keyle
         level=draft.level,
         first=probe.first,
         billed=profile.billed,
-        images=max(most.images, 0),
+        images=most.images,
         cost_usd=None if price is None else price.usd(most),
         model=model,
         media_type=draft.media_type,

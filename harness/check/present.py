@@ -29,6 +29,8 @@ CURL_BODY_CHARS = 2000
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 Style = Callable[[str, str], str]
+#: Names a file that holds a recorded body, or None when there is none.
+BodyFile = Callable[[Body], str | None]
 
 
 def plain(text: str, colour: str) -> str:
@@ -59,7 +61,7 @@ def table(judged: Judged, style: Style = plain) -> Iterator[str]:
 def findings(
     judged: Judged,
     exchanges: Mapping[str, Exchange],
-    run_folder: str | None,
+    body_file: BodyFile | None = None,
     style: Style = plain,
 ) -> Iterator[str]:
     """Each broken promise: what was seen, where it is promised, and a curl that shows it."""
@@ -74,19 +76,22 @@ def findings(
         shown = next((exchanges[name] for name in one.exchanges if name in exchanges), None)
         if shown is not None:
             yield f"  exchange  {', '.join(one.exchanges[:5])}" + (f" and {len(one.exchanges) - 5} more" if len(one.exchanges) > 5 else "")
-            yield f"  again     {curl(shown, run_folder)}"
+            yield f"  again     {curl(shown, body_file)}"
 
 
-def curl(exchange: Exchange, run_folder: str | None = None) -> str:
-    """A command that sends the exchange's request again, with the key from $TESTCARD_API_KEY."""
+def curl(exchange: Exchange, body_file: BodyFile | None = None) -> str:
+    """A command that sends the exchange's request again, with the key from $TESTCARD_API_KEY.
+
+    A body that is long or no text comes from the file that `body_file` names.
+    """
     request = exchange.request
     parts = ["curl", "-sS", "-i"]
-    if request.method != "POST":
+    if request.method not in ("GET", "POST"):
         parts += ["-X", request.method]
     parts.append(_quoted(request.url))
     for name, value in request.headers:
         parts += ["-H", _quoted(f"{name}: {value}")]
-    body = _body_argument(request.body, run_folder)
+    body = _body_argument(request.body, body_file)
     if body is not None:
         parts += ["--data-binary", body]
     elif request.method == "POST":
@@ -94,19 +99,14 @@ def curl(exchange: Exchange, run_folder: str | None = None) -> str:
     return " ".join(parts)
 
 
-def _body_argument(body: Body, run_folder: str | None) -> str | None:
+def _body_argument(body: Body, body_file: BodyFile | None) -> str | None:
     if body.size == 0:
         return None
-    if body.text is not None and len(body.text) <= CURL_BODY_CHARS and "\x00" not in body.text:
-        text = body.text
-        return shlex.quote(text if not text.startswith("@") else " " + text)
-    if body.sha256 is not None and run_folder is not None:
-        return shlex.quote(f"@{run_folder}/bodies/{body.sha256}")
-    if body.base64 is not None:
-        return f"@<(echo {body.base64} | base64 -d)"
-    if body.text is not None:
-        return shlex.quote(body.text)
-    return None
+    text = body.text
+    if text is not None and len(text) <= CURL_BODY_CHARS and "\x00" not in text and not text.startswith("@"):
+        return shlex.quote(text)
+    name = body_file(body) if body_file is not None else None
+    return shlex.quote(f"@{name}") if name is not None else "@BODY-OF-THE-EXCHANGE"
 
 
 def _quoted(text: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 import os
 import sys
@@ -25,7 +27,7 @@ from testcard.harness.errors import Exit, TestcardError, UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.progress import Progress
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder
-from testcard.harness.runs.records import Exchange, Spend
+from testcard.harness.runs.records import Body, Exchange, Spend
 from testcard.harness.targets import Target, checked_base_url, is_loopback, open_target
 from testcard.specs.loader import Provider, load_provider
 
@@ -329,13 +331,28 @@ def _print_result(
     style = _style if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else present.plain
     for line in present.table(judged, style):
         click.echo(line)
-    for line in present.findings(judged, exchanges, str(folder), style):
+    for line in present.findings(judged, exchanges, lambda body: _body_file(folder, body), style):
         click.echo(line)
     for line in present.gaps(judged):
         click.echo(line)
     click.echo("")
     click.echo(present.summary(judged, spend, price_origin))
     click.echo(f"Run: {folder}")
+
+
+def _body_file(folder: Path, body: Body) -> str | None:
+    """A file in the run folder that holds the body; a short one that is no text is written out for the command line."""
+    if body.sha256 is not None:
+        return str(folder / "bodies" / body.sha256)
+    content = body.text.encode() if body.text is not None else base64.b64decode(body.base64 or "")
+    path = folder / "bodies" / hashlib.sha256(content).hexdigest()
+    if not path.exists():
+        try:
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+        except OSError:
+            return None
+    return str(path)
 
 
 def _style(text: str, colour: str) -> str:

@@ -25,7 +25,7 @@ def late_gateway_timeout(scope: Scope, seen: Seen) -> bool:
     return seen.status == 504 and limit is not None and seen.exchange.done_s - seen.exchange.sent_s >= 0.95 * limit
 
 
-@rule("http.status-documented", level="must", clause=http_clause("15 Status Codes"), asks=probes.base)
+@rule("http.status-documented", level="must", clause=http_clause("15 Status Codes"), asks=probes.any_answer)
 def status_documented(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """Every answer has a status that the document lists, or one that HTTP implies for the situation.
 
@@ -41,7 +41,7 @@ def status_documented(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observatio
             yield Observation("broken", f"status {one.status} was answered; documented are {documented}", (one.id,))
 
 
-@rule("http.no-server-error", level="must", clause=http_clause("15.6 Server Error 5xx"), asks=probes.base)
+@rule("http.no-server-error", level="must", clause=http_clause("15.6 Server Error 5xx"), asks=probes.any_answer)
 def no_server_error(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """No request, valid or not, is answered with a 5xx or a connection that breaks off.
 

@@ -57,9 +57,11 @@ def variant(scope: Scope, key: str, request: TaskRequest, *, change: str, expect
 
 def several(scope: Scope) -> Iterator[Probe]:
     """A request for more than one picture, where the operation has a field for that: the smallest number that is documented."""
-    if scope.task is None or scope.field("n") is None:
+    if scope.task is None:
         return
     yield from base(scope, scope.task)
+    if scope.field("n") is None:
+        return
     promised = [n for n in scope.must_accept("n") if isinstance(n, int) and n > 1]
     tried = [n for n in scope.may_refuse("n") if isinstance(n, int) and n > 1]
     number = min(promised or tried or [2])
@@ -231,6 +233,13 @@ def missing(scope: Scope) -> Iterator[Probe]:
                 change=f"without {name}",
                 place=f"/{name}",
             )
+
+
+def any_answer(scope: Scope) -> Iterator[Probe]:
+    """A request of each kind of answer: carried out, refused for its key, refused for what it says."""
+    yield from base(scope)
+    yield from keys(scope)
+    yield from missing(scope)
 
 
 def unfinished_modes(scope: Scope) -> Iterator[Probe]:

@@ -11,7 +11,7 @@ from testcard.harness.rules.schema_judge import judge
 from testcard.harness.rules.scope import Scope
 
 
-@rule("schema.response", level="must", clause=http_clause("8.3 Content-Type"), asks=probes.base)
+@rule("schema.response", level="must", clause=http_clause("8.3 Content-Type"), asks=probes.any_answer)
 def response_schema(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """Every answer has the body that the OpenAPI document describes for its status.
 
