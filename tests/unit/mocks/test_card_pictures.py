@@ -1,0 +1,112 @@
+"""Test-card pictures are real, of the size asked for, and the same again for the same order."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from dataclasses import replace
+
+import pytest
+from PIL import Image, ImageChops
+
+from testcard.mocks.exchange import Order, PictureFormat
+from testcard.mocks.pictures import bands, card, png
+from testcard.mocks.pictures.layout import layout
+from testcard.mocks.pictures.studio import Studio
+
+SIZES = [(1, 1), (2, 5), (7, 300), (31, 31), (32, 32), (33, 47), (64, 64), (100, 257), (256, 256), (1024, 64), (768, 1344)]
+
+
+def order(width: int = 96, height: int = 96, **changes: object) -> Order:
+    return replace(Order(width, height, "a red boat", b"salt", seed=7), **changes)  # type: ignore[arg-type]
+
+
+def draw(wanted: Order, studio: Studio | None = None) -> list[Image.Image]:
+    pictures = [Image.open(io.BytesIO(one.data)) for one in asyncio.run((studio or Studio()).draw(wanted))]
+    for picture in pictures:
+        picture.load()
+    return pictures
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_png_holds_the_composed_pixels(size: tuple[int, int]) -> None:
+    """The PNG that is put together from compressed bands decodes to exactly the pixels that are drawn one by one."""
+    plan = layout(*size)
+    for variant in range(bands.VARIANTS):
+        digest = bytes([variant, 1, 2, 3])
+        picture = Image.open(io.BytesIO(png.write(plan, "a red boat", variant, digest)))
+        picture.verify()
+        picture = Image.open(io.BytesIO(png.write(plan, "a red boat", variant, digest)))
+        assert picture.size == size
+        assert picture.mode == "RGB"
+        assert ImageChops.difference(picture, card.compose(plan, "a red boat", variant, digest)).getbbox() is None
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("size", [(1, 1), (31, 90), (256, 192)])
+def test_format_size_and_number_are_as_asked(form: PictureFormat, size: tuple[int, int]) -> None:
+    """An order gives as many pictures as it says, of its size, in its format."""
+    pictures = draw(order(*size, n=3, format=form))
+    assert [picture.format for picture in pictures] == [form.upper()] * 3
+    assert [picture.size for picture in pictures] == [size] * 3
+
+
+def test_pictures_repeat_with_a_seed_and_only_then() -> None:
+    """Seed and parameters decide every pixel; n, the format and a fresh server do not change them; a missing seed does."""
+    first, second = draw(order(n=2)), draw(order(n=1))
+    assert first[0].tobytes() == second[0].tobytes()
+    assert first[0].tobytes() == draw(order(format="webp"))[0].tobytes()
+    assert first[0].tobytes() != first[1].tobytes()
+    for changed in (order(seed=8), order(salt=b"other"), order(seed=None), order(seed=None)):
+        assert draw(changed)[0].tobytes() != first[0].tobytes()
+    studio = Studio()
+    assert draw(order(seed=None), studio)[0].tobytes() != draw(order(seed=None), studio)[0].tobytes()
+
+
+def test_transparent_background_has_transparent_and_opaque_pixels() -> None:
+    """A transparent card lets the background through and keeps its subject."""
+    for form in ("png", "webp"):
+        picture = draw(order(128, 128, transparent=True, format=form))[0]
+        assert picture.mode == "RGBA"
+        assert picture.getchannel("A").getextrema() == (0, 255)
+        assert picture.getpixel((0, 0))[3] == 0  # type: ignore[index]
+
+
+def test_an_edit_starts_from_its_picture() -> None:
+    """The lower the strength, the closer an edit is to the picture it started from."""
+
+    def distance(strength: float) -> int:
+        edited = draw(order(images=(source,), strength=strength))[0]
+        return sum(value * count for value, count in enumerate(ImageChops.difference(edited, source).convert("L").histogram()))
+
+    source = Image.new("RGB", (96, 96), (200, 120, 40))
+    assert 0 < distance(0.0) < distance(0.5) < distance(1.0)
+
+
+def test_a_mask_keeps_what_it_covers() -> None:
+    """Under a mask every pixel outside it survives, and every picture of the order differs inside it, however small it is."""
+    source = Image.effect_mandelbrot((96, 96), (-2, -1.5, 1, 1.5), 100).convert("RGB")
+    edit = Image.new("L", (96, 96), 0)
+    edit.paste(255, (10, 12, 14, 15))
+    pictures = draw(order(images=(source,), edit=edit, n=3))
+    holes = set()
+    for picture in pictures:
+        assert ImageChops.difference(picture, source).getbbox() == (10, 12, 14, 15)
+        holes.add(picture.crop((10, 12, 14, 15)).tobytes())
+    assert len(holes) == 3
+
+
+def test_an_edit_has_the_size_asked_for() -> None:
+    """A picture of another size is scaled to the one asked for, and a mask with it."""
+    source = Image.new("RGB", (48, 24), (1, 2, 3))
+    edit = Image.new("L", (24, 48), 0)
+    edit.paste(255, (0, 0, 12, 48))
+    picture = draw(order(128, 64, images=(source, source), edit=edit))[0]
+    assert picture.size == (128, 64)
+    assert ImageChops.difference(picture, Image.new("RGB", (128, 64), (1, 2, 3))).getbbox() == (0, 0, 64, 64)
+
+
+def test_captions_survive_any_prompt() -> None:
+    """No prompt is too long or too strange to be written on a card."""
+    for prompt in ("", "x" * 10_000, "\x00\x1b[31m\n\t", "𓂀 ☃ שלום", "'\"<&>"):
+        assert draw(order(64, 64, caption=prompt, seed=None))[0].size == (64, 64)

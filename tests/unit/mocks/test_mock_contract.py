@@ -1,0 +1,58 @@
+"""Requests are judged by the OpenAPI schema, forms after their text was given its declared type."""
+
+from __future__ import annotations
+
+from testcard.mocks.contract import Contract
+from testcard.mocks.exchange import Upload
+from testcard.specs.loader import load_provider
+
+FILE = Upload(b"bytes", "image/png", "a.png")
+
+
+def places(problems: list) -> set[tuple[str, str]]:  # type: ignore[type-arg]
+    return {(problem.place, problem.keyword) for problem in problems}
+
+
+def test_json_is_judged_by_the_schema() -> None:
+    """Each departure is named by its place and keyword, with a sentence that says what would be right."""
+    contract = Contract(load_provider("nanogpt"), "createImage")
+    assert contract.problems({"prompt": "x", "n": 2.0, "strength": 1}) == []
+    wrong = contract.problems({"size": "1x1", "strength": 1.5, "n": "2", "guidance_scale": -1})
+    assert places(wrong) == {
+        ("prompt", "required"),
+        ("size", "enum"),
+        ("strength", "maximum"),
+        ("n", "type"),
+        ("guidance_scale", "minimum"),
+    }
+    assert "256x256" in next(problem.message for problem in wrong if problem.place == "size")
+    assert places(contract.problems([])) == {("", "type")}
+
+
+def test_form_text_is_cast_to_the_declared_type() -> None:
+    """Numbers in a form become numbers; repeated files become a list, under either spelling; what cannot be cast is refused."""
+    contract = Contract(load_provider("nebul"), "createImageEdit")
+    fields, problems = contract.cast([("model", "m"), ("prompt", "5"), ("n", "2"), ("guidance", "7.5"), ("image", FILE), ("image[]", FILE)])
+    assert problems == []
+    assert fields == {"model": "m", "prompt": "5", "n": 2, "guidance": 7.5, "image": [FILE, FILE]}
+    _, problems = contract.cast([("model", "m"), ("prompt", "x"), ("n", "two"), ("image", FILE)])
+    assert places(problems) == {("n", "type")}
+    _, problems = contract.cast([("model", "m"), ("model", "m"), ("prompt", "x"), ("image", "text"), ("mask", FILE)])
+    assert places(problems) >= {("model", "maxItems"), ("image", "type")}
+
+
+def test_a_lenient_place_takes_more() -> None:
+    """Where the profile says that a server may take more than the schema, the mock does; elsewhere the schema holds."""
+    contract = Contract(load_provider("nvidia-nim-vision"), "createVisionChatCompletion")
+    assert contract.problems({"model": "m", "messages": [{"role": "user", "content": "hello"}]}) == []
+    assert contract.problems({"model": "m", "messages": [{"role": "user", "content": 5}]})
+    assert contract.problems({"model": "m", "messages": "hello"})
+
+
+def test_defaults_and_spellings_are_made_equal() -> None:
+    """A field left out, its default sent, and its default in another spelling lead to the same fields."""
+    contract = Contract(load_provider("nanogpt"), "createImage")
+    bare = contract.complete({"prompt": "x"})
+    assert bare == contract.complete({"prompt": "x", "n": 1.0, "strength": 0.8, "num_inference_steps": 30, "unknown": object()})
+    assert isinstance(contract.complete({"prompt": "x", "n": 1.0})["n"], int)
+    assert bare["model"] == "hidream"
