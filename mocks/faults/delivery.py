@@ -22,7 +22,7 @@ def _both(call: Call, drawn: list[Drawn]) -> list[Drawn]:
     ]
 
 
-@lie("delivered", "delivery.exclusive/neither", EITHER_WAY, also=("schema.response", "image.decodes"))
+@lie("delivered", "delivery.exclusive/neither", EITHER_WAY, also=("schema.response",))
 def _neither(call: Call, drawn: list[Drawn]) -> list[Drawn]:
     """Sends items that hold neither base64 nor an address."""
     return [replace(one, base64=None, url=None) for one in drawn]

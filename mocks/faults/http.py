@@ -23,7 +23,7 @@ def _refusal_with_another_status(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@lie("answer", "http.no-server-error", EVERY, also=("request.refuses-invalid",))
+@lie("answer", "http.no-server-error", EVERY)
 def _fault_of_the_client_as_500(call: Call, answer: Answer) -> Answer:
     """Answers 500 to whatever it should refuse with 400, 404 or 422."""
     if answer.status in (400, 404, 422):
@@ -31,7 +31,7 @@ def _fault_of_the_client_as_500(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@lie("answer", "http.no-server-error/on-valid", EVERY, also=("request.accepts-valid",))
+@lie("answer", "http.no-server-error/on-valid", EVERY)
 def _every_answer_500(call: Call, answer: Answer) -> Answer:
     """Answers 500 to every valid request."""
     if answer.status < 300:

@@ -28,3 +28,6 @@ EITHER_WAY = (*NANOGPT, *NEBUL)
 SEEDED = (*NANOGPT, *NIM_IMAGE, *FLUX, *QWEN_GENERATE, *QWEN_EDIT)
 #: operations that take a format, or promise one
 FORMATTED = (*NEBUL, *NIM_IMAGE, *FLUX)
+#: operations for which the documents bound a number, and those for which they list words
+BOUNDED = (*NANOGPT, *FLUX, *GPT_GENERATE, *GPT_EDIT)
+LISTED = (*NANOGPT, *NIM_IMAGE, *VISION, *FLUX, *GEMINI, *GPT_GENERATE, *GPT_EDIT)

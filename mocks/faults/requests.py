@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from testcard.mocks.exchange import Call, Problem
 from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import KEYED
+from testcard.mocks.faults.places import BOUNDED, KEYED, LISTED
 
 #: a value that the documents state, by operation, which the mock then refuses
 _STATED = {
@@ -50,13 +50,13 @@ def _accepts_without_required(call: Call, problems: list[Problem]) -> list[Probl
     return _overlook(call, problems, frozenset({"required"}))
 
 
-@lie("problems", "request.refuses-invalid/ignores-bounds", KEYED)
+@lie("problems", "request.refuses-invalid/ignores-bounds", BOUNDED)
 def _ignores_bounds(call: Call, problems: list[Problem]) -> list[Problem]:
     """Accepts numbers below or above their bounds, and those off their step, as if they had not been sent."""
     return _overlook(call, problems, frozenset({"minimum", "maximum", "multipleOf"}))
 
 
-@lie("problems", "request.refuses-invalid/ignores-enums", KEYED)
+@lie("problems", "request.refuses-invalid/ignores-enums", LISTED)
 def _ignores_enums(call: Call, problems: list[Problem]) -> list[Problem]:
     """Accepts words that are not among those listed, as if they had not been sent."""
     return _overlook(call, problems, frozenset({"enum"}))

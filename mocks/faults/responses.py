@@ -13,12 +13,12 @@ from testcard.mocks.faults.places import EVERY
 def _wrong_type(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     """One field of the answer has another type than documented."""
     match body:
+        case {"choices": _, "usage": usage}:
+            return {**body, "usage": {**usage, "total_tokens": str(usage["total_tokens"])}}
         case {"created": created}:
             return {**body, "created": str(created)}
         case {"artifacts": list(artifacts)}:
             return {**body, "artifacts": [{**item, "seed": str(item["seed"])} for item in artifacts]}
-        case {"usage": usage}:
-            return {**body, "usage": {**usage, "total_tokens": str(usage["total_tokens"])}}
         case {"elapsed_seconds": elapsed}:
             return {**body, "elapsed_seconds": str(elapsed)}
         case {"images": list(images)}:
