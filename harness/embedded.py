@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from testcard.harness.errors import TestcardError
+from testcard.harness.errors import Exit, TestcardError, UsageError
+from testcard.specs.loader import BUNDLED, Provider
 
 DEFAULT_KEY = "testcard"
 
@@ -26,23 +29,33 @@ class EmbeddedMocks:
     api_key: str
 
 
+def mock_name(provider: Provider) -> str:
+    """What `testcard mock` is to call a provider: its id when it comes with Testcard, else its folder."""
+    return provider.id if provider.folder.parent == BUNDLED else str(provider.folder)
+
+
 @contextmanager
 def embedded_mocks(providers: Sequence[str], *, options: Sequence[str] = ()) -> Iterator[EmbeddedMocks]:
-    """Serves the providers on a free port of 127.0.0.1 until the block ends; `options` are further flags of `testcard mock`."""
+    """Serves the providers (named as `mock_name` says) on a free port of 127.0.0.1 until the block ends.
+
+    `options` are further flags of `testcard mock`. `UsageError` for what it refuses, such as a provider that has no mock.
+    """
     command = [sys.executable, "-m", "testcard.harness.cli", "mock", *providers, "--port", "0", "--json", "--until-stdin-closes", *options]
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True
     )
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
+    # Read all along: a mock whose talk fills the pipe would stop answering.
+    talk: deque[str] = deque(maxlen=20)
+    listener = threading.Thread(target=talk.extend, args=(process.stderr,), daemon=True)
+    listener.start()
     try:
         line = process.stdout.readline()
         if not line:
-            talk = process.stderr.read().strip().splitlines()
-            raise TestcardError(
-                "the embedded mock did not start: " + (talk[-1] if talk else "it said nothing"), hint="try it alone: testcard mock"
-            )
+            listener.join(5)
+            raise _refusal(process.wait(), [said.strip() for said in talk if said.strip()])
         ready = json.loads(line)
         yield EmbeddedMocks(ready["base_urls"], ready["api_key"])
     finally:
@@ -52,5 +65,14 @@ def embedded_mocks(providers: Sequence[str], *, options: Sequence[str] = ()) -> 
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        listener.join(5)
         process.stdout.close()
         process.stderr.close()
+
+
+def _refusal(code: int, talk: Sequence[str]) -> TestcardError:
+    """The error of a mock that did not start, from what it said."""
+    said = next((line.removeprefix("error: ") for line in talk if line.startswith("error: ")), talk[-1] if talk else "it said nothing")
+    if code == Exit.USAGE:
+        return UsageError(said, hint="name a running target with its base URL instead of an embedded mock")
+    return TestcardError(f"the embedded mock did not start: {said}", hint="try it alone: testcard mock")

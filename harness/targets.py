@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from testcard.harness.config import Config, PricesSection
-from testcard.harness.embedded import DEFAULT_KEY, embedded_mocks
+from testcard.harness.embedded import DEFAULT_KEY, embedded_mocks, mock_name
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.runs.records import Target as TargetRecord
@@ -152,5 +152,5 @@ def open_target(
         mock = is_loopback(base_url) and is_testcard_mock(base_url)
         yield Target(provider, base_url, key, mock, Pricing(provider, mock, section))
         return
-    with embedded_mocks([name], options=mock_options) as mocks:
+    with embedded_mocks([mock_name(provider)], options=mock_options) as mocks:
         yield Target(provider, mocks.base_urls[provider.id], mocks.api_key, True, Pricing(provider, True, section))

@@ -1,0 +1,59 @@
+"""The embedded mock starts, speaks, ends with its block, and says why when it cannot start."""
+
+from __future__ import annotations
+
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from testcard.harness.config import Config, ProvidersSection
+from testcard.harness.embedded import embedded_mocks, mock_name
+from testcard.harness.errors import UsageError
+from testcard.harness.targets import open_target
+from testcard.specs.loader import BUNDLED, load_provider
+
+
+def a_sixth_provider(folder: Path) -> Path:
+    shutil.copytree(BUNDLED / "nanogpt", folder / "sixth")
+    profile = folder / "sixth" / "profile.yaml"
+    profile.write_text(profile.read_text(encoding="utf-8").replace("id: nanogpt", "id: sixth", 1), encoding="utf-8")
+    return folder
+
+
+def test_a_provider_without_a_mock_is_a_usage_error_that_names_it(tmp_path: Path) -> None:
+    """A sixth provider found through [providers] path has no mock: the message says so and asks for a base URL (exit 2)."""
+    config = Config(providers=ProvidersSection(path=(a_sixth_provider(tmp_path),)))
+    with pytest.raises(UsageError, match="no mock of sixth") as caught, open_target("sixth", None, config=config):
+        raise AssertionError("unreachable")
+    assert "base URL" in str(caught.value.hint)
+
+
+def test_bundled_providers_are_named_by_id_and_others_by_folder(tmp_path: Path) -> None:
+    """The mock's process does not know the user's configuration, so it is given a place it can find."""
+    assert mock_name(load_provider("nanogpt")) == "nanogpt"
+    assert mock_name(load_provider("sixth", [a_sixth_provider(tmp_path)])) == str((tmp_path / "sixth").resolve())
+
+
+def test_the_mock_ends_with_its_block() -> None:
+    """It answers inside the block and is gone after it, also when the block fails."""
+    seen = []
+
+    def work() -> None:
+        with embedded_mocks(["nanogpt"]) as mocks:
+            seen.append(mocks.base_urls["nanogpt"] + "/_testcard/health")
+            assert urllib.request.urlopen(seen[0], timeout=5).status == 200
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        work()
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(seen[0], timeout=5)
+
+
+def test_a_wrong_option_of_the_mock_is_passed_on() -> None:
+    """What the mock refuses reaches the user in its own words."""
+    with pytest.raises(UsageError, match="no fault nope"), embedded_mocks(["nanogpt"], options=["--fault", "nope"]):
+        raise AssertionError("unreachable")
