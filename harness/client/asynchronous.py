@@ -12,6 +12,7 @@ import httpx
 
 from testcard.harness.client.errors import TimedOut
 from testcard.harness.client.flow import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S, Block, Call, Flow, Head, Open, Read, Say, Step, Wait, run
+from testcard.harness.client.http import AsyncHttp, http_request
 from testcard.harness.client.results import Result
 from testcard.harness.client.sync import several
 from testcard.harness.client.terms import PictureSource, Terms, failure, settings
@@ -47,7 +48,7 @@ class AsyncClient:
             poll_timeout_s=poll_timeout_s,
         )
         self.timeout_s = timeout_s
-        self._http = httpx.AsyncClient(timeout=timeout_s, transport=transport, max_redirects=5)
+        self._http = AsyncHttp(timeout=timeout_s, transport=transport, max_redirects=5)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -214,7 +215,7 @@ class _Driver:
     async def _open(self, step: Open) -> Head:
         await self.close()
         wire = step.request
-        request = self._http.build_request(wire.method, wire.url, headers=list(wire.headers), content=wire.body or None)
+        request = http_request(wire, self._http.headers)
         self._sent_s = time.monotonic()
         response = await self._http.send(request, stream=True, follow_redirects=step.follow_redirects)
         self._response, self._blocks = response, response.aiter_bytes()

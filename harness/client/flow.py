@@ -26,7 +26,7 @@ from testcard.harness.pricing import Pricing
 from testcard.harness.wire.billing import answer_cost, delivered
 from testcard.harness.wire.choice import Choice
 from testcard.harness.wire.decode import decode, decode_body, retry_after, stream_answer
-from testcard.harness.wire.encode import encode, fetch_request, fetchable, poll_request
+from testcard.harness.wire.encode import build, fetch_request, fetchable, poll_request
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Headers, PictureInfo, WireRequest, WireResponse
 from testcard.harness.wire.pictures import lenient_base64, look
 from testcard.harness.wire.sse import ChatStream, EventStream
@@ -102,7 +102,9 @@ class Call:
 
 def run(call: Call) -> Flow:
     """Carries out one task request; returns its `Result` or raises a `ClientError`."""
-    request = encode(call.provider, call.choice.request, base_url=call.base_url, api_key=call.api_key, operation=call.choice.operation)
+    request = build(
+        call.provider, call.choice.fields, base_url=call.base_url, api_key=call.api_key, stream=bool(call.choice.request.stream)
+    )
     if request.stream:
         return (yield from _streamed(call, request))
     response = yield from _whole(call, request)

@@ -6,17 +6,21 @@ from dataclasses import dataclass, replace
 
 from testcard.harness.errors import ContractViolation
 from testcard.harness.wire.contract import check_contract
-from testcard.harness.wire.fields import wire_fields
+from testcard.harness.wire.fields import WireFields, wire_fields
 from testcard.harness.wire.model import TaskRequest
 from testcard.specs.loader import Provider
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """An operation with the request as it will be sent there (model filled in); `note` says why it is not the default one."""
+    """An operation with the request as it will be sent there (model filled in) and its checked wire fields.
+
+    `note` says why it is not the default operation.
+    """
 
     operation: str
     request: TaskRequest
+    fields: WireFields
     model: str | None
     note: str | None = None
 
@@ -60,5 +64,6 @@ def _prepared(provider: Provider, request: TaskRequest, operation: str) -> Choic
     profile = provider.operation_profile(operation)
     if profile.wire_name("model") is not None or any(entry.means == "model" for entry in profile.path.values()):
         request = replace(request, model=model)
-    check_contract(provider, wire_fields(provider, request, operation), request)
-    return Choice(operation, request, model)
+    fields = wire_fields(provider, request, operation)
+    check_contract(provider, fields, request)
+    return Choice(operation, request, fields, model)

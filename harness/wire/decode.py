@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -20,7 +19,8 @@ from testcard.specs.profile import AsyncProtocol, OperationProfile, ResponseMap
 def decode(provider: Provider, operation_id: str, response: WireResponse) -> Answer:
     """What a response to `operation_id` means. Never raises: `problem` says why a body could not be understood."""
     profile = provider.operation_profile(operation_id)
-    retry_after_s = retry_after(response.header(provider.profile.errors.retry_after_header), response.header("date"))
+    waits = None if response.status == 200 else response.header(provider.profile.errors.retry_after_header)
+    retry_after_s = retry_after(waits, response.header("date")) if waits is not None else None
     media_type = (response.header("content-type") or "").partition(";")[0].strip().lower()
     if media_type == "text/event-stream":
         return _stream_answer(response, retry_after_s)
@@ -38,15 +38,24 @@ def decode(provider: Provider, operation_id: str, response: WireResponse) -> Ans
             problem=problem,
         )
     task = _task(provider.profile.asynchronous, profile, response.status, body)
-    answer = decode_body(provider, operation_id, body, status=response.status)
-    return replace(answer, task=task, retry_after_s=retry_after_s, problem=problem or answer.problem)
+    return _success(profile, body, response.status, task, retry_after_s, problem)
 
 
 def decode_body(provider: Provider, operation_id: str, body: Any, *, status: int = 200) -> Answer:
     """What a parsed success body of `operation_id` means; also for the result that a finished async task carries."""
-    profile = provider.operation_profile(operation_id)
+    return _success(provider.operation_profile(operation_id), body, status)
+
+
+def _success(
+    profile: OperationProfile,
+    body: Any,
+    status: int,
+    task: AsyncTask | None = None,
+    retry_after_s: float | None = None,
+    problem: str | None = None,
+) -> Answer:
     where = profile.response
-    usage = Usage(*(_stated(body, where, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")))
+    usage = Usage(*(_stated(body, where, name) for name in _COUNTS)) if where.usage else None
     text = at(body, "/choices/0/message/content") if profile.kind == "chat" else None
     finish = at(body, "/choices/0/finish_reason") if profile.kind == "chat" else None
     pictures = tuple(_picture(where, index, place, item) for index, (place, item) in enumerate(_items(where, body)))
@@ -56,13 +65,19 @@ def decode_body(provider: Provider, operation_id: str, body: Any, *, status: int
         pictures=pictures,
         text=text if isinstance(text, str) else None,
         finish_reason=finish if isinstance(finish, str) else None,
-        usage=usage if usage != Usage() else None,
+        usage=usage if usage != _NO_USAGE else None,
         cost_usd=_number(at(body, where.cost)) if where.cost else None,
         balance_usd=_number(at(body, where.balance)) if where.balance else None,
         created=at(body, where.created) if where.created else None,
         echoes={meaning: at(body, place) for meaning, place in where.echoes.items()},
-        problem=None if isinstance(body, dict) else "the body is no JSON object",
+        task=task,
+        retry_after_s=retry_after_s,
+        problem=problem or (None if isinstance(body, dict) else "the body is no JSON object"),
     )
+
+
+_COUNTS: tuple[Literal["prompt_tokens", "completion_tokens", "total_tokens"], ...] = ("prompt_tokens", "completion_tokens", "total_tokens")
+_NO_USAGE = Usage()
 
 
 def retry_after(value: str | None, date: str | None = None, now: datetime | None = None) -> float | None:

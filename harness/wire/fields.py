@@ -75,6 +75,9 @@ class _Mapping:
         self.request = request
         self.operation = operation
         self.profile = profile
+        self.properties = operation.properties
+        self.names = _names(profile)
+        self.model_asked_for = request.model or provider.default_model(operation.id, request.task)
         self.path: dict[str, Any] = {}
         self.body: dict[str, Any] = {}
 
@@ -95,7 +98,7 @@ class _Mapping:
             if value is not None and not (self.profile.kind == "chat" and term == "prompt"):
                 self.plain(term, value)
         if request.asynchronous is not None:
-            name = self.profile.wire_name("async")
+            name = self.names.get("async")
             if name is not None:
                 self.body[name] = request.asynchronous
             elif request.asynchronous:
@@ -104,15 +107,15 @@ class _Mapping:
         return WireFields(self.operation.id, self.path, self._in_documented_order())
 
     def _in_documented_order(self) -> dict[str, Any]:
-        known = [name for name in self.operation.properties if name in self.body]
-        return {name: self.body[name] for name in [*known, *(name for name in self.body if name not in self.operation.properties)]}
+        ordered = {name: self.body[name] for name in self.properties if name in self.body}
+        ordered.update(self.body)
+        return ordered
 
     def refuse(self, term: str, message: str, *, hint: str | None = None) -> NoReturn:
         raise ContractViolation(message, field=term, where=contract_place(self.provider, self.operation), hint=hint)
 
     def entry(self, name: str) -> WireField:
-        model = self.request.model or self.provider.default_model(self.operation.id, self.request.task)
-        found = self.provider.field(self.operation.id, name, model)
+        found = self.provider.field(self.operation.id, name, self.model_asked_for)
         return found if found is not None else self.profile.fields[name]
 
     def spelt(self, name: str, value: Any) -> Any:
@@ -120,10 +123,10 @@ class _Mapping:
 
     def model(self) -> None:
         parts = {name: entry for name, entry in self.profile.path.items() if entry.means == "model"}
-        name = self.profile.wire_name("model")
+        name = self.names.get("model")
         model = self.request.model
         if model is None and (parts or (name is not None and name in self.operation.required)):
-            model = self.provider.default_model(self.operation.id, self.request.task)
+            model = self.model_asked_for
         if model is None:
             return
         if parts:
@@ -160,7 +163,7 @@ class _Mapping:
             for image, (_, name) in zip(images, single, strict=False):
                 self.body[name] = self.picture(name, image)
         if self.request.mask is not None:
-            mask = self.profile.wire_name("mask")
+            mask = self.names.get("mask")
             if mask is None:
                 self.refuse("mask", f"{self.operation.id} takes no mask")
             self.body[mask] = self.picture(mask, self.request.mask)
@@ -178,7 +181,7 @@ class _Mapping:
         return data_url(image) if spelling == "data-url" else encode_base64(image.data)
 
     def messages(self) -> None:
-        name = self.profile.wire_name("messages")
+        name = self.names.get("messages")
         if self.request.mask is not None:
             self.refuse("mask", f"{self.operation.id} takes no mask")
         if name is None or name in self.request.extra:
@@ -195,7 +198,7 @@ class _Mapping:
         size = self.request.size
         if size is None:
             return
-        name = self.profile.wire_name("size")
+        name = self.names.get("size")
         pixels = pixel_size(size)
         if name is not None:
             spelling = f"{pixels[0]}x{pixels[1]}" if pixels else size
@@ -203,11 +206,11 @@ class _Mapping:
             return
         if pixels is None:
             self.refuse("size", f'{self.operation.id} does not know the size "{size}"', hint="give it in pixels, such as 1024x1024")
-        width, height = self.profile.wire_name("width"), self.profile.wire_name("height")
+        width, height = self.names.get("width"), self.names.get("height")
         if width is not None and height is not None:
             self.body[width], self.body[height] = pixels
             return
-        ratio, tier = self.profile.wire_name("aspect_ratio"), self.profile.wire_name("tier")
+        ratio, tier = self.names.get("aspect_ratio"), self.names.get("tier")
         if ratio is None:
             self.refuse("size", f"{self.operation.id} has no field for the size of the picture")
         self.body[ratio] = self.nearest_ratio(ratio, pixels)
@@ -215,7 +218,7 @@ class _Mapping:
             self.body[tier] = self.nearest_tier(tier, pixels)
 
     def choices(self, name: str) -> list[str]:
-        listed = self.operation.properties[name].get("enum") or self.entry(name).must_accept
+        listed = self.properties[name].get("enum") or self.entry(name).must_accept
         return [str(value) for value in listed]
 
     def nearest_ratio(self, name: str, pixels: tuple[int, int]) -> str:
@@ -242,15 +245,15 @@ class _Mapping:
         )
 
     def mode(self) -> None:
-        name = self.profile.wire_name("mode")
+        name = self.names.get("mode")
         if name is None or name in self.request.extra:
             return
         mode = self.spelt(name, mode_of(self.request))
-        if mode != self.operation.properties[name].get("default"):
+        if mode != self.properties[name].get("default"):
             self.body[name] = mode
 
     def plain(self, term: str, value: Any) -> None:
-        name = next((name for name, entry in self.profile.fields.items() if entry.means == term), None)
+        name = self.names.get(term)
         if name is not None:
             self.body[name] = self.spelt(name, value)
             return
@@ -273,6 +276,14 @@ class _Mapping:
         if others:
             return f"leave it out, or use an operation that has it: {', '.join(others)}"
         return "leave it out: no operation of this provider has it for this task"
+
+
+def _names(profile: OperationProfile) -> dict[str, str]:
+    """The first field of each meaning."""
+    names: dict[str, str] = {}
+    for name, entry in profile.fields.items():
+        names.setdefault(entry.means, name)
+    return names
 
 
 def values_by_meaning(profile: OperationProfile, body: Mapping[str, Any]) -> dict[str, Any]:

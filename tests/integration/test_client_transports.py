@@ -482,6 +482,16 @@ def test_the_key_comes_from_the_environment(server: Scripted, monkeypatch: pytes
         assert (client.settings.api_key, client.settings.base_url) == ("sk-testcard", "https://nano-gpt.com")
 
 
+def test_no_cookie_is_kept(server: Scripted) -> None:
+    """A request does not depend on the answers before it."""
+    for _ in range(2):
+        server.then_json({"data": [{"b64_json": B64}]}, set_cookie="session=1; Path=/")
+    with Client("nanogpt", base_url=server.base_url) as client:
+        client.generate("x")
+        client.generate("x")
+    assert "cookie" not in server.seen[1].headers
+
+
 def test_a_picture_saves_itself(call: Driver, server: Scripted, tmp_path: Any) -> None:
     """The bytes as they came, and the pixels on demand."""
     server.then_json({"data": [{"b64_json": B64}]})

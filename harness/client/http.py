@@ -1,0 +1,49 @@
+"""httpx, set up as a client of paid APIs needs it: no cookies, no redirects that carry a key, requests taken as they are."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import httpx
+
+from testcard.harness.wire.model import WireRequest
+
+
+class _NoCookies(httpx.Cookies):
+    """Keeps nothing: a request must not depend on the answers before it."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Leaves the response's cookies where they are."""
+
+
+class SyncHttp(httpx.Client):
+    """httpx.Client without cookies; environment proxies and TLS verification as httpx has them."""
+
+    @property  # type: ignore[misc]
+    def cookies(self) -> httpx.Cookies:
+        """Always empty."""
+        return _NO_COOKIES
+
+
+class AsyncHttp(httpx.AsyncClient):
+    """httpx.AsyncClient without cookies."""
+
+    @property  # type: ignore[misc]
+    def cookies(self) -> httpx.Cookies:
+        """Always empty."""
+        return _NO_COOKIES
+
+
+_NO_COOKIES = _NoCookies()
+
+
+def http_request(wire: WireRequest, defaults: httpx.Headers) -> httpx.Request:
+    """The wire request for httpx, with those of its default headers that the wire does not set."""
+    names = {name for name, _ in wire.headers}
+    headers = [*wire.headers, *((name, value) for name, value in defaults.items() if name not in names)]
+    return httpx.Request(wire.method, _parsed(wire.url), headers=headers, content=wire.body or None)
+
+
+@lru_cache(maxsize=64)
+def _parsed(url: str) -> httpx.URL:
+    return httpx.URL(url)

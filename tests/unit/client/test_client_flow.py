@@ -1,0 +1,190 @@
+"""The client's logic without a socket: whatever a target answers, the flow ends in a result or a ClientError, and pays once."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from testcard.harness.client import ClientError, ContractBroken, Result
+from testcard.harness.client.flow import Block, Head, Open, Read, Say, Wait, run
+from testcard.harness.client.terms import settings as client_settings
+
+BASE = "http://127.0.0.1:1/base"
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000002000000020802000000fdd49a73000000164944415478da633c2127c7c0c0c0c4c0c0"
+    "c0c0c000000d0401087fad82510000000049454e44ae426082"
+)
+B64 = base64.b64encode(PNG).decode()
+Reply = tuple[int, dict[str, str], bytes]
+
+
+def reply(body: Any, status: int = 200, media_type: str = "application/json") -> Reply:
+    return status, {"content-type": media_type}, body if isinstance(body, bytes) else json.dumps(body).encode()
+
+
+class Played:
+    """Plays a flow against scripted replies (the last one repeats), on a clock that only waiting and reading move."""
+
+    def __init__(
+        self, provider: str, task: str, replies: list[Reply], *, block: int = 1000, prompt: str | None = "x", **arguments: Any
+    ) -> None:
+        images = arguments.pop("images", [])
+        limit = arguments.pop("max_bytes", 10**6)
+        target = client_settings(provider, base_url=BASE, api_key="sk-secret", max_bytes=limit, poll_interval_s=1.0, poll_timeout_s=5.0)
+        flow = run(target.call(task, prompt, images, **arguments))  # type: ignore[arg-type]
+        self.opened: list[Open] = []
+        self.pieces: list[str] = []
+        self.waited: list[float] = []
+        self.result: Result | None = None
+        self.error: ClientError | None = None
+        now, rest, outcome = 0.0, b"", None
+        try:
+            while True:
+                step = flow.send(outcome)
+                outcome = None
+                if isinstance(step, Open):
+                    self.opened.append(step)
+                    status, headers, rest = replies[min(len(self.opened), len(replies)) - 1]
+                    outcome = Head(status, tuple(headers.items()), now, now)
+                elif isinstance(step, Read):
+                    now += 0.01
+                    outcome, rest = Block(rest[:block], now), rest[block:]
+                elif isinstance(step, Wait):
+                    now += step.seconds
+                    self.waited.append(step.seconds)
+                elif isinstance(step, Say):
+                    self.pieces.append(step.piece)
+        except StopIteration as stop:
+            self.result = stop.value
+        except ClientError as error:
+            self.error = error
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([B64, "", "http://h/x.png", "file:///x", "completed", "failed", "queued", "t1"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["data", "images", "urls", "b64_json", "url", "status", "task_id", "result", "choices", "error"]), inner
+        )
+    ),
+    max_leaves=10,
+)
+replies = st.lists(
+    st.tuples(
+        st.sampled_from([200, 200, 202, 204, 301, 400, 401, 429, 500]),
+        st.fixed_dictionaries({"content-type": st.sampled_from(["application/json", "text/event-stream", "text/html", ""])}),
+        json_values.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=20) | st.just(PNG),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    replies,
+    st.sampled_from(
+        [
+            ("nanogpt", "generate", {}),
+            ("opengpu-relay", "generate", {"asynchronous": True}),
+            ("nvidia-nim-vision", "describe", {"stream": True}),
+        ]
+    ),
+)
+def test_any_answers_end_in_a_result_or_a_client_error(answers: list[Reply], asked: tuple[str, str, dict[str, Any]]) -> None:
+    """One billed request, the key only to the target's own host, downloads over http(s) only, and never a stray exception."""
+    provider, task, terms = asked
+    played = Played(provider, task, answers, **terms)
+    assert (played.result is None) != (played.error is None)
+    assert sum(step.request.billed for step in played.opened) == 1
+    for step in played.opened:
+        assert step.request.url.startswith(("http://", "https://"))
+        carries = any("sk-secret" in value for _, value in step.request.headers)
+        assert not carries or step.request.url.startswith(BASE)
+        assert not (carries and step.follow_redirects)
+    assert played.error is None or "sk-secret" not in str(played.error)
+
+
+def test_blocks_of_one_byte_are_enough() -> None:
+    """However the body arrives, it is the same answer."""
+    played = Played("nanogpt", "generate", [reply({"data": [{"b64_json": B64}]})], block=1)
+    assert played.result is not None
+    assert played.result.pictures[0].bytes == PNG
+
+
+def test_polls_wait_between_each_other_and_obey_retry_after() -> None:
+    """The interval holds between polls; a 429 with Retry-After is given its time."""
+    played = Played(
+        "opengpu-relay",
+        "generate",
+        [
+            reply({"task_id": "t"}, 202),
+            reply({"status": "queued"}),
+            (429, {"content-type": "application/json", "retry-after": "3"}, b"{}"),
+            reply({"status": "completed", "result": {"images": [B64]}}),
+        ],
+        asynchronous=True,
+    )
+    assert played.result is not None
+    assert played.waited == [1.0, 3.0]
+    assert played.result.timings.queue_s == pytest.approx(4.06, abs=0.05)
+    assert played.result.timings.total_s >= played.result.timings.queue_s
+
+
+def test_the_task_limit_counts_seconds_not_polls() -> None:
+    """Five seconds at an interval of one are six polls at most."""
+    played = Played("opengpu-relay", "generate", [reply({"task_id": "t"}, 202), reply({"status": "running"})], asynchronous=True)
+    assert "no end within 5 s" in str(played.error)
+    assert sum(played.waited) <= 5
+
+
+def test_a_finished_task_without_pictures_breaks_the_contract() -> None:
+    """A completed task must carry the sync body."""
+    played = Played("opengpu-relay", "generate", [reply({"task_id": "t"}, 202), reply({"status": "completed"})], asynchronous=True)
+    assert isinstance(played.error, ContractBroken)
+
+
+def test_a_stream_is_bounded_too() -> None:
+    """A stream that never ends does not fill the memory."""
+    endless = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n' * 500
+    played = Played(
+        "nvidia-nim-vision", "describe", [reply(endless, media_type="text/event-stream")], images=[PNG], stream=True, max_bytes=5000
+    )
+    assert "larger than 5000 bytes" in str(played.error)
+    assert 50 < len(played.pieces) < 150
+
+
+def test_no_price_is_none_and_says_so() -> None:
+    """Where neither the answer nor a price says what it cost, the cost is unknown, not 0."""
+    from dataclasses import replace
+
+    from testcard.harness.pricing import Pricing
+
+    target = client_settings("nebul", base_url=BASE, api_key="k")
+    assert target.pricing.look_up("black-forest-labs/FLUX.1-Kontext-dev", "createImage")[0] is not None
+    bare = replace(target, pricing=Pricing(target.provider, mock=False))
+    flow = run(bare.call("generate", "x"))
+    next(flow)
+    flow.send(Head(200, (("content-type", "application/json"),), 0.0, 0.0))
+    flow.send(Block(json.dumps({"data": [{"b64_json": B64}]}).encode(), 0.1))
+    with pytest.raises(StopIteration) as stop:
+        flow.send(Block(b"", 0.1))
+    assert (stop.value.value.cost_usd, stop.value.value.price_origin) == (None, "none")
+
+
+def test_the_record_holds_no_bytes() -> None:
+    """What --json prints is JSON and small."""
+    played = Played("nanogpt", "generate", [reply({"data": [{"b64_json": B64}], "cost": 0.5})])
+    assert played.result is not None
+    record = json.loads(json.dumps(played.result.record()))
+    assert record["pictures"] == [{"format": "png", "width": 2, "height": 2, "bytes": len(PNG), "seed": None, "url": None}]
+    assert (record["cost_usd"], record["price_origin"]) == (0.5, "answer")
