@@ -19,6 +19,8 @@ from testcard.harness.errors import Exit, TestcardError, UsageError
 from testcard.specs.loader import BUNDLED, Provider
 
 DEFAULT_KEY = "testcard"
+#: How long mocks that a benchmark starts take to answer: made up, because a server that answers at once says nothing of any provider.
+MOCK_LATENCY = "lognormal:0.06,0.3"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import click
 
 from testcard.harness.cli import say
 from testcard.harness.config import Config, TargetSection, load_config
-from testcard.harness.embedded import embedded_mocks, mock_name
+from testcard.harness.embedded import MOCK_LATENCY, embedded_mocks, mock_name
 from testcard.harness.errors import Exit, UsageError, worst
 from testcard.harness.evaluation import Step, is_run, run_parallel, usable
 from testcard.harness.lazy import resolve
@@ -94,7 +94,7 @@ def _plan(sections: Sequence[TargetSection], config: Config, stack: ExitStack) -
         bounded = None not in (config.check.max_cost or config.check.max_requests, config.bench.max_cost or config.bench.max_requests)
         require_live(base_url, section.live, bounded=bounded)
     wanted = list(dict.fromkeys(mock_name(p) for section, p in zip(sections, providers, strict=True) if section.base_url is None))
-    mocks = stack.enter_context(embedded_mocks(wanted)) if wanted else None
+    mocks = stack.enter_context(embedded_mocks(wanted, options=["--latency", MOCK_LATENCY])) if wanted else None
     planned: list[_Planned] = []
     for section, provider in zip(sections, providers, strict=True):
         label = provider.id
