@@ -55,7 +55,11 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class FaultRun:
-    """One fault on one provider's mock: which rules broke, against which it may break."""
+    """One fault on one provider's mock: which rules broke, against which it may break.
+
+    `missed`: operations on which the fault was told and its rule did not break. An operation that polls is reached only
+    through others, which tell the fault first, and is not counted.
+    """
 
     provider: str
     fault: str
@@ -63,11 +67,12 @@ class FaultRun:
     allowed: tuple[str, ...]
     broke: tuple[str, ...]
     operations: tuple[str, ...]
+    missed: tuple[str, ...] = ()
 
     @property
     def caught(self) -> bool:
-        """Whether the fault's own rule broke."""
-        return self.rule in self.broke
+        """Whether the fault's own rule broke on every operation that told the fault."""
+        return self.rule in self.broke and not self.missed
 
     @property
     def unexpected(self) -> tuple[str, ...]:
@@ -161,6 +166,11 @@ def broken_rules(judged: Judged) -> tuple[str, ...]:
     return tuple(rule for rule in RULES if rule in found)
 
 
+def _missed(provider: Provider, judged: Judged, rule: str, operations: Iterable[str]) -> tuple[str, ...]:
+    broke = {one.operation for one in judged.verdicts if one.rule == rule and one.verdict in ("fail", "deviates")}
+    return tuple(name for name in operations if name not in broke and provider.profile.operations[name].kind != "task")
+
+
 async def kill_matrix(
     providers: Sequence[Provider], *, seed: int = 0, complete: bool = True, watch: Callable[[int, int], None] | None = None
 ) -> Matrix:
@@ -180,7 +190,8 @@ async def kill_matrix(
         else:
             operations = tuple(name for name in provider.profile.operations if fault.applies(provider.id, name))
             judged = await judge_mock(narrowed(plan, operations, fault.rule), (fault.name,))
-            runs.append(FaultRun(provider.id, fault.name, fault.rule, tuple(fault.also), broken_rules(judged), operations))
+            missed = _missed(provider, judged, fault.rule, operations)
+            runs.append(FaultRun(provider.id, fault.name, fault.rule, tuple(fault.also), broken_rules(judged), operations, missed))
         errors += [f"{provider.id}, {fault.name if fault else 'no fault'}: {one.rule} raised {one.message}" for one in judged.errors]
     if watch is not None:
         watch(len(work), len(work))

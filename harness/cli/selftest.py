@@ -69,7 +69,7 @@ def _lines(matrix: Matrix) -> Iterator[str]:
     yield f"in all: {matrix.caught}/{len(matrix.runs)} faults caught by {len(RULES)} rules"
     for run in matrix.runs:
         if not run.caught:
-            yield f"missed: {run.fault} on {run.provider} ({', '.join(run.operations)})"
+            yield f"missed: {run.fault} on {run.provider} ({', '.join(run.missed or run.operations)})"
         if run.unexpected:
             yield f"unexpected: {run.fault} on {run.provider} also breaks {', '.join(run.unexpected)}"
     for rule in matrix.unproved_rules:
@@ -94,6 +94,7 @@ def _record(matrix: Matrix) -> dict[str, Any]:
                 "also": list(run.allowed),
                 "broke": list(run.broke),
                 "caught": run.caught,
+                "missed_on": list(run.missed),
                 "unexpected": list(run.unexpected),
             }
             for run in matrix.runs

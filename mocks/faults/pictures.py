@@ -10,7 +10,7 @@ from PIL import Image
 
 from testcard.mocks.exchange import Call, Drawn, Order
 from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import COUNTED, FORMATTED, PICTURES
+from testcard.mocks.faults.places import COUNTED, FORMATTED, MEASURED, PICTURES
 
 
 @lie("order", "image.count", COUNTED)
@@ -43,13 +43,13 @@ def _not_an_image(call: Call, drawn: list[Drawn]) -> list[Drawn]:
     return [replace(one, data=b"<html><body>upstream error</body></html>") for one in drawn]
 
 
-@lie("order", "image.size", PICTURES)
+@lie("order", "image.size", MEASURED)
 def _half_the_size(call: Call, order: Order) -> Order:
     """Sends pictures of half the width and height."""
     return replace(order, width_px=max(1, order.width_px // 2), height_px=max(1, order.height_px // 2))
 
 
-@lie("order", "image.size/off-by-eight", PICTURES)
+@lie("order", "image.size/off-by-eight", MEASURED)
 def _rounded_size(call: Call, order: Order) -> Order:
     """Sends pictures eight pixels narrower than asked for."""
     return replace(order, width_px=max(1, order.width_px - 8))
