@@ -92,12 +92,12 @@ class Manners:
             raise Refused(self.unknown_model, f"there is no model {str(model)[:80]}", param="model", code="model_not_found")
 
 
-def salt(call: Call, without: Sequence[str]) -> bytes:
+def salt(call: Call, without: Sequence[str], *, always: bool = False) -> bytes:
     """A digest of every field that may change the pixels: all but those named `without`, which only say how much, how or to whom.
 
-    Empty without a seed: then every picture is new anyway.
+    Empty without a seed, since every picture is new then, unless `always`: for answers that say which seed they were drawn from.
     """
-    if call.fields.get("seed") is None:
+    if call.fields.get("seed") is None and not always:
         return b""
     sent = [(name, _plain(value)) for name, value in sorted(call.fields.items()) if name not in without]
     return hashlib.blake2b(msgspec.json.encode([sorted(call.path.items()), sent]), digest_size=16).digest()

@@ -29,7 +29,7 @@ class NimImage(Manners):
             width,
             height,
             fields.get("prompt", ""),
-            salt(call, ("seed",)),
+            salt(call, ("seed",), always=True),
             seed=fields.get("seed"),
             images=(inputs.opaque(pictures["image"]),) if mode != "text-to-image" else (),
             edit=inputs.white_edits(pictures["mask"]) if mode == "inpaint" else None,
