@@ -33,6 +33,8 @@ from testcard.benchmarks.workload import Workload
 LEAD_S = 0.02
 #: Finished attempts that may wait for the judge; beyond, a finished request waits (after its clock has stopped), no arrival does.
 BACKLOG = 512
+#: The rate on display is that of the last so many seconds.
+RATE_WINDOW_S = 3.0
 
 
 class _LoadUser(User):
@@ -86,11 +88,12 @@ class Engine:
         self.passed_s = 0.0
         self.in_flight = 0
         self.outcomes: dict[str, int] = {}
-        self.recent: deque[float] = deque(maxlen=400)
+        self.recent: deque[tuple[float, float]] = deque(maxlen=400)
         self.first_status: dict[int, bool] = {}
         self.flight: gevent.pool.Group = gevent.pool.Group()
         self._environment: Any = _locust(self)
         self._queue: Any = gevent.queue.JoinableQueue(maxsize=BACKLOG)
+        self._overflow: list[Attempt] = []
         self._thread = gevent.threadpool.ThreadPool(1)
         self._judge = gevent.spawn(self._judging)
         self._begin(job.blocks[0])
@@ -123,6 +126,8 @@ class Engine:
     def close(self) -> None:
         """Judges what is left and closes the shard."""
         self._queue.join()
+        for attempt in self._overflow:
+            self._record(attempt, judge(attempt))
         self._judge.kill()
         self._environment.runner.quit()
         self._thread.kill()
@@ -144,7 +149,7 @@ class Engine:
     def _begin(self, block: BlockJob, again: bool = False) -> None:
         self.block = block
         self.cell = self.cells[block.cell]
-        self.scheduled = self.sent = self.dropped = self.cursor = 0
+        self.scheduled = self.sent = self.cursor = 0
         self.lags: list[float] = []
         self.latencies: list[float] = []
         self.start_s = clock() + LEAD_S
@@ -157,7 +162,8 @@ class Engine:
         cpu, began = time.process_time(), clock()
         self._environment.runner.spawn_users({"OpenLoopUser": 1} if block.users is None else {"ClosedLoopUser": block.users})
         self._users_done()
-        sending_cpu, sending_wall = time.process_time() - cpu, max(clock() - began, 1e-9)
+        sent_until = clock()
+        sending_cpu, sending_wall = time.process_time() - cpu, max(sent_until - began, 1e-9)
         self._drain()
         complete = not self.stopping.is_set()
         ended = clock()
@@ -180,12 +186,12 @@ class Engine:
             started_s=self.start_s - self.job.started_s,
             ended_s=ended - self.job.started_s,
             warmup_s=block.warmup_s,
-            duration_s=block.duration_s if complete else max(0.0, min(block.duration_s, ended - self.start_s - block.warmup_s)),
+            duration_s=block.duration_s if complete else max(0.0, min(block.duration_s, sent_until - self.start_s - block.warmup_s)),
             offered_rps=block.rate_rps,
             users=block.users,
             scheduled=self.scheduled,
             sent=self.sent,
-            dropped=self.dropped,
+            dropped=max(0, self.scheduled - self.sent),
             send_lags_s=[round(lag, 6) for lag in lags],
             send_lag_p99_s=p99(lags),
             send_lag_max_s=lags[-1] if lags else None,
@@ -234,8 +240,7 @@ class Engine:
                     flight.wait_available(timeout=0.5)
                 could_send = max(deadline, clock())
             if self.stopping.is_set() or not self._reserve():
-                self.dropped = self.scheduled - index if not self.stopping.is_set() else 0
-                self.scheduled = index + self.dropped
+                self.scheduled = index  # what was due when the run was stopped
                 return
             flight.spawn(self._one, self._next(), deadline, could_send, deadline < warm_until)
 
@@ -280,12 +285,15 @@ class Engine:
         if not warmup:
             self.lags.append(max(0.0, attempt.sent_s - could_send_s))
             self.latencies.append(attempt.done_s - scheduled_s)
-        self.recent.append(attempt.done_s - scheduled_s)
+        self.recent.append((attempt.done_s, attempt.done_s - scheduled_s))
         self._watch(attempt.cell, attempt.reply)
         if attempt.failure == "interrupted":
             self._record(attempt, Judgement("interrupted"))
         else:
-            self._queue.put(attempt)
+            try:
+                self._queue.put(attempt)
+            except GreenletExit:  # stopped while waiting for the judge: its sample is there all the same
+                self._overflow.append(attempt)
 
     def _watch(self, cell: Cell, reply: Reply | None) -> None:
         """Stops the run for what no further request can mend: a refused key at the start, an account without credit."""
@@ -357,8 +365,10 @@ class Engine:
 
     def progress(self) -> dict[str, Any]:
         """How it goes, for the command's process to show."""
-        recent = sorted(self.recent)
-        within = min(max(clock() - self.start_s, 0.0), self.block.whole_s)
+        now = clock()
+        recent = sorted(latency for _, latency in self.recent)
+        window = [done for done, _ in self.recent if done > now - RATE_WINDOW_S]
+        within = min(max(now - self.start_s, 0.0), self.block.whole_s)
         failed = sum(count for outcome, count in self.outcomes.items() if outcome != "ok")
         return {
             "passed_s": min(self.passed_s + within, self.planned_s),
@@ -369,6 +379,9 @@ class Engine:
             "requests": self.budget.requests,
             "in_flight": self.in_flight,
             "failed": failed,
+            "rate_rps": len(window) / RATE_WINDOW_S
+            if len(window) < len(self.recent) or not window
+            else len(window) / max(now - window[0], 0.1),
             "p50_s": recent[len(recent) // 2] if recent else None,
             "p95_s": recent[int(0.95 * (len(recent) - 1))] if recent else None,
             "spent_usd": self.budget.spent_usd,

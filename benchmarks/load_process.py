@@ -94,7 +94,7 @@ def work(job: Job) -> int:
     cells = [build_cell(job, index, cell, workload, transport) for index, cell in enumerate(job.cells)]
     shard = ShardWriter(Path(job.folder), job.worker)
     engine = Engine(job, workload, cells, transport, shard)
-    signal.signal(signal.SIGTERM, lambda *_: engine.stop("interrupted"))
+    gevent.signal_handler(signal.SIGTERM, engine.stop, "interrupted")
     helpers = [gevent.spawn(_listen, engine), gevent.spawn(_report, engine), gevent.spawn(_flush, shard)]
     gc.collect()
     gc.freeze()  # a full collection over everything imported takes tens of milliseconds, in which no request is sent

@@ -14,12 +14,12 @@ import click
 import msgspec
 
 from testcard.benchmarks import plan
-from testcard.benchmarks.asks import task_requests
+from testcard.benchmarks.asks import asks, task_requests
 from testcard.benchmarks.job import CellJob, Job, TargetJob
 from testcard.benchmarks.session import BLOCKS_FILE, Session
 from testcard.benchmarks.workload import Workload
 from testcard.harness.config import Config, PricesSection
-from testcard.harness.embedded import embedded_mocks
+from testcard.harness.embedded import embedded_mocks, mock_name
 from testcard.harness.errors import Exit, TargetUnreachable, UsageError, worst
 from testcard.harness.pricing import Pricing
 from testcard.harness.progress import Progress
@@ -188,12 +188,12 @@ def _opened(names: Sequence[str], config: Config, live: bool, bounded: bool, key
     with ExitStack() as stack:
         mocks = None
         if embedded:
-            known = [load_provider(name, config.providers.path).id for name in embedded]  # wrong names are told before a mock starts
+            known = [load_provider(name, config.providers.path) for name in embedded]  # wrong names are told before a mock starts
             click.echo(
-                f"no URL given for {', '.join(known)}: loading mocks on this machine, whose latency ({MOCK_LATENCY} s) and prices are made up",
+                f"no URL given for {', '.join(provider.id for provider in known)}: loading mocks on this machine, whose latency ({MOCK_LATENCY} s) and prices are made up",
                 err=True,
             )
-            mocks = stack.enter_context(embedded_mocks(embedded, options=["--latency", MOCK_LATENCY]))
+            mocks = stack.enter_context(embedded_mocks([mock_name(provider) for provider in known], options=["--latency", MOCK_LATENCY]))
         found = []
         for name, address, may_leave in wanted:
             if address is not None:
@@ -239,7 +239,12 @@ def _say_plan(targets: Sequence[Target], cells: Sequence[CellJob], workload: Wor
     unpriced: list[str] = []
     for cell in cells:
         target = targets[cell.target]
-        ask = task_requests(target.provider, cell.operation, cell.task, cell.model, workload)[0]  # type: ignore[arg-type]
+        requested = task_requests(target.provider, cell.operation, cell.task, cell.model, workload)  # type: ignore[arg-type]
+        # Encoded here too, so that what the contract does not allow is told before a run exists.
+        ready = asks(
+            target.provider, cell.operation, requested, base_url=target.base_url, api_key=None, fresh_seeds=workload.seeds == "fresh"
+        )
+        ask = ready[0].request
         price = target.pricing.price(cell.model, cell.operation)
         each = None if price is None else price.usd(worst_case(target.provider, cell.operation, ask))
         if each is None:

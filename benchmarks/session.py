@@ -132,6 +132,7 @@ def show(progress: Progress, state: dict[str, Any]) -> None:
         "stage": state["stage"],
         "round": state["round"],
         "requests": state["requests"],
+        "rate": f"{state['rate_rps']:.3g}/s",
         "in flight": state["in_flight"],
         "failed": state["failed"],
     }
