@@ -1,7 +1,7 @@
 """The plan of a check: every request that the chosen rules need, each once, in a fixed order, priced at its worst.
 
 Equal requests of several rules are merged, so that one picture serves them all; only a probe that is there to see a request
-answered twice is sent again. Order: the base requests, then what musts need, then the rest, then generated cases.
+answered twice is sent again. Order: the base requests, then what musts need, then the rest (see `_urgency`).
 """
 
 from __future__ import annotations
@@ -186,9 +186,15 @@ def make_plan(
             for rule_id, draft in case_drafts(scope):
                 if rule_id in levels:
                     _add(drafts, scope, rule_id, softer(levels[rule_id], draft.probe.level), draft)
-    ordered = sorted(drafts.values(), key=lambda draft: (not draft.probe.first, _ORDER[draft.level], draft.source != "probe"))
+    ordered = sorted(drafts.values(), key=_urgency)
     steps = tuple(_step(provider, pricing, draft, number, keyless) for number, draft in enumerate(_merged(provider, ordered), 1))
     return Plan(provider, scopes, tuple(rules), steps, seed)
+
+
+def _urgency(draft: Draft) -> tuple[bool, int, bool, bool]:
+    """What is sent first when money is short: bases, then musts; of those what one rule stands or falls with, before more of the same."""
+    only_more = {rule for _, rule in draft.serves} <= {ACCEPTS}
+    return (not draft.probe.first, _ORDER[draft.level], only_more, draft.source != "probe")
 
 
 def _add(drafts: dict[tuple[str, str], Draft], scope: Scope, rule_id: str, level: str, draft: Draft) -> None:

@@ -58,7 +58,6 @@ LOOPBACK_POLL_S = 0.05
 @click.option("--api-key-file", type=click.Path(path_type=Path), default=None, help="Read the key from this file.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), default=None, help="Read defaults from this testcard.toml.")
 @click.option("--json", "as_json", is_flag=True, help="Print verdicts.json (with --plan: the plan) instead of a table.")
-@click.option("--mock", "declared_mock", is_flag=True, hidden=True, help="Record that the base URL is one of Testcard's own mocks.")
 def check(
     provider: str,
     base_url: str | None,
@@ -79,7 +78,6 @@ def check(
     api_key_file: Path | None,
     config_file: Path | None,
     as_json: bool,
-    declared_mock: bool,
 ) -> int:
     """Judge whether PROVIDER (an id, or a folder with openapi.yaml and profile.yaml) keeps its documented contract.
 
@@ -128,8 +126,6 @@ def check(
         )
         if base_url is None:
             say(f"No base URL is given: checking a mock of {loaded.profile.name} on this machine.")
-        elif declared_mock:
-            target = Target(target.provider, target.base_url, target.api_key, True, target.pricing)
         local = is_loopback(target.base_url)
         at_once = concurrency or defaults.concurrency or (LOOPBACK_CONCURRENCY if local else LIVE_CONCURRENCY)
         plan = planned(target.pricing)
@@ -196,7 +192,7 @@ def _show_replay(provider: Provider, run: RunReader, judged: Judged, out: Path |
         target.prices,
         {one.id: one for one in run.exchanges()},
         out or run.folder,
-        msgspec.json.encode(record) if as_json else None,
+        msgspec.json.format(msgspec.json.encode(record), indent=2) if as_json else None,
     )
     _report_errors(judged)
     return judged.exit_code
