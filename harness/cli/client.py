@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from testcard.harness.client.sync import Client
 from testcard.harness.client.terms import PictureSource, task_request
 from testcard.harness.config import load_config
 from testcard.harness.errors import UsageError
+from testcard.harness.progress import PLAIN_INTERVAL_S
 from testcard.harness.targets import open_target
 from testcard.harness.wire.choice import choose
 from testcard.specs.loader import load_provider
@@ -60,6 +62,7 @@ def _target_options(command: _Command) -> _Command:
             click.option(
                 "--config", type=click.Path(path_type=Path), metavar="FILE", help="testcard.toml to read (default: ./testcard.toml)."
             ),
+            click.option("--quiet", "-q", is_flag=True, help="No talk on stderr, only errors."),
             click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
         )
     ):
@@ -140,16 +143,16 @@ def describe(provider: str, image: str, prompt: str, more: tuple[str, ...], stre
         if stream and not as_json:
             with client.describe(images, prompt, stream=True, operation=options["operation"], **terms) as pieces:
                 for piece in pieces:
-                    sys.stdout.write(piece)
+                    sys.stdout.write(_printable(piece))
                     sys.stdout.flush()
                 result = pieces.finish()
             click.echo()
         else:
             result = client.describe(images, prompt, operation=options["operation"], **terms)
-            click.echo(json.dumps(result.record(), indent=2) if as_json else result.text)
-    for note in result.notes:
-        say(note)
-    say(_summary(result, []))
+            click.echo(json.dumps(result.record(), indent=2) if as_json else _printable(result.text or ""))
+    if not options["quiet"]:
+        for note in [*result.notes, _summary(result)]:
+            say(note)
 
 
 @contextmanager
@@ -167,7 +170,7 @@ def _client(
     provider = load_provider(name, config.providers.path)
     choose(provider, task_request(task, prompt, images, mask, **terms), options["operation"])
     base_url = options["base_url"]
-    if base_url is None:
+    if base_url is None and not options["quiet"]:
         say(f"no --base-url: starting the embedded mock of {provider.profile.name}; its pictures are test cards")
     with (
         open_target(
@@ -205,7 +208,7 @@ def _pictures(task: Task, provider: str, prompt: str | None, images: tuple[str, 
         "strength",
     )
     terms = {name: options[name] for name in names if options.get(name) is not None}
-    with _client(task, provider, prompt, images, mask, terms, options) as client, _waiting(client):
+    with _client(task, provider, prompt, images, mask, terms, options) as client, _waiting(client, options["quiet"]):
         if task == "generate":
             result = client.generate(prompt or "", operation=options["operation"], **terms)
         elif task == "edit":
@@ -213,15 +216,16 @@ def _pictures(task: Task, provider: str, prompt: str | None, images: tuple[str, 
         else:
             result = client.variation(images[0], operation=options["operation"], **terms)
     files = _save(result.pictures, output, f"{provider.rstrip('/').rpartition('/')[2]}-{task}")
-    for note in [*result.notes, *_size_notes(result, terms.get("size"))]:
-        say(note)
+    if not options["quiet"]:
+        for note in [*result.notes, *_size_notes(result, terms.get("size"))]:
+            say(note)
     if options["as_json"]:
         click.echo(json.dumps({**result.record(), "files": [str(file) for file in files]}, indent=2))
         return
     for file, picture in zip(files, result.pictures, strict=True):
         seed = f", seed {picture.seed}" if picture.seed is not None else ""
         click.echo(f"{file}: {picture.format} {picture.width}x{picture.height}, {_bytes(len(picture.bytes))}{seed}")
-    click.echo(_summary(result, files))
+    click.echo(_summary(result))
 
 
 def _save(pictures: Sequence[Picture], output: Path | None, stem: str) -> list[Path]:
@@ -254,7 +258,7 @@ def _size_notes(result: Result, size: Any) -> list[str]:
     return [f"{size[0]}x{size[1]} was asked for and {width}x{height} came" for width, height in sorted(others)]
 
 
-def _summary(result: Result, files: list[Path]) -> str:
+def _summary(result: Result) -> str:
     parts = [f"{result.operation}" + (f" ({result.model})" if result.model else ""), f"{result.timings.total_s:.2f} s"]
     if result.timings.first_token_s is not None:
         parts.append(f"first token after {result.timings.first_token_s:.2f} s")
@@ -269,17 +273,39 @@ def _summary(result: Result, files: list[Path]) -> str:
     return ", ".join(parts)
 
 
+def _printable(text: str) -> str:
+    """The text without control sequences: a terminal would obey what a stranger's model says."""
+    return "".join(letter for letter in text if letter.isprintable() or letter in "\n\t")
+
+
 def _bytes(size: int) -> str:
     return f"{size} B" if size < 1000 else f"{size / 1000:.1f} kB" if size < 1_000_000 else f"{size / 1e6:.1f} MB"
 
 
 @contextmanager
-def _waiting(client: Client) -> Iterator[None]:
-    """A spinner on a terminal while the target works; nothing elsewhere."""
-    if not sys.stderr.isatty():
+def _waiting(client: Client, quiet: bool) -> Iterator[None]:
+    """While the target works: a spinner on a terminal, one line every ten seconds elsewhere."""
+    name = client.settings.provider.profile.name
+    if quiet:
         yield
-        return
-    from rich.console import Console
+    elif sys.stderr.isatty():
+        from rich.console import Console
 
-    with Console(stderr=True).status(f"waiting for {client.settings.provider.profile.name}"):
-        yield
+        with Console(stderr=True).status(f"waiting for {name}"):
+            yield
+    else:
+        done = threading.Event()
+        thread = threading.Thread(target=_tell_time, args=(name, done), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+
+def _tell_time(name: str, done: threading.Event) -> None:
+    waited_s = 0.0
+    while not done.wait(PLAIN_INTERVAL_S):
+        waited_s += PLAIN_INTERVAL_S
+        say(f"waiting for {name}, {waited_s:.0f} s")

@@ -12,7 +12,7 @@ import httpx
 
 from testcard.harness.client.errors import TimedOut
 from testcard.harness.client.flow import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S, Block, Call, Flow, Head, Open, Read, Say, Step, Wait, run
-from testcard.harness.client.http import AsyncHttp, http_request
+from testcard.harness.client.http import AsyncHttp, http_request, tls
 from testcard.harness.client.results import Result
 from testcard.harness.client.sync import several
 from testcard.harness.client.terms import PictureSource, Terms, failure, settings
@@ -48,7 +48,7 @@ class AsyncClient:
             poll_timeout_s=poll_timeout_s,
         )
         self.timeout_s = timeout_s
-        self._http = AsyncHttp(timeout=timeout_s, transport=transport, max_redirects=5)
+        self._http = AsyncHttp(timeout=timeout_s, verify=tls(), transport=transport, max_redirects=5)
 
     async def __aenter__(self) -> AsyncClient:
         return self

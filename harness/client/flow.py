@@ -25,7 +25,7 @@ from testcard.harness.client.results import Picture, Result, Timings
 from testcard.harness.pricing import Pricing
 from testcard.harness.wire.billing import answer_cost, delivered
 from testcard.harness.wire.choice import Choice
-from testcard.harness.wire.decode import decode, decode_body, retry_after, stream_answer
+from testcard.harness.wire.decode import decode, decode_body, message_anywhere, retry_after, stream_answer
 from testcard.harness.wire.encode import build, fetch_request, fetchable, poll_request
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Headers, PictureInfo, WireRequest, WireResponse
 from testcard.harness.wire.pictures import lenient_base64, look
@@ -216,7 +216,9 @@ def _in_hand(call: Call, answer: Answer, finished_s: float) -> Generator[Step, A
     """Every delivered picture, decoded from base64 or downloaded; with when the last one was there and how long downloads took."""
     operation = call.choice.operation
     if not answer.pictures:
-        raise ContractBroken("the answer holds no pictures", operation=operation, answer=answer)
+        said = message_anywhere(answer.json)
+        reason = f": {_without_key(call, _shortened(said))}" if said else ""
+        raise ContractBroken(f"the answer holds no pictures{reason}", operation=operation, answer=answer)
     pictures = []
     done_s = finished_s
     download_s: float | None = None
@@ -324,7 +326,8 @@ def _without_key(call: Call, text: str) -> str:
 
 
 def _shortened(text: str, limit: int = 300) -> str:
-    text = " ".join(text.split())
+    # What a stranger's server says is shown on a terminal: no control sequences.
+    text = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from functools import lru_cache
 
 import httpx
@@ -42,6 +43,12 @@ def http_request(wire: WireRequest, defaults: httpx.Headers) -> httpx.Request:
     names = {name for name, _ in wire.headers}
     headers = [*wire.headers, *((name, value) for name, value in defaults.items() if name not in names)]
     return httpx.Request(wire.method, _parsed(wire.url), headers=headers, content=wire.body or None)
+
+
+@lru_cache(maxsize=1)
+def tls() -> ssl.SSLContext:
+    """httpx's own TLS settings, read once: reading the certificates takes longer than most requests to this machine."""
+    return httpx.create_ssl_context()
 
 
 @lru_cache(maxsize=64)

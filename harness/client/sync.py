@@ -11,7 +11,7 @@ import httpx
 
 from testcard.harness.client.errors import TimedOut
 from testcard.harness.client.flow import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S, Block, Call, Flow, Head, Open, Read, Say, Step, Wait, run
-from testcard.harness.client.http import SyncHttp, http_request
+from testcard.harness.client.http import SyncHttp, http_request, tls
 from testcard.harness.client.results import Result
 from testcard.harness.client.terms import PictureSource, Terms, failure, settings
 from testcard.harness.pricing import Pricing
@@ -51,7 +51,7 @@ class Client:
             poll_timeout_s=poll_timeout_s,
         )
         self.timeout_s = timeout_s
-        self._http = SyncHttp(timeout=timeout_s, transport=transport, max_redirects=5)
+        self._http = SyncHttp(timeout=timeout_s, verify=tls(), transport=transport, max_redirects=5)
 
     def __enter__(self) -> Client:
         return self

@@ -13,7 +13,6 @@ import httpx
 
 from testcard.harness.client.errors import ClientError, ConnectionFailed, ContractBroken, TimedOut
 from testcard.harness.client.flow import DEFAULT_MAX_BYTES, Call
-from testcard.harness.config import PricesSection
 from testcard.harness.embedded import DEFAULT_KEY
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
@@ -138,9 +137,8 @@ def settings(
         raise UsageError(
             f"there is no key for {loaded.profile.name}", hint=f"pass api_key, or set {KEY_ENV} or {loaded.profile.auth.key_env}"
         )
-    if pricing is None:
-        pricing = Pricing(loaded, is_loopback(url), PricesSection())
-    return Settings(loaded, url, key, pricing, max_bytes, poll_interval_s, poll_timeout_s)
+    # Without prices of the caller's only the answer's own cost counts: illustrative ones are for runs against our mocks.
+    return Settings(loaded, url, key, pricing or Pricing(loaded, mock=False), max_bytes, poll_interval_s, poll_timeout_s)
 
 
 def as_input_image(source: PictureSource) -> InputImage:

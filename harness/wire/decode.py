@@ -32,7 +32,7 @@ def decode(provider: Provider, operation_id: str, response: WireResponse) -> Ans
         return Answer(
             response.status,
             json=body,
-            error_message=message if isinstance(message, str) else _message_anywhere(body),
+            error_message=message if isinstance(message, str) else message_anywhere(body),
             error_code=code,
             retry_after_s=retry_after_s,
             problem=problem,
@@ -168,7 +168,7 @@ def stream_answer(status: int, chat: ChatStream, *, unfinished: bool = False, re
     problem = chat.problem
     message = None
     if chat.error is not None:
-        message = _message_anywhere({"error": chat.error}) or "the stream carries an error"
+        message = message_anywhere({"error": chat.error}) or "the stream carries an error"
         problem = problem or f"the stream carries an error: {message}"
     if problem is None and (unfinished or not chat.done):
         problem = "the stream ended without [DONE]"
@@ -183,7 +183,7 @@ def stream_answer(status: int, chat: ChatStream, *, unfinished: bool = False, re
     )
 
 
-def _message_anywhere(body: Any) -> str | None:
+def message_anywhere(body: Any) -> str | None:
     """An error's message where servers commonly put it, for bodies that are not in the provider's documented shape."""
     for place in ("/message", "/error/message", "/error", "/detail", "/detail/message", "/title"):
         found = at(body, place)
@@ -201,4 +201,4 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-__all__ = ["decode", "decode_body", "retry_after", "stream_answer"]
+__all__ = ["decode", "decode_body", "message_anywhere", "retry_after", "stream_answer"]

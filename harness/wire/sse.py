@@ -27,7 +27,7 @@ class EventStream:
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
-        self._text = ""
+        self._pending: list[str] = []
         self._after_return = False
         self._data: list[str] = []
         self._type = ""
@@ -40,16 +40,20 @@ class EventStream:
             # A carriage return ended the line already; the newline after it belongs to the same line end.
             text = text.removeprefix("\n")
             self._after_return = False
-        self._text += text
-        lines = self._text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        self._after_return = self._text.endswith("\r") or (self._after_return and not text)
-        self._text = lines.pop()
+        if "\n" not in text and "\r" not in text:
+            # Joined only when a line ends: a line of megabytes in small blocks must not cost its square.
+            self._pending.append(text)
+            return []
+        whole = "".join([*self._pending, text])
+        self._after_return = whole.endswith("\r")
+        lines = whole.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        self._pending = [lines.pop()]
         return [event for line in lines if (event := self._line(line)) is not None]
 
     @property
     def unfinished(self) -> bool:
         """Whether the stream ended in the middle of an event, which the standard says to discard."""
-        return bool(self._text or self._data)
+        return any(self._pending) or bool(self._data)
 
     def _line(self, line: str) -> Event | None:
         if line == "":

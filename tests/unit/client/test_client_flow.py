@@ -165,20 +165,23 @@ def test_a_stream_is_bounded_too() -> None:
 
 def test_no_price_is_none_and_says_so() -> None:
     """Where neither the answer nor a price says what it cost, the cost is unknown, not 0."""
-    from dataclasses import replace
+    played = Played("nebul", "generate", [reply({"data": [{"b64_json": B64}]})])
+    assert played.result is not None
+    assert (played.result.cost_usd, played.result.price_origin) == (None, "none")
 
-    from testcard.harness.pricing import Pricing
 
-    target = client_settings("nebul", base_url=BASE, api_key="k")
-    assert target.pricing.look_up("black-forest-labs/FLUX.1-Kontext-dev", "createImage")[0] is not None
-    bare = replace(target, pricing=Pricing(target.provider, mock=False))
-    flow = run(bare.call("generate", "x"))
-    next(flow)
-    flow.send(Head(200, (("content-type", "application/json"),), 0.0, 0.0))
-    flow.send(Block(json.dumps({"data": [{"b64_json": B64}]}).encode(), 0.1))
-    with pytest.raises(StopIteration) as stop:
-        flow.send(Block(b"", 0.1))
-    assert (stop.value.value.cost_usd, stop.value.value.price_origin) == (None, "none")
+def test_a_success_without_pictures_passes_on_what_the_target_says() -> None:
+    """Moderation that answers 200 tells its reason."""
+    played = Played("nanogpt", "generate", [reply({"data": [], "message": "blocked by policy for sk-secret"})])
+    assert str(played.error) == "the answer holds no pictures: blocked by policy for $TESTCARD_API_KEY"
+
+
+def test_a_message_from_a_target_is_safe_on_a_terminal() -> None:
+    """Control sequences in an error message do not reach the terminal, and long ones are cut."""
+    played = Played("nanogpt", "generate", [reply({"error": 400, "message": "\x1b[31mred\x07\n" + "x" * 1000}, 400)])
+    assert "\x1b" not in str(played.error)
+    assert "[31mred?" in str(played.error)
+    assert len(str(played.error)) < 400
 
 
 def test_the_record_holds_no_bytes() -> None:
