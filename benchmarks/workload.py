@@ -28,7 +28,10 @@ def _size(value: str) -> str:
 
 
 def _objective(value: str) -> str:
-    slo.parse(value)
+    try:
+        slo.parse(value)
+    except UsageError as error:
+        raise ValueError(f"{error.message} ({error.hint})") from None
     return value
 
 

@@ -1,0 +1,48 @@
+"""The budget is kept to the cent, whatever the order of reservations and settlements."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from testcard.benchmarks.budget import Budget
+
+
+def test_requests_are_counted_before_they_are_sent() -> None:
+    """The limit's last request is allowed, the next one is not, and the refusal says why."""
+    budget = Budget(max_requests=2)
+    assert budget.reserve(None)
+    assert budget.reserve(None)
+    assert not budget.reserve(None)
+    assert "2 requests" in (budget.refusal or "")
+
+
+@given(
+    limit=st.floats(0, 1),
+    steps=st.lists(st.tuples(st.floats(0.001, 0.1), st.sampled_from(["settle", "keep", "unknown"]), st.floats(0, 1)), max_size=60),
+)
+def test_reservations_and_spending_never_exceed_the_limit(limit: float, steps: list[tuple[float, str, float]]) -> None:
+    """With worst cases that hold, what is spent and reserved stays within the limit after every step."""
+    budget = Budget(max_cost_usd=limit)
+    for worst, what, share in steps:
+        if budget.reserve(worst):
+            if what == "settle":
+                budget.settle(worst, worst * share)
+            elif what == "unknown":
+                budget.settle(worst, None)
+        assert budget.spent_usd + budget.reserved_usd <= limit + 1e-9
+
+
+def test_an_unknown_cost_keeps_its_worst_case() -> None:
+    """A timed-out request may have been billed: its reservation becomes spending."""
+    budget = Budget(max_cost_usd=1.0)
+    budget.reserve(0.4)
+    budget.settle(0.4, None)
+    assert (budget.spent_usd, budget.reserved_usd) == (pytest.approx(0.4), 0.0)
+
+
+def test_a_request_that_was_never_sent_gives_its_reservation_back() -> None:
+    """Released: neither counted nor reserved."""
+    budget = Budget(max_requests=1, max_cost_usd=0.5)
+    assert budget.reserve(0.5)
+    budget.release(0.5)
+    assert budget.reserve(0.5)

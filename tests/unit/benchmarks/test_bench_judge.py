@@ -1,0 +1,181 @@
+"""What an answer was worth, decided after the clock has stopped: outcomes, pictures, tokens, cost."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from testcard.benchmarks.asks import Ask, asks
+from testcard.benchmarks.drive import Attempt, Cell
+from testcard.benchmarks.judge import judge
+from testcard.benchmarks.transport import Reply
+from testcard.harness.pricing import Pricing
+from testcard.harness.runs.records import OUTCOMES
+from testcard.harness.wire.model import TaskRequest
+from testcard.harness.wire.pictures import encode_base64
+from testcard.specs.loader import load_provider
+from testcard.specs.prices import Billable
+
+
+def png(width: int = 256, height: int = 256, red: int = 10) -> bytes:
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize((width, height)).convert("RGB").point(lambda value: (value + red) % 256).save(file, "PNG")
+    return file.getvalue()
+
+
+def cell(name: str = "nanogpt", operation: str = "createImage", request: TaskRequest | None = None) -> Cell:
+    provider = load_provider(name)
+    request = request or TaskRequest("generate", "a boat", size=(256, 256))
+    ready: list[Ask] = asks(provider, operation, [request], base_url="http://127.0.0.1:1", api_key="k", fresh_seeds=False)
+    return Cell(0, 0, name, provider, operation, None, "http://127.0.0.1:1", "k", False, Pricing(provider, True), ready, [], [None], 1.0)
+
+
+def attempt(reply: Reply, of: Cell | None = None, **changes: Any) -> Attempt:
+    found = Attempt(of or cell(), 0, 1, "s", False, 0.0, 0.0, 1.0, reply)
+    for name, value in changes.items():
+        setattr(found, name, value)
+    return found
+
+
+def answered(body: Any, status: int = 200, media_type: str = "application/json", **changes: Any) -> Reply:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Reply(0.0, 0.0, 0.5, 1.0, status, (("Content-Type", media_type),), data, **changes)
+
+
+def pictures(*each: bytes) -> dict[str, Any]:
+    return {"created": 1, "data": [{"b64_json": encode_base64(data)} for data in each]}
+
+
+TRUNCATED = png()[:-30]
+
+CASES = [
+    ("ok", answered(pictures(png()))),
+    ("rate-limited", answered({"error": 1, "message": "slow down"}, 429)),
+    ("refused", answered({"error": 1, "message": "no such size"}, 400)),
+    ("refused", answered({"error": 1, "message": "who are you"}, 401)),
+    ("policy", answered({"error": 1, "message": "blocked by our content policy"}, 400)),
+    ("server-error", answered({"error": 1, "message": "oops"}, 500)),
+    ("server-error", answered(b"<html>bad gateway</html>", 502)),
+    ("broken", answered(b"not json")),
+    ("broken", answered(b"")),
+    ("broken", answered({}, 302)),
+    ("invalid-picture", answered({"created": 1, "data": []})),
+    ("invalid-picture", answered({"error": "moderated"})),
+    ("invalid-picture", answered(pictures(b"no picture at all"))),
+    ("invalid-picture", answered(pictures(TRUNCATED))),
+    ("invalid-picture", answered(pictures(png(128, 128)))),
+    ("invalid-picture", answered(pictures(png(), png(red=20)))),
+    ("invalid-picture", answered({"created": 1, "data": [{"b64_json": "%%%"}]})),
+    ("invalid-picture", answered({"created": 1, "data": [{"url": "data:image/png;base64,AAAA"}]})),
+    ("timeout", Reply(0.0, failure="timeout")),
+    ("connect", Reply(0.0, failure="connect")),
+    ("tls", Reply(0.0, failure="tls")),
+    ("broken", Reply(0.0, status=200, failure="broken")),
+]
+
+
+@pytest.mark.parametrize(("expected", "reply"), CASES)
+def test_every_way_to_end_has_its_word(expected: str, reply: Reply) -> None:
+    """The closed taxonomy: a 200 without a sound picture is not a success, an error body is never one."""
+    found = judge(attempt(reply))
+    assert found.outcome == expected
+    assert found.outcome in OUTCOMES
+
+
+def test_the_same_picture_twice_is_not_two() -> None:
+    """n = 2 with two equal pictures is an invalid picture; with two different ones it is fine."""
+    two = cell(request=TaskRequest("generate", "a boat", size=(256, 256), n=2))
+    assert judge(attempt(answered(pictures(png(), png())), two)).outcome == "invalid-picture"
+    found = judge(attempt(answered(pictures(png(), png(red=99))), two))
+    assert (found.outcome, found.images) == ("ok", 2)
+    assert found.megapixels == pytest.approx(2 * 0.065536)
+
+
+def test_a_truncated_picture_is_found_without_decoding_pixels() -> None:
+    """Outside the decoded share, structure and checksums still find a file that was cut off."""
+    from dataclasses import replace
+
+    shallow = replace(cell(), decode_share=0.0)
+    assert judge(attempt(answered(pictures(TRUNCATED)), shallow)).outcome == "invalid-picture"
+    assert judge(attempt(answered(pictures(png())), shallow)).outcome == "ok"
+
+
+def test_downloaded_pictures_are_judged_as_delivered_ones() -> None:
+    """An address that answered 404, that was cut off or that never answered is not a picture."""
+    body = {"created": 1, "data": [{"url": "http://127.0.0.1:1/a.png"}]}
+    for expected, download in [
+        ("ok", Reply(1.0, last_byte_s=1.2, status=200, body=png())),
+        ("invalid-picture", Reply(1.0, last_byte_s=1.2, status=404, body=b"gone")),
+        ("invalid-picture", Reply(1.0, last_byte_s=1.2, status=200, body=png()[:200])),
+        ("timeout", Reply(1.0, last_byte_s=9.0, failure="timeout")),
+    ]:
+        assert judge(attempt(answered(body), downloads=[download])).outcome == expected
+
+
+def test_costs_are_the_answers_own_else_the_price_else_unknown() -> None:
+    """NanoGPT states its cost; a refusal costs nothing; a timeout is not known; a connection refused costs nothing."""
+    assert judge(attempt(answered({**pictures(png()), "cost": 0.123}))).cost_usd == 0.123
+    price = cell().price
+    assert price is not None
+    assert judge(attempt(answered(pictures(png())))).cost_usd == price.usd(Billable(images=1, width_px=256, height_px=256))
+    assert judge(attempt(answered({"error": 1, "message": "no"}, 400))).cost_usd == 0.0
+    assert judge(attempt(Reply(0.0, failure="timeout"))).cost_usd is None
+    assert judge(attempt(Reply(0.0, failure="connect"))).cost_usd == 0.0
+
+
+def test_an_invalid_picture_is_paid_for() -> None:
+    """Its cost counts although it delivers no image: that is what wasted money is."""
+    found = judge(attempt(answered({**pictures(TRUNCATED), "cost": 0.01})))
+    assert (found.outcome, found.images, found.cost_usd) == ("invalid-picture", 0, 0.01)
+
+
+def chunk(text: str | None, finish: str | None = None, usage: dict[str, int] | None = None) -> bytes:
+    record: dict[str, Any] = {
+        "id": "c1",
+        "object": "chat.completion.chunk",
+        "choices": [{"index": 0, "delta": {"content": text} if text else {}, "finish_reason": finish}],
+    }
+    if usage:
+        record["usage"] = usage
+    return b"data: " + json.dumps(record).encode() + b"\n\n"
+
+
+def vision() -> Cell:
+    return cell("nvidia-nim-vision", "createVisionChatCompletion", TaskRequest("describe", "What is it?", stream=True))
+
+
+def test_a_stream_has_its_first_token_where_text_first_stood() -> None:
+    """The role chunk is no token: the time is that of the block which completed the first piece of text."""
+    parts = [
+        chunk(None),
+        chunk("A bo")[:20],
+        chunk("A bo")[20:],
+        chunk("at.", "stop", {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}),
+        b"data: [DONE]\n\n",
+    ]
+    blocks, body = [], b""
+    for index, part in enumerate(parts):
+        body += part
+        blocks.append((1.0 + index, len(body)))
+    found = judge(attempt(answered(body, media_type="text/event-stream", blocks=blocks), vision()))
+    assert (found.outcome, found.first_token_s, found.tokens) == ("ok", 3.0, 2)
+
+
+def test_a_stream_without_its_end_is_broken() -> None:
+    """No [DONE]: the text may be cut off."""
+    body = chunk("A boat")
+    assert judge(attempt(answered(body, media_type="text/event-stream", blocks=[(1.0, len(body))]), vision())).outcome == "broken"
+
+
+def test_a_filtered_answer_is_a_policy_refusal() -> None:
+    """finish_reason content_filter, and a picture that the provider says it withheld."""
+    body = {
+        "id": "c",
+        "object": "chat.completion",
+        "choices": [{"message": {"role": "assistant", "content": ""}, "finish_reason": "content_filter"}],
+    }
+    assert judge(attempt(answered(body), vision())).outcome == "policy"
+    nim = cell("nvidia-nim-image", "generateImage", TaskRequest("generate", "a boat"))
+    assert judge(attempt(answered({"artifacts": [{"base64": "", "finishReason": "CONTENT_FILTERED", "seed": 1}]}), nim)).outcome == "policy"

@@ -1,0 +1,53 @@
+"""The generator watches itself: who was late, which turn is taken again, what is left out."""
+
+from typing import Any
+
+import pytest
+
+from testcard.benchmarks.facts import notes, stage_facts
+from testcard.benchmarks.job import BlockRecord
+from testcard.benchmarks.lateness import counted, limit_s, p99, worth_repeating
+
+
+def block(sequence: int, lags: list[float], **changes: Any) -> BlockRecord:
+    values: dict[str, Any] = {
+        "sequence": sequence, "instead_of": None, "cell": 0, "provider": "p", "model": "m", "operation": "o", "stage": "s", "round": sequence + 1,
+        "worker": 0, "started_s": 0.0, "ended_s": 2.0, "warmup_s": 0.0, "duration_s": 1.0, "offered_rps": 5.0, "users": None, "scheduled": len(lags),
+        "sent": len(lags), "dropped": 0, "send_lags_s": sorted(lags), "send_lag_p99_s": None, "send_lag_max_s": None, "latency_p50_s": 0.1,
+        "cpu_percent": 10.0, "complete": True,
+    }  # fmt: skip
+    return BlockRecord(**{**values, **changes})
+
+
+def test_p99_is_the_nearest_rank() -> None:
+    """The smallest value that at least 99 % do not exceed."""
+    assert p99([]) is None
+    assert p99([1.0]) == 1.0
+    assert p99([float(value) for value in range(1, 101)]) == 99.0
+    assert p99([float(value) for value in range(1, 11)]) == 10.0
+
+
+def test_nobody_is_late_within_ten_milliseconds() -> None:
+    """A lag of 9 ms is fine; 1 % of a median of 3 s is 30 ms and fine too."""
+    assert worth_repeating([block(0, [0.001] * 50 + [0.009])]) is None
+    assert limit_s([block(0, [], latency_p50_s=3.0)]) == pytest.approx(0.03)
+    assert worth_repeating([block(0, [0.02] * 50, latency_p50_s=3.0)]) is None
+
+
+def test_the_turn_with_the_most_late_requests_is_taken_again_once() -> None:
+    """Of a row that was late the worst block is picked; taken again on time, the row is fine and the first try is left out."""
+    blocks = [block(0, [0.001] * 20), block(1, [0.001] * 17 + [0.03, 0.04, 0.05]), block(2, [0.001] * 19 + [0.02])]
+    late = worth_repeating(blocks)
+    assert late is not None
+    assert late.sequence == 1
+    blocks.append(block(3, [0.001] * 60, instead_of=1, round=2))
+    assert [kept.sequence for kept in counted(blocks)] == [0, 2, 3]
+    assert worth_repeating(blocks) is None
+    assert "1 turn taken again" in notes(blocks)[("p", "m", "o", "s")]
+
+
+def test_facts_leave_out_what_was_taken_again() -> None:
+    """Durations and lags come from the blocks that count."""
+    blocks = [block(0, [0.05] * 20), block(1, [0.002] * 20, instead_of=0, cpu_percent=30.0)]
+    facts = stage_facts(blocks, capped=True)[("p", "m", "o", "s")]
+    assert (facts.duration_s, facts.send_lag_p99_s, facts.cpu_percent, facts.capped) == (1.0, 0.002, pytest.approx(30.0), True)

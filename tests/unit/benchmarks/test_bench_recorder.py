@@ -1,0 +1,50 @@
+"""Samples on disk: the published columns, readable in the middle, sealed in order."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from testcard.benchmarks.recorder import FLUSH_ROWS, ShardWriter, row, seal
+from testcard.harness.runs.records import SAMPLE_COLUMNS
+from testcard.harness.runs.samples import read_shard
+
+
+def sample(at: float, worker: int = 0) -> tuple[object, ...]:
+    return row(
+        {"provider": "p", "operation": "o", "stage": "s", "round": 1, "scheduled_s": at, "outcome": "ok", "warmup": False, "worker": worker}
+    )
+
+
+def test_a_shard_is_readable_before_it_is_closed(tmp_path: Path) -> None:
+    """What was flushed can be read although the process never ended its stream."""
+    shard = ShardWriter(tmp_path, 0)
+    for index in range(FLUSH_ROWS + 5):
+        shard.add(sample(index))
+    assert len(read_shard(shard.path)) == FLUSH_ROWS
+    shard.flush()
+    assert len(read_shard(shard.path)) == FLUSH_ROWS + 5
+    cut = tmp_path / "samples-9.arrow"
+    cut.write_bytes(shard.path.read_bytes()[:-40])
+    assert len(read_shard(cut)) == FLUSH_ROWS
+
+
+def test_sealing_merges_the_workers_in_order_and_marks_what_is_left_out(tmp_path: Path) -> None:
+    """One Parquet file with the published columns, sorted by scheduled start; the shards are gone."""
+    for worker, times in ((0, [3.0, 1.0]), (1, [2.0, 0.5])):
+        shard = ShardWriter(tmp_path, worker)
+        for at in times:
+            shard.add(sample(at, worker))
+        shard.close()
+    assert seal(tmp_path, [(1, 1.5, 2.5)]) == 4
+    table = pq.read_table(tmp_path / "samples.parquet")
+    assert table.column_names == list(SAMPLE_COLUMNS)
+    assert [str(field.type).replace("double", "float64") for field in table.schema] == list(SAMPLE_COLUMNS.values())
+    assert table["scheduled_s"].to_pylist() == [0.5, 1.0, 2.0, 3.0]
+    assert table["warmup"].to_pylist() == [False, False, True, False]
+    assert not list(tmp_path.glob("*.arrow"))
+
+
+def test_a_run_without_samples_seals_to_an_empty_table(tmp_path: Path) -> None:
+    """Nothing recorded: still a file with all columns."""
+    assert seal(tmp_path) == 0
+    assert pq.read_table(tmp_path / "samples.parquet").column_names == list(SAMPLE_COLUMNS)

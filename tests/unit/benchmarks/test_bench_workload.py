@@ -1,0 +1,84 @@
+"""Workload files: what is bundled loads, what is wrong is said with file, key and reason."""
+
+from pathlib import Path
+
+import pytest
+
+from testcard.benchmarks.command import resolve_workload
+from testcard.benchmarks.workload import benign_prompts, bundled, load_workload
+from testcard.harness.config import Config
+from testcard.harness.errors import UsageError
+
+FLAGS = {"rate": None, "arrival": None, "max_in_flight": None, "users": None, "duration": None, "warmup": None, "rounds": None, "slos": ()}
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_bundled_workloads_load(name: str) -> None:
+    """Each bundled workload is valid and says what it is for."""
+    workload = load_workload(name)
+    assert workload.name == name
+    assert workload.description
+    assert workload.slo
+
+
+def test_quick_offers_enough_for_p95_and_for_round_intervals() -> None:
+    """At least 100 requests a row, in at least six rounds."""
+    quick = load_workload("quick")
+    assert sum((stage.rate_rps or 0) * stage.duration_s for stage in quick.stage) >= 110
+    assert quick.rounds >= 6
+
+
+def test_the_prompts_ship_and_differ() -> None:
+    """At least 24 different prompts, none of them a comment."""
+    prompts = benign_prompts()
+    assert len(prompts) == len(set(prompts)) >= 24
+    assert not any(prompt.startswith("#") for prompt in prompts)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("rounds = 2", "stage"),
+        ("[[stage]]\nduration_s = 1", "either rate_rps or users"),
+        ("[[stage]]\nrate_rps = 1\nusers = 2\nduration_s = 1", "either rate_rps or users"),
+        ("[[stage]]\nrate_rps = -1\nduration_s = 1", "stage.0.rate_rps"),
+        ("[[stage]]\nrate_rps = 1\nduration_s = 1\n[[stage]]\nrate_rps = 1\nduration_s = 2", "same name"),
+        ("speed = 3\n[[stage]]\nrate_rps = 1\nduration_s = 1", "speed"),
+        ('sizes = ["big"]\n[[stage]]\nrate_rps = 1\nduration_s = 1', "big"),
+        ('slo = ["p95<8"]\n[[stage]]\nrate_rps = 1\nduration_s = 1', "unit"),
+        ("stage = ]", "line 1"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, expected: str) -> None:
+    """The message names the file and the key or the reason."""
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as raised:
+        load_workload(str(path))
+    assert "mine.toml" in raised.value.message
+    assert expected in raised.value.message
+    assert raised.value.exit_code == 2
+
+
+def test_an_unknown_workload_names_the_known_ones() -> None:
+    """A wrong name answers with the right ones."""
+    with pytest.raises(UsageError) as raised:
+        load_workload("qick")
+    assert "quick" in (raised.value.hint or "")
+
+
+def test_flags_win_over_the_file() -> None:
+    """Rate, duration, rounds and objectives of the flags replace the workload's."""
+    workload = resolve_workload(Config(), "quick", **{**FLAGS, "rate": 3.0, "duration": 7.0, "rounds": 2, "slos": ("p50<1s",)})
+    assert [(stage.rate_rps, stage.duration_s) for stage in workload.stage] == [(3.0, 7.0)]
+    assert (workload.rounds, workload.slo) == (2, ("p50<1s",))
+    closed = resolve_workload(Config(), "quick", **{**FLAGS, "users": 4})
+    assert closed.stage[0].users == 4
+    assert closed.stage[0].rate_rps is None
+
+
+@pytest.mark.parametrize("clash", [{"rate": 1.0, "users": 1}, {"users": 1, "arrival": "constant"}, {"users": 1, "max_in_flight": 2}])
+def test_flags_that_clash_are_refused(clash: dict[str, object]) -> None:
+    """Open loop and closed loop exclude each other."""
+    with pytest.raises(UsageError):
+        resolve_workload(Config(), "quick", **{**FLAGS, **clash})
