@@ -202,7 +202,12 @@ def _row(key: RowKey, frame: pd.DataFrame, objectives: Sequence[slo.Objective], 
         cost_usd_per_1000_good_images=cost.per_1000_good,
         goodput=bootstrap.ratio(cut.sums(good), unit_duration, n=n, seed=seed) if n and duration else None,
     )
-    gates = [slo.judge(objective, row, worth=worth) for objective in objectives]
+    longest = {
+        "latency_s": _longest(latency, delivered, censored),
+        "service_s": _longest(data.done - data.sent, delivered, censored),
+        "ttfb_s": _longest(data.first_byte - data.sent, delivered, np.zeros(n, dtype=bool)),
+    }
+    gates = [slo.judge(objective, row, worth=worth, longest_s=longest) for objective in objectives]
     outcome, note = _outcome(row, gates, facts.saturated or lag_note)
     alike = f"successive latencies are alike: {n} of them are worth about {worth:.0f} independent ones" if worth is not None else None
     notes = [text for text in (note, cost.note, alike) if text]
@@ -233,6 +238,13 @@ def _percentiles(values: Floats, censored: Mask | None, rounds: npt.NDArray[np.i
             worth = mine if worth is None else min(worth, mine)
         found[name] = intervals.sorted_quantile(lowest, highest, q, effective_n=worth)
     return found, worth
+
+
+def _longest(values: Floats, delivered: Mask, censored: Mask) -> float:
+    """The longest value of delivered requests; infinite where some are only known to be longer, or none is known."""
+    if censored.any() or not delivered.any():
+        return float("inf")
+    return float(np.nanmax(values[delivered], initial=0.0))
 
 
 def _rate(events: Mask, cut: serial.Blocks) -> Estimate:

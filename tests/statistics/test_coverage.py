@@ -11,7 +11,7 @@ import pytest
 from scipy.signal import lfilter
 from scipy.stats import norm
 
-from testcard.harness.statistics import bootstrap, intervals, serial, summary
+from testcard.harness.statistics import bootstrap, intervals, serial, slo, summary
 from testcard.harness.statistics.ecdf import dkw
 
 Floats = npt.NDArray[np.float64]
@@ -173,3 +173,12 @@ def test_ratios_are_covered(units: int) -> None:
         hits += found.low <= np.exp(0.045) <= found.high
     print(f"{units} rounds: covers {hits / repeats:.3f}")
     assert hits / repeats >= 0.90
+
+
+@pytest.mark.parametrize("load", [0.5, 0.9, 0.95])
+@pytest.mark.parametrize("n", [72, 400])
+def test_far_below_the_threshold_is_far_enough(load: float, n: int) -> None:
+    """A queue that just breaks `p95<T` shows only samples below T/10 in at most 2.5 % of runs, so that gate may ignore correlation."""
+    generator = np.random.default_rng(n)
+    threshold = -np.log(0.05) * load / (1 - load)
+    assert np.mean([queue(generator, n, load).max() * slo.FAR <= threshold for _ in range(400)]) <= 0.025

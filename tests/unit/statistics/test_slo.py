@@ -107,3 +107,23 @@ def test_one_request_is_good_within_the_loosest_latency_bound() -> None:
     """p50<2s lets half of the requests take longer; p95<8s is what a single one must keep."""
     assert limit_s([parse("p50<2s"), parse("p95<8s"), parse("error_rate<1%")]) == 8.0
     assert limit_s([parse("service_p95<3s"), parse("p95>1s")]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "n", "longest", "verdict"),
+    [
+        ("p95<8s", 72, 0.79, "pass"),
+        ("p95<8s", 71, 0.79, "inconclusive"),
+        ("p95<8s", 72, 0.81, "inconclusive"),
+        ("p95<8s", 72, float("inf"), "inconclusive"),
+        ("p95>0.01s", 72, 0.79, "inconclusive"),
+        ("service_p95<8s", 72, 0.79, "inconclusive"),
+    ],
+)
+def test_correlation_does_not_matter_far_below_the_threshold(text: str, n: int, longest: float, verdict: str) -> None:
+    """Without an interval a latency bound passes only if enough samples were taken and all lie below a tenth of it."""
+    unclear = Estimate(value=None, n=n)
+    row = a_row(latency_s={"p95": unclear}, service_s={"p95": unclear})
+    gate = judge(parse(text), row, worth=9.0, longest_s={"latency_s": longest})
+    assert gate.verdict == verdict
+    assert gate.detail

@@ -248,6 +248,9 @@ def test_correlated_latencies_are_said() -> None:
     assert "independent" in row.note
     assert row.gates[0].verdict == "inconclusive"
     assert "worth about" in row.gates[0].detail
+    assert only_row(samples, objectives=["p95<80s"]).gates[0].verdict == "pass"
+    samples.loc[3, "outcome"] = "timeout"
+    assert only_row(samples, objectives=["p95<80s"]).gates[0].verdict == "inconclusive"
     assert row.latency_s["p95"].value is None
     assert row.latency_s["p50"].value is not None
 
