@@ -79,7 +79,7 @@ def evaluate(config_file: Path | None, out: Path | None, workload: str | None, s
             say(
                 "No base URL is given for "
                 + ("some targets" if not all(t.mock for t in planned) else "any target")
-                + ": using mocks on this machine."
+                + ": using mocks on this machine, whose latency and prices are made up."
             )
         return _evaluate(writer, planned, config, config_file, workload, seed, as_json)
 

@@ -1,0 +1,140 @@
+"""`testcard evaluate` as a new user runs it: five mocks in, a report out; and what happens when a target is dead or Ctrl-C comes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from testcard.harness.runs.folder import RunReader
+from testcard.harness.runs.validate import validate_run
+
+COMMAND = [sys.executable, "-m", "testcard.harness.cli", "evaluate"]
+PROVIDERS = ("nanogpt", "nebul", "nvidia-nim-image", "nvidia-nim-vision", "opengpu-relay")
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without anything that would colour the output or hand a key over."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("TESTCARD_")} | {"NO_COLOR": "1"}
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """One whole evaluation of the five mocks, shared by the tests of this module."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    done = subprocess.run(
+        [*COMMAND, "--out", str(folder / "run")],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        env=clean_environment(),
+        cwd=folder,
+        check=False,
+    )
+    return done, folder / "run"
+
+
+def test_five_mocks_pass_and_the_report_is_named(evaluated: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    """Against conforming mocks the exit code is 0, and the last lines say where the report is."""
+    done, run = evaluated
+    assert done.returncode == 0, done.stderr[-4000:] + done.stdout
+    assert str(run / "report" / "report.html") in done.stdout
+    assert (run / "report" / "report.html").stat().st_size <= 3_000_000
+    assert "bench: started" in done.stderr
+
+
+def test_every_file_of_every_run_fits_its_schema(evaluated: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    """run.json, exchanges, verdicts, summary, samples and badge all fit what is published."""
+    _, run = evaluated
+    folders = [run, *(run / child for child in RunReader(run).run.children)]
+    assert {folder.name for folder in folders[1:]} == {*(f"check-{name}" for name in PROVIDERS), "bench", "report"}
+    assert {folder.name: validate_run(folder) for folder in folders} == {folder.name: [] for folder in folders}
+
+
+def test_no_key_reaches_a_run(evaluated: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    """The key never stands in an authorization header of a recorded exchange."""
+    _, run = evaluated
+    for name in PROVIDERS:
+        for exchange in RunReader(run / f"check-{name}").exchanges():
+            for header, value in exchange.request.headers:
+                if header.lower() in ("authorization", "x-api-key"):
+                    assert not re.search(r"\btestcard$", value), f"{name} {exchange.id}: {header}"
+
+
+def test_benchmark_has_a_row_for_each_target(evaluated: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    """summary.json has all five providers, each with enough samples for an interval on p95, and counts what the samples hold."""
+    import pyarrow.parquet as parquet
+
+    _, run = evaluated
+    reader = RunReader(run / "bench")
+    summary = reader.summary()
+    assert summary is not None
+    assert {row.provider for row in summary.rows} == set(PROVIDERS)
+    assert all(row.latency_s["p95"].low is not None for row in summary.rows), [(row.provider, row.requests) for row in summary.rows]
+    table = parquet.read_table(run / "bench" / "samples.parquet", columns=["provider", "warmup"])
+    counted = sum(1 for warmup in table.column("warmup").to_pylist() if not warmup)
+    assert counted == sum(row.requests for row in summary.rows)
+
+
+def test_dead_target_exits_3_and_the_others_are_judged(tmp_path: Path) -> None:
+    """A target that does not answer is named with exit 3; the rest is checked, and a report is still made."""
+    (tmp_path / "testcard.toml").write_text(
+        '[[target]]\nprovider = "nvidia-nim-image"\nbase_url = "http://127.0.0.1:9"\n\n[[target]]\nprovider = "nebul"\noperations = ["createImage"]\n'
+        '[bench]\nworkload = "./tiny.toml"\n'
+    )
+    (tmp_path / "tiny.toml").write_text(TINY_WORKLOAD)
+    done = subprocess.run(
+        [*COMMAND, "--out", "run", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=clean_environment(),
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr + done.stdout
+    result = json.loads(done.stdout)
+    assert result["steps"]["check nvidia-nim-image"] == 3
+    assert result["steps"]["check nebul"] == 0
+    assert Path(tmp_path / result["report"]).is_file()
+
+
+def test_ctrl_c_keeps_what_was_recorded(tmp_path: Path) -> None:
+    """SIGINT to the command alone ends its children, seals the run as interrupted and exits 130."""
+    process = subprocess.Popen(
+        [*COMMAND, "--out", str(tmp_path / "run")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
+        cwd=tmp_path,
+    )
+    exchanges = [tmp_path / "run" / f"check-{name}" / "exchanges.jsonl" for name in PROVIDERS]
+    deadline = time.monotonic() + 60
+    while not any(path.exists() for path in exchanges) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, talk = process.communicate(timeout=60)
+    assert process.returncode == 130, talk
+    assert "testcard report" in talk
+    reader = RunReader(tmp_path / "run")
+    assert reader.run.outcome == "interrupted"
+    assert reader.run.children
+
+
+TINY_WORKLOAD = """
+description = "as little as shows that a benchmark ran"
+task = "auto"
+arrival = "constant"
+rounds = 1
+[[stage]]
+rate_rps = 20
+duration_s = 1.5
+"""
