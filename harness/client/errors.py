@@ -92,6 +92,9 @@ class ConnectionFailed(ClientError, TargetUnreachable):
 class ContractBroken(ClientError):
     """An answer that its status calls a success and that is of no use. `answer` holds what there was: it may have been billed."""
 
+    def __init__(self, message: str, *, operation: str = "", answer: Answer | None = None, hint: str | None = None) -> None:
+        super().__init__(message, operation=operation, answer=answer, hint=hint or "testcard check says what else the target breaks")
+
 
 class TaskFailed(ContractBroken):
     """An async task that ended as failed, or did not end within the documented time."""

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import jsonschema_rs
 
 from testcard.harness.errors import ContractViolation
-from testcard.harness.wire.fields import WireFields, contract_place, mode_of, values_by_meaning
+from testcard.harness.wire.fields import WireFields, contract_place, fields_hint, mode_of, values_by_meaning
 from testcard.harness.wire.model import InputImage, TaskRequest
 from testcard.specs.loader import Provider
 from testcard.specs.openapi import OpenApi, Operation
@@ -33,7 +33,9 @@ def check_contract(provider: Provider, fields: WireFields, request: TaskRequest 
             )
     for name, schema in operation.path_parameters.items():
         if fields.path.get(name) in (None, ""):
-            raise ContractViolation("is missing in the path", field=name, where=contract_place(provider, operation))
+            raise ContractViolation(
+                "is missing in the path", field=name, where=contract_place(provider, operation), hint=fields_hint(provider)
+            )
         _validate(provider, operation, f"path:{name}", schema, fields.path[name], (name,))
     if request is not None:
         _check_needs(provider, operation, fields, request)
@@ -54,7 +56,10 @@ def _check_needs(provider: Provider, operation: Operation, fields: WireFields, r
         for meaning in profile.needs.get(situation, ()):
             if present.get(meaning) in (None, "", [], ()):
                 raise ContractViolation(
-                    f"{situation} needs it", field=meaning, where=f"{provider.id}/profile.yaml, operations.{operation.id}.needs.{situation}"
+                    f"{situation} needs it",
+                    field=meaning,
+                    where=f"{provider.id}/profile.yaml, operations.{operation.id}.needs.{situation}",
+                    hint=f"give the {meaning} as well",
                 )
 
 
@@ -73,7 +78,7 @@ def _validate(provider: Provider, operation: Operation, kind: str, schema: Mappi
         _sentence(error.kind.name, error.kind.value),
         field=".".join(place) or "body",
         where=f"{provider.id}/openapi.yaml:{_line(operation, [str(part) for part in error.schema_path])}, {operation.id}",
-        hint=_hint(error.kind.name, error.kind.value),
+        hint=_hint(provider, error.kind.name, error.kind.value),
     )
 
 
@@ -99,10 +104,10 @@ def _sentence(keyword: str, value: Any) -> str:
     return words.get(keyword, f"does not satisfy {keyword}")
 
 
-def _hint(keyword: str, value: Any) -> str | None:
+def _hint(provider: Provider, keyword: str, value: Any) -> str:
     if keyword == "enum" and isinstance(value, list):
         return f"choose one of: {', '.join(map(str, value))}"
-    return None
+    return fields_hint(provider)
 
 
 def _line(operation: Operation, schema_path: list[str]) -> int:

@@ -57,6 +57,11 @@ def contract_place(provider: Provider, operation: Operation, *keys: str | int) -
     return f"{provider.id}/openapi.yaml:{operation.line(*keys)}, {operation.id}"
 
 
+def fields_hint(provider: Provider) -> str:
+    """The next step for whoever asked for something the contract does not have."""
+    return f"testcard providers {provider.id} shows its operations and fields"
+
+
 def wire_fields(provider: Provider, request: TaskRequest, operation: str | None = None) -> WireFields:
     """The request in the wire names of `operation` (default: the task's own).
 
@@ -112,7 +117,9 @@ class _Mapping:
         return ordered
 
     def refuse(self, term: str, message: str, *, hint: str | None = None) -> NoReturn:
-        raise ContractViolation(message, field=term, where=contract_place(self.provider, self.operation), hint=hint)
+        raise ContractViolation(
+            message, field=term, where=contract_place(self.provider, self.operation), hint=hint or fields_hint(self.provider)
+        )
 
     def entry(self, name: str) -> WireField:
         found = self.provider.field(self.operation.id, name, self.model_asked_for)

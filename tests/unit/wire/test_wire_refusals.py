@@ -66,6 +66,7 @@ def test_a_breach_is_refused_with_its_field(provider: str, operation: str | None
     assert violation.field == field
     assert says in violation.message
     assert violation.where.startswith(f"{provider}/")
+    assert violation.hint
 
 
 def test_the_place_is_the_line_of_the_schema() -> None:
