@@ -150,12 +150,12 @@ class _Maker:
             fields=fields,
             request=request,
             base=None if name == "base" else f"{domain.task}/base",
-            may_refuse=self.refusable(domain) or domain.may_be_refused(fields, request.model or scope.asked_model(domain.task)),
+            may_refuse=self.refusable(domain) or scope.tolerates_fields(fields, request.model or scope.asked_model(domain.task)),
         )
 
     def refusable(self, domain: Domain) -> bool:
         """Whether the server may refuse the task's base request."""
-        return domain.may_be_refused(domain.fields(domain.base), domain.base.model)
+        return self.scope.tolerates(domain.base)
 
     def hold_against_schema(self, fields: WireFields) -> None:
         operation = self.scope.operation

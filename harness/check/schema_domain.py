@@ -104,13 +104,6 @@ class Domain:
         dropped: dict[str, Any] = dict.fromkeys(_TERMS - kept - {"images", "extra"})
         return replace(self.base, **dropped)
 
-    def may_be_refused(self, sent: WireFields, model: str | None) -> bool:
-        """Whether the profile leaves the server free to refuse one of these values."""
-        provider, operation = self.scope.provider, self.scope.operation_id
-        entries: list[tuple[WireField | None, Any]] = [(provider.field(operation, name, model), value) for name, value in sent.body.items()]
-        entries += [(self.scope.profile.path.get(name), value) for name, value in sent.path.items()]
-        return any(entry is not None and _among(value, entry.may_refuse) for entry, value in entries)
-
     def _needs(self, meaning: str) -> bool:
         return meaning in self.scope.profile.needs.get(self.task, ())
 
@@ -231,10 +224,6 @@ def _factor(name: str, levels: tuple[Level, ...], without: Mapping[str, Any] | N
 
 def _word_of(entry: WireField, value: Any) -> Any:
     return entry.values.get(str(value), value)
-
-
-def _among(value: Any, values: tuple[Any, ...]) -> bool:
-    return any(type(value) is type(other) and value == other for other in values)
 
 
 def _shown(value: Any) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from testcard.harness.rules import probes
+from testcard.harness.rules.asked import with_defaults
 from testcard.harness.rules.evidence import Seen
 from testcard.harness.rules.rule import Observation, openai_clause, rule
 from testcard.harness.rules.scope import Scope
@@ -13,6 +15,11 @@ from testcard.harness.rules.scope import Scope
 def _two_ways(scope: Scope) -> bool:
     response = scope.profile.response
     return scope.gives_pictures and None not in (response.base64, response.url) and response.base64 != response.url
+
+
+def _default(scope: Scope) -> Any:
+    """How pictures are handed over to who does not choose, where the document says so."""
+    return with_defaults(scope.provider, scope.operation_id, {}, "delivery")
 
 
 @rule("delivery.exclusive", level="must", clause=openai_clause("The image object"), applies=_two_ways, asks=probes.deliveries)
@@ -32,7 +39,7 @@ def exclusive(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
                 yield Observation("broken", f"{picture.place} holds both base64 and a URL", (one.id,), picture.place)
             elif picture.base64 is None and picture.url is None:
                 yield Observation("broken", f"{picture.place} holds neither base64 nor a URL", (one.id,), picture.place)
-            elif wanted == "base64" and picture.url is not None and (chosen or scope.field("delivery") is not None):
+            elif wanted == "base64" and picture.url is not None and (chosen or _default(scope) == "base64"):
                 yield Observation("broken", f"{picture.place} holds a URL where base64 was asked for", (one.id,), picture.place)
             elif wanted == "url" and picture.base64 is not None:
                 yield Observation("note", f"{picture.place} holds base64 where a URL was asked for", (one.id,), picture.place)

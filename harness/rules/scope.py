@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from testcard.harness.errors import ContractViolation
 from testcard.harness.rules.asked import parse_size, task_value
 from testcard.harness.rules.inputs import input_mask, input_picture
+from testcard.harness.wire.fields import WireFields, wire_fields
 from testcard.harness.wire.model import TaskRequest
 from testcard.specs.loader import Provider
 from testcard.specs.openapi import Operation
@@ -143,21 +146,24 @@ class Scope:
         return () if found is None else tuple(task_value(found[1], value) for value in found[1].may_refuse)
 
     def tolerates(self, request: TaskRequest) -> bool:
-        """Whether the documents leave the server free to refuse one of the request's values."""
-        for meaning, value in (
-            ("model", request.model), ("n", request.n), ("format", request.format), ("delivery", request.delivery),
-            ("quality", request.quality), ("background", request.background), ("seed", request.seed), ("steps", request.steps),
-            ("tier", request.tier), ("aspect_ratio", request.aspect_ratio),
-        ):  # fmt: skip
-            if value is not None and value in self.may_refuse(meaning):  # type: ignore[arg-type] # the table holds meanings
-                return True
-        if isinstance(request.size, tuple):
-            spelt = f"{request.size[0]}x{request.size[1]}"
-            if spelt in self.may_refuse("size"):
-                return True
-            return request.size[0] in self.may_refuse("width") or request.size[1] in self.may_refuse("height")
-        return request.size is not None and request.size in self.may_refuse("size")
+        """Whether the documents leave the server free to refuse one of the values that the request sends."""
+        try:
+            fields = wire_fields(self.provider, request, self.operation_id)
+        except ContractViolation:
+            return False
+        return self.tolerates_fields(fields, request.model or self.asked_model(request.task))
+
+    def tolerates_fields(self, fields: WireFields, model: str | None) -> bool:
+        """As `tolerates`, of a request in wire names: a mode that follows from the pictures counts as well."""
+        sent = [(self.provider.field(self.operation_id, name, model), value) for name, value in fields.body.items()]
+        sent += [(self.profile.path.get(name), value) for name, value in fields.path.items()]
+        return any(entry is not None and _among(value, entry.may_refuse) for entry, value in sent)
 
     def sized(self, request: TaskRequest, size: tuple[int, int] | str) -> TaskRequest:
         """The request with another size."""
         return replace(request, size=size)
+
+
+def _among(value: Any, values: Sequence[Any]) -> bool:
+    """Whether the value is one of them; true is not 1 here."""
+    return any(type(value) is type(other) and value == other for other in values)
