@@ -14,7 +14,7 @@ from testcard.harness.wire.asked import asked_record
 from testcard.harness.wire.billing import answer_cost, delivered, worst_case
 from testcard.harness.wire.decode import decode, decode_body, retry_after
 from testcard.harness.wire.encode import fetch_request, fetchable, poll_request
-from testcard.harness.wire.model import Answer, InputImage, PictureInfo, TaskRequest, Usage, WireResponse
+from testcard.harness.wire.model import Answer, DeliveredPicture, InputImage, PictureInfo, TaskRequest, Usage, WireResponse
 from testcard.harness.wire.pointers import at, every
 from testcard.specs.loader import bundled_ids, load_provider
 from testcard.specs.prices import PerImage, PerMegapixel
@@ -211,3 +211,28 @@ def test_the_record_of_what_was_asked_holds_no_pictures() -> None:
     assert record["images"] == [
         {"sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "size": 3, "media_type": "image/png"}
     ]
+
+
+@pytest.mark.parametrize(("name", "operation"), [(name, op) for name in bundled_ids() for op in load_provider(name).profile.operations])
+@pytest.mark.parametrize("n", [None, 1, 4])
+def test_a_reservation_covers_what_a_conforming_answer_costs(name: str, operation: str, n: int | None) -> None:
+    """With the prices of the mocks, what comes is never dearer than what was reserved."""
+    provider = load_provider(name)
+    profile = provider.operation_profile(operation)
+    price = provider.price_entry(provider.default_model(operation), operation, "illustrative")
+    if not profile.tasks:
+        assert price is None or not profile.billed
+        return
+    assert price is not None
+    request = TaskRequest(
+        profile.tasks[0], prompt="x" * 40, n=n, images=(InputImage(b"a"),) if profile.tasks[0] != "generate" else (), max_tokens=20
+    )
+    reserved = price.price.usd(worst_case(provider, operation, request))
+    width, height = profile.response.default_size or (1024, 1024)
+    came = Answer(200, pictures=(DeliveredPicture(0, base64="AA"),) * (n or 1), text="word " * 10, usage=Usage(300, 20, 320))
+    if profile.kind != "chat":
+        came = Answer(200, pictures=came.pictures)
+    billed = price.price.usd(delivered(provider, operation, request, came, [PictureInfo("png", width, height, 1, "")]))
+    assert reserved is not None
+    assert billed is not None
+    assert 0 < billed <= reserved
