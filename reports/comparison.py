@@ -181,9 +181,7 @@ def _cell(column: Column, series: Series | None, estimate: Estimate | None, plac
     row = series.row
     if estimate is None or estimate.value is None:
         if estimate is not None and estimate.low is not None:
-            return Cell(
-                f"> {column.unit.text(estimate.low)}", note="lies among the timeouts", sort=float("inf"), rank=place if distinct else None
-            )
+            return Cell(f"> {column.unit.text(estimate.low)}", note="among timeouts", sort=float("inf"), rank=place if distinct else None)
         if estimate is not None and column.key in _SHARES:
             return Cell(NONE, note=too_few(column.key, estimate.n))
         absent = "delivers no pictures" if column.key == "cost" and row.ok and not row.images_per_s else column.absent

@@ -50,7 +50,7 @@ def _environment() -> Environment:
 @cache
 def _style() -> str:
     sheet = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    return sheet + f"@media screen and (prefers-color-scheme:dark){{{palette.dark_rules('svg.figure')}}}"
+    return sheet + f"@media screen and (prefers-color-scheme:dark){{{palette.dark_rules()}}}"
 
 
 def _digest(text: str) -> str:

@@ -14,7 +14,7 @@ from testcard.reports.words import GLYPHS, MEANINGS, count, listing
 
 SUMMARY_BYTES = 900_000
 SUMMARY_FINDINGS = 10
-_RISKY_DASH = re.compile(r"^(\s*)([-+*]|\d+\.)(?=\s)")
+_BLOCK_START = re.compile(r"^(\d*)([-+*#=.)])")
 _FIGURES = {
     "latency": ("latency-ecdf", "latency-percentiles", "latency-over-time"),
     "load": ("throughput",),
@@ -30,7 +30,7 @@ def escaped(text: str) -> str:
     flat = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", flat)
     flat = re.sub(r"@(?=\w)", "@\u200b", flat)  # no mention of a stranger's choosing
     flat = re.sub(r"(https?|ftp):(?=//)", "\\1\u200b:", flat)  # nor a live link
-    return _RISKY_DASH.sub(r"\1\\\2", flat) if flat[:1] in "-+*#0123456789" else flat
+    return _BLOCK_START.sub(r"\1\\\2", flat)
 
 
 def fenced(text: str, language: str = "") -> str:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from testcard.harness.errors import UsageError
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Body, Exchange
 from testcard.reports.evidence import Evidence, Party, clean
@@ -129,7 +130,7 @@ def _delivered(run: RunReader, exchange: Exchange) -> Iterator[bytes]:
 def _read(run: RunReader, body: Body) -> bytes | None:
     try:
         return run.bytes_of(body)
-    except OSError:
+    except (OSError, UsageError):
         return None  # bodies/ may have been left out when the run was copied
 
 
@@ -171,6 +172,8 @@ def _thumb(data: bytes, exchange: str, asked: str) -> Thumb:
                 small.thumbnail((THUMB_PX, THUMB_PX), reducing_gap=2.0)
         buffer = io.BytesIO()
         small.save(buffer, "WEBP", quality=72, method=2)
+    except Image.DecompressionBombError:
+        return Thumb(exchange, None, kind, width, height, len(data), digest, asked, "too large to show")
     except Exception as error:  # noqa: BLE001 (a decoder may raise anything on a stranger's bytes; all of it means "does not decode")
         return Thumb(exchange, None, kind, width, height, len(data), digest, asked, f"does not decode ({type(error).__name__})")
     uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -54,15 +54,18 @@ OUTCOME_COLOURS = {
 ALL = (INK, MUTED, FAINT, GRID, SURFACE, GOOD, BAD, WARN, *SERIES, *OUTCOME_COLOURS.values())
 
 
-def dark_rules(selector: str) -> str:
-    """CSS that turns the light colours of an SVG into the dark ones; presentation attributes yield to any rule."""
+def dark_rules() -> str:
+    """CSS that turns the light colours of an SVG into the dark ones; presentation attributes yield to any rule.
+
+    The selectors are bare classes: one with an ancestor in it does not match inside `<use>`, where markers are drawn.
+    """
     seen: dict[str, Colour] = {}
     for colour in ALL:
         seen.setdefault(colour.light, colour)
     rules = []
     for colour in seen.values():
         name = class_name(colour.light)
-        rules.append(f"{selector} .f-{name}{{fill:{colour.dark}}}{selector} .s-{name}{{stroke:{colour.dark}}}")
+        rules.append(f".f-{name}{{fill:{colour.dark}}}.s-{name}{{stroke:{colour.dark}}}")
     return "".join(rules)
 
 

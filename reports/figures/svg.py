@@ -51,7 +51,7 @@ def tidy(source: str, name: str, title: str, description: str) -> tuple[str, str
     inline = _text(root)
     root.attrib.update({"width": width, "height": height})
     sheet = ET.Element(f"{{{SVG}}}style")
-    sheet.text = f"@media (prefers-color-scheme:dark){{{palette.dark_rules('')}}}"
+    sheet.text = f"@media (prefers-color-scheme:dark){{{palette.dark_rules()}}}"
     back = ET.Element(
         f"{{{SVG}}}rect",
         {"width": "100%", "height": "100%", "fill": palette.SURFACE.light, "class": f"f-{palette.class_name(palette.SURFACE.light)}"},

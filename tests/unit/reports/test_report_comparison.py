@@ -1,0 +1,133 @@
+"""Counts, ranks and words of the comparison and the verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from testcard.harness.runs.folder import RunReader
+from testcard.harness.runs.records import ClauseRef, Estimate, Verdict
+from testcard.reports.comparison import compare, conformance, too_few
+from testcard.reports.evidence import gather
+from testcard.reports.figures.cost import frontier
+from testcard.reports.verdict import overall
+from testcard.reports.words import MILLISECONDS, SECONDS, count, fixed, listing, significant, time_unit, worst_word
+
+
+def _verdict(rule: str, word: str, level: str = "must", operation: str = "op") -> Verdict:
+    return Verdict(rule=rule, operation=operation, level=level, verdict=word, clause=ClauseRef(document="d", heading="h"))  # type: ignore[arg-type]
+
+
+def test_conformance_counts_rules_not_cases() -> None:
+    """A rule judged at several places counts once, by its worst word; what does not apply is not counted."""
+    counts = conformance(
+        [
+            _verdict("a.one", "pass"),
+            _verdict("a.one", "fail"),
+            _verdict("a.two", "pass"),
+            _verdict("a.three", "unsupported"),
+            _verdict("a.four", "waived"),
+            _verdict("a.five", "unproven"),
+            _verdict("a.six", "deviates", "should"),
+        ]
+    )
+    assert counts is not None
+    assert (counts.passed, counts.total, counts.broken, counts.deviated, counts.open) == (1, 3, 1, 1, 1)
+    assert conformance([]) is None
+
+
+def test_only_operations_of_one_task_are_ranked_with_each_other(runs: list[RunReader]) -> None:
+    """Describing a picture is no rival of generating one; the fastest generator is best."""
+    rows = compare(gather(runs)).rows
+    ranked = {row.party.key: row.cells["p50"].rank for row in rows if row.series}
+    assert ranked == {"nanogpt": 2, "nebul": 3, "nvidia-nim-image": 1, "nvidia-nim-vision": None, "opengpu-relay": 4}
+    assert [row.party.key for row in rows if row.cells["p50"].best] == ["nvidia-nim-image"]
+
+
+def test_operations_that_were_only_checked_come_last(runs: list[RunReader]) -> None:
+    """Measured rows first; the rest say that they were not measured."""
+    rows = compare(gather(runs)).rows
+    measured = [row.series is not None for row in rows]
+    assert measured == sorted(measured, reverse=True)
+    assert all(row.cells["p50"].note == "not measured" for row in rows if row.series is None)
+
+
+def test_few_samples_show_no_sure_number(synthetic: ModuleType, tmp_path: Path) -> None:
+    """With 30 requests there is a p50 and no p99."""
+    runs = synthetic.write_evaluation(tmp_path / "few", requests=30, makers=synthetic.MAKERS[:1])
+    row = next(row for row in compare(gather(runs)).rows if row.series)
+    assert row.cells["p50"].interval
+    assert row.cells["p99"].text == "–"
+    assert row.cells["p99"].note.startswith("n too small (")
+
+
+def test_too_few_tells_small_samples_from_alike_ones() -> None:
+    """Below the size that p95 needs, the size is the reason; above it, likeness is."""
+    assert too_few("p95", 71) == "n too small (71 < 72)"
+    assert too_few("p95", 105) == "n too small (105, alike)"
+
+
+def test_all_pass_says_so(synthetic: ModuleType, tmp_path: Path) -> None:
+    """A target that keeps its musts and its thresholds passes, and the badge is green."""
+    clean = synthetic.Maker("tidy", "Tidy", "doc.txt", ("createImage",), "m", 0.5, 0.2, 0.01, fails=0.0)
+    found = overall(gather(synthetic.write_evaluation(tmp_path / "tidy", requests=600, makers=(clean,))))
+    assert (found.word, found.sentence) == ("pass", "The target keeps every must that was checked and holds every threshold.")
+    assert found.badge.color == "brightgreen"
+
+
+def test_interrupted_run_is_inconclusive(synthetic: ModuleType, tmp_path: Path) -> None:
+    """A run that did not end cannot pass, whatever it holds."""
+    clean = synthetic.Maker("tidy", "Tidy", "doc.txt", ("createImage",), "m", 0.5, 0.2, 0.01, fails=0.0)
+    runs = synthetic.write_evaluation(tmp_path / "cut", requests=600, makers=(clean,))
+    path = runs[0].folder / "run.json"
+    path.write_text(
+        path.read_text().replace('"outcome": "pass"', '"outcome": "interrupted"').replace('"reason": null', '"reason": "Ctrl-C"')
+    )
+    found = overall(gather([RunReader(run.folder) for run in runs]))
+    assert found.word == "inconclusive"
+    assert found.sentence == "Not conclusive: check-tidy: Ctrl-C."
+
+
+def test_two_targets_of_one_provider_keep_apart(synthetic: ModuleType, tmp_path: Path) -> None:
+    """Checked twice, at two addresses, a provider has two columns with the address in their names."""
+    maker = synthetic.MAKERS[0]
+    live = synthetic.write_evaluation(tmp_path / "a", requests=60, makers=(maker,), mock=False)
+    mock = synthetic.write_evaluation(tmp_path / "b", requests=60, makers=(maker,))
+    evidence = gather([*live, *mock])
+    assert [party.key for party in evidence.parties] == ["nanogpt", "nanogpt-2"]
+    assert len({party.label for party in evidence.parties}) == 2
+    assert [series.party.key for series in evidence.series] == ["nanogpt", "nanogpt-2"]
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        ([(1.0, 1.0)], [0]),
+        ([(1.0, 5.0), (2.0, 3.0), (3.0, 4.0), (4.0, 1.0)], [0, 1, 3]),
+        ([(2.0, 2.0), (1.0, 1.0)], [1]),
+        ([(1.0, 1.0), (1.0, 2.0)], [0]),
+    ],
+)
+def test_frontier_is_what_nothing_beats(points: list[tuple[float, float]], expected: list[int]) -> None:
+    """From left to right; a point that another beats on both axes is not on it."""
+    assert frontier(points) == expected
+
+
+def test_numbers_are_written_with_three_digits() -> None:
+    """No exponent, no false precision, thousands separated."""
+    assert [significant(value) for value in (0.41234, 12.34, 1234.5, 0, 0.5, None)] == ["0.412", "12.3", "1,234", "0", "0.5", "–"]
+    assert [fixed(value) for value in (0.5, 2.0, 9.999, 1234.5)] == ["0.500", "2.00", "10.00", "1,234"]
+    assert SECONDS.full(Estimate(value=1.0, low=0.9, high=1.1, n=9)) == "1.00 s [0.900–1.10]"
+    assert SECONDS.full(Estimate(value=1.0, low=0.9, high=None, n=9)) == "1.00 s [≥ 0.900]"
+    assert time_unit(0.2) is MILLISECONDS
+    assert time_unit(20.0) is SECONDS
+
+
+def test_words_join_as_prose() -> None:
+    """Lists and counts read as a sentence would have them."""
+    assert [listing(parts) for parts in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
+    assert listing([str(n) for n in range(9)], 2) == "0, 1 and 7 more"
+    assert (count(1, "rule"), count(1200, "rule")) == ("1 rule", "1,200 rules")
+    assert worst_word(["pass", "deviates", "unsupported"]) == "deviates"
