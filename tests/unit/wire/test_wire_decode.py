@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from testcard.harness.wire.model import Answer, DeliveredPicture, InputImage, Pi
 from testcard.harness.wire.pointers import at, every
 from testcard.specs.loader import bundled_ids, load_provider
 from testcard.specs.prices import PerImage, PerMegapixel
+from testcard.specs.profile import ResponseMap
 
 
 def answer(provider: str, operation: str, body: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
@@ -57,6 +59,20 @@ def test_relay_lists_of_strings() -> None:
     assert answer("opengpu-relay", "generateFlux", {"images": ["AA"]}).pictures[0].base64 == "AA"
     assert answer("opengpu-relay", "generateGptImage", {"images": ["http://x"]}).pictures[0].url == "http://x"
     assert answer("opengpu-relay", "generateQwen", {"urls": ["http://x"]}).pictures[0].place == "/urls/0"
+
+
+def test_one_place_for_addresses_and_base64() -> None:
+    """A provider that puts either into the same place is told apart by the scheme."""
+    provider = load_provider("opengpu-relay")
+    either = ResponseMap(pictures="/images/*", base64="", url="")
+    operations = {
+        **provider.profile.operations,
+        "generateFlux": provider.operation_profile("generateFlux").model_copy(update={"response": either}),
+    }
+    provider = replace(provider, profile=provider.profile.model_copy(update={"operations": operations}))
+    body = json.dumps({"images": ["https://h/a.png", "iVBORw0KGgo="]}).encode()
+    pictures = decode(provider, "generateFlux", WireResponse(200, (), body)).pictures
+    assert [(p.url, p.base64) for p in pictures] == [("https://h/a.png", None), (None, "iVBORw0KGgo=")]
 
 
 @pytest.mark.parametrize("name", ["task_id", "task_address"])

@@ -58,6 +58,16 @@ def refused(provider: str, operation: str | None = None, **request: Any) -> Cont
         ("opengpu-relay", "generateGemini", {"task": "generate", "prompt": "x", "size": (1024, 300)}, "size", "none of the shapes"),
         ("opengpu-relay", "generateGemini", {"task": "generate", "prompt": "x", "aspect_ratio": "7:1"}, "aspect_ratio", "must be one of"),
         ("nvidia-nim-vision", None, {"task": "describe", "images": (IMAGE,)}, "prompt", "describe needs it"),
+        ("nvidia-nim-vision", None, {"task": "describe", "prompt": "x", "mask": IMAGE}, "mask", "takes no mask"),
+        ("nvidia-nim-vision", None, {"task": "describe", "prompt": "x", "size": (1, 1)}, "size", "no field for the size"),
+        (
+            "nvidia-nim-vision",
+            None,
+            {"task": "describe", "prompt": "x", "extra": {"messages": [{"role": "god"}]}},
+            "messages.0.role",
+            "must be one of",
+        ),
+        ("nebul", None, {"task": "generate", "prompt": "x", "images": (IMAGE,)}, "image", "takes no picture"),
     ],
 )
 def test_a_breach_is_refused_with_its_field(provider: str, operation: str | None, request_: dict[str, Any], field: str, says: str) -> None:
@@ -100,6 +110,24 @@ def test_build_sends_whatever_it_is_told() -> None:
     assert request.body == b'{"n":1000000000000000000000000000000,"prompt":"\\ud800","size":null}'
     assert dict(request.headers)["content-type"] == "text/plain"
     assert "authorization" not in dict(request.headers)
+
+
+def test_build_codes_a_body_as_the_media_type_says() -> None:
+    """A multipart operation's fields can be sent as JSON or as a form, which a checker does on purpose."""
+    provider = load_provider("nebul")
+    fields = WireFields("createImageEdit", {}, {"prompt": "a b", "n": 2, "image": [InputImage(b"abc")]})
+    as_json = build(provider, fields, base_url="http://h", api_key="k", media_type="application/json")
+    assert as_json.body == b'{"prompt":"a b","n":2,"image":["YWJj"]}'
+    as_form = build(provider, fields, base_url="http://h", api_key="k", media_type="application/x-www-form-urlencoded")
+    assert as_form.body == b"prompt=a+b&n=2&image=YWJj"
+    other = build(provider, fields, base_url="http://h", api_key="k", headers=(("Authorization", "Bearer other"),))
+    assert [value for name, value in other.headers if name.lower() == "authorization"] == ["Bearer other"]
+
+
+def test_a_data_url_is_passed_on_where_one_is_wanted() -> None:
+    """A caller who has a data URL already need not take it apart."""
+    request = TaskRequest("edit", prompt="x", images=(InputImage(url="data:image/png;base64,AAAA"),))
+    assert wire_fields(load_provider("nanogpt"), request).body["imageDataUrl"] == "data:image/png;base64,AAAA"
 
 
 def test_what_needs_no_field_is_not_refused() -> None:
