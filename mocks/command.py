@@ -76,11 +76,11 @@ def _announce(providers: list[Provider], urls: dict[str, str], api_key: str) -> 
     width = max(len(provider.id) for provider in providers)
     for provider in providers:
         click.echo(f"{provider.id.ljust(width)}  {urls[provider.id]}")
-    click.echo(f"key: {api_key}\ntry: {_curl(providers[0], urls[providers[0].id], api_key)}")
+    click.echo(f"key: {api_key}\ntry: {curl_line(providers[0], urls[providers[0].id], api_key)}")
     click.echo("Ctrl-C ends it.", err=True)
 
 
-def _curl(provider: Provider, url: str, api_key: str) -> str:
+def curl_line(provider: Provider, url: str, api_key: str) -> str:
     """A command that shows the provider's first operation at work."""
     operation = next(iter(provider.openapi.operations.values()))
     header = provider.profile.auth.header

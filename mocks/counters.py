@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Count:
-    """Of one operation. `images` counts pictures in billed answers, at acceptance for async tasks."""
+    """Of one operation. `images` counts pictures in billed answers, at acceptance for async tasks; `open` what is being served."""
 
     requests: int = 0
     billed_requests: int = 0
     images: int = 0
+    open: int = 0
     statuses: dict[int, int] = field(default_factory=dict)
 
     def add(self, status: int, *, billed: bool, images: int) -> None:
@@ -40,6 +41,7 @@ class Counters:
             "requests": sum(count.requests for count in every),
             "billed_requests": sum(count.billed_requests for count in every),
             "images": sum(count.images for count in every),
+            "open": sum(count.open for count in every),
             "providers": {
                 provider: {
                     name: {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -54,10 +55,16 @@ class Endpoint:
 
     async def answer(self, call: Call, receive: bodies.Receive) -> Answer:
         """The answer to one request; never raises for anything a client can send."""
+        self.count.open += 1
         try:
             answer = await self._answer(call, receive)
         except Refused as refused:
             answer = refusal(self.manners, refused)
+        except asyncio.CancelledError:
+            # Only a server that is being stopped cancels: say so, rather than leave a traceback.
+            answer = refusal(self.manners, Refused(503, "the mock is being stopped", code="stopping"))
+        finally:
+            self.count.open -= 1
         if call.lies:
             answer = call.lies.tell("answer", call, answer)
         self.count.add(answer.status, billed=answer.billed and answer.status < 300, images=answer.images)
@@ -146,6 +153,7 @@ class Endpoint:
             drawn = call.lies.tell("drawn", call, drawn)
         drawn = [self._deliver(call, order, one) for one in drawn]
         if call.lies:
+            call.publish = functools.partial(self._publish, call)
             drawn = call.lies.tell("delivered", call, drawn)
         body = self.manners.body(call, order, drawn)
         told: dict[str, Any] = call.lies.tell("body", call, body) if call.lies else body
@@ -154,10 +162,11 @@ class Endpoint:
     def _deliver(self, call: Call, order: Order, one: Drawn) -> Drawn:
         if order.delivery == "base64":
             return Drawn(one.data, one.seed, one.format, base64=in_base64(one.data))
+        return Drawn(one.data, one.seed, one.format, url=self._publish(call, one))
+
+    def _publish(self, call: Call, one: Drawn) -> str:
         files = self.manners.shop.files
-        return Drawn(
-            one.data, one.seed, one.format, url=call.origin + files.publish(one.data, one.format, self.manners.lifetime_s(self.operation))
-        )
+        return call.origin + files.publish(one.data, one.format, self.manners.lifetime_s(self.operation))
 
     def _accept(self, call: Call, order: Order, takes_s: float, body: bytes) -> Answer:
         async def work() -> dict[str, Any]:

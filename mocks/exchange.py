@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,7 +46,7 @@ class Call:
     """One request as it is being served. `fields` are the body's, cast to their declared types; `path` the path's parameters,
     `further` what the body holds beside the documented fields (of any type: no schema has judged it).
 
-    `origin` is scheme and host as the client knows them, `root` the provider's mount path ("" at the root).
+    `publish` gives the address of a picture that it makes fetchable. `origin` is scheme and host as the client knows them, `root` the provider's mount path ("" at the root).
     """
 
     provider: str
@@ -57,6 +57,7 @@ class Call:
     origin: str
     root: str
     lies: Lies
+    publish: Callable[[Drawn], str] | None = None
     fields: dict[str, Any] = field(default_factory=dict)
     further: dict[str, Any] = field(default_factory=dict)
     body_size: int = 0

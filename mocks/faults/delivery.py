@@ -16,7 +16,7 @@ def _both(call: Call, drawn: list[Drawn]) -> list[Drawn]:
         replace(
             one,
             base64=one.base64 or in_base64(one.data),
-            url=one.url or f"{call.origin}/_testcard/files/elsewhere.png",
+            url=one.url or (call.publish(one) if call.publish else None),
         )
         for one in drawn
     ]

@@ -1,0 +1,171 @@
+"""`testcard mock` as a person and a script use it: a process with flags, output and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from testcard.harness.cli import run
+from testcard.mocks.app import create_app
+from testcard.mocks.command import curl_line
+from testcard.mocks.serving import serving
+from testcard.specs.loader import load_provider
+
+COMMAND = [sys.executable, "-m", "testcard.harness.cli", "mock"]
+PROVIDERS = {"nanogpt", "nebul", "nvidia-nim-image", "nvidia-nim-vision", "opengpu-relay"}
+
+
+@contextmanager
+def running(*options: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen([*COMMAND, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def finished(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=20, check=False)
+
+
+def test_all_providers_are_served_and_it_says_where() -> None:
+    """Without names every provider is served under its id; one JSON line says where once requests are answered; closing stdin ends it with 0."""
+    with running("--port", "0", "--json", "--until-stdin-closes", "--api-key", "other") as process:
+        ready = json.loads(line(process))
+        assert ready["ready"] is True
+        assert ready["api_key"] == "other"
+        assert set(ready["base_urls"]) == PROVIDERS
+        for name, url in ready["base_urls"].items():
+            assert url.endswith(f"/{name}")
+        answer = httpx.post(
+            ready["base_urls"]["nanogpt"] + "/v1/images/generations", json={"prompt": "x"}, headers={"Authorization": "Bearer other"}
+        )
+        assert answer.status_code == 200
+        root = ready["base_urls"]["nanogpt"].removesuffix("/nanogpt")
+        assert httpx.get(root + "/_testcard/health").json()["status"] == "ready"
+        assert httpx.get(root + "/_testcard/counters").json()["images"] == 1
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(timeout=5) == 0
+
+
+def test_one_provider_is_at_the_root_and_the_printed_command_works() -> None:
+    """One provider is served at the root; the curl line that is printed runs as it stands; Ctrl-C ends the mock with exit 0."""
+    with running("nvidia-nim-image", "--port", "0") as process:
+        name, url = line(process).split()
+        assert name == "nvidia-nim-image"
+        assert "testcard" in line(process)
+        words = shlex.split(line(process).removeprefix("try: "))
+        assert words[:2] == ["curl", f"{url}/v1/genai/black-forest-labs/flux.1-schnell"]
+        options = dict(zip(words[2::2], words[3::2], strict=False))
+        headers = dict(value.split(": ", 1) for flag, value in zip(words[2::2], words[3::2], strict=True) if flag == "-H")
+        answer = httpx.post(words[1], content=options["-d"], headers=headers)
+        assert answer.status_code == 200
+        assert answer.json()["artifacts"]
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(timeout=5) == 0
+
+
+@pytest.mark.parametrize("provider", sorted(PROVIDERS))
+def test_every_printed_command_is_one_that_is_accepted(provider: str) -> None:
+    """Whatever provider is served, the request that is offered to try is answered with 200."""
+    with serving(create_app([provider])) as url:
+        words = shlex.split(curl_line(load_provider(provider), url, "testcard"))
+        pairs = list(zip(words[2::2], words[3::2], strict=True))
+        headers = dict(value.split(": ", 1) for flag, value in pairs if flag == "-H")
+        assert httpx.post(words[1], content=dict(pairs)["-d"], headers=headers).status_code == 200
+
+
+def test_a_taken_port_is_a_usage_error() -> None:
+    """A port that is taken gives exit 2 and the flag to use."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        result = finished("nanogpt", "--port", str(taken.getsockname()[1]))
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert "--port" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["nanogtp"], "nanogpt"),
+        (["--fault", "image.sise"], "image.size"),
+        (["nanogpt", "--fault", "image.format"], "does not apply"),
+        (["--latency", "soon"], "lognormal"),
+        (["--rate-limit", "fast"], "5/s"),
+        (["nanogpt", "nanogpt"], "twice"),
+        (["--host", "192.0.2.1", "--port", "0"], "--host"),
+    ],
+)
+def test_wrong_flags_are_usage_errors(options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong provider, fault, latency, rate or address gives exit 2 and says what would be right."""
+    assert run(["mock", *options]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert said in shown.err
+
+
+def test_faults_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """--list-faults prints each fault with what it does, as text and as JSON."""
+    assert run(["mock", "nanogpt", "--list-faults"]) == 0
+    text = capsys.readouterr().out
+    assert "delivery.exclusive/neither" in text
+    assert "image.format" not in text
+    assert run(["mock", "nanogpt", "--fault", "list"]) == 0
+    assert capsys.readouterr().out == text
+    assert run(["mock", "--list-faults", "--json"]) == 0
+    faults = json.loads(capsys.readouterr().out)
+    assert {"image.format", "image.count", "auth.required"} <= {fault["name"] for fault in faults}
+    assert all(fault["places"] and fault["does"] for fault in faults)
+
+
+def test_it_starts_within_a_second() -> None:
+    """From the command to the first answer it takes at most a second of CPU."""
+    with running("--port", "0", "--json", "--until-stdin-closes") as process:
+        url = next(iter(json.loads(line(process))["base_urls"].values()))
+        assert httpx.get(url.rsplit("/", 1)[0] + "/_testcard/health").status_code == 200
+        assert process.stdin is not None
+        process.stdin.close()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert usage.ru_utime + usage.ru_stime <= 1.0
+
+
+def test_a_stopped_mock_ends_with_a_request_under_way() -> None:
+    """Ctrl-C ends the mock within two seconds even while an answer is being waited for, and without a traceback."""
+    with running("nanogpt", "--port", "0", "--json", "--latency", "30") as process:
+        url = json.loads(line(process))["base_urls"]["nanogpt"]
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as waiting:
+            body = b'{"prompt": "x"}'
+            head = f"POST /v1/images/generations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer testcard\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            waiting.sendall(head.encode() + body)
+            deadline = time.monotonic() + 5
+            while httpx.get(url + "/_testcard/counters").json()["open"] == 0 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            os.kill(process.pid, signal.SIGINT)
+            assert process.wait(timeout=4) == 0
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()

@@ -1,0 +1,231 @@
+"""Each fault does what its name says on every operation it applies to, and an honest mock does none of it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import jsonschema_rs
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from testcard.mocks.app import create_app
+from testcard.mocks.faults import FAULTS, Fault
+from testcard.specs.loader import load_provider
+
+KONTEXT = "black-forest-labs/FLUX.1-Kontext-dev"
+LLAMA = "meta/llama-3.2-90b-vision-instruct"
+
+
+def png() -> bytes:
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").resize((64, 64)).convert("RGB").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+B64 = base64.b64encode(png()).decode()
+#: (provider, operation) → a body with every field that faults are about, and the size of its pictures
+BODIES: dict[tuple[str, str], tuple[dict[str, Any], tuple[int, int]]] = {
+    ("nanogpt", "createImage"): ({"prompt": "x", "size": "512x512", "n": 2, "seed": 5}, (512, 512)),
+    ("nebul", "createImage"): ({"prompt": "x", "size": "64x96", "n": 2, "quality": "auto", "output_format": "png"}, (64, 96)),
+    ("nebul", "createImageEdit"): ({"prompt": "x", "model": KONTEXT, "size": "64x96", "n": 2, "quality": "auto"}, (64, 96)),
+    ("nebul", "createImageVariation"): ({"size": "64x96", "n": 2, "quality": "auto"}, (64, 96)),
+    ("nvidia-nim-image", "generateImage"): ({"prompt": "x", "width": 64, "height": 96, "mode": "text-to-image", "seed": 5}, (64, 96)),
+    ("nvidia-nim-vision", "createVisionChatCompletion"): ({"model": LLAMA, "messages": [{"role": "user", "content": []}], "stream": False}, (0, 0)),
+    ("opengpu-relay", "generateStableDiffusion"): ({"prompt": "x", "width": 64, "height": 96, "steps": 20}, (64, 96)),
+    ("opengpu-relay", "generateFlux"): ({"prompt": "x", "width": 64, "height": 96, "safety_tolerance": 6, "seed": 5}, (64, 96)),
+    ("opengpu-relay", "generateGemini"): ({"prompt": "x", "aspect_ratio": "21:9"}, (1568, 672)),
+    ("opengpu-relay", "generateGptImage"): ({"prompt": "x", "size": "1024x1024", "quality": "high", "n": 2}, (1024, 1024)),
+    ("opengpu-relay", "editGptImage"): ({"prompt": "x", "image": B64, "size": "1024x1024", "quality": "high", "n": 2}, (1024, 1024)),
+    ("opengpu-relay", "generateQwen"): ({"prompt": "x", "size": "1024x1024", "seed": 5}, (1024, 1024)),
+    ("opengpu-relay", "editQwen"): ({"prompt": "x", "image": B64, "size": "1024x1024", "seed": 5}, (1024, 1024)),
+}  # fmt: skip
+#: a body that breaks the schema in the named way
+WRONG: dict[str, dict[tuple[str, str], dict[str, Any]]] = {
+    "bounds": {
+        ("nanogpt", "createImage"): {"strength": 2},
+        ("opengpu-relay", "generateFlux"): {"width": 65},
+        ("opengpu-relay", "generateGptImage"): {"n": 5},
+        ("opengpu-relay", "editGptImage"): {"n": 0},
+    },
+    "enums": {
+        ("nanogpt", "createImage"): {"size": "1x1"},
+        ("nvidia-nim-image", "generateImage"): {"mode": "upscale"},
+        ("nvidia-nim-vision", "createVisionChatCompletion"): {"messages": [{"role": "robot", "content": []}]},
+        ("opengpu-relay", "generateFlux"): {"output_format": "gif"},
+        ("opengpu-relay", "generateGemini"): {"aspect_ratio": "1:9"},
+        ("opengpu-relay", "generateGptImage"): {"quality": "best"},
+        ("opengpu-relay", "editGptImage"): {"quality": "best"},
+    },
+}
+
+
+@dataclass
+class Mock:
+    """A provider's mock in this process, and one of its operations."""
+
+    http: TestClient
+    provider: str
+    operation: str
+    task: str = ""
+
+    def send(self, *, key: bool = True, without: tuple[str, ...] = (), **changes: Any) -> httpx.Response:
+        headers = {"Authorization": "Bearer testcard"} if key else {}
+        if self.operation == "getTask":
+            self.task = self.task or self.accept()
+            return self.http.get("/v2/tasks/" + changes.get("task", self.task))
+        body = {name: value for name, value in {**BODIES[self.provider, self.operation][0], **changes}.items() if name not in without}
+        path = (
+            load_provider(self.provider)
+            .openapi.operations[self.operation]
+            .path.format(publisher="black-forest-labs", model="flux.1-schnell")
+        )
+        if self.operation in ("createImageEdit", "createImageVariation"):
+            files = [] if "image" in without else [("image", ("a.png", png(), "image/png"))]
+            fields = {name: str(value) for name, value in body.items() if not isinstance(value, list | dict)}
+            return self.http.post(path, data=fields, files=files or [("unused", ("a.png", b"", "image/png"))], headers=headers)
+        return self.http.post(path, json=body, headers=headers)
+
+    def accept(self) -> str:
+        accepted = Mock(self.http, "opengpu-relay", "generateQwen").send(**{"async": True, "size": "64x64"})
+        return str(accepted.json()["task_id"])
+
+    def items(self, answer: httpx.Response) -> list[Any]:
+        body = answer.json()
+        return next(body[name] for name in ("data", "artifacts", "images", "urls") if name in body)
+
+    def pictures(self, answer: httpx.Response) -> list[bytes]:
+        found = []
+        for item in self.items(answer):
+            text = item if isinstance(item, str) else item.get("b64_json") or item.get("base64") or item["url"]
+            found.append(self.http.get(text).content if text.startswith("http") else base64.b64decode(text))
+        return found
+
+
+def opened(data: bytes) -> Image.Image | None:
+    try:
+        picture = Image.open(io.BytesIO(data))
+        picture.load()
+    except Exception:  # noqa: BLE001
+        return None
+    return picture
+
+
+def sizes(mock: Mock) -> set[tuple[int, int]]:
+    return {picture.size for data in mock.pictures(mock.send()) if (picture := opened(data))}
+
+
+def asked(mock: Mock) -> tuple[int, int]:
+    return BODIES[mock.provider, mock.operation][1]
+
+
+def number(mock: Mock) -> int:
+    return int(BODIES[mock.provider, mock.operation][0].get("n", 1))
+
+
+def required(mock: Mock) -> tuple[str, ...]:
+    return load_provider(mock.provider).openapi.operations[mock.operation].required
+
+
+def accepts_wrong(kind: str) -> Callable[[Mock], bool]:
+    return lambda mock: mock.send(**WRONG[kind][mock.provider, mock.operation]).status_code == 200
+
+
+def accepts_types(mock: Mock) -> bool:
+    return mock.send(n="two", prompt=5, max_tokens="x", steps=[]).status_code == 200
+
+
+def wrong_type(mock: Mock) -> bool:
+    schema = load_provider(mock.provider).openapi.operations[mock.operation].response_schema(200)
+    answer = mock.send()
+    return answer.status_code == 200 and not jsonschema_rs.validator_for(schema).is_valid(answer.json())
+
+
+def refusal(mock: Mock) -> int:
+    if mock.operation == "getTask":
+        return mock.send(task="0xdead").status_code
+    return mock.send(without=required(mock)).status_code
+
+
+def keys_of_items(mock: Mock) -> set[tuple[bool, bool]]:
+    return {(bool(item.get("b64_json")), bool(item.get("url"))) for item in mock.items(mock.send())}
+
+
+#: fault → what is seen of it: true when it holds, false on an honest mock
+SEEN: dict[str, Callable[[Mock], bool]] = {
+    "http.status-documented": lambda mock: mock.send().status_code == 203,
+    "http.status-documented/refusal": lambda mock: refusal(mock) == 418,
+    "http.no-server-error": lambda mock: refusal(mock) == 500,
+    "http.no-server-error/on-valid": lambda mock: 500 in [mock.send().status_code for _ in range(2)],
+    "schema.response": wrong_type,
+    "auth.required": lambda mock: mock.send(key=False).status_code == 200,
+    "request.accepts-valid": lambda mock: mock.send().status_code in (400, 422),
+    "request.refuses-invalid": lambda mock: all(mock.send(without=(name,)).status_code == 200 for name in required(mock)),
+    "request.refuses-invalid/ignores-bounds": accepts_wrong("bounds"),
+    "request.refuses-invalid/ignores-enums": accepts_wrong("enums"),
+    "request.refuses-invalid/ignores-types": accepts_types,
+    "image.count": lambda mock: len(mock.items(mock.send())) == 1 < number(mock),
+    "image.count/extra": lambda mock: len(mock.items(mock.send())) == number(mock) + 1,
+    "image.count/none": lambda mock: mock.items(mock.send()) == [],
+    "image.decodes": lambda mock: all(opened(data) is None and data[:4] == b"\x89PNG" for data in mock.pictures(mock.send())),
+    "image.decodes/not-an-image": lambda mock: all(data.startswith(b"<html>") for data in mock.pictures(mock.send())),
+    "image.size": lambda mock: sizes(mock) == {(asked(mock)[0] // 2, asked(mock)[1] // 2)},
+    "image.size/off-by-eight": lambda mock: sizes(mock) == {(asked(mock)[0] - 8, asked(mock)[1])},
+    "image.format": lambda mock: {getattr(opened(data), "format", None) for data in mock.pictures(mock.send())} <= {"JPEG", "WEBP"},
+    "delivery.exclusive": lambda mock: keys_of_items(mock) == {(True, True)},
+    "delivery.exclusive/neither": lambda mock: keys_of_items(mock) == {(False, False)},
+    "seed.repeatable": lambda mock: mock.pictures(mock.send()) != mock.pictures(mock.send()),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def honest() -> Callable[[str], TestClient]:
+    clients: dict[str, TestClient] = {}
+
+    def client(provider: str) -> TestClient:
+        if provider not in clients:
+            clients[provider] = TestClient(create_app([provider]), base_url="http://127.0.0.1")
+        return clients[provider]
+
+    return client
+
+
+def test_every_fault_is_looked_for() -> None:
+    """This file knows how to see each fault of the register, and no other."""
+    assert set(SEEN) == set(FAULTS)
+    assert {place for fault in FAULTS.values() for place in fault.places} - {("opengpu-relay", "getTask")} == set(BODIES)
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=lambda fault: fault.name)
+def test_a_fault_does_what_it_says_and_an_honest_mock_does_not(fault: Fault, honest: Callable[[str], TestClient]) -> None:
+    """On every operation it applies to, the fault shows when it is on and does not when it is off."""
+    for provider, operation in fault.places:
+        # A task can be looked at only if a request was accepted before: every second one is.
+        name = fault.name + ("@0.5" if (fault.name, operation) == ("http.no-server-error/on-valid", "getTask") else "")
+        lying = Mock(TestClient(create_app([provider], faults=[name]), base_url="http://127.0.0.1"), provider, operation)
+        assert SEEN[fault.name](lying), f"{fault.name} does not show on {provider} {operation}"
+        assert not SEEN[fault.name](Mock(honest(provider), provider, operation)), f"{provider} {operation} is not honest: {fault.name}"
+
+
+def test_a_fault_with_a_rate_lies_to_that_share() -> None:
+    """Of ten requests, a fault at 0.3 lies to three."""
+    mock = Mock(TestClient(create_app(["nanogpt"], faults=["http.status-documented@0.3"])), "nanogpt", "createImage")
+    assert [mock.send().status_code for _ in range(10)].count(203) == 3
+
+
+def test_faults_can_be_told_together() -> None:
+    """Several faults hold at once, each in its own place."""
+    app = create_app(["nebul"], faults=["image.size", "image.count", "http.status-documented", "image.format"])
+    mock = Mock(TestClient(app), "nebul", "createImage")
+    answer = mock.send()
+    (data,) = mock.pictures(answer)
+    picture = opened(data)
+    assert picture is not None
+    assert (answer.status_code, picture.size, picture.format) == (203, (32, 48), "JPEG")
+    assert json.loads(answer.content)["size"] == "64x96"
