@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from testcard.harness.check.budget import NO_LIMITS, Limits
 from testcard.harness.check.plan import Plan, make_plan
 from testcard.harness.check.runner import Settings
 from testcard.harness.check.session import carry_out, judge_records
@@ -146,15 +147,21 @@ def narrowed(plan: Plan, operations: Iterable[str], rule: str) -> Plan:
 
 async def judge_mock(plan: Plan, faults: Sequence[str]) -> Judged:
     """The verdicts on the provider's mock with these faults, served in this process."""
-    provider = plan.provider
     create_app = resolve("testcard.mocks.app:create_app")
-    app = create_app([provider], faults=list(faults), api_key=API_KEY, timer=lambda: time.monotonic() * FASTER)
+    return await judge_app(
+        plan, create_app([plan.provider], faults=list(faults), api_key=API_KEY, timer=lambda: time.monotonic() * FASTER)
+    )
+
+
+async def judge_app(plan: Plan, app: Any, *, limits: Limits = NO_LIMITS, concurrency: int = 8) -> Judged:
+    """The verdicts on an ASGI application that takes `API_KEY`, without a socket."""
     memory = Memory()
     carried = await carry_out(
         plan,
-        Settings(BASE_URL, API_KEY, concurrency=8, poll_interval_s=POLL_INTERVAL_S),
-        Pricing(provider, mock=True),
+        Settings(BASE_URL, API_KEY, concurrency=concurrency, poll_interval_s=POLL_INTERVAL_S),
+        Pricing(plan.provider, mock=True),
         memory,
+        limits=limits,
         transport=httpx.ASGITransport(app=app, raise_app_exceptions=False),
     )
     return judge_records(plan.scopes, plan.rules, memory.exchanges, memory.bytes_of, not_sent=carried.not_sent(plan))

@@ -169,8 +169,9 @@ class Runner:
 
     async def _carry_out(self, step: Step, reservation: Reservation) -> None:
         records: list[Exchange] = []
+        wire = step.wire(self.plan.provider, self.settings.base_url, self.settings.api_key)
+        started_s = self._clock()
         try:
-            wire = step.wire(self.plan.provider, self.settings.base_url, self.settings.api_key)
             sent = await self._sent_with_patience(step, wire, records)
             answer = self._answer(step.operation, sent)
             records.append(self._settled(step, wire, sent, answer, reservation))
@@ -180,6 +181,7 @@ class Runner:
         except asyncio.CancelledError:
             if reservation.open:
                 self.budget.keep(reservation)
+                records.append(self._record(step, step.id, wire, Sent(started_s, None, self._clock(), detail="interrupted")))
             raise
         finally:
             if reservation.open:
