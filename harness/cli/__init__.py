@@ -6,7 +6,9 @@ May import everything in the harness; mocks, benchmarks and reports only by name
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from typing import NoReturn
 
 import click
@@ -81,7 +83,21 @@ def testcard() -> None:
 
 def main() -> NoReturn:
     """Runs the command line and exits with the documented code."""
+    sys.unraisablehook = _not_lost
     sys.exit(run(sys.argv[1:]))
+
+
+def _not_lost(unraisable: sys.UnraisableHookArgs) -> None:
+    """Repeats a Ctrl-C that arrived where Python cannot raise: in a finaliser, or in Hypothesis's callback to the garbage collector."""
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    # A moment later, because until this hook has returned it would be lost once more; as a signal, so that it ends a wait.
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    timer = threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT))
+    timer.daemon = True
+    timer.start()
 
 
 def run(args: list[str]) -> int:
@@ -89,8 +105,8 @@ def run(args: list[str]) -> int:
     try:
         result = testcard.main(args=args, prog_name="testcard", standalone_mode=False)
         return int(result) if isinstance(result, int) else Exit.PASS
-    except click.exceptions.Exit as signal:
-        return signal.exit_code
+    except click.exceptions.Exit as wanted:
+        return wanted.exit_code
     except click.ClickException as error:
         error.show(file=sys.stderr)
         return Exit.USAGE

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -97,3 +99,25 @@ def test_a_commands_own_code_is_the_exit_code(monkeypatch: pytest.MonkeyPatch) -
 
         monkeypatch.setattr(cli, "resolve", lambda where, command=command: command)
         assert cli.run(["check"]) == (result or 0)
+
+
+def test_ctrl_c_in_the_middle_of_a_garbage_collection_is_not_lost() -> None:
+    """Hypothesis hooks into the collector, and Python ignores what is raised there: the interrupt still ends the command with 130."""
+    program = (
+        "import gc, time, click\n"
+        "from testcard.harness import cli\n"
+        "def once(phase, info):\n"
+        "    gc.callbacks.remove(once)\n"
+        "    raise KeyboardInterrupt\n"
+        "@click.command()\n"
+        "def command():\n"
+        "    gc.callbacks.append(once)\n"
+        "    gc.collect()\n"
+        "    time.sleep(10)\n"
+        "    print('went on')\n"
+        "cli.resolve = lambda where: command\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, "check"], capture_output=True, text=True, timeout=8)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert "interrupted" in done.stderr
