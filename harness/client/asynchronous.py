@@ -12,11 +12,12 @@ import httpx
 
 from testcard.harness.client.errors import TimedOut
 from testcard.harness.client.flow import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S, Block, Call, Flow, Head, Open, Read, Say, Step, Wait, run
-from testcard.harness.client.http import AsyncHttp, http_request, tls
+from testcard.harness.client.http import AsyncHttp, default_headers, http_request, tls
 from testcard.harness.client.results import Result
 from testcard.harness.client.sync import several
 from testcard.harness.client.terms import PictureSource, Terms, failure, settings
 from testcard.harness.pricing import Pricing
+from testcard.harness.wire.model import Headers
 from testcard.specs.loader import Provider
 
 
@@ -49,6 +50,7 @@ class AsyncClient:
         )
         self.timeout_s = timeout_s
         self._http = AsyncHttp(timeout=timeout_s, verify=tls(), transport=transport, max_redirects=5)
+        self._defaults = default_headers(self._http)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -114,7 +116,7 @@ class AsyncClient:
         return AsyncTextStream(self._driver(call), run(call)) if stream else await self._finish(call)
 
     def _driver(self, call: Call) -> _Driver:
-        return _Driver(self._http, call.choice.operation, call.base_url, self.timeout_s)
+        return _Driver(self._http, self._defaults, call.choice.operation, call.base_url, self.timeout_s)
 
     async def _finish(self, call: Call) -> Result:
         driver, flow = self._driver(call), run(call)
@@ -184,8 +186,9 @@ class AsyncTextStream:
 class _Driver:
     """Carries out one flow's steps; holds the answer that is being read."""
 
-    def __init__(self, http: httpx.AsyncClient, operation: str, base_url: str, timeout_s: float) -> None:
+    def __init__(self, http: httpx.AsyncClient, defaults: Headers, operation: str, base_url: str, timeout_s: float) -> None:
         self._http = http
+        self._defaults = defaults
         self._operation = operation
         self._base_url = base_url
         self._timeout_s = timeout_s
@@ -215,7 +218,7 @@ class _Driver:
     async def _open(self, step: Open) -> Head:
         await self.close()
         wire = step.request
-        request = http_request(wire, self._http.headers)
+        request = http_request(wire, self._defaults)
         self._sent_s = time.monotonic()
         response = await self._http.send(request, stream=True, follow_redirects=step.follow_redirects)
         self._response, self._blocks = response, response.aiter_bytes()

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import httpx
 
-from testcard.harness.wire.model import WireRequest
+from testcard.harness.wire.model import Headers, WireRequest
 
 
 class _NoCookies(httpx.Cookies):
@@ -38,11 +38,14 @@ class AsyncHttp(httpx.AsyncClient):
 _NO_COOKIES = _NoCookies()
 
 
-def http_request(wire: WireRequest, defaults: httpx.Headers) -> httpx.Request:
-    """The wire request for httpx, with those of its default headers that the wire does not set."""
-    names = {name for name, _ in wire.headers}
-    headers = [*wire.headers, *((name, value) for name, value in defaults.items() if name not in names)]
-    return httpx.Request(wire.method, _parsed(wire.url), headers=headers, content=wire.body or None)
+def default_headers(http: httpx.Client | httpx.AsyncClient) -> Headers:
+    """What httpx would add to a request (user agent, accepted encodings, keep-alive), without what the wire always sets."""
+    return tuple((name, value) for name, value in http.headers.items() if name != "accept")
+
+
+def http_request(wire: WireRequest, defaults: Headers) -> httpx.Request:
+    """The wire request for httpx, with httpx's own default headers behind it."""
+    return httpx.Request(wire.method, _parsed(wire.url), headers=[*wire.headers, *defaults], content=wire.body or None)
 
 
 @lru_cache(maxsize=1)

@@ -11,10 +11,11 @@ import httpx
 
 from testcard.harness.client.errors import TimedOut
 from testcard.harness.client.flow import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S, Block, Call, Flow, Head, Open, Read, Say, Step, Wait, run
-from testcard.harness.client.http import SyncHttp, http_request, tls
+from testcard.harness.client.http import SyncHttp, default_headers, http_request, tls
 from testcard.harness.client.results import Result
 from testcard.harness.client.terms import PictureSource, Terms, failure, settings
 from testcard.harness.pricing import Pricing
+from testcard.harness.wire.model import Headers
 from testcard.specs.loader import Provider
 
 
@@ -52,6 +53,7 @@ class Client:
         )
         self.timeout_s = timeout_s
         self._http = SyncHttp(timeout=timeout_s, verify=tls(), transport=transport, max_redirects=5)
+        self._defaults = default_headers(self._http)
 
     def __enter__(self) -> Client:
         return self
@@ -117,7 +119,7 @@ class Client:
         return TextStream(self._driver(call), run(call)) if stream else self._finish(call)
 
     def _driver(self, call: Call) -> _Driver:
-        return _Driver(self._http, call.choice.operation, call.base_url, self.timeout_s)
+        return _Driver(self._http, self._defaults, call.choice.operation, call.base_url, self.timeout_s)
 
     def _finish(self, call: Call) -> Result:
         driver, flow = self._driver(call), run(call)
@@ -185,8 +187,9 @@ class TextStream:
 class _Driver:
     """Carries out one flow's steps; holds the answer that is being read."""
 
-    def __init__(self, http: httpx.Client, operation: str, base_url: str, timeout_s: float) -> None:
+    def __init__(self, http: httpx.Client, defaults: Headers, operation: str, base_url: str, timeout_s: float) -> None:
         self._http = http
+        self._defaults = defaults
         self._operation = operation
         self._base_url = base_url
         self._timeout_s = timeout_s
@@ -215,7 +218,7 @@ class _Driver:
     def _open(self, step: Open) -> Head:
         self.close()
         wire = step.request
-        request = http_request(wire, self._http.headers)
+        request = http_request(wire, self._defaults)
         self._sent_s = time.monotonic()
         response = self._http.send(request, stream=True, follow_redirects=step.follow_redirects)
         self._response, self._blocks = response, response.iter_bytes()

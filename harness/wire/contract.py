@@ -40,7 +40,9 @@ def check_contract(provider: Provider, fields: WireFields, request: TaskRequest 
     if request is not None:
         _check_needs(provider, operation, fields, request)
     if operation.request_content:
-        _validate(provider, operation, "body", operation.request_schema, _without_bytes(fields.body), ())
+        files = any(media.startswith("multipart/") for media in operation.request_content)
+        body = _without_bytes(fields.body) if files else fields.body
+        _validate(provider, operation, "body", operation.request_schema, body, ())
 
 
 def _check_needs(provider: Provider, operation: Operation, fields: WireFields, request: TaskRequest) -> None:
