@@ -12,7 +12,7 @@ CELLS, PATTERN_ROWS = 32, 4
 SMALL_PX = 32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # by identity: `layout` hands out one object for each size, and hashing it is free
 class Layout:
     """Heights in pixels of a card's bands, from the top; they add up to `height`. `pattern` has one height for each row of cells."""
 

@@ -41,6 +41,13 @@ def _segment(rows: bytes) -> Segment:
     return Segment(_chunk(b"IDAT", packed), zlib.adler32(rows), len(rows))
 
 
+def _stored(rows: bytes) -> Segment:
+    """The same without compression, which for a row or two takes longer than sending it; at most 65,535 bytes."""
+    size = len(rows)
+    block = b"\x00" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little") + rows
+    return Segment(_chunk(b"IDAT", block), zlib.adler32(rows), size)
+
+
 def _filtered(picture: Image.Image) -> bytes:
     """Rows with PNG's Up filter, the first without: it leans on nothing above this band."""
     pixels = np.asarray(picture).reshape(picture.height, picture.width * 3)
@@ -86,7 +93,7 @@ _END = _chunk(b"IEND", b"")
 
 def write(plan: Layout, caption: str, variant: int, digest: bytes) -> bytes:
     """The card as PNG bytes; the pixels are those of `card.compose` for the same arguments."""
-    segments = (*_above(plan, variant, caption), _segment(_NO_FILTER + bands.first_row(plan, digest)), _below(plan))
+    segments = (*_above(plan, variant, caption), _stored(_NO_FILTER + bands.first_row(plan, digest)), _below(plan))
     low, high = 1, 0
     for segment in segments:
         high = (high + (segment.adler >> 16) + segment.length * (low - 1)) % _ADLER

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from testcard.mocks.exchange import Call, Drawn, Order, Refused
 from testcard.mocks.pictures import inputs
 from testcard.mocks.providers.manners import Manners, Shop, read_n, read_size, salt
-from testcard.specs.prices import Billable
+from testcard.specs.prices import Billable, Price
 
 _OPENING_BALANCE_USD = 10_000.0
 
@@ -21,6 +22,11 @@ class NanoGpt(Manners):
     def __init__(self, shop: Shop) -> None:
         super().__init__(shop)
         self.balance_usd = _OPENING_BALANCE_USD
+        self._price = lru_cache(maxsize=64)(self._find_price)
+
+    def _find_price(self, model: str | None, operation: str) -> Price | None:
+        entry = self.provider.price_entry(model, operation, "illustrative")
+        return entry.price if entry else None
 
     def error(self, refused: Refused) -> dict[str, Any]:
         """The documented error."""
@@ -54,9 +60,9 @@ class NanoGpt(Manners):
 
     def body(self, call: Call, order: Order, drawn: Sequence[Drawn]) -> dict[str, Any]:
         """The pictures with what they cost, at the illustrative price of the profile."""
-        entry = self.provider.price_entry(call.fields.get("model"), call.operation, "illustrative")
         billed = Billable(images=len(drawn), width_px=order.width_px, height_px=order.height_px, input_images=len(order.images))
-        cost = round((entry.price.usd(billed) if entry else None) or 0.0, 6)
+        price = self._price(call.fields.get("model"), call.operation)
+        cost = round((price.usd(billed) if price else None) or 0.0, 6)
         self.balance_usd = round(self.balance_usd - cost, 6)
         return {
             "created": int(self.shop.clock()),
