@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 
@@ -50,7 +51,8 @@ def _step(value: Any, part: str) -> Any:
     return MISSING
 
 
-def _parts(pointer: str) -> list[str]:
+@lru_cache(maxsize=512)
+def _parts(pointer: str) -> tuple[str, ...]:
     if pointer in ("", "/"):
-        return []
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.removeprefix("/").split("/")]
+        return ()
+    return tuple(part.replace("~1", "/").replace("~0", "~") for part in pointer.removeprefix("/").split("/"))
