@@ -103,7 +103,7 @@ def _comparison(page: Page) -> list[str]:
     body = table(header, [_line(row, page) for row in page.comparison.rows], right=range(3, len(header)))
     return [
         body,
-        "Bold is best; ranks are among operations of one task, and overlapping 95 % intervals share one. A good image is valid and within the SLO; it says nothing of beauty.",
+        "Bold is best; “n &lt; 368”: too few samples for an interval, so no figure; ranks are among operations of one task, and overlapping 95 % intervals share one. A good image is valid and within the SLO; it says nothing of beauty.",
     ]
 
 

@@ -75,7 +75,7 @@ def _conformance_gates(evidence: Evidence) -> list[GateLine]:
 def _measured_gates(evidence: Evidence) -> list[GateLine]:
     stages = len({(series.bench, series.row.stage) for series in evidence.series}) > len(evidence.summaries)
     lines = []
-    for series in evidence.series:
+    for series in sorted(evidence.series, key=lambda entry: entry.index):
         for gate in series.row.gates:
             subject = clean(series.row.operation) + (f" · {clean(series.row.stage)}" if stages else "")
             observed = _observed(gate)

@@ -22,7 +22,7 @@ def sketch(rows: Sequence[Series], unit: Unit) -> Sketch | None:
     ]
     if not priced:
         return None
-    best = frontier([(x.value or 0.0, y.value or 0.0) for _, x, y in priced])
+    best = frontier([(x, y) for _, x, y in priced])
 
     def draw() -> Figure:
         step = 33
@@ -30,7 +30,11 @@ def sketch(rows: Sequence[Series], unit: Unit) -> Sketch | None:
         axes.grid(True, axis="both")
         fit_axis(axes, "x", [bound * unit.factor for _, x, _ in priced for bound in (x.low, x.value, x.high) if bound is not None])
         fit_axis(axes, "y", [bound for _, _, y in priced for bound in (y.low, y.value, y.high) if bound is not None])
-        corner = [(priced[place][1].value or 0.0, priced[place][2].value or 0.0) for place in best]
+        corner: list[tuple[float, float]] = []
+        for place in best:
+            at, usd = priced[place][1].value or 0.0, priced[place][2].value or 0.0
+            if not corner or usd < corner[-1][1]:
+                corner.append((at, usd))
         if len(corner) > 1:
             axes.step(
                 [x * unit.factor for x, _ in corner],
@@ -74,15 +78,26 @@ def sketch(rows: Sequence[Series], unit: Unit) -> Sketch | None:
     return Sketch("cost-against-latency", "Cost against latency", _caption(rows, priced, best), table(rows, unit), draw)
 
 
-def frontier(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Places of the points that no other point beats on both axes (lower is better), from left to right."""
-    found: list[int] = []
-    lowest = float("inf")
-    for place in sorted(range(len(points)), key=lambda index: points[index]):
-        if points[place][1] < lowest:
-            found.append(place)
-            lowest = points[place][1]
-    return found
+def frontier(points: Sequence[tuple[Estimate, Estimate]]) -> list[int]:
+    """Places of the points that nothing beats, from left to right (lower is better on both axes).
+
+    A point is beaten by one that is wholly better on an axis (its interval ends before the other begins) and not wholly worse on
+    the other axis, so that chance differences neither put a point on the frontier nor take one off it.
+    """
+    spans = [tuple(_span(estimate) for estimate in point) for point in points]
+    unbeaten = [place for place, mine in enumerate(spans) if not any(_beats(other, mine) for other in spans)]
+    return sorted(unbeaten, key=lambda place: (points[place][0].value or 0.0, points[place][1].value or 0.0))
+
+
+def _span(estimate: Estimate) -> tuple[float, float]:
+    value = estimate.value or 0.0
+    return (value if estimate.low is None else estimate.low, value if estimate.high is None else estimate.high)
+
+
+def _beats(one: tuple[tuple[float, float], ...], other: tuple[tuple[float, float], ...]) -> bool:
+    better = any(mine[1] < yours[0] for mine, yours in zip(one, other, strict=True))
+    worse = any(mine[0] > yours[1] for mine, yours in zip(one, other, strict=True))
+    return better and not worse
 
 
 def _p50(series: Series) -> Estimate | None:
@@ -91,12 +106,7 @@ def _p50(series: Series) -> Estimate | None:
 
 def _caption(rows: Sequence[Series], priced: list[tuple[Series, Estimate, Estimate]], best: list[int]) -> str:
     names = [priced[place][0].label for place in best]
-    verb = "is" if len(names) == 1 else "are"
-    rest = (
-        "cheaper and faster at once than any other"
-        if len(names) == 1 and len(priced) > 1
-        else "beaten by no other on both cost and speed (ringed)"
-    )
+    why = "no other is wholly cheaper or faster without being wholly worse on the other axis"
     unpriced = [
         series.label
         for series in rows
@@ -105,7 +115,7 @@ def _caption(rows: Sequence[Series], priced: list[tuple[Series, Estimate, Estima
     missing = f" No price is known for {listing(unpriced)}." if unpriced else ""
     illustrative = any(series.party.target.prices == "illustrative" for series, _, _ in priced)
     label = " Prices are illustrative, made up for runs against mocks." if illustrative else ""
-    said = f"{listing(names)} {verb} {rest}." if len(priced) > 1 else f"Only {priced[0][0].label} has a price."
+    said = f"Nothing beats {listing(names)} (ringed): {why}." if len(priced) > 1 else f"Only {priced[0][0].label} has a price."
     return said + missing + label
 
 

@@ -94,12 +94,18 @@ def _panel(axes: Axes, series: Series, data: dict[str, Any], logarithmic: bool) 
 
 
 def _spans(at: Any, warm: Any) -> list[tuple[float, float]]:
-    """Stretches of time in which every scheduled request was warm-up."""
+    """Stretches of time in which every scheduled request was warm-up; a pause (another target's turn) ends a stretch."""
     order = np.argsort(at, kind="stable")
-    flags = warm[order].astype(np.int8)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags, [0]])))
-    times = at[order]
-    return [(float(times[begin]), float(times[stop - 1])) for begin, stop in zip(edges[::2], edges[1::2], strict=True)]
+    times, flags = at[order], warm[order]
+    steps = np.diff(times)
+    pause = steps > 20 * np.median(steps) if len(steps) else steps
+    found: list[tuple[float, float]] = []
+    for place in np.flatnonzero(flags):
+        if found and place and flags[place - 1] and not pause[place - 1]:
+            found[-1] = (found[-1][0], float(times[place]))
+        else:
+            found.append((float(times[place]), float(times[place])))
+    return found
 
 
 def _caption(panels: list[tuple[Series, dict[str, Any]]], drawn: list[tuple[Series, dict[str, Any]]], unit: Unit) -> str:
@@ -107,7 +113,7 @@ def _caption(panels: list[tuple[Series, dict[str, Any]]], drawn: list[tuple[Seri
     failed = [f"{label} {number:,}" for label, number in failures.items() if number]
     said = f"Failed requests, as red ticks at the foot: {listing(failed)}. " if failed else "No request failed. "
     warm = sum(int(data["warmup"].sum()) for _, data in panels)
-    hatched = f"Hatched: warm-up ({count(warm, 'request')}), shown here and left out of every figure. " if warm else ""
+    hatched = f"Hatched: warm-up ({count(warm, 'request')}), shown here and left out of everything else. " if warm else ""
     rest = f" Of {len(panels)} rows the first {len(drawn)} are drawn." if len(drawn) < len(panels) else ""
     return f"{said}{hatched}Gaps are the other targets' turns: targets are interleaved in rounds, so that drift hits all alike.{rest}"
 

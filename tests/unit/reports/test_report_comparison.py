@@ -60,13 +60,13 @@ def test_few_samples_show_no_sure_number(synthetic: ModuleType, tmp_path: Path) 
     row = next(row for row in compare(gather(runs)).rows if row.series)
     assert row.cells["p50"].interval
     assert row.cells["p99"].text == "–"
-    assert row.cells["p99"].note.startswith("n too small (")
+    assert row.cells["p99"].note == "n < 368"
 
 
 def test_too_few_tells_small_samples_from_alike_ones() -> None:
     """Below the size that p95 needs, the size is the reason; above it, likeness is."""
-    assert too_few("p95", 71) == "n too small (71 < 72)"
-    assert too_few("p95", 105) == "n too small (105, alike)"
+    assert too_few("p95", 71) == "n < 72"
+    assert too_few("p95", 105) == "too alike"
 
 
 def test_all_pass_says_so(synthetic: ModuleType, tmp_path: Path) -> None:
@@ -101,17 +101,22 @@ def test_two_targets_of_one_provider_keep_apart(synthetic: ModuleType, tmp_path:
     assert [series.party.key for series in evidence.series] == ["nanogpt", "nanogpt-2"]
 
 
+def _point(*spans: tuple[float, float]) -> tuple[Estimate, ...]:
+    return tuple(Estimate(value=(low + high) / 2, low=low, high=high, n=9) for low, high in spans)
+
+
 @pytest.mark.parametrize(
     ("points", "expected"),
     [
-        ([(1.0, 1.0)], [0]),
-        ([(1.0, 5.0), (2.0, 3.0), (3.0, 4.0), (4.0, 1.0)], [0, 1, 3]),
-        ([(2.0, 2.0), (1.0, 1.0)], [1]),
-        ([(1.0, 1.0), (1.0, 2.0)], [0]),
+        ([_point((1, 1), (1, 1))], [0]),
+        ([_point((1, 1), (5, 5)), _point((2, 2), (3, 3)), _point((3, 3), (4, 4)), _point((4, 4), (1, 1))], [0, 1, 3]),
+        ([_point((2, 2), (2, 2)), _point((1, 1), (1, 1))], [1]),
+        ([_point((1, 3), (5, 5)), _point((2, 4), (1, 1))], [1]),  # a speed that cannot be told apart does not pay for the price
+        ([_point((1, 3), (4, 6)), _point((2, 4), (5, 7))], [0, 1]),  # nothing can be told apart
     ],
 )
-def test_frontier_is_what_nothing_beats(points: list[tuple[float, float]], expected: list[int]) -> None:
-    """From left to right; a point that another beats on both axes is not on it."""
+def test_frontier_is_what_nothing_beats(points: list[tuple[Estimate, Estimate]], expected: list[int]) -> None:
+    """From left to right; overlapping intervals decide nothing."""
     assert frontier(points) == expected
 
 
