@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from werkzeug.datastructures import Headers
 
+from testcard.harness.rules.schema_messages import clip, message_of
 from testcard.specs.openapi import OpenApi, Operation
 from testcard.specs.yaml_lines import Pointer
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 _HOST = "https://target.invalid"
 _EVENT_STREAM = "text/event-stream"
-_SHOWN = 60  # characters of a property name or of the contract's values that a message quotes at most
 _SHOWN_PROBLEMS = 50  # a list of a thousand broken items is one mistake
 
 NotJudged = Literal["undocumented-status", "no-schema", "event-stream"]
@@ -89,7 +89,7 @@ def judge(provider: Provider, operation_id: str, *, status: int, headers: Iterab
     problems: list[SchemaProblem] = []
     if not documented:
         expected = " or ".join(content)
-        seen = f"is {_clip(media_type)}" if media_type else "is missing"
+        seen = f"is {clip(media_type)}" if media_type else "is missing"
         problems.append(_problem(operation, "header:content-type", "media-type", f"Content-Type {seen}, documented is {expected}", pointer))
         documented = next((name for name in content if _is_json(name)), "")
         if not documented or not _looks_like_json(body):
@@ -237,7 +237,7 @@ def _described(error: Exception, operation: Operation, schema: Pointer, status: 
 
 def _schema_problems(error: ValidationError, operation: Operation, schema: Pointer) -> Iterator[SchemaProblem]:
     problem = _problem(
-        operation, json_pointer(error.absolute_path), str(error.validator), _message(error), (*schema, *error.absolute_schema_path)
+        operation, json_pointer(error.absolute_path), str(error.validator), message_of(error), (*schema, *error.absolute_schema_path)
     )
     yield replace(problem, null_for_optional=_null_for_optional(error, operation.document, schema))
 
@@ -251,66 +251,6 @@ def _null_for_optional(error: ValidationError, document: OpenApi, schema: Pointe
             owner = _resolved(document, (*schema, *steps[:index]))[1]
             return isinstance(owner, dict) and name not in owner.get("required", ())
     return False
-
-
-def _message(error: ValidationError) -> str:
-    """A sentence from the keyword, the contract's value and the kind of value seen."""
-    limit: Any = error.validator_value
-    value: Any = error.instance
-    seen = _kind(value)
-    match error.validator:
-        case "required":
-            return "lacks " + ", ".join(_clip(name) for name in limit if name not in value)
-        case "type":
-            return f"is {seen}, documented is {' or '.join([limit] if isinstance(limit, str) else limit)}"
-        case "enum":
-            return f"is {seen} other than the documented values {_clip(json.dumps(limit, ensure_ascii=False))}"
-        case "const":
-            return f"is {seen} other than {_clip(json.dumps(limit, ensure_ascii=False))}"
-        case "additionalProperties":
-            known: Mapping[str, Any] = error.schema.get("properties", {})  # type: ignore[union-attr]
-            extra = [name for name in value if name not in known]
-            return "has properties that are not documented: " + _clip(", ".join(extra))
-        case "oneOf" | "anyOf":
-            return _alternatives(error, len(limit))
-        case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf":
-            return f"is {_clip(str(value))}, documented is {error.validator} {limit}"
-        case "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties":
-            return f"has length {len(value)}, documented is {error.validator} {limit}"
-        case "format" | "pattern":
-            return f"is {seen} that does not match the documented {error.validator} {_clip(str(limit))}"
-        case _:
-            return f"is {seen} that breaks {error.validator}"
-
-
-def _alternatives(error: ValidationError, count: int) -> str:
-    if not error.context:
-        return f"matches more than one of the {count} alternatives, documented is exactly one"
-    reasons: dict[Any, str] = {}
-    for child in error.context:
-        inner = "".join(f"/{part}" for part in child.relative_path)
-        reasons.setdefault(child.relative_schema_path[0], f"{inner}{' ' if inner else ''}{_message(child)}")
-    return f"matches none of the {count} alternatives: " + "; ".join(f"{index}: {reason}" for index, reason in reasons.items())
-
-
-def _kind(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return f"the number {_clip(str(value))}"
-        case str():
-            return f"a string of {len(value)} characters"
-        case list():
-            return "an array"
-        case _:
-            return "an object"
-
-
-def _clip(text: str) -> str:
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def _problem(operation: Operation, place: str, keyword: str, message: str, pointer: Sequence[str | int]) -> SchemaProblem:
