@@ -5,11 +5,12 @@ May import everything in the harness; mocks, benchmarks and reports only by name
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import threading
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -36,6 +37,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "spec": ("testcard.harness.cli.catalogue:spec", "Check a provider's two files."),
 }
 
+#: Errors of the machine rather than of Testcard: no space, no right, too many open files.
+_MACHINES_OWN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)
+
+
+class _ReaderLeft(Exception):
+    """Whoever read stdout has gone (`testcard rules | head`). The exit code is a shell's for SIGPIPE: any of ours would claim a verdict."""
+
 
 class LazyGroup(click.Group):
     """A group that knows its commands' names and help lines without importing them."""
@@ -51,6 +59,13 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = resolve(entry[0])
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does, but for a broken pipe, which click would turn into 1: the code of a failed gate."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderLeft from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the table's own help lines, so that --help imports nothing."""
@@ -118,16 +133,26 @@ def run(args: list[str]) -> int:
         if error.hint:
             say(f"next: {error.hint}")
         return int(error.exit_code)
-    except BrokenPipeError:
-        # The reader left (`testcard rules | head`). The code that a shell gives SIGPIPE, because 0 would claim a verdict.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + 13
-    except Exception as error:
-        if os.environ.get("TESTCARD_TRACEBACK"):
-            raise
-        say(f"internal error: {type(error).__name__}: {error}")
-        say("next: run it again with TESTCARD_TRACEBACK=1 and report what it prints; what was recorded so far is kept")
+    except _ReaderLeft:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno not in _MACHINES_OWN:
+            return _internal(error)
+        say(f"error: {error.strerror}{f': {error.filename}' if error.filename else ''}")
+        say("next: look at the disk, its permissions and this process's limits; what was recorded so far is kept")
         return Exit.INTERNAL
+    except Exception as error:  # noqa: BLE001 (the one place where whatever is left becomes exit code 4)
+        return _internal(error)
+
+
+def _internal(error: Exception) -> int:
+    """Tells of a mistake of ours; raises it again where a traceback is asked for."""
+    if os.environ.get("TESTCARD_TRACEBACK"):
+        raise error
+    say(f"internal error: {type(error).__name__}: {error}")
+    say("next: run it again with TESTCARD_TRACEBACK=1 and report what it prints; what was recorded so far is kept")
+    return Exit.INTERNAL
 
 
 def say(text: str) -> None:

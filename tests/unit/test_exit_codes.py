@@ -57,7 +57,8 @@ def raising(error: BaseException) -> Callable[[], None]:
         (RuntimeError("oops"), 4, ["internal error: RuntimeError: oops", "TESTCARD_TRACEBACK"]),
         (KeyboardInterrupt(), 130, ["interrupted"]),
         (click.UsageError("bad flag"), 2, ["bad flag"]),
-        (BrokenPipeError(), 141, []),
+        (OSError(28, "No space left on device", "samples.parquet"), 4, ["error: No space left on device: samples.parquet", "next:"]),
+        (OSError("strange"), 4, ["internal error: OSError: strange"]),
     ],
 )
 def test_errors_become_codes_and_sentences(
@@ -121,3 +122,25 @@ def test_ctrl_c_in_the_middle_of_a_garbage_collection_is_not_lost() -> None:
     done = subprocess.run([sys.executable, "-c", program, "check"], capture_output=True, text=True, timeout=8)
     assert (done.returncode, done.stdout) == (130, "")
     assert "interrupted" in done.stderr
+
+
+def test_a_reader_that_leaves_is_no_verdict() -> None:
+    """`testcard rules | head -1` ends with the code of SIGPIPE: 1 would say that a gate failed, 0 that one passed."""
+    program = (
+        "import click\n"
+        "from testcard.harness import cli\n"
+        "@click.command()\n"
+        "def command():\n"
+        "    for number in range(100_000):\n"
+        "        click.echo(f'line {number}')\n"
+        "cli.resolve = lambda where: command\n"
+        "cli.main()\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, "rules"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "line 0\n"
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=10) == 141
+    process.stderr.close()
