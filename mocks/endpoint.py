@@ -175,14 +175,7 @@ class Endpoint:
         protocol = self.manners.provider.profile.asynchronous
         key = call.headers.get((protocol.idempotency_header or "idempotency-key").lower()) if protocol else None
         task, new = self.means.tasks.submit(work, max(takes_s, 0.2), key=key, body=body)
-        accepted = {
-            "task_id": task.reference,
-            "task_address": task.reference,
-            "status": "queued",
-            "poll_url": f"{call.root}/v2/tasks/{task.reference}",
-            "message": "the task was accepted",
-        }
-        return Answer(202, accepted, images=order.n if new else 0, billed=new)
+        return Answer(202, self.manners.accepted(call, task.reference), images=order.n if new else 0, billed=new)
 
     async def _chat(self, call: Call, body: bytes) -> Answer:
         answer = await self.manners.complete(call)
@@ -199,16 +192,7 @@ class Endpoint:
     async def _task(self, call: Call, body: bytes) -> Answer:
         reference = next(iter(call.path.values()))
         task, state, age_s = await self.means.tasks.look(reference)
-        status: dict[str, Any] = {
-            "task_id": task.reference,
-            "task_address": task.reference,
-            "status": state,
-            "elapsed_seconds": round(age_s, 3),
-        }
-        if state == "completed":
-            status["result"] = task.result
-        elif state == "failed" and task.failure is not None:
-            status["error"] = self.manners.error(task.failure)["error"]
+        status = self.manners.progress(task, state, age_s)
         return Answer(200, call.lies.tell("body", call, status) if call.lies else status)
 
 

@@ -1,17 +1,17 @@
-"""How each provider reads an order out of a request, writes its answers and words its errors: one module each.
+"""How each provider reads an order out of a request, writes its answers and words its errors: one module each; any other provider follows its profile.
 
 `testcard.mocks.providers.manners` says what such a module offers; `manners_of` finds it by the provider's id.
 """
 
 from __future__ import annotations
 
+from testcard.mocks.providers.from_profile import FromProfile
 from testcard.mocks.providers.manners import Manners, Shop
 from testcard.mocks.providers.nanogpt import NanoGpt
 from testcard.mocks.providers.nebul import Nebul
 from testcard.mocks.providers.nim_image import NimImage
 from testcard.mocks.providers.nim_vision import NimVision
 from testcard.mocks.providers.relay import Relay
-from testcard.specs.errors import UsageError
 
 _MANNERS: dict[str, type[Manners]] = {
     "nanogpt": NanoGpt,
@@ -23,8 +23,5 @@ _MANNERS: dict[str, type[Manners]] = {
 
 
 def manners_of(shop: Shop) -> Manners:
-    """The provider's manners; `UsageError` for a provider that no mock exists of."""
-    kind = _MANNERS.get(shop.provider.id)
-    if kind is None:
-        raise UsageError(f"there is no mock of {shop.provider.id}", hint="mocks exist of: " + ", ".join(_MANNERS))
-    return kind(shop)
+    """The provider's own manners, or those that follow from its profile."""
+    return _MANNERS.get(shop.provider.id, FromProfile)(shop)

@@ -13,6 +13,7 @@ import msgspec
 from testcard.mocks.contract import Contract
 from testcard.mocks.exchange import Answer, Call, Drawn, Order, Refused, Upload
 from testcard.mocks.files import Files
+from testcard.mocks.tasks import State, Task
 from testcard.specs.loader import Provider
 
 #: bodies up to this size are served without a limit stated by the provider
@@ -81,6 +82,14 @@ class Manners:
     def wants_task(self, call: Call) -> bool:
         """Whether the answer is to be fetched later."""
         return False
+
+    def accepted(self, call: Call, reference: str) -> dict[str, Any]:
+        """The body of the 202 for an accepted task."""
+        raise Refused(404, "this provider has no tasks")
+
+    def progress(self, task: Task, state: State, age_s: float) -> dict[str, Any]:
+        """The body of a poll: the task's state, and once it is terminal its result or error."""
+        raise Refused(404, "this provider has no tasks")
 
     def lifetime_s(self, operation: str) -> float:
         """Seconds for which an address of a picture answers."""

@@ -13,6 +13,7 @@ from testcard.mocks.exchange import Call, Drawn, Order, PictureFormat, Refused
 from testcard.mocks.pictures import bands, card, inputs
 from testcard.mocks.pictures.layout import layout
 from testcard.mocks.providers.manners import Manners, Shop, checked_size, read_n, read_size, salt
+from testcard.mocks.tasks import State, Task
 
 _TIERS = {"1K": 1, "2K": 2, "4K": 4}
 _ASIDE = ("n", "async", "seed", "output_format")
@@ -48,6 +49,25 @@ class Relay(Manners):
     def wants_task(self, call: Call) -> bool:
         """Whether the body says `"async": true`."""
         return call.fields.get("async") is True
+
+    def accepted(self, call: Call, reference: str) -> dict[str, Any]:
+        """Both names for the task, and the path to ask at."""
+        return {
+            "task_id": reference,
+            "task_address": reference,
+            "status": "queued",
+            "poll_url": f"{call.root}/v2/tasks/{reference}",
+            "message": "the task was accepted",
+        }
+
+    def progress(self, task: Task, state: State, age_s: float) -> dict[str, Any]:
+        """The state with the seconds so far; the result is the sync answer's body."""
+        body = {"task_id": task.reference, "task_address": task.reference, "status": state, "elapsed_seconds": round(age_s, 3)}
+        if state == "completed":
+            body["result"] = task.result
+        elif task.failure is not None:
+            body["error"] = self.error(task.failure)["error"]
+        return body
 
     def order(self, call: Call) -> Order:
         """The pictures asked for, read as the endpoint documents its fields."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -21,7 +22,7 @@ from werkzeug.wrappers import Request, Response
 
 from testcard.mocks.app import create_app
 from testcard.mocks.serving import serving
-from testcard.specs.loader import bundled_ids, load_provider
+from testcard.specs.loader import BUNDLED, bundled_ids, load_provider
 
 CHAT = {"nvidia-nim-vision"}
 
@@ -65,7 +66,8 @@ class Case:
     n: int = 1
     form: str = "PNG"
     files: tuple[tuple[str, bytes], ...] = ()
-    keep_right: bool = field(default=False)
+    keep_right: bool = False
+    prefix: str | None = None
 
     def __str__(self) -> str:
         return f"{self.provider}-{self.operation}-{'-'.join(map(str, self.body.values()))[:40]}"
@@ -139,7 +141,7 @@ def key(provider: str) -> dict[str, str]:
 
 
 def send(http: httpx.Client, base_url: str, case: Case, **changes: Any) -> httpx.Response:
-    url = f"{base_url}/{case.provider}{case.path}"
+    url = f"{base_url}{case.prefix if case.prefix is not None else '/' + case.provider}{case.path}"
     if case.files:
         files = [(name, (f"{name}.png", data, "image/png")) for name, data in case.files]
         return http.post(url, data={**case.body, **changes}, files=files, headers=key(case.provider))
@@ -205,6 +207,26 @@ def test_what_the_documents_allow_is_answered_as_documented(http: httpx.Client, 
             assert box == (0, 0, one.width // 2, one.height)
 
 
+@pytest.fixture(scope="module")
+def added_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The mocks of providers that a user added: copies under other ids, of which Testcard knows nothing but the two files."""
+    providers = []
+    for name in bundled_ids():
+        folder = tmp_path_factory.mktemp(name) / f"my-{name}"
+        shutil.copytree(BUNDLED / name, folder)
+        text = (folder / "profile.yaml").read_text()
+        (folder / "profile.yaml").write_text(text.replace(f"\nid: {name}\n", f"\nid: my-{name}\n"))
+        providers.append(load_provider(str(folder)))
+    with serving(create_app(providers)) as url:
+        yield url
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_provider_that_is_only_data_is_mocked_as_documented(http: httpx.Client, added_url: str, case: Case) -> None:
+    """For a provider that is two data files and no code, the mock gives the same documented answers."""
+    test_what_the_documents_allow_is_answered_as_documented(http, f"{added_url}/my-{case.provider}", replace(case, prefix=""))
+
+
 def test_gemini_keeps_ratio_and_tier(http: httpx.Client, base_url: str) -> None:
     """Each aspect ratio is met within 3 %, and the area is the tier's within 5 %."""
     for tier, edge in (("1K", 1024), ("2K", 2048)):
@@ -264,10 +286,13 @@ def test_nanogpt_balance_falls_by_the_cost(http: httpx.Client, base_url: str) ->
     assert abs(answers[0]["created"] - time.time()) < 5
 
 
-def test_async_tasks_end_with_the_sync_body(http: httpx.Client, base_url: str) -> None:
+@pytest.mark.parametrize("added", [False, True])
+def test_async_tasks_end_with_the_sync_body(http: httpx.Client, base_url: str, added_url: str, added: bool) -> None:
     """Async is accepted with 202 and a reference; polled without a key, states go forward; the result is the sync answer's body."""
-    for case in (Case(*QWEN, {**P, "size": "64x64", "async": True}), Case(*FLUX, {**P, "width": 64, "height": 64, "async": True})):
-        accepted = send(http, base_url, case)
+    root, prefix = (added_url, "/my-opengpu-relay") if added else (base_url, "/opengpu-relay")
+    sync = Case(*FLUX, {**P, "width": 64, "height": 64, "async": True}, prefix=prefix)
+    for case in (Case(*QWEN, {**P, "size": "64x64", "async": True}, prefix=prefix), sync):
+        accepted = send(http, root, case)
         assert accepted.status_code == 202
         judge(case.provider, case.operation, "POST", case.path, accepted)
         body = accepted.json()
@@ -275,7 +300,7 @@ def test_async_tasks_end_with_the_sync_body(http: httpx.Client, base_url: str) -
         assert body["status"] == "queued"
         states, deadline = [], time.monotonic() + 5
         while (not states or states[-1] != "completed") and time.monotonic() < deadline:
-            poll = http.get(f"{base_url}{body['poll_url']}")
+            poll = http.get(f"{root}{body['poll_url']}")
             judge("opengpu-relay", "getTask", "GET", f"/v2/tasks/{body['task_id']}", poll)
             states.append(poll.json()["status"])
             time.sleep(0.02)
@@ -284,11 +309,11 @@ def test_async_tasks_end_with_the_sync_body(http: httpx.Client, base_url: str) -
         assert set(states) == set(order)
         (one,) = pictures_of(http, poll.json()["result"])
         assert one.size == (64, 64)
-        assert http.get(f"{base_url}{body['poll_url']}").json()["result"] == poll.json()["result"]
-    missing = http.get(f"{base_url}/opengpu-relay/v2/tasks/0xdead")
+        assert http.get(f"{root}{body['poll_url']}").json()["result"] == poll.json()["result"]
+    missing = http.get(f"{root}{prefix}/v2/tasks/0xdead")
     assert missing.status_code == 404
     judge("opengpu-relay", "getTask", "GET", "/v2/tasks/0xdead", missing)
-    assert http.head(f"{base_url}{body['poll_url']}").status_code == 200
+    assert http.head(f"{root}{body['poll_url']}").status_code == 200
 
 
 def test_an_idempotency_key_starts_one_task(http: httpx.Client, base_url: str) -> None:
