@@ -205,4 +205,4 @@ def _cell(column: Column, series: Series | None, estimate: Estimate | None, plac
 def too_few(percentile: str, n: int) -> str:
     """Why a percentile has no interval: too few samples, or samples so alike that they count as few."""
     needed = intervals.needed(_SHARES[percentile])
-    return f"n < {needed}" if n < needed else "too alike"
+    return f"n\u00a0<\u00a0{needed}" if n < needed else "too\u00a0alike"

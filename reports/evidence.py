@@ -84,11 +84,13 @@ class Evidence:
         return frame[mask.to_numpy(dtype=bool)]
 
     def task(self, party: Party, operation: str, row: SummaryRow | None = None) -> str:
-        """What an operation is used for, as the exchanges say; without them, whether pictures came back."""
+        """What an operation is used for, as the exchanges say; without them, what came back; empty where nobody knows."""
         known = self.tasks.get((party.key, operation))
         if known is not None:
             return known
-        return "describe" if row is not None and row.ok and not row.images_per_s else "pictures"
+        if row is None or not row.ok:
+            return ""
+        return "pictures" if row.images_per_s else "words"
 
 
 def gather(runs: Sequence[RunReader]) -> Evidence:

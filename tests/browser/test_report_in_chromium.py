@@ -201,10 +201,13 @@ def test_it_is_readable_without_javascript(browser: Any, page_file: Path) -> Non
 
 
 def test_it_prints_to_a_sane_number_of_pages(opened: Opened) -> None:
-    """A PDF of 6 to 25 pages, light whatever the screen is."""
+    """A PDF of 6 to 25 pages, light whatever the screen is, no table wider than the paper."""
     page, _, _ = opened
     page.emulate_media(color_scheme="dark", media="print")
     assert _luminance(page.evaluate("getComputedStyle(document.body).backgroundColor")) > 0.9
+    page.set_viewport_size({"width": 688, "height": 1000})  # A4 less its margins
+    wide = page.eval_on_selector_all(".scroll", "frames => frames.filter(f => f.scrollWidth > f.clientWidth + 1).map(f => f.ariaLabel)")
+    assert wide == []
     pdf = page.pdf(format="A4")
     assert pdf.startswith(b"%PDF")
     assert 6 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 25

@@ -60,13 +60,13 @@ def test_few_samples_show_no_sure_number(synthetic: ModuleType, tmp_path: Path) 
     row = next(row for row in compare(gather(runs)).rows if row.series)
     assert row.cells["p50"].interval
     assert row.cells["p99"].text == "–"
-    assert row.cells["p99"].note == "n < 368"
+    assert row.cells["p99"].note == "n\u00a0<\u00a0368"
 
 
 def test_too_few_tells_small_samples_from_alike_ones() -> None:
     """Below the size that p95 needs, the size is the reason; above it, likeness is."""
-    assert too_few("p95", 71) == "n < 72"
-    assert too_few("p95", 105) == "too alike"
+    assert too_few("p95", 71) == "n\u00a0<\u00a072"
+    assert too_few("p95", 105) == "too\u00a0alike"
 
 
 def test_all_pass_says_so(synthetic: ModuleType, tmp_path: Path) -> None:
