@@ -1,10 +1,16 @@
 """Samples on disk: the published columns, readable in the middle, sealed in order."""
 
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+from hypothesis import given
+from hypothesis import strategies as st
 
-from testcard.benchmarks.recorder import FLUSH_ROWS, ShardWriter, row, seal
+from testcard.benchmarks.recorder import FLUSH_ROWS, ShardWriter, column, row, seal
 from testcard.harness.runs.records import SAMPLE_COLUMNS
 from testcard.harness.runs.samples import read_shard
 
@@ -26,6 +32,34 @@ def test_a_shard_is_readable_before_it_is_closed(tmp_path: Path) -> None:
     cut = tmp_path / "samples-9.arrow"
     cut.write_bytes(shard.path.read_bytes()[:-40])
     assert len(read_shard(cut)) == FLUSH_ROWS
+
+
+@given(
+    texts=st.lists(st.none() | st.text(), max_size=40),
+    numbers=st.lists(st.none() | st.integers(-(2**31), 2**31 - 1), max_size=40),
+    floats=st.lists(st.none() | st.floats(allow_nan=False), max_size=40),
+    flags=st.lists(st.none() | st.booleans(), max_size=40),
+)
+def test_columns_made_from_buffers_hold_what_was_put_in(
+    texts: list[str | None], numbers: list[int | None], floats: list[float | None], flags: list[bool | None]
+) -> None:
+    """Texts, integers, floats and flags with nulls anywhere come back as they were, and Arrow finds the arrays valid."""
+    pairs: list[tuple[list[Any], pa.DataType]] = [
+        (texts, pa.string()), (numbers, pa.int32()), (numbers, pa.int64()), (floats, pa.float64()), (flags, pa.bool_()),
+    ]  # fmt: skip
+    for values, kind in pairs:
+        made = column(values, kind)
+        made.validate(full=True)
+        assert made.to_pylist() == values
+
+
+def test_recording_imports_no_pandas(tmp_path: Path) -> None:
+    """A first flush that imported pandas would stop the load for 150 ms."""
+    code = (
+        "import sys, pathlib; from testcard.benchmarks.recorder import ShardWriter, row; shard = ShardWriter(pathlib.Path(sys.argv[1]), 0); "
+        "shard.add(row({'provider': 'p', 'round': 1, 'warmup': True})); shard.close(); print('pandas' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True).stdout.strip() == "False"
 
 
 def test_sealing_merges_the_workers_in_order_and_marks_what_is_left_out(tmp_path: Path) -> None:
