@@ -1,0 +1,112 @@
+"""A budget is never passed, whatever happens at once, and counts what was really spent."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import pytest
+
+from testcard.harness.check.budget import Budget, Limits
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_never_above_the_limit_at_32_threads(seed: int) -> None:
+    """Spent and reserved together never pass a limit, with 32 threads that reserve, settle, keep and release as they like."""
+    budget = Budget(Limits(max_requests=400, max_images=57, max_cost_usd=1.0))
+    over = threading.Event()
+    held_images = 0
+    lock = threading.Lock()
+
+    def work(number: int) -> None:
+        nonlocal held_images
+        source = random.Random(seed * 100 + number)
+        for _ in range(60):
+            images = source.randint(1, 4)
+            reservation = budget.reserve(billed=True, images=images, cost_usd=0.01 * images)
+            if reservation is None:
+                continue
+            with lock:
+                held_images += images
+                if held_images > 57:
+                    over.set()
+            way = source.random()
+            with lock:
+                kept = images if way < 0.4 else source.randint(0, images) if way < 0.7 else 0
+                held_images -= images - kept
+                if way < 0.4:
+                    budget.keep(reservation)
+                elif way < 0.7:
+                    budget.settle(reservation, images=kept, cost_usd=0.01 * kept)
+                else:
+                    budget.release(reservation)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    spend = budget.spend
+    assert not over.is_set()
+    assert spend.images <= 57
+    assert spend.requests <= 400
+    assert spend.cost_usd is not None
+    assert spend.cost_usd <= 1.0 + 1e-9
+    assert budget.in_flight == 0
+    assert spend.images > 50
+
+
+def test_refusals_cost_nothing() -> None:
+    """A released reservation makes room again; it stays counted as a request."""
+    budget = Budget(Limits(max_images=1))
+    for _ in range(3):
+        reservation = budget.reserve(billed=True, images=1)
+        assert reservation is not None
+        assert budget.reserve(billed=True, images=1) is None
+        budget.release(reservation)
+    assert (budget.spend.requests, budget.spend.billed_requests, budget.spend.images) == (3, 0, 0)
+
+
+def test_free_requests_need_room_for_requests_only() -> None:
+    """Polls and fetched pictures are bounded by --max-requests and by nothing else."""
+    budget = Budget(Limits(max_requests=2, max_images=0, max_cost_usd=0))
+    first = budget.reserve(billed=False)
+    assert first is not None
+    assert budget.reserve(billed=False) is not None
+    assert budget.reserve(billed=False) is None
+
+
+def test_an_unknown_price_never_fits_a_limit_on_cost() -> None:
+    """A billed request that nobody can price is not sent when cost is limited."""
+    assert Budget(Limits(max_cost_usd=100.0)).reserve(billed=True, images=1, cost_usd=None) is None
+    assert Budget().reserve(billed=True, images=1, cost_usd=None) is not None
+
+
+def test_a_round_sum_can_be_spent_to_the_last_cent() -> None:
+    """Ten times 0.01 fit into 0.10, binary fractions or not."""
+    budget = Budget(Limits(max_cost_usd=0.1))
+    for _ in range(10):
+        reservation = budget.reserve(billed=True, images=1, cost_usd=0.01)
+        assert reservation is not None
+        budget.keep(reservation)
+    assert budget.reserve(billed=True, images=1, cost_usd=0.01) is None
+    assert budget.spend.cost_usd == pytest.approx(0.1)
+
+
+def test_an_unstated_cost_is_not_zero() -> None:
+    """When an answer's cost is not known, the sum is not known either."""
+    budget = Budget()
+    reservation = budget.reserve(billed=True, images=1)
+    assert reservation is not None
+    budget.settle(reservation, images=1, cost_usd=None)
+    assert budget.spend.cost_usd is None
+
+
+def test_a_reservation_is_closed_once() -> None:
+    """Closing it twice is a mistake of ours and says so."""
+    budget = Budget()
+    reservation = budget.reserve(billed=True, images=1)
+    assert reservation is not None
+    budget.release(reservation)
+    with pytest.raises(ValueError, match="closed before"):
+        budget.release(reservation)

@@ -1,0 +1,54 @@
+"""The key never reaches a run folder."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+from testcard.harness.check.redaction import Redactor
+from testcard.specs.loader import load_provider
+
+KEY = 'sk-"se/cret"+1234567890'
+AUTH = load_provider("nanogpt").profile.auth
+RELAY_AUTH = load_provider("opengpu-relay").profile.auth
+
+
+def test_every_spelling_is_replaced() -> None:
+    """Plain, percent-encoded, JSON-escaped and slash-escaped keys are replaced in text and bytes."""
+    redact = Redactor(KEY, AUTH)
+    for spelling in (KEY, quote(KEY, safe=""), json.dumps(KEY)[1:-1], KEY.replace("/", "\\/")):
+        assert redact.text(f"a {spelling} b") == "a $TESTCARD_API_KEY b"
+        assert redact.content(f"a {spelling} b".encode()) == b"a $TESTCARD_API_KEY b"
+
+
+def test_request_headers_carry_the_placeholder() -> None:
+    """The header of the key keeps its form, so that a curl made of it works; others are cleaned too."""
+    headers = (("authorization", f"Bearer {KEY}"), ("x-other", f"it is {KEY}"), ("accept", "application/json"))
+    assert Redactor(KEY, AUTH).request_headers(headers) == [
+        ("authorization", "Bearer $TESTCARD_API_KEY"),
+        ("x-other", "it is $TESTCARD_API_KEY"),
+        ("accept", "application/json"),
+    ]
+    assert Redactor(KEY, RELAY_AUTH).request_headers((("x-api-key", KEY),)) == [("x-api-key", "$TESTCARD_API_KEY")]
+
+
+def test_an_echo_is_seen() -> None:
+    """A response that repeats the key, in a header or the body, is marked."""
+    redact = Redactor("sk-1234567890abcdef", AUTH)
+    assert redact.shows_key([("x-debug", "key sk-1234567890abcdef")], b"")
+    assert redact.shows_key([], b'{"key": "sk-1234567890abcdef"}')
+    assert not redact.shows_key([("x", "y")], b"nothing")
+
+
+def test_the_public_default_is_an_ordinary_word() -> None:
+    """The mocks' default key is documented: bodies that say testcard stay as they are, the header is cleaned all the same."""
+    redact = Redactor("testcard", AUTH)
+    assert redact.content(b"http://h/_testcard/files/1.png") == b"http://h/_testcard/files/1.png"
+    assert not redact.shows_key([], b"testcard")
+    assert redact.request_headers((("authorization", "Bearer testcard"),)) == [("authorization", "Bearer $TESTCARD_API_KEY")]
+
+
+def test_no_key_nothing_to_hide() -> None:
+    """Without a key everything stays."""
+    assert Redactor(None, AUTH).text("Bearer abc") == "Bearer abc"
+    assert not Redactor(None, AUTH).shows_key([("a", "b")], b"c")

@@ -1,0 +1,321 @@
+"""The runner, against servers that live in the test: order, budget at concurrency, stops, patience, what is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import random
+from collections.abc import Awaitable, Callable
+
+import httpx
+import pytest
+
+from testcard.harness.check.budget import NO_LIMITS, Limits
+from testcard.harness.check.kill_matrix import Memory
+from testcard.harness.check.plan import Plan, choose_rules, make_plan
+from testcard.harness.check.runner import Settings
+from testcard.harness.check.session import Carried, carry_out, judge_records
+from testcard.harness.errors import KeyRefused, TargetUnreachable
+from testcard.harness.pricing import Pricing
+from testcard.harness.rules.inputs import input_picture
+from testcard.specs.loader import load_provider
+
+NANOGPT = load_provider("nanogpt")
+PICTURE = base64.b64encode(input_picture().data).decode()
+KEY = "sk-runner-0123456789"
+Answer = Callable[[httpx.Request], Awaitable[httpx.Response]]
+
+
+def plan(*, rules: tuple[str, ...] = ("request.accepts-valid", "auth.required", "image.count"), provider: str = "nanogpt") -> Plan:
+    """A plan of probes only (generated cases have tests of their own)."""
+    loaded = load_provider(provider)
+    return make_plan(
+        loaded,
+        Pricing(loaded, mock=True),
+        rules=choose_rules(rules),
+        operations=tuple(loaded.profile.operations),
+        cases=False,
+    )
+
+
+def run(
+    of: Plan,
+    answer: Answer,
+    *,
+    limits: Limits = NO_LIMITS,
+    concurrency: int = 8,
+    patience_s: float = 60.0,
+) -> tuple[Carried, Memory]:
+    memory = Memory()
+    carried = asyncio.run(
+        carry_out(
+            of,
+            Settings("http://target.test", KEY, concurrency, poll_interval_s=0.001, patience_s=patience_s),
+            Pricing(of.provider, mock=True),
+            memory,
+            limits=limits,
+            transport=httpx.MockTransport(answer),
+        )
+    )
+    return carried, memory
+
+
+def pictures(count: int = 1) -> httpx.Response:
+    return httpx.Response(200, json={"created": 1, "data": [{"b64_json": PICTURE}] * count, "cost": 0.01 * count})
+
+
+async def conforming(request: httpx.Request) -> httpx.Response:
+    if request.headers.get("authorization") != f"Bearer {KEY}":
+        return httpx.Response(401, json={"error": 401, "message": "no"})
+    return pictures(json.loads(request.content).get("n", 1))
+
+
+def test_records_come_in_plan_order() -> None:
+    """Whatever finishes first, exchanges are recorded in the order of the plan and named after it."""
+    source = random.Random(1)
+
+    async def jittery(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(source.random() * 0.02)
+        return await conforming(request)
+
+    of = plan()
+    carried, memory = run(of, jittery)
+    assert [one.id for one in memory.exchanges] == [step.id for step in of.steps]
+    assert [one.probe for one in memory.exchanges] == [step.probe for step in of.steps]
+    assert not carried.outcome.not_sent
+    assert carried.budget.spend.requests == len(of.steps)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_never_a_sixth_picture_at_concurrency_32(seed: int) -> None:
+    """--max-images 5 holds with 32 requests at a time, slow and refusing servers included; the count is the server's own."""
+    source = random.Random(seed)
+    billed = 0
+
+    async def server(request: httpx.Request) -> httpx.Response:
+        nonlocal billed
+        await asyncio.sleep(source.random() * 0.01)
+        if source.random() < 0.3:
+            return httpx.Response(source.choice([400, 422, 500]), json={"error": 1, "message": "no"})
+        count = json.loads(request.content).get("n", 1)
+        billed += count
+        return pictures(count)
+
+    carried, _ = run(plan(), server, limits=Limits(max_images=5), concurrency=32)
+    assert billed <= 5
+    assert carried.budget.spend.images == billed
+    assert set(carried.outcome.not_sent.values()) == {"the budget is spent"}
+
+
+def test_max_requests_counts_every_request() -> None:
+    """--max-requests counts what the server sees, fetched pictures and polls included."""
+    seen = 0
+
+    async def server(request: httpx.Request) -> httpx.Response:
+        nonlocal seen
+        seen += 1
+        if request.method == "GET":
+            return httpx.Response(200, content=input_picture().data, headers={"content-type": "image/png"})
+        return httpx.Response(200, json={"created": 1, "data": [{"url": "http://target.test/p.png"}]})
+
+    run(plan(), server, limits=Limits(max_requests=7), concurrency=32)
+    assert seen == 7
+
+
+def test_a_second_plan_sends_the_same() -> None:
+    """The requests that reach the server are the same, in the same order, with one connection at a time."""
+    first: list[bytes] = []
+    second: list[bytes] = []
+
+    def recording(into: list[bytes]) -> Answer:
+        async def server(request: httpx.Request) -> httpx.Response:
+            into.append(request.method.encode() + str(request.url).encode() + request.content)
+            return await conforming(request)
+
+        return server
+
+    run(plan(), recording(first), concurrency=1)
+    run(plan(), recording(second), concurrency=1)
+    assert first == second
+    assert len(first) == len(plan().steps)
+
+
+def test_nothing_there_is_said_at_once() -> None:
+    """A refused connection on the first request ends the run with exit 3 and a next step."""
+
+    async def nobody(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    with pytest.raises(TargetUnreachable) as caught:
+        run(plan(), nobody)
+    assert caught.value.exit_code == 3
+    assert "testcard mock" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_is_said_at_once(status: int) -> None:
+    """401 or 403 to the first keyed request ends the run with exit 3, naming the variable; only that one request was sent."""
+    seen = 0
+
+    async def strict(request: httpx.Request) -> httpx.Response:
+        nonlocal seen
+        seen += 1
+        return httpx.Response(status, json={"error": status, "message": "bad key"})
+
+    with pytest.raises(KeyRefused) as caught:
+        run(plan(), strict)
+    assert "NANOGPT_API_KEY" in str(caught.value.hint)
+    assert seen == 1
+
+
+@pytest.mark.parametrize(("status", "message"), [(402, "pay"), (403, "your account has no credit left")])
+def test_an_empty_account_stops_the_run(status: int, message: str) -> None:
+    """402, or 403 on the account, in the middle: nothing more is sent, what was seen is kept, the run is inconclusive."""
+    seen = 0
+
+    async def server(request: httpx.Request) -> httpx.Response:
+        nonlocal seen
+        seen += 1
+        return await conforming(request) if seen <= 4 else httpx.Response(status, json={"error": status, "message": message})
+
+    of = plan()
+    carried, memory = run(of, server, concurrency=1)
+    assert seen == 5
+    assert carried.outcome.stopped is not None
+    assert str(status) in carried.outcome.stopped
+    judged = judge_records(of.scopes, of.rules, memory.exchanges, memory.bytes_of, not_sent=carried.not_sent(of), stopped=True)
+    assert judged.outcome == "inconclusive"
+    assert {one.verdict for one in judged.verdicts} <= {"not-run", "pass"}
+
+
+def test_a_403_on_one_prompt_belongs_to_it() -> None:
+    """A 403 that does not speak of the account does not stop the run."""
+
+    async def moderate(request: httpx.Request) -> httpx.Response:
+        if json.loads(request.content).get("n") == 2:
+            return httpx.Response(403, json={"error": 403, "message": "this prompt is not allowed"})
+        return await conforming(request)
+
+    of = plan()
+    carried, memory = run(of, moderate)
+    assert carried.outcome.stopped is None
+    assert len(memory.exchanges) == len(of.steps)
+
+
+def test_429_is_waited_out() -> None:
+    """A 429 is sent again after its Retry-After, both are recorded, and nothing but a 429 ever is."""
+    turns: dict[bytes, int] = {}
+
+    async def limited(request: httpx.Request) -> httpx.Response:
+        if request.headers.get("authorization") != f"Bearer {KEY}":
+            return httpx.Response(401)
+        turns[request.content] = turns.get(request.content, 0) + 1
+        if turns[request.content] == 1:
+            return httpx.Response(429, headers={"retry-after": "0"}, json={"error": 429, "message": "slow down"})
+        return await conforming(request)
+
+    of = plan()
+    _, memory = run(of, limited)
+    keyed = [step for step in of.steps if step.key_use == "right"]
+    assert all(count == 2 for count in turns.values())
+    assert sum(one.id.endswith(".r1") for one in memory.exchanges) == len(keyed)
+    judged = judge_records(of.scopes, of.rules, memory.exchanges, memory.bytes_of)
+    assert judged.outcome == "pass"
+
+
+def test_a_long_retry_after_is_not_waited_for() -> None:
+    """A Retry-After beyond the time budget is not obeyed by sleeping: the request stays refused, and proves nothing."""
+
+    async def limited(request: httpx.Request) -> httpx.Response:
+        if json.loads(request.content).get("n") == 2:
+            return httpx.Response(429, headers={"retry-after": "3600"})
+        return await conforming(request)
+
+    _, memory = run(plan(), limited, patience_s=1.0)
+    assert [one.response.status for one in memory.exchanges if one.probe == "generate/n:2" and one.response] == [429]
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_a_failed_request_is_never_sent_again(status: int) -> None:
+    """A 5xx to a billed request is final."""
+    bodies: list[bytes] = []
+
+    async def failing(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.content)
+        return httpx.Response(status)
+
+    of = plan(rules=("image.count",))
+    run(of, failing)
+    assert len(bodies) == len(of.steps)
+
+
+def test_a_silent_base_spares_the_rest() -> None:
+    """When the base request times out, the operation's other requests are not sent: they would wait as long."""
+    seen = 0
+
+    async def silent(request: httpx.Request) -> httpx.Response:
+        nonlocal seen
+        seen += 1
+        raise httpx.ReadTimeout("slow", request=request)
+
+    of = plan(rules=("image.count", "seed.repeatable"))
+    carried, memory = run(of, silent)
+    assert seen == 1
+    assert memory.exchanges[0].failure == "timeout"
+    assert set(carried.outcome.not_sent.values()) == {"the base request of the operation got no answer"}
+    assert carried.budget.spend.images == 1
+
+
+def test_the_key_is_in_no_record() -> None:
+    """The key is replaced in request headers, response headers and bodies; an echo is marked; fetched pictures never carry it."""
+    fetched: list[httpx.Headers] = []
+
+    async def echoing(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            fetched.append(request.headers)
+            return httpx.Response(200, content=input_picture().data)
+        body = {"created": 1, "data": [{"url": "http://elsewhere.test/p.png"}], "paymentSource": f"key {KEY}"}
+        return httpx.Response(200, json=body, headers={"x-key": KEY})
+
+    _, memory = run(plan(rules=("image.count",)), echoing)
+    assert all(one.response is not None and one.response.key_echoed for one in memory.exchanges if one.source == "probe")
+    assert fetched
+    assert not any("authorization" in headers for headers in fetched)
+    everything = b"".join(memory._bodies.values()) + repr(memory.exchanges).encode()
+    assert KEY.encode() not in everything
+
+
+def test_a_body_cut_short_is_recorded_as_such() -> None:
+    """A connection that breaks in the middle leaves status, headers and what came, marked incomplete."""
+
+    class Cut(httpx.AsyncByteStream):
+        async def __aiter__(self):  # type: ignore[no-untyped-def]
+            yield b'{"data": ['
+            raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
+
+    async def cutting(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-type": "application/json"}, stream=Cut())
+
+    of = plan(rules=("http.no-server-error",))
+    _, memory = run(of, cutting)
+    record = memory.exchanges[0]
+    assert record.failure == "broken"
+    assert record.response is not None
+    assert not record.response.complete
+    assert memory.bytes_of(record.response.body) == b'{"data": ['
+    judged = judge_records(of.scopes, of.rules, memory.exchanges, memory.bytes_of)
+    assert judged.verdicts[0].verdict == "fail"
+
+
+def test_addresses_that_cannot_be_fetched_are_left_alone() -> None:
+    """file:, data: and relative addresses in an answer are not followed."""
+    asked: list[str] = []
+
+    async def odd(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        urls = ["file:///etc/passwd", "data:image/png;base64,AAAA", "/relative.png", "http://user:pass@host/x.png"]
+        return httpx.Response(200, json={"created": 1, "data": [{"url": url} for url in urls]})
+
+    run(plan(rules=("image.decodes",)), odd)
+    assert set(asked) == {"POST"}

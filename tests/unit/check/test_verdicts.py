@@ -1,0 +1,155 @@
+"""From observations to verdicts: which word wins, at which level, with which evidence, and what the exit code is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from testcard.harness.check.verdicts import judge_all, spec_gaps
+from testcard.harness.errors import Exit
+from testcard.harness.rules import RULES, Observation
+from testcard.harness.rules.evidence import Seen
+from testcard.harness.rules.scope import Scope
+from testcard.harness.runs.records import Body, Case, Exchange, SeenResponse, SentRequest, Spend, Verdict
+from testcard.specs.loader import load_provider
+
+SCOPE = Scope(load_provider("nanogpt"), "createImage")
+RELAY = Scope(load_provider("opengpu-relay"), "generateQwen")
+
+
+def saying(*observations: Observation, rule: str = "image.size", scope: Scope = SCOPE, **more: object) -> Verdict:
+    """The verdict when a rule observes this."""
+
+    def judge(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+        return observations
+
+    judged = judge_all([scope], [replace(RULES[rule], judge=judge)], [], **more)  # type: ignore[arg-type]
+    return judged.verdicts[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict"),
+    [
+        (("pass",), "pass"),
+        (("pass", "broken"), "fail"),
+        (("pass", "unproven"), "pass"),
+        (("pass", "unsupported"), "pass"),
+        (("pass", "note"), "info"),
+        (("unproven", "unsupported"), "unproven"),
+        (("unsupported",), "unsupported"),
+        ((), "unproven"),
+    ],
+)
+def test_the_strongest_word_wins(words: tuple[str, ...], verdict: str) -> None:
+    """Broken beats all, a pass beats what could not be seen, and seeing nothing is unproven, never a pass."""
+    assert saying(*(Observation(word) for word in words)).verdict == verdict  # type: ignore[arg-type]
+
+
+def test_levels_decide_the_word() -> None:
+    """A broken must fails, a broken should deviates; an observation can be softer than its rule but never harder."""
+    assert saying(Observation("broken", "x")).verdict == "fail"
+    assert saying(Observation("broken", "x"), rule="seed.repeatable", scope=RELAY).verdict == "deviates"
+    assert saying(Observation("broken", "x", level="should")).verdict == "deviates"
+    assert saying(Observation("broken", "x", level="info")).verdict == "info"
+    assert saying(Observation("broken", "x", level="must"), rule="seed.repeatable", scope=RELAY).level == "should"
+
+
+def test_the_worst_is_told_first() -> None:
+    """With a must and a should broken, the verdict is the must's, with its details and evidence first."""
+    verdict = saying(Observation("broken", "soft", ("e2",), level="should"), Observation("broken", "hard", ("e1",)))
+    assert (verdict.verdict, verdict.level, verdict.detail, verdict.exchanges) == ("fail", "must", "hard; and 1 more", ["e1", "e2"])
+
+
+def test_details_are_counted_not_repeated() -> None:
+    """Forty equal findings are one line with a number."""
+    verdict = saying(*(Observation("broken", "same", (f"e{number}",)) for number in range(40)))
+    assert verdict.detail == "same (40 times)"
+    assert len(verdict.exchanges) == 10
+
+
+def test_what_was_not_sent_is_not_run() -> None:
+    """A rule whose requests were left out is not-run, however much held; a break that was seen stays a break."""
+    missing = {("createImage", "image.size"): ["the budget is spent", "the budget is spent"]}
+    verdict = saying(Observation("pass"), not_sent=missing)
+    assert verdict.verdict == "not-run"
+    assert verdict.detail == "2 requests not sent: the budget is spent; 1 seen held"
+    assert saying(Observation("broken", "x"), not_sent=missing).verdict == "fail"
+
+
+def test_a_rule_switched_off_has_no_verdict() -> None:
+    """Level none in the profile: the rule says nothing about the operation."""
+    assert judge_all([SCOPE], [RULES["image.format"]], []).verdicts == ()
+
+
+def test_clauses_come_from_the_profile() -> None:
+    """A verdict cites the provider's document and the line of the OpenAPI file."""
+    verdict = saying(Observation("pass"))
+    assert verdict.clause.document == SCOPE.provider.profile.document
+    assert verdict.line == SCOPE.operation.line()
+    assert verdict.title == RULES["image.size"].sentence
+
+
+def test_a_rule_that_raises_is_our_error() -> None:
+    """It is named, the other rules are judged, and the exit code is 4: never a pass."""
+
+    def judge(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+        raise KeyError("oh")
+
+    judged = judge_all([SCOPE], [replace(RULES["image.size"], judge=judge), RULES["image.count"]], [])
+    assert [(error.rule, error.message) for error in judged.errors] == [("image.size", "KeyError: 'oh'")]
+    assert [one.verdict for one in judged.verdicts] == ["unproven", "unproven"]
+    assert judged.exit_code == Exit.INTERNAL
+
+
+@pytest.mark.parametrize(
+    ("words", "level", "strict", "stopped", "code"),
+    [
+        (("pass",), "must", False, False, Exit.PASS),
+        (("broken",), "must", False, False, Exit.GATE_FAILED),
+        (("broken",), "should", False, False, Exit.PASS),
+        (("broken",), "should", True, False, Exit.GATE_FAILED),
+        (("unproven",), "must", False, False, Exit.INCONCLUSIVE),
+        (("unproven",), "should", False, False, Exit.INCONCLUSIVE),
+        (("pass",), "must", False, True, Exit.INCONCLUSIVE),
+        (("broken",), "must", False, True, Exit.GATE_FAILED),
+        (("unsupported",), "must", False, False, Exit.PASS),
+    ],
+)
+def test_exit_codes(words: tuple[str, ...], level: str, strict: bool, stopped: bool, code: Exit) -> None:
+    """1 for a broken must (with --strict a should), 5 for an unproven must or a stopped run, 0 otherwise."""
+
+    def judge(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+        return [Observation(word, "x", level=level) for word in words]  # type: ignore[arg-type]
+
+    judged = judge_all([SCOPE], [replace(RULES["image.size"], judge=judge)], [], strict=strict, stopped=stopped)
+    assert judged.exit_code == code
+    assert judged.record("nanogpt", "http://t", True, Spend()).outcome == judged.outcome
+
+
+def recorded(status: int, *, expects: str = "refuse", rules: Sequence[str] = ()) -> Seen:
+    exchange = Exchange(
+        id="e1",
+        operation="createImage",
+        probe="generate/x",
+        source="probe",
+        case=Case(expects=expects, change="a change", rules=list(rules)),  # type: ignore[arg-type]
+        request=SentRequest(method="POST", url="http://t", headers=[], body=Body(size=0, text="")),
+        response=SeenResponse(status=status, headers=[], body=Body(size=0, text="")),
+        sent_s=0,
+        done_s=1,
+    )
+    return Seen(exchange, b"", None)
+
+
+def test_gaps_are_apart() -> None:
+    """An undocumented 401 is a gap of the document, listed with what it answered; a 418 is none."""
+    gaps = spec_gaps(SCOPE, [recorded(401), recorded(401), recorded(400), recorded(418), recorded(500)])
+    assert [gap.detail for gap in gaps] == ["status 401 is not documented; it answered a change"]
+
+
+def test_what_may_be_refused_and_was_is_unsupported() -> None:
+    """A rule whose only requests were declined, as they may be, is unsupported and not unproven."""
+    judged = judge_all([SCOPE], [RULES["image.size"]], [recorded(422, expects="may-refuse", rules=["image.size"])])
+    assert judged.verdicts[0].verdict == "unsupported"
