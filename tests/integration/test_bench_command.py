@@ -1,0 +1,202 @@
+"""`testcard bench` as a user runs it: exit codes, what is printed, what is kept, against the mock and against nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+
+from testcard.harness.cli import run
+from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
+from testcard.harness.runs.folder import RunReader
+from testcard.harness.runs.records import SAMPLE_COLUMNS, Summary
+
+COMMAND = [sys.executable, "-m", "testcard.harness.cli", "bench"]
+
+
+@pytest.fixture(scope="module")
+def mocks() -> Iterator[EmbeddedMocks]:
+    with embedded_mocks(["nanogpt", "nebul"], options=["--latency", "0.05"]) as running:
+        yield running
+
+
+def environment(**more: str) -> dict[str, str]:
+    keep = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    return {**keep, "TESTCARD_PROGRESS": "none", "NO_COLOR": "1", **more}
+
+
+def bench(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, env=environment(**more), check=False)
+
+
+def billed(mocks: EmbeddedMocks) -> int:
+    """Requests for work that the mock has counted, of all providers."""
+    base = next(iter(mocks.base_urls.values())).rsplit("/", 1)[0]
+    with urllib.request.urlopen(f"{base}/_testcard/counters") as answer:
+        counters = json.load(answer)
+    return _billed(counters)
+
+
+def _billed(counters: Any) -> int:
+    if isinstance(counters, dict):
+        if isinstance(counters.get("billed_requests"), int):
+            return int(counters["billed_requests"])
+        return sum(_billed(value) for value in counters.values())
+    return 0
+
+
+def test_two_targets_take_turns_and_everything_is_kept(mocks: EmbeddedMocks, tmp_path: Path) -> None:
+    """Exit 0; the mock's count = samples = summary; Parquet has the published columns; --json prints summary.json; no key anywhere."""
+    out = tmp_path / "run"
+    before = billed(mocks)
+    done = bench(
+        "--target", f"nanogpt={mocks.base_urls['nanogpt']}", "--target", f"nebul={mocks.base_urls['nebul']}",
+        "--rate", "25", "--arrival", "constant", "--duration", "1.6", "--warmup", "0.2", "--rounds", "2",
+        "--slo", "p50<5s", "--slo", "error_rate<50%", "--max-requests", "500", "--out", str(out), "--json",
+        TESTCARD_API_KEY=mocks.api_key,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    reader = RunReader(out)
+    table = pq.read_table(out / "samples.parquet")
+    assert table.column_names == list(SAMPLE_COLUMNS)
+    assert billed(mocks) - before == len(table) == 100
+    summary = msgspec.json.decode(done.stdout, type=Summary)
+    assert done.stdout == (out / "summary.json").read_text()
+    assert sum(row.requests for row in summary.rows) == table["warmup"].to_pylist().count(False) == 80
+    assert {row.provider for row in summary.rows} == {"nanogpt", "nebul"}
+    for row in summary.rows:
+        assert (row.offered_rps, row.rounds, row.ok, row.outcome) == (pytest.approx(25), 2, 40, "pass")
+        assert row.latency_s["p50"].value == pytest.approx(0.06, abs=0.03)
+        assert row.cost_usd_per_image is not None
+    assert [block["provider"] for block in map(json.loads, (out / "blocks.jsonl").read_text().splitlines())][:2] != ["nanogpt"] * 2
+    assert (reader.run.outcome, reader.run.exit_code, reader.run.kind) == ("pass", 0, "bench")
+    assert not list(out.glob("*.arrow"))
+    secret = mocks.api_key.encode()
+    for path in (path for path in out.iterdir() if path.suffix != ".parquet"):
+        assert b'"api_key"' not in path.read_bytes()
+        assert b"Bearer " + secret not in path.read_bytes()
+
+
+def test_an_objective_that_is_broken_exits_1_and_is_named(mocks: EmbeddedMocks, tmp_path: Path) -> None:
+    """A 50 ms server under p50<1ms, closed loop: exit 1, the table and the gate on stdout, the reason on stderr."""
+    done = bench(
+        "--target", f"nanogpt={mocks.base_urls['nanogpt']}", "--users", "3", "--duration", "1", "--rounds", "1", "--warmup", "0",
+        "--slo", "p50<1ms", "--out", str(tmp_path / "run"),
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "fail: p50<1ms" in done.stdout
+    assert "3 users" in done.stdout
+    assert "p50<1ms failed" in done.stderr
+    row = RunReader(tmp_path / "run").summary().rows[0]  # type: ignore[union-attr]
+    assert (row.users, row.offered_rps) == (3, None)
+    assert 30 <= row.requests <= 60
+
+
+def test_a_spent_budget_is_inconclusive(mocks: EmbeddedMocks, tmp_path: Path) -> None:
+    """--max-requests 5: the mock sees five, exit 5, and the reason says so."""
+    before = billed(mocks)
+    done = bench(
+        "--target", f"nanogpt={mocks.base_urls['nanogpt']}", "--rate", "50", "--duration", "3", "--rounds", "1", "--max-requests", "5",
+        "--out", str(tmp_path / "run"),
+    )  # fmt: skip
+    assert done.returncode == 5, done.stderr
+    assert billed(mocks) - before == 5
+    assert "the budget of 5 requests is spent" in done.stderr
+    assert RunReader(tmp_path / "run").run.outcome == "inconclusive"
+
+
+def test_ctrl_c_keeps_everything_and_exits_130(mocks: EmbeddedMocks, tmp_path: Path) -> None:
+    """SIGINT to the whole process group: exit 130, the mock's count = samples = summary, and the folder says interrupted."""
+    out = tmp_path / "run"
+    before = billed(mocks)
+    process = subprocess.Popen(
+        [
+            *COMMAND,
+            "--target",
+            f"nanogpt={mocks.base_urls['nanogpt']}",
+            "--rate",
+            "40",
+            "--duration",
+            "60",
+            "--warmup",
+            "0",
+            "--out",
+            str(out),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 20
+    while billed(mocks) - before < 40 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130, stderr
+    assert "interrupted" in stderr
+    reader = RunReader(out)
+    samples = len(pq.read_table(out / "samples.parquet"))
+    summary = reader.summary()
+    assert summary is not None
+    assert billed(mocks) - before == samples == sum(row.requests for row in summary.rows) >= 40
+    assert (reader.run.outcome, reader.run.exit_code) == ("interrupted", 130)
+    assert str(out) in stdout
+
+
+def test_nobody_there_is_exit_3_and_a_wrong_key_too(mocks: EmbeddedMocks, tmp_path: Path) -> None:
+    """A dead port: told before a run exists. A refused key: told after the first answer, with what to check."""
+    dead = bench("--target", "nanogpt=http://127.0.0.1:9", "--out", str(tmp_path / "dead"))
+    assert dead.returncode == 3
+    assert "nothing answers at http://127.0.0.1:9" in dead.stderr
+    assert not (tmp_path / "dead").exists()
+    wrong = bench(
+        "--target",
+        f"nanogpt={mocks.base_urls['nanogpt']}",
+        "--rate",
+        "5",
+        "--duration",
+        "2",
+        "--out",
+        str(tmp_path / "wrong"),
+        TESTCARD_API_KEY="nope",
+    )
+    assert wrong.returncode == 3
+    assert "401" in wrong.stderr
+    assert "key" in wrong.stderr
+    assert "nope" not in (tmp_path / "wrong" / "run.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--target", "nobody=http://127.0.0.1:9"], "there is no provider nobody"),
+        (["--target", "nanogpt=https://nano-gpt.com"], "--live"),
+        (["--target", "nanogpt=https://nano-gpt.com", "--live"], "--max-cost"),
+        (["--rate", "1", "--users", "1"], "exclude each other"),
+        (["--slo", "p95<8"], "unit"),
+        (["--workload", "nothing"], "there is no workload nothing"),
+        (["--rate", "fast"], "fast"),
+        (["--target", "nanogpt=http://127.0.0.1:9", "--operation", "paint"], "paint"),
+    ],
+)
+def test_usage_errors_exit_2_and_say_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
+) -> None:
+    """Nothing is sent and no folder is made."""
+    out = tmp_path / "run"
+    assert run(["bench", *arguments, "--out", str(out)]) == 2
+    assert expected in capsys.readouterr().err
+    assert not out.exists()
