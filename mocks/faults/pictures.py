@@ -43,6 +43,16 @@ def _not_an_image(call: Call, drawn: list[Drawn]) -> list[Drawn]:
     return [replace(one, data=b"<html><body>upstream error</body></html>") for one in drawn]
 
 
+@lie("drawn", "image.decodes/damaged", PICTURES)
+def _damaged(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Keeps every picture's header and length, and overwrites bytes in its middle."""
+    changed = []
+    for one in drawn:
+        middle = len(one.data) // 2
+        changed.append(replace(one, data=one.data[:middle] + bytes(64) + one.data[middle + 64 :]))
+    return changed
+
+
 @lie("order", "image.size", MEASURED)
 def _half_the_size(call: Call, order: Order) -> Order:
     """Sends pictures of half the width and height."""
@@ -53,6 +63,12 @@ def _half_the_size(call: Call, order: Order) -> Order:
 def _rounded_size(call: Call, order: Order) -> Order:
     """Sends pictures eight pixels narrower than asked for."""
     return replace(order, width_px=max(1, order.width_px - 8))
+
+
+@lie("order", "image.size/ignored", MEASURED)
+def _size_ignored(call: Call, order: Order) -> Order:
+    """Sends pictures of 640 by 640 pixels whatever was asked for."""
+    return replace(order, width_px=640, height_px=640)
 
 
 def _as_format(drawn: list[Drawn], form: Literal["PNG", "JPEG", "WEBP"]) -> list[Drawn]:

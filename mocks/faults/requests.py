@@ -33,6 +33,31 @@ def _refuses_a_stated_value(call: Call, problems: list[Problem]) -> list[Problem
     return problems
 
 
+#: an optional field, by operation, which the mock then does not know
+_OPTIONAL = {
+    ("nanogpt", "createImage"): "guidance_scale",
+    ("nebul", "createImage"): "user",
+    ("nebul", "createImageEdit"): "user",
+    ("nebul", "createImageVariation"): "user",
+    ("nvidia-nim-image", "generateImage"): "negative_prompt",
+    ("nvidia-nim-vision", "createVisionChatCompletion"): "temperature",
+    ("opengpu-relay", "generateStableDiffusion"): "negative_prompt",
+    ("opengpu-relay", "generateFlux"): "safety_tolerance",
+    ("opengpu-relay", "generateGemini"): "aspect_ratio",
+    ("opengpu-relay", "generateGptImage"): "quality",
+    ("opengpu-relay", "editGptImage"): "quality",
+    ("opengpu-relay", "generateQwen"): "seed",
+    ("opengpu-relay", "editQwen"): "seed",
+}
+
+
+@lie("problems", "request.accepts-valid/unknown-field", KEYED)
+def _refuses_an_optional_field(call: Call, problems: list[Problem]) -> list[Problem]:
+    """Refuses every request that carries one of the documented optional fields."""
+    name = _OPTIONAL[call.provider, call.operation]
+    return [*problems, Problem(name, "additionalProperties", f"{name} is not known")] if name in call.fields else problems
+
+
 def _overlook(call: Call, problems: list[Problem], keywords: frozenset[str]) -> list[Problem]:
     """Drops the problems of these kinds, and the values they are about, so that the rest of the mock meets sound ones."""
     kept = []

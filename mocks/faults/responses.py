@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from testcard.mocks.exchange import Call
+from testcard.mocks.exchange import Answer, Call
 from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import EVERY
+from testcard.mocks.faults.places import EVERY, PICTURES
 
 
 @lie("body", "schema.response", EVERY)
@@ -26,3 +26,9 @@ def _wrong_type(call: Call, body: dict[str, Any]) -> dict[str, Any]:
         case {"urls": list(urls)}:
             return {**body, "urls": [{"url": item} for item in urls]}
     return body
+
+
+@lie("answer", "schema.response/not-json", PICTURES, also=("image.count",))
+def _not_json(call: Call, answer: Answer) -> Answer:
+    """Answers with a page of HTML that calls itself JSON."""
+    return Answer(200, data=b"<html><body>ok</body></html>", billed=answer.billed, images=answer.images) if answer.status == 200 else answer

@@ -66,6 +66,17 @@ WRONG: dict[str, dict[tuple[str, str], dict[str, Any]]] = {
 }
 
 
+OPTIONAL: dict[tuple[str, str], dict[str, Any]] = {
+    ("nanogpt", "createImage"): {"guidance_scale": 7.5},
+    ("nebul", "createImage"): {"user": "someone"},
+    ("nebul", "createImageEdit"): {"user": "someone"},
+    ("nebul", "createImageVariation"): {"user": "someone"},
+    ("nvidia-nim-image", "generateImage"): {"negative_prompt": "fog"},
+    ("nvidia-nim-vision", "createVisionChatCompletion"): {"temperature": 0.5},
+    ("opengpu-relay", "generateStableDiffusion"): {"negative_prompt": "fog"},
+}
+
+
 @dataclass
 class Mock:
     """A provider's mock in this process, and one of its operations."""
@@ -75,8 +86,8 @@ class Mock:
     operation: str
     task: str = ""
 
-    def send(self, *, key: bool = True, without: tuple[str, ...] = (), **changes: Any) -> httpx.Response:
-        headers = {"Authorization": "Bearer testcard"} if key else {}
+    def send(self, *, key: str = "testcard", without: tuple[str, ...] = (), **changes: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
         if self.operation == "getTask":
             self.task = self.task or self.accept()
             return self.http.get("/v2/tasks/" + changes.get("task", self.task))
@@ -163,8 +174,12 @@ SEEN: dict[str, Callable[[Mock], bool]] = {
     "http.status-documented/refusal": lambda mock: refusal(mock) == 418,
     "http.no-server-error": lambda mock: refusal(mock) == 500,
     "http.no-server-error/on-valid": lambda mock: 500 in [mock.send().status_code for _ in range(2)],
+    "http.status-documented/partial": lambda mock: mock.send().status_code == 206,
     "schema.response": wrong_type,
-    "auth.required": lambda mock: mock.send(key=False).status_code == 200,
+    "schema.response/not-json": lambda mock: mock.send().content.startswith(b"<html>"),
+    "auth.required": lambda mock: mock.send(key="").status_code == 200,
+    "auth.required/any-key": lambda mock: mock.send(key="wrong").status_code == 200 and mock.send(key="").status_code == 401,
+    "request.accepts-valid/unknown-field": lambda mock: mock.send(**OPTIONAL.get((mock.provider, mock.operation), {})).status_code in (400, 422),
     "request.accepts-valid": lambda mock: mock.send().status_code in (400, 422),
     "request.refuses-invalid": lambda mock: all(mock.send(without=(name,)).status_code == 200 for name in required(mock)),
     "request.refuses-invalid/ignores-bounds": accepts_wrong("bounds"),
@@ -174,8 +189,10 @@ SEEN: dict[str, Callable[[Mock], bool]] = {
     "image.count/extra": lambda mock: len(mock.items(mock.send())) == number(mock) + 1,
     "image.count/none": lambda mock: mock.items(mock.send()) == [],
     "image.decodes": lambda mock: all(opened(data) is None and data[:4] == b"\x89PNG" for data in mock.pictures(mock.send())),
+    "image.decodes/damaged": lambda mock: all(opened(data) is None and data[-8:-4] == b"IEND" for data in mock.pictures(mock.send())),
     "image.decodes/not-an-image": lambda mock: all(data.startswith(b"<html>") for data in mock.pictures(mock.send())),
     "image.size": lambda mock: sizes(mock) == {(asked(mock)[0] // 2, asked(mock)[1] // 2)},
+    "image.size/ignored": lambda mock: sizes(mock) == {(640, 640)},
     "image.size/off-by-eight": lambda mock: sizes(mock) == {(asked(mock)[0] - 8, asked(mock)[1])},
     "image.format": lambda mock: {getattr(opened(data), "format", None) for data in mock.pictures(mock.send())} <= {"JPEG", "WEBP"},
     "delivery.exclusive": lambda mock: keys_of_items(mock) == {(True, True)},
