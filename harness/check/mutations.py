@@ -305,12 +305,16 @@ def _breaks_as_text(place: _Place, value: Any) -> bool:
 
 
 def _no_reading_fits(schema: Mapping[str, Any], value: Any) -> bool:
+    return not any(jsonschema_rs.Draft202012Validator(dict(schema)).is_valid(reading) for reading in readings(value))
+
+
+def readings(value: Any) -> list[Any]:
+    """What a value that travels as text may be read as: the text itself, and what it says as JSON."""
     text = value if isinstance(value, str) else json.dumps(value)
-    readings: list[Any] = [text]
+    found: list[Any] = [text]
     with suppress(ValueError):
-        readings.append(json.loads(text))
-    validator = jsonschema_rs.Draft202012Validator(dict(schema))
-    return not any(validator.is_valid(reading) for reading in readings)
+        found.append(json.loads(text))
+    return found
 
 
 def _is_lenient(entry: Lenient, steps: Steps, value: Any) -> bool:

@@ -17,7 +17,7 @@ import jsonschema_rs
 
 from testcard.harness.check import schemathesis_engine as engine
 from testcard.harness.check.covering import Row, pick_rows
-from testcard.harness.check.mutations import Mutation, mutations
+from testcard.harness.check.mutations import Mutation, mutations, readings
 from testcard.harness.check.schema_domain import Domain, domains
 from testcard.harness.check.schemathesis_engine import Kind
 from testcard.harness.rules.schema_judge import located
@@ -160,7 +160,10 @@ class _Maker:
     def hold_against_schema(self, fields: WireFields) -> None:
         operation = self.scope.operation
         parts: list[tuple[Schema, Any, tuple[str, ...]]] = [(operation.request_schema, plain(fields.body), ())]
-        parts += [(operation.path_parameters[name], value, (name,)) for name, value in fields.path.items()]
+        for name, sent in fields.path.items():  # text: what it may be read as counts
+            schema = operation.path_parameters[name]
+            fitting = [value for value in readings(sent) if _validator(schema).is_valid(value)]
+            parts.append((schema, fitting[0] if fitting else sent, (name,)))
         for schema, value, above in parts:
             error = next(_validator(schema).iter_errors(value), None)
             if error is not None:

@@ -46,9 +46,10 @@ def cover_wrong(schema: Mapping[str, Any]) -> list[BadValue]:
     """Values that the schema does not allow, for each of its keywords that a kind exists for."""
     found = []
     for value, scenario in _coverage(json.dumps(schema), positive=False):
-        known = _KINDS.get(scenario)
-        if known is not None:
-            found.append(BadValue(value, *known))
+        if scenario in _KINDS:
+            kind, keyword = _KINDS[scenario]
+            exclusive = "exclusive" + keyword.capitalize()
+            found.append(BadValue(value, kind, keyword if keyword in schema or exclusive not in schema else exclusive))
     return found
 
 

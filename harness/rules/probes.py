@@ -190,7 +190,7 @@ def _values_of(scope: Scope, request: TaskRequest, name: str, entry: WireField) 
         values = (min(numbers), max(numbers)) if numbers else ()
     if not values:
         values = _sample(scope, meaning)
-    for value in dict.fromkeys(values):
+    for value in values:
         term = "asynchronous" if meaning == "async" else meaning
         words = f"{name} = {_shown(value)}"
         if term in _TERMS:

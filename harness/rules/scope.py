@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -105,7 +105,18 @@ class Scope:
         size = self.cheapest_size()
         if size is not None:
             terms["size"] = size
-        return TaskRequest(task=task, **terms)
+        return TaskRequest(task=task, **terms, extra=self._further_required(terms))
+
+    def _further_required(self, terms: Mapping[str, Any]) -> dict[str, Any]:
+        """Required fields that no term of the task fills, by wire name, with their cheapest or first documented value."""
+        found = {}
+        for name in self.operation.required:
+            entry = self.provider.field(self.operation_id, name, terms.get("model"))
+            if entry is not None and entry.means == "other":
+                values = (entry.cheapest,) if entry.cheapest is not None else self.accepted_values(name, entry)
+                if values:
+                    found[name] = entry.values.get(str(values[0]), values[0])
+        return found
 
     def cheapest(self, meaning: Meaning) -> Any:
         """The task value that costs least: the profile's `cheapest`, else base64 for the delivery where that is documented."""
