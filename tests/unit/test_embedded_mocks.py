@@ -23,12 +23,12 @@ def a_sixth_provider(folder: Path) -> Path:
     return folder
 
 
-def test_a_provider_without_a_mock_is_a_usage_error_that_names_it(tmp_path: Path) -> None:
-    """A sixth provider found through [providers] path has no mock: the message says so and asks for a base URL (exit 2)."""
+def test_a_users_own_provider_gets_its_mock(tmp_path: Path) -> None:
+    """A sixth provider found through [providers] path is mocked from its two files, although the mock reads no configuration."""
     config = Config(providers=ProvidersSection(path=(a_sixth_provider(tmp_path),)))
-    with pytest.raises(UsageError, match="no mock of sixth") as caught, open_target("sixth", None, config=config):
-        raise AssertionError("unreachable")
-    assert "base URL" in str(caught.value.hint)
+    with open_target("sixth", None, config=config) as target:
+        assert target.mock
+        assert urllib.request.urlopen(target.base_url + "/_testcard/health", timeout=5).status == 200
 
 
 def test_bundled_providers_are_named_by_id_and_others_by_folder(tmp_path: Path) -> None:
