@@ -85,7 +85,7 @@ def _verdict(page: Page) -> list[str]:
             escaped(gate.target),
             escaped(gate.subject),
             escaped(gate.threshold),
-            escaped(gate.observed),
+            escaped(gate.observed + (f" ({gate.detail})" if gate.detail else "")),
             gate.n,
         )
         for gate in page.overall.gates

@@ -13,6 +13,7 @@ from testcard.reports.words import DOLLARS, PER_SECOND, PERCENT, Unit, count, li
 
 Word = Literal["pass", "fail", "inconclusive"]
 CONFORMANCE = "conformance"
+SOUND = "sound measurement"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,11 @@ def _measured_gates(evidence: Evidence) -> list[GateLine]:
                     series.party.label, subject, clean(gate.expression), observed, f"{gate.observed.n:,}", gate.verdict, clean(gate.detail)
                 )
             )
+        if series.row.outcome == "inconclusive" and all(gate.verdict == "pass" for gate in series.row.gates):
+            # The figures hold the thresholds, but the measurement itself is in doubt (the generator was the bottleneck, say).
+            note = clean(series.row.note or "no reason recorded")
+            subject = clean(series.row.operation) + (f" · {clean(series.row.stage)}" if stages else "")
+            lines.append(GateLine(series.party.label, subject, SOUND, "in doubt", f"{series.row.requests:,}", "inconclusive", note))
     return lines
 
 
@@ -144,13 +150,13 @@ def _trouble(evidence: Evidence, party: Party, gates: list[GateLine], word: Word
             if word == "fail"
             else f"leave{{s}} {count(counts.open, 'must')} unproven{{each}}"
         )
-    missed = list(dict.fromkeys(gate.threshold for gate in mine if gate.subject != CONFORMANCE))
+    missed = list(dict.fromkeys(gate.threshold for gate in mine if gate.subject != CONFORMANCE and gate.threshold != SOUND))
     if missed:
         said.append(("miss{es} " if word == "fail" else "cannot be judged on ") + listing(missed, 3))
     if not said and word == "inconclusive":
         open_rows = [series.row for series in evidence.series if series.party is party and series.row.outcome == "inconclusive"]
         if open_rows:
-            said.append(f"cannot be judged ({shortened(clean(open_rows[0].note or 'no reason recorded'), 120)})")
+            said.append(f"cannot be judged ({shortened(clean((open_rows[0].note or 'no reason recorded').partition(';')[0]), 140)})")
     return " and ".join(said)
 
 

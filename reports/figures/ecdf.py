@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from testcard.harness.runs.records import Estimate
 from testcard.harness.statistics import ecdf
 from testcard.reports.evidence import Evidence, Series
 from testcard.reports.figures import palette
@@ -67,6 +68,14 @@ def _at(curve: ecdf.Ecdf, share: float) -> float | None:
     return float(curve.x[place]) if place < len(curve.x) else None
 
 
+def told_apart(one: Estimate | None, other: Estimate | None) -> bool:
+    """Whether two estimates have intervals that do not overlap."""
+    if one is None or other is None or None in (one.low, one.high, other.low, other.high):
+        return False
+    low, high = sorted((one, other), key=lambda estimate: estimate.low or 0.0)
+    return (low.high or 0.0) < (high.low or 0.0)
+
+
 def _note(n: int, late: int) -> str:
     return f"n = {n:,}" + (f", {late:,} timed out" if late else "")
 
@@ -76,10 +85,14 @@ def _caption(rows: Sequence[Series], curves: list[tuple[Series, ecdf.Ecdf, int]]
     said = ""
     if len(medians) > 1:
         first, last = medians[0], medians[-1]
-        said = (
-            f"Half of {first[0]}'s requests are answered within {unit.text(first[1] / unit.factor)} {unit.name}; "
-            f"{last[0]} needs {unit.text(last[1] / unit.factor)} {unit.name} for that. "
-        )
+        fastest, slowest = (unit.text(at / unit.factor) for at in (first[1], last[1]))
+        spans = {series.label: series.row.latency_s.get("p50") for series in rows}
+        if told_apart(spans[first[0]], spans[last[0]]):
+            said = (
+                f"Half of {first[0]}'s requests are answered within {fastest} {unit.name}; {last[0]} needs {slowest} {unit.name} for that. "
+            )
+        else:
+            said = f"The medians, {fastest} to {slowest} {unit.name}, cannot be told apart: their intervals overlap. "
     elif medians:
         said = f"Half of the requests are answered within {unit.text(medians[0][1] / unit.factor)} {unit.name}. "
     late = [series.label for series, _, number in curves if number]

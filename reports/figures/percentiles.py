@@ -78,8 +78,9 @@ def _caption(shown: Sequence[Series], unit: Unit) -> str:
         for series in shown
         if any(name not in series.row.latency_s or series.row.latency_s[name].low is None for name, _ in LEVELS)
     ]
+    whom = "every row" if len(few) == len(shown) else listing(few)
     small = (
-        f"Where a dot is missing, the samples are too few or too alike for a 95 % interval (p50 needs 6 independent ones, p95 72, p99 368): {listing(few)}. "
+        f"Where a dot is missing, the samples are too few or too alike for a 95 % interval (p50 needs 6 independent ones, p95 72, p99 368): {whom}. "
         if few
         else ""
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,7 @@ from testcard.harness.runs.records import ClauseRef, Estimate, Verdict
 from testcard.reports.comparison import compare, conformance, too_few
 from testcard.reports.evidence import gather
 from testcard.reports.figures.cost import frontier
+from testcard.reports.figures.ecdf import told_apart
 from testcard.reports.verdict import overall
 from testcard.reports.words import MILLISECONDS, SECONDS, count, fixed, listing, significant, time_unit, worst_word
 
@@ -88,6 +90,34 @@ def test_interrupted_run_is_inconclusive(synthetic: ModuleType, tmp_path: Path) 
     found = overall(gather([RunReader(run.folder) for run in runs]))
     assert found.word == "inconclusive"
     assert found.sentence == "Not conclusive: check-tidy: Ctrl-C."
+
+
+def test_a_late_generator_leaves_its_row_open(synthetic: ModuleType, tmp_path: Path) -> None:
+    """Figures that hold every threshold do not pass when the measurement itself is in doubt; the sentence says why."""
+    clean = synthetic.Maker("tidy", "Tidy", "doc.txt", ("createImage",), "m", 0.5, 0.2, 0.01, fails=0.0)
+    runs = synthetic.write_evaluation(tmp_path / "late", requests=600, makers=(clean,))
+    path = runs[-1].folder / "summary.json"
+    record = json.loads(path.read_text())
+    record["rows"][0] |= {"outcome": "inconclusive", "note": "the load generator was late; one turn was taken again"}
+    path.write_text(json.dumps(record))
+    found = overall(gather(runs))
+    assert (found.word, found.sentence) == ("inconclusive", "Tidy cannot be judged (the load generator was late).")
+    assert [(gate.threshold, gate.detail) for gate in found.gates if gate.verdict == "inconclusive"] == [
+        ("sound measurement", "the load generator was late; one turn was taken again")
+    ]
+
+
+def test_captions_claim_no_difference_that_intervals_do_not_show() -> None:
+    """Overlapping or unknown intervals are not told apart."""
+
+    def of(low: float | None, high: float | None) -> Estimate:
+        return Estimate(value=1.0, low=low, high=high, n=9)
+
+    assert told_apart(of(1, 2), of(3, 4))
+    assert told_apart(of(3, 4), of(1, 2))
+    assert not told_apart(of(1, 3), of(2, 4))
+    assert not told_apart(of(1, None), of(2, 4))
+    assert not told_apart(None, of(2, 4))
 
 
 def test_two_targets_of_one_provider_keep_apart(synthetic: ModuleType, tmp_path: Path) -> None:
