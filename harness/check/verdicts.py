@@ -149,7 +149,11 @@ def _verdict(
         return _record(scope, rule, level, "unproven", words["unproven"], seen=by_id)
     if words["unsupported"]:
         return _record(scope, rule, level, "unsupported", words["unsupported"], seen=by_id)
-    declined = [one for one in seen if rule.id in one.case.rules and one.case.expects == "may-refuse" and one.refused]
+    declined = [
+        one
+        for one in seen
+        if rule.id in one.case.rules and one.case.expects == "may-refuse" and one.refused and one.base_accepted is not False
+    ]
     if declined:
         detail = "what it needs was refused, as it may be: " + ", ".join(dict.fromkeys(one.case.change for one in declined[:_DETAILS]))
         return _record(scope, rule, level, "unsupported", [], detail=detail, seen=by_id, ids=[one.id for one in declined])

@@ -23,9 +23,9 @@ def _sized(scope: Scope) -> bool:
 
 
 def _delivered(seen: Sequence[Seen]) -> Iterator[Seen]:
-    """Carried out requests whose answer is there; an async task that did not finish is left out."""
+    """Carried out requests whose answer can be read; one that is no JSON and a task that did not finish are left to other rules."""
     for one in seen:
-        if one.carried_out and one.waiting is None:
+        if one.carried_out and one.waiting is None and one.answer is not None and isinstance(one.answer.json, dict):
             yield one
 
 
