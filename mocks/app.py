@@ -18,6 +18,7 @@ from testcard.mocks.latency import Latency
 from testcard.mocks.pictures.studio import Studio
 from testcard.mocks.provider_app import ProviderApp
 from testcard.mocks.rate_limit import RateLimit
+from testcard.mocks.variants import PLAIN, variant_named
 from testcard.specs.loader import Provider, load_provider
 
 
@@ -28,21 +29,25 @@ def create_app(
     latency: str | None = None,
     api_key: str = "testcard",
     rate_limit: str | None = None,
+    variant: str | None = None,
     clock: Callable[[], float] = time.time,
     timer: Callable[[], float] = time.monotonic,
 ) -> ASGIApp:
     """The mocks of these providers: one at the root, several each under `/<id>`.
 
-    `faults` are names as `testcard mock --fault` takes them, `clock` gives unix seconds, `timer` monotonic ones.
-    Raises `UsageError` for an unknown provider or fault, and for a latency or rate limit that cannot be read.
+    `faults` are names as `testcard mock --fault` takes them, `variant` one of those of `testcard.mocks.variants`.
+    `clock` gives unix seconds, `timer` monotonic ones.
+    Raises `UsageError` for an unknown provider, fault or variant, and for a latency or rate limit that cannot be read.
     """
+    manner = variant_named(variant) if variant is not None else PLAIN
     loaded = [name if isinstance(name, Provider) else load_provider(name) for name in providers]
     active = [fault if isinstance(fault, ActiveFault) else parse_fault(fault) for fault in faults]
-    files, counters, studio = Files(clock), Counters(), Studio()
+    files, counters, studio, pace = Files(clock), Counters(), Studio(), latency or manner.latency
 
     async def file(request: Request) -> Response:
         answer = files.fetch(request.path_params["name"], request.query_params)
-        return Response(answer.payload(), answer.status, media_type=answer.media_type)
+        media_type = manner.file_media_type if answer.status == 200 and manner.file_media_type else answer.media_type
+        return Response(answer.payload(), answer.status, media_type=media_type)
 
     async def health(request: Request) -> Response:
         return JSONResponse({"server": "testcard mock", "status": "ready", "providers": [provider.id for provider in loaded]})
@@ -59,14 +64,15 @@ def create_app(
             counters=counters,
             studio=studio,
             faults=active,
-            latency=Latency(latency) if latency else None,
+            latency=Latency(pace) if pace else None,
             api_key=api_key,
             rate_limit=RateLimit(rate_limit, timer) if rate_limit else None,
             clock=clock,
             timer=timer,
+            variant=manner,
         )
         mocks["" if len(loaded) == 1 else provider.id] = mock
-    return Mocks(Starlette(routes=routes), mocks)
+    return manner.dress(Mocks(Starlette(routes=routes), mocks))
 
 
 class Mocks:

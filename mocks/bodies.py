@@ -17,13 +17,13 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _DRAIN_BYTES = 64_000_000
 
 
-async def read(receive: Receive, limit: int) -> bytes:
-    """The whole body; `Refused` with 413 when it is larger than `limit` bytes."""
+async def read(receive: Receive, limit: int, *, drain: bool = True) -> bytes:
+    """The whole body; `Refused` with 413 when it is larger than `limit` bytes, without reading on unless `drain`."""
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
         parts, size = [body], len(body)
-        while message.get("more_body") and size <= _DRAIN_BYTES:
+        while message.get("more_body") and size <= (_DRAIN_BYTES if drain else limit):
             message = await receive()
             part = message.get("body", b"")
             size += len(part)

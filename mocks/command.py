@@ -10,6 +10,7 @@ import click
 from testcard.mocks.app import create_app
 from testcard.mocks.faults import FAULTS
 from testcard.mocks.serving import bind, serve, url_of
+from testcard.mocks.variants import VARIANTS
 from testcard.specs.errors import UsageError
 from testcard.specs.loader import Provider, bundled_ids, load_provider
 
@@ -29,6 +30,9 @@ DEFAULT_PORT = 8088
     help="Seconds an answer takes: 0.2, uniform:0.1,0.3, lognormal:0.3,0.5 (median, sigma), per-image:0.05; joined with +.",
 )
 @click.option("--rate-limit", metavar="COUNT/s", help="Refuse with 429 what comes faster (also /m and /h).")
+@click.option(
+    "--variant", type=click.Choice(sorted(VARIANTS)), help="Keep the contract in another way: refuse, or vary, what the documents leave open."
+)
 @click.option("--api-key", default="testcard", show_default=True, help="The key to accept.")
 @click.option("--list-faults", is_flag=True, help="Print the faults and where they apply.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line when ready (with --list-faults: the faults).")
@@ -40,6 +44,7 @@ def mock(
     faults: tuple[str, ...],
     latency: str | None,
     rate_limit: str | None,
+    variant: str | None,
     api_key: str,
     list_faults: bool,
     as_json: bool,
@@ -56,7 +61,7 @@ def mock(
     providers = [load_provider(name) for name in provider_names or bundled_ids()]
     if len({provider.id for provider in providers}) < len(providers):
         raise UsageError("a provider is named twice", hint="name each provider once")
-    app = create_app(providers, faults=faults, latency=latency, api_key=api_key, rate_limit=rate_limit)
+    app = create_app(providers, faults=faults, latency=latency, api_key=api_key, rate_limit=rate_limit, variant=variant)
     _warn_idle(providers, faults)
     server = bind(host, port)
     root = url_of(server)

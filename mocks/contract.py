@@ -17,20 +17,23 @@ _A_FILE = "(file)"
 
 
 class Contract:
-    """The request schema of one operation, compiled. `media_types` are those the operation takes, `defaults` the schema's."""
+    """The request schema of one operation, compiled. `media_types` are those the operation takes, `defaults` the schema's.
 
-    def __init__(self, provider: Provider, operation_id: str) -> None:
+    `strict` leaves out what the profile lets servers take beside the documented types and names.
+    """
+
+    def __init__(self, provider: Provider, operation_id: str, *, strict: bool = False) -> None:
         operation = provider.operation(operation_id)
         profile = provider.operation_profile(operation_id)
         self.media_types = tuple(operation.request_content)
         schema = copy.deepcopy(dict(operation.request_schema))
-        for lenient in profile.lenient:
+        for lenient in () if strict else profile.lenient:
             _widen(schema, lenient)
         self.properties: Mapping[str, Mapping[str, Any]] = schema.get("properties", {})
         self.required: tuple[str, ...] = tuple(schema.get("required", ()))
         self.defaults = {name: entry["default"] for name, entry in self.properties.items() if "default" in entry}
         self.files = frozenset(name for name, field in profile.fields.items() if field.format == "file")
-        self.aliases = {alias: name for name, field in profile.fields.items() for alias in field.aliases}
+        self.aliases = {} if strict else {alias: name for name, field in profile.fields.items() for alias in field.aliases}
         self._numbers = tuple(
             (name, entry["type"]) for name, entry in self.properties.items() if entry.get("type") in ("integer", "number")
         )

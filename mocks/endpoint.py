@@ -74,7 +74,7 @@ class Endpoint:
         body, too_large = b"", None
         if self._takes_body:
             try:
-                body = await bodies.read(receive, self.limit)
+                body = await bodies.read(receive, self.limit, drain=not self.manners.shop.strict)
             except Refused as refused:
                 too_large = refused
         if self.keyed:

@@ -18,6 +18,7 @@ from testcard.mocks.providers import manners_of
 from testcard.mocks.providers.manners import Shop
 from testcard.mocks.rate_limit import RateLimit
 from testcard.mocks.tasks import Tasks
+from testcard.mocks.variants import Variant
 from testcard.specs.loader import Provider
 
 Scope = MutableMapping[str, Any]
@@ -42,16 +43,18 @@ class ProviderApp:
         rate_limit: RateLimit | None,
         clock: Callable[[], float],
         timer: Callable[[], float],
+        variant: Variant,
     ) -> None:
         self.id = provider.id
-        self.manners = manners_of(Shop(provider, files, clock))
+        self.manners = manners_of(Shop(provider, files, clock, variant.strict))
         auth = provider.profile.auth
         means = Means(self.manners, studio, Tasks(timer), (auth.header, *auth.also_accepts), api_key, latency, rate_limit)
         self._fixed: dict[str, dict[str, Endpoint]] = {}
         self._templates: list[tuple[re.Pattern[str], dict[str, Endpoint]]] = []
         self._elsewhere = counters.of(self.id, "(none)")
         for operation in provider.openapi.operations.values():
-            endpoint = Endpoint(means, operation.id, Liar(self.id, operation.id, faults), counters.of(self.id, operation.id))
+            liar = Liar(self.id, operation.id, faults, variant.habits(provider, operation.id, self.manners.contracts[operation.id]))
+            endpoint = Endpoint(means, operation.id, liar, counters.of(self.id, operation.id))
             methods = {operation.method: endpoint}
             if operation.method == "GET":
                 methods["HEAD"] = endpoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from testcard.specs.errors import UsageError
 
@@ -16,6 +16,18 @@ from testcard.specs.errors import UsageError
 Stage = Literal["key", "problems", "order", "drawn", "delivered", "body", "events", "answer"]
 Place = tuple[str, str]
 Hook = Callable[[Any, Any], Any]
+
+
+class Turn(Protocol):
+    """Something that is done to every request it holds for, at one stage: a fault's lie, or a variant's habit."""
+
+    @property
+    def stage(self) -> Stage:
+        """Where on the way of a request."""
+
+    @property
+    def hook(self) -> Hook:
+        """The function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +106,21 @@ def parse_fault(text: str) -> ActiveFault:
 
 
 class Lies:
-    """The faults that hold for one request; false when there is none."""
+    """The faults that hold for one request, after the habits of the mock's variant; false when there are none."""
 
     __slots__ = ("_told",)
 
-    def __init__(self, told: Sequence[Fault] = ()) -> None:
+    def __init__(self, told: Sequence[Turn] = ()) -> None:
         self._told = tuple(told)
 
     def __bool__(self) -> bool:
         return bool(self._told)
 
     def tell(self, stage: Stage, call: Any, value: Any) -> Any:
-        """`value` as the faults of this stage make it."""
-        for fault in self._told:
-            if fault.stage == stage:
-                value = fault.hook(call, value)
+        """`value` as the habits and faults of this stage make it."""
+        for turn in self._told:
+            if turn.stage == stage:
+                value = turn.hook(call, value)
         return value
 
 
@@ -118,11 +130,12 @@ NO_LIES = Lies()
 class Liar:
     """Decides for each request of one operation which of the switched-on faults hold."""
 
-    def __init__(self, provider: str, operation: str, active: Sequence[ActiveFault]) -> None:
+    def __init__(self, provider: str, operation: str, active: Sequence[ActiveFault], habits: Sequence[Turn] = ()) -> None:
+        self._habits = tuple(habits)
         self._active = tuple(ActiveFault(one.fault, one.rate) for one in active if one.fault.applies(provider, operation))
 
     def next(self) -> Lies:
         """The lies for the next request."""
-        if not self._active:
+        if not self._active and not self._habits:
             return NO_LIES
-        return Lies([one.fault for one in self._active if one.holds()])
+        return Lies([*self._habits, *(one.fault for one in self._active if one.holds())])

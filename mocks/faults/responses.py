@@ -6,7 +6,7 @@ from typing import Any
 
 from testcard.mocks.exchange import Answer, Call
 from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import EVERY, PICTURES
+from testcard.mocks.faults.places import EVERY
 
 
 @lie("body", "schema.response", EVERY)
@@ -28,7 +28,7 @@ def _wrong_type(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-@lie("answer", "schema.response/not-json", PICTURES, also=("image.count",))
+@lie("answer", "schema.response/not-json", EVERY)
 def _not_json(call: Call, answer: Answer) -> Answer:
     """Answers with a page of HTML that calls itself JSON."""
     return Answer(200, data=b"<html><body>ok</body></html>", billed=answer.billed, images=answer.images) if answer.status == 200 else answer

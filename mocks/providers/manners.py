@@ -18,6 +18,7 @@ from testcard.specs.loader import Provider
 
 #: bodies up to this size are served without a limit stated by the provider
 _BODY_BYTES = 32_000_000
+_SMALL_BODY_BYTES = 200_000
 MAX_SIDE_PX = 4096
 MAX_N = 10
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
@@ -25,11 +26,12 @@ _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """What a provider's mock works with. `clock` gives unix seconds."""
+    """What a provider's mock works with. `clock` gives unix seconds. `strict`: it takes nothing beyond what the documents state."""
 
     provider: Provider
     files: Files
     clock: Callable[[], float]
+    strict: bool = False
 
 
 class Manners:
@@ -45,12 +47,17 @@ class Manners:
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
         self.provider = shop.provider
-        self.contracts = {name: Contract(shop.provider, name) for name in shop.provider.profile.operations}
+        self.contracts = {name: Contract(shop.provider, name, strict=shop.strict) for name in shop.provider.profile.operations}
         self.models = {name: frozenset(shop.provider.models(name)) for name in shop.provider.profile.operations}
 
     def body_limit(self, operation: str) -> int:
-        """Bytes above which a request body is refused with 413: midway between what must pass and what is clearly above."""
+        """Bytes above which a request body is refused with 413: midway between what must pass and what is clearly above.
+
+        A strict mock takes what must pass and no more; where nothing is stated, what a small server would.
+        """
         limits = self.provider.profile.limits
+        if self.shop.strict:
+            return limits.upload_accept_bytes or _SMALL_BODY_BYTES
         if limits.upload_above_bytes is None:
             return _BODY_BYTES
         return (limits.upload_above_bytes + (limits.upload_accept_bytes or limits.upload_above_bytes - 2)) // 2
