@@ -148,9 +148,7 @@ def narrowed(plan: Plan, operations: Iterable[str], rule: str) -> Plan:
 async def judge_mock(plan: Plan, faults: Sequence[str]) -> Judged:
     """The verdicts on the provider's mock with these faults, served in this process."""
     create_app = resolve("testcard.mocks.app:create_app")
-    return await judge_app(
-        plan, create_app([plan.provider], faults=list(faults), api_key=API_KEY, timer=lambda: time.monotonic() * FASTER)
-    )
+    return await judge_app(plan, create_app([plan.provider], faults=list(faults), api_key=API_KEY, timer=lambda: time.monotonic() * FASTER))
 
 
 async def judge_app(plan: Plan, app: Any, *, limits: Limits = NO_LIMITS, concurrency: int = 8) -> Judged:

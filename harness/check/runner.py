@@ -10,21 +10,20 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import httpx
 
 from testcard.harness.check.budget import Budget, Reservation
 from testcard.harness.check.plan import Plan, Step
-from testcard.harness.check.redaction import Redactor
+from testcard.harness.check.recording import Recorder, Recording
 from testcard.harness.check.transport import Clock, Sent, send
 from testcard.harness.errors import KeyRefused, TargetUnreachable
 from testcard.harness.pricing import Pricing
-from testcard.harness.runs.records import Body, Exchange, SeenResponse, SentRequest
+from testcard.harness.runs.records import Exchange
 from testcard.harness.wire.billing import answer_cost, delivered
-from testcard.harness.wire.decode import decode, decode_body
+from testcard.harness.wire.decode import decode_body
 from testcard.harness.wire.encode import fetch_request, fetchable, poll_request
-from testcard.harness.wire.model import Answer, DeliveredPicture, WireRequest, WireResponse
+from testcard.harness.wire.model import Answer, DeliveredPicture, WireRequest
 from testcard.harness.wire.pictures import inspect, lenient_base64
 
 FETCHES_PER_ANSWER = 4
@@ -33,16 +32,6 @@ ATTEMPTS_AT_429 = 3
 PATIENCE_S = 60.0
 UNREACHABLE_IN_A_ROW = 3
 _ACCOUNT = re.compile(r"quota|balance|credit|billing|payment|insufficient|suspend|account|subscription", re.IGNORECASE)
-
-
-class Recorder(Protocol):
-    """Where exchanges go: a run folder, or memory."""
-
-    def body(self, content: bytes) -> Body:
-        """The record of a body."""
-
-    def append(self, exchange: Exchange) -> None:
-        """Keeps one exchange."""
 
 
 @dataclass
@@ -65,7 +54,8 @@ class Settings:
     patience_s: float = PATIENCE_S
 
 
-Watch = Callable[[int, Budget], None]
+#: Hears how many steps are done, what is spent, and how many answers were not as the contract has it at first sight.
+Watch = Callable[[int, Budget, int], None]
 
 
 class Runner:
@@ -90,12 +80,13 @@ class Runner:
         self._client = client
         self._pricing = pricing
         self._recorder = recorder
+        self._recording = Recording(plan.provider, settings.api_key, recorder)
         self._clock = clock
         self._watch = watch
-        self._redactor = Redactor(settings.api_key, plan.provider.profile.auth)
         self._finished: dict[int, list[Exchange]] = {}
         self._next = 0
         self._done = 0
+        self._surprises = 0
         self._silent: set[str] = set()
         self._unreachable = 0
         self._key_accepted = False
@@ -173,7 +164,7 @@ class Runner:
         started_s = self._clock()
         try:
             sent = await self._sent_with_patience(step, wire, records)
-            answer = self._answer(step.operation, sent)
+            answer = self._recording.answer(step.operation, sent)
             records.append(self._settled(step, wire, sent, answer, reservation))
             self._judge_target(step, sent, answer)
             if answer is not None and sent.status is not None and 200 <= sent.status < 300:
@@ -181,7 +172,7 @@ class Runner:
         except asyncio.CancelledError:
             if reservation.open:
                 self.budget.keep(reservation)
-                records.append(self._record(step, step.id, wire, Sent(started_s, None, self._clock(), detail="interrupted")))
+                records.append(self._recording.record(step, step.id, wire, Sent(started_s, None, self._clock(), detail="interrupted")))
             raise
         finally:
             if reservation.open:
@@ -194,7 +185,7 @@ class Runner:
             sent = await send(self._client, wire, self._clock)
             if sent.status != 429 or attempt == ATTEMPTS_AT_429:
                 return sent
-            answer = self._answer(step.operation, sent)
+            answer = self._recording.answer(step.operation, sent)
             wait_s = answer.retry_after_s if answer is not None and answer.retry_after_s is not None else float(attempt)
             if wait_s > self._patience_s:
                 return sent
@@ -202,7 +193,7 @@ class Runner:
             if more is None:
                 return sent
             self._patience_s -= wait_s
-            records.append(self._record(step, f"{step.id}.r{attempt}", wire, sent))
+            records.append(self._recording.record(step, f"{step.id}.r{attempt}", wire, sent))
             self.budget.release(more)
             await asyncio.sleep(wait_s)
         raise AssertionError("the loop returns")
@@ -236,7 +227,10 @@ class Runner:
         if sent.status < 300:
             self._key_accepted = True
         elif sent.status == 402 or (sent.status == 403 and _ACCOUNT.search(message)):
-            self.stop(f"the account was refused with status {sent.status}" + (f": {self._redactor.text(message)[:160]}" if message else ""))
+            self.stop(
+                f"the account was refused with status {sent.status}"
+                + (f": {self._recording.redact.text(message)[:160]}" if message else "")
+            )
         elif sent.status == 401 and step.expects == "accept":
             self.stop("the key was accepted before and is refused now (status 401)")
 
@@ -252,7 +246,7 @@ class Runner:
             images = step.images if accepted_later else len(answer.pictures)
             cost = step.cost_usd if accepted_later else self._cost(step, answer)
             self.budget.settle(reservation, images=images, cost_usd=cost)
-        return self._record(step, step.id, wire, sent, images=images, cost_usd=cost)
+        return self._recording.record(step, step.id, wire, sent, images=images, cost_usd=cost)
 
     def _cost(self, step: Step, answer: Answer) -> float | None:
         pictures = []
@@ -277,7 +271,7 @@ class Runner:
             wire = fetch_request(url, step.operation)
             sent = await send(self._client, wire, self._clock, follow_redirects=True)
             self.budget.release(reservation)
-            records.append(self._record(step, f"{step.id}.f{number}", wire, sent, source="fetch", parent=parent, url=url))
+            records.append(self._recording.record(step, f"{step.id}.f{number}", wire, sent, source="fetch", parent=parent, url=url))
 
     async def _poll(self, step: Step, answer: Answer, records: list[Exchange]) -> Sequence[DeliveredPicture]:
         """Asks for the task until it has ended; its pictures, none when it ended otherwise or in no time."""
@@ -303,9 +297,11 @@ class Runner:
             sent = await send(self._client, wire, self._clock)
             self.budget.release(reservation)
             records.append(
-                self._record(step, f"{step.id}.p{number}", wire, sent, source="poll", parent=step.id, operation=protocol.operation)
+                self._recording.record(
+                    step, f"{step.id}.p{number}", wire, sent, source="poll", parent=step.id, operation=protocol.operation
+                )
             )
-            polled = self._answer(protocol.operation, sent)
+            polled = self._recording.answer(protocol.operation, sent)
             state = polled.task.state if polled is not None and polled.task is not None else None
             if state not in running or self.outcome.stopped is not None or self._clock() > until:
                 if state == protocol.states.get("completed") and polled is not None and polled.task is not None:
@@ -319,70 +315,13 @@ class Runner:
         """Room for one more request that costs nothing; None when the number of requests is spent or the run was interrupted."""
         return None if self.outcome.interrupted else self.budget.reserve(billed=False)
 
-    def _answer(self, operation: str, sent: Sent) -> Answer | None:
-        if sent.status is None:
-            return None
-        response = WireResponse(sent.status, sent.headers, sent.body, sent.sent_s, sent.first_byte_s or sent.sent_s, sent.done_s)
-        return decode(self.plan.provider, operation, response)
-
-    def _record(
-        self,
-        step: Step,
-        exchange_id: str,
-        wire: WireRequest,
-        sent: Sent,
-        *,
-        source: str | None = None,
-        parent: str | None = None,
-        operation: str | None = None,
-        url: str | None = None,
-        images: int = 0,
-        cost_usd: float | None = None,
-    ) -> Exchange:
-        redact = self._redactor
-        seen = None
-        if sent.status is not None:
-            headers = list(sent.headers)
-            seen = SeenResponse(
-                status=sent.status,
-                headers=redact.headers(headers),
-                body=self._recorder.body(redact.content(sent.body)),
-                complete=sent.complete,
-                key_echoed=redact.shows_key(headers, sent.body),
-            )
-        own = source is None
-        return Exchange(
-            id=exchange_id,
-            operation=operation or step.operation,
-            probe=step.probe,
-            source=source or step.source,  # type: ignore[arg-type] # steps hold only the record's words
-            model=step.model,
-            parent=parent,
-            billed=own and step.billed and sent.status is not None and sent.status < 300,
-            asked=step.asked if own else ({"url": redact.text(url)} if url is not None else {}),
-            case=step.case if own else None,
-            request=SentRequest(
-                method=wire.method,
-                url=redact.text(wire.url),
-                headers=redact.request_headers(wire.headers),
-                body=self._recorder.body(redact.content(wire.body)),
-            ),
-            response=seen,
-            failure=sent.failure,
-            failure_detail=redact.text(sent.detail) if sent.detail is not None else None,
-            sent_s=sent.sent_s,
-            first_byte_s=sent.first_byte_s,
-            done_s=sent.done_s,
-            images=images,
-            cost_usd=cost_usd,
-        )
-
     def _finish(self, step: Step, records: list[Exchange]) -> None:
         self._finished[step.number] = records
         self._done += bool(records)
+        self._surprises += any(_surprising(step, record) for record in records)
         self._flush()
         if self._watch is not None:
-            self._watch(len(self._finished), self.budget)
+            self._watch(len(self._finished), self.budget, self._surprises)
 
     def _flush(self, *, everything: bool = False) -> None:
         """Writes what is finished in the order of the plan; at the end also what stands behind a step that never finished."""
@@ -396,3 +335,12 @@ class Runner:
                 for record in records:
                     self._recorder.append(record)
             self._next += 1
+
+
+def _surprising(step: Step, record: Exchange) -> bool:
+    """Whether an answer looks wrong at first sight: a 5xx, a refusal of what must be accepted, or the other way round."""
+    if record.id != step.id or record.response is None:
+        return record.failure == "broken"
+    status = record.response.status
+    wanted = {"accept": (200, 300), "may-refuse": (200, 500), "refuse": (400, 500), "unauthorised": (400, 500)}[step.expects]
+    return not wanted[0] <= status < wanted[1]

@@ -14,7 +14,8 @@ import httpx
 
 from testcard.harness.check.budget import NO_LIMITS, Budget, Limits
 from testcard.harness.check.plan import Plan
-from testcard.harness.check.runner import Outcome, Recorder, Runner, Settings, Watch
+from testcard.harness.check.recording import Recorder
+from testcard.harness.check.runner import Outcome, Runner, Settings, Watch
 from testcard.harness.check.transport import CONNECT_TIMEOUT_S, TIMEOUT_S
 from testcard.harness.check.verdicts import Judged, judge_all
 from testcard.harness.errors import UsageError
