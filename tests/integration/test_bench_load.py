@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import itertools
 import json
 import os
 import signal
@@ -92,6 +93,11 @@ def png(width: int = 256, height: int = 256) -> bytes:
     file = io.BytesIO()
     Image.linear_gradient("L").resize((width, height)).convert("RGB").save(file, "PNG")
     return file.getvalue()
+
+
+def assert_takes(seconds: float, least: float) -> None:
+    """As long as the server really took, and not much longer: at most 140 ms more, for a machine that is busy with other tests."""
+    assert least - 0.005 <= seconds <= least + 0.14
 
 
 GOOD = {"created": 1, "data": [{"b64_json": base64.b64encode(png()).decode()}], "cost": 0.01}
@@ -202,48 +208,52 @@ FREEZE = (1.0, 1.4)
 SERVICE_S = 0.05
 
 
-async def freezing(server: Server, index: int, line: str, body: bytes, writer: asyncio.StreamWriter) -> None:
-    since = time.monotonic() - server.seen[0][0]
-    frozen = FREEZE[1] - since if FREEZE[0] <= since < FREEZE[1] else 0.0
-    await asyncio.sleep(frozen + SERVICE_S)
-    writer.write(reply({"created": 1, "data": []}))
+class Freezing:
+    """Answers after 50 ms, but for the freeze; keeps when each request arrived and when its answer was handed to the system."""
 
+    def __init__(self) -> None:
+        self.timeline: list[list[float]] = []
 
-def freeze_truth(due: list[float], frozen_s: float, cap: int | None) -> list[float]:
-    """Latencies by the server's timeline (frozen from `frozen_s` on), replayed over the schedule and the cap."""
-    thaw_s = frozen_s + FREEZE[1] - FREEZE[0]
-    free = [0.0] * (cap or 0)
-    found = []
-    for moment in due:
-        begin = moment if cap is None else max(moment, min(free))
-        done = (thaw_s if frozen_s <= begin < thaw_s else begin) + SERVICE_S
-        if cap is not None:
-            free[free.index(min(free))] = done
-        found.append(done - moment)
-    return sorted(found)
+    async def __call__(self, server: Server, index: int, line: str, body: bytes, writer: asyncio.StreamWriter) -> None:
+        entry = [time.monotonic(), 0.0]
+        self.timeline.append(entry)
+        since = entry[0] - self.timeline[0][0]
+        frozen = FREEZE[1] - since if FREEZE[0] <= since < FREEZE[1] else 0.0
+        await asyncio.sleep(frozen + SERVICE_S)
+        writer.write(reply({"created": 1, "data": []}))
+        entry[1] = time.monotonic()
 
 
 def test_a_server_that_freezes_cannot_hide_it(tmp_path: Path) -> None:
-    """Constant 100/s for 3 s, 0.4 s of it frozen: p50, p90 and p95 are the truth's within 10 % (or 8 ms), uncapped and capped at 10."""
-    with serving(freezing) as free, serving(freezing) as capped:
-        loads = {}
-        server_of = {None: free, 10: capped}
-        for cap, server in server_of.items():
+    """Constant 100/s for 3 s, 0.4 s of it frozen: every percentile is that of the server's own timeline against the schedule.
+
+    Uncapped, and capped at 10 in flight, where waiting for a place counts. The truth is what the server really did on this
+    machine at this moment, so that a busy machine moves both alike.
+    """
+    with ExitStack() as stack:
+        loads = []
+        for cap in (None, 10):
+            freezing = Freezing()
+            server = stack.enter_context(serving(freezing))
             folder = tmp_path / f"cap-{cap}"
             folder.mkdir()
-            loads[cap] = Load(make_job(folder, server.url, stage=[{"rate_rps": 100, "duration_s": 3}], max_in_flight=cap))
-        for cap, load in loads.items():
+            job = make_job(folder, server.url, stage=[{"rate_rps": 100, "duration_s": 3}], max_in_flight=cap)
+            loads.append((cap, freezing, Load(job)))
+        for cap, freezing, load in loads:
             samples = load.finish()
-            assert len(samples) == 300
-            latencies = sorted(sample["done_s"] - sample["scheduled_s"] for sample in samples)
+            assert len(samples) == len(freezing.timeline) == 300
             due = [load.job.started_s + sample["scheduled_s"] for sample in samples]
-            truth = freeze_truth(due, server_of[cap].seen[0][0] + FREEZE[0], cap)
+            assert max(abs(later - earlier - 0.01) for earlier, later in itertools.pairwise(due)) < 1e-6  # absolute deadlines
+            truth = sorted(done - moment for moment, (_, done) in zip(due, freezing.timeline, strict=True))
+            latencies = sorted(sample["done_s"] - sample["scheduled_s"] for sample in samples)
             for share in (0.5, 0.9, 0.95):
                 rank = int(300 * share) - 1
-                assert latencies[rank] == pytest.approx(truth[rank], rel=0.1, abs=0.008), (cap, share)
+                assert latencies[rank] == pytest.approx(truth[rank], rel=0.05, abs=0.025), (cap, share)
+            # Without the scheduled start the freeze would hide behind the cap: 50 ms is what a closed loop would report.
+            assert latencies[284] > (0.2 if cap is None else 0.3)
             record = next(event.block for event in load.events if event.block is not None)
             # Waiting for a place is the server's doing and no lag of the generator.
-            assert record.send_lags_s[150] < 0.01
+            assert record.send_lags_s[150] < 0.025
 
 
 async def with_address(server: Server, index: int, line: str, body: bytes, writer: asyncio.StreamWriter) -> None:
@@ -432,7 +442,7 @@ def test_odd_servers_are_told_apart(mixed: Mixed) -> None:
     assert mixed.posts["odd"] == len(samples)
     assert [(sample["outcome"], sample["status"]) for sample in samples][: len(ODD)] == [(outcome, status) for outcome, status, _ in ODD]
     late = next(sample for sample in samples if sample["outcome"] == "timeout")
-    assert late["done_s"] - late["scheduled_s"] == pytest.approx(WHOLE_S, abs=0.2)
+    assert_takes(late["done_s"] - late["scheduled_s"], WHOLE_S)
     assert late["last_byte_s"] is None
 
 
@@ -442,9 +452,9 @@ def test_addresses_are_fetched_before_the_clock_stops(mixed: Mixed) -> None:
     assert {sample["outcome"] for sample in samples} == {"ok"}
     assert (len(samples), mixed.posts["address"], mixed.seen["address"]) == (10, 10, 20)
     middle = sorted(samples, key=lambda sample: sample["done_s"] - sample["sent_s"])[5]
-    assert middle["done_s"] - middle["sent_s"] == pytest.approx(0.15, abs=0.04)
-    assert middle["download_s"] == pytest.approx(0.1, abs=0.03)
-    assert middle["last_byte_s"] - middle["sent_s"] == pytest.approx(0.05, abs=0.03)
+    assert_takes(middle["done_s"] - middle["sent_s"], 0.15)
+    assert_takes(middle["download_s"], 0.1)
+    assert_takes(middle["last_byte_s"] - middle["sent_s"], 0.05)
 
 
 def test_an_address_off_this_machine_is_not_fetched_without_live(mixed: Mixed) -> None:
@@ -459,8 +469,8 @@ def test_async_tasks_are_polled_to_their_end(mixed: Mixed) -> None:
     samples = mixed.samples["task"]
     assert [(sample["outcome"], sample["images"], sample["status"]) for sample in samples] == [("ok", 1, 202)] * 2
     for sample in samples:
-        assert sample["done_s"] - sample["sent_s"] == pytest.approx(2.0, abs=0.25)
-        assert sample["queue_s"] == pytest.approx(1.0, abs=0.2)
+        assert_takes(sample["done_s"] - sample["sent_s"], 2.0)
+        assert_takes(sample["queue_s"], 1.0)
 
 
 def test_streams_have_a_first_token_apart_from_first_byte_and_end(mixed: Mixed) -> None:
@@ -468,9 +478,9 @@ def test_streams_have_a_first_token_apart_from_first_byte_and_end(mixed: Mixed) 
     samples = mixed.samples["stream"]
     assert [(sample["outcome"], sample["tokens"]) for sample in samples] == [("ok", 3)] * 5
     middle = sorted(samples, key=lambda sample: sample["done_s"] - sample["sent_s"])[2]
-    assert middle["first_byte_s"] - middle["sent_s"] < 0.06
-    assert middle["first_token_s"] == pytest.approx(0.15, abs=0.04)
-    assert middle["done_s"] - middle["sent_s"] == pytest.approx(0.3, abs=0.06)
+    assert_takes(middle["first_byte_s"] - middle["sent_s"], 0.0)
+    assert_takes(middle["first_token_s"], 0.15)
+    assert_takes(middle["done_s"] - middle["sent_s"], 0.3)
 
 
 def test_the_load_process_is_lean(mixed: Mixed) -> None:
