@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any
 
-from testcard.harness.rules.asked import parse_size
+from testcard.harness.rules.asked import parse_size, task_value
 from testcard.harness.rules.inputs import input_mask
 from testcard.harness.rules.rule import Probe
 from testcard.harness.rules.scope import Scope
@@ -188,8 +188,9 @@ def _values_of(scope: Scope, request: TaskRequest, name: str, entry: WireField) 
     if meaning == "n":
         numbers = [value for value in values if isinstance(value, int)]
         values = (min(numbers), max(numbers)) if numbers else ()
+    tolerated = not values and bool(entry.may_refuse)
     if not values:
-        values = _sample(scope, meaning)
+        values = tuple(task_value(entry, value) for value in entry.may_refuse[:1]) or _sample(meaning)
     for value in values:
         term = "asynchronous" if meaning == "async" else meaning
         words = f"{name} = {_shown(value)}"
@@ -197,10 +198,16 @@ def _values_of(scope: Scope, request: TaskRequest, name: str, entry: WireField) 
             changed = replace(request, **{term: value})
         else:
             changed = replace(request, extra={**request.extra, name: entry.values.get(str(value), value)})
-        yield variant(scope, f"{meaning if meaning != 'other' else name}:{_shown(value)}", changed, change=words)
+        yield variant(
+            scope,
+            f"{meaning if meaning != 'other' else name}:{_shown(value)}",
+            changed,
+            change=words,
+            expects="may-refuse" if tolerated else None,
+        )
 
 
-def _sample(scope: Scope, meaning: str) -> tuple[Any, ...]:
+def _sample(meaning: str) -> tuple[Any, ...]:
     """A harmless value for a documented field for which no values are stated."""
     return {
         "user": ("testcard",),
