@@ -31,7 +31,9 @@ DEFAULT_PORT = 8088
 )
 @click.option("--rate-limit", metavar="COUNT/s", help="Refuse with 429 what comes faster (also /m and /h).")
 @click.option(
-    "--variant", type=click.Choice(sorted(VARIANTS)), help="Keep the contract in another way: refuse, or vary, what the documents leave open."
+    "--variant",
+    type=click.Choice(sorted(VARIANTS)),
+    help="Keep the contract in another way: refuse, or vary, what the documents leave open.",
 )
 @click.option("--api-key", default="testcard", show_default=True, help="The key to accept.")
 @click.option("--list-faults", is_flag=True, help="Print the faults and where they apply.")

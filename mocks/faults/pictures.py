@@ -13,6 +13,9 @@ from testcard.mocks.faults.fault import lie
 from testcard.mocks.faults.places import COUNTED, FORMATTED, MEASURED, PICTURES
 
 
+_INVERTED = bytes(255 - value for value in range(256))
+
+
 @lie("order", "image.count", COUNTED)
 def _one_picture(call: Call, order: Order) -> Order:
     """Ignores n and sends one picture."""
@@ -45,11 +48,13 @@ def _not_an_image(call: Call, drawn: list[Drawn]) -> list[Drawn]:
 
 @lie("drawn", "image.decodes/damaged", PICTURES)
 def _damaged(call: Call, drawn: list[Drawn]) -> list[Drawn]:
-    """Keeps every picture's header and length, and overwrites bytes in its middle."""
+    """Keeps how every picture begins and ends and how long it is, and inverts the bytes between."""
     changed = []
     for one in drawn:
-        middle = len(one.data) // 2
-        changed.append(replace(one, data=one.data[:middle] + bytes(64) + one.data[middle + 64 :]))
+        # JPEG decoders paint over whatever stands where pixels should: there the tables have to go too.
+        start = 4 if one.format == "jpeg" else len(one.data) // 3
+        middle = one.data[start:-12].translate(_INVERTED)
+        changed.append(replace(one, data=one.data[:start] + middle + one.data[-12:]))
     return changed
 
 

@@ -1,0 +1,176 @@
+"""A server that takes and sends whatever it may: values of a near type, further fields, nulls, other formats, other spellings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from testcard.mocks.contract import Contract
+from testcard.mocks.exchange import Answer, Call, Order, PictureFormat, Problem
+from testcard.mocks.variants.dress import Chunked
+from testcard.mocks.variants.variant import Habit, Variant, drawn
+from testcard.specs.loader import Provider
+from testcard.specs.openapi import Schema
+from testcard.specs.profile import OperationProfile
+
+#: what no client can do without; everything else in an answer may be missing
+_NEEDED = frozenset({
+    "data", "artifacts", "images", "urls", "b64_json", "url", "base64", "choices", "message", "content", "role", "finish_reason",
+    "prompt_tokens", "completion_tokens", "total_tokens", "id", "object", "status", "task_id", "task_address", "result", "poll_url",
+})  # fmt: skip
+#: sizes of real Gemini pictures at the tier 1K
+_GEMINI = {"1:1": (1024, 1024), "2:3": (848, 1264), "3:2": (1264, 848), "3:4": (896, 1200), "4:3": (1200, 896), "4:5": (928, 1152),
+           "5:4": (1152, 928), "9:16": (768, 1376), "16:9": (1376, 768), "21:9": (1584, 672)}  # fmt: skip
+_UNREADABLE = object()
+
+
+class _Operation:
+    """What the generous server makes of one operation."""
+
+    def __init__(self, provider: Provider, operation: str, contract: Contract) -> None:
+        self._provider = provider
+        self._operation = operation
+        self._profile: OperationProfile = provider.operation_profile(operation)
+        self._contract = contract
+        self._schema = provider.operation(operation).response_schema(200) or {}
+
+    def habits(self) -> Sequence[Habit]:
+        """At every stage at which there is something to overlook or to add."""
+        return (Habit("problems", self.problems), Habit("order", self.order), Habit("body", self.body), Habit("answer", self.answer))
+
+    def problems(self, call: Call, problems: list[Problem]) -> list[Problem]:
+        """Overlooks wrong types where the value can be read as one of the right type."""
+        if not problems or not isinstance(call.fields, dict):
+            return problems
+        read: dict[str, Any] = {}
+        for name, value in call.fields.items():
+            schema = self._contract.properties.get(name)
+            if value is None and name not in self._contract.required:
+                continue
+            read[name] = value if schema is None or name in self._contract.files else _read(value, schema)
+            if read[name] is _UNREADABLE:
+                return problems
+        if any(name in self._contract.files for name in read) or self._contract.problems(read):
+            return problems
+        call.fields = read
+        return []
+
+    def order(self, call: Call, order: Order) -> Order:
+        """Chooses size, format and delivery where the documents leave the choice to the server."""
+        asked: dict[str, Any] = {entry.means: call.fields[name] for name, entry in self._profile.fields.items() if name in call.fields}
+        if order.width_px and self._free_size(asked):
+            width, height = drawn(call, "size", ((768, 512), (640, 640), (512, 768)))
+            order = replace(order, width_px=width, height_px=height)
+        if "aspect_ratio" in asked and asked["aspect_ratio"] in _GEMINI:
+            scale = self._profile.response.tier_edge_px.get(asked.get("tier", "1K"), 1024) / 1024
+            width, height = _GEMINI[asked["aspect_ratio"]]
+            order = replace(order, width_px=int(width * scale), height_px=int(height * scale))
+        if self._free_format(asked) and not order.transparent:
+            order = replace(order, format=self._own_format())
+        if self._provider.id == "nanogpt" and order.delivery == "url" and drawn(call, "fallback", (False, True)):
+            order = replace(order, delivery="base64")
+        return order
+
+    def _free_size(self, asked: Mapping[str, Any]) -> bool:
+        if {"width", "height", "aspect_ratio", "tier"} & set(asked):
+            return False
+        return asked.get("size", "auto") == "auto" and (asked.get("size") is not None or self._profile.response.default_size is None)
+
+    def _free_format(self, asked: Mapping[str, Any]) -> bool:
+        return asked.get("format") is None
+
+    def _own_format(self) -> PictureFormat:
+        return "webp" if "webp" in self._profile.response.formats and self._profile.response.url else "jpeg"
+
+    def body(self, call: Call, body: Any) -> Any:
+        """Further fields wherever the schema is open; others that may be absent are null, or absent, now and then."""
+        if self._profile.kind == "task":
+            return {**body, **({} if body.get("result") else {"result": None}), "task_address": None, "progress": 0.5}
+        changed = _opened(call, body, self._schema, "")
+        if isinstance(changed.get("usage"), dict) and "total_tokens" in changed["usage"] and "completion_tokens" not in changed["usage"]:
+            changed["usage"]["total_tokens"] += 1024  # what the picture itself took
+        return changed
+
+    def answer(self, call: Call, answer: Answer) -> Answer:
+        """JSON in another spelling, events with everything that the format allows around them, tasks with an absolute address."""
+        if answer.status == 202 and isinstance(answer.json, dict):
+            answer.json = {
+                "task_id": answer.json["task_id"],
+                "status": "queued",
+                "poll_url": call.origin + answer.json["poll_url"],
+                "eta": None,
+            }
+        if answer.events is not None:
+            answer.events = _decorated(answer.events)
+            answer.media_type = "text/event-stream; charset=utf-8"
+        elif answer.data is None and answer.json is not None:
+            answer.data = _spelt(answer.json, drawn(call, "spelling", ("pretty", "escaped", "reversed")))
+            answer.media_type = drawn(call, "media type", ("application/json; charset=utf-8", "Application/JSON", "application/json"))
+        return answer
+
+
+def _read(value: Any, schema: Mapping[str, Any]) -> Any:
+    """The value as one of the schema's type, itself where it is one, `_UNREADABLE` where it cannot be read so."""
+    kind = schema.get("type")
+    if kind == "string" and isinstance(value, bool | int | float):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    if kind in ("integer", "number") and isinstance(value, str | bool | float):
+        try:
+            number = float(value)
+        except ValueError:
+            return _UNREADABLE
+        if not math.isfinite(number):
+            return _UNREADABLE
+        return int(number) if kind == "integer" else number
+    if kind == "boolean" and not isinstance(value, bool):
+        return {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower(), _UNREADABLE)
+    if kind == "array" and isinstance(value, str | dict):
+        return [value]
+    return value
+
+
+def _opened(call: Call, value: Any, schema: Schema, at: str) -> Any:
+    if isinstance(value, list):
+        return [_opened(call, item, schema.get("items", {}), f"{at}[]") for item in value]
+    if not isinstance(value, dict) or "oneOf" in schema or schema.get("additionalProperties") is False:
+        return value
+    changed: dict[str, Any] = {"x_trace": "a1b2", "x_region": None}
+    for name, inner in value.items():
+        fate = drawn(call, f"{at}/{name}", ("kept", "kept", "null", "absent"))
+        if name in _NEEDED or name not in schema.get("properties", {}) or fate == "kept":
+            changed[name] = _opened(call, inner, schema.get("properties", {}).get(name, {}), f"{at}/{name}")
+        elif fate == "null":
+            changed[name] = None
+    return changed
+
+
+def _spelt(value: Any, how: str) -> bytes:
+    plain = msgspec.json.encode(value)
+    if how == "pretty":
+        return b"\n  " + msgspec.json.format(plain, indent=2) + b"\r\n"
+    if how == "escaped":
+        return plain.replace(b"/", b"\\/")
+    return msgspec.json.encode(dict(reversed(value.items())) if isinstance(value, dict) else value)
+
+
+def _decorated(events: Sequence[bytes]) -> list[bytes]:
+    """The events between comments, with ids and other line ends, the space after the colon left out of every second one."""
+    changed = [b": open\r\n\r\n", b"retry: 3000\r\n\r\n"]
+    for number, event in enumerate(events):
+        body = event.removesuffix(b"\n\n").removeprefix(b"data: ")
+        lead = b"" if number % 2 else b" "
+        changed.append(b"id: %d\r\nevent: message\r\ndata:%s%s\r\n\r\n" % (number, lead, body))
+        if number % 3 == 0:
+            changed.append(b": keep-alive\n\n")
+    return changed
+
+
+def _habits(provider: Provider, operation: str, contract: Contract) -> Sequence[Habit]:
+    return _Operation(provider, operation, contract).habits()
+
+
+GENEROUS = Variant("generous", habits=_habits, dress=Chunked, latency="uniform:0,0.03", file_media_type="application/octet-stream")
