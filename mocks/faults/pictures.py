@@ -12,7 +12,6 @@ from testcard.mocks.exchange import Call, Drawn, Order
 from testcard.mocks.faults.fault import lie
 from testcard.mocks.faults.places import COUNTED, FORMATTED, MEASURED, PICTURES
 
-
 _INVERTED = bytes(255 - value for value in range(256))
 
 
