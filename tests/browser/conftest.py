@@ -42,9 +42,9 @@ def _synthetic() -> ModuleType:
     return sys.modules[name]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """One headless Chromium for all tests."""
+    """One headless Chromium for a module's tests; no longer, because Playwright's event loop would run under every later test."""
     binary = _chromium()
     if binary is None:
         pytest.skip("no Chromium was found: set TESTCARD_CHROMIUM to its path")
