@@ -12,7 +12,7 @@ from testcard.harness.rules.inputs import input_mask, input_picture
 from testcard.harness.wire.fields import WireFields, wire_fields
 from testcard.harness.wire.model import TaskRequest
 from testcard.specs.loader import Provider
-from testcard.specs.openapi import Operation
+from testcard.specs.openapi import Operation, Schema
 from testcard.specs.profile import Meaning, OperationProfile, Task, WireField
 
 #: Prompts without people, brands or words a filter could mind; the run's seed picks one.
@@ -166,15 +166,36 @@ class Scope:
 
     def tolerates_fields(self, fields: WireFields, model: str | None) -> bool:
         """As `tolerates`, of a request in wire names: a mode that follows from the pictures counts as well."""
-        sent = [(self.provider.field(self.operation_id, name, model), value) for name, value in fields.body.items()]
-        sent += [(self.profile.path.get(name), value) for name, value in fields.path.items()]
-        return any(entry is not None and _among(value, entry.may_refuse) for entry, value in sent)
+        properties, parameters = self.operation.properties, self.operation.path_parameters
+        sent = [
+            (self.provider.field(self.operation_id, name, model), properties.get(name, {}), value) for name, value in fields.body.items()
+        ]
+        sent += [(self.profile.path.get(name), parameters.get(name, {}), value) for name, value in fields.path.items()]
+        return any(entry is not None and _refusable(entry, schema, value) for entry, schema, value in sent)
 
     def sized(self, request: TaskRequest, size: tuple[int, int] | str) -> TaskRequest:
         """The request with another size."""
         return replace(request, size=size)
 
 
+def _refusable(entry: WireField, schema: Schema, value: Any) -> bool:
+    """Whether a value is one that the document does not state, where the profile says which ones it does.
+
+    Stated are the profile's `must_accept`, enumerated values, and whatever lies between two bounds.
+    """
+    if _among(value, entry.may_refuse):
+        return True
+    if _among(value, entry.must_accept) or _among(value, schema.get("enum", ())) or _within(value, schema):
+        return False
+    return bool(entry.must_accept or entry.may_refuse)
+
+
+def _within(value: Any, schema: Schema) -> bool:
+    low, high = schema.get("minimum"), schema.get("maximum")
+    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (low, value, high))
+    return numbers and low <= value <= high
+
+
 def _among(value: Any, values: Sequence[Any]) -> bool:
-    """Whether the value is one of them; true is not 1 here."""
-    return any(type(value) is type(other) and value == other for other in values)
+    """Whether the value is one of them; true is not 1 here, and 1.0 is."""
+    return any(isinstance(value, bool) is isinstance(other, bool) and value == other for other in values)

@@ -61,7 +61,11 @@ class _Operation:
             entry = self._provider.field(self._operation, name, call.fields.get("model")) or self._profile.fields.get(name)
             if entry is None:
                 continue
-            if entry.must_accept and not any(_same(value, stated) for stated in entry.must_accept):
+            if (
+                entry.must_accept
+                and not any(_same(value, stated) for stated in entry.must_accept)
+                and not _bounded(value, self._contract.properties[name])
+            ):
                 yield name, "has a value that is not offered"
             elif entry.may_refuse and not entry.must_accept:
                 yield name, "is not offered by this model"
@@ -111,6 +115,11 @@ def _error(answer: Answer, call: Call) -> Answer:
 def _same(value: Any, stated: Any) -> bool:
     """Whether two values are one in JSON; true is not 1."""
     return isinstance(value, bool) is isinstance(stated, bool) and value == stated
+
+
+def _bounded(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether the document states bounds on both sides, which a valid value lies between."""
+    return "minimum" in schema and "maximum" in schema and not isinstance(value, bool)
 
 
 def _text_objections(name: str, value: str) -> Iterator[tuple[str, str]]:
