@@ -39,7 +39,7 @@ _OPTIONAL = {
     ("nebul", "createImage"): "user",
     ("nebul", "createImageEdit"): "user",
     ("nebul", "createImageVariation"): "user",
-    ("nvidia-nim-image", "generateImage"): "negative_prompt",
+    ("nvidia-nim-image", "generateImage"): "cfg_scale",
     ("nvidia-nim-vision", "createVisionChatCompletion"): "temperature",
     ("opengpu-relay", "generateStableDiffusion"): "negative_prompt",
     ("opengpu-relay", "generateFlux"): "safety_tolerance",

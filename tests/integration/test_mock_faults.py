@@ -71,7 +71,7 @@ OPTIONAL: dict[tuple[str, str], dict[str, Any]] = {
     ("nebul", "createImage"): {"user": "someone"},
     ("nebul", "createImageEdit"): {"user": "someone"},
     ("nebul", "createImageVariation"): {"user": "someone"},
-    ("nvidia-nim-image", "generateImage"): {"negative_prompt": "fog"},
+    ("nvidia-nim-image", "generateImage"): {"cfg_scale": 5},
     ("nvidia-nim-vision", "createVisionChatCompletion"): {"temperature": 0.5},
     ("opengpu-relay", "generateStableDiffusion"): {"negative_prompt": "fog"},
 }
