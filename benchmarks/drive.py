@@ -62,6 +62,7 @@ class Attempt:
     scheduled_s: float
     sent_s: float = 0.0
     done_s: float = 0.0
+    lag_s: float = 0.0
     reply: Reply | None = None
     answer: Answer | None = None
     failure: str | None = None

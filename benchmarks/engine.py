@@ -22,12 +22,13 @@ from testcard.benchmarks.arrivals import schedule
 from testcard.benchmarks.asks import seed_stream
 from testcard.benchmarks.budget import Budget
 from testcard.benchmarks.drive import Attempt, Cell, perform
-from testcard.benchmarks.job import BlockJob, BlockRecord, Job
+from testcard.benchmarks.job import BlockJob, Job
 from testcard.benchmarks.judge import Judgement, judge
 from testcard.benchmarks.lateness import p99, worth_repeating
 from testcard.benchmarks.recorder import ShardWriter, row
 from testcard.benchmarks.transport import Prepared, Reply, Transport, clock
 from testcard.benchmarks.workload import Workload
+from testcard.harness.runs.records import Block
 
 #: Between the making of a schedule and its first deadline.
 LEAD_S = 0.02
@@ -92,6 +93,7 @@ class Engine:
         self.outcomes: dict[str, int] = {}
         self.recent: deque[tuple[float, float]] = deque(maxlen=400)
         self.first_status: dict[int, bool] = {}
+        self.lag_log: dict[int, list[float]] = {}
         self.flight: gevent.pool.Group = gevent.pool.Group()
         self._environment: Any = _locust(self)
         self._queue: Any = gevent.queue.JoinableQueue(maxsize=BACKLOG)
@@ -100,16 +102,16 @@ class Engine:
         self._judge = gevent.spawn(self._judging)
         self._begin(job.blocks[0])
 
-    def run(self, on_block: Callable[[BlockRecord], None]) -> None:
+    def run(self, on_block: Callable[[Block], None]) -> None:
         """Runs block after block until the last, a stop, or an error of ours, which is raised."""
-        records: list[BlockRecord] = []
+        records: list[Block] = []
         for block in self.job.blocks:
             if self.stopping.is_set():
                 break
             records.append(self._block(block, len(records)))
             on_block(records[-1])
         for _ in range(self.job.repeats):
-            late = worth_repeating(records)
+            late = worth_repeating(records, self.lag_log)
             if late is None or self.stopping.is_set():
                 break
             again = next(
@@ -159,13 +161,14 @@ class Engine:
         self.key = key
         self.seeds: Iterator[bytes] = seed_stream(key)
 
-    def _block(self, block: BlockJob, sequence: int, instead_of: int | None = None) -> BlockRecord:
+    def _block(self, block: BlockJob, sequence: int, instead_of: int | None = None) -> Block:
         self._begin(block, again=instead_of is not None)
-        cpu, began = time.process_time(), clock()
+        cpu, busy, began = time.process_time(), time.thread_time(), clock()
         self._environment.runner.spawn_users({"OpenLoopUser": 1} if block.users is None else {"ClosedLoopUser": block.users})
         self._users_done()
         sent_until = clock()
-        sending_cpu, sending_wall = time.process_time() - cpu, max(sent_until - began, 1e-9)
+        wall = max(sent_until - began, 1e-9)
+        cpu, busy = time.process_time() - cpu, time.thread_time() - busy
         self._drain()
         complete = not self.stopping.is_set()
         ended = clock()
@@ -175,7 +178,8 @@ class Engine:
         if self.error is not None:
             raise self.error
         lags, latencies = sorted(self.lags), sorted(self.latencies)
-        return BlockRecord(
+        self.lag_log[sequence] = lags
+        return Block(
             sequence=sequence,
             instead_of=instead_of,
             cell=block.cell,
@@ -194,11 +198,11 @@ class Engine:
             scheduled=self.scheduled,
             sent=self.sent,
             dropped=max(0, self.scheduled - self.sent),
-            send_lags_s=[round(lag, 6) for lag in lags],
             send_lag_p99_s=p99(lags),
             send_lag_max_s=lags[-1] if lags else None,
             latency_p50_s=latencies[len(latencies) // 2] if latencies else None,
-            cpu_percent=100.0 * sending_cpu / sending_wall,
+            busy_percent=100.0 * busy / wall,
+            cpu_percent=100.0 * cpu / wall,
             complete=complete,
         )
 
@@ -229,6 +233,7 @@ class Engine:
         flight = self.flight = gevent.pool.Pool(cap) if cap is not None else gevent.pool.Group()
         start, warm_until = self.start_s, self.start_s + block.warmup_s
         self.scheduled = len(offsets)
+        free_since = start
         for index, offset in enumerate(offsets):
             deadline = start + offset
             delay = deadline - clock()
@@ -236,15 +241,15 @@ class Engine:
                 gevent.sleep(0)  # late: let what is in flight go on, then send at once
             while delay > 0 and not self.stopping.wait(delay):
                 delay = deadline - clock()
-            could_send = deadline
             if cap is not None and flight.full():
                 while flight.full() and not self.stopping.is_set():
                     flight.wait_available(timeout=0.5)
-                could_send = max(deadline, clock())
+                free_since = clock()
             if self.stopping.is_set() or not self._reserve():
                 self.scheduled = index  # what was due when the run was stopped
                 return
-            flight.spawn(self._one, self._next(), deadline, could_send, deadline < warm_until)
+            # What fell due while the cap held the dispatcher could not have been sent before it let go.
+            flight.spawn(self._one, self._next(), deadline, max(deadline, free_since), deadline < warm_until)
 
     def closed_loop(self) -> None:
         """One of N users: a request, its answer, the next."""
@@ -284,8 +289,9 @@ class Engine:
             attempt.failure = "interrupted"
         finally:
             self.in_flight -= 1
+        attempt.lag_s = max(0.0, attempt.sent_s - could_send_s)
         if not warmup:
-            self.lags.append(max(0.0, attempt.sent_s - could_send_s))
+            self.lags.append(attempt.lag_s)
             self.latencies.append(attempt.done_s - scheduled_s)
         self.recent.append((attempt.done_s, attempt.done_s - scheduled_s))
         self._watch(attempt.cell, attempt.reply)
@@ -362,6 +368,8 @@ class Engine:
                     "first_token_s": judgement.first_token_s - attempt.sent_s if judgement.first_token_s else None,
                     "target": cell.target,
                     "worker": self.job.worker,
+                    "lag_s": attempt.lag_s,
+                    "connect_s": reply.connected_s - reply.sent_s if reply and reply.connected_s else None,
                 }
             )
         )

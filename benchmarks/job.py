@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from testcard.harness.runs.records import Block
+
 
 class TargetJob(msgspec.Struct, frozen=True, kw_only=True):
     """A target: `provider` is an id or a folder, `prices` a `[prices.<provider>]` section as data."""
@@ -66,47 +68,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     repeats: int = 0
 
 
-class BlockRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of blocks.jsonl: how a block went on one worker, and how the generator itself did.
-
-    A send lag is the time from when a request could have been sent (its deadline, or a free place under the cap) to when it was;
-    `send_lags_s` lists those outside the warm-up, ascending. `dropped` arrivals were due and never sent (budget spent).
-    `sequence` counts the blocks of a worker from 0; `instead_of` is the sequence of the block that this one was taken again
-    for, whose samples are recorded and left out of figures.
-    """
-
-    sequence: int
-    instead_of: int | None
-    cell: int
-    provider: str
-    model: str | None
-    operation: str
-    stage: str
-    round: int
-    worker: int
-    started_s: float
-    ended_s: float
-    warmup_s: float
-    duration_s: float
-    offered_rps: float | None
-    users: int | None
-    scheduled: int
-    sent: int
-    dropped: int
-    send_lags_s: list[float]
-    send_lag_p99_s: float | None
-    send_lag_max_s: float | None
-    latency_p50_s: float | None
-    cpu_percent: float
-    complete: bool
-
-
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line that a load process says: `ready`, `progress`, `block`, `fatal` or `done`."""
 
     event: str
     progress: dict[str, Any] | None = None
-    block: BlockRecord | None = None
+    block: Block | None = None
     message: str | None = None
     exit_code: int | None = None
     hint: str | None = None

@@ -24,13 +24,14 @@ import msgspec
 from testcard.benchmarks.asks import asks, task_requests
 from testcard.benchmarks.drive import Cell
 from testcard.benchmarks.engine import Engine
-from testcard.benchmarks.job import BlockRecord, CellJob, Event, Job
+from testcard.benchmarks.job import CellJob, Event, Job
 from testcard.benchmarks.recorder import ShardWriter
 from testcard.benchmarks.transport import Timeouts, Transport
 from testcard.benchmarks.workload import Workload, parse_workload
 from testcard.harness.config import PricesSection
 from testcard.harness.errors import Exit, TestcardError
 from testcard.harness.pricing import Pricing
+from testcard.harness.runs.records import Block
 from testcard.harness.wire.billing import worst_case
 from testcard.specs.loader import load_provider
 
@@ -113,7 +114,7 @@ def work(job: Job) -> int:
     return Exit.PASS
 
 
-def _say_block(record: BlockRecord) -> None:
+def _say_block(record: Block) -> None:
     say(Event(event="block", block=record))
 
 

@@ -113,7 +113,7 @@ def _finish(writer: RunWriter, session: Session, workload: Workload, targets: Se
     summary = summarise(
         frame,
         objectives=list(workload.slo),
-        facts=stage_facts(session.blocks, capped=workload.max_in_flight is not None),
+        facts=stage_facts(frame, session.blocks, capped=workload.max_in_flight is not None),
         workload=workload.model_dump(mode="json"),
         seed=writer.run.seed or 0,
     )

@@ -15,9 +15,10 @@ from typing import IO, Any
 
 import msgspec
 
-from testcard.benchmarks.job import BlockRecord, Event, Job
+from testcard.benchmarks.job import Event, Job
 from testcard.harness.errors import Exit, TestcardError
 from testcard.harness.progress import Progress
+from testcard.harness.runs.records import Block
 
 BLOCKS_FILE = "blocks.jsonl"
 
@@ -28,7 +29,7 @@ class Session:
     def __init__(self, job: Job, folder: Path) -> None:
         self.job = job
         self.folder = folder
-        self.blocks: list[BlockRecord] = []
+        self.blocks: list[Block] = []
         self.stop_reason: str | None = None
         self.fatal: TestcardError | None = None
         self.interrupted = False

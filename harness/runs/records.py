@@ -268,6 +268,41 @@ class Badge(_Record, frozen=True, kw_only=True):
     color: str
 
 
+class Block(_Record, frozen=True, kw_only=True):
+    """One line of a benchmark's blocks.jsonl: one turn of a target at a stage, on one worker, and how the generator itself did.
+
+    `sequence` counts the blocks of a worker from 0; `instead_of` is the sequence of the block that this one was taken again
+    for, whose samples are recorded and left out of figures. `dropped` requests were due and never sent. A send lag is the time
+    from when a request could have been sent (its deadline, or a free place under an in-flight cap) to when it was.
+    `busy_percent`: CPU of the event loop alone, `cpu_percent`: of the whole load process, both while requests were sent.
+    """
+
+    sequence: int
+    instead_of: int | None
+    cell: int
+    provider: str
+    model: str | None
+    operation: str
+    stage: str
+    round: int
+    worker: int
+    started_s: float
+    ended_s: float
+    warmup_s: float
+    duration_s: float
+    offered_rps: float | None
+    users: int | None
+    scheduled: int
+    sent: int
+    dropped: int
+    send_lag_p99_s: float | None
+    send_lag_max_s: float | None
+    latency_p50_s: float | None
+    busy_percent: float
+    cpu_percent: float
+    complete: bool
+
+
 #: Columns of samples.parquet, in order, with their Arrow type names. Times: see the module's docstring.
 SAMPLE_COLUMNS: dict[str, str] = {
     "provider": "string",
@@ -293,6 +328,8 @@ SAMPLE_COLUMNS: dict[str, str] = {
     "first_token_s": "float64",
     "target": "int32",
     "worker": "int32",
+    "lag_s": "float64",  # from when the request could have been sent to when it was: the generator's own lateness
+    "connect_s": "float64",  # until a connection was there, a new one or a kept one
 }
 
 #: Every way a benchmarked request can end; `ok` and `slow` delivered what was asked for. `interrupted` was cut off by whoever
@@ -312,4 +349,4 @@ OUTCOMES = (
     "interrupted",
 )
 
-RECORD_TYPES: dict[str, Any] = {"run": Run, "exchange": Exchange, "verdicts": Verdicts, "summary": Summary, "badge": Badge}
+RECORD_TYPES: dict[str, Any] = {"run": Run, "exchange": Exchange, "verdicts": Verdicts, "summary": Summary, "badge": Badge, "block": Block}

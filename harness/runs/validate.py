@@ -48,6 +48,8 @@ def validate_run(folder: Path | str) -> list[str]:
             problems += _json_file(file, JSON_KINDS[kind], name)[1]
         elif kind == "exchanges":
             problems += _capped(name, list(_exchanges(file, name, bodies)))
+        elif kind == "blocks":
+            problems += _capped(name, list(_blocks(file, name)))
         elif kind == "samples":
             problems += _samples(file, name)
     problems += _bodies(folder, bodies)
@@ -109,6 +111,16 @@ def _exchanges(path: Path, name: str, bodies: set[str]) -> Iterator[str]:
         for message in (exchange["request"], exchange["response"]):
             if message is not None and message["body"]["sha256"] is not None:
                 bodies.add(message["body"]["sha256"])
+
+
+def _blocks(path: Path, name: str) -> Iterator[str]:
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            block = json.loads(line)
+        except ValueError:
+            yield f"{name}:{number}: is not JSON"
+            continue
+        yield from (f"{name}:{number}: {problem}" for problem in _against("block", block))
 
 
 def _bodies(folder: Path, wanted: set[str]) -> list[str]:

@@ -33,7 +33,7 @@ def cell(name: str = "nanogpt", operation: str = "createImage", request: TaskReq
 
 
 def attempt(reply: Reply, of: Cell | None = None, **changes: Any) -> Attempt:
-    found = Attempt(of or cell(), 0, 1, "s", False, 0.0, 0.0, 1.0, reply)
+    found = Attempt(of or cell(), 0, 1, "s", False, 0.0, done_s=1.0, reply=reply)
     for name, value in changes.items():
         setattr(found, name, value)
     return found

@@ -2,22 +2,23 @@
 
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from testcard.benchmarks.facts import notes, stage_facts
-from testcard.benchmarks.job import BlockRecord
 from testcard.benchmarks.lateness import LAG_LIMIT_S, counted, limit_s, p99, worth_repeating
+from testcard.harness.runs.records import Block
 from testcard.harness.statistics import summary
 
 
-def block(sequence: int, lags: list[float], **changes: Any) -> BlockRecord:
+def block(sequence: int, **changes: Any) -> Block:
     values: dict[str, Any] = {
         "sequence": sequence, "instead_of": None, "cell": 0, "provider": "p", "model": "m", "operation": "o", "stage": "s", "round": sequence + 1,
-        "worker": 0, "started_s": 0.0, "ended_s": 2.0, "warmup_s": 0.0, "duration_s": 1.0, "offered_rps": 5.0, "users": None, "scheduled": len(lags),
-        "sent": len(lags), "dropped": 0, "send_lags_s": sorted(lags), "send_lag_p99_s": None, "send_lag_max_s": None, "latency_p50_s": 0.1,
-        "cpu_percent": 10.0, "complete": True,
+        "worker": 0, "started_s": 0.0, "ended_s": 2.0, "warmup_s": 0.0, "duration_s": 1.0, "offered_rps": 5.0, "users": None, "scheduled": 20,
+        "sent": 20, "dropped": 0, "send_lag_p99_s": None, "send_lag_max_s": None, "latency_p50_s": 0.1, "busy_percent": 5.0, "cpu_percent": 10.0,
+        "complete": True,
     }  # fmt: skip
-    return BlockRecord(**{**values, **changes})
+    return Block(**{**values, **changes})
 
 
 def test_p99_is_the_nearest_rank() -> None:
@@ -31,25 +32,39 @@ def test_p99_is_the_nearest_rank() -> None:
 def test_nobody_is_late_within_ten_milliseconds() -> None:
     """The limit that the summary judges by: a lag of 9 ms is fine; 1 % of a median of 3 s is 30 ms and fine too."""
     assert LAG_LIMIT_S == summary.LAG_LIMIT_S
-    assert worth_repeating([block(0, [0.001] * 50 + [0.009])]) is None
-    assert limit_s([block(0, [], latency_p50_s=3.0)]) == pytest.approx(0.03)
-    assert worth_repeating([block(0, [0.02] * 50, latency_p50_s=3.0)]) is None
+    assert worth_repeating([block(0)], {0: [0.001] * 50 + [0.009]}) is None
+    slow = block(0, latency_p50_s=3.0)
+    assert limit_s([slow]) == pytest.approx(0.03)
+    assert worth_repeating([slow], {0: [0.02] * 50}) is None
 
 
 def test_the_turn_with_the_most_late_requests_is_taken_again_once() -> None:
     """Of a row that was late the worst block is picked; taken again on time, the row is fine and the first try is left out."""
-    blocks = [block(0, [0.001] * 20), block(1, [0.001] * 17 + [0.03, 0.04, 0.05]), block(2, [0.001] * 19 + [0.02])]
-    late = worth_repeating(blocks)
+    blocks = [block(0), block(1), block(2)]
+    lags = {0: [0.001] * 20, 1: [0.001] * 17 + [0.03, 0.04, 0.05], 2: [0.001] * 19 + [0.02]}
+    late = worth_repeating(blocks, lags)
     assert late is not None
     assert late.sequence == 1
-    blocks.append(block(3, [0.001] * 60, instead_of=1, round=2))
+    blocks.append(block(3, instead_of=1, round=2))
+    lags[3] = [0.001] * 60
     assert [kept.sequence for kept in counted(blocks)] == [0, 2, 3]
-    assert worth_repeating(blocks) is None
+    assert worth_repeating(blocks, lags) is None
     assert "1 turn taken again" in notes(blocks)[("p", "m", "o", "s")]
 
 
+def frame(lag_s: float, warmup: bool = False) -> pd.DataFrame:
+    return pd.DataFrame({"provider": "p", "model": "m", "operation": "o", "stage": "s", "warmup": warmup, "lag_s": lag_s}, index=range(20))
+
+
 def test_facts_leave_out_what_was_taken_again() -> None:
-    """Durations and lags come from the blocks that count."""
-    blocks = [block(0, [0.05] * 20), block(1, [0.002] * 20, instead_of=0, cpu_percent=30.0)]
-    facts = stage_facts(blocks, capped=True)[("p", "m", "o", "s")]
+    """Durations come from the blocks that count, lags from the samples that count."""
+    blocks = [block(0), block(1, instead_of=0, cpu_percent=30.0)]
+    facts = stage_facts(pd.concat([frame(0.05, warmup=True), frame(0.002)]), blocks, capped=True)[("p", "m", "o", "s")]
     assert (facts.duration_s, facts.send_lag_p99_s, facts.cpu_percent, facts.capped) == (1.0, 0.002, pytest.approx(30.0), True)
+    assert facts.saturated is None
+
+
+def test_a_busy_event_loop_is_said_to_be_the_bottleneck() -> None:
+    """Also in a closed loop, where a request is sent when its user is free and never late."""
+    facts = stage_facts(frame(0.0), [block(0, users=8, offered_rps=None, busy_percent=97.0)], capped=False)[("p", "m", "o", "s")]
+    assert "97 %" in (facts.saturated or "")

@@ -357,5 +357,5 @@ def _samples(random: np.random.Generator, maker: Maker, index: int, makers: int,
                 "worker": 0,
             }
             for name in SAMPLE_COLUMNS:
-                part[name].append(values[name])
+                part[name].append(values.get(name))
     return part
