@@ -24,8 +24,3 @@ def clause_of(scope: Scope, rule: Rule, status: int | None = None) -> Clause:
 def softer(one: Level, other: Level) -> Level:
     """The softer of two levels."""
     return max(one, other, key=_SOFTNESS.__getitem__)
-
-
-def stronger(one: Level, other: Level) -> Level:
-    """The stronger of two levels."""
-    return min(one, other, key=_SOFTNESS.__getitem__)

@@ -145,22 +145,11 @@ def spending(spend: Spend, price_origin: str) -> str:
 
 def plan_lines(plan: Plan, price_origin: str) -> Iterator[str]:
     """Every request of the plan with its reason and price, and the sum."""
-    width = max((len(step.probe) for step in plan.steps), default=0)
-    width = min(width, 44)
-    operation = None
-    for step in sorted(
-        plan.steps,
-        key=lambda one: (
-            [s.operation_id for s in plan.scopes].index(one.operation)
-            if any(s.operation_id == one.operation for s in plan.scopes)
-            else 999,
-            one.number,
-        ),
-    ):
-        if step.operation != operation:
-            operation = step.operation
-            yield operation
-        yield f"  {step.id}  {_clip(step.probe, width):<{width}}  {_price(step):<18}  {_clip(_reason(step), 90)}"
+    width = min(max((len(step.probe) for step in plan.steps), default=0), 44)
+    for operation in dict.fromkeys(step.operation for step in plan.steps):
+        yield operation
+        for step in plan.of(operation):
+            yield f"  {step.id}  {_clip(step.probe, width):<{width}}  {_price(step):<18}  {_clip(_reason(step), 90)}"
     most = "no price for some of it" if plan.cost_usd is None else f"${plan.cost_usd:.4f}"
     note = " (illustrative prices)" if price_origin == "illustrative" else ""
     yield f"{len(plan.steps)} requests, at most {plan.images} images and {most}{note}; a refused request costs nothing. Nothing was sent."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from testcard.harness.errors import ContractViolation
@@ -172,10 +172,6 @@ class Scope:
         ]
         sent += [(self.profile.path.get(name), parameters.get(name, {}), value) for name, value in fields.path.items()]
         return any(entry is not None and _refusable(entry, schema, value) for entry, schema, value in sent)
-
-    def sized(self, request: TaskRequest, size: tuple[int, int] | str) -> TaskRequest:
-        """The request with another size."""
-        return replace(request, size=size)
 
 
 def _refusable(entry: WireField, schema: Schema, value: Any) -> bool:
