@@ -132,6 +132,8 @@ def _finish(writer: RunWriter, session: Session, workload: Workload, targets: Se
         raise session.fatal
     if reason:
         click.echo(f"{outcome}: {reason}", err=True)
+    if code is Exit.INCONCLUSIVE:
+        click.echo(f"next: {_next_step(session, summary)}", err=True)
     return code
 
 
@@ -171,6 +173,15 @@ def _decide(session: Session, summary: Summary) -> tuple[Exit, Outcome, str | No
     code = worst(codes)
     words: dict[Exit, Outcome] = {Exit.PASS: "pass", Exit.GATE_FAILED: "fail", Exit.INCONCLUSIVE: "inconclusive"}
     return code, words[code], "; ".join(reasons) or None
+
+
+def _next_step(session: Session, summary: Summary) -> str:
+    """What would make an inconclusive run conclusive."""
+    if session.stop_reason is not None:
+        return "allow more with --max-requests or --max-cost, or plan less with --rate and --duration"
+    if any("generator" in (row.note or "") for row in summary.rows if row.outcome == "inconclusive"):
+        return "a lower --rate (or fewer --users), or a machine with nothing else to do"
+    return "more samples: a longer --duration"
 
 
 @contextmanager
@@ -263,6 +274,8 @@ def _say_plan(targets: Sequence[Target], cells: Sequence[CellJob], workload: Wor
     amount = f"about {requests:.0f} requests" if requests else "as many requests as the users get through"
     cost = f", at most about ${dollars:.2f}" if requests and dollars else ""
     missing = f" (no price: {', '.join(unpriced)})" if unpriced else ""
+    if any(not is_loopback(target.base_url) for target in targets):
+        click.echo("live: check that the provider's terms allow load tests; every request below can cost money", err=True)
     click.echo(
         f"plan: workload {workload.name or 'of the flags'}, {len(cells)} × {len(workload.stage)} stage(s), {workload.rounds} round(s), "
         f"{seconds:.0f} s, {amount}{cost}{missing}",

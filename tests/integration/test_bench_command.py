@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,13 +22,14 @@ from testcard.harness.cli import run
 from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import SAMPLE_COLUMNS, Summary
+from testcard.harness.runs.validate import validate_run
 
 COMMAND = [sys.executable, "-m", "testcard.harness.cli", "bench"]
 
 
 @pytest.fixture(scope="module")
 def mocks() -> Iterator[EmbeddedMocks]:
-    with embedded_mocks(["nanogpt", "nebul"], options=["--latency", "0.05"]) as running:
+    with embedded_mocks(["nanogpt", "nebul"], options=["--latency", "lognormal:0.05,0.3"]) as running:
         yield running
 
 
@@ -66,7 +68,9 @@ def test_two_targets_take_turns_and_everything_is_kept(mocks: EmbeddedMocks, tmp
         "--slo", "p50<5s", "--slo", "error_rate<50%", "--max-requests", "500", "--out", str(out), "--json",
         TESTCARD_API_KEY=mocks.api_key,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    # A machine that is busy with other tests may make the generator late, and then the run has to say so.
+    late = "the load generator was late" in done.stderr
+    assert done.returncode == (5 if late else 0), done.stderr
     reader = RunReader(out)
     table = pq.read_table(out / "samples.parquet")
     assert table.column_names == list(SAMPLE_COLUMNS)
@@ -76,11 +80,13 @@ def test_two_targets_take_turns_and_everything_is_kept(mocks: EmbeddedMocks, tmp
     assert sum(row.requests for row in summary.rows) == table["warmup"].to_pylist().count(False) == 80
     assert {row.provider for row in summary.rows} == {"nanogpt", "nebul"}
     for row in summary.rows:
-        assert (row.offered_rps, row.rounds, row.ok, row.outcome) == (pytest.approx(25), 2, 40, "pass")
-        assert row.latency_s["p50"].value == pytest.approx(0.06, abs=0.03)
+        assert (row.offered_rps, row.rounds, row.ok) == (pytest.approx(25), 2, 40)
+        assert row.outcome == "pass" or (late and "late" in (row.note or ""))
+        assert row.latency_s["p50"].value == pytest.approx(0.08, abs=0.04)
         assert row.cost_usd_per_image is not None
     assert [block["provider"] for block in map(json.loads, (out / "blocks.jsonl").read_text().splitlines())][:2] != ["nanogpt"] * 2
-    assert (reader.run.outcome, reader.run.exit_code, reader.run.kind) == ("pass", 0, "bench")
+    assert (reader.run.outcome, reader.run.exit_code, reader.run.kind) == ("inconclusive" if late else "pass", done.returncode, "bench")
+    assert validate_run(out) == []
     assert not list(out.glob("*.arrow"))
     secret = mocks.api_key.encode()
     for path in (path for path in out.iterdir() if path.suffix != ".parquet"):
@@ -89,7 +95,7 @@ def test_two_targets_take_turns_and_everything_is_kept(mocks: EmbeddedMocks, tmp
 
 
 def test_an_objective_that_is_broken_exits_1_and_is_named(mocks: EmbeddedMocks, tmp_path: Path) -> None:
-    """A 50 ms server under p50<1ms, closed loop: exit 1, the table and the gate on stdout, the reason on stderr."""
+    """A server of about 50 ms under p50<1ms, closed loop: exit 1, the table and the gate on stdout, the reason on stderr."""
     done = bench(
         "--target", f"nanogpt={mocks.base_urls['nanogpt']}", "--users", "3", "--duration", "1", "--rounds", "1", "--warmup", "0",
         "--slo", "p50<1ms", "--out", str(tmp_path / "run"),
@@ -154,6 +160,43 @@ def test_ctrl_c_keeps_everything_and_exits_130(mocks: EmbeddedMocks, tmp_path: P
     assert billed(mocks) - before == samples == sum(row.requests for row in summary.rows) >= 40
     assert (reader.run.outcome, reader.run.exit_code) == ("interrupted", 130)
     assert str(out) in stdout
+
+
+def test_a_load_process_that_dies_is_said_and_loses_only_what_it_had_not_written(mocks: EmbeddedMocks, tmp_path: Path) -> None:
+    """SIGKILL of the load process: exit 4, the samples it had flushed are sealed and summarised."""
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [
+            *COMMAND,
+            "--target",
+            f"nanogpt={mocks.base_urls['nanogpt']}",
+            "--rate",
+            "40",
+            "--duration",
+            "60",
+            "--rounds",
+            "1",
+            "--out",
+            str(out),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    deadline = time.monotonic() + 20
+    while not (shard := out / "samples-0.arrow").exists() or shard.stat().st_size < 8000:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (child,) = psutil.Process(process.pid).children()
+    child.kill()
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 4, stderr
+    assert "the load process died (signal 9)" in stderr
+    assert len(pq.read_table(out / "samples.parquet")) >= 20
+    run = RunReader(out)
+    assert run.run.outcome == "error"
+    assert run.summary().rows[0].requests >= 10  # type: ignore[union-attr]
 
 
 def test_nobody_there_is_exit_3_and_a_wrong_key_too(mocks: EmbeddedMocks, tmp_path: Path) -> None:
