@@ -37,6 +37,7 @@ class Step:
 
     `number` is its place in the plan and decides its exchange's id. `serves` lists the operation and rule that asked for it
     (an async task's rules ask another operation); `level` is the strongest of theirs, `softest` caps what it proves.
+    `after` names the probe of the operation that has to be answered first.
     """
 
     number: int
@@ -61,6 +62,7 @@ class Step:
     media_type: str | None = None
     raw_body: bytes | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    after: str | None = None
 
     @property
     def id(self) -> str:
@@ -215,6 +217,8 @@ def _add(drafts: dict[tuple[str, str], Draft], scope: Scope, rule_id: str, level
 
 def _fields(provider: Provider, probe: Probe) -> WireFields | None:
     """The probe in wire names, with its changes made; None where the operation has no field for what it asks."""
+    if probe.path:
+        return WireFields(probe.operation, dict(probe.path), dict(probe.put))
     try:
         fields = wire_fields(provider, probe.request, probe.operation)
     except ContractViolation:
@@ -231,7 +235,7 @@ def _merged(provider: Provider, drafts: Iterable[Draft]) -> list[Draft]:
     by_request: dict[Any, Draft] = {}
     for draft in drafts:
         assert draft.fields is not None
-        wire = build(provider, draft.fields, base_url="", api_key=None, media_type=draft.media_type)
+        wire = build(provider, draft.fields, base_url="", api_key=None, media_type=draft.media_type, headers=draft.probe.headers)
         body = wire.body if draft.raw_body is None else draft.raw_body
         identity = (wire.method, wire.url, wire.headers, body, draft.probe.key_use)
         earlier = by_request.get(identity)
@@ -247,7 +251,7 @@ def _merged(provider: Provider, drafts: Iterable[Draft]) -> list[Draft]:
 def _step(provider: Provider, pricing: Pricing, draft: Draft, number: int, keyless: bool) -> Step:
     probe = draft.probe
     assert draft.fields is not None
-    changed = probe.remove or probe.put or probe.only is not None or draft.source != "probe"
+    changed = probe.remove or probe.put or probe.path or probe.only is not None or draft.source != "probe"
     terms = task_terms(provider, draft.fields, probe.request.task) if changed else probe.request
     profile = provider.operation_profile(probe.operation)
     model = terms.model or provider.default_model(probe.operation, terms.task)
@@ -276,6 +280,8 @@ def _step(provider: Provider, pricing: Pricing, draft: Draft, number: int, keyle
         model=model,
         media_type=draft.media_type,
         raw_body=draft.raw_body,
+        headers=probe.headers,
+        after=probe.after,
     )
 
 

@@ -27,6 +27,8 @@ class Probe:
     after encoding, which is how a request comes to break the contract. `base` is the key of the probe it differs from by
     `change` (words for a person). `level` caps what a broken promise here can count as. `repeat` marks the one kind of
     request that is sent although an equal one is: to see it answered twice. `first` orders probes before all others.
+    `path` puts the path's parameters by wire name, for an operation that no task reaches; `headers` go along with the
+    request; `after` is the key of the probe of the same operation that has to be answered before this one is sent.
     """
 
     key: str
@@ -43,6 +45,9 @@ class Probe:
     level: Level = "must"
     repeat: bool = False
     first: bool = False
+    path: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    headers: tuple[tuple[str, str], ...] = ()
+    after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
