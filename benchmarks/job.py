@@ -18,7 +18,7 @@ class TargetJob(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     base_url: str
     api_key: str | None
-    loopback_prices: bool
+    illustrative_prices: bool
     may_leave_machine: bool
     prices: dict[str, Any] = {}
 

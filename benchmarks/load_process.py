@@ -52,7 +52,7 @@ def build_cell(job: Job, index: int, wanted: CellJob, workload: Workload, transp
     """A cell with its requests encoded. Raises `ContractViolation` where the contract does not allow what the workload asks."""
     target = job.targets[wanted.target]
     provider = load_provider(target.provider, [Path(folder) for folder in job.search])
-    pricing = Pricing(provider, target.loopback_prices, PricesSection.model_validate(target.prices))
+    pricing = Pricing(provider, target.illustrative_prices, PricesSection.model_validate(target.prices))
     requests = task_requests(provider, wanted.operation, wanted.task, wanted.model, workload)  # type: ignore[arg-type]
     ready = asks(
         provider,

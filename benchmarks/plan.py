@@ -9,16 +9,20 @@ from urllib.parse import urlsplit
 from testcard.benchmarks.asks import task_of
 from testcard.benchmarks.job import BlockJob, CellJob
 from testcard.benchmarks.workload import Workload
+from testcard.harness.config import TargetSection
 from testcard.harness.errors import UsageError
 from testcard.harness.targets import Target
 
 
-def cells(targets: Sequence[Target], models: Sequence[str], operations: Sequence[str], workload: Workload) -> list[CellJob]:
+def cells(
+    targets: Sequence[Target], models: Sequence[str], operations: Sequence[str], workload: Workload, own: Sequence[TargetSection] = ()
+) -> list[CellJob]:
     """A cell for each target × operation × model.
 
     Operations named by the user go to the targets that have them; without any, each target gets the workload's task. Models
-    named by the user go to the operations that list them; with a single target they are taken as they are. `UsageError` for
-    a name that no target knows, and for a target that is left with nothing to do.
+    named by the user go to the operations that list them; with a single target they are taken as they are. `own` holds, target
+    by target, what the configuration names for it, where the user names none. `UsageError` for a name that no target knows, and
+    for a target that is left with nothing to do.
     """
     for operation in operations:
         if not any(operation in target.provider.profile.operations for target in targets):
@@ -33,15 +37,22 @@ def cells(targets: Sequence[Target], models: Sequence[str], operations: Sequence
     for index, target in enumerate(targets):
         provider = target.provider
         before = len(found)
-        for operation in (
-            [name for name in operations if name in provider.profile.operations] if operations else [_default(target, workload)]
-        ):
+        mine = own[index] if own else None
+        asked_operations = [name for name in operations if name in provider.profile.operations]
+        if not operations:
+            asked_operations = list(mine.operations) if mine and mine.operations else [_default(target, workload)]
+        asked_models = list(models) or (list(mine.models) if mine else [])
+        as_they_are = len(targets) == 1 or not models
+        for operation in asked_operations:
             profile = provider.operation_profile(operation)
             if profile.kind == "task" or not profile.tasks:
                 raise UsageError(f"{operation} of {provider.id} is no operation to put under load: it asks for no work")
             task = task_of(provider, operation, workload.task)
-            wanted: list[str | None] = [model for model in models if len(targets) == 1 or model in provider.models(operation)]
-            if not models:
+            elsewhere = {model for name in asked_operations if name != operation for model in provider.models(name)}
+            wanted: list[str | None] = [
+                model for model in asked_models if model in provider.models(operation) or (as_they_are and model not in elsewhere)
+            ]
+            if not asked_models:
                 wanted = [provider.default_model(operation, task)]
             found += [CellJob(target=index, provider=labels[index], operation=operation, task=task, model=model) for model in wanted]
         if len(found) == before:

@@ -18,8 +18,8 @@ from testcard.benchmarks.asks import asks, task_requests
 from testcard.benchmarks.job import CellJob, Job, TargetJob
 from testcard.benchmarks.session import BLOCKS_FILE, Session
 from testcard.benchmarks.workload import Workload
-from testcard.harness.config import Config, PricesSection
-from testcard.harness.embedded import embedded_mocks, mock_name
+from testcard.harness.config import Config, PricesSection, TargetSection
+from testcard.harness.embedded import MOCK_LATENCY, embedded_mocks, mock_name
 from testcard.harness.errors import Exit, TargetUnreachable, UsageError, worst
 from testcard.harness.pricing import Pricing
 from testcard.harness.progress import Progress
@@ -30,8 +30,6 @@ from testcard.harness.wire.billing import worst_case
 from testcard.specs.loader import bundled_ids, load_provider
 
 REACH_S = 5.0
-#: How long embedded mocks take to answer: made up, because a server that answers at once says nothing about any provider.
-MOCK_LATENCY = "lognormal:0.06,0.3"
 
 
 def run_bench(
@@ -52,8 +50,9 @@ def run_bench(
     """The exit code of a benchmark whose options are resolved. Prints the result; raises `TestcardError`s before anything is sent."""
     bounded = max_requests is not None or max_cost is not None
     with ExitStack() as stack:
-        opened = stack.enter_context(_opened(targets, config, live, bounded, key_file))
-        cells = plan.cells(opened, models, operations, workload)
+        sections = _sections(targets, config, live)
+        opened = stack.enter_context(_opened(sections, config, bounded, key_file))
+        cells = plan.cells(opened, models, operations, workload, sections)
         blocks = plan.blocks(len(cells), workload, seed)
         _say_plan(opened, cells, workload, max_cost)
         for target in opened:
@@ -81,7 +80,7 @@ def run_bench(
             seed=seed,
             search=[str(path) for path in config.providers.path],
             workload=workload.model_dump(mode="json"),
-            targets=[_target_job(target, live, config) for target in opened],
+            targets=[_target_job(target, section.live) for target, section in zip(opened, sections, strict=True)],
             cells=cells,
             blocks=blocks,
             max_requests=max_requests,
@@ -184,48 +183,56 @@ def _next_step(session: Session, summary: Summary) -> str:
     return "more samples: a longer --duration"
 
 
+def _sections(names: Sequence[str], config: Config, live: bool) -> list[TargetSection]:
+    """The targets that the flags name, else those of the configuration, else every bundled provider on its mock."""
+    if names:
+        pairs = [name.partition("=") for name in names]
+        return [TargetSection(provider=provider, base_url=url or None, live=live) for provider, _, url in pairs]
+    if config.target:
+        return [target.model_copy(update={"live": live or target.live}) for target in config.target]
+    return [TargetSection(provider=name) for name in bundled_ids()]
+
+
 @contextmanager
-def _opened(names: Sequence[str], config: Config, live: bool, bounded: bool, key_file: Path | None) -> Iterator[list[Target]]:
-    """The targets in the order they were named, those without a URL on one embedded mock; from the file, else all, when none is named."""
-    wanted: list[tuple[str, str | None, bool]] = []
-    for name in names:
-        provider, _, url = name.partition("=")
-        wanted.append((provider, url or None, live))
-    if not wanted:
-        wanted = [(target.provider, target.base_url, live or target.live) for target in config.target]
-    if not wanted:
-        wanted = [(provider, None, live) for provider in bundled_ids()]
-    embedded = list(dict.fromkeys(provider for provider, url, _ in wanted if url is None))
+def _opened(wanted: Sequence[TargetSection], config: Config, bounded: bool, key_file: Path | None) -> Iterator[list[Target]]:
+    """The targets in the order they were named, those without a URL on one embedded mock."""
+    providers = [load_provider(entry.provider, config.providers.path) for entry in wanted]  # wrong names are told before a mock starts
+    embedded = {provider.id: mock_name(provider) for entry, provider in zip(wanted, providers, strict=True) if entry.base_url is None}
     with ExitStack() as stack:
         mocks = None
         if embedded:
-            known = [load_provider(name, config.providers.path) for name in embedded]  # wrong names are told before a mock starts
             click.echo(
-                f"no URL given for {', '.join(provider.id for provider in known)}: loading mocks on this machine, whose latency ({MOCK_LATENCY} s) and prices are made up",
+                f"no URL given for {', '.join(embedded)}: loading mocks on this machine, whose latency ({MOCK_LATENCY} s) and prices are made up",
                 err=True,
             )
-            mocks = stack.enter_context(embedded_mocks([mock_name(provider) for provider in known], options=["--latency", MOCK_LATENCY]))
+            mocks = stack.enter_context(embedded_mocks(list(embedded.values()), options=["--latency", MOCK_LATENCY]))
         found = []
-        for name, address, may_leave in wanted:
-            if address is not None:
-                found.append(
-                    stack.enter_context(open_target(name, address, config=config, live=may_leave, bounded=bounded, key_file=key_file))
+        for entry, provider in zip(wanted, providers, strict=True):
+            if entry.base_url is not None:
+                opened = open_target(
+                    entry.provider,
+                    entry.base_url,
+                    config=config,
+                    live=entry.live,
+                    bounded=bounded,
+                    key_file=key_file,
+                    key_env=entry.key_env,
                 )
+                found.append(stack.enter_context(opened))
                 continue
             assert mocks is not None
-            loaded = load_provider(name, config.providers.path)
-            pricing = Pricing(loaded, True, config.prices.get(loaded.id, PricesSection()))
-            found.append(Target(loaded, mocks.base_urls[loaded.id], mocks.api_key, True, pricing))
+            pricing = Pricing(provider, True, config.prices.get(provider.id, PricesSection()))
+            found.append(Target(provider, mocks.base_urls[provider.id], mocks.api_key, True, pricing))
         yield found
 
 
-def _target_job(target: Target, live: bool, config: Config) -> TargetJob:
+def _target_job(target: Target, live: bool) -> TargetJob:
     return TargetJob(
         provider=str(target.provider.folder),
         base_url=target.base_url,
         api_key=target.api_key,
-        loopback_prices=target.pricing.mock,
-        may_leave_machine=live or any(entry.live and entry.base_url == target.base_url for entry in config.target),
+        illustrative_prices=target.pricing.mock,
+        may_leave_machine=live,
         prices=target.pricing.section.model_dump(mode="json"),
     )
 

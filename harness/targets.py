@@ -129,6 +129,7 @@ def open_target(
     live: bool = False,
     bounded: bool = True,
     key_file: Path | None = None,
+    key_env: str | None = None,
     no_auth: bool = False,
     mock_options: Sequence[str] = (),
 ) -> Iterator[Target]:
@@ -141,7 +142,7 @@ def open_target(
     if base_url is not None:
         base_url = checked_base_url(base_url)
         require_live(base_url, live, bounded=bounded)
-        key = None if no_auth else read_key(provider, key_file)
+        key = None if no_auth else read_key(provider, key_file, key_env)
         if key is None and not no_auth:
             if not is_loopback(base_url):
                 raise UsageError(

@@ -128,7 +128,7 @@ def make_job(folder: Path, url: str, *, cell: Cells = NANOGPT, **changes: Any) -
 
 
 def target_job(cell: Cells, url: str) -> TargetJob:
-    return TargetJob(provider=cell[0], base_url=url, api_key="testcard", loopback_prices=True, may_leave_machine=False)
+    return TargetJob(provider=cell[0], base_url=url, api_key="testcard", illustrative_prices=True, may_leave_machine=False)
 
 
 class Load:

@@ -79,7 +79,7 @@ def measured(cap: int | None) -> list[float]:
                 started_s=time.monotonic(),
                 seed=1,
                 workload=workload.model_dump(mode="json"),
-                targets=[TargetJob(provider="nanogpt", base_url=url, api_key="k", loopback_prices=True, may_leave_machine=False)],
+                targets=[TargetJob(provider="nanogpt", base_url=url, api_key="k", illustrative_prices=True, may_leave_machine=False)],
                 cells=[CellJob(target=0, provider="nanogpt", operation="createImage", task="generate", model=None)],
                 blocks=blocks(1, workload, 1),
             )

@@ -85,7 +85,7 @@ def ours(url: str, seconds: float, judged: bool) -> tuple[int, float]:
             started_s=time.monotonic(),
             seed=1,
             workload=workload.model_dump(mode="json"),
-            targets=[TargetJob(provider="nanogpt", base_url=url, api_key="k", loopback_prices=True, may_leave_machine=False)],
+            targets=[TargetJob(provider="nanogpt", base_url=url, api_key="k", illustrative_prices=True, may_leave_machine=False)],
             cells=[CellJob(target=0, provider="nanogpt", operation="createImage", task="generate", model=None)],
             blocks=[BlockJob(cell=0, round=1, stage="s", rate_rps=None, users=CONNECTIONS, warmup_s=0, duration_s=seconds)],
         )

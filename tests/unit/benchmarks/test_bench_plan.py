@@ -6,6 +6,7 @@ import pytest
 
 from testcard.benchmarks.plan import blocks, cells
 from testcard.benchmarks.workload import Workload
+from testcard.harness.config import TargetSection
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.targets import Target
@@ -39,6 +40,26 @@ def test_a_model_goes_to_the_targets_that_list_it() -> None:
     """With several targets a model is asked only of those that know it, and nobody may be left without work."""
     with pytest.raises(UsageError, match="nothing to do for nebul"):
         cells([target("nanogpt"), target("nebul")], ["hidream"], [], AUTO)
+
+
+def test_what_the_configuration_names_for_a_target_holds_unless_flags_name_more() -> None:
+    """[[target]] models and operations; a model of a user's own goes along; flags replace both."""
+    both = [target("nanogpt"), target("opengpu-relay")]
+    own = [
+        TargetSection(provider="nanogpt", models=("flux-kontext", "a-model-of-my-own")),
+        TargetSection(
+            provider="opengpu-relay",
+            operations=("generateQwen", "generateFlux"),
+            models=("Qwen/qwen-image", "black-forest-labs/FLUX-2-pro"),
+        ),
+    ]
+    assert [(cell.operation, cell.model) for cell in cells(both, [], [], AUTO, own)] == [
+        ("createImage", "flux-kontext"),
+        ("createImage", "a-model-of-my-own"),
+        ("generateQwen", "Qwen/qwen-image"),
+        ("generateFlux", "black-forest-labs/FLUX-2-pro"),
+    ]
+    assert [cell.model for cell in cells(both[:1], ["hidream"], [], AUTO, own[:1])] == ["hidream"]
 
 
 def test_one_provider_twice_is_told_apart() -> None:
