@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from testcard.harness.runs.folder import RunReader, default_folder
+from testcard.harness.runs.folder import RunReader
 
 
 @click.command()
@@ -23,7 +23,7 @@ def report(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     from testcard.reports.render import write_report
 
     readers = [RunReader(run) for run in runs]
-    page = write_report(readers, out or default_folder("report"))
+    page = write_report(readers, out)
     written = RunReader(page.parent).run
     if as_json:
         click.echo(

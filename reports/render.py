@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from testcard.harness.errors import Exit
-from testcard.harness.runs.folder import RunReader, RunWriter
+from testcard.harness.runs.folder import RunReader, RunWriter, default_folder
 from testcard.reports.evidence import gather
 from testcard.reports.html import render_html
 from testcard.reports.markdown import report_md, summary_md
@@ -14,8 +14,8 @@ from testcard.reports.page import compose
 from testcard.reports.tables import comparison_csv, verdicts_csv
 
 
-def write_report(runs: list[RunReader], out: Path) -> Path:
-    """Writes the report of these runs into the new folder `out` and returns the path of its report.html.
+def write_report(runs: list[RunReader], out: Path | None = None) -> Path:
+    """Writes the report of these runs into the new folder `out` (None: one named after the time) and returns its report.html.
 
     An `evaluate` run stands for its children. The folder is a run itself: run.json lists every file, and its outcome is the
     report's verdict. Equal runs give equal bytes in every other file. `UsageError` where nothing can be reported on.
@@ -23,6 +23,7 @@ def write_report(runs: list[RunReader], out: Path) -> Path:
     evidence = gather(runs)
     page = compose(evidence)
     html = render_html(page)
+    out = out if out is not None else default_folder("report")
     writer = RunWriter.create(
         out,
         "report",

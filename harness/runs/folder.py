@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
+import json
 import os
 import platform
 import re
@@ -22,6 +24,7 @@ from testcard.harness.runs.records import Body, Environment, Exchange, Outcome, 
 INLINE_BYTES = 4096
 KEY_PLACEHOLDER = "$TESTCARD_API_KEY"
 RULESET_VERSION = "2026.11"
+_ANOTHER = "name another folder with --out"
 _RECORDED_PACKAGES = ("testcard", "httpx", "locust", "geventhttpclient", "schemathesis", "openapi-core", "pillow")
 
 
@@ -75,14 +78,11 @@ class RunWriter:
         region: str | None = None,
     ) -> RunWriter:
         """A new folder with its run.json (outcome `running`); `UsageError` when it holds something else or cannot be written."""
+        require_free(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            occupied = any(folder.iterdir())
         except OSError as error:
-            problem = "is a file" if folder.is_file() else f"cannot be written: {error.strerror}"
-            raise UsageError(f"{folder} {problem}", hint="name another folder with --out") from None
-        if occupied:
-            raise UsageError(f"{folder} is not empty", hint="a run is evidence and is never overwritten: name a new folder with --out")
+            raise UsageError(f"{folder} cannot be written: {error.strerror}", hint=_ANOTHER) from None
         run = Run(
             kind=kind,
             tool_version=tool_version(),
@@ -98,7 +98,7 @@ class RunWriter:
         try:
             writer.update()
         except OSError as error:
-            raise UsageError(f"{folder} cannot be written: {error.strerror}", hint="name another folder with --out") from None
+            raise UsageError(f"{folder} cannot be written: {error.strerror}", hint=_ANOTHER) from None
         return writer
 
     def update(self, **changes: Any) -> None:
@@ -140,7 +140,7 @@ class RunWriter:
     def append(self, exchange: Exchange) -> None:
         """Appends one exchange to exchanges.jsonl."""
         path = self.add_file("exchanges", "exchanges.jsonl")
-        line = msgspec.json.encode(exchange) + b"\n"
+        line = _encoded(exchange) + b"\n"
         with self._lock, path.open("ab") as file:
             file.write(line)
 
@@ -227,16 +227,54 @@ def _stays_inside(name: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts
 
 
+def _encoded(record: msgspec.Struct) -> bytes:
+    """The record as JSON. A lone surrogate, which a stranger's JSON may hold and UTF-8 cannot, becomes a question mark."""
+    try:
+        return msgspec.json.encode(record)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(record), ensure_ascii=False).encode("utf-8", "replace")
+
+
 def _pretty(record: msgspec.Struct) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    return msgspec.json.format(_encoded(record), indent=2) + b"\n"
+
+
+def require_free(folder: Path) -> None:
+    """`UsageError` where a run cannot be written to this folder: it holds something, is a file, or its place is not writable.
+
+    Changes nothing, so that a command can find out before it starts anything.
+    """
+    try:
+        if folder.is_dir():
+            if any(folder.iterdir()):
+                raise UsageError(f"{folder} is not empty", hint="a run is evidence and is never overwritten: name a new folder with --out")
+        elif folder.exists():
+            raise UsageError(f"{folder} is a file", hint=_ANOTHER)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror}", hint=_ANOTHER) from None
+    place = next(part for part in (folder, *folder.absolute().parents) if part.exists())
+    if not place.is_dir():
+        raise UsageError(f"{folder} cannot be written: {place} is a file", hint=_ANOTHER)
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UsageError(f"{folder} cannot be written: {os.strerror(errno.EACCES)}", hint=_ANOTHER)
 
 
 def default_folder(kind: str, parent: Path = Path("testcard-runs")) -> Path:
-    """A new folder name for a run: its kind and the time, with a number when that is taken."""
+    """A new, empty folder for a run, named after its kind and the time, with a number when another run has that name.
+
+    It is made here, so that of two runs that start in the same second each has its own.
+    """
     stem = f"{kind}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
-    folder = parent / stem
-    number = 2
-    while folder.exists():
-        folder = parent / f"{stem}-{number}"
-        number += 1
-    return folder
+    number = 1
+    while True:
+        folder = parent / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if not parent.is_dir():
+                raise UsageError(f"{folder} cannot be written: {parent} is a file", hint=_ANOTHER) from None
+            number += 1
+        except OSError as error:
+            raise UsageError(f"{folder} cannot be written: {error.strerror}", hint=_ANOTHER) from None
+        else:
+            return folder

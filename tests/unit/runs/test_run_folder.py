@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from testcard.harness.errors import UsageError
-from testcard.harness.runs.folder import INLINE_BYTES, RunReader, RunWriter, default_folder
+from testcard.harness.runs.folder import INLINE_BYTES, RunReader, RunWriter, default_folder, require_free
 from testcard.harness.runs.records import Badge, Body, Exchange, Run, SeenResponse, SentRequest, Target
 
 
@@ -219,10 +219,43 @@ def test_base64_bodies_decode(tmp_path: Path) -> None:
 
 
 def test_default_folders_do_not_collide(tmp_path: Path) -> None:
-    """Two runs within one second get different folders."""
-    first = default_folder("check", tmp_path)
-    first.mkdir(parents=True)
-    assert default_folder("check", tmp_path) != first
+    """Runs that start within one second get a folder each, also when they look for one at the same moment."""
+    found: list[Path] = []
+    together = threading.Barrier(16)
+
+    def look() -> None:
+        together.wait()
+        found.append(default_folder("check", tmp_path / "runs"))
+
+    threads = [threading.Thread(target=look) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 16
+    for folder in found:
+        RunWriter.create(folder, "check")
+
+
+def test_looking_at_a_folder_changes_nothing(tmp_path: Path) -> None:
+    """Whether a run could be written is found out without making the folder; an empty or absent one is free."""
+    require_free(tmp_path / "deep" / "run")
+    require_free(tmp_path)
+    assert not any(tmp_path.iterdir())
+    (tmp_path / "file").write_text("mine")
+    for folder, said in ((tmp_path, "not empty"), (tmp_path / "file", "is a file"), (tmp_path / "file" / "below", "cannot be written")):
+        with pytest.raises(UsageError, match=said):
+            require_free(folder)
+
+
+def test_what_utf8_cannot_hold_does_not_stop_a_run(tmp_path: Path) -> None:
+    """JSON from a stranger may hold half a surrogate pair; the record keeps the rest and can be read again."""
+    writer = RunWriter.create(tmp_path / "run", "check")
+    writer.append(msgspec.structs.replace(an_exchange(0, writer), asked={"url": "http://127.0.0.1/\ud800x"}))
+    writer.finish("fail", 1, "it said \ud83d")
+    reader = RunReader(tmp_path / "run")
+    assert [exchange.asked["url"] for exchange in reader.exchanges()] == ["http://127.0.0.1/?x"]
+    assert reader.run.reason == "it said ?"
 
 
 def test_a_record_keeps_every_field() -> None:
