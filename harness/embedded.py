@@ -7,6 +7,7 @@ watches its standard input and leaves when that closes.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from testcard.harness.errors import Exit, TestcardError, UsageError
 from testcard.specs.loader import BUNDLED, Provider
 
 DEFAULT_KEY = "testcard"
+_ERROR_LINE = re.compile(r"^(internal )?error: ", re.IGNORECASE)  # ours, and click's
 #: How long mocks that a benchmark starts take to answer: made up, because a server that answers at once says nothing of any provider.
 MOCK_LATENCY = "lognormal:0.06,0.3"
 
@@ -73,8 +75,9 @@ def embedded_mocks(providers: Sequence[str], *, options: Sequence[str] = ()) -> 
 
 
 def _refusal(code: int, talk: Sequence[str]) -> TestcardError:
-    """The error of a mock that did not start, from what it said."""
-    said = next((line.removeprefix("error: ") for line in talk if line.startswith("error: ")), talk[-1] if talk else "it said nothing")
+    """The error of a mock that did not start, from what it said: the line that names the error, wherever it stands."""
+    named = next((line for line in talk if _ERROR_LINE.match(line)), None)
+    said = _ERROR_LINE.sub("", named) if named is not None else talk[-1] if talk else "it said nothing"
     if code == Exit.USAGE:
         return UsageError(said, hint="name a running target with its base URL instead of an embedded mock")
     return TestcardError(f"the embedded mock did not start: {said}", hint="try it alone: testcard mock")

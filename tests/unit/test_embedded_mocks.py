@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from testcard.harness.config import Config, ProvidersSection
-from testcard.harness.embedded import embedded_mocks, mock_name
+from testcard.harness.embedded import _refusal, embedded_mocks, mock_name
 from testcard.harness.errors import UsageError
 from testcard.harness.targets import open_target
 from testcard.specs.loader import BUNDLED, load_provider
@@ -57,3 +57,24 @@ def test_a_wrong_option_of_the_mock_is_passed_on() -> None:
     """What the mock refuses reaches the user in its own words."""
     with pytest.raises(UsageError, match="no fault nope"), embedded_mocks(["nanogpt"], options=["--fault", "nope"]):
         raise AssertionError("unreachable")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--port", "many"], "'many' is not a valid"), (["--flag-that-is-not"], "No such option"), (["--latency", "soon"], "soon")],
+)
+def test_the_error_is_told_and_not_the_last_line(options: list[str], said: str) -> None:
+    """Whatever else stands around it (usage, a next step), the message is the sentence that says what was wrong."""
+    with pytest.raises(UsageError, match=said) as caught, embedded_mocks(["nanogpt"], options=options):
+        raise AssertionError("unreachable")
+    assert not caught.value.message.lower().startswith(("error", "next", "usage", "try"))
+
+
+def test_a_mock_that_fails_is_quoted_with_its_error() -> None:
+    """An internal error of the mock is quoted, not the advice that follows it; silence is told as such."""
+    talk = ["internal error: OSError: no", "next: run it again with TESTCARD_TRACEBACK=1"]
+    error = _refusal(4, talk)
+    assert error.message == "the embedded mock did not start: OSError: no"
+    assert error.exit_code == 4
+    assert _refusal(4, ["Killed"]).message.endswith(": Killed")
+    assert _refusal(4, []).message.endswith(": it said nothing")
