@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from testcard.harness.config import Config
+from testcard.harness.embedded import embedded_mocks
 from testcard.harness.errors import UsageError
 from testcard.harness.targets import checked_base_url, is_loopback, open_target, read_key, require_live
 from testcard.specs.loader import load_provider
@@ -143,3 +147,39 @@ def test_an_unknown_provider_is_a_usage_error() -> None:
     """Before anything is started or sent."""
     with pytest.raises(UsageError, match="no provider"), open_target("nanogtp", None, config=Config()):
         raise AssertionError("unreachable")
+
+
+@pytest.fixture
+def stranger() -> Iterator[str]:
+    """A server on this machine that is no mock of ours, although it answers our health address with 200."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"status": "ok"}')
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_only_our_own_mock_gets_made_up_prices(stranger: str) -> None:
+    """A real server on this machine has no illustrative price: its cost is unknown until the user sets one. Our mock's is made up."""
+    for url in (stranger, "http://127.0.0.1:9"):
+        with open_target("nanogpt", url, config=Config()) as target:
+            assert not target.mock
+            assert target.pricing.origin == "none"
+            assert target.pricing.price("hidream", "createImage") is None
+            assert target.record().prices == "none"
+    with embedded_mocks(["nanogpt"]) as mocks, open_target("nanogpt", mocks.base_urls["nanogpt"], config=Config()) as target:
+        assert target.mock
+        assert target.pricing.origin == "illustrative"
+        assert target.pricing.price("hidream", "createImage") is not None
