@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from testcard.harness.check.budget import NO_LIMITS, Limits
+from testcard.harness.check.levels import level_of
 from testcard.harness.check.plan import Plan, make_plan
 from testcard.harness.check.runner import Settings
 from testcard.harness.check.session import carry_out, judge_records
@@ -22,7 +23,8 @@ from testcard.harness.check.verdicts import Judged
 from testcard.harness.lazy import resolve
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules import RULES
-from testcard.harness.runs.records import Body, Exchange
+from testcard.harness.rules.scope import Scope
+from testcard.harness.runs.records import Body, Exchange, Verdict
 from testcard.specs.loader import Provider
 
 BASE_URL = "http://mock.invalid"
@@ -165,14 +167,20 @@ async def judge_app(plan: Plan, app: Any, *, limits: Limits = NO_LIMITS, concurr
     return judge_records(plan.scopes, plan.rules, memory.exchanges, memory.bytes_of, not_sent=carried.not_sent(plan))
 
 
-def broken_rules(judged: Judged) -> tuple[str, ...]:
-    """The rules that broke on any operation, musts and shoulds."""
-    found = {one.rule for one in judged.verdicts if one.verdict in ("fail", "deviates")}
+def broken_rules(provider: Provider, judged: Judged) -> tuple[str, ...]:
+    """The rules that broke on any operation: musts, shoulds, and those that only inform, which no gate counts."""
+    found = {one.rule for one in judged.verdicts if _broke(provider, one)}
     return tuple(rule for rule in RULES if rule in found)
 
 
+def _broke(provider: Provider, verdict: Verdict) -> bool:
+    if verdict.verdict in ("fail", "deviates"):
+        return True
+    return verdict.verdict == "info" and level_of(Scope(provider, verdict.operation), RULES[verdict.rule]) == "info"
+
+
 def _missed(provider: Provider, judged: Judged, rule: str, operations: Iterable[str]) -> tuple[str, ...]:
-    broke = {one.operation for one in judged.verdicts if one.rule == rule and one.verdict in ("fail", "deviates")}
+    broke = {one.operation for one in judged.verdicts if one.rule == rule and _broke(provider, one)}
     return tuple(name for name in operations if name not in broke and provider.profile.operations[name].kind != "task")
 
 
@@ -191,12 +199,13 @@ async def kill_matrix(
         plan = plans[provider.id]
         if fault is None:
             judged = await judge_mock(plan, ())
-            conforming[provider.id] = broken_rules(judged)
+            conforming[provider.id] = broken_rules(provider, judged)
         else:
             operations = tuple(name for name in provider.profile.operations if fault.applies(provider.id, name))
             judged = await judge_mock(narrowed(plan, operations, fault.rule), (fault.name,))
             missed = _missed(provider, judged, fault.rule, operations)
-            runs.append(FaultRun(provider.id, fault.name, fault.rule, tuple(fault.also), broken_rules(judged), operations, missed))
+            broke = broken_rules(provider, judged)
+            runs.append(FaultRun(provider.id, fault.name, fault.rule, tuple(fault.also), broke, operations, missed))
         errors += [f"{provider.id}, {fault.name if fault else 'no fault'}: {one.rule} raised {one.message}" for one in judged.errors]
     if watch is not None:
         watch(len(work), len(work))
