@@ -24,7 +24,7 @@ from testcard.harness.wire.asked import asked_record
 from testcard.harness.wire.billing import worst_case
 from testcard.harness.wire.encode import build, wire_fields
 from testcard.harness.wire.fields import WireFields
-from testcard.harness.wire.model import TaskRequest, WireRequest
+from testcard.harness.wire.model import Headers, TaskRequest, WireRequest
 from testcard.specs.loader import Provider
 
 WRONG_KEY = "testcard-wrong-key-0000000000"
@@ -61,8 +61,9 @@ class Step:
     model: str | None
     media_type: str | None = None
     raw_body: bytes | None = None
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Headers = ()
     after: str | None = None
+    method: str | None = None
 
     @property
     def id(self) -> str:
@@ -94,16 +95,11 @@ class Step:
     def wire(self, provider: Provider, base_url: str, api_key: str | None) -> WireRequest:
         """The request as it is sent, with the key that it is meant to carry."""
         key = {"right": api_key, "none": None, "wrong": WRONG_KEY}[self.key_use]
+        stream = self.terms.stream is True
         request = build(
-            provider,
-            self.fields,
-            base_url=base_url,
-            api_key=key,
-            media_type=self.media_type,
-            headers=self.headers,
-            stream=self.terms.stream is True,
+            provider, self.fields, base_url=base_url, api_key=key, media_type=self.media_type, headers=self.headers, stream=stream
         )
-        return request if self.raw_body is None else replace(request, body=self.raw_body)
+        return _altered(request, self.method, self.raw_body)
 
 
 @dataclass(frozen=True)
@@ -182,7 +178,7 @@ def make_plan(
         ]
         for rule, level in applying:
             for probe in rule.asks(scope):
-                _add(drafts, scope, rule.id, level, Draft(probe, source="probe"))
+                _add(drafts, scope, rule.id, level, Draft(probe, "probe", media_type=probe.media_type, raw_body=probe.raw_body))
         levels = {rule.id: level for rule, level in applying}
         if cases and not levels.keys().isdisjoint((ACCEPTS, REFUSES)):
             for rule_id, draft in case_drafts(scope):
@@ -229,17 +225,26 @@ def _fields(provider: Provider, probe: Probe) -> WireFields | None:
     return replace(fields, body={**body, **probe.put})
 
 
+def _altered(request: WireRequest, method: str | None, raw_body: bytes | None) -> WireRequest:
+    """The request with another method or other bytes; without any bytes it names no content type either."""
+    if raw_body is not None:
+        headers = request.headers if raw_body else tuple(pair for pair in request.headers if pair[0] != "content-type")
+        request = replace(request, body=raw_body, headers=headers)
+    return request if method is None else replace(request, method=method)
+
+
 def _merged(provider: Provider, drafts: Iterable[Draft]) -> list[Draft]:
     """The drafts without those whose request an earlier one sends already; their rules move to that one."""
     kept: list[Draft] = []
     by_request: dict[Any, Draft] = {}
     for draft in drafts:
+        probe = draft.probe
         assert draft.fields is not None
-        wire = build(provider, draft.fields, base_url="", api_key=None, media_type=draft.media_type, headers=draft.probe.headers)
-        body = wire.body if draft.raw_body is None else draft.raw_body
-        identity = (wire.method, wire.url, wire.headers, body, draft.probe.key_use)
+        wire = build(provider, draft.fields, base_url="", api_key=None, media_type=draft.media_type, headers=probe.headers)
+        wire = _altered(wire, probe.method, draft.raw_body)
+        identity = (wire.method, wire.url, wire.headers, wire.body, probe.key_use)
         earlier = by_request.get(identity)
-        if earlier is None or draft.probe.repeat:
+        if earlier is None or probe.repeat:
             by_request.setdefault(identity, draft)
             kept.append(draft)
             continue
@@ -282,6 +287,7 @@ def _step(provider: Provider, pricing: Pricing, draft: Draft, number: int, keyle
         raw_body=draft.raw_body,
         headers=probe.headers,
         after=probe.after,
+        method=probe.method,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from testcard.harness.rules.evidence import Seen
 from testcard.harness.rules.scope import Scope
-from testcard.harness.wire.model import TaskRequest
+from testcard.harness.wire.model import Headers, TaskRequest
 from testcard.specs.profile import Clause, Level
 
 Word = Literal["pass", "broken", "note", "unproven", "unsupported"]
@@ -28,7 +28,9 @@ class Probe:
     `change` (words for a person). `level` caps what a broken promise here can count as. `repeat` marks the one kind of
     request that is sent although an equal one is: to see it answered twice. `first` orders probes before all others.
     `path` puts the path's parameters by wire name, for an operation that no task reaches; `headers` go along with the
-    request; `after` is the key of the probe of the same operation that has to be answered before this one is sent.
+    request (in place of its own of the same name); `after` is the key of the probe of the same operation that has to be
+    answered before this one is sent. What no field can describe: `method` sends another HTTP method, `media_type` encodes
+    the body for another media type, `raw_body` sends these bytes instead (b"": none, and no content type).
     """
 
     key: str
@@ -46,8 +48,11 @@ class Probe:
     repeat: bool = False
     first: bool = False
     path: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Headers = ()
     after: str | None = None
+    method: str | None = None
+    media_type: str | None = None
+    raw_body: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
