@@ -109,13 +109,17 @@ def _finish(writer: RunWriter, session: Session, workload: Workload, targets: Se
     seal(writer.folder, [(block.worker, block.started_s, block.ended_s) for block in session.blocks if id(block) not in kept])
     writer.add_file("samples", "samples.parquet")
     frame = read(RunReader(writer.folder))
-    summary = summarise(
-        frame,
-        objectives=list(workload.slo),
-        facts=stage_facts(frame, session.blocks, capped=workload.max_in_flight is not None),
-        workload=workload.model_dump(mode="json"),
-        seed=writer.run.seed or 0,
-    )
+    try:
+        summary = summarise(
+            frame,
+            objectives=list(workload.slo),
+            facts=stage_facts(frame, session.blocks, capped=workload.max_in_flight is not None),
+            workload=workload.model_dump(mode="json"),
+            seed=writer.run.seed or 0,
+        )
+    except Exception as error:
+        writer.finish("error", Exit.INTERNAL, f"the samples could not be summarised: {type(error).__name__}: {error}")
+        raise
     summary = _with_notes(summary, notes(session.blocks))
     writer.write("summary", "summary.json", summary)
     code, outcome, reason = _decide(session, summary)
