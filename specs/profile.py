@@ -8,6 +8,7 @@ Words used here. *meaning*: what a wire field stands for, in the task's own term
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -163,6 +164,11 @@ class AsyncProtocol(_Frozen):
     timeout_s: float = 300.0
     idempotency_header: str | None = None
     clause: Clause
+
+    def idempotency_key(self, headers: Iterable[tuple[str, str]]) -> str | None:
+        """The value of the idempotency header among these headers; None without one, or where the protocol has none."""
+        wanted = (self.idempotency_header or "").lower()
+        return next((value for name, value in headers if name.lower() == wanted), None) if wanted else None
 
 
 class Limits(_Frozen):

@@ -51,8 +51,12 @@ class Recording:
         url: str | None = None,
         images: int = 0,
         cost_usd: float | None = None,
+        free: bool = False,
     ) -> Exchange:
-        """The record of one exchange; with `source`, of a poll or a fetched address that the step led to."""
+        """The record of one exchange; with `source`, of a poll or a fetched address that the step led to.
+
+        `free`: it cost nothing although it was carried out.
+        """
         redact = self.redact
         seen = None
         if sent.status is not None:
@@ -72,7 +76,7 @@ class Recording:
             source=source or step.source,  # type: ignore[arg-type] # steps hold only the record's words
             model=step.model,
             parent=parent,
-            billed=own and step.billed and sent.status is not None and sent.status < 300,
+            billed=own and step.billed and not free and sent.status is not None and sent.status < 300,
             asked=step.asked if own else ({"url": redact.text(url)} if url is not None else {}),
             case=step.case if own else None,
             request=SentRequest(

@@ -6,6 +6,7 @@ A billed request is never sent again by itself; only one refused with 429 is, af
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ import httpx
 
 from testcard.harness.check.budget import Budget, Reservation
 from testcard.harness.check.plan import Plan, Step
+from testcard.harness.check.polling import Polling
 from testcard.harness.check.recording import Recorder, Recording
 from testcard.harness.check.transport import Clock, Sent, send
 from testcard.harness.errors import KeyRefused, TargetUnreachable
@@ -27,7 +29,6 @@ from testcard.harness.wire.model import Answer, DeliveredPicture, WireRequest
 from testcard.harness.wire.pictures import inspect, lenient_base64
 
 FETCHES_PER_ANSWER = 4
-POLLS_PER_TASK = 600
 ATTEMPTS_AT_429 = 3
 PATIENCE_S = 60.0
 UNREACHABLE_IN_A_ROW = 3
@@ -88,6 +89,9 @@ class Runner:
         self._done = 0
         self._surprises = 0
         self._silent: set[str] = set()
+        self._endless: set[str] = set()
+        self._submitted: dict[tuple[str, str], str] = {}
+        self._answered = {(step.operation, step.after): asyncio.Event() for step in plan.steps if step.after is not None}
         self._unreachable = 0
         self._key_accepted = False
         self._patience_s = settings.patience_s
@@ -161,11 +165,18 @@ class Runner:
     async def _carry_out(self, step: Step, reservation: Reservation) -> None:
         records: list[Exchange] = []
         wire = step.wire(self.plan.provider, self.settings.base_url, self.settings.api_key)
+        try:
+            await self._predecessor(step)
+        except asyncio.CancelledError:
+            self.budget.cancel(reservation)
+            self._finish(step, records)
+            raise
         started_s = self._clock()
         try:
             sent = await self._sent_with_patience(step, wire, records)
             answer = self._recording.answer(step.operation, sent)
             records.append(self._settled(step, wire, sent, answer, reservation))
+            self._let_go_on(step)
             self._judge_target(step, sent, answer)
             if answer is not None and sent.status is not None and 200 <= sent.status < 300:
                 await self._follow_up(step, answer, records)
@@ -236,17 +247,28 @@ class Runner:
 
     def _settled(self, step: Step, wire: WireRequest, sent: Sent, answer: Answer | None, reservation: Reservation) -> Exchange:
         """Books what the answer brought and returns its record."""
-        images, cost = 0, None
+        images, cost, again = 0, None, False
         if sent.status is None:
             (self.budget.release if sent.failure in ("connect", "tls") else self.budget.keep)(reservation)
         elif sent.status >= 300 or answer is None:
+            self.budget.release(reservation)
+        elif self._led_to_the_same_task(step, answer):
+            again, cost = True, 0.0
             self.budget.release(reservation)
         else:
             accepted_later = answer.task is not None
             images = step.images if accepted_later else len(answer.pictures)
             cost = step.cost_usd if accepted_later else self._cost(step, answer)
             self.budget.settle(reservation, images=images, cost_usd=cost)
-        return self._recording.record(step, step.id, wire, sent, images=images, cost_usd=cost)
+        return self._recording.record(step, step.id, wire, sent, images=images, cost_usd=cost, free=again)
+
+    def _led_to_the_same_task(self, step: Step, answer: Answer) -> bool:
+        """Whether a submission was sent again under its idempotency key and led to no second task, so that there is nothing to pay."""
+        protocol = self.plan.provider.profile.asynchronous
+        key = protocol.idempotency_key(step.headers) if protocol is not None else None
+        if key is None or answer.task is None or not answer.task.reference:
+            return False
+        return self._submitted.setdefault((step.operation, key), answer.task.reference) == answer.task.reference and step.after is not None
 
     def _cost(self, step: Step, answer: Answer) -> float | None:
         pictures = []
@@ -260,6 +282,9 @@ class Runner:
     async def _follow_up(self, step: Step, answer: Answer, records: list[Exchange]) -> None:
         pictures: Iterable[DeliveredPicture] = answer.pictures
         if answer.task is not None:
+            protocol = self.plan.provider.profile.asynchronous
+            if protocol is not None and protocol.idempotency_key(step.headers) is not None:
+                return  # sent to be sent again, and other submissions are followed already
             pictures = await self._poll(step, answer, records)
         urls = dict.fromkeys(picture.url for picture in pictures if picture.url is not None and picture.base64 is None)
         parent = records[-1].id
@@ -278,18 +303,23 @@ class Runner:
         provider = self.plan.provider
         protocol = provider.profile.asynchronous
         task = answer.task
-        if protocol is None or task is None or (task.reference is None and task.poll_url is None):
+        if protocol is None or task is None or (not task.reference and task.poll_url is None):
             return ()
-        interval_s = self.settings.poll_interval_s or protocol.poll_interval_s
-        until = self._clock() + protocol.timeout_s
-        running = {protocol.states.get("queued"), protocol.states.get("running")}
-        for number in range(1, POLLS_PER_TASK + 1):
+        polling = Polling(
+            protocol,
+            interval_s=self.settings.poll_interval_s or protocol.poll_interval_s,
+            now_s=self._clock(),
+            # Of an operation whose tasks do not end, another one that does not would show nothing new.
+            timeout_s=0.0 if step.operation in self._endless else None,
+            look_again=step.source == "probe",
+        )
+        for number in itertools.count(1):
             reservation = self._more()
             if reservation is None:
-                return ()
+                break
             wire = poll_request(
                 provider,
-                task.reference,
+                task.reference or None,
                 base_url=self.settings.base_url,
                 api_key=self.settings.api_key,
                 poll_url=task.poll_url,
@@ -301,21 +331,33 @@ class Runner:
                     step, f"{step.id}.p{number}", wire, sent, source="poll", parent=step.id, operation=protocol.operation
                 )
             )
-            polled = self._recording.answer(protocol.operation, sent)
-            state = polled.task.state if polled is not None and polled.task is not None else None
-            if state not in running or self.outcome.stopped is not None or self._clock() > until:
-                if state == protocol.states.get("completed") and polled is not None and polled.task is not None:
-                    return decode_body(provider, step.operation, polled.task.result).pictures
-                return ()
-            await asyncio.sleep(interval_s)
-            interval_s = min(interval_s * 1.5, 10.0)
+            wait_s = polling.next_in(self._clock(), self._recording.answer(protocol.operation, sent))
+            if wait_s is None or self.outcome.stopped is not None:
+                break
+            await asyncio.sleep(wait_s)
+        if polling.out_of_time:
+            self._endless.add(step.operation)
+        ended = polling.end.task if polling.end is not None else None
+        if ended is not None and ended.state == protocol.states.get("completed"):
+            return decode_body(provider, step.operation, ended.result).pictures
         return ()
 
     def _more(self) -> Reservation | None:
         """Room for one more request that costs nothing; None when the number of requests is spent or the run was interrupted."""
         return None if self.outcome.interrupted else self.budget.reserve(billed=False)
 
+    async def _predecessor(self, step: Step) -> None:
+        """Waits until the probe that has to be answered first was, if it was to be sent at all."""
+        if step.after is not None and any(one.probe == step.after for one in self.plan.of(step.operation) if one.number < step.number):
+            await self._answered[step.operation, step.after].wait()
+
+    def _let_go_on(self, step: Step) -> None:
+        waiting = self._answered.get((step.operation, step.probe))
+        if waiting is not None:
+            waiting.set()
+
     def _finish(self, step: Step, records: list[Exchange]) -> None:
+        self._let_go_on(step)
         self._finished[step.number] = records
         self._done += bool(records)
         self._surprises += any(_surprising(step, record) for record in records)
