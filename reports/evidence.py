@@ -81,6 +81,8 @@ class Evidence:
         row = series.row
         mask = (frame["provider"] == row.provider) & (frame["operation"] == row.operation) & (frame["stage"] == row.stage)
         mask &= frame["model"].isna() if row.model is None else frame["model"] == row.model
+        if row.target is not None:
+            mask &= frame["target"] == row.target
         return frame[mask.to_numpy(dtype=bool)]
 
     def task(self, party: Party, operation: str, row: SummaryRow | None = None) -> str:
@@ -107,17 +109,16 @@ def gather(runs: Sequence[RunReader]) -> Evidence:
     for run, verdicts in checks:
         target = run.run.targets[0] if run.run.targets else _target_of(verdicts)
         targets[_free(targets, target.provider)] = (target, run, verdicts)
-    homes: list[dict[str, str]] = []
+    homes: list[dict[str | int, str]] = []  # for each benchmark: a target's place in the run's list, or its provider → party
     for run, summary in benches:
         homes.append({})
-        for target in _bench_targets(run, summary):
-            if target.provider in homes[-1]:
-                continue
+        for place, target in enumerate(_bench_targets(run, summary)):
             key = next((key for key, (other, _, _) in targets.items() if _same(target, other)), None)
             if key is None:
                 key = _free(targets, target.provider)
                 targets[key] = (target, None, None)
-            homes[-1][target.provider] = key
+            homes[-1][place] = key
+            homes[-1].setdefault(target.provider, key)
     named = Counter(target.name or target.provider for target, _, _ in targets.values())
     parties = [_party(key, *entry, repeated=named[entry[0].name or entry[0].provider] > 1) for key, entry in targets.items()]
     parties.sort(key=lambda party: party.key)
@@ -165,8 +166,13 @@ def _target_of(verdicts: Verdicts) -> Target:
 
 def _bench_targets(run: RunReader, summary: Summary) -> list[Target]:
     known = {target.provider for target in run.run.targets}
-    rest = dict.fromkeys(row.provider for row in summary.rows if row.provider not in known)
+    placed = len(run.run.targets)
+    rest = dict.fromkeys(row.provider for row in summary.rows if row.provider not in known and not _placed(row, placed))
     return [*run.run.targets, *(Target(provider=name, name=name, base_url="", mock=False) for name in rest)]
+
+
+def _placed(row: SummaryRow, targets: int) -> bool:
+    return row.target is not None and 0 <= row.target < targets
 
 
 def _party(key: str, target: Target, run: RunReader | None, verdicts: Verdicts | None, *, repeated: bool) -> Party:
@@ -182,10 +188,13 @@ def _party(key: str, target: Target, run: RunReader | None, verdicts: Verdicts |
     return Party(key, label, target, run, verdicts, exchanges, children)
 
 
-def _series(summaries: list[Summary], homes: list[dict[str, str]], parties: dict[str, Party]) -> list[Series]:
+def _series(summaries: list[Summary], homes: list[dict[str | int, str]], parties: dict[str, Party]) -> list[Series]:
     found: list[tuple[int, Party, SummaryRow]] = []
     for bench, summary in enumerate(summaries):
-        found += [(bench, parties[homes[bench][row.provider]], row) for row in summary.rows]
+        home = homes[bench]
+        for row in summary.rows:
+            key = home[row.target] if row.target is not None and row.target in home else home[row.provider]
+            found.append((bench, parties[key], row))
     variants: dict[str, set[tuple[int, str, str | None]]] = {}
     for bench, party, row in found:
         variants.setdefault(party.key, set()).add((bench, row.operation, row.model))

@@ -219,7 +219,10 @@ class Gate(_Record, frozen=True, kw_only=True):
 
 
 class SummaryRow(_Record, frozen=True, kw_only=True):
-    """One provider × model × operation × stage of a benchmark. Percentile keys: p50, p90, p95, p99 (p99.9 may follow)."""
+    """One provider × model × operation × stage of a benchmark. Percentile keys: p50, p90, p95, p99 (p99.9 may follow).
+
+    `target` is the place (from 0) of its target in run.json's list; None in runs that do not record it.
+    """
 
     provider: str
     model: str | None
@@ -248,6 +251,7 @@ class SummaryRow(_Record, frozen=True, kw_only=True):
     goodput: Estimate | None = None
     gates: list[Gate] = []
     note: str | None = None
+    target: int | None = None
 
 
 class Summary(_Record, frozen=True, kw_only=True):

@@ -4,8 +4,9 @@ Definitions, all over the requests scheduled in the stage outside its warm-up:
 
 - latency = done − scheduled, service = done − sent, ttfb = first byte − sent, of requests that delivered (`ok`, `slow`) and of
   timeouts, which count as "at least as long as it was waited for". Other failures are in the error rate, not in a latency.
-- offered: scheduled starts per second of the stage. Achieved, images/s, megapixels/s: the rate at which delivered answers came
-  in between the 5th and the 95th percentile of their arrival, so that neither ramp nor drain flatters or hurts.
+- offered: scheduled starts per second of the stage. Achieved, images/s, megapixels/s: what was delivered per second of the time
+  in which it came in (`rates.spent_s`): the stage's own length where the server keeps up, so that neither ramp nor drain
+  flatters or hurts, and longer where it falls behind. Achieved never exceeds offered.
 - good: delivered within the SLO's latency bound (see `slo.limit_s`; without one, delivered). Goodput: good requests per second.
 - cost per image: cost of everything / pictures delivered. Per 1,000 good images: cost of everything / pictures of good requests.
   Wasted: cost of requests that were not good. All None where a delivered request has no cost: "no price", never 0.
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -24,20 +24,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from testcard.harness.runs.records import OUTCOMES, Estimate, Gate, Generator, Summary, SummaryRow
-from testcard.harness.statistics import bootstrap, intervals, serial, slo
+from testcard.harness.statistics import bootstrap, intervals, rates, serial, slo
+from testcard.harness.statistics.columns import CENSORED, DELIVERED, Columns, Floats, Mask, RowName, columns
+from testcard.harness.statistics.columns import rows as grouped
 
-DELIVERED = ("ok", "slow")
-#: Known only to have taken at least as long as they were waited for.
-CENSORED = ("timeout", "interrupted")
 #: A generator that lags more than this, or more than 1 % of p50, was itself the bottleneck.
 LAG_LIMIT_S = 0.010
-#: Share of a round's first and last arrivals left out of a rate.
-TRIM = 0.05
 #: Latencies closer than this are equal when correlation is looked for: differences of clock readings carry rounding.
 TIE_S = 1e-6
 
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 RowKey = tuple[str, str | None, str, str]  # provider, model, operation, stage
 
 
@@ -74,89 +69,18 @@ def summarise(
     """The summary of a benchmark's samples (columns of `SAMPLE_COLUMNS`).
 
     `facts` are looked up by (provider, model, operation, stage), then by stage name. Rows come in the order in which their
-    first sample stands. `seed` only steers the bootstrap. `UsageError` for an objective that cannot be read.
+    first sample stands; samples of two targets are two rows. `seed` only steers the bootstrap. `UsageError` for an objective that cannot be read.
     """
     parsed = [slo.parse(entry) if isinstance(entry, str) else entry for entry in objectives]
     known = facts or {}
-    keys = ["provider", "model", "operation", "stage"]
     rows = []
-    if len(samples):
-        for key, places in _groups(samples, keys):
-            row_facts = known.get(key) or known.get(key[3]) or _NO_FACTS
-            rows.append(_row(key, samples.iloc[places], parsed, row_facts, seed))
+    for name, places in grouped(samples):
+        row_facts = known.get(name.key) or known.get(name.stage) or _NO_FACTS
+        rows.append(_row(name, columns(samples, places), parsed, row_facts, seed))
     return Summary(rows=rows, workload=dict(workload or {}), slo=[objective.expression for objective in parsed])
 
 
-def _groups(samples: pd.DataFrame, keys: list[str]) -> list[tuple[RowKey, npt.NDArray[np.intp]]]:
-    """Positions of each group's samples in file order, groups in order of first appearance. A missing model is None."""
-    code = np.zeros(len(samples), dtype=np.int64)
-    levels: list[tuple[npt.NDArray[np.int64], list[Any]]] = []
-    for name in keys:
-        codes, values = pd.factorize(samples[name], use_na_sentinel=True)
-        levels.append((np.asarray(codes, dtype=np.int64), list(values)))
-        code = code * (len(values) + 1) + codes + 1
-    numbers, unique = pd.factorize(code)
-    order = np.argsort(numbers, kind="stable")
-    edges = np.searchsorted(numbers[order], np.arange(len(unique) + 1))
-    found = []
-    for index in range(len(unique)):
-        places = order[edges[index] : edges[index + 1]]
-        texts = [None if codes[places[0]] < 0 else str(values[codes[places[0]]]) for codes, values in levels]
-        key: RowKey = (texts[0] or "", texts[1], texts[2] or "", texts[3] or "")
-        found.append((key, places))
-    return found
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Columns:
-    """One row's samples in order of their scheduled start, as arrays."""
-
-    scheduled: Floats
-    sent: Floats
-    first_byte: Floats
-    done: Floats
-    outcome: npt.NDArray[np.intp]  # place in `outcomes`
-    outcomes: list[str]
-    images: Floats
-    megapixels: Floats
-    cost: Floats
-    rounds: npt.NDArray[np.intp]
-
-    def ended(self, names: Sequence[str]) -> Mask:
-        """Which requests ended in one of these ways."""
-        return np.isin(self.outcome, [index for index, name in enumerate(self.outcomes) if name in names])
-
-
-def _columns(frame: pd.DataFrame) -> _Columns:
-    warmup = frame["warmup"].eq(True).fillna(False).to_numpy(dtype=bool) if "warmup" in frame else np.zeros(len(frame), dtype=bool)
-    frame = frame[~warmup] if warmup.any() else frame
-    scheduled = frame["scheduled_s"].to_numpy(dtype=np.float64, na_value=np.nan)
-    rounds = frame["round"].fillna(0).to_numpy(dtype=np.intp)
-    order = np.lexsort((scheduled, rounds))
-
-    def numbers(name: str, missing: float) -> Floats:
-        if name not in frame:
-            return np.full(len(frame), missing)
-        values = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)[order]
-        return values if np.isnan(missing) else np.nan_to_num(values, nan=missing)
-
-    codes, names = pd.factorize(frame["outcome"], use_na_sentinel=True)
-    return _Columns(
-        scheduled=scheduled[order],
-        sent=numbers("sent_s", np.nan),
-        first_byte=numbers("first_byte_s", np.nan),
-        done=numbers("done_s", np.nan),
-        outcome=np.asarray(codes, dtype=np.intp)[order],
-        outcomes=[str(name) for name in names],
-        images=numbers("images", 0.0),
-        megapixels=numbers("megapixels", 0.0),
-        cost=numbers("cost_usd", np.nan),
-        rounds=rounds[order],
-    )
-
-
-def _row(key: RowKey, frame: pd.DataFrame, objectives: Sequence[slo.Objective], facts: StageFacts, seed: int) -> SummaryRow:
-    data = _columns(frame)
+def _row(name: RowName, data: Columns, objectives: Sequence[slo.Objective], facts: StageFacts, seed: int) -> SummaryRow:
     n = len(data.scheduled)
     delivered, censored = data.ended(DELIVERED), data.ended(CENSORED)
     finished = ~data.ended(("interrupted",))  # who cut it off was not the target
@@ -164,9 +88,10 @@ def _row(key: RowKey, frame: pd.DataFrame, objectives: Sequence[slo.Objective], 
     limit = slo.limit_s(objectives)
     good = delivered if limit is None else delivered & (latency <= limit)
     cut = serial.blocks(data.rounds)
-    unit_duration = _durations(data, cut, facts.duration_s)
+    lengths = rates.round_lengths(data, facts.duration_s)
+    unit_duration = rates.block_lengths(data, cut, lengths, facts.duration_s)
     duration = float(unit_duration.sum())
-    rate = _delivery_rate(data, delivered, duration)
+    rate = rates.achieved_rps(delivered, rates.spent_s(data, delivered, lengths, facts.users))
 
     ok = int(np.count_nonzero(delivered))
     counts = np.bincount(data.outcome[data.outcome >= 0], minlength=len(data.outcomes))
@@ -176,21 +101,22 @@ def _row(key: RowKey, frame: pd.DataFrame, objectives: Sequence[slo.Objective], 
     cost = _cost(data, delivered, good, cut, seed)
     lag, lag_note = _lag(data, facts, latencies.get("p50"))
     row = SummaryRow(
-        provider=key[0],
-        model=key[1],
-        operation=key[2],
-        stage=key[3],
+        provider=name.provider,
+        model=name.model,
+        operation=name.operation,
+        stage=name.stage,
+        target=name.target,
         offered_rps=None if facts.users is not None or not duration else (n + facts.dropped) / duration,
         achieved_rps=rate,
         requests=n,
         ok=ok,
-        errors={name: errors[name] for name in (*OUTCOMES, *sorted(errors)) if name in errors},
+        errors={kind: errors[kind] for kind in (*OUTCOMES, *sorted(errors)) if kind in errors},
         latency_s=latencies,
         service_s=_percentiles((data.done - data.sent)[timed], censored[timed], data.rounds[timed])[0],
         ttfb_s=_percentiles((data.first_byte - data.sent)[delivered], None, data.rounds[delivered])[0],
         images_per_s=rate * float(data.images[delivered].mean()) if ok else 0.0,
         megapixels_per_s=rate * float(data.megapixels[delivered].mean()) if ok else 0.0,
-        goodput_rps=_per_second(int(np.count_nonzero(good)), duration),
+        goodput_rps=rates.per_second(int(np.count_nonzero(good)), duration),
         cost_usd_per_image=cost.per_image,
         generator=Generator(send_lag_p99_s=lag, cpu_percent=facts.cpu_percent),
         outcome="pass",
@@ -256,50 +182,6 @@ def _rate(events: Mask, cut: serial.Blocks) -> Estimate:
     return intervals.wilson(hits, n, effective_n=worth)
 
 
-def _durations(data: _Columns, cut: serial.Blocks, declared_s: float | None) -> Floats:
-    """Seconds that each block of requests stands for: the declared length by their share, else the span of their starts."""
-    n = len(data.scheduled)
-    if n == 0:
-        return np.full(max(cut.count, 1), (declared_s or 0.0) / max(cut.count, 1))
-    edges = np.concatenate(([0], np.flatnonzero(data.rounds[1:] != data.rounds[:-1]) + 1, [n]))
-    starts, sizes = data.scheduled[edges[:-1]], np.diff(edges)
-    if declared_s is not None:
-        lengths = np.full(len(sizes), declared_s / len(sizes))
-    else:
-        spans = data.scheduled[edges[1:] - 1] - starts
-        # n starts lie n − 1 gaps apart; the stage goes on for one more.
-        lengths = np.where(sizes > 1, spans * sizes / np.maximum(sizes - 1, 1), data.done[edges[:-1]] - starts)
-    lengths = np.nan_to_num(np.maximum(lengths, 0.0))
-    # A block of a round covers the time between its first start and the next block's.
-    owner = np.searchsorted(edges, cut.starts[:-1], side="right") - 1
-    pieces = np.empty(cut.count)
-    for index in range(len(sizes)):
-        mine = np.flatnonzero(owner == index)
-        first = data.scheduled[cut.starts[mine]]
-        ends = np.append(first[1:], starts[index] + lengths[index])
-        length = np.maximum(np.diff(np.append(first, ends[-1])), 0.0)
-        pieces[mine] = length * (lengths[index] / length.sum() if length.sum() > 0 else 0.0)
-    return pieces
-
-
-def _delivery_rate(data: _Columns, delivered: Mask, duration_s: float) -> float:
-    """Delivered requests per second between the 5th and the 95th percentile of their arrival, round by round.
-
-    So neither the ramp nor the drain counts: an unloaded server shows the offered rate, a saturated one its own.
-    """
-    counted, spent_s = 0, 0.0
-    done, rounds = data.done[delivered], data.rounds[delivered]
-    edges = np.concatenate(([0], np.flatnonzero(rounds[1:] != rounds[:-1]) + 1, [len(done)]))
-    for start, stop in pairwise(edges):
-        arrivals = np.sort(done[start:stop])
-        skipped = int(TRIM * max(len(arrivals) - 1, 0))
-        kept = arrivals[skipped : len(arrivals) - skipped]
-        if len(kept) > 1:
-            counted += len(kept) - 1
-            spent_s += float(kept[-1] - kept[0])
-    return counted / spent_s if spent_s > 0 else _per_second(len(done), duration_s)
-
-
 @dataclass(frozen=True, slots=True)
 class _Cost:
     per_image: Estimate | None
@@ -308,7 +190,7 @@ class _Cost:
     note: str | None
 
 
-def _cost(data: _Columns, delivered: Mask, good: Mask, cut: serial.Blocks, seed: int) -> _Cost:
+def _cost(data: Columns, delivered: Mask, good: Mask, cut: serial.Blocks, seed: int) -> _Cost:
     unknown = np.isnan(data.cost)
     if not delivered.any():
         spent = None if unknown.all() else float(np.nansum(data.cost))
@@ -331,7 +213,7 @@ def _cost(data: _Columns, delivered: Mask, good: Mask, cut: serial.Blocks, seed:
     )
 
 
-def _lag(data: _Columns, facts: StageFacts, p50: Estimate | None) -> tuple[float | None, str | None]:
+def _lag(data: Columns, facts: StageFacts, p50: Estimate | None) -> tuple[float | None, str | None]:
     """The generator's p99 send lag and, where it was the bottleneck, a sentence that says so."""
     lag = facts.send_lag_p99_s
     if lag is None and facts.users is None and not facts.capped:
@@ -358,7 +240,3 @@ def _outcome(row: SummaryRow, gates: Sequence[Gate], saturated: str | None) -> t
     if any(gate.verdict == "inconclusive" for gate in gates):
         return "inconclusive", None
     return "pass", None
-
-
-def _per_second(count: float, duration_s: float) -> float:
-    return float(count) / duration_s if duration_s > 0 else 0.0
