@@ -35,6 +35,8 @@ class Seen:
     """One exchange as rules see it. `pictures` are those of its answer, or of the finished task that it led to.
 
     `base_accepted`: whether the request that this one was made from was carried out in the same run (None: made from none).
+    `polls` are those of the task that it led to. `repeatable`: an async submission under an idempotency key; whatever it
+    leads to is shown by other submissions.
     """
 
     exchange: Exchange
@@ -44,6 +46,8 @@ class Seen:
     base_accepted: bool | None = None
     finished: str | None = None
     waiting: str | None = None
+    polls: tuple[Seen, ...] = ()
+    repeatable: bool = False
 
     @property
     def id(self) -> str:
@@ -95,7 +99,7 @@ class Seen:
     @property
     def carried_out(self) -> bool:
         """Whether it is an accepted request that the contract allows, so that its answer's content can be judged."""
-        return self.sent_by_check and self.accepted and self.case.expects in ("accept", "may-refuse")
+        return self.sent_by_check and self.accepted and not self.repeatable and self.case.expects in ("accept", "may-refuse")
 
 
 def see(provider: Provider, exchanges: Iterable[Exchange], bytes_of: BytesOf) -> list[Seen]:
@@ -132,32 +136,35 @@ def _see(
         return Seen(record, body, None, base_accepted=base_accepted)
     answer = decode(provider, record.operation, _response(record, body))
     pictures, finished, waiting = answer.pictures, None, None
+    polls: tuple[Seen, ...] = ()
     fetched = list(children.get(record.id, ()))
     if record.source != "poll" and answer.task is not None and record.response.status < 300:
-        pictures, finished, waiting, polled = _task_outcome(provider, record, children, bytes_of)
-        fetched += [child for poll in polled for child in children.get(poll, ())]
+        polls = tuple(_see(provider, child, {}, {}, bytes_of) for child in children.get(record.id, ()) if child.source == "poll")
+        pictures, finished, waiting = _task_outcome(provider, record, polls)
+        fetched += [child for poll in polls for child in children.get(poll.id, ())]
     downloads = {child.asked.get("url"): child for child in fetched if child.source == "fetch"}
     judged = record.source != "poll" and 200 <= record.response.status < 300
     shown = tuple(_look(picture, downloads, bytes_of) for picture in pictures) if judged else ()
-    return Seen(record, body, answer, shown, base_accepted, finished, waiting)
+    protocol = provider.profile.asynchronous
+    repeatable = protocol is not None and protocol.idempotency_key(record.request.headers) is not None
+    return Seen(record, body, answer, shown, base_accepted, finished, waiting, polls, repeatable)
 
 
 def _task_outcome(
-    provider: Provider, record: Exchange, children: Mapping[str, list[Exchange]], bytes_of: BytesOf
-) -> tuple[tuple[DeliveredPicture, ...], str | None, str | None, list[str]]:
-    """Pictures of the finished task, its final state, why it is not finished, and the polls' ids."""
+    provider: Provider, record: Exchange, polls: Sequence[Seen]
+) -> tuple[tuple[DeliveredPicture, ...], str | None, str | None]:
+    """Pictures of the finished task, its final state, and why it is not finished. The first poll that says the end counts."""
     protocol = provider.profile.asynchronous
-    polls = [child for child in children.get(record.id, ()) if child.source == "poll"]
-    last = next((poll for poll in reversed(polls) if poll.response is not None), None)
-    ids = [poll.id for poll in polls]
-    if protocol is None or last is None or last.response is None:
-        return (), None, "the task was not polled", ids
-    answer = decode(provider, last.operation, _response(last, bytes_of(last.response.body)))
-    state = answer.task.state if answer.task else None
-    if state == protocol.states.get("completed") and answer.task is not None:
-        result = decode_body(provider, record.operation, answer.task.result)
-        return result.pictures, state, None, ids
-    return (), None, f"the task ended as {state}" if state else "the poll's answer names no state", ids
+    if protocol is None or not polls:
+        return (), None, "the task was not polled"
+    told = [poll.answer.task for poll in polls if poll.accepted and poll.answer is not None and poll.answer.task is not None]
+    ends = (protocol.states.get("completed"), protocol.states.get("failed"))
+    last = next((task for task in told if task.state in ends), told[-1] if told else None)
+    if last is None:
+        return (), None, "no poll was answered"
+    if last.state == protocol.states.get("completed"):
+        return decode_body(provider, record.operation, last.result).pictures, last.state, None
+    return (), last.state, f"the task ended as {last.state}" if last.state else "the poll's answer names no state"
 
 
 def _look(picture: DeliveredPicture, downloads: Mapping[Any, Exchange], bytes_of: BytesOf) -> SeenPicture:
