@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from testcard.harness.check.levels import level_of
 from testcard.harness.check.schema_cases import SchemaCase, generate
+from testcard.harness.rules import RULES
+from testcard.harness.rules.request import ACCEPTS, N_RANGE, REFUSES, STEP
 from testcard.harness.rules.rule import Expectation, Probe
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.fields import WireFields
 
-ACCEPTS, REFUSES = "request.accepts-valid", "request.refuses-invalid"
+#: Rules that generated requests can belong to.
+CASE_RULES = frozenset({ACCEPTS, REFUSES, STEP, N_RANGE})
 MOST_ACCEPTED = 12
 MOST_REFUSED = 40
 
@@ -31,14 +35,25 @@ class Draft:
 
 
 def case_drafts(scope: Scope) -> Iterator[tuple[str, Draft]]:
-    """The generated requests, each with the rule it belongs to: valid ones to request.accepts-valid, broken ones to request.refuses-invalid."""
+    """The generated requests, each with the rule it belongs to (see `rule_of`)."""
     for case in generate(
         scope.provider, scope.operation_id, seed=scope.seed, model=scope.model, max_positive=MOST_ACCEPTED, max_negative=MOST_REFUSED
     ):
         if case.kind == "malformed" and (case.media_type or "").startswith("multipart/"):
             # Many parsers take a body whose last boundary is missing for complete, and nobody is worse off.
             continue
-        yield ACCEPTS if case.positive else REFUSES, _draft(scope, case)
+        yield rule_of(scope, case), _draft(scope, case)
+
+
+def rule_of(scope: Scope, case: SchemaCase) -> str:
+    """The rule that a generated request shows: valid ones are accepted; of broken ones, a step and the range of n have rules of their own."""
+    if case.positive:
+        return ACCEPTS
+    n = scope.profile.wire_name("n")
+    own = STEP if case.kind == "off-step" else N_RANGE if case.parameter == n and case.kind in ("below-minimum", "above-maximum") else None
+    if own is not None and RULES[own].applies(scope) and level_of(scope, RULES[own]) != "none":
+        return own
+    return REFUSES
 
 
 def _draft(scope: Scope, case: SchemaCase) -> Draft:

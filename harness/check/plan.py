@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from testcard.harness.check.cases import ACCEPTS, REFUSES, Draft, case_drafts
+from testcard.harness.check.cases import CASE_RULES, Draft, case_drafts
 from testcard.harness.check.levels import level_of, softer
 from testcard.harness.errors import ContractViolation, UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules import RULES, Rule
 from testcard.harness.rules.asked import task_terms
+from testcard.harness.rules.request import ACCEPTS
 from testcard.harness.rules.rule import Expectation, KeyUse, Probe
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Case
@@ -180,7 +181,7 @@ def make_plan(
             for probe in rule.asks(scope):
                 _add(drafts, scope, rule.id, level, Draft(probe, "probe", media_type=probe.media_type, raw_body=probe.raw_body))
         levels = {rule.id: level for rule, level in applying}
-        if cases and not levels.keys().isdisjoint((ACCEPTS, REFUSES)):
+        if cases and not CASE_RULES.isdisjoint(levels):
             for rule_id, draft in case_drafts(scope):
                 if rule_id in levels:
                     _add(drafts, scope, rule_id, softer(levels[rule_id], draft.probe.level), draft)

@@ -30,6 +30,6 @@ SEEDED = (*NANOGPT, *NIM_IMAGE, *FLUX, *QWEN_GENERATE, *QWEN_EDIT)
 FORMATTED = (*NEBUL, *NIM_IMAGE, *FLUX)
 #: operations whose pictures have a size that was asked for or is documented (Gemini's have a shape and a tier)
 MEASURED = tuple(place for place in PICTURES if place not in GEMINI)
-#: operations for which the documents bound a number, and those for which they list words
-BOUNDED = (*NANOGPT, *FLUX, *GPT_GENERATE, *GPT_EDIT)
+#: operations for which the documents bound a number other than that of pictures, and those for which they list words
+BOUNDED = (*NANOGPT, *FLUX)
 LISTED = (*NANOGPT, *NIM_IMAGE, *VISION, *FLUX, *GEMINI, *GPT_GENERATE, *GPT_EDIT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from testcard.mocks.exchange import Call, Problem
 from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import BOUNDED, KEYED, LISTED
+from testcard.mocks.faults.places import BOUNDED, FLUX, GPT_EDIT, GPT_GENERATE, KEYED, LISTED
 
 #: a value that the documents state, by operation, which the mock then refuses
 _STATED = {
@@ -77,8 +77,26 @@ def _accepts_without_required(call: Call, problems: list[Problem]) -> list[Probl
 
 @lie("problems", "request.refuses-invalid/ignores-bounds", BOUNDED)
 def _ignores_bounds(call: Call, problems: list[Problem]) -> list[Problem]:
-    """Accepts numbers below or above their bounds, and those off their step, as if they had not been sent."""
-    return _overlook(call, problems, frozenset({"minimum", "maximum", "multipleOf"}))
+    """Accepts numbers below or above their bounds, as if they had not been sent."""
+    return _overlook(call, problems, frozenset({"minimum", "maximum"}))
+
+
+@lie("problems", "request.step", FLUX)
+def _ignores_steps(call: Call, problems: list[Problem]) -> list[Problem]:
+    """Accepts numbers off their step, as if they had not been sent."""
+    return _overlook(call, problems, frozenset({"multipleOf"}))
+
+
+@lie("problems", "request.n-range", (*GPT_GENERATE, *GPT_EDIT))
+def _any_number_of_pictures(call: Call, problems: list[Problem]) -> list[Problem]:
+    """Accepts any number of pictures, as if none had been sent."""
+    return _overlook(call, problems, frozenset({"minimum", "maximum"}))
+
+
+@lie("problems", "request.n-range/above", (*GPT_GENERATE, *GPT_EDIT))
+def _too_many_pictures(call: Call, problems: list[Problem]) -> list[Problem]:
+    """Accepts more pictures than it makes at a time, as if no number had been sent."""
+    return _overlook(call, problems, frozenset({"maximum"}))
 
 
 @lie("problems", "request.refuses-invalid/ignores-enums", LISTED)

@@ -178,31 +178,6 @@ def test_taking_a_wrong_key_is_at_most_a_deviation() -> None:
     assert [one.level for one in RULES["auth.required"].judge(NANOGPT, run.seen)] == ["should"]
 
 
-def test_accepts_valid() -> None:
-    """A refusal of a stated value breaks it, of a tolerated one is unsupported; 429, 5xx and a refused base prove nothing."""
-    rule = "request.accepts-valid"
-    assert Run(NANOGPT).add(200, nano()).words(rule) == {"pass"}
-    assert Run(NANOGPT).add(400).words(rule) == {"broken"}
-    assert Run(NANOGPT).add(400, expects="may-refuse").words(rule) == {"unsupported"}
-    assert Run(NANOGPT).add(429).add(500, probe="b").add(None, probe="c", failure="timeout").words(rule) == {"unproven"}
-    refused_base = Run(NANOGPT).add(400).add(400, probe="generate/size:512x512", base="generate/base")
-    assert refused_base.words(rule) == {"broken", "unproven"}
-    assert Run(QWEN).add(202, {"task_id": "t", "status": "queued"}).words(rule) == {"pass"}
-
-
-def test_refuses_invalid() -> None:
-    """A 4xx passes, a 2xx breaks it; without an accepted base nothing is proved, nor by a 5xx."""
-    rule = "request.refuses-invalid"
-
-    def run(status: int, base: int = 200) -> Run:
-        return Run(NANOGPT).add(base, nano()).add(status, probe="generate/missing:prompt", expects="refuse", base="generate/base")
-
-    assert run(400).words(rule) == run(422).words(rule) == run(404).words(rule) == {"pass"}
-    assert run(200).words(rule) == {"broken"}
-    assert run(400, base=400).words(rule) == {"unproven"}
-    assert run(500).words(rule) == {"unproven"}
-
-
 def test_count() -> None:
     """n pictures for n, one for no n, none is never right; an answer that was refused proves nothing."""
     rule = "image.count"
