@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -32,11 +33,12 @@ def create_app(
     variant: str | None = None,
     clock: Callable[[], float] = time.time,
     timer: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> ASGIApp:
     """The mocks of these providers: one at the root, several each under `/<id>`.
 
     `faults` are names as `testcard mock --fault` takes them, `variant` one of those of `testcard.mocks.variants`.
-    `clock` gives unix seconds, `timer` monotonic ones.
+    `clock` gives unix seconds, `timer` monotonic ones; `sleep` waits so many of those before an answer that a fault holds back.
     Raises `UsageError` for an unknown provider, fault or variant, and for a latency or rate limit that cannot be read.
     """
     manner = variant_named(variant) if variant is not None else PLAIN
@@ -70,6 +72,7 @@ def create_app(
             clock=clock,
             timer=timer,
             variant=manner,
+            sleep=sleep,
         )
         mocks["" if len(loaded) == 1 else provider.id] = mock
     return manner.dress(Mocks(Starlette(routes=routes), mocks))

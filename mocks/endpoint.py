@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from testcard.mocks import bodies
 from testcard.mocks.counters import Count
-from testcard.mocks.exchange import Answer, Call, Drawn, Order, Refused, in_base64
+from testcard.mocks.exchange import Answer, Call, Drawn, Order, Problem, Refused, in_base64
 from testcard.mocks.faults import Liar
 from testcard.mocks.latency import Latency
 from testcard.mocks.pictures.studio import Studio
@@ -35,6 +37,7 @@ class Means:
     api_key: str
     latency: Latency | None
     rate_limit: RateLimit | None
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 class Endpoint:
@@ -52,6 +55,7 @@ class Endpoint:
         self.keyed = profile.auth_required
         self._serve: Callable[[Call, bytes], Any] = {"images": self._pictures, "chat": self._chat, "task": self._task}[profile.kind]
         self._takes_body = bool(self.contract.media_types)
+        self._met: Counter[bytes] = Counter()
 
     async def answer(self, call: Call, receive: bodies.Receive) -> Answer:
         """The answer to one request; never raises for anything a client can send."""
@@ -67,6 +71,8 @@ class Endpoint:
             self.count.open -= 1
         if call.lies:
             answer = call.lies.tell("answer", call, answer)
+            if answer.late_s:
+                await self.means.sleep(answer.late_s)
         self.count.add(answer.status, billed=answer.billed and answer.status < 300, images=answer.images)
         return answer
 
@@ -77,6 +83,8 @@ class Endpoint:
                 body = await bodies.read(receive, self.limit, drain=not self.manners.shop.strict)
             except Refused as refused:
                 too_large = refused
+        if call.lies:
+            call.met = self._times_met(call, body)
         if self.keyed:
             self._check_key(call)
         if too_large is not None:
@@ -90,6 +98,12 @@ class Endpoint:
             await self._read_body(call, body)
         answer: Answer = await self._serve(call, body)
         return answer
+
+    def _times_met(self, call: Call, body: bytes) -> int:
+        told = [call.method, sorted(call.path.items()), sorted(call.headers.items())]
+        equal = hashlib.blake2b(repr(told).encode() + body, digest_size=16).digest()
+        self._met[equal] += 1
+        return self._met[equal] - 1
 
     def _check_key(self, call: Call) -> None:
         refused = None if self._has_key(call) else self._no_key
@@ -113,16 +127,7 @@ class Endpoint:
         return Refused(401, "the key is missing or wrong", code="invalid_api_key", headers=(challenge,))
 
     async def _read_body(self, call: Call, body: bytes) -> None:
-        sent = call.headers.get("content-type", "")
-        media_type = sent.partition(";")[0].strip().lower()
-        if media_type not in self.contract.media_types:
-            wanted = " or ".join(self.contract.media_types)
-            raise Refused(415, f"the content type has to be {wanted}", code="unsupported_media_type")
-        if media_type == "multipart/form-data":
-            fields, problems = self.contract.cast(await bodies.read_form(body, sent))
-        else:
-            fields = bodies.read_json(body)
-            problems = self.contract.problems(fields)
+        fields, problems = await self._parsed(call, body)
         call.body_size = len(body)
         call.fields = fields
         if call.lies:
@@ -132,6 +137,29 @@ class Endpoint:
             raise Refused(self.manners.invalid, first.message, param=first.place or None)
         call.further = {name: value for name, value in call.fields.items() if name not in self.contract.properties}
         call.fields = self.contract.complete(call.fields)
+
+    async def _parsed(self, call: Call, body: bytes) -> tuple[Any, list[Problem]]:
+        """The body's fields with what is wrong with them; a lie may have it read under another media type, or as one without fields."""
+        sent = call.headers.get("content-type", "")
+        media_type, _, parameters = sent.partition(";")
+        media_type = media_type.strip().lower()
+        if media_type not in self.contract.media_types:
+            wanted = " or ".join(self.contract.media_types)
+            self._refuse_unread(call, Refused(415, f"the content type has to be {wanted}", code="unsupported_media_type"))
+            media_type = self.contract.media_types[0]
+        try:
+            if media_type == "multipart/form-data":
+                return self.contract.cast(await bodies.read_form(body, f"{media_type};{parameters}"))
+            fields = bodies.read_json(body)
+        except Refused as refused:
+            self._refuse_unread(call, refused)
+            return {}, []
+        return fields, self.contract.problems(fields)
+
+    def _refuse_unread(self, call: Call, refused: Refused) -> None:
+        told = call.lies.tell("unread", call, refused) if call.lies else refused
+        if told is not None:
+            raise told
 
     async def _pictures(self, call: Call, body: bytes) -> Answer:
         if call.body_size > _LARGE_BODY:

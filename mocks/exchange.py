@@ -46,6 +46,7 @@ class Call:
     """One request as it is being served. `fields` are the body's, cast to their declared types; `path` the path's parameters,
     `further` what the body holds beside the documented fields (of any type: no schema has judged it).
 
+    `met` counts the equal requests that came before (kept only where there are lies).
     `publish` gives the address of a picture that it makes fetchable. `origin` is scheme and host as the client knows them, `root` the provider's mount path ("" at the root).
     """
 
@@ -61,6 +62,7 @@ class Call:
     fields: dict[str, Any] = field(default_factory=dict)
     further: dict[str, Any] = field(default_factory=dict)
     body_size: int = 0
+    met: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,11 @@ def in_base64(data: bytes) -> msgspec.Raw:
 
 @dataclass(slots=True)
 class Answer:
-    """What is sent back: a JSON value, ready bytes, or a stream of events `gap_s` seconds apart. `images` and `billed` go into the counters."""
+    """What is sent back: a JSON value, ready bytes, or a stream of events `gap_s` seconds apart. `images` and `billed` go into the counters.
+
+    `late_s`: seconds it is held back. `cut` breaks the connection off in the middle of the body: of one that has declared its
+    length, or of one that comes in chunks.
+    """
 
     status: int = 200
     json: Any = None
@@ -123,6 +129,8 @@ class Answer:
     headers: Headers = ()
     images: int = 0
     billed: bool = False
+    late_s: float = 0.0
+    cut: Literal["length", "chunks"] | None = None
 
     def payload(self) -> bytes:
         """The whole body; empty for a stream."""

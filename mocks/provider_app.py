@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any
 
 from testcard.mocks.counters import Counters
@@ -44,11 +44,12 @@ class ProviderApp:
         clock: Callable[[], float],
         timer: Callable[[], float],
         variant: Variant,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.id = provider.id
         self.manners = manners_of(Shop(provider, files, clock, variant.strict))
         auth = provider.profile.auth
-        means = Means(self.manners, studio, Tasks(timer), (auth.header, *auth.also_accepts), api_key, latency, rate_limit)
+        means = Means(self.manners, studio, Tasks(timer), (auth.header, *auth.also_accepts), api_key, latency, rate_limit, sleep)
         self._fixed: dict[str, dict[str, Endpoint]] = {}
         self._templates: list[tuple[re.Pattern[str], dict[str, Endpoint]]] = []
         self._elsewhere = counters.of(self.id, "(none)")
@@ -79,30 +80,35 @@ class ProviderApp:
         root: str = scope.get("root_path", "")
         methods, path = self._find(scope["path"][len(root) :])
         method = scope["method"]
-        if methods is None or method not in methods:
-            answer = self._refuse(methods)
+        if methods is None:
+            answer = self._refuse(Refused(404, "there is nothing at this address", code="not_found"))
         else:
-            endpoint = methods[method]
+            endpoint = methods.get(method) or next(iter(methods.values()))
             headers = lower(scope["headers"])
             origin = f"{scope.get('scheme', 'http')}://{headers.get('host', 'localhost')}"
-            lies = endpoint.liar.next()
-            answer = await endpoint.answer(Call(self.id, endpoint.operation, method, headers, path, origin, root, lies), receive)
+            call = Call(self.id, endpoint.operation, method, headers, path, origin, root, endpoint.liar.next())
+            refused = None if method in methods else _not_allowed(call, methods)
+            answer = await endpoint.answer(call, receive) if refused is None else self._refuse(refused)
         await respond(answer, send, head=method == "HEAD")
 
-    def _refuse(self, methods: dict[str, Endpoint] | None) -> Answer:
-        if methods is None:
-            refused = Refused(404, "there is nothing at this address", code="not_found")
-        else:
-            refused = Refused(405, "this method is not allowed here", code="method_not_allowed", headers=(("allow", ", ".join(methods)),))
+    def _refuse(self, refused: Refused) -> Answer:
         self._elsewhere.add(refused.status, billed=False, images=0)
         return refusal(self.manners, refused)
 
 
+def _not_allowed(call: Call, methods: Iterable[str]) -> Refused | None:
+    """The refusal of a method that the path does not have; None where a lie serves it all the same."""
+    refused = Refused(405, "this method is not allowed here", code="method_not_allowed", headers=(("allow", ", ".join(methods)),))
+    told: Refused | None = call.lies.tell("method", call, refused) if call.lies else refused
+    return told
+
+
 async def respond(answer: Answer, send: Send, *, head: bool = False) -> None:
-    """Sends the answer; a stream goes out event by event, everything else with its length."""
+    """Sends the answer; a stream goes out event by event, everything else with its length. One that is cut never ends."""
     body = answer.payload()
+    chunked = answer.events is not None or answer.cut == "chunks"
     headers = [(b"content-type", answer.media_type.encode("latin-1"))]
-    if answer.events is None:
+    if not chunked:
         headers.append((b"content-length", str(len(body)).encode()))
     headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -112,4 +118,8 @@ async def respond(answer: Answer, send: Send, *, head: bool = False) -> None:
             if answer.gap_s:
                 await asyncio.sleep(answer.gap_s)
         body = b""
+    if answer.cut is not None and not head:
+        # The application ends without an end of the body: the server closes the connection.
+        await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+        return
     await send({"type": "http.response.body", "body": b"" if head else body})

@@ -10,10 +10,12 @@ from typing import Any, Literal, Protocol
 from testcard.specs.errors import UsageError
 
 #: Where a request is on its way, and what a fault gets beside the call and may return in another form:
-#: `key` the refusal for a missing or wrong key, or None · `problems` the body's departures from the schema · `order` the
-#: pictures asked for · `drawn` the pictures' bytes · `delivered` the same with base64 or address · `body` the JSON of a
-#: successful answer · `events` the pieces of a stream · `answer` any answer, errors too, before it is sent
-Stage = Literal["key", "problems", "order", "drawn", "delivered", "body", "events", "answer"]
+#: `method` the refusal of an undocumented method, None to serve it · `key` the refusal for a missing or wrong key, or None ·
+#: `unread` the refusal of a body for its media type or because it cannot be read, None to read what there is of it ·
+#: `problems` the body's departures from the schema · `order` the pictures asked for · `drawn` the pictures' bytes ·
+#: `delivered` the same with base64 or address · `body` the JSON of a successful answer · `events` the pieces of a stream ·
+#: `answer` any answer, errors too, before it is sent
+Stage = Literal["method", "key", "unread", "problems", "order", "drawn", "delivered", "body", "events", "answer"]
 Place = tuple[str, str]
 Hook = Callable[[Any, Any], Any]
 
