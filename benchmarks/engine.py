@@ -13,10 +13,6 @@ import gevent.pool
 import gevent.queue
 import gevent.threadpool
 from greenlet import GreenletExit
-from locust import User, task
-from locust.env import Environment
-from locust.event import Events
-from locust.exception import StopUser
 
 from testcard.benchmarks.arrivals import schedule
 from testcard.benchmarks.asks import seed_stream
@@ -25,8 +21,10 @@ from testcard.benchmarks.drive import Attempt, Cell, perform
 from testcard.benchmarks.job import BlockJob, Job
 from testcard.benchmarks.judge import Judgement, judge
 from testcard.benchmarks.lateness import p99, worth_repeating
-from testcard.benchmarks.recorder import ShardWriter, row
+from testcard.benchmarks.recorder import ShardWriter
+from testcard.benchmarks.sample import sample
 from testcard.benchmarks.transport import Prepared, Reply, Transport, clock
+from testcard.benchmarks.users import locust_environment
 from testcard.benchmarks.workload import Workload
 from testcard.harness.runs.records import Block
 
@@ -38,39 +36,6 @@ BACKLOG = 512
 INLINE_BYTES = 128 * 1024
 #: The rate on display is that of the last so many seconds.
 RATE_WINDOW_S = 3.0
-
-
-class _LoadUser(User):
-    """A Locust user that works for an engine; the engine makes subclasses of its own, so that two engines never mix."""
-
-    abstract = True
-    engine: Engine
-
-
-class _OpenLoopUser(_LoadUser):
-    abstract = True
-
-    @task
-    def dispatch(self) -> None:
-        self.engine.guarded(self.engine.open_loop)
-        raise StopUser
-
-
-class _ClosedLoopUser(_LoadUser):
-    abstract = True
-
-    @task
-    def take_turns(self) -> None:
-        self.engine.guarded(self.engine.closed_loop)
-        raise StopUser
-
-
-def _locust(engine: Engine) -> Environment:
-    """Locust's environment with a local runner whose users work for this engine."""
-    users = [type(kind.__name__.strip("_"), (kind,), {"engine": engine, "abstract": False}) for kind in (_OpenLoopUser, _ClosedLoopUser)]
-    environment = Environment(user_classes=users, events=Events(), catch_exceptions=False)  # type: ignore[no-untyped-call]
-    environment.create_local_runner()
-    return environment
 
 
 class Engine:
@@ -95,7 +60,7 @@ class Engine:
         self.first_status: dict[int, bool] = {}
         self.lag_log: dict[int, list[float]] = {}
         self.flight: gevent.pool.Group = gevent.pool.Group()
-        self._environment: Any = _locust(self)
+        self._environment: Any = locust_environment(self)
         self._queue: Any = gevent.queue.JoinableQueue(maxsize=BACKLOG)
         self._overflow: list[Attempt] = []
         self._thread = gevent.threadpool.ThreadPool(1)
@@ -339,40 +304,9 @@ class Engine:
         return found
 
     def _record(self, attempt: Attempt, judgement: Judgement) -> None:
-        cell, zero, reply = attempt.cell, self.job.started_s, attempt.reply
-        self.budget.settle(cell.worst_usd[attempt.ask], judgement.cost_usd)
+        self.budget.settle(attempt.cell.worst_usd[attempt.ask], judgement.cost_usd)
         self.outcomes[judgement.outcome] = self.outcomes.get(judgement.outcome, 0) + 1
-        self.shard.add(
-            row(
-                {
-                    "provider": cell.label,
-                    "model": cell.model,
-                    "operation": cell.operation,
-                    "round": attempt.round,
-                    "stage": attempt.stage,
-                    "scheduled_s": attempt.scheduled_s - zero,
-                    "sent_s": attempt.sent_s - zero,
-                    "first_byte_s": reply.first_byte_s - zero if reply and reply.first_byte_s else None,
-                    "last_byte_s": reply.last_byte_s - zero if reply and reply.last_byte_s and reply.failure is None else None,
-                    "done_s": attempt.done_s - zero,
-                    "status": reply.status if reply else None,
-                    "outcome": judgement.outcome,
-                    "bytes": judgement.bytes,
-                    "images": judgement.images,
-                    "megapixels": judgement.megapixels,
-                    "tokens": judgement.tokens,
-                    "cost_usd": judgement.cost_usd,
-                    "warmup": attempt.warmup,
-                    "queue_s": attempt.queue_s,
-                    "download_s": attempt.download_s,
-                    "first_token_s": judgement.first_token_s - attempt.sent_s if judgement.first_token_s else None,
-                    "target": cell.target,
-                    "worker": self.job.worker,
-                    "lag_s": attempt.lag_s,
-                    "connect_s": reply.connected_s - reply.sent_s if reply and reply.connected_s else None,
-                }
-            )
-        )
+        self.shard.add(sample(attempt, judgement, self.job.started_s, self.job.worker))
 
     def progress(self) -> dict[str, Any]:
         """How it goes, for the command's process to show."""
