@@ -54,7 +54,7 @@ def table(judged: Judged, style: Style = plain) -> Iterator[str]:
             operation = one.operation
             yield style(operation, "bold")
         word = style(f"{GLYPHS[one.verdict]} {one.verdict:<11}", COLOURS.get(one.verdict, ""))
-        detail = clean(one.detail) if one.verdict not in ("fail", "deviates") else "see below"
+        detail = clean(_waived(one) if one.waiver else one.detail) if one.verdict not in ("fail", "deviates") else "see below"
         yield f"  {word} {one.rule:<{width}}  {_PROMISE[one.level]:<6}  {_clip(detail, 100)}".rstrip()
 
 
@@ -125,6 +125,19 @@ def gaps(judged: Judged) -> Iterator[str]:
         yield "Gaps in the document (not the server's fault):"
         for gap in judged.spec_gaps:
             yield f"  {gap.operation}: {clean(gap.detail)}"
+
+
+def waivers(judged: Judged) -> Iterator[str]:
+    """The waivers that need a hand: expired, unused, or of a promise that is kept."""
+    for note in judged.waivers:
+        if note.state != "used":
+            whom = note.rule + (f" on {note.operation}" if note.operation else "")
+            yield clean(f"waiver of {whom} {note.detail} ({note.owner}, until {note.expires}: {note.reason})")
+
+
+def _waived(verdict: Verdict) -> str:
+    waiver = verdict.waiver
+    return f"{waiver.instead_of}, waived until {waiver.expires} by {waiver.owner}: {waiver.reason}" if waiver else ""
 
 
 def summary(judged: Judged, spend: Spend, price_origin: str) -> str:

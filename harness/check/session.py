@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,14 +20,16 @@ from testcard.harness.check.recording import Recorder
 from testcard.harness.check.runner import Outcome, Runner, Settings, Watch
 from testcard.harness.check.transport import CONNECT_TIMEOUT_S, TIMEOUT_S
 from testcard.harness.check.verdicts import Judged, judge_all
+from testcard.harness.check.waivers import waive
+from testcard.harness.config import WaiverSection
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules import RULES, Rule
 from testcard.harness.rules.evidence import BytesOf, see
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.folder import RunReader, tool_version
-from testcard.harness.runs.records import Exchange
-from testcard.specs.loader import Provider
+from testcard.harness.runs.records import Exchange, Run
+from testcard.specs.loader import BUNDLED, Provider
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,21 @@ def judge_records(
     return judge_all(scopes, rules, seen, not_sent=not_sent, strict=strict, stopped=stopped)
 
 
+def day_of(run: Run) -> date:
+    """The day (UTC) on which a run's waivers have to hold: that of the first request, so that judging it again later says the same."""
+    return date.fromisoformat(str(run.config.get("day") or run.started[:10]))
+
+
 def run_config(
-    plan: Plan, carried: Carried | None, *, keyless: bool, strict: bool, model: str | None, limits: Limits, concurrency: int
+    plan: Plan,
+    carried: Carried | None,
+    *,
+    keyless: bool,
+    strict: bool,
+    model: str | None,
+    limits: Limits,
+    concurrency: int,
+    waivers: Sequence[WaiverSection] = (),
 ) -> dict[str, Any]:
     """What run.json keeps of a check: enough to judge it again in the same way."""
     missing = carried.not_sent(plan) if carried is not None else {}
@@ -142,6 +159,8 @@ def run_config(
         "model": model,
         "no_auth": keyless,
         "strict": strict,
+        "waivers": [one.model_dump(mode="json") for one in waivers if one.provider == plan.provider.id],
+        "openapi": openapi_place(plan.provider),
         "concurrency": concurrency,
         "max_requests": limits.max_requests,
         "max_images": limits.max_images,
@@ -159,8 +178,12 @@ def judge_again(
     rules: Sequence[Rule] | None = None,
     operations: Sequence[str] = (),
     strict: bool | None = None,
+    waivers: Sequence[WaiverSection] | None = None,
 ) -> Judged:
-    """The verdicts on a recorded run, with today's rules; nothing is sent. `UsageError` for a run of another provider or kind."""
+    """The verdicts on a recorded run, with today's rules; nothing is sent. `UsageError` for a run of another provider or kind.
+
+    What is None or empty is taken from the run, its waivers too; they have to hold on the day of the run.
+    """
     record = run.run
     if record.kind != "check" or not record.targets:
         raise UsageError(f"{run.folder} is no run of a check", hint="name a folder that testcard check wrote")
@@ -173,12 +196,29 @@ def judge_again(
     scopes = [Scope(provider, operation, seed, model, keyless) for operation in chosen]
     known = [RULES[name] for name in config.get("rules", ()) if name in RULES]
     missing = {(entry["operation"], entry["rule"]): entry["reasons"] for entry in config.get("not_sent", ())}
-    return judge_records(
+    judging = rules if rules is not None else known or tuple(RULES.values())
+    judged = judge_records(
         scopes,
-        rules if rules is not None else known or tuple(RULES.values()),
+        judging,
         list(run.exchanges()),
         run.bytes_of,
         not_sent=missing,
         strict=bool(config.get("strict")) if strict is None else strict,
         stopped=config.get("stopped") is not None,
     )
+    try:
+        day = day_of(record)
+        if waivers is None:
+            waivers = [WaiverSection.model_validate(one) for one in config.get("waivers", ())]
+    except (TypeError, ValueError):
+        raise UsageError(f"{run.folder}: run.json holds no usable day or waivers", hint="the run was changed by hand") from None
+    return waive(judged, waivers, scopes=scopes, rules=[rule.id for rule in judging], on=day)
+
+
+def openapi_place(provider: Provider) -> str:
+    """The contract's file as a person would name it from here: below specs/ for a bundled provider, else relative where it can be."""
+    if provider.folder.parent == BUNDLED:
+        return f"specs/providers/{provider.id}/openapi.yaml"
+    path = provider.folder / "openapi.yaml"
+    here = Path.cwd().resolve()
+    return (path.relative_to(here) if path.is_relative_to(here) else path).as_posix()

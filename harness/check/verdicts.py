@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from testcard.harness.check.levels import clause_of, level_of, softer
-from testcard.harness.errors import Exit
+from testcard.harness.errors import Exit, worst
 from testcard.harness.rules import Observation, Rule
 from testcard.harness.rules.evidence import Seen
 from testcard.harness.rules.http import implied
 from testcard.harness.rules.scope import Scope
-from testcard.harness.runs.records import CheckedTarget, ClauseRef, SpecGap, Spend, Verdict, Verdicts, VerdictWord
+from testcard.harness.runs.records import CheckedTarget, ClauseRef, RuleFailure, SpecGap, Spend, Verdict, Verdicts, VerdictWord, WaiverNote
 from testcard.specs.profile import Level
 
 _BROKEN_WORD: dict[str, VerdictWord] = {"must": "fail", "should": "deviates", "info": "info"}
@@ -23,29 +23,22 @@ _DETAILS = 3  # different things seen that a verdict spells out
 NotSent = Mapping[tuple[str, str], Sequence[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class RuleError:
-    """A rule that raised: a mistake of ours, never a verdict on the target."""
-
-    rule: str
-    operation: str
-    message: str
-
-
 @dataclass(frozen=True)
 class Judged:
     """Everything that a run says about its target. `errors` are our own."""
 
     verdicts: tuple[Verdict, ...]
     spec_gaps: tuple[SpecGap, ...]
-    errors: tuple[RuleError, ...]
+    errors: tuple[RuleFailure, ...]
     strict: bool = False
     stopped: bool = False
+    waivers: tuple[WaiverNote, ...] = ()
 
     @property
     def failed(self) -> bool:
-        """Whether a must was broken (with `strict`: or a should)."""
-        return any(one.verdict == "fail" or (self.strict and one.verdict == "deviates") for one in self.verdicts)
+        """Whether a must was broken (with `strict`: or a should), or a waiver has expired whose finding is still there."""
+        broken = any(one.verdict == "fail" or (self.strict and one.verdict == "deviates") for one in self.verdicts)
+        return broken or any(note.state == "expired" and note.findings for note in self.waivers)
 
     @property
     def undecided(self) -> bool:
@@ -59,11 +52,15 @@ class Judged:
         return "fail" if self.failed else "inconclusive" if self.undecided else "pass"
 
     @property
+    def exit_codes(self) -> list[Exit]:
+        """Every exit code that holds for the verdicts; none for a pass."""
+        holding = ((self.errors, Exit.INTERNAL), (self.failed, Exit.GATE_FAILED), (self.undecided, Exit.INCONCLUSIVE))
+        return [code for holds, code in holding if holds]
+
+    @property
     def exit_code(self) -> Exit:
         """The exit code of the verdicts alone."""
-        if self.errors:
-            return Exit.INTERNAL
-        return {"pass": Exit.PASS, "fail": Exit.GATE_FAILED, "inconclusive": Exit.INCONCLUSIVE}[self.outcome]
+        return worst(self.exit_codes)
 
     def record(self, provider: str, base_url: str, mock: bool, spend: Spend) -> Verdicts:
         """verdicts.json."""
@@ -74,6 +71,8 @@ class Judged:
             spend=spend,
             verdicts=list(self.verdicts),
             spec_gaps=list(self.spec_gaps),
+            waivers=list(self.waivers),
+            errors=list(self.errors),
         )
 
 
@@ -89,7 +88,7 @@ def judge_all(
     """Every rule on every operation it applies to, in the order of the scopes and rules."""
     verdicts: list[Verdict] = []
     gaps: list[SpecGap] = []
-    errors: list[RuleError] = []
+    errors: list[RuleFailure] = []
     for scope in scopes:
         here = [one for one in seen if one.exchange.operation == scope.operation_id]
         for rule in rules:
@@ -99,7 +98,8 @@ def judge_all(
             try:
                 observations = list(rule.judge(scope, here))
             except Exception as error:  # noqa: BLE001 (a rule may meet anything a server sends; its mistake must not hide the others)
-                errors.append(RuleError(rule.id, scope.operation_id, f"{type(error).__name__}: {error}"[:300]))
+                message = f"{type(error).__name__}: {error}"[:300]
+                errors.append(RuleFailure(rule=rule.id, operation=scope.operation_id, message=message))
                 observations = []
             unsent = (not_sent or {}).get((scope.operation_id, rule.id), ())
             verdicts.append(_verdict(scope, rule, level, observations, here, unsent))

@@ -139,8 +139,20 @@ class ClauseRef(_Record, frozen=True, kw_only=True):
     heading: str
 
 
+class Waived(_Record, frozen=True, kw_only=True):
+    """Why a broken promise does not count: the word that it would have, and the waiver's reason, owner and last day (ISO 8601)."""
+
+    instead_of: Literal["fail", "deviates"]
+    reason: str
+    owner: str
+    expires: str
+
+
 class Verdict(_Record, frozen=True, kw_only=True):
-    """One rule judged on one operation. `detail` is what was seen against what was promised; `place` is a pointer into the schema."""
+    """One rule judged on one operation. `detail` is what was seen against what was promised; `place` is a pointer into the schema.
+
+    `waiver` is set where the word is `waived`.
+    """
 
     rule: str
     operation: str
@@ -152,6 +164,32 @@ class Verdict(_Record, frozen=True, kw_only=True):
     place: str | None = None
     line: int | None = None
     title: str = ""
+    waiver: Waived | None = None
+
+
+class WaiverNote(_Record, frozen=True, kw_only=True):
+    """What became of a waiver in a run, with the rules and operations that it covers (expired: would cover).
+
+    `used`: it covers a finding. `expired`: its last day is over; what it covers counts, and the run fails. `unused`: nothing
+    that it names was decided. `unexpected-pass`: what it names is kept. `detail` says it in a sentence.
+    """
+
+    rule: str
+    operation: str | None
+    reason: str
+    owner: str
+    expires: str
+    state: Literal["used", "expired", "unused", "unexpected-pass"]
+    findings: list[tuple[str, str]] = []
+    detail: str = ""
+
+
+class RuleFailure(_Record, frozen=True, kw_only=True):
+    """A rule that raised while it judged: a mistake of Testcard's own, never a verdict on the target."""
+
+    rule: str
+    operation: str
+    message: str
 
 
 class SpecGap(_Record, frozen=True, kw_only=True):
@@ -187,6 +225,8 @@ class Verdicts(_Record, frozen=True, kw_only=True):
     spend: Spend
     verdicts: list[Verdict]
     spec_gaps: list[SpecGap] = []
+    waivers: list[WaiverNote] = []
+    errors: list[RuleFailure] = []
 
 
 class Estimate(_Record, frozen=True, kw_only=True):

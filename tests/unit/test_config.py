@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from testcard.harness.config import Config, load_config
+from testcard.harness.config import Config, load_config, load_waivers
 from testcard.harness.errors import UsageError
+
+WAIVER = "[[waiver]]\nrule = 'image.*'\nprovider = 'nebul'\nreason = 'ticket 12'\nowner = 'ann'\nexpires = 2026-12-31\n"
 
 
 def write(folder: Path, text: str) -> Path:
@@ -75,6 +78,12 @@ def test_a_file_that_was_named_has_to_be_there(tmp_path: Path) -> None:
         ("[prices.nanogpt.models]\nhidream = {kind = 'per-image'}\n", "prices.nanogpt.models.hidream"),
         ("[prices.nanogpt.models]\nhidream = {kind = 'per-image', usd_each = -1}\n", "usd_each"),
         ("[check\n", "line 1"),
+        (WAIVER + "until = 2026-12-31\n", "waiver.0.until"),
+        (WAIVER.replace("owner", "ower"), "waiver.0.owner"),
+        (WAIVER.replace("'ticket 12'", "' '"), "waiver.0.reason"),
+        (WAIVER.replace("2026-12-31", "20261231"), "waiver.0.expires: should be a day"),
+        (WAIVER.replace("2026-12-31", "2026-12-31T10:00:00"), "waiver.0.expires: should be a day"),
+        (WAIVER.replace("2026-12-31", "'soon'"), "waiver.0.expires"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, text: str, expected: str) -> None:
@@ -93,3 +102,21 @@ def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
     path.write_bytes("[check]\n# ä\n".encode("latin-1"))
     with pytest.raises(UsageError, match=r"testcard\.toml"):
         load_config(path)
+
+
+def test_waivers_are_read_with_their_day(tmp_path: Path) -> None:
+    """From testcard.toml, and alone from a file of their own; the last day may be a TOML date or a string."""
+    for text in (WAIVER, WAIVER.replace("2026-12-31", "'2026-12-31'") + "operation = 'createImage'\n"):
+        path = write(tmp_path, text)
+        (found,) = load_config(path).waiver
+        assert (found.rule, found.provider, found.expires) == ("image.*", "nebul", date(2026, 12, 31))
+        assert load_waivers(path) == (found,)
+    assert found.operation == "createImage"
+
+
+def test_a_file_of_waivers_holds_nothing_else(tmp_path: Path) -> None:
+    """A whole testcard.toml after --waivers is a mistake, and so is a file that is not there."""
+    with pytest.raises(UsageError, match="check"):
+        load_waivers(write(tmp_path, "[check]\nseed = 1\n" + WAIVER))
+    with pytest.raises(UsageError, match="no such file"):
+        load_waivers(tmp_path / "absent.toml")
