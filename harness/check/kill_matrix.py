@@ -164,7 +164,9 @@ async def judge_app(plan: Plan, app: Any, *, limits: Limits = NO_LIMITS, concurr
         limits=limits,
         transport=httpx.ASGITransport(app=app, raise_app_exceptions=False),
     )
-    return judge_records(plan.scopes, plan.rules, memory.exchanges, memory.bytes_of, not_sent=carried.not_sent(plan))
+    return judge_records(
+        plan.scopes, plan.rules, memory.exchanges, memory.bytes_of, not_sent=carried.not_sent(plan), started=carried.started
+    )
 
 
 def broken_rules(provider: Provider, judged: Judged) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,11 @@ from testcard.specs.loader import BUNDLED, Provider
 
 @dataclass(frozen=True)
 class Carried:
-    """A plan that was carried out: how it ended and what it cost."""
+    """A plan that was carried out: how it ended and what it cost; `started` is when, in Unix seconds."""
 
     outcome: Outcome
     budget: Budget
+    started: float | None = None
 
     def not_sent(self, plan: Plan) -> dict[tuple[str, str], list[str]]:
         """The reasons why requests were not sent, by operation and rule that asked for them."""
@@ -74,7 +75,7 @@ async def carry_out(
 ) -> Carried:
     """Sends the plan. With `on_interrupt`, Ctrl-C and SIGTERM stop the sending and keep what is there; a second one aborts."""
     budget = Budget(limits)
-    start = time.monotonic()
+    start, started = time.monotonic(), time.time()
     async with http_client(settings.concurrency, transport) as client:
         runner = Runner(
             plan,
@@ -88,7 +89,7 @@ async def carry_out(
         )
         with _signals(runner, on_interrupt):
             outcome = await runner.run()
-    return Carried(outcome, budget)
+    return Carried(outcome, budget, started)
 
 
 @contextmanager
@@ -128,11 +129,21 @@ def judge_records(
     not_sent: Mapping[tuple[str, str], Sequence[str]] | None = None,
     strict: bool = False,
     stopped: bool = False,
+    started: float | None = None,
 ) -> Judged:
-    """The verdicts on recorded exchanges."""
+    """The verdicts on recorded exchanges. `started`: Unix seconds at which the run's clock stood at 0."""
     provider = scopes[0].provider if scopes else None
+    scopes = [replace(scope, started=started) for scope in scopes]
     seen = see(provider, exchanges, bytes_of) if provider is not None else []
     return judge_all(scopes, rules, seen, not_sent=not_sent, strict=strict, stopped=stopped)
+
+
+def started_of(run: Run) -> float | None:
+    """When a recorded run's clock stood at 0, in Unix seconds; None where run.json does not say it."""
+    try:
+        return datetime.fromisoformat(run.started).timestamp()
+    except ValueError:
+        return None
 
 
 def day_of(run: Run) -> date:
@@ -205,6 +216,7 @@ def judge_again(
         not_sent=missing,
         strict=bool(config.get("strict")) if strict is None else strict,
         stopped=config.get("stopped") is not None,
+        started=started_of(record),
     )
     try:
         day = day_of(record)

@@ -16,7 +16,7 @@ from testcard.harness.check import present
 from testcard.harness.check.budget import Budget, Limits
 from testcard.harness.check.plan import Plan
 from testcard.harness.check.runner import Settings
-from testcard.harness.check.session import Carried, carry_out, judge_records, run_config
+from testcard.harness.check.session import Carried, carry_out, judge_records, run_config, started_of
 from testcard.harness.check.verdicts import Judged
 from testcard.harness.cli import say
 from testcard.harness.errors import Exit, TestcardError
@@ -119,6 +119,7 @@ class CheckRun:
             not_sent=carried.not_sent(self.plan),
             strict=self._strict,
             stopped=carried.outcome.stopped is not None,
+            started=started_of(run.run),
         )
         return judged, exchanges
 

@@ -38,13 +38,17 @@ _CHEAP_TERMS = {
 
 @dataclass(frozen=True)
 class Scope:
-    """One operation under check. `seed` is the run's seed, `model` the one the user asked for, `keyless` is --no-auth."""
+    """One operation under check. `seed` is the run's seed, `model` the one the user asked for, `keyless` is --no-auth.
+
+    `started`: Unix seconds at which the run's clock stood at 0, where they are known.
+    """
 
     provider: Provider
     operation_id: str
     seed: int = 0
     model: str | None = None
     keyless: bool = False
+    started: float | None = None
 
     @property
     def profile(self) -> OperationProfile:

@@ -1,0 +1,244 @@
+"""Rules about what an answer says beside its pictures: the fields that are there, its time, its echoes, its counts of tokens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, cast
+
+from testcard.harness.rules import probes
+from testcard.harness.rules.evidence import Seen
+from testcard.harness.rules.rule import Observation, Probe, openai_clause, rule
+from testcard.harness.rules.scope import Scope
+from testcard.harness.wire.model import Answer
+from testcard.harness.wire.pointers import at
+from testcard.specs.profile import Meaning
+
+#: Clocks of two machines may be this far apart, in seconds. Less than a time zone's step, which is a mistake.
+SKEW_S = 600.0
+#: Unix seconds of the year 5138: what is above counts something smaller.
+_TOO_LATE = 1e11
+_SAME_FORMAT = {"jpg": "jpeg", "image/jpeg": "jpeg", "image/png": "png", "image/webp": "webp"}
+
+
+def _read(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Answer]]:
+    """Carried out requests with an answer that can be read; a task that is not finished and what is no JSON are other rules'."""
+    for one in seen:
+        if one.carried_out and one.answer is not None and one.answer.task is None and isinstance(one.answer.json, dict):
+            yield one, one.answer
+
+
+# ── fields ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _container(scope: Scope) -> str | None:
+    """Where the answer lists what was asked for, as a JSON pointer."""
+    if scope.profile.kind == "chat":
+        return "/choices"
+    pictures = scope.profile.response.pictures
+    return pictures.removesuffix("/*") if pictures is not None and scope.task is not None else None
+
+
+def _has_a_container(scope: Scope) -> bool:
+    return bool(_container(scope))
+
+
+@rule(
+    "answer.required-fields",
+    level="must",
+    clause=openai_clause("Response objects"),
+    applies=_has_a_container,
+    asks=probes.base,
+)
+def required_fields(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """The field that holds what was asked for is there, though the schema requires none.
+
+    An empty list is there; how many pictures or choices belong into it is for other rules.
+    """
+    place = _container(scope) or ""
+    name = place.lstrip("/").replace("/", ".")
+    for one, answer in _read(seen):
+        value = at(answer.json, place)
+        if value is None:
+            others = ", ".join(list(map(str, answer.json))[:8]) or "nothing"
+            yield Observation("broken", f"the answer has no {name}; it has {others}", (one.id,), place)
+        elif isinstance(value, list):
+            yield Observation("pass", exchanges=(one.id,))
+        else:
+            yield Observation("unproven", f"{name} is no list", (one.id,), place)
+
+
+# ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _says_when(scope: Scope) -> bool:
+    return scope.profile.response.created is not None
+
+
+@rule("answer.created-now", level="should", clause=openai_clause("Image object · created"), applies=_says_when, asks=probes.base)
+def created_now(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """The answer says in Unix seconds when it was made, and that was between the request and the answer.
+
+    Compared with the answer's Date header and with the clock of the run; one of them has to agree, to within ten minutes.
+    """
+    for one, answer in _read(seen):
+        if answer.created is None:
+            yield Observation("unsupported", "the answer does not say when it was made", (one.id,))
+        elif isinstance(answer.created, bool) or not isinstance(answer.created, int | float):
+            yield Observation("unproven", "created is no number", (one.id,))
+        else:
+            yield _timely(scope, one, float(answer.created))
+
+
+def _timely(scope: Scope, one: Seen, created: float) -> Observation:
+    place = scope.profile.response.created
+    if not 0 <= created < _TOO_LATE:
+        return Observation("broken", f"created is {created:.0f}, which are no Unix seconds", (one.id,), place)
+    exchange = one.exchange
+    clocks = [now for now in (_date_of(one), None if scope.started is None else scope.started + exchange.done_s) if now is not None]
+    if not clocks:
+        return Observation("unproven", "neither the answer nor the run says when it was", (one.id,))
+    earliest = exchange.done_s - exchange.sent_s + SKEW_S
+    if any(now - earliest <= created <= now + SKEW_S for now in clocks):
+        return Observation("pass", exchanges=(one.id,))
+    off = min((created - now for now in clocks), key=abs)
+    when = datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds")
+    return Observation("broken", f"created is {when}, {_span(off)} the answer", (one.id,), place)
+
+
+def _span(seconds: float) -> str:
+    unit, size = next((unit, size) for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)) if abs(seconds) >= size)
+    return f"{abs(seconds) / size:.3g} {unit} {'after' if seconds > 0 else 'before'}"
+
+
+def _date_of(one: Seen) -> float | None:
+    """The answer's Date header in Unix seconds."""
+    response = one.exchange.response
+    text = next((value for name, value in response.headers if name.lower() == "date"), None) if response is not None else None
+    if text is None:
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+# ── echoes ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _echoes(scope: Scope) -> bool:
+    return bool(scope.profile.response.echoes)
+
+
+def _echoed_requests(scope: Scope) -> Iterator[Probe]:
+    yield from probes.sizes(scope)
+    yield from probes.formats(scope)
+
+
+@rule("answer.echo", level="should", clause=openai_clause("Image object"), applies=_echoes, asks=_echoed_requests)
+def echo(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """Where the answer repeats a field of the request, it says what was asked for, or auto.
+
+    Who asked for auto, or for nothing, may be told anything.
+    """
+    for one, answer in _read(seen):
+        for meaning, echoed in answer.echoes.items():
+            asked = _wire_word(scope, meaning, one.asked.get(meaning))
+            if asked is None or asked == "auto" or echoed is None:
+                continue
+            if _same_word(echoed, asked) or echoed == "auto":
+                yield Observation("pass", exchanges=(one.id,))
+            else:
+                place = scope.profile.response.echoes[meaning]
+                yield Observation("broken", f"{meaning} {asked} was asked for, the answer says {str(echoed)[:60]}", (one.id,), place)
+
+
+def _wire_word(scope: Scope, meaning: str, asked: Any) -> str | None:
+    """A term as the wire spells it."""
+    if asked is None:
+        return None
+    if isinstance(asked, list | tuple):
+        return "x".join(map(str, asked))
+    found = scope.field(cast("Meaning", meaning))
+    return str(found[1].values.get(str(asked), asked) if found is not None else asked)
+
+
+def _same_word(one: Any, other: Any) -> bool:
+    first, second = (str(word).lower() for word in (one, other))
+    return _SAME_FORMAT.get(first, first) == _SAME_FORMAT.get(second, second)
+
+
+# ── tokens ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _counts_tokens(scope: Scope) -> bool:
+    return bool(scope.profile.response.usage)
+
+
+def _counts(one: Seen) -> Mapping[str, Any]:
+    """The counts that an answer states, streamed ones too."""
+    usage = one.answer.usage if one.answer is not None else None
+    if not one.carried_out or usage is None:
+        return {}
+    stated = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+    return {name: value for name, value in stated.items() if value is not None}
+
+
+def _whole(value: Any) -> int | None:
+    """The number as JSON Schema's integer (5.0 is one), None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or int(value) != value:
+        return None
+    return int(value)
+
+
+@rule("answer.usage-integers", level="should", clause=openai_clause("usage"), applies=_counts_tokens, asks=probes.base)
+def usage_integers(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """The counts of tokens are whole numbers, not negative ones.
+
+    A count of another type than a number is told by schema.response; one that is not stated is none.
+    """
+    stated = False
+    for one in seen:
+        for name, value in _counts(one).items():
+            stated = True
+            place = scope.profile.response.usage.get(name)
+            whole = _whole(value)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                yield Observation("unproven", f"{name} is no number", (one.id,), place)
+            elif whole is None or whole < 0:
+                yield Observation("broken", f"{name} is {value}", (one.id,), place)
+            else:
+                yield Observation("pass", exchanges=(one.id,))
+    if not stated:
+        yield from (Observation("unsupported", "the answer states no usage", (one.id,)) for one, _ in _read(seen))
+
+
+@rule("answer.usage-sum", level="should", clause=openai_clause("usage · total_tokens"), applies=_counts_tokens, asks=probes.base)
+def usage_sum(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """The total of tokens is the sum of those that went in and those that came out.
+
+    Where the document states no tokens that came out, the total is at least what went in.
+    """
+    apart = "completion_tokens" in scope.profile.response.usage
+    for one in seen:
+        counts = {name: number for name, value in _counts(one).items() if (number := _whole(value)) is not None}
+        into, out, total = (counts.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
+        if into is None or total is None or (apart and out is None):
+            continue
+        place = scope.profile.response.usage.get("total_tokens")
+        if apart and out is not None and total != into + out:
+            yield Observation("broken", f"{into} + {out} tokens are said to be {total}", (one.id,), place)
+        elif total < into:
+            yield Observation("broken", f"{into} tokens went in, the total is {total}", (one.id,), place)
+        else:
+            yield Observation("pass", exchanges=(one.id,))
+
+
+RULES = (required_fields, created_now, echo, usage_integers, usage_sum)

@@ -1,0 +1,76 @@
+"""Lies about what an answer says beside its pictures: its fields, its time, its echoes, its counts of tokens, its cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from testcard.mocks.exchange import Call
+from testcard.mocks.faults.fault import lie
+from testcard.mocks.faults.places import KEYED, NANOGPT, NEBUL, VISION
+
+Body = dict[str, Any]
+
+
+@lie("body", "answer.required-fields", KEYED, also=("image.count",))
+def _another_name(call: Call, body: Body) -> Body:
+    """Calls the list of pictures or choices `results`."""
+    listed = ("data", "artifacts", "images", "urls", "choices")
+    return {("results" if name in listed else name): value for name, value in body.items()}
+
+
+@lie("body", "answer.created-now", (*NANOGPT, *NEBUL))
+def _milliseconds(call: Call, body: Body) -> Body:
+    """Says when it was made in milliseconds."""
+    return {**body, "created": body["created"] * 1000}
+
+
+@lie("body", "answer.created-now/constant", (*NANOGPT, *NEBUL))
+def _an_example(call: Call, body: Body) -> Body:
+    """Says that it was made when the document's example was."""
+    return {**body, "created": 1731500000}
+
+
+@lie("body", "answer.created-now/local-time", (*NANOGPT, *NEBUL))
+def _two_hours_ahead(call: Call, body: Body) -> Body:
+    """Takes local time, two hours ahead, for universal time."""
+    return {**body, "created": body["created"] + 7200}
+
+
+@lie("body", "answer.echo", NEBUL)
+def _one_size_for_all(call: Call, body: Body) -> Body:
+    """Says the same size whatever was asked for."""
+    return {**body, "size": "2048x2048"}
+
+
+@lie("body", "answer.echo/format", NEBUL, also=("image.format",))
+def _one_format_for_all(call: Call, body: Body) -> Body:
+    """Says that every picture is a JPEG."""
+    return {**body, "output_format": "jpeg"}
+
+
+def _with_usage(body: Body, **changed: Any) -> Body:
+    return {**body, "usage": {**body["usage"], **changed}}
+
+
+@lie("body", "answer.usage-integers", (*NEBUL, *VISION))
+def _negative(call: Call, body: Body) -> Body:
+    """Says that fewer tokens than none went in."""
+    return _with_usage(body, prompt_tokens=-5, total_tokens=body["usage"].get("completion_tokens", 0) - 5)
+
+
+@lie("body", "answer.usage-integers/fraction", (*NEBUL, *VISION), also=("schema.response",))
+def _fraction(call: Call, body: Body) -> Body:
+    """Counts tokens in fractions."""
+    return _with_usage(body, **{name: value + 0.5 for name, value in body["usage"].items()})
+
+
+@lie("body", "answer.usage-sum", (*NEBUL, *VISION))
+def _total_does_not_add_up(call: Call, body: Body) -> Body:
+    """States more tokens that went in than tokens in all."""
+    return _with_usage(body, prompt_tokens=body["usage"]["total_tokens"] + 1)
+
+
+@lie("body", "answer.usage-sum/off-by-one", VISION)
+def _one_too_many(call: Call, body: Body) -> Body:
+    """States one token more in all than went in and came out."""
+    return _with_usage(body, total_tokens=body["usage"]["total_tokens"] + 1)
