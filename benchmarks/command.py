@@ -19,6 +19,7 @@ DEFAULT_SEED = 1
 @click.option(
     "--target", "targets", multiple=True, metavar="PROVIDER[=URL]", help="What to load; again for more. Without a URL: its embedded mock."
 )
+@click.option("--target-key-env", "key_envs", multiple=True, hidden=True)  # one for each --target: what evaluate hands keys over in
 @click.option("--model", "models", multiple=True, metavar="M", help="Model to ask for; again for more. Default: the operation's own.")
 @click.option("--operation", "operations", multiple=True, metavar="ID", help="Operation to load; again for more. Default: the task's own.")
 @click.option("--workload", "workload_name", metavar="FILE|NAME", help="A TOML file, or one of those bundled: quick (default), standard.")
@@ -69,6 +70,7 @@ DEFAULT_SEED = 1
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of a table.")
 def bench(
     targets: tuple[str, ...],
+    key_envs: tuple[str, ...],
     models: tuple[str, ...],
     operations: tuple[str, ...],
     workload_name: str | None,
@@ -113,6 +115,7 @@ def bench(
         config=config,
         workload=workload,
         targets=targets,
+        key_envs=key_envs,
         models=models,
         operations=operations,
         seed=DEFAULT_SEED if seed is None else seed,

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -37,6 +38,7 @@ def run_bench(
     config: Config,
     workload: Workload,
     targets: Sequence[str],
+    key_envs: Sequence[str],
     models: Sequence[str],
     operations: Sequence[str],
     seed: int,
@@ -50,7 +52,7 @@ def run_bench(
     """The exit code of a benchmark whose options are resolved. Prints the result; raises `TestcardError`s before anything is sent."""
     bounded = max_requests is not None or max_cost is not None
     with ExitStack() as stack:
-        sections = _sections(targets, config, live)
+        sections = _sections(targets, key_envs, config, live)
         opened = stack.enter_context(_opened(sections, config, bounded, key_file))
         cells = plan.cells(opened, models, operations, workload, sections)
         blocks = plan.blocks(len(cells), workload, seed)
@@ -187,11 +189,14 @@ def _next_step(session: Session, summary: Summary) -> str:
     return "more samples: a longer --duration"
 
 
-def _sections(names: Sequence[str], config: Config, live: bool) -> list[TargetSection]:
+def _sections(names: Sequence[str], key_envs: Sequence[str], config: Config, live: bool) -> list[TargetSection]:
     """The targets that the flags name, else those of the configuration, else every bundled provider on its mock."""
     if names:
-        pairs = [name.partition("=") for name in names]
-        return [TargetSection(provider=provider, base_url=url or None, live=live) for provider, _, url in pairs]
+        found = []
+        for name, key_env in zip_longest(names, key_envs[: len(names)]):
+            provider, _, url = name.partition("=")
+            found.append(TargetSection(provider=provider, base_url=url or None, live=live, key_env=key_env))
+        return found
     if config.target:
         return [target.model_copy(update={"live": live or target.live}) for target in config.target]
     return [TargetSection(provider=name) for name in bundled_ids()]

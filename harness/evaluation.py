@@ -30,6 +30,7 @@ class Step:
     name: str
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    without: Sequence[str] = ()  # variables of ours that the child must not see
     state: State = "waiting"
     done: float = 0.0
     total: float | None = None
@@ -52,7 +53,8 @@ class Step:
         """Runs the child to its end and returns its exit code; reads its progress from stderr meanwhile."""
         self.state, self.started_s = "running", time.monotonic()
         command = [sys.executable, "-m", "testcard.harness.cli", *self.arguments]
-        environment = {**os.environ, **self.environment, "TESTCARD_PROGRESS": "json", "NO_COLOR": "1", "COLUMNS": "160"}
+        inherited = {name: value for name, value in os.environ.items() if name not in self.without}
+        environment = {**inherited, **self.environment, "TESTCARD_PROGRESS": "json", "NO_COLOR": "1", "COLUMNS": "160"}
         # A session of its own: Ctrl-C on the terminal reaches only the parent, which passes it on exactly once.
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=environment, start_new_session=True

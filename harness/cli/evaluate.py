@@ -24,7 +24,7 @@ from testcard.harness.lazy import resolve
 from testcard.harness.runs.folder import RunWriter, default_folder
 from testcard.harness.runs.records import Outcome, Target
 from testcard.harness.statistics import slo
-from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, require_live
+from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key, require_live
 from testcard.specs.loader import Provider, bundled_ids, load_provider
 
 DEFAULT_WORKLOAD = "quick"
@@ -39,14 +39,19 @@ _OUTCOMES: dict[int, Outcome] = {
 
 @dataclass(frozen=True)
 class _Planned:
-    """A target with the URL to talk to and the child environment that carries its key."""
+    """A target with the URL to talk to and its key (None: whatever the child finds by itself)."""
 
     section: TargetSection
     provider: Provider
     base_url: str
     mock: bool
     label: str
-    environment: dict[str, str]
+    api_key: str | None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a child that talks to this target alone gets to see."""
+        return {KEY_ENV: self.api_key} if self.api_key else {}
 
 
 @click.command()
@@ -102,15 +107,12 @@ def _plan(sections: Sequence[TargetSection], config: Config, stack: ExitStack) -
             label += f"~{sum(other.label.split('~')[0] == label for other in planned) + 1}"
         if section.base_url is None:
             assert mocks is not None
-            environment = {KEY_ENV: mocks.api_key}
-            planned.append(_Planned(section, provider, mocks.base_urls[provider.id], True, label, environment))
+            planned.append(_Planned(section, provider, mocks.base_urls[provider.id], True, label, mocks.api_key))
         else:
-            environment = {}
-            if section.key_env:
-                if not os.environ.get(section.key_env) and not is_loopback(section.base_url):
-                    raise UsageError(f"{section.key_env}, which the target {provider.id} names as key_env, is not set")
-                environment[KEY_ENV] = os.environ.get(section.key_env, "")
-            planned.append(_Planned(section, provider, checked_base_url(section.base_url), False, label, environment))
+            if section.key_env and not os.environ.get(section.key_env) and not is_loopback(section.base_url):
+                raise UsageError(f"{section.key_env}, which the target {provider.id} names as key_env, is not set")
+            key = os.environ.get(section.key_env or "") or read_key(provider)
+            planned.append(_Planned(section, provider, checked_base_url(section.base_url), False, label, key))
     return planned
 
 
@@ -138,7 +140,8 @@ def _evaluate(
 ) -> int:
     common = [*(["--config", str(config_file)] if config_file else []), *(["--seed", str(seed)] if seed is not None else [])]
     checks = [Step(f"check {t.label}", _check_arguments(t, writer.folder, common), t.environment) for t in planned]
-    bench = Step("bench", [])
+    # Several targets, several keys: each travels in a variable of its own, and one that would win over all is left out.
+    bench = Step("bench", [], without=[KEY_ENV])
     report = Step("report", ["report", str(writer.folder), "--out", str(writer.folder / "report")])
     display = _Display([*checks, bench, report])
     codes: list[Exit] = []
@@ -149,7 +152,7 @@ def _evaluate(
             ready = [t for t, step in zip(planned, checks, strict=True) if usable(step.exit_code)]
             if ready:
                 bench.arguments = _bench_arguments(ready, writer.folder, common, workload or config.bench.workload or DEFAULT_WORKLOAD)
-                bench.environment = {key: value for target in ready for key, value in target.environment.items()}
+                bench.environment = {_key_variable(index): target.api_key or "" for index, target in enumerate(ready)}
                 run_parallel([bench], 1, display.changed)
             else:
                 bench.state = "left out"
@@ -186,10 +189,14 @@ def _check_arguments(target: _Planned, folder: Path, common: list[str]) -> list[
     return [*arguments, *(["--live"] if target.section.live else [])]
 
 
+def _key_variable(index: int) -> str:
+    return f"TESTCARD_TARGET_KEY_{index}"
+
+
 def _bench_arguments(ready: list[_Planned], folder: Path, common: list[str], workload: str) -> list[str]:
     arguments = ["bench", "--workload", workload, "--out", str(folder / "bench"), *common]
-    for target in ready:
-        arguments += ["--target", f"{target.section.provider}={target.base_url}"]
+    for index, target in enumerate(ready):
+        arguments += ["--target", f"{target.section.provider}={target.base_url}", "--target-key-env", _key_variable(index)]
     for model in dict.fromkeys(model for target in ready for model in target.section.models):
         arguments += ["--model", model]
     return [*arguments, *(["--live"] if any(target.section.live for target in ready) else [])]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from testcard.harness.embedded import embedded_mocks
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.validate import validate_run
 
@@ -104,6 +105,25 @@ def test_dead_target_exits_3_and_the_others_are_judged(tmp_path: Path) -> None:
     assert result["steps"]["check nvidia-nim-image"] == 3
     assert result["steps"]["check nebul"] == 0
     assert Path(tmp_path / result["report"]).is_file()
+
+
+def test_each_target_gets_its_own_key(tmp_path: Path) -> None:
+    """A user's key for one target goes to that target alone, in the check and in the benchmark; the mocks get theirs."""
+    with embedded_mocks(["nanogpt"], options=["--api-key", "sk-of-the-real-one"]) as real:
+        (tmp_path / "testcard.toml").write_text(
+            f'[[target]]\nprovider = "nanogpt"\nbase_url = "{real.base_urls["nanogpt"]}"\nkey_env = "MY_KEY"\n\n'
+            '[[target]]\nprovider = "nvidia-nim-image"\n[bench]\nworkload = "./tiny.toml"\n'
+        )
+        (tmp_path / "tiny.toml").write_text(TINY_WORKLOAD)
+        environment = {**clean_environment(), "MY_KEY": "sk-of-the-real-one", "TESTCARD_API_KEY": "sk-of-another"}
+        command = [*COMMAND, "--out", "run", "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment, cwd=tmp_path, check=False)
+    assert done.returncode in (0, 5), done.stderr + done.stdout  # 5: twenty samples are too few for an objective
+    summary = RunReader(tmp_path / "run" / "bench").summary()
+    assert summary is not None
+    assert {row.provider: (row.ok > 0, row.errors) for row in summary.rows} == {"nanogpt": (True, {}), "nvidia-nim-image": (True, {})}
+    for path in (tmp_path / "run").rglob("*"):
+        assert not path.is_file() or b"sk-of-" not in path.read_bytes(), f"a key stands in {path}"
 
 
 def test_ctrl_c_keeps_what_was_recorded(tmp_path: Path) -> None:
