@@ -1,0 +1,280 @@
+"""Two runs compared: for each row and metric one verdict, with the ratio new / old and its 95 % interval.
+
+A change is called better or worse where both hold: the rounds differ (Welch's t on the logarithms of round values, p < 5 %
+after Holm's correction over the rows of a metric), and it is surely more than noise (one-sided, 95 %): 5 % where both runs met
+mocks, 15 % where they met real services. An error rate has zeros, which have no logarithm: there the shares themselves are
+compared, the change is in percentage points, noise is half a point (1.5 points live), and the error is never taken to be
+smaller than counts of that size have. Fewer than 8 rounds on a side decide nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from testcard.harness.runs.records import Estimate, Run, Summary, SummaryRow, Verdicts
+from testcard.harness.statistics import fingerprint, holm, slo, welch
+from testcard.harness.statistics.columns import Columns, Floats, columns
+from testcard.harness.statistics.columns import rows as grouped
+from testcard.harness.statistics.conformance import RuleChange, rule_changes
+from testcard.harness.statistics.matching import Pair, matched
+from testcard.harness.statistics.rounds import RoundValues, round_values
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Fewest rounds a side that a comparison rests on.
+MIN_ROUNDS = 8
+ALPHA = 0.05
+#: Relative change that is noise: against mocks, against real services.
+NOISE_MOCK, NOISE_LIVE = 0.05, 0.15
+#: The same for a change of a share, as a part of the relative one: half a percentage point, one and a half.
+SHARE_OF_NOISE = 0.1
+#: A p95 of rounds this much longer is another figure, unless each round has enough requests for it.
+UNEQUAL, ENOUGH = 1.5, 72
+
+Word = Literal["better", "worse", "within noise", "no decision", "not comparable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What is compared: its name, its title in sentences, which end is better, and whether the change is a difference of shares."""
+
+    name: str
+    title: str
+    lower_is_better: bool
+    share: bool = False
+
+
+METRICS = (
+    Metric("p50", "p50 latency", True),
+    Metric("p95", "p95 latency", True),
+    Metric("throughput", "throughput", False),
+    Metric("goodput", "goodput", False),
+    Metric("error_rate", "error rate", True, share=True),
+    Metric("cost", "cost of a good image", True),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """One benchmark run: its index, its summary and its samples."""
+
+    run: Run
+    summary: Summary
+    samples: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """One side of a comparison: the benchmarks and the checks of a run."""
+
+    benches: Sequence[Bench] = ()
+    checks: Sequence[tuple[Run, Verdicts]] = ()
+
+    @property
+    def runs(self) -> list[Run]:
+        """Every run of the side."""
+        return [*(bench.run for bench in self.benches), *(run for run, _ in self.checks)]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One metric of one row. `change` is new / old, or new − old of an error rate (`metric.share`), with its 95 % interval and
+    the requests behind it as n; `new` and `old` are the sides' figures (means of round values: geometric ones of ratios).
+
+    `p` is Holm's, of no change at all; `p_beyond` of one that is only noise. `reason` says why nothing is decided or comparable.
+    """
+
+    target: str
+    model: str | None
+    operation: str
+    stage: str
+    metric: Metric
+    verdict: Word
+    noise: float
+    reason: str = ""
+    change: Estimate | None = None
+    new: float | None = None
+    old: float | None = None
+    rounds: tuple[int, int] = (0, 0)
+    p: float | None = None
+    p_beyond: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row that has a counterpart in the baseline and must not be compared with it, with the reasons."""
+
+    target: str
+    model: str | None
+    operation: str
+    stage: str
+    reasons: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Everything that two runs say about each other. `alone`: rows that only one of the two holds, in words."""
+
+    changes: list[Change]
+    rules: list[RuleChange]
+    refused: list[Refusal]
+    alone: list[str]
+    warnings: list[str]
+
+    @property
+    def regressions(self) -> int:
+        """Metrics that got worse and musts that are newly broken."""
+        return sum(change.verdict == "worse" for change in self.changes) + sum(rule.regression for rule in self.rules)
+
+    @property
+    def undecided(self) -> int:
+        """Metrics that nothing could be said about."""
+        return sum(change.verdict == "no decision" for change in self.changes)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing at all could be compared."""
+        return not self.changes and not self.rules
+
+
+def compare(new: Side, old: Side) -> Comparison:
+    """The comparison of a run with its baseline. Pure; `UsageError`s are the caller's (see `Comparison.empty`)."""
+    pairs, alone = matched(new.benches, old.benches)
+    changes: list[Change] = []
+    refused: list[Refusal] = []
+    notes: list[str] = []
+    for pair in pairs:
+        reasons = fingerprint.differences((pair.new.run, pair.new.summary, pair.row), (pair.old.run, pair.old.summary, pair.counterpart))
+        if reasons:
+            refused.append(Refusal(pair.target, pair.row.model, pair.row.operation, pair.row.stage, reasons))
+            continue
+        changes += _changes(pair)
+        if pair.new.summary.slo != pair.old.summary.slo:
+            notes.append("the SLO differs: both runs' goodput and cost are counted by the new run's")
+    rules = rule_changes(new.checks, old.checks)
+    said = [*fingerprint.warnings(new.runs, old.runs), *dict.fromkeys(notes)]
+    return Comparison(_decided(changes), rules, refused, alone, said)
+
+
+def _changes(pair: Pair) -> list[Change]:
+    """The row's metrics; where there is a p it is not yet corrected, and the verdict not yet given."""
+    limit = slo.limit_s([slo.parse(text) for text in pair.new.summary.slo])
+    rates = [row.offered_rps for row in (pair.row, pair.counterpart) if row.offered_rps is not None and row.users is None]
+    offered = sum(rates) / 2 if len(rates) == 2 else None
+    mine, theirs = _values(pair.new, pair.row, limit, offered), _values(pair.old, pair.counterpart, limit, offered)
+    targets = [fingerprint.target_of(pair.new.run, pair.row), fingerprint.target_of(pair.old.run, pair.counterpart)]
+    noise = NOISE_MOCK if all(target is not None and target.mock for target in targets) else NOISE_LIVE
+    late = next((why for row, side in ((pair.row, "new run"), (pair.counterpart, "baseline")) if (why := _in_doubt(row, side))), "")
+    found = []
+    for metric in METRICS:
+        one, other = mine.get(metric.name), theirs.get(metric.name)
+        if one is None or other is None:
+            empty = Change(pair.target, pair.row.model, pair.row.operation, pair.row.stage, metric, "no decision", noise)
+            found.append(replace(empty, reason="the run holds no samples of it"))
+            continue
+        if metric.name == "cost" and one.barred and other.barred and one.reason == other.reason:
+            continue  # no price on both sides, or no pictures: nothing that could have changed
+        found.append(_change(pair, metric, one, other, noise, late))
+    return found
+
+
+def _change(pair: Pair, metric: Metric, one: RoundValues, other: RoundValues, noise: float, late: str) -> Change:
+    new, old = one.known, other.known
+    rounds = (len(new), len(old))
+    base = Change(pair.target, pair.row.model, pair.row.operation, pair.row.stage, metric, "no decision", noise, rounds=rounds)
+    base = replace(base, new=_middle(new, metric), old=_middle(old, metric))
+    if one.barred != other.barred and metric.name == "cost" and "no price is known" in (one.reason, other.reason):
+        return replace(base, verdict="not comparable", reason=f"no price is known in the {'new run' if one.barred else 'baseline'}")
+    if min(rounds) < MIN_ROUNDS:
+        if one.reason or other.reason:
+            why = "; ".join(f"{side}: {values.reason}" for side, values in (("new run", one), ("baseline", other)) if values.reason)
+        else:
+            why = f"{rounds[0]} rounds against {rounds[1]}; a decision needs {MIN_ROUNDS} on each side"
+        return replace(base, reason=why)
+    few = min(float(np.median(one.requests)), float(np.median(other.requests)))
+    many = max(float(np.median(one.requests)), float(np.median(other.requests)))
+    if metric.name == "p95" and many > UNEQUAL * few and few < ENOUGH:
+        return replace(base, verdict="not comparable", reason=f"rounds of about {few:.0f} and {many:.0f} requests estimate different tails")
+    gap, estimate = _gap(metric, one, other)
+    if gap is None or estimate is None:
+        return replace(base, reason="the baseline delivered none")
+    if late:
+        return replace(base, change=estimate, reason=late)
+    return replace(base, verdict="within noise", change=estimate, p=gap.p_differs, p_beyond=gap.p_beyond(_bound(metric, noise)))
+
+
+def _gap(metric: Metric, one: RoundValues, other: RoundValues) -> tuple[welch.Gap | None, Estimate | None]:
+    new, old = one.known, other.known
+    n = int(min(one.requests.sum(), other.requests.sum()))
+    if metric.share:
+        gap = welch.gap(new, old, least_error=_counting_error(one, other))
+        return gap, Estimate(value=gap.value, low=gap.low, high=gap.high, n=n)
+    if (new > 0).all() and (old > 0).all():
+        gap = welch.log_gap(new, old)
+        return gap, Estimate(value=math.exp(gap.value), low=math.exp(gap.low), high=math.exp(gap.high), n=n)
+    middle = float(old.mean())  # a round that delivered nothing has no logarithm
+    if middle <= 0:
+        return None, None
+    gap = welch.gap(new / middle, old / middle)
+    return gap, Estimate(value=max(0.0, 1 + gap.value), low=max(0.0, 1 + gap.low), high=1 + gap.high, n=n)
+
+
+def _counting_error(one: RoundValues, other: RoundValues) -> float:
+    """The standard error that a difference of shares has from counting alone, were both the same share."""
+    requests = one.requests.sum(), other.requests.sum()
+    failed = sum(float(np.nansum(side.values * side.requests)) for side in (one, other))
+    share = failed / sum(requests)
+    return math.sqrt(share * (1.0 - share) * sum(1.0 / n for n in requests))
+
+
+def _decided(changes: list[Change]) -> list[Change]:
+    """The verdicts, after Holm's correction over the rows of each metric."""
+    found = list(changes)
+    for metric in METRICS:
+        places = [place for place, change in enumerate(changes) if change.metric is metric and change.p is not None]
+        for place, p in zip(places, holm.adjusted([changes[place].p for place in places]), strict=True):
+            change = changes[place]
+            if p is None or change.p_beyond is None or change.change is None or change.change.value is None:
+                continue
+            verdict: Word = "within noise"
+            if p < ALPHA and change.p_beyond < ALPHA:
+                rose = change.change.value > (0.0 if metric.share else 1.0)
+                verdict = "worse" if rose == metric.lower_is_better else "better"
+            found[place] = replace(change, verdict=verdict, p=p)
+    return found
+
+
+def _bound(metric: Metric, noise: float) -> float:
+    return noise * SHARE_OF_NOISE if metric.share else math.log1p(noise)
+
+
+def _middle(values: Floats, metric: Metric) -> float | None:
+    if not len(values):
+        return None
+    if metric.share or (values <= 0).any():
+        return float(values.mean())
+    return float(np.exp(np.log(values).mean()))
+
+
+def _in_doubt(row: SummaryRow, side: str) -> str:
+    """Why the row's own measurement proves nothing (the generator was the bottleneck, say); empty where it does."""
+    open_gates = any(gate.verdict == "inconclusive" for gate in row.gates)
+    return f"{side}: {row.note or 'its measurement is in doubt'}" if row.outcome == "inconclusive" and not open_gates else ""
+
+
+def _values(bench: Bench, row: SummaryRow, limit_s: float | None, offered_rps: float | None) -> dict[str, RoundValues]:
+    data = _data(bench.samples, row)
+    return {} if data is None or not len(data.scheduled) else round_values(data, row, limit_s=limit_s, offered_rps=offered_rps)
+
+
+def _data(samples: pd.DataFrame, row: SummaryRow) -> Columns | None:
+    for name, places in grouped(samples):
+        if name.key == (row.provider, row.model, row.operation, row.stage) and (row.target is None or name.target == row.target):
+            return columns(samples, places)
+    return None

@@ -1,0 +1,126 @@
+"""May two rows of two runs be compared? What differs in what was asked, how, from where; and what is only worth knowing.
+
+A fingerprint is operation, size, n, model, arrival, region and environment, with what else decides how much work a request is
+(prompts, seeds, further parameters, streaming). Runs that differ in it measured different things, so they are refused, with
+the reason. Another version of the tool, of the rule set or of the contract only warns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from testcard.harness.runs.records import Run, Summary, SummaryRow, Target
+
+#: Keys of a workload that belong to the fingerprint → what a person calls them.
+_WORKLOAD = {
+    "task": "task",
+    "size": "size",
+    "sizes": "size",
+    "n": "n",
+    "prompts": "prompts",
+    "seeds": "seeds",
+    "extra": "further parameters",
+    "stream": "streaming",
+    "asynchronous": "asynchronous requests",
+    "arrival": "arrival",
+    "max_in_flight": "in-flight cap",
+}
+_LOAD = {"rate_rps": "rate", "users": "users"}
+_GENERATOR = ("locust", "geventhttpclient", "httpx")
+
+
+def target_of(run: Run, row: SummaryRow) -> Target | None:
+    """The target that a row was measured at, as run.json lists it; None where it does not."""
+    if row.target is not None and 0 <= row.target < len(run.targets):
+        return run.targets[row.target]
+    return next((target for target in run.targets if target.provider == row.provider), None)
+
+
+def differences(new: tuple[Run, Summary, SummaryRow], old: tuple[Run, Summary, SummaryRow]) -> list[str]:
+    """Why the two rows must not be compared, a phrase each ("size: 512x512 against 1024x1024"); empty where they may."""
+    (run, summary, row), (other_run, other_summary, other) = new, old
+    found = []
+    for name, mine, theirs in (("operation", row.operation, other.operation), ("model", row.model, other.model)):
+        if mine != theirs:
+            found.append(_against(name, mine, theirs))
+    one, two = summary.workload, other_summary.workload
+    for key, name in _WORKLOAD.items():
+        if one.get(key) != two.get(key):
+            found.append(f"{name} differ" if name in ("prompts", "further parameters") else _against(name, one.get(key), two.get(key)))
+    load, other_load = _stage(one, row), _stage(two, other)
+    for key, name in _LOAD.items():
+        if load.get(key) != other_load.get(key):
+            found.append(_against(name, load.get(key), other_load.get(key)))
+    if row.stage != other.stage and not any(phrase.startswith(("rate", "users")) for phrase in found):
+        found.append(_against("stage", row.stage, other.stage))
+    if run.region != other_run.region:
+        found.append(_against("region", run.region, other_run.region))
+    here, there = run.environment, other_run.environment
+    if here.platform != there.platform:
+        found.append(_against("environment", here.platform, there.platform))
+    if here.cpu_count != there.cpu_count:
+        found.append(_against("environment", f"{here.cpu_count} CPUs", f"{there.cpu_count} CPUs"))
+    target, other_target = target_of(run, row), target_of(other_run, other)
+    if target is not None and other_target is not None and target.mock != other_target.mock:
+        found.append(_against("environment", *("a mock" if each.mock else "a real service" for each in (target, other_target))))
+    return list(dict.fromkeys(found))
+
+
+def warnings(new: Sequence[Run], old: Sequence[Run]) -> list[str]:
+    """What does not forbid a comparison and may explain a change: versions, contracts, runs that did not end well."""
+    found = []
+    for place, name in enumerate(_VERSIONS):
+        mine, theirs = (sorted({_versions(run)[place] for run in side}) for side in (new, old))
+        if mine != theirs:
+            found.append(f"{name} {', '.join(mine)} against {', '.join(theirs)}")
+    contracts, others = _contracts(new), _contracts(old)
+    changed = sorted(provider for provider in contracts.keys() & others.keys() if contracts[provider].isdisjoint(others[provider]))
+    if changed:
+        found.append(f"the contract of {', '.join(changed)} was described otherwise (openapi.yaml or profile.yaml changed)")
+    for side, runs in (("the new run", new), ("the baseline", old)):
+        found += [f"{side} has a part that {_ENDINGS[run.outcome]}" for run in runs if run.outcome in _ENDINGS]
+    return list(dict.fromkeys(found))
+
+
+_VERSIONS = ("Testcard", "rule set", "Python", *_GENERATOR)
+_ENDINGS = {"error": "ended with an error", "interrupted": "was interrupted", "running": "has not ended"}
+
+
+def _versions(run: Run) -> list[str]:
+    python = ".".join(run.environment.python.split(".")[:2])
+    return [run.tool_version, run.ruleset_version, python, *(run.environment.packages.get(name, "none") for name in _GENERATOR)]
+
+
+def _contracts(runs: Sequence[Run]) -> dict[str, set[tuple[str, str]]]:
+    found: dict[str, set[tuple[str, str]]] = {}
+    for run in runs:
+        for target in run.targets:
+            found.setdefault(target.provider, set()).add((target.spec_digest, target.profile_digest))
+    return found
+
+
+def _stage(workload: Mapping[str, Any], row: SummaryRow) -> Mapping[str, Any]:
+    """The stage as the workload states it; what the row itself says where the workload does not."""
+    stages = workload.get("stage")
+    for stage in stages if isinstance(stages, list) else ():
+        if isinstance(stage, dict):
+            rate, users = stage.get("rate_rps"), stage.get("users")
+            label = stage.get("name") or (f"{rate:g}/s" if rate is not None else f"{users} users")
+            if label == row.stage:
+                return stage
+    return {"users": row.users}
+
+
+def _against(name: str, mine: object, theirs: object) -> str:
+    return f"{name}: {_text(mine)} against {_text(theirs)}"
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
