@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 import json
+import re
 from urllib.parse import quote
 
 from testcard.harness.embedded import DEFAULT_KEY
 from testcard.harness.runs.folder import KEY_PLACEHOLDER
 from testcard.specs.profile import Auth
 
+#: From this length on, a key is found by chance in no picture. A shorter one ("test") is part of ordinary words and of base64.
+_UNMISTAKABLE = 12
+#: Characters of words and of base64: a short key between them is no key.
+_WORDY = "A-Za-z0-9+/"
+
 
 class Redactor:
-    """Replaces one key. The mocks' public default key is no secret and an ordinary word: it is replaced in the key's header only."""
+    """Replaces one key, a short one only where it stands by itself: within base64 it would spoil the picture.
+
+    The mocks' public default key is no secret and an ordinary word: it is replaced in the key's header only.
+    """
 
     def __init__(self, api_key: str | None, auth: Auth) -> None:
         self._auth = auth
         self._key = api_key
         secret = api_key if api_key and api_key != DEFAULT_KEY else None
         spellings = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], secret.replace("/", "\\/")} if secret else set()
-        self._spellings = tuple(sorted((text for text in spellings if text), key=len, reverse=True))
+        ordered = sorted((text for text in spellings if text), key=len, reverse=True)
+        pattern = "|".join(map(re.escape, ordered)) or r"(?!)"
+        if secret is not None and len(secret) < _UNMISTAKABLE:
+            pattern = f"(?<![{_WORDY}])(?:{pattern})(?![{_WORDY}=])"
+        self._spellings = tuple(ordered)
+        self._text = re.compile(pattern)
+        self._bytes = re.compile(pattern.encode())
 
     def text(self, value: str) -> str:
         """The text without the key."""
-        for spelling in self._spellings:
-            value = value.replace(spelling, KEY_PLACEHOLDER)
-        return value
+        return self._text.sub(KEY_PLACEHOLDER, value) if any(spelling in value for spelling in self._spellings) else value
 
     def content(self, value: bytes) -> bytes:
         """The bytes without the key."""
-        for spelling in self._spellings:
-            value = value.replace(spelling.encode(), KEY_PLACEHOLDER.encode())
-        return value
+        found = any(spelling.encode() in value for spelling in self._spellings)
+        return self._bytes.sub(KEY_PLACEHOLDER.encode(), value) if found else value
 
     def request_headers(self, headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
         """Request headers; the key's header carries the placeholder even when the key is the mocks' default."""
@@ -50,7 +62,4 @@ class Redactor:
 
     def shows_key(self, headers: list[tuple[str, str]], body: bytes) -> bool:
         """Whether a response carries the key."""
-        return any(
-            spelling.encode() in body or any(spelling in name or spelling in value for name, value in headers)
-            for spelling in self._spellings
-        )
+        return self._bytes.search(body) is not None or any(self._text.search(text) for pair in headers for text in pair)

@@ -40,6 +40,18 @@ def test_an_echo_is_seen() -> None:
     assert not redact.shows_key([("x", "y")], b"nothing")
 
 
+def test_a_short_key_spoils_no_picture() -> None:
+    """A key such as "test" is part of words and of base64: it is replaced, and seen as an echo, only where it stands by itself."""
+    redact = Redactor("test", AUTH)
+    picture = b'{"b64_json":"iVBORtestw0KGgotest","note":"the latest"}'
+    assert redact.content(picture) == picture
+    assert not redact.shows_key([("x-latest", "attested")], picture)
+    for leak in ('{"key":"test"}', "Bearer test", "?key=test&x=1", "no such key: test."):
+        assert "test" not in redact.text(leak)
+        assert redact.shows_key([], leak.encode())
+        assert redact.shows_key([("x-debug", leak)], b"")
+
+
 def test_the_public_default_is_an_ordinary_word() -> None:
     """The mocks' default key is documented: bodies that say testcard stay as they are, the header is cleaned all the same."""
     redact = Redactor("testcard", AUTH)
