@@ -25,6 +25,7 @@ class Conformance:
     broken: int
     deviated: int
     open: int
+    waived: int = 0
 
     @property
     def share(self) -> float:
@@ -95,7 +96,8 @@ def conformance(verdicts: list[Verdict]) -> Conformance | None:
     musts = Counter(worst_word(found) for (_, _, level), found in words.items() if level == "must")
     deviated = sum(worst_word(found) == "deviates" for found in words.values())
     total = sum(musts[word] for word in _COUNTED)
-    return Conformance(musts["pass"], total, musts["fail"], deviated, musts["unproven"] + musts["not-run"])
+    waived = sum(worst_word(found) == "waived" for found in words.values())
+    return Conformance(musts["pass"], total, musts["fail"], deviated, musts["unproven"] + musts["not-run"], waived)
 
 
 def compare(evidence: Evidence) -> Comparison:

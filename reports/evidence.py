@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.folder import RunReader
-from testcard.harness.runs.records import Exchange, Summary, SummaryRow, Target, Verdict, Verdicts
+from testcard.harness.runs.records import Exchange, RuleFailure, Summary, SummaryRow, Target, Verdict, Verdicts, WaiverNote
 from testcard.harness.statistics import slo
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def clean(text: str) -> str:
@@ -44,6 +44,26 @@ class Party:
     def judged(self) -> list[Verdict]:
         """All verdicts, in file order."""
         return list(self.verdicts.verdicts) if self.verdicts else []
+
+    @property
+    def waivers(self) -> list[WaiverNote]:
+        """What became of the waivers."""
+        return list(self.verdicts.waivers) if self.verdicts else []
+
+    @property
+    def errors(self) -> list[RuleFailure]:
+        """The rules that raised: mistakes of ours."""
+        return list(self.verdicts.errors) if self.verdicts else []
+
+    @property
+    def strict(self) -> bool:
+        """Whether broken shoulds count."""
+        return self.check is not None and bool(self.check.run.config.get("strict"))
+
+    @property
+    def openapi(self) -> str:
+        """The contract's file, as the run names it."""
+        return str((self.check.run.config.get("openapi") if self.check else None) or "openapi.yaml")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from testcard.reports.evidence import clean
 from testcard.reports.figures import palette
 from testcard.reports.page import SECTIONS, Page
-from testcard.reports.words import GLYPHS, MEANINGS, count, kilobytes, listing
+from testcard.reports.words import GLYPHS, MEANINGS, count, kilobytes, listing, waiver_line, waiver_reason
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -42,7 +42,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(clean=clean, kilobytes=kilobytes, listing=listing)
+    environment.filters.update(clean=clean, kilobytes=kilobytes, listing=listing, waiver_line=waiver_line, waiver_reason=waiver_reason)
     environment.globals.update(glyphs=GLYPHS, meanings=MEANINGS, count=count)
     return environment
 

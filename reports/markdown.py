@@ -1,4 +1,4 @@
-"""report.md, the same content as the page, and summary.md, what a CI job shows. Everything from a run is escaped."""
+"""report.md, the same content as the page. Everything from a run is escaped."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from testcard.reports.evidence import clean, shortened
 from testcard.reports.figures.style import Table
 from testcard.reports.findings import Finding
 from testcard.reports.page import SECTIONS, Page
-from testcard.reports.words import GLYPHS, MEANINGS, count, listing
+from testcard.reports.words import GLYPHS, MEANINGS, listing, waiver_line
 
-SUMMARY_BYTES = 900_000
-SUMMARY_FINDINGS = 10
 _BLOCK_START = re.compile(r"^(\d*)([-+*#=.)])")
 _FIGURES = {
     "latency": ("latency-ecdf", "latency-percentiles", "latency-over-time"),
@@ -58,24 +56,8 @@ def report_md(page: Page) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def summary_md(page: Page) -> str:
-    """Verdict, gates, comparison and the first findings, under the 1 MB that a job summary may have."""
-    parts = [f"## Testcard: {page.overall.word.upper()}", *_verdict(page), "### Comparison", *_comparison(page)]
-    findings = page.judgement.findings
-    if findings:
-        parts += [f"### {count(len(findings), 'finding')}"]
-        lines = [
-            f"- {GLYPHS[finding.verdict.verdict]} **{escaped(finding.party.label)}** · {escaped(finding.verdict.operation)} · {escaped(finding.verdict.rule)}: {escaped(shortened(finding.verdict.detail, 300))}"
-            for finding in findings[:SUMMARY_FINDINGS]
-        ]
-        parts += ["\n".join(lines)]
-        if len(findings) > SUMMARY_FINDINGS:
-            parts += [f"{len(findings) - SUMMARY_FINDINGS} more are in the report."]
-    text = "\n\n".join(parts) + "\n"
-    return text if len(text.encode()) < SUMMARY_BYTES else "\n\n".join(parts[:3]) + "\n\nThe rest is in the report.\n"
-
-
-def _verdict(page: Page) -> list[str]:
+def verdict_part(page: Page) -> list[str]:
+    """The verdict in a sentence, the ribbon, the gates."""
     parts = [f"**{page.overall.word.upper()}** {escaped(page.overall.sentence)}"]
     if page.overall.ribbon:
         parts.append(f"> {escaped(page.overall.ribbon)}")
@@ -98,7 +80,8 @@ def _verdict(page: Page) -> list[str]:
     return parts
 
 
-def _comparison(page: Page) -> list[str]:
+def comparison_part(page: Page) -> list[str]:
+    """The comparison as a table."""
     header = ["target", "operation", "model", "musts", *(f"{column.title}, {column.unit.name}" for column in page.comparison.columns), "n"]
     body = table(header, [_line(row, page) for row in page.comparison.rows], right=range(3, len(header)))
     return [
@@ -151,7 +134,13 @@ def _findings(page: Page) -> list[str]:
     if page.gaps:
         gaps = [f"- {escaped(gap.party.label)}: {escaped(gap.detail)} ({escaped(listing(gap.operations))})" for gap in page.gaps]
         parts += ["### Spec gaps", "\n".join(gaps)]
-    return parts
+    return [*parts, *waivers_part(page)]
+
+
+def waivers_part(page: Page) -> list[str]:
+    """What became of the waivers; nothing without any."""
+    lines = [f"- {escaped(party.label)}: {escaped(waiver_line(note))}" for party, note in page.waivers]
+    return ["### Waivers", "\n".join(lines)] if lines else []
 
 
 def _finding(finding: Finding) -> list[str]:
@@ -227,8 +216,8 @@ def _provenance(page: Page) -> list[str]:
 
 
 _SECTION_WRITERS = {
-    "verdict": _verdict,
-    "comparison": _comparison,
+    "verdict": verdict_part,
+    "comparison": comparison_part,
     "conformance": _conformance,
     "findings": _findings,
     "latency": lambda page: _figures("latency", page),

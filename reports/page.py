@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from testcard.harness.runs.folder import RunReader
+from testcard.harness.runs.records import WaiverNote
 from testcard.reports.comparison import Comparison, compare
 from testcard.reports.evidence import Evidence, Party, clean
 from testcard.reports.figures.gallery import Gallery, hang
@@ -52,6 +53,7 @@ class Page:
     gallery: Gallery
     strips: list[Strip]
     gaps: list[Gap]
+    waivers: list[tuple[Party, WaiverNote]]
     notes: list[str]
     left_out: list[str]
     runs: Table
@@ -75,6 +77,7 @@ def compose(evidence: Evidence) -> Page:
         gallery=hang(evidence, comparison),
         strips=strips(evidence),
         gaps=_gaps(evidence),
+        waivers=[(party, note) for party in evidence.parties for note in party.waivers],
         notes=_notes(evidence),
         left_out=_left_out(evidence),
         runs=_runs(evidence),

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from testcard.harness.errors import Exit
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder
+from testcard.reports.check_files import ci_texts
 from testcard.reports.evidence import gather
 from testcard.reports.html import render_html
-from testcard.reports.markdown import report_md, summary_md
+from testcard.reports.markdown import report_md
 from testcard.reports.page import compose
+from testcard.reports.summary import summary_md
 from testcard.reports.tables import comparison_csv, verdicts_csv
 
 
@@ -37,6 +39,7 @@ def write_report(runs: list[RunReader], out: Path | None = None) -> Path:
         ("job_summary", "summary.md"): summary_md(page),
         ("comparison_csv", "comparison.csv"): comparison_csv(page.comparison),
         ("verdicts_csv", "verdicts.csv"): verdicts_csv(evidence),
+        **ci_texts(evidence),
     }
     for (kind, name), text in texts.items():
         writer.add_file(kind, name).write_text(text, encoding="utf-8", newline="\n")

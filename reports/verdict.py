@@ -7,13 +7,14 @@ from typing import Literal
 
 from testcard.harness.runs.records import Badge, Gate
 from testcard.harness.statistics import slo
-from testcard.reports.comparison import conformance
+from testcard.reports.comparison import Conformance, conformance
 from testcard.reports.evidence import Evidence, Party, clean, shortened
 from testcard.reports.words import DOLLARS, PER_SECOND, PERCENT, Unit, count, listing, time_unit
 
 Word = Literal["pass", "fail", "inconclusive"]
 CONFORMANCE = "conformance"
 SOUND = "sound measurement"
+WAIVERS = "waivers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,30 @@ def _conformance_gates(evidence: Evidence) -> list[GateLine]:
         counts = conformance(party.judged())
         if counts is None:
             continue
-        verdict: Word = "fail" if counts.broken else "inconclusive" if counts.open else "pass"
-        observed = f"{counts.broken} broken, {counts.passed} of {counts.total} kept"
-        detail = f"{counts.open} not run or unproven" if counts.open else ""
+        broken, what = counts.broken, "musts"
+        if party.strict:
+            broken, what = counts.broken + counts.deviated, "musts and shoulds"
+        # With --strict an open should is undecided as well; the run's own outcome knows.
+        undecided = counts.open or (party.verdicts is not None and party.verdicts.outcome == "inconclusive")
+        verdict: Word = "fail" if broken else "inconclusive" if undecided else "pass"
+        details = [f"{counts.open} not run or unproven"] if counts.open else []
+        details += [f"{counts.waived} waived"] if counts.waived else []
         lines.append(
-            GateLine(party.label, CONFORMANCE, "musts broken = 0", observed, f"{counts.total}", verdict, detail, f"#matrix-{party.key}")
+            GateLine(
+                party.label,
+                CONFORMANCE,
+                f"{what} broken = 0",
+                f"{broken} broken, {counts.passed} of {counts.total} musts kept",
+                f"{counts.total}",
+                verdict,
+                ", ".join(details),
+                f"#matrix-{party.key}",
+            )
         )
+        expired = [note for note in party.waivers if note.state == "expired" and note.findings]
+        if expired:
+            names = listing([clean(note.rule) for note in expired], 3)
+            lines.append(GateLine(party.label, WAIVERS, "expired = 0", f"{len(expired)} expired", f"{len(party.waivers)}", "fail", names))
     return lines
 
 
@@ -112,7 +131,7 @@ def _unit(expression: str, figure: float | None) -> Unit:
 
 def _sentence(evidence: Evidence, gates: list[GateLine], word: Word, reasons: list[str]) -> str:
     if word == "pass":
-        kept = [part for part, kind in (("keeps every must that was checked", True), ("holds every threshold", False)) if _has(gates, kind)]
+        kept = [part for part, kind in ((_kept(evidence), True), ("holds every threshold", False)) if _has(gates, kind)]
         whom = "The target" if len(evidence.parties) == 1 else f"Each of the {count(len(evidence.parties), 'target')}"
         return f"{whom} {' and '.join(kept) or 'ran to its end; nothing was gated'}."
     said: dict[str, list[str]] = {}
@@ -122,7 +141,10 @@ def _sentence(evidence: Evidence, gates: list[GateLine], word: Word, reasons: li
     for text, names in said.items():
         single = len(names) == 1
         ending = (
-            text.replace("{s}", "s" if single else "").replace("{es}", "es" if single else "").replace("{each}", "" if single else " each")
+            text.replace("{s}", "s" if single else "")
+            .replace("{es}", "es" if single else "")
+            .replace("{ies}", "ies" if single else "y")
+            .replace("{each}", "" if single else " each")
         )
         parts.append(f"{listing(names)} {ending}")
     if parts:
@@ -145,12 +167,10 @@ def _trouble(evidence: Evidence, party: Party, gates: list[GateLine], word: Word
     counts = conformance(party.judged())
     said = []
     if counts and any(gate.subject == CONFORMANCE for gate in mine):
-        said.append(
-            f"break{{s}} {count(counts.broken, 'must')}{{each}}"
-            if word == "fail"
-            else f"leave{{s}} {count(counts.open, 'must')} unproven{{each}}"
-        )
-    missed = list(dict.fromkeys(gate.threshold for gate in mine if gate.subject != CONFORMANCE and gate.threshold != SOUND))
+        said.append(_broken(counts, party.strict) if word == "fail" else _open(counts))
+    if any(gate.subject == WAIVERS for gate in mine):
+        said.append("rel{ies} on an expired waiver")
+    missed = list(dict.fromkeys(gate.threshold for gate in mine if gate.subject not in (CONFORMANCE, WAIVERS) and gate.threshold != SOUND))
     if missed:
         said.append(("miss{es} " if word == "fail" else "cannot be judged on ") + listing(missed, 3))
     if not said and word == "inconclusive":
@@ -158,6 +178,23 @@ def _trouble(evidence: Evidence, party: Party, gates: list[GateLine], word: Word
         if open_rows:
             said.append(f"cannot be judged ({shortened(clean((open_rows[0].note or 'no reason recorded').partition(';')[0]), 140)})")
     return " and ".join(said)
+
+
+def _kept(evidence: Evidence) -> str:
+    judged = [party for party in evidence.parties if party.verdicts is not None]
+    what = "must and should" if judged and all(party.strict for party in judged) else "must"
+    waived = sum(verdict.verdict == "waived" for party in judged for verdict in party.judged())
+    return f"keeps every {what} that was checked" + (f" but {count(waived, 'waived finding')}" if waived else "")
+
+
+def _broken(counts: Conformance, strict: bool) -> str:
+    parts = [count(counts.broken, "must")] if counts.broken or not strict else []
+    parts += [count(counts.deviated, "should")] if strict and counts.deviated else []
+    return f"break{{s}} {listing(parts)}{{each}}"
+
+
+def _open(counts: Conformance) -> str:
+    return f"leave{{s}} {count(counts.open, 'must')} unproven{{each}}" if counts.open else "cannot be judged"
 
 
 def _has(gates: list[GateLine], judged: bool) -> bool:

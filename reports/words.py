@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from testcard.harness.runs.records import Estimate
+from testcard.harness.runs.records import Estimate, Waived, WaiverNote
 
 NONE = "–"
 GLYPHS = {
@@ -112,6 +112,17 @@ def listing(parts: Sequence[str], limit: int = 6) -> str:
 def kilobytes(size: int) -> str:
     """A size in bytes or kB (1,000 bytes)."""
     return f"{size:,} B" if size < 1000 else f"{size / 1000:,.1f} kB"
+
+
+def waiver_reason(waiver: Waived) -> str:
+    """Until when, by whom and why a finding is waived."""
+    return f"until {waiver.expires} by {waiver.owner}: {waiver.reason}"
+
+
+def waiver_line(note: WaiverNote) -> str:
+    """A waiver and what became of it in one sentence."""
+    whom = note.rule + (f" on {note.operation}" if note.operation else "")
+    return f"The waiver of {whom} {note.detail} ({note.owner}, until {note.expires}: {note.reason})."
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

@@ -7,20 +7,17 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import click
-import msgspec
 
 from testcard.harness.check import present
 from testcard.harness.check.budget import Limits
 from testcard.harness.check.plan import Plan, choose_operations, choose_rules, describe, make_plan
-from testcard.harness.check.session import judge_again
-from testcard.harness.check.verdicts import Judged
 from testcard.harness.cli import say
-from testcard.harness.cli.check_run import CheckRun, print_result, report_errors
-from testcard.harness.config import CheckSection, Config, PricesSection, load_config
+from testcard.harness.cli.check_replay import replay as judge_recorded
+from testcard.harness.cli.check_run import CheckRun
+from testcard.harness.config import CheckSection, Config, PricesSection, load_config, load_waivers
 from testcard.harness.errors import Exit, UsageError
 from testcard.harness.pricing import Pricing
-from testcard.harness.runs.folder import RunReader, RunWriter
-from testcard.harness.runs.records import Spend
+from testcard.harness.runs.folder import RunReader, require_free
 from testcard.harness.targets import checked_base_url, is_loopback, open_target
 from testcard.specs.loader import Provider, load_provider
 
@@ -46,6 +43,13 @@ LIVE_CONCURRENCY = 1
 @click.option("--live", is_flag=True, help="Allow a target that is not on this machine.")
 @click.option("--plan", "only_plan", is_flag=True, help="Print what would be sent, why, and its price; send nothing.")
 @click.option("--replay", type=click.Path(path_type=Path), default=None, metavar="RUN", help="Judge a recorded run again; send nothing.")
+@click.option(
+    "--waivers",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="Read [[waiver]] entries from this file instead of from testcard.toml.",
+)
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder for the run (new). Default: testcard-runs/check-<time>.")
 @click.option("--api-key-file", type=click.Path(path_type=Path), default=None, help="Read the key from this file.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), default=None, help="Read defaults from this testcard.toml.")
@@ -66,6 +70,7 @@ def check(
     live: bool,
     only_plan: bool,
     replay: Path | None,
+    waivers: Path | None,
     out: Path | None,
     api_key_file: Path | None,
     config_file: Path | None,
@@ -86,15 +91,20 @@ def check(
     chosen_rules = choose_rules(rules)
     chosen_operations = choose_operations(loaded, operations, model)
     strictly = bool(strict) or defaults.strict
+    chosen_waivers = load_waivers(waivers) if waivers is not None else config.waiver
+    if out is not None and not only_plan:
+        require_free(out)  # before a mock is started for it
     if replay is not None:
-        judged = judge_again(
+        return judge_recorded(
             loaded,
             RunReader(replay),
             rules=chosen_rules if rules else None,
             operations=chosen_operations if operations else (),
             strict=True if strictly else None,
+            waivers=chosen_waivers if waivers is not None or chosen_waivers else None,
+            out=out,
+            as_json=as_json,
         )
-        return _show_replay(loaded, RunReader(replay), judged, out, as_json)
 
     def planned(pricing: Pricing) -> Plan:
         _require_price(loaded, pricing, limits, model, chosen_operations)
@@ -123,7 +133,7 @@ def check(
         plan = planned(target.pricing)
         if not plan.steps:
             raise UsageError("nothing is to be sent: none of the chosen rules applies to the chosen operations", hint="see: testcard rules")
-        return CheckRun(target, plan, limits, strictly, at_once, no_auth, model, out, as_json).run()
+        return CheckRun(target, plan, limits, strictly, at_once, no_auth, model, out, as_json, chosen_waivers).run()
 
 
 def _seed(seed: int | None, defaults: CheckSection) -> int:
@@ -160,31 +170,3 @@ def _show_plan(plan: Plan, pricing: Pricing, as_json: bool) -> int:
         for line in present.plan_lines(plan, pricing.origin):
             click.echo(line)
     return Exit.PASS
-
-
-def _show_replay(provider: Provider, run: RunReader, judged: Judged, out: Path | None, as_json: bool) -> int:
-    """Prints the verdicts on a recorded run; with --out they become a run of their own."""
-    target = run.run.targets[0]
-    before = run.verdicts()
-    record = judged.record(provider.id, target.base_url, target.mock, before.spend if before is not None else Spend())
-    if out is not None:
-        writer = RunWriter.create(
-            out, "check", targets=run.run.targets, seed=run.run.seed, config={**run.run.config, "replay_of": run.folder.name}
-        )
-        for exchange in run.exchanges():
-            for body in (exchange.request.body, exchange.response.body if exchange.response is not None else None):
-                if body is not None and body.sha256 is not None:
-                    writer.body(run.bytes_of(body))
-            writer.append(exchange)
-        writer.write("verdicts", "verdicts.json", record)
-        writer.finish(judged.outcome, judged.exit_code)
-    print_result(
-        judged,
-        record.spend,
-        target.prices,
-        {one.id: one for one in run.exchanges()},
-        out or run.folder,
-        msgspec.json.format(msgspec.json.encode(record), indent=2) if as_json else None,
-    )
-    report_errors(judged)
-    return judged.exit_code

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import os
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import click
 
 from testcard.harness.check import present
 from testcard.harness.check.budget import Budget, Limits
 from testcard.harness.check.plan import Plan
 from testcard.harness.check.runner import Settings
-from testcard.harness.check.session import Carried, carry_out, judge_records, run_config, started_of
+from testcard.harness.check.session import Carried, carry_out, day_of, judge_records, run_config, started_of
 from testcard.harness.check.verdicts import Judged
+from testcard.harness.check.waivers import waive
 from testcard.harness.cli import say
+from testcard.harness.cli.check_result import conclude
+from testcard.harness.config import WaiverSection
 from testcard.harness.errors import Exit, TestcardError
 from testcard.harness.progress import Progress
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder
-from testcard.harness.runs.records import Body, Exchange, Spend
+from testcard.harness.runs.records import Exchange
 from testcard.harness.targets import Target, is_loopback
 
 LOOPBACK_POLL_S = 0.05
@@ -42,11 +40,13 @@ class CheckRun:
         model: str | None,
         out: Path | None,
         as_json: bool,
+        waivers: Sequence[WaiverSection] = (),
     ) -> None:
         self.target = target
         self.plan = plan
         self.limits = limits
-        self.as_json = as_json
+        self._as_json = as_json
+        self._waivers = waivers
         self._strict = strict
         self._concurrency = concurrency
         self._keyless = keyless
@@ -69,6 +69,7 @@ class CheckRun:
             model=self._model,
             limits=self.limits,
             concurrency=self._concurrency,
+            waivers=self._waivers,
         )
 
     def run(self) -> int:
@@ -121,77 +122,26 @@ class CheckRun:
             stopped=carried.outcome.stopped is not None,
             started=started_of(run.run),
         )
-        return judged, exchanges
+        rules = [rule.id for rule in self.plan.rules]
+        return waive(judged, self._waivers, scopes=self.plan.scopes, rules=rules, on=day_of(run.run)), exchanges
 
     def _conclude(self, carried: Carried, judged: Judged, exchanges: list[Exchange]) -> int:
-        target, writer = self.target, self.writer
-        record = judged.record(target.provider.id, target.base_url, target.mock, carried.budget.spend)
-        code = Exit.INTERRUPTED if carried.outcome.interrupted else judged.exit_code
+        target, writer, outcome = self.target, self.writer, carried.outcome
         writer.update(config=self._run_config(carried))
-        path = writer.write("verdicts", "verdicts.json", record)
-        outcome = "interrupted" if carried.outcome.interrupted else "error" if judged.errors else judged.outcome
-        reason = carried.outcome.stopped or (f"rule {judged.errors[0].rule} raised {judged.errors[0].message}" if judged.errors else None)
-        writer.finish(outcome, code, reason)
-        print_result(
+        record = judged.record(target.provider.id, target.base_url, target.mock, carried.budget.spend)
+        code = conclude(
+            writer,
             judged,
-            record.spend,
-            target.pricing.origin,
+            record,
             {one.id: one for one in exchanges},
-            writer.folder,
-            path.read_bytes() if self.as_json else None,
+            target.pricing.origin,
+            as_json=self._as_json,
+            stopped=outcome.stopped,
+            interrupted=outcome.interrupted,
         )
-        if carried.outcome.stopped is not None and not carried.outcome.interrupted:
-            say(f"stopped: {carried.outcome.stopped}; everything so far is saved")
-        if any(reason == "the budget is spent" for reason in carried.outcome.not_sent.values()):
-            say(f"{len(carried.outcome.not_sent)} of {len(self.plan.steps)} requests were not sent: the budget is spent")
+        if outcome.stopped is not None and not outcome.interrupted:
+            say(f"stopped: {outcome.stopped}; everything so far is saved")
+        if any(reason == "the budget is spent" for reason in outcome.not_sent.values()):
+            say(f"{len(outcome.not_sent)} of {len(self.plan.steps)} requests were not sent: the budget is spent")
             say("next: raise --max-requests, --max-images or --max-cost, or narrow with --operation and --rule")
-        report_errors(judged)
         return code
-
-
-def print_result(
-    judged: Judged, spend: Spend, price_origin: str, exchanges: dict[str, Exchange], folder: Path, as_json: bytes | None
-) -> None:
-    """Prints the result on stdout: verdicts.json, or table, findings, gaps, spend and the run's folder."""
-    if as_json is not None:
-        click.echo(as_json.decode().rstrip("\n"))
-        return
-    style = _style if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else present.plain
-    for line in present.table(judged, style):
-        click.echo(line)
-    for line in present.findings(judged, exchanges, lambda body: _body_file(folder, body), style):
-        click.echo(line)
-    for line in present.gaps(judged):
-        click.echo(line)
-    click.echo("")
-    click.echo(present.summary(judged, spend, price_origin))
-    click.echo(f"Run: {folder}")
-
-
-def _body_file(folder: Path, body: Body) -> str | None:
-    """A file in the run folder that holds the body; a short one that is no text is written out for the command line."""
-    if body.sha256 is not None:
-        return str(folder / "bodies" / body.sha256)
-    content = body.text.encode() if body.text is not None else base64.b64decode(body.base64 or "")
-    path = folder / "bodies" / hashlib.sha256(content).hexdigest()
-    if not path.exists():
-        try:
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content)
-        except OSError:
-            return None
-    return str(path)
-
-
-def _style(text: str, colour: str) -> str:
-    if colour == "bold":
-        return click.style(text, bold=True)
-    return click.style(text, fg=colour) if colour else text
-
-
-def report_errors(judged: Judged) -> None:
-    """Says on stderr which rules raised, and what to do."""
-    for error in judged.errors:
-        say(f"internal error: rule {error.rule} on {error.operation} raised {present.clean(error.message)}")
-    if judged.errors:
-        say("next: report this with the run folder; judge again with a fixed version: testcard check … --replay RUN")
