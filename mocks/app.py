@@ -49,7 +49,7 @@ def create_app(
     async def file(request: Request) -> Response:
         answer = files.fetch(request.path_params["name"], request.query_params)
         media_type = manner.file_media_type if answer.status == 200 and manner.file_media_type else answer.media_type
-        return Response(answer.payload(), answer.status, media_type=media_type)
+        return Response(answer.payload(), answer.status, dict(answer.headers), media_type)
 
     async def health(request: Request) -> Response:
         return JSONResponse({"server": "testcard mock", "status": "ready", "providers": [provider.id for provider in loaded]})

@@ -13,7 +13,7 @@ from typing import Any
 
 from testcard.mocks import bodies
 from testcard.mocks.counters import Count
-from testcard.mocks.exchange import Answer, Call, Drawn, Order, Problem, Refused, in_base64
+from testcard.mocks.exchange import AddressManner, Answer, Call, Drawn, Order, Problem, Refused, in_base64
 from testcard.mocks.faults import Liar
 from testcard.mocks.latency import Latency
 from testcard.mocks.pictures.studio import Studio
@@ -192,9 +192,9 @@ class Endpoint:
             return Drawn(one.data, one.seed, one.format, base64=in_base64(one.data))
         return Drawn(one.data, one.seed, one.format, url=self._publish(call, one))
 
-    def _publish(self, call: Call, one: Drawn) -> str:
-        files = self.manners.shop.files
-        return call.origin + files.publish(one.data, one.format, self.manners.lifetime_s(self.operation))
+    def _publish(self, call: Call, one: Drawn, *, lifetime_s: float | None = None, manner: AddressManner = "open") -> str:
+        lasts_s = self.manners.lifetime_s(self.operation) if lifetime_s is None else lifetime_s
+        return call.origin + self.manners.shop.files.publish(one.data, one.format, lasts_s, manner)
 
     def _accept(self, call: Call, order: Order, takes_s: float, body: bytes) -> Answer:
         async def work() -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 import pybase64
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Headers = tuple[tuple[str, str], ...]
 PictureFormat = Literal["png", "jpeg", "webp"]
+#: how an address answers: with the picture to anyone; or, for a lie, only with a key, never, with a page, with the picture
+#: called a text, or with the picture once and never again
+AddressManner = Literal["open", "locked", "dead", "page", "mistyped", "once"]
 
 
 class Refused(Exception):
@@ -47,7 +50,7 @@ class Call:
     `further` what the body holds beside the documented fields (of any type: no schema has judged it).
 
     `met` counts the equal requests that came before (kept only where there are lies).
-    `publish` gives the address of a picture that it makes fetchable. `origin` is scheme and host as the client knows them, `root` the provider's mount path ("" at the root).
+    `publish` makes a picture fetchable and gives its address. `origin` is scheme and host as the client knows them, `root` the provider's mount path ("" at the root).
     """
 
     provider: str
@@ -58,11 +61,18 @@ class Call:
     origin: str
     root: str
     lies: Lies
-    publish: Callable[[Drawn], str] | None = None
+    publish: Publish | None = None
     fields: dict[str, Any] = field(default_factory=dict)
     further: dict[str, Any] = field(default_factory=dict)
     body_size: int = 0
     met: int = 0
+
+
+class Publish(Protocol):
+    """Makes a picture fetchable, by default for as long as the provider's addresses last, and gives its address."""
+
+    def __call__(self, one: Drawn, *, lifetime_s: float | None = None, manner: AddressManner = "open") -> str:
+        """The absolute address."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ so a run judged while it happens and a run judged again from its folder give the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from testcard.harness.runs.records import Body, Case, Exchange
@@ -18,18 +18,25 @@ BytesOf = Callable[[Body], bytes]
 
 @dataclass(frozen=True, slots=True)
 class SeenPicture:
-    """One picture of an answer. `info` is None when there were no bytes to look at: then `missing` says why.
+    """One picture of an answer. `info` is None when there was no picture to look at: then `missing` says why.
 
-    `target_fault`: the missing bytes are the target's doing (a URL that answers 404), not the network's or ours.
+    `target_fault`: no client can make a picture of it (base64 that is none); what is wrong with an address is told by rules
+    about addresses. `downloads` are the times its address was fetched, the first one first; `data` gives its bytes.
     """
 
     picture: DeliveredPicture
     info: PictureInfo | None
-    fetched: str | None = None
     missing: str | None = None
     target_fault: bool = False
 
 
+    downloads: tuple[Exchange, ...] = ()
+    data: Callable[[], bytes] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def fetched(self) -> str | None:
+        """The id of the exchange that fetched it, or None."""
+        return self.downloads[0].id if self.downloads else None
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One exchange as rules see it. `pictures` are those of its answer, or of the finished task that it led to.
@@ -142,7 +149,10 @@ def _see(
         polls = tuple(_see(provider, child, {}, {}, bytes_of) for child in children.get(record.id, ()) if child.source == "poll")
         pictures, finished, waiting = _task_outcome(provider, record, polls)
         fetched += [child for poll in polls for child in children.get(poll.id, ())]
-    downloads = {child.asked.get("url"): child for child in fetched if child.source == "fetch"}
+    downloads: dict[Any, list[Exchange]] = {}
+    for child in fetched:
+        if child.source == "fetch":
+            downloads.setdefault(child.asked.get("url"), []).append(child)
     judged = record.source != "poll" and 200 <= record.response.status < 300
     shown = tuple(_look(picture, downloads, bytes_of) for picture in pictures) if judged else ()
     protocol = provider.profile.asynchronous
@@ -167,28 +177,34 @@ def _task_outcome(
     return (), last.state, f"the task ended as {last.state}" if last.state else "the poll's answer names no state"
 
 
-def _look(picture: DeliveredPicture, downloads: Mapping[Any, Exchange], bytes_of: BytesOf) -> SeenPicture:
+def _look(picture: DeliveredPicture, downloads: Mapping[Any, Sequence[Exchange]], bytes_of: BytesOf) -> SeenPicture:
     if picture.base64 is not None:
-        data = lenient_base64(picture.base64)
-        if data is None:
-            return SeenPicture(picture, None, missing="is not base64", target_fault=True)
-        return SeenPicture(picture, inspect(data))
+        return _inline(picture, picture.base64, "is not base64")
     if picture.url is None:
-        return SeenPicture(picture, None, missing="holds neither base64 nor a URL")
+        return SeenPicture(picture, None, "holds neither base64 nor a URL")
     if picture.url.startswith("data:"):
-        data = lenient_base64(picture.url)
-        if data is None:
-            return SeenPicture(picture, None, missing="is a data URL without base64", target_fault=True)
-        return SeenPicture(picture, inspect(data))
-    download = downloads.get(picture.url)
-    if download is None:
-        return SeenPicture(picture, None, missing="its URL was not fetched")
-    if download.response is None:
-        return SeenPicture(picture, None, download.id, f"its URL gave no answer ({download.failure})")
-    if download.response.status != 200 or not download.response.complete:
-        what = f"status {download.response.status}" if download.response.status != 200 else "a body cut short"
-        return SeenPicture(picture, None, download.id, f"its URL answered with {what}", target_fault=True)
-    return SeenPicture(picture, inspect(bytes_of(download.response.body)), download.id)
+        return _inline(picture, picture.url, "is a data URL without base64")
+    fetched = tuple(downloads.get(picture.url, ()))
+    if not fetched:
+        return SeenPicture(picture, None, "its URL was not fetched")
+    response = fetched[0].response
+    if response is None:
+        return SeenPicture(picture, None, f"its URL gave no answer ({fetched[0].failure})", downloads=fetched)
+    if response.status != 200 or not response.complete:
+        what = f"status {response.status}" if response.status != 200 else "a body cut short"
+        return SeenPicture(picture, None, f"its URL answered with {what}", downloads=fetched)
+    body = response.body
+    info = inspect(bytes_of(body))
+    if info.format is None:
+        return SeenPicture(picture, None, "its URL gave no picture", downloads=fetched)
+    return SeenPicture(picture, info, downloads=fetched, data=lambda: bytes_of(body))
+
+
+def _inline(picture: DeliveredPicture, text: str, problem: str) -> SeenPicture:
+    data = lenient_base64(text)
+    if data is None:
+        return SeenPicture(picture, None, problem, target_fault=True)
+    return SeenPicture(picture, inspect(data), data=lambda: lenient_base64(text) or b"")
 
 
 def _response(record: Exchange, body: bytes) -> WireResponse:

@@ -2,60 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from testcard.harness.rules import probes
 from testcard.harness.rules.asked import parse_size, with_defaults
-from testcard.harness.rules.evidence import Seen, SeenPicture
+from testcard.harness.rules.evidence import Seen
+from testcard.harness.rules.pictures import decoded, delivered, evidence, gives_pictures, place_of, undecoded
 from testcard.harness.rules.rule import Observation, openai_clause, rule
 from testcard.harness.rules.scope import Scope
-from testcard.harness.wire.model import PictureInfo
 
 _KNOWN_FORMATS = {"png": "png", "jpeg": "jpeg", "jpg": "jpeg", "webp": "webp"}
-
-
-def _gives_pictures(scope: Scope) -> bool:
-    return scope.gives_pictures
 
 
 def _sized(scope: Scope) -> bool:
     return scope.gives_pictures and (scope.field("size") is not None or scope.field("width") is not None)
 
 
-def _delivered(seen: Sequence[Seen]) -> Iterator[Seen]:
-    """Carried out requests whose answer can be read; one that is no JSON and a task that did not finish are left to other rules."""
-    for one in seen:
-        if one.carried_out and one.waiting is None and one.answer is not None and isinstance(one.answer.json, dict):
-            yield one
-
-
-def _decoded(one: Seen) -> Iterator[tuple[SeenPicture, PictureInfo]]:
-    for picture in one.pictures:
-        if picture.info is not None and picture.info.problem is None:
-            yield picture, picture.info
-
-
-def _undecoded(one: Seen) -> Iterator[Observation]:
-    if one.pictures and not any(True for _ in _decoded(one)):
-        yield Observation("unproven", "no picture of the answer could be looked at", (one.id,))
-
-
-def _place(picture: SeenPicture) -> str:
-    return picture.picture.place or f"#{picture.picture.index}"
-
-
-def _evidence(one: Seen, picture: SeenPicture) -> tuple[str, ...]:
-    return (one.id, picture.fetched) if picture.fetched else (one.id,)
-
-
-@rule("image.count", level="must", clause=openai_clause("Create image · n"), applies=_gives_pictures, asks=probes.several)
+@rule("image.count", level="must", clause=openai_clause("Create image · n"), applies=gives_pictures, asks=probes.several)
 def count(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """As many pictures come back as were asked for.
 
     Where the operation has no field for a number, one request is answered with one picture.
     """
     counted = scope.field("n") is not None
-    for one in _delivered(seen):
+    for one in delivered(seen):
         number = with_defaults(scope.provider, scope.operation_id, one.asked, "n") if counted else None
         number = number if isinstance(number, int) else 1
         came = len(one.pictures)
@@ -69,39 +39,39 @@ def _pictures(number: int) -> str:
     return "1 picture was" if number == 1 else f"{number} pictures were"
 
 
-@rule("image.decodes", level="must", clause=openai_clause("Create image · returns"), applies=_gives_pictures, asks=probes.base)
+@rule("image.decodes", level="must", clause=openai_clause("Create image · returns"), applies=gives_pictures, asks=probes.base)
 def decodes(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """Every picture decodes completely.
 
     A picture that stands behind a URL is fetched without the key first.
     """
-    for one in _delivered(seen):
+    for one in delivered(seen):
         for picture in one.pictures:
             if picture.info is not None and picture.info.problem is None:
-                yield Observation("pass", exchanges=_evidence(one, picture))
+                yield Observation("pass", exchanges=evidence(one, picture))
             elif picture.info is not None:
-                detail = f"picture {_place(picture)} of {picture.info.size_bytes} bytes: {picture.info.problem}"
-                yield Observation("broken", detail, _evidence(one, picture), picture.picture.place)
+                detail = f"picture {place_of(picture)} of {picture.info.size_bytes} bytes: {picture.info.problem}"
+                yield Observation("broken", detail, evidence(one, picture), picture.picture.place)
             else:
                 word = "broken" if picture.target_fault else "unproven"
-                detail = f"picture {_place(picture)} {picture.missing}"
-                yield Observation(word, detail, _evidence(one, picture), picture.picture.place)  # type: ignore[arg-type]
+                detail = f"picture {place_of(picture)} {picture.missing}"
+                yield Observation(word, detail, evidence(one, picture), picture.picture.place)  # type: ignore[arg-type]
 
 
 @rule("image.size", level="must", clause=openai_clause("Create image · size"), applies=_sized, asks=probes.sizes)
 def size(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """A picture has the width and height that were asked for, or the documented default."""
-    for one in _delivered(seen):
+    for one in delivered(seen):
         wanted = _wanted_size(scope, one)
         if wanted is None:
             continue
-        yield from _undecoded(one)
-        for picture, info in _decoded(one):
+        yield from undecoded(one)
+        for picture, info in decoded(one):
             if (info.width_px, info.height_px) == wanted:
                 yield Observation("pass", exchanges=(one.id,))
             else:
                 detail = f"{wanted[0]}x{wanted[1]} was asked for, the picture is {info.width_px}x{info.height_px}"
-                yield Observation("broken", detail, _evidence(one, picture), picture.picture.place)
+                yield Observation("broken", detail, evidence(one, picture), picture.picture.place)
 
 
 def _wanted_size(scope: Scope, one: Seen) -> tuple[int, int] | None:
@@ -113,19 +83,19 @@ def _wanted_size(scope: Scope, one: Seen) -> tuple[int, int] | None:
     return parse_size(asked)
 
 
-@rule("image.format", level="must", clause=openai_clause("Create image · output_format"), applies=_gives_pictures, asks=probes.formats)
+@rule("image.format", level="must", clause=openai_clause("Create image · output_format"), applies=gives_pictures, asks=probes.formats)
 def picture_format(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """A picture is in the format that was asked for, and in the one that the answer says it is in.
 
     Where none was asked for, any format that the document allows will do.
     """
     allowed = scope.profile.response.formats
-    for one in _delivered(seen):
-        yield from _undecoded(one)
+    for one in delivered(seen):
+        yield from undecoded(one)
         wanted = _KNOWN_FORMATS.get(str(one.asked.get("format")).lower())
         stated = _KNOWN_FORMATS.get(str(one.answer.echoes.get("format")).lower()) if one.answer else None
-        for picture, info in _decoded(one):
-            where = _evidence(one, picture)
+        for picture, info in decoded(one):
+            where = evidence(one, picture)
             if wanted is not None and info.format != wanted:
                 yield Observation("broken", f"{wanted} was asked for, the picture is {info.format}", where, picture.picture.place)
             elif stated is not None and info.format != stated:

@@ -42,14 +42,14 @@ def _task_to_poll(scope: Scope) -> Iterator[Probe]:
 
 
 def variant(scope: Scope, key: str, request: TaskRequest, *, change: str, expects: str | None = None, place: str | None = None) -> Probe:
-    """A request that differs from the first task's base in terms that the contract allows."""
+    """A request that differs from its task's base in terms that the contract allows."""
     tolerated = scope.tolerates(request) or expects == "may-refuse"
     return Probe(
-        f"{scope.task}/{key}",
+        f"{request.task}/{key}",
         scope.operation_id,
         request,
         "may-refuse" if tolerated else "accept",
-        base=f"{scope.task}/base",
+        base=f"{request.task}/base",
         change=change,
         place=place,
     )

@@ -150,7 +150,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class PictureInfo:
-    """What the bytes of a picture are. `problem` is None when they decode completely."""
+    """What the bytes of a picture are. `problem` is None when they decode completely.
+
+    `lowest_alpha`: of its most transparent pixel, 0 to 255 (255: opaque everywhere); None where no pixel was looked at.
+    """
 
     format: str | None  # png, jpeg, webp or another name of Pillow's, lower case
     width_px: int | None
@@ -160,3 +163,4 @@ class PictureInfo:
     pixels_sha256: str | None = None  # of the decoded RGBA pixels
     blank: bool | None = None
     problem: str | None = None
+    lowest_alpha: int | None = None

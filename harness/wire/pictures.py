@@ -23,7 +23,7 @@ def inspect(data: bytes, *, pixels: bool = True) -> PictureInfo:
     """What the bytes of a picture are; never raises. `problem` says why they do not decode.
 
     With `pixels` every pixel is decoded, hashed (RGBA, so that files that differ only in compression compare equal) and
-    looked at for blankness. Without, only `look` is asked.
+    looked at for blankness (all alike, or nothing to be seen) and transparency. Without, only `look` is asked.
     """
     digest = hashlib.sha256(data).hexdigest()
     seen = look(data)
@@ -35,9 +35,10 @@ def inspect(data: bytes, *, pixels: bool = True) -> PictureInfo:
         problem = seen.problem or str(error) or type(error).__name__
         return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, problem=problem)
     extrema: Any = rgba.getextrema()
-    blank = all(low == high for low, high in extrema)
+    lowest_alpha, highest_alpha = extrema[3]
+    blank = highest_alpha == 0 or all(low == high for low, high in extrema)
     pixel_digest = hashlib.sha256(f"{rgba.width}x{rgba.height}:".encode() + rgba.tobytes()).hexdigest()
-    return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, pixel_digest, blank, seen.problem)
+    return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, pixel_digest, blank, seen.problem, lowest_alpha)
 
 
 @dataclass(frozen=True, slots=True)

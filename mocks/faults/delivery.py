@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
+
+import msgspec
 
 from testcard.mocks.exchange import Call, Drawn, in_base64
 from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import EITHER_WAY
+from testcard.mocks.faults.places import BASE64_ONLY, BY_URL, EITHER_WAY, PICTURES, URL_ONLY
 
 
 @lie("delivered", "delivery.exclusive", EITHER_WAY, also=("schema.response",))
@@ -26,3 +30,65 @@ def _both(call: Call, drawn: list[Drawn]) -> list[Drawn]:
 def _neither(call: Call, drawn: list[Drawn]) -> list[Drawn]:
     """Sends items that hold neither base64 nor an address."""
     return [replace(one, base64=None, url=None) for one in drawn]
+
+
+@lie("delivered", "delivery.as-asked", PICTURES, also=("image.decodes",))
+def _the_other_way(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Sends an address where base64 was asked for or is all that is documented, and base64 where addresses are."""
+    changed = []
+    for one in drawn:
+        if one.base64 is None and (call.provider, call.operation) in URL_ONLY:
+            changed.append(replace(one, url=msgspec.json.decode(in_base64(one.data))))
+        elif one.base64 is not None and (call.provider, call.operation) in BASE64_ONLY:
+            changed.append(replace(one, base64=msgspec.Raw(msgspec.json.encode(_published(call, one)))))
+        elif one.base64 is not None:
+            changed.append(replace(one, base64=None, url=_published(call, one)))
+        else:
+            changed.append(one)
+    return changed
+
+
+def _published(call: Call, one: Drawn, **how: Any) -> str:
+    assert call.publish is not None
+    return call.publish(one, **how)
+
+
+def _with_addresses(drawn: list[Drawn], address: Callable[[Drawn], str]) -> list[Drawn]:
+    """The pictures with another address each, where they have one."""
+    return [one if one.url is None else replace(one, url=address(one)) for one in drawn]
+
+
+@lie("delivered", "delivery.url-absolute", BY_URL)
+def _relative_address(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Sends addresses without scheme and host."""
+    return _with_addresses(drawn, lambda one: (one.url or "").removeprefix(call.origin))
+
+
+@lie("delivered", "delivery.url-absolute/data", BY_URL)
+def _data_address(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Sends data: URLs, which are pictures in disguise, where addresses were asked for."""
+    return _with_addresses(drawn, lambda one: f"data:image/{one.format};base64,{msgspec.json.decode(in_base64(one.data))}")
+
+
+@lie("delivered", "delivery.url-fetchable", BY_URL)
+def _dead_address(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Sends addresses under which nothing is found."""
+    return _with_addresses(drawn, lambda one: _published(call, one, manner="dead"))
+
+
+@lie("delivered", "delivery.url-keyless", BY_URL)
+def _locked_address(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Sends addresses that ask for the key."""
+    return _with_addresses(drawn, lambda one: _published(call, one, manner="locked"))
+
+
+@lie("delivered", "delivery.url-is-image", BY_URL)
+def _page_at_the_address(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Sends addresses that answer with a page of HTML."""
+    return _with_addresses(drawn, lambda one: _published(call, one, manner="page"))
+
+
+@lie("delivered", "delivery.url-is-image/mistyped", BY_URL)
+def _mistyped_address(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Sends addresses that give the picture and call it a text."""
+    return _with_addresses(drawn, lambda one: _published(call, one, manner="mistyped"))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from testcard.mocks.exchange import Call, Drawn, Order
 from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import COUNTED, FORMATTED, MEASURED, PICTURES
+from testcard.mocks.faults.places import BY_BASE64, COUNTED, FORMATTED, MEASURED, PICTURES
 
 _INVERTED = bytes(255 - value for value in range(256))
 
@@ -39,7 +39,7 @@ def _truncated(call: Call, drawn: list[Drawn]) -> list[Drawn]:
     return [replace(one, data=one.data[: len(one.data) // 2]) for one in drawn]
 
 
-@lie("drawn", "image.decodes/not-an-image", PICTURES)
+@lie("drawn", "image.decodes/not-an-image", BY_BASE64)
 def _not_an_image(call: Call, drawn: list[Drawn]) -> list[Drawn]:
     """Sends text where a picture belongs."""
     return [replace(one, data=b"<html><body>upstream error</body></html>") for one in drawn]

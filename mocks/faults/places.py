@@ -33,3 +33,8 @@ MEASURED = tuple(place for place in PICTURES if place not in GEMINI)
 #: operations for which the documents bound a number other than that of pictures, and those for which they list words
 BOUNDED = (*NANOGPT, *FLUX)
 LISTED = (*NANOGPT, *NIM_IMAGE, *VISION, *FLUX, *GEMINI, *GPT_GENERATE, *GPT_EDIT)
+#: operations whose pictures come as base64 and in no other way, and those whose pictures come as addresses
+BASE64_ONLY = (*NIM_IMAGE, *STABLE_DIFFUSION, *FLUX, *GEMINI)
+URL_ONLY = (*GPT_GENERATE, *GPT_EDIT, *QWEN_GENERATE, *QWEN_EDIT)
+BY_URL = (*EITHER_WAY, *URL_ONLY)
+BY_BASE64 = (*EITHER_WAY, *BASE64_ONLY)

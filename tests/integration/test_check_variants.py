@@ -112,6 +112,6 @@ def test_a_delivery_that_no_document_sets_is_the_servers_choice(tmp_path: Path) 
         return answer
 
     rules = {rule for rule, _, _ in complaints(check(provider, urls(False), tmp_path / "default", ["createImage"]))}
-    assert "delivery.exclusive" not in rules
+    assert "delivery.as-asked" not in rules
     rules = {rule for rule, _, _ in complaints(check(provider, urls(True), tmp_path / "always", ["createImage"]))}
-    assert "delivery.exclusive" in rules
+    assert "delivery.as-asked" in rules

@@ -168,6 +168,25 @@ def keys_of_items(mock: Mock) -> set[tuple[bool, bool]]:
     return {(bool(item.get("b64_json")), bool(item.get("url"))) for item in mock.items(mock.send())}
 
 
+def handed_over(mock: Mock, delivery: str) -> list[str]:
+    """What stands for each picture, in whichever field."""
+    items = mock.items(mock.send(response_format=delivery))
+    return [item if isinstance(item, str) else str(item.get("b64_json") or item.get("base64") or item.get("url")) for item in items]
+
+
+def addresses(mock: Mock) -> list[str]:
+    return handed_over(mock, "url")
+
+
+def downloads(mock: Mock) -> list[httpx.Response]:
+    return [mock.http.get(url) for url in addresses(mock)]
+
+
+def other_way(mock: Mock) -> bool:
+    by_address = [text.startswith("http") for text in handed_over(mock, "b64_json")]
+    return all(by_address) is not (mock.provider == "opengpu-relay" and mock.operation[-5:] in ("Image", "tQwen", "eQwen"))
+
+
 #: fault → what is seen of it: true when it holds, false on an honest mock
 SEEN: dict[str, Callable[[Mock], bool]] = {
     "http.status-documented": lambda mock: mock.send().status_code == 203,
@@ -197,6 +216,15 @@ SEEN: dict[str, Callable[[Mock], bool]] = {
     "image.format": lambda mock: {getattr(opened(data), "format", None) for data in mock.pictures(mock.send())} <= {"JPEG", "WEBP"},
     "delivery.exclusive": lambda mock: keys_of_items(mock) == {(True, True)},
     "delivery.exclusive/neither": lambda mock: keys_of_items(mock) == {(False, False)},
+    "delivery.as-asked": other_way,
+    "delivery.url-absolute": lambda mock: all(url.startswith("/") for url in addresses(mock)),
+    "delivery.url-absolute/data": lambda mock: all(url.startswith("data:image/png;base64,") for url in addresses(mock)),
+    "delivery.url-fetchable": lambda mock: {answer.status_code for answer in downloads(mock)} == {404},
+    "delivery.url-keyless": lambda mock: {answer.status_code for answer in downloads(mock)} == {401},
+    "delivery.url-is-image": lambda mock: {answer.headers["content-type"][:9] for answer in downloads(mock)} == {"text/html"},
+    "delivery.url-is-image/mistyped": lambda mock: all(
+        opened(answer.content) and answer.headers["content-type"].startswith("text/plain") for answer in downloads(mock)
+    ),
     "seed.repeatable": lambda mock: mock.pictures(mock.send()) != mock.pictures(mock.send()),
 }  # fmt: skip
 

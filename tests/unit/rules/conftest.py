@@ -60,7 +60,9 @@ class Recorded:
         start_s = 10.0 * number if sent_s is None else sent_s
         response = None
         if status is not None:
-            response = SeenResponse(status=status, headers=[("content-type", "application/json"), *headers], body=self._body(content))
+            typed = any(name == "content-type" for name, _ in headers)
+            own_type = [] if typed else [("content-type", "application/json")]
+            response = SeenResponse(status=status, headers=[*own_type, *headers], body=self._body(content))
         accepted = status is not None and status < 300
         self.records.append(
             Exchange(

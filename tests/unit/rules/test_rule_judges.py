@@ -191,7 +191,7 @@ def test_count() -> None:
 
 
 def test_decodes() -> None:
-    """A whole picture passes, a truncated one and text break it; a URL that was not fetched proves nothing, a dead one breaks it."""
+    """A whole picture passes, a truncated one and text break it; a URL not fetched, a dead one and a page at one prove nothing here."""
     rule = "image.decodes"
     assert Run(NANOGPT).add(200, nano(picture())).words(rule) == {"pass"}
     assert Run(NANOGPT).add(200, nano(picture()[:-40])).words(rule) == {"broken"}
@@ -205,7 +205,13 @@ def test_decodes() -> None:
     assert fetched.words(rule) == {"pass"}
     dead = Run(NANOGPT).add(200, answer).add(404, b"gone", source="fetch", parent="e0")
     dead.records[1] = _asking(dead.records[1], url)
-    assert dead.words(rule) == {"broken"}
+    assert dead.words(rule) == {"unproven"}
+    cut = Run(NANOGPT).add(200, answer).add(200, picture()[:-40], source="fetch", parent="e0")
+    cut.records[1] = _asking(cut.records[1], url)
+    assert cut.words(rule) == {"broken"}
+    page = Run(NANOGPT).add(200, answer).add(200, b"<html>", source="fetch", parent="e0")
+    page.records[1] = _asking(page.records[1], url)
+    assert page.words(rule) == {"unproven"}
 
 
 def _asking(record: Exchange, url: str) -> Exchange:
@@ -239,20 +245,6 @@ def test_format() -> None:
     assert Run(NEBUL).add(200, nano(b"no picture"), asked=png).words(rule) == {"unproven"}
     for kind, word in (("PNG", "pass"), ("JPEG", "pass"), ("WEBP", "broken")):
         assert Run(NIM).add(200, {"artifacts": [{"base64": b64(picture(kind=kind))}]}).words(rule) == {word}
-
-
-def test_exclusive() -> None:
-    """One way passes; both, neither, and a URL for base64 break it; base64 for a URL is only noted."""
-    rule = "delivery.exclusive"
-    one = b64(picture())
-    assert Run(NEBUL).add(200, {"data": [{"b64_json": one, "url": None}]}).words(rule) == {"pass"}
-    assert Run(NEBUL).add(200, {"data": [{"b64_json": one, "url": "http://t/1"}]}).words(rule) == {"broken"}
-    assert Run(NEBUL).add(200, {"data": [{"b64_json": None, "url": None}]}).words(rule) == {"broken"}
-    b64_asked, url_asked = {"task": "generate", "delivery": "base64"}, {"task": "generate", "delivery": "url"}
-    assert Run(NANOGPT).add(200, {"data": [{"url": "http://t/1"}]}, asked=b64_asked).words(rule) == {"broken"}
-    assert Run(NANOGPT).add(200, {"data": [{"url": "http://t/1"}]}, asked=url_asked).words(rule) == {"pass"}
-    assert Run(NANOGPT).add(200, {"data": [{"b64_json": one}]}, asked=url_asked).words(rule) == {"note"}
-    assert Run(NANOGPT).add(400, expects="may-refuse").words(rule) == set()
 
 
 def test_repeatable() -> None:
