@@ -158,12 +158,15 @@ def _spelt(value: Any, how: str) -> bytes:
 
 
 def _decorated(events: Sequence[bytes]) -> list[bytes]:
-    """The events between comments, with ids and other line ends, the space after the colon left out of every second one."""
-    changed = [b": open\r\n\r\n", b"retry: 3000\r\n\r\n"]
+    """The events between comments, with other line ends, the space after the colon left out of every second one.
+
+    No ids: the openai package takes a comment after an id for an event without data.
+    """
+    changed = [b": open\r\n\r\n", b"retry: 3000\r\n"]
     for number, event in enumerate(events):
         body = event.removesuffix(b"\n\n").removeprefix(b"data: ")
         lead = b"" if number % 2 else b" "
-        changed.append(b"id: %d\r\nevent: message\r\ndata:%s%s\r\n\r\n" % (number, lead, body))
+        changed.append(b"event: message\r\ndata:%s%s\r\n\r\n" % (lead, body))
         if number % 3 == 0:
             changed.append(b": keep-alive\n\n")
     return changed
