@@ -281,10 +281,10 @@ class Runner:
 
     async def _follow_up(self, step: Step, answer: Answer, records: list[Exchange]) -> None:
         pictures: Iterable[DeliveredPicture] = answer.pictures
-        if answer.task is not None:
-            protocol = self.plan.provider.profile.asynchronous
-            if protocol is not None and protocol.idempotency_key(step.headers) is not None:
-                return  # sent to be sent again, and other submissions are followed already
+        protocol = self.plan.provider.profile.asynchronous
+        if answer.task is not None and protocol is not None:
+            if step.operation == protocol.operation or protocol.idempotency_key(step.headers) is not None:
+                return  # a poll, or a submission that is sent to be sent again: others are followed already
             pictures = await self._poll(step, answer, records)
         urls = dict.fromkeys(picture.url for picture in pictures if picture.url is not None and picture.base64 is None)
         parent = records[-1].id

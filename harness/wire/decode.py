@@ -142,9 +142,12 @@ def _picture(where: ResponseMap, index: int, place: str, item: Any) -> Delivered
 
 
 def _task(protocol: AsyncProtocol | None, profile: OperationProfile, status: int, body: Any) -> AsyncTask | None:
-    if protocol is None or (profile.kind != "task" and status != protocol.status):
+    if protocol is None:
         return None
     reference = next((found for place in protocol.task_reference if isinstance(found := at(body, place), str)), None)
+    if profile.kind != "task" and status != protocol.status and (reference is None or at(body, _holder(profile.response)) is not None):
+        # A reference where the pictures should be is a task under another status than the documented one.
+        return None
     state = at(body, protocol.state)
     poll_url = at(body, protocol.poll_url) if protocol.poll_url else None
     return AsyncTask(
@@ -154,6 +157,11 @@ def _task(protocol: AsyncProtocol | None, profile: OperationProfile, status: int
         at(body, protocol.result) if profile.kind == "task" else None,
         at(body, protocol.error) if protocol.error else None,
     )
+
+
+def _holder(where: ResponseMap) -> str:
+    """Pointer to what holds the pictures; the whole body where there are none."""
+    return where.pictures.partition("/*")[0] if where.pictures is not None else ""
 
 
 def _stream_answer(response: WireResponse, retry_after_s: float | None) -> Answer:

@@ -16,7 +16,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from testcard.mocks.app import create_app
-from testcard.mocks.faults import FAULTS, Fault
+from testcard.mocks.faults import FAULTS as ALL_FAULTS
+from testcard.mocks.faults import Fault
 from testcard.specs.loader import load_provider
 
 KONTEXT = "black-forest-labs/FLUX.1-Kontext-dev"
@@ -186,6 +187,10 @@ def other_way(mock: Mock) -> bool:
     by_address = [text.startswith("http") for text in handed_over(mock, "b64_json")]
     return all(by_address) is not (mock.provider == "opengpu-relay" and mock.operation[-5:] in ("Image", "tQwen", "eQwen"))
 
+
+#: families whose faults are looked for in files of their own
+ELSEWHERE = ("async.", "vision.", "stream.")
+FAULTS = {name: fault for name, fault in ALL_FAULTS.items() if not name.startswith(ELSEWHERE)}
 
 #: fault → what is seen of it: true when it holds, false on an honest mock
 SEEN: dict[str, Callable[[Mock], bool]] = {

@@ -45,13 +45,13 @@ def test_same_seed_same_bytes(name: str) -> None:
 
 @pytest.mark.parametrize("name", bundled_ids())
 def test_no_billed_request_is_sent_twice(name: str) -> None:
-    """Equal requests are one step, but for the pair that shows whether a seed repeats; at most 40 pictures an operation are paid."""
+    """Equal requests are one step, but for what shows by repetition (a seed, an idempotency key); at most 40 pictures an operation are paid."""
     whole = whole_plan(name)
     seen: dict[tuple[object, ...], str] = {}
     for step in whole.steps:
         wire = step.wire(whole.provider, "http://t", "key")
         same = (wire.method, wire.url, wire.headers, wire.body)
-        assert same not in seen or step.probe.endswith("/seed-again"), (step.probe, seen[same])
+        assert same not in seen or step.probe.endswith(("/seed-again", "/async-again")), (step.probe, seen[same])
         seen[same] = step.probe
     for scope in whole.scopes:
         expected = sum(step.images for step in whole.of(scope.operation_id) if step.expects in ("accept", "may-refuse"))
@@ -89,7 +89,7 @@ def test_every_negative_case_names_a_base_in_the_plan() -> None:
         whole = whole_plan(name)
         keys = {(step.operation, step.probe) for step in whole.steps}
         for step in whole.steps:
-            if step.expects in ("refuse", "unauthorised"):
+            if step.expects in ("refuse", "unauthorised") and step.probe != "task/unknown":
                 assert (step.operation, step.base) in keys, step.probe
 
 
@@ -103,7 +103,7 @@ def test_only_the_chosen_rules_are_planned() -> None:
 def test_a_polled_operation_alone_submits_one_task() -> None:
     """`--operation getTask` sends the one request it takes to have a task to poll."""
     alone = plan("opengpu-relay", operations=("getTask",))
-    assert [(step.operation, step.terms.asynchronous) for step in alone.steps] == [("generateQwen", True)] or len(alone.steps) == 1
+    assert [step.terms.asynchronous for step in alone.steps if step.billed] == [True]
     assert ("getTask", "http.no-server-error") in alone.steps[0].serves
 
 

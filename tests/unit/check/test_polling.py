@@ -142,3 +142,26 @@ def test_polls_count_as_requests() -> None:
     server = Relay(state("running"))
     run(plan(), server, limits=Limits(max_requests=9))
     assert len(server.requests) == 9
+
+
+def test_a_submission_sent_again_is_paid_once() -> None:
+    """The second submission under one Idempotency-Key waits for the first; the same task is not paid twice, another one is."""
+    of = plan("async.repeatable-submit")
+    first, second = (step for step in of.steps if "async" in step.probe)
+    assert first.headers == second.headers
+    assert second.after == first.probe
+    assert first.wire(RELAY, "http://t", "k") == second.wire(RELAY, "http://t", "k")
+    known: dict[str, str] = {}
+
+    def server(request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content or b"{}")
+        if not body.get("async"):
+            return httpx.Response(200, json={"urls": []})
+        return httpx.Response(202, json={"task_id": known.setdefault(request.headers["idempotency-key"], "t1")})
+
+    carried, memory = run(replace(of, steps=(first, second)), server)
+    assert (carried.budget.spend.images, carried.budget.spend.billed_requests) == (1, 1)
+    assert [(one.billed, one.images) for one in memory.exchanges] == [(True, 1), (False, 0)]
+    count = iter(range(9))
+    carried, memory = run(replace(of, steps=(first, second)), lambda request: httpx.Response(202, json={"task_id": f"t{next(count)}"}))
+    assert (carried.budget.spend.images, [one.billed for one in memory.exchanges]) == (2, [True, True])

@@ -53,6 +53,7 @@ class Recorded:
         took_s: float = 1.0,
         operation: str | None = None,
         billed: bool | None = None,
+        sent: Sequence[tuple[str, str]] = (),
     ) -> Recorded:
         content = answer if isinstance(answer, bytes) else json.dumps(answer if answer is not None else {}).encode()
         own = source in ("probe", "schema-case")
@@ -75,7 +76,10 @@ class Recorded:
                 asked=asked if asked is not None else ({"task": "generate"} if own else {}),
                 case=Case(expects=expects, base=base, change=change, level=level, rules=list(rules)) if own else None,  # type: ignore[arg-type]
                 request=SentRequest(
-                    method="POST", url="http://t/", headers=[], body=self._body(json.dumps(request if request is not None else {}).encode())
+                    method="POST",
+                    url="http://t/",
+                    headers=list(sent),
+                    body=self._body(json.dumps(request if request is not None else {}).encode()),
                 ),
                 response=response,
                 failure=failure,  # type: ignore[arg-type]
