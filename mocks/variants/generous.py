@@ -93,6 +93,9 @@ class _Operation:
         changed = _opened(call, body, self._schema, "")
         if isinstance(changed.get("usage"), dict) and "total_tokens" in changed["usage"] and "completion_tokens" not in changed["usage"]:
             changed["usage"]["total_tokens"] += 1024  # what the picture itself took
+        for place, name in ((changed, "created"), (changed.get("usage"), "total_tokens")):
+            if isinstance(place, dict) and isinstance(place.get(name), int) and drawn(call, f"{name} spelt", (False, True)):
+                place[name] = float(place[name])  # 5.0 is an integer in JSON Schema
         return changed
 
     def answer(self, call: Call, answer: Answer) -> Answer:
