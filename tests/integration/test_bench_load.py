@@ -185,8 +185,8 @@ ODD: list[tuple[str, int | None, bytes | None]] = [
     ("refused", 404, reply({"error": 404, "message": "no such model"}, "404 Not Found")),
     ("policy", 400, reply({"error": 400, "message": "content_policy_violation"}, "400 Bad Request")),
     ("broken", None, b"SSH-2.0-OpenSSH\r\n"),
-    ("broken", 302, reply(b"", "302 Found", headers="Location: http://127.0.0.1:1/\r\n")),
-    ("broken", 200, reply(b"<html>welcome</html>", media_type="text/html")),
+    ("broken", 302, reply(b"", "302 Found", headers="Location: http://127.0.0.1:1/\r\nConnection: close\r\n")),
+    ("broken", 200, reply(b"<html>welcome</html>", media_type="text/html", headers="Connection: close\r\n")),
     ("ok", 200, b"HTTP/1.1 100 Continue\r\n\r\n" + reply(GOOD)),
     ("ok", 200, b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n" + json_bytes(GOOD)),
     ("timeout", None, None),
@@ -202,6 +202,14 @@ async def odd(server: Server, index: int, line: str, body: bytes, writer: asynci
     await writer.drain()
     if outcome == "broken" or b"Connection: close" in answer:
         writer.close()
+
+
+async def crossing(server: Server, index: int, line: str, body: bytes, writer: asyncio.StreamWriter) -> None:
+    """Closes every connection 30 ms after its answer without having said so: the next request is on its way by then."""
+    writer.write(reply(GOOD))
+    await writer.drain()
+    await asyncio.sleep(0.03)
+    writer.close()
 
 
 FREEZE = (1.0, 1.4)
@@ -382,6 +390,7 @@ KINDS: dict[str, tuple[Cells, Answer, float | None]] = {
     "address": (NANOGPT, with_address, 10.0),
     "elsewhere": (NANOGPT, elsewhere, 5.0),
     "task": (("opengpu-relay", "generateStableDiffusion", "generate", None), Tasks(), 4.0),
+    "crossing": (NANOGPT, crossing, None),
     "stream": (("nvidia-nim-vision", "createVisionChatCompletion", "describe", "meta/llama-3.2-90b-vision-instruct"), streaming, 5.0),
 }
 
@@ -420,7 +429,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Mixed:
                         users=None if rate else 1,
                         warmup_s=0.0,
                         # A closed loop's requests go on until the odd server's list is through; the slow one is its last.
-                        duration_s=1.0 if kind != "task" else 0.5,
+                        duration_s={"task": 0.5, "crossing": 0.3}.get(kind, 1.0),
                     )
                     for index, (kind, (_, _, rate)) in enumerate(KINDS.items())
                 ],
@@ -443,6 +452,14 @@ def test_odd_servers_are_told_apart(mixed: Mixed) -> None:
     late = next(sample for sample in samples if sample["outcome"] == "timeout")
     assert_takes(late["done_s"] - late["scheduled_s"], WHOLE_S)
     assert late["last_byte_s"] is None
+
+
+def test_a_request_that_crosses_an_unannounced_close_is_a_sample_and_is_not_sent_again(mixed: Mixed) -> None:
+    """Whether it was carried out nobody can know, and it may cost money: it is broken, and the server has seen each request once."""
+    samples = mixed.samples["crossing"]
+    words = [(sample["outcome"], sample["status"]) for sample in samples]
+    assert set(words) == {("ok", 200), ("broken", None)}
+    assert mixed.posts["crossing"] == words.count(("ok", 200)) >= 3
 
 
 def test_addresses_are_fetched_before_the_clock_stops(mixed: Mixed) -> None:
