@@ -117,9 +117,9 @@ class Evidence:
 
 def gather(runs: Sequence[RunReader]) -> Evidence:
     """The evidence of these runs; an `evaluate` folder stands for its children. `UsageError` where none holds verdicts or a summary."""
-    leaves = _leaves(runs)
-    checks = [(run, verdicts) for run in leaves if (verdicts := run.verdicts()) is not None]
-    benches = [(run, summary) for run in leaves if (summary := run.summary()) is not None]
+    found = leaves(runs)
+    checks = [(run, verdicts) for run in found if (verdicts := run.verdicts()) is not None]
+    benches = [(run, summary) for run in found if (summary := run.summary()) is not None]
     if not checks and not benches:
         raise UsageError(
             "there is nothing to report on: no run holds verdicts.json or summary.json",
@@ -153,10 +153,10 @@ def gather(runs: Sequence[RunReader]) -> Evidence:
             if isinstance(task, str):
                 seen.setdefault(exchange.operation, Counter())[task] += 1
         tasks.update({(party.key, operation): counter.most_common(1)[0][0] for operation, counter in seen.items()})
-    return Evidence([*leaves], parties, series, [summary for _, summary in benches], frames, tasks)
+    return Evidence(found, parties, series, [summary for _, summary in benches], frames, tasks)
 
 
-def _leaves(runs: Sequence[RunReader]) -> list[RunReader]:
+def leaves(runs: Sequence[RunReader]) -> list[RunReader]:
     """The runs without parents of runs, reports left out, each folder once."""
     found: dict[str, RunReader] = {}
     for run in runs:

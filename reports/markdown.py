@@ -182,6 +182,25 @@ def _data(data: Table) -> str:
     return table([escaped(name) for name in data.header], [[escaped(cell) for cell in row] for row in data.rows])
 
 
+def _baseline(page: Page) -> list[str]:
+    parts = []
+    if page.baseline is None:
+        parts.append("No baseline was given: these runs stand alone.")
+    else:
+        parts.append(escaped(page.baseline.sentence))
+        for name, lines in (*((group.name, group.lines) for group in page.baseline.groups), ("Rules", page.baseline.rules)):
+            if lines:
+                parts += [f"### {escaped(name)}", "\n".join(f"- {line.glyph} {escaped(shortened(line.text, 600))}" for line in lines)]
+        if page.baseline.notes:
+            parts += ["### Worth knowing", "\n".join(f"- {escaped(note)}" for note in page.baseline.notes)]
+    for name in ("baseline-ratios", "history"):
+        drawing = page.gallery.drawings.get(name)
+        if drawing is not None:
+            picture = f"![{escaped(drawing.title)}](figures/{name}.png)"
+            parts += [f"### {drawing.title}", escaped(drawing.caption), picture, _data(drawing.table)]
+    return parts
+
+
 def _pictures(page: Page) -> list[str]:
     rows = [
         (
@@ -224,7 +243,7 @@ _SECTION_WRITERS = {
     "load": lambda page: _figures("load", page),
     "errors": lambda page: _figures("errors", page),
     "cost": lambda page: _figures("cost", page),
-    "baseline": lambda page: ["No baseline was given: these runs stand alone."],
+    "baseline": lambda page: _baseline(page),
     "pictures": _pictures,
     "method": _method,
     "provenance": _provenance,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from testcard.harness.history.reading import History
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import WaiverNote
+from testcard.reports.baseline import Baseline
 from testcard.reports.comparison import Comparison, compare
 from testcard.reports.evidence import Evidence, Party, clean
+from testcard.reports.figures import forest
+from testcard.reports.figures import history as history_figure
 from testcard.reports.figures.gallery import Gallery, hang
-from testcard.reports.figures.style import Table
+from testcard.reports.figures.style import Table, render
 from testcard.reports.findings import Judgement, judge
 from testcard.reports.pictures import Strip, strips
 from testcard.reports.verdict import Overall, overall
@@ -60,21 +65,25 @@ class Page:
     targets: Table
     environment: Table
     ruleset: str
+    baseline: Baseline | None = None
 
 
-def compose(evidence: Evidence) -> Page:
-    """The report of this evidence."""
+def compose(evidence: Evidence, baseline: Baseline | None = None, histories: Sequence[History] = ()) -> Page:
+    """The report of this evidence, against a baseline and with the figures' history where these are given."""
     comparison = compare(evidence)
+    gallery = hang(evidence, comparison)
+    further = (forest.sketch(baseline.comparison) if baseline else None, history_figure.sketch(histories))
+    gallery = replace(gallery, drawings={**gallery.drawings, **{sketch.name: render(sketch) for sketch in further if sketch is not None}})
     versions = sorted({run.run.ruleset_version for run in evidence.runs})
     return Page(
         title=" · ".join(party.label for party in evidence.parties)
         if len(evidence.parties) < 3
         else f"{len(evidence.parties)} image APIs compared",
         subtitle=_subtitle(evidence),
-        overall=overall(evidence),
+        overall=overall(evidence, baseline.gates if baseline else (), baseline.sentence if baseline else ""),
         comparison=comparison,
         judgement=judge(evidence),
-        gallery=hang(evidence, comparison),
+        gallery=gallery,
         strips=strips(evidence),
         gaps=_gaps(evidence),
         waivers=[(party, note) for party in evidence.parties for note in party.waivers],
@@ -84,6 +93,7 @@ def compose(evidence: Evidence) -> Page:
         targets=_targets(evidence),
         environment=_environment(evidence),
         ruleset=", ".join(versions),
+        baseline=baseline,
     )
 
 

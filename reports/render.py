@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from testcard.harness.errors import Exit
+from testcard.harness.history.reading import History
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder
+from testcard.reports.baseline import against
 from testcard.reports.check_files import ci_texts
-from testcard.reports.evidence import gather
+from testcard.reports.evidence import Evidence, gather
 from testcard.reports.html import render_html
 from testcard.reports.markdown import report_md
-from testcard.reports.page import compose
+from testcard.reports.page import Page, compose
 from testcard.reports.summary import summary_md
 from testcard.reports.tables import comparison_csv, verdicts_csv
 
 
-def write_report(runs: list[RunReader], out: Path | None = None) -> Path:
+def write_report(
+    runs: Sequence[RunReader], out: Path | None = None, *, baseline: Sequence[RunReader] = (), histories: Sequence[History] = ()
+) -> Path:
     """Writes the report of these runs into the new folder `out` (None: one named after the time) and returns its report.html.
 
     An `evaluate` run stands for its children. The folder is a run itself: run.json lists every file, and its outcome is the
-    report's verdict. Equal runs give equal bytes in every other file. `UsageError` where nothing can be reported on.
+    report's verdict. Against a `baseline`, that verdict counts regressions too. Equal runs give equal bytes in every other
+    file. `UsageError` where nothing can be reported on, or where run and baseline have nothing in common.
     """
+    return write_page(*composed(runs, baseline=baseline, histories=histories), out)
+
+
+def composed(runs: Sequence[RunReader], *, baseline: Sequence[RunReader] = (), histories: Sequence[History] = ()) -> tuple[Evidence, Page]:
+    """What the runs hold, and the page that says so."""
     evidence = gather(runs)
-    page = compose(evidence)
+    return evidence, compose(evidence, against(runs, baseline, evidence=evidence) if baseline else None, histories)
+
+
+def write_page(evidence: Evidence, page: Page, out: Path | None = None) -> Path:
+    """Writes a report's folder and returns its report.html."""
     html = render_html(page)
     out = out if out is not None else default_folder("report")
     writer = RunWriter.create(
@@ -48,7 +63,7 @@ def write_report(runs: list[RunReader], out: Path | None = None) -> Path:
         writer.add_file(f"figure_{name}_svg", f"figures/{name}.svg").write_bytes(drawing.svg)
         writer.add_file(f"figure_{name}_png", f"figures/{name}.png").write_bytes(drawing.png)
     writer.write("badge", "badge.json", page.overall.badge)
-    writer.finish(page.overall.word, Exit.PASS, page.overall.sentence)
+    writer.finish(page.overall.word, page.baseline.exit if page.baseline else Exit.PASS, page.overall.sentence)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ Word = Literal["pass", "fail", "inconclusive"]
 CONFORMANCE = "conformance"
 SOUND = "sound measurement"
 WAIVERS = "waivers"
+ORDER: tuple[Word, ...] = ("fail", "inconclusive", "pass")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,13 @@ class Overall:
     badge: Badge
 
 
-def overall(evidence: Evidence) -> Overall:
-    """The verdict over all runs: fail where any gate failed, else inconclusive where any is open, else pass."""
+def overall(evidence: Evidence, further: Sequence[GateLine] = (), remark: str = "") -> Overall:
+    """The verdict over all runs: fail where any gate failed, else inconclusive where any is open, else pass.
+
+    `further` gates (those against a baseline) count too; `remark` is the sentence about them.
+    """
     gates = [*_conformance_gates(evidence), *_measured_gates(evidence)]
-    gates.sort(key=lambda gate: ("fail", "inconclusive", "pass").index(gate.verdict))
+    gates.sort(key=lambda gate: ORDER.index(gate.verdict))
     troubled = [run for run in evidence.runs if run.run.outcome in ("error", "interrupted", "running")]
     undecided = [run for run in evidence.runs if run.run.outcome == "inconclusive"]
     words = {gate.verdict for gate in gates} | {run.run.outcome for run in evidence.runs}
@@ -56,7 +61,9 @@ def overall(evidence: Evidence) -> Overall:
         if run.run.reason or run in troubled
     ]
     sentence = _sentence(evidence, gates, word, reasons)
-    return Overall(word, sentence, gates, _ribbon(evidence), _badge(evidence, gates, word))
+    word = min((word, *(gate.verdict for gate in further)), key=ORDER.index)
+    every = sorted([*gates, *further], key=lambda gate: ORDER.index(gate.verdict))
+    return Overall(word, f"{sentence} {remark}".rstrip(), every, _ribbon(evidence), _badge(evidence, gates, word))
 
 
 def _conformance_gates(evidence: Evidence) -> list[GateLine]:

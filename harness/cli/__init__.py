@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("testcard.harness.cli.check:check", "Judge whether a target keeps its documented contract."),
     "bench": ("testcard.benchmarks.command:bench", "Measure latency, throughput and cost under load."),
     "report": ("testcard.reports.command:report", "Render runs as one offline HTML file, Markdown, CSV and figures."),
+    "compare": ("testcard.reports.compare_command:compare", "Say what got better or worse between two runs."),
+    "history": ("testcard.harness.cli.history:history", "Show how figures and findings moved over runs."),
     "mock": ("testcard.mocks.command:mock", "Serve one or more providers' contracts on this machine, with faults if asked."),
     "generate": ("testcard.harness.cli.client:generate", "Generate pictures from a prompt (the reference client)."),
     "edit": ("testcard.harness.cli.client:edit", "Edit a picture."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,8 @@ def schema() -> pa.Schema:
     return pa.schema([(name, types[kind]) for name, kind in SAMPLE_COLUMNS.items()])
 
 
-def read_table(run: RunReader) -> pa.Table:
-    """The run's samples from samples.parquet, else from its shards; an empty table where it has neither.
+def read_table(run: RunReader, columns: Sequence[str] | None = None) -> pa.Table:
+    """The run's samples from samples.parquet, else from its shards; an empty table where it has neither. `columns`: only these.
 
     Missing columns come back as nulls and further ones are kept. A shard's cut last batch is left out. `UsageError` for a file
     that is neither, or whose columns have other types.
@@ -42,11 +43,14 @@ def read_table(run: RunReader) -> pa.Table:
     path = run.path("samples")
     if path is not None and path.suffix == ".parquet":
         try:
-            return _conform(pq.read_table(path), path)
+            wanted = None if columns is None else [name for name in columns if name in pq.read_schema(path).names]
+            return _conform(pq.read_table(path, columns=wanted), path, columns)
         except (pa.ArrowException, OSError) as error:
             raise UsageError(f"{path}: {error}", hint="the file was changed by hand, or the disk is failing") from None
-    tables = [_conform(read_shard(shard), shard) for shard in sorted(run.folder.glob(SHARD_PATTERN))]
-    return pa.concat_tables(tables, promote_options="default") if tables else schema().empty_table()
+    tables = [_conform(read_shard(shard), shard, columns) for shard in sorted(run.folder.glob(SHARD_PATTERN))]
+    if tables:
+        return pa.concat_tables(tables, promote_options="default")
+    return schema().empty_table() if columns is None else schema().empty_table().select(list(columns))
 
 
 def read_shard(path: Path) -> pa.Table:
@@ -65,19 +69,21 @@ def read_shard(path: Path) -> pa.Table:
     return pa.Table.from_batches(batches, schema=shape)
 
 
-def read(run: RunReader) -> pd.DataFrame:
-    """The run's samples as a frame with the columns of `SAMPLE_COLUMNS` first, in file order. Texts are categories."""
-    table = read_table(run)
+def read(run: RunReader, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The run's samples as a frame with the columns of `SAMPLE_COLUMNS` first, in file order (`columns`: only these). Texts are categories."""
+    table = read_table(run, columns)
     texts = [field.name for field in table.schema if str(field.type) in ("string", "large_string")]
     frame: pd.DataFrame = table.to_pandas(categories=texts, split_blocks=True, self_destruct=True)
     return frame
 
 
-def _conform(table: Any, path: Path) -> Any:
+def _conform(table: Any, path: Path, only: Sequence[str] | None = None) -> Any:
     import pyarrow as pa
 
     columns = {}
     for field in schema():
+        if only is not None and field.name not in only:
+            continue
         if field.name not in table.column_names:
             columns[field.name] = pa.nulls(len(table), field.type)
             continue
@@ -85,5 +91,5 @@ def _conform(table: Any, path: Path) -> Any:
             columns[field.name] = table[field.name].cast(field.type)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise UsageError(f"{path}: column {field.name} is {table[field.name].type}, not {field.type}") from None
-    further = {name: table[name] for name in table.column_names if name not in columns}
+    further = {name: table[name] for name in table.column_names if name not in columns and (only is None or name in only)}
     return pa.table({**columns, **further})

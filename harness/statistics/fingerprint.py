@@ -7,6 +7,8 @@ the reason. Another version of the tool, of the rule set or of the contract only
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,6 +67,19 @@ def differences(new: tuple[Run, Summary, SummaryRow], old: tuple[Run, Summary, S
     if target is not None and other_target is not None and target.mock != other_target.mock:
         found.append(_against("environment", *("a mock" if each.mock else "a real service" for each in (target, other_target))))
     return list(dict.fromkeys(found))
+
+
+def fingerprint(run: Run, summary: Summary, row: SummaryRow) -> str:
+    """A digest of everything that `differences` refuses for: rows with equal ones may be put side by side."""
+    target = target_of(run, row)
+    load = _stage(summary.workload, row)
+    facts = {
+        "row": [row.operation, row.model, row.stage],
+        "workload": {key: summary.workload.get(key) for key in _WORKLOAD},
+        "load": [load.get(key) for key in _LOAD],
+        "place": [run.region, run.environment.platform, run.environment.cpu_count, target is not None and target.mock],
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def warnings(new: Sequence[Run], old: Sequence[Run]) -> list[str]:

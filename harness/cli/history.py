@@ -1,0 +1,145 @@
+"""`testcard history`: how figures and findings moved over runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from testcard.harness.cli import say
+from testcard.harness.errors import UsageError
+from testcard.harness.history.index import DEFAULT
+
+if TYPE_CHECKING:
+    from testcard.harness.history.reading import History, Seen
+
+_TITLES = {
+    "p50_s": ("p50 latency", "s"),
+    "p95_s": ("p95 latency", "s"),
+    "p99_s": ("p99 latency", "s"),
+    "achieved_rps": ("achieved", "/s"),
+    "goodput_rps": ("goodput", "/s"),
+    "error_rate": ("error rate", "%"),
+    "cost_usd_per_1000_good_images": ("cost of 1,000 good images", "USD"),
+}
+_BARS = "▁▂▃▄▅▆▇█"
+#: Points that a terminal's little chart has room for.
+_CHART = 24
+
+
+@click.command()
+@click.argument("folders", nargs=-1, metavar="[FOLDER]…", type=click.Path(path_type=Path))
+@click.option("--index", "index_path", type=click.Path(path_type=Path), help=f"The index file. Default: {DEFAULT}.")
+@click.option("--rebuild", is_flag=True, help="Forget the index and read every run again.")
+@click.option("--json", "as_json", is_flag=True, help="Print trends and findings as JSON.")
+def history(folders: tuple[Path, ...], index_path: Path | None, rebuild: bool, as_json: bool) -> None:
+    """Show trends of figures, and when findings were first and last seen.
+
+    FOLDER is a run, or a folder that holds runs at any depth; without any, testcard-runs. What was read is kept in a SQLite
+    index beside the runs, which only saves time: it can be deleted, and --rebuild makes it anew. Runs are put side by side
+    where operation, size, n, model, arrival, region and environment are the same.
+    """
+    from testcard.harness.history.index import Index
+    from testcard.harness.history.reading import histories, seen
+
+    if not folders and not DEFAULT.parent.is_dir():
+        raise UsageError("there is no testcard-runs here", hint="name folders that hold runs: testcard history FOLDER")
+    index = Index(index_path or DEFAULT, rebuild=rebuild)
+    try:
+        done = index.update(folders or (DEFAULT.parent,))
+        series, findings = histories(index), seen(index)
+        (count,) = index.query("SELECT COUNT(*) FROM runs")[0]
+    finally:
+        index.close()
+    for problem in done.unread:
+        say(f"left out: {problem}")
+    if as_json:
+        content = {"index": str(index.path), "runs": count, "trends": series, "findings": findings}
+        click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
+        return
+    say(f"{index.path}: {count} runs ({done.read} read now, {done.forgotten} gone)")
+    if not count:
+        raise UsageError("there is no run to show", hint="testcard check, bench or evaluate record one")
+    _print(series, findings)
+
+
+def _print(series: Sequence[History], findings: Sequence[Seen]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    if series:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in ("provider", "at", "model", "operation", "stage", "figure"):
+            table.add_column(name, overflow="fold")
+        for name in ("runs", "first", "median", "latest"):
+            table.add_column(name, justify="right")
+        table.add_column("over the runs")
+        table.add_column("trend")
+        for each in series:
+            table.add_row(*(Text(cell) for cell in _cells(each)))
+        console.print(table)
+        console.print(
+            "trend: Mann–Kendall over runs with the same fingerprint, from 8 runs on; latest: against the median before it", markup=False
+        )
+    if findings:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in ("provider", "at", "operation", "rule", "level", "first seen", "last seen"):
+            table.add_column(name, overflow="fold")
+        table.add_column("runs", justify="right")
+        table.add_column("now")
+        for found in findings:
+            style = "red" if found.open and found.level == "must" else "yellow" if found.open else "green"
+            now = "broken" if found.open else f"kept on {found.last_judged[:10]}"
+            cells = (found.provider, found.site, found.operation, found.rule, found.level, _day(found.first_seen), _day(found.last_seen))
+            table.add_row(*(Text(cell) for cell in (*cells, f"{found.runs} of {found.judged}")), Text(now, style=style))
+        console.print()
+        console.print(table)
+    elif not series:
+        console.print("no figure and no finding in any run")
+
+
+def _cells(each: History) -> list[str]:
+    from statistics import median
+
+    title, unit = _TITLES[each.metric]
+    values = [point.value for point in each.points]
+    moved = each.trend
+    change = f" ({100 * moved.change:+.0f} %)" if moved.change is not None and moved.word in ("rising", "falling") else ""
+    latest = f"{_number(values[-1], unit)}" + (f" (×{moved.latest:.2f})" if moved.latest is not None else "")
+    return [
+        each.provider,
+        each.site,
+        each.model or "–",
+        each.operation,
+        each.stage,
+        f"{title}, {unit}",
+        str(len(values)),
+        _number(values[0], unit),
+        _number(median(values), unit),
+        latest,
+        chart(values),
+        moved.word + change,
+    ]
+
+
+def chart(values: Sequence[float]) -> str:
+    """The last values as bars between their lowest and highest; a flat line where all are equal."""
+    shown = values[-_CHART:]
+    low, high = min(shown), max(shown)
+    if high <= low:
+        return _BARS[3] * len(shown)
+    return "".join(_BARS[round((value - low) / (high - low) * (len(_BARS) - 1))] for value in shown)
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{100 * value:.2f}" if unit == "%" else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _day(moment: str) -> str:
+    return moment[:16].replace("T", " ")

@@ -1,0 +1,205 @@
+"""The index: one SQLite file that lists run folders, their figures and what their checks found broken."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from testcard.harness.errors import UsageError
+from testcard.harness.runs.folder import RunReader
+from testcard.harness.runs.records import Estimate, Run, Summary, SummaryRow, Target, Verdicts
+from testcard.harness.statistics.fingerprint import fingerprint, target_of
+
+#: "TCHI": says that a SQLite file is one of ours, so that no other is ever emptied.
+APPLICATION = 0x54434849
+VERSION = 1
+DEFAULT = Path("testcard-runs") / ".history.sqlite"
+_DEPTH = 6
+_TABLES = """
+CREATE TABLE runs (id INTEGER PRIMARY KEY, folder TEXT NOT NULL UNIQUE, stamp TEXT NOT NULL, kind TEXT NOT NULL, started TEXT NOT NULL,
+  outcome TEXT NOT NULL, tool_version TEXT NOT NULL, ruleset_version TEXT NOT NULL);
+CREATE TABLE figures (run INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE, provider TEXT NOT NULL, site TEXT NOT NULL,
+  mock INTEGER NOT NULL, model TEXT, operation TEXT NOT NULL, stage TEXT NOT NULL, fingerprint TEXT NOT NULL, metric TEXT NOT NULL,
+  value REAL NOT NULL, low REAL, high REAL, n INTEGER NOT NULL);
+CREATE TABLE verdicts (run INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE, provider TEXT NOT NULL, site TEXT NOT NULL,
+  operation TEXT NOT NULL, rule TEXT NOT NULL, level TEXT NOT NULL, word TEXT NOT NULL, detail TEXT NOT NULL);
+CREATE INDEX figures_by_run ON figures (run);
+CREATE INDEX verdicts_by_run ON verdicts (run);
+"""
+#: Metric → its estimate in a summary row, in the order they are listed.
+METRICS: dict[str, Callable[[SummaryRow], Estimate | None]] = {
+    "p50_s": lambda row: row.latency_s.get("p50"),
+    "p95_s": lambda row: row.latency_s.get("p95"),
+    "p99_s": lambda row: row.latency_s.get("p99"),
+    "achieved_rps": lambda row: Estimate(value=row.achieved_rps, n=row.requests),
+    "goodput_rps": lambda row: row.goodput,
+    "error_rate": lambda row: row.error_rate,
+    "cost_usd_per_1000_good_images": lambda row: row.cost_usd_per_1000_good_images,
+}
+
+
+@dataclass(slots=True)
+class Update:
+    """What an update did: runs read, runs that were known already, runs forgotten, and folders that could not be read, with why."""
+
+    read: int = 0
+    known: int = 0
+    forgotten: int = 0
+    unread: list[str] = field(default_factory=list)
+
+
+class Index:
+    """An open index. Folders are kept relative to the index file where they lie below its folder, so that both can be moved."""
+
+    def __init__(self, path: Path, *, rebuild: bool = False) -> None:
+        """Opens or creates the index. `UsageError` where the file is something else or cannot be written."""
+        self.path = path
+        self._home = path.resolve().parent
+        if path.exists() and path.stat().st_size and not _ours(path):
+            raise UsageError(f"{path} is no history index", hint="name another file with --index")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if rebuild and path.exists():
+                path.unlink()
+            self._database = sqlite3.connect(path)
+            self._database.execute("PRAGMA foreign_keys = ON")
+            self._prepare()
+        except (sqlite3.Error, OSError) as error:
+            raise UsageError(f"{path}: {error}", hint="--rebuild makes it anew from the run folders; --index names another file") from None
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._database.close()
+
+    def query(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Rows that a SELECT gives."""
+        return self._database.execute(statement, tuple(values)).fetchall()
+
+    def update(self, folders: Sequence[Path]) -> Update:
+        """Reads every run under these folders that is new or has changed, and forgets runs whose folder is gone."""
+        done = Update()
+        with self._database:
+            for (name,) in self.query("SELECT folder FROM runs"):
+                if not (self.folder(str(name)) / "run.json").is_file():
+                    self._database.execute("DELETE FROM runs WHERE folder = ?", (name,))
+                    done.forgotten += 1
+            known = dict(self.query("SELECT folder, stamp FROM runs"))
+            for folder in dict.fromkeys(path.resolve() for top in folders for path in run_folders(top)):
+                name, stamp = self._name(folder), _stamp(folder)
+                if known.get(name) == stamp:
+                    done.known += 1
+                    continue
+                try:
+                    self._read(folder, name, stamp)
+                    done.read += 1
+                except UsageError as error:
+                    done.unread.append(error.message)
+        return done
+
+    def folder(self, name: str) -> Path:
+        """The run folder that a name in the index stands for."""
+        return self._home / name
+
+    def _prepare(self) -> None:
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        if version == VERSION:
+            self._database.execute("SELECT folder FROM runs LIMIT 1")
+            return
+        with self._database:
+            for table in ("verdicts", "figures", "runs"):
+                self._database.execute(f"DROP TABLE IF EXISTS {table}")
+            self._database.executescript(_TABLES)
+            self._database.execute(f"PRAGMA application_id = {APPLICATION}")
+            self._database.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _name(self, folder: Path) -> str:
+        return folder.relative_to(self._home).as_posix() if folder.is_relative_to(self._home) else folder.as_posix()
+
+    def _read(self, folder: Path, name: str, stamp: str) -> None:
+        reader = RunReader(folder)
+        run = reader.run
+        summary, verdicts = reader.summary(), reader.verdicts()
+        self._database.execute("DELETE FROM runs WHERE folder = ?", (name,))
+        cursor = self._database.execute(
+            "INSERT INTO runs (folder, stamp, kind, started, outcome, tool_version, ruleset_version) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (name, stamp, run.kind, run.started, run.outcome, run.tool_version, run.ruleset_version),
+        )
+        if summary is not None:
+            self._database.executemany(
+                "INSERT INTO figures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(cursor.lastrowid, *values) for values in _figures(run, summary)],
+            )
+        if verdicts is not None:
+            self._database.executemany(
+                "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [(cursor.lastrowid, *values) for values in _verdicts(verdicts)]
+            )
+
+
+def run_folders(top: Path) -> Iterator[Path]:
+    """The folders of checks and benchmarks at or under a folder: also those inside an evaluation. `UsageError` where there is no folder."""
+    if not top.is_dir():
+        raise UsageError(f"{top} is no folder", hint="name folders that hold runs, such as testcard-runs")
+    for place, names, files in os.walk(top):
+        depth = len(Path(place).relative_to(top).parts)
+        names[:] = (
+            [] if depth >= _DEPTH else sorted(name for name in names if name not in ("bodies", "figures") and not name.startswith("."))
+        )
+        if "run.json" in files and ("verdicts.json" in files or "summary.json" in files):
+            yield Path(place)
+            names[:] = []
+
+
+def site(target: Target | None) -> str:
+    """Where a target is, for telling series apart: `mock`, else its base URL (a mock's port changes from run to run)."""
+    return "" if target is None else "mock" if target.mock else target.base_url
+
+
+def _figures(run: Run, summary: Summary) -> Iterator[tuple[object, ...]]:
+    for row in summary.rows:
+        target = target_of(run, row)
+        key = fingerprint(run, summary, row)
+        for metric, read in METRICS.items():
+            estimate = read(row)
+            if estimate is not None and estimate.value is not None:
+                yield (
+                    target.provider if target else row.provider,
+                    site(target),
+                    int(target is not None and target.mock),
+                    row.model,
+                    row.operation,
+                    row.stage,
+                    key,
+                    metric,
+                    estimate.value,
+                    estimate.low,
+                    estimate.high,
+                    estimate.n,
+                )
+
+
+def _verdicts(verdicts: Verdicts) -> Iterator[tuple[object, ...]]:
+    where = "mock" if verdicts.target.mock else verdicts.target.base_url
+    for verdict in verdicts.verdicts:
+        yield (verdicts.provider, where, verdict.operation, verdict.rule, verdict.level, verdict.verdict, verdict.detail[:500])
+
+
+def _stamp(folder: Path) -> str:
+    facts = [(folder / name).stat() for name in ("run.json", "summary.json", "verdicts.json") if (folder / name).is_file()]
+    return " ".join(f"{each.st_mtime_ns}:{each.st_size}" for each in facts)
+
+
+def _ours(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            if file.read(16) != b"SQLite format 3\x00":
+                return False
+        with closing(sqlite3.connect(path)) as database:
+            (number,) = database.execute("PRAGMA application_id").fetchone()
+        return bool(number == APPLICATION)
+    except (sqlite3.Error, OSError):
+        return False

@@ -1,0 +1,99 @@
+"""Trends and findings, read from an index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from testcard.harness.history.index import METRICS, Index
+from testcard.harness.statistics import trend as trends_of
+from testcard.harness.statistics.compare import NOISE_LIVE, NOISE_MOCK
+from testcard.harness.statistics.trend import Trend
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One run's figure."""
+
+    run: str
+    started: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One figure of one row over runs with the same fingerprint, in the order of time."""
+
+    provider: str
+    site: str
+    model: str | None
+    operation: str
+    stage: str
+    fingerprint: str
+    metric: str
+    points: list[Point]
+    trend: Trend
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A broken rule over time. `runs`: how many showed it; `last_judged`: the latest run that could have; `open`: whether that one did."""
+
+    provider: str
+    site: str
+    operation: str
+    rule: str
+    level: str
+    first_seen: str
+    last_seen: str
+    runs: int
+    judged: int
+    last_judged: str
+    open: bool
+    detail: str
+
+
+def histories(index: Index) -> list[History]:
+    """Every figure with its points, by provider, model, operation, stage and metric. Runs that did not end are left out."""
+    found: dict[tuple[Any, ...], list[Point]] = {}
+    mocks: dict[tuple[Any, ...], bool] = {}
+    for *names, mock, folder, started, value, low, high, n in index.query(
+        "SELECT provider, site, model, operation, stage, fingerprint, metric, mock, folder, started, value, low, high, n "
+        "FROM figures JOIN runs ON runs.id = figures.run WHERE outcome NOT IN ('running', 'error', 'interrupted') ORDER BY started, folder"
+    ):
+        found.setdefault(tuple(names), []).append(Point(folder, started, value, low, high, n))
+        mocks[tuple(names)] = bool(mock)
+    order = list(METRICS)
+    series = []
+    for key in sorted(found, key=lambda key: (*(part or "" for part in key[:6]), order.index(key[6]))):
+        provider, where, model, operation, stage, mark, metric = key
+        points = found[key]
+        moved = trends_of.trend([point.value for point in points], noise=NOISE_MOCK if mocks[key] else NOISE_LIVE)
+        series.append(History(provider, where, model, operation, stage, mark, metric, points, moved))
+    return series
+
+
+def seen(index: Index) -> list[Seen]:
+    """Every rule that any run found broken, those that still are first, the latest first among them."""
+    found = []
+    for row in index.query(
+        "SELECT provider, site, operation, rule, MAX(level), "
+        "MIN(CASE WHEN word IN ('fail', 'deviates') THEN started END), MAX(CASE WHEN word IN ('fail', 'deviates') THEN started END), "
+        "COUNT(DISTINCT CASE WHEN word IN ('fail', 'deviates') THEN run END), COUNT(DISTINCT run), MAX(started) "
+        "FROM verdicts JOIN runs ON runs.id = verdicts.run WHERE word NOT IN ('not-run', 'unproven') "
+        "GROUP BY provider, site, operation, rule HAVING SUM(word IN ('fail', 'deviates')) > 0"
+    ):
+        provider, where, operation, rule, level, first, last, runs, judged, latest = row
+        ((detail,),) = index.query(
+            "SELECT detail FROM verdicts JOIN runs ON runs.id = verdicts.run WHERE provider = ? AND site = ? AND operation = ? AND rule = ? "
+            "AND word IN ('fail', 'deviates') ORDER BY started DESC LIMIT 1",
+            (provider, where, operation, rule),
+        )
+        found.append(Seen(provider, where, operation, rule, level, first, last, runs, judged, latest, last == latest, detail))
+    found.sort(key=lambda each: (each.provider, each.operation, each.rule))
+    found.sort(key=lambda each: each.last_seen, reverse=True)
+    found.sort(key=lambda each: not each.open)
+    return found
