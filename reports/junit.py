@@ -79,8 +79,9 @@ def _case(party: Party, verdict: Verdict) -> ET.Element:
     elif verdict.verdict == "fail" or (verdict.verdict == "deviates" and party.strict):
         failure = ET.SubElement(case, "failure", {"message": message, "type": verdict.level})
         failure.text = _told(party, verdict)
-    elif verdict.waiver is not None:
-        ET.SubElement(case, "skipped", {"message": _one_line(f"waived {waiver_reason(verdict.waiver)}; seen: {verdict.detail}")})
+    elif verdict.verdict == "waived":
+        why = f" {waiver_reason(verdict.waiver)}" if verdict.waiver is not None else ""
+        ET.SubElement(case, "skipped", {"message": _one_line(f"waived{why}; seen: {verdict.detail}")})
     elif verdict.verdict in ("unsupported", "unproven", "not-run"):
         ET.SubElement(case, "skipped", {"message": f"{verdict.verdict}: {message}" if message else verdict.verdict})
     return case

@@ -49,9 +49,12 @@ def sarif_json(evidence: Evidence) -> str:
 
 def _findings(party: Party) -> Iterable[_Finding]:
     for verdict in party.judged():
-        word = verdict.waiver.instead_of if verdict.waiver is not None else verdict.verdict
+        word: str = verdict.verdict
+        if word == "waived":
+            word = verdict.waiver.instead_of if verdict.waiver is not None else "fail" if verdict.level == "must" else "deviates"
         if word in _LEVELS:
-            yield _Finding(party, "error" if word == "deviates" and party.strict else _LEVELS[word], verdict.waiver is not None, verdict)
+            level = "error" if word == "deviates" and party.strict else _LEVELS[word]
+            yield _Finding(party, level, verdict.verdict == "waived", verdict)
     assert party.verdicts is not None
     for gap in party.verdicts.spec_gaps:
         yield _Finding(party, "note", False, gap)
@@ -173,15 +176,11 @@ def _result(finding: _Finding, places: dict[str, int], uri: str) -> dict[str, An
         "partialFingerprints": {"testcardPromise/v1": fingerprint, "primaryLocationLineHash": f"{fingerprint[:16]}:1"},
         "properties": properties,
     }
-    if isinstance(about, Verdict) and about.waiver is not None:
-        result["suppressions"] = [
-            {
-                "kind": "external",
-                "status": "accepted",
-                "justification": clean(waiver_reason(about.waiver)),
-                "properties": {"owner": clean(about.waiver.owner)},
-            }
-        ]
+    if finding.waived:
+        suppression: dict[str, Any] = {"kind": "external", "status": "accepted"}
+        if isinstance(about, Verdict) and about.waiver is not None:
+            suppression["justification"] = clean(waiver_reason(about.waiver))
+        result["suppressions"] = [suppression]
     return result
 
 
