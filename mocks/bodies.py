@@ -61,6 +61,8 @@ async def read_form(body: bytes, content_type: str) -> list[tuple[str, str | Upl
         form = await parser.parse()
     except (MultiPartException, KeyError, UnicodeDecodeError, LookupError):
         raise Refused(400, "the body is not valid multipart/form-data", code="invalid_form") from None
+    if not body.rstrip().endswith(b"--"):
+        raise Refused(400, "the form ends before its last boundary", code="invalid_form")
     parts: list[tuple[str, str | Upload]] = []
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):

@@ -6,15 +6,15 @@ cannot help tripping. The conforming mock has to break none.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import httpx
-
 from testcard.harness.check.budget import NO_LIMITS, Limits
+from testcard.harness.check.in_process import InProcess
 from testcard.harness.check.levels import level_of
 from testcard.harness.check.plan import Plan, make_plan
 from testcard.harness.check.runner import Settings
@@ -32,6 +32,25 @@ API_KEY = "selftest-key-7c1f6a0e"
 #: The mocks' tasks move on by this clock, so that no run waits for them.
 FASTER = 200.0
 POLL_INTERVAL_S = 0.002
+LONGEST_WAIT_S = 10.0
+
+
+class LeapingTime:
+    """Monotonic seconds in which long waits take no time: whoever sleeps for minutes moves the clock on instead."""
+
+    def __init__(self) -> None:
+        self._ahead_s = 0.0
+
+    def __call__(self) -> float:
+        """The time now."""
+        return time.monotonic() + self._ahead_s
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits, or leaps where waiting would take longer than a person waits for a test."""
+        if seconds < LONGEST_WAIT_S:
+            await asyncio.sleep(seconds)
+        else:
+            self._ahead_s += seconds
 
 
 class Memory:
@@ -160,19 +179,24 @@ def narrowed(plan: Plan, operations: Iterable[str], rule: str) -> Plan:
 async def judge_mock(plan: Plan, faults: Sequence[str]) -> Judged:
     """The verdicts on the provider's mock with these faults, served in this process."""
     create_app = resolve("testcard.mocks.app:create_app")
-    return await judge_app(plan, create_app([plan.provider], faults=list(faults), api_key=API_KEY, timer=lambda: time.monotonic() * FASTER))
+    time_here = LeapingTime()
+    app = create_app([plan.provider], faults=list(faults), api_key=API_KEY, timer=lambda: time.monotonic() * FASTER, sleep=time_here.sleep)
+    return await judge_app(plan, app, timer=time_here)
 
 
-async def judge_app(plan: Plan, app: Any, *, limits: Limits = NO_LIMITS, concurrency: int = 8) -> Judged:
+async def judge_app(
+    plan: Plan, app: Any, *, limits: Limits = NO_LIMITS, concurrency: int = 8, timer: Callable[[], float] = time.monotonic
+) -> Judged:
     """The verdicts on an ASGI application that takes `API_KEY`, without a socket."""
     memory = Memory()
     carried = await carry_out(
         plan,
-        Settings(BASE_URL, API_KEY, concurrency=concurrency, poll_interval_s=POLL_INTERVAL_S),
+        Settings(BASE_URL, API_KEY, concurrency=concurrency, poll_interval_s=POLL_INTERVAL_S, patience_s=0.0),
         Pricing(plan.provider, mock=True),
         memory,
         limits=limits,
-        transport=httpx.ASGITransport(app=app, raise_app_exceptions=False),
+        transport=InProcess(app),
+        timer=timer,
     )
     return judge_records(
         plan.scopes, plan.rules, memory.exchanges, memory.bytes_of, not_sent=carried.not_sent(plan), started=carried.started

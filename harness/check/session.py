@@ -18,7 +18,7 @@ from testcard.harness.check.budget import NO_LIMITS, Budget, Limits
 from testcard.harness.check.plan import Plan
 from testcard.harness.check.recording import Recorder
 from testcard.harness.check.runner import Outcome, Runner, Settings, Watch
-from testcard.harness.check.transport import CONNECT_TIMEOUT_S, TIMEOUT_S
+from testcard.harness.check.transport import CONNECT_TIMEOUT_S, TIMEOUT_S, Clock
 from testcard.harness.check.verdicts import Judged, judge_all
 from testcard.harness.check.waivers import waive
 from testcard.harness.config import WaiverSection
@@ -72,10 +72,14 @@ async def carry_out(
     transport: httpx.AsyncBaseTransport | None = None,
     watch: Watch | None = None,
     on_interrupt: Callable[[], None] | None = None,
+    timer: Clock = time.monotonic,
 ) -> Carried:
-    """Sends the plan. With `on_interrupt`, Ctrl-C and SIGTERM stop the sending and keep what is there; a second one aborts."""
+    """Sends the plan. With `on_interrupt`, Ctrl-C and SIGTERM stop the sending and keep what is there; a second one aborts.
+
+    `timer` gives the seconds by which answers are timed.
+    """
     budget = Budget(limits)
-    start, started = time.monotonic(), time.time()
+    start, started = timer(), time.time()
     async with http_client(settings.concurrency, transport) as client:
         runner = Runner(
             plan,
@@ -84,7 +88,7 @@ async def carry_out(
             budget=budget,
             pricing=pricing,
             recorder=recorder,
-            clock=lambda: time.monotonic() - start,
+            clock=lambda: timer() - start,
             watch=watch,
         )
         with _signals(runner, on_interrupt):

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testcard.harness.runs.records import Body, Case, Exchange
-from testcard.harness.wire.decode import decode, decode_body
+from testcard.harness.wire.decode import decode, decode_body, message_anywhere
 from testcard.harness.wire.model import Answer, DeliveredPicture, PictureInfo, WireResponse
 from testcard.harness.wire.pictures import inspect, lenient_base64
 from testcard.specs.loader import Provider
 
 BytesOf = Callable[[Body], bytes]
+#: What servers call an error in a body that holds nothing else.
+_ERROR_NAMES = ("error", "errors", "detail", "message")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,6 @@ class SeenPicture:
     info: PictureInfo | None
     missing: str | None = None
     target_fault: bool = False
-
-
     downloads: tuple[Exchange, ...] = ()
     data: Callable[[], bytes] | None = field(default=None, repr=False, compare=False)
 
@@ -37,6 +37,8 @@ class SeenPicture:
     def fetched(self) -> str | None:
         """The id of the exchange that fetched it, or None."""
         return self.downloads[0].id if self.downloads else None
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One exchange as rules see it. `pictures` are those of its answer, or of the finished task that it led to.
@@ -92,6 +94,8 @@ class Seen:
         """Why this exchange proves nothing about its request (no answer, quota, rate limit, server error); None when it does."""
         if self.status is None:
             return f"no answer ({self.exchange.failure or 'not finished'})"
+        if self.status < 300 and self.exchange.response is not None and not self.exchange.response.complete:
+            return "the body broke off"
         if self.status in (402, 429):
             return f"status {self.status}"
         if self.status >= 500:
@@ -106,7 +110,20 @@ class Seen:
     @property
     def carried_out(self) -> bool:
         """Whether it is an accepted request that the contract allows, so that its answer's content can be judged."""
-        return self.sent_by_check and self.accepted and not self.repeatable and self.case.expects in ("accept", "may-refuse")
+        allowed = self.sent_by_check and not self.repeatable and self.case.expects in ("accept", "may-refuse")
+        return allowed and self.accepted and self.error_as_success is None
+
+    @property
+    def error_as_success(self) -> str | None:
+        """What an answer says that is an error in spite of its 2xx ("" when it says nothing); None for every other answer."""
+        answer = self.answer
+        if not (self.sent_by_check and self.accepted and answer is not None and isinstance(answer.json, dict)) or answer.task is not None:
+            return None
+        if answer.pictures or answer.text is not None or answer.finish_reason is not None:
+            return None
+        if not any(answer.json.get(name) for name in _ERROR_NAMES):
+            return None
+        return answer.error_message or message_anywhere(answer.json) or ""
 
 
 def see(provider: Provider, exchanges: Iterable[Exchange], bytes_of: BytesOf) -> list[Seen]:

@@ -1,17 +1,23 @@
-"""Rules about HTTP itself: statuses."""
+"""Rules about HTTP itself: statuses, media types, whole bodies, time, and the same answer to the same request.
+
+Requests with an undocumented method are no part of the contract: only what holds for any HTTP answer is asked of theirs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from testcard.harness.rules import probes
+from testcard.harness.rules import http_probes, probes
+from testcard.harness.rules.bodies import ends_too_early, kind_of, stated_kind
 from testcard.harness.rules.evidence import Seen
 from testcard.harness.rules.rule import Observation, http_clause, rule
 from testcard.harness.rules.scope import Scope
+from testcard.specs.profile import Level
 
 #: Statuses that HTTP itself implies for a situation: undocumented, they are a gap in the document, not the server's fault.
 ANYWHERE = frozenset({401, 402, 403, 408, 429, 431, 451})
 FOR_A_REFUSAL = frozenset({400, 404, 405, 406, 409, 411, 413, 414, 415, 422})
+_NO_CONTENT = frozenset({204, 205, 304})
 
 
 def implied(seen: Seen) -> bool:
@@ -25,14 +31,26 @@ def late_gateway_timeout(scope: Scope, seen: Seen) -> bool:
     return seen.status == 504 and limit is not None and seen.exchange.done_s - seen.exchange.sent_s >= 0.95 * limit
 
 
+def documented_method(scope: Scope, seen: Seen) -> bool:
+    """Whether the request has the operation's method, so that its answer is one of those that the document describes."""
+    return seen.exchange.request.method == scope.operation.method
+
+
+def _answered(scope: Scope, seen: Sequence[Seen]) -> Iterator[Seen]:
+    """Everything that was answered, whole or not, but for addresses of pictures, which are no part of the operation."""
+    for one in seen:
+        if one.status is not None and one.exchange.source != "fetch":
+            yield one
+
+
 @rule("http.status-documented", level="must", clause=http_clause("15 Status Codes"), asks=probes.any_answer)
 def status_documented(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """Every answer has a status that the document lists, or one that HTTP implies for the situation.
 
     A 5xx is judged by http.no-server-error alone. Statuses that only HTTP implies are listed as gaps in the document.
     """
-    for one in seen:
-        if one.status is None or one.status >= 500 or one.exchange.source == "fetch":
+    for one in _answered(scope, seen):
+        if one.status is None or one.status >= 500 or not documented_method(scope, one):
             continue
         if scope.operation.documents(one.status) or implied(one):
             yield Observation("pass", exchanges=(one.id,))
@@ -43,21 +61,144 @@ def status_documented(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observatio
 
 @rule("http.no-server-error", level="must", clause=http_clause("15.6 Server Error 5xx"), asks=probes.any_answer)
 def no_server_error(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
-    """No request, valid or not, is answered with a 5xx or a connection that breaks off.
+    """No request, valid or not, is answered with a 5xx, or with a connection that breaks off before the answer begins.
 
-    A 504 after the time that the document names is announced there and is no violation.
+    A 504 after the time that the document names is announced there and is no violation, and 501 says properly that a method
+    is unknown. A connection that breaks off within a body is judged by http.body-complete.
     """
     for one in seen:
         if one.exchange.source == "fetch":
             continue
-        if one.exchange.failure == "broken":
-            yield Observation("broken", f"the connection broke off: {one.exchange.failure_detail or 'no whole answer came'}", (one.id,))
+        if one.status is None and one.exchange.failure == "broken":
+            yield Observation("broken", f"the connection broke off: {one.exchange.failure_detail or 'no answer came'}", (one.id,))
         elif one.status is None:
             yield Observation("unproven", one.out_of_reach or "no answer", (one.id,))
+        elif one.status == 501 and not documented_method(scope, one):
+            yield Observation("pass", exchanges=(one.id,))
         elif one.status >= 500 and not late_gateway_timeout(scope, one):
-            yield Observation("broken", f"status {one.status} was answered", (one.id,))
+            yield Observation("broken", f"status {one.status} was answered{_to(one)}", (one.id,))
         else:
             yield Observation("pass", exchanges=(one.id,))
 
 
-RULES = (status_documented, no_server_error)
+def _to(one: Seen) -> str:
+    """What kind of request it answered, where the check made one: a 500 to a wrong request says something else than to a right one."""
+    expects = one.case.expects if one.sent_by_check else "accept"
+    return {"refuse": " to a request that had to be refused", "unauthorised": " to a request without a valid key"}.get(expects, "")
+
+
+@rule("http.media-type", level="must", clause=http_clause("8.3 Content-Type"), asks=probes.any_answer)
+def media_type(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """An answer's media type is the documented one, and says truly what the body is.
+
+    A missing media type, and an untrue one on an answer whose body no document describes, count as deviations at most.
+    """
+    for one in _answered(scope, seen):
+        response = one.exchange.response
+        if response is None or not response.complete or not one.body or one.status in _NO_CONTENT:
+            continue
+        stated = next((value for name, value in response.headers if name.lower() == "content-type"), "").partition(";")[0].strip().lower()
+        expected = _documented_types(scope, one)
+        problem = _untruth(one, stated) or _undocumented(stated, expected)
+        if problem is None:
+            yield Observation("pass", exchanges=(one.id,))
+        else:
+            level: Level = "must" if stated and expected else "should"
+            yield Observation("broken", f"status {one.status}: {problem}", (one.id,), "header:content-type", level)
+
+
+def _documented_types(scope: Scope, one: Seen) -> tuple[str, ...]:
+    """The media types that the document gives for this answer; none where it describes no body."""
+    if one.status is None or not documented_method(scope, one):
+        return ()
+    responses = scope.operation.responses
+    key = next((key for key in (str(one.status), f"{one.status // 100}XX", "default") if key in responses), None)
+    return tuple(name.partition(";")[0].strip().lower() for name in responses[key].get("content") or ()) if key is not None else ()
+
+
+def _untruth(one: Seen, stated: str) -> str | None:
+    said = stated_kind(stated)
+    reads_as_json = isinstance(one.answer.json, dict | list) if one.answer is not None else False
+    kind = kind_of(one.body, is_json=reads_as_json or (said == "events" and one.body.lstrip()[:1] in (b"{", b"[")))
+    if said is None or kind is None or kind == said:
+        return None
+    words = {"json": "JSON", "html": "an HTML page", "picture": "a picture", "events": "an event stream"}
+    return f"the body is {words[kind]} and is called {stated}"
+
+
+def _undocumented(stated: str, expected: Sequence[str]) -> str | None:
+    if not expected or any(_covers(entry, stated) for entry in expected):
+        return None
+    return f"the media type is {stated or 'missing'}, documented is {' or '.join(expected)}"
+
+
+def _covers(entry: str, stated: str) -> bool:
+    if entry in (stated, "*/*") or (entry.endswith("/*") and stated.startswith(entry[:-1])):
+        return True
+    return stated_kind(entry) == stated_kind(stated) == "json"
+
+
+@rule("http.body-complete", level="must", clause=http_clause("8.6 Content-Length"), asks=probes.any_answer)
+def body_complete(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """Every body comes whole: as long as it was declared, ended as its transfer coding ends, its JSON closed."""
+    for one in _answered(scope, seen):
+        response, exchange = one.exchange.response, one.exchange
+        if response is None:
+            continue
+        if not response.complete and exchange.failure == "timeout":
+            yield Observation("unproven", "the body did not end within the time the check waits", (one.id,))
+        elif not response.complete:
+            size = f"after {response.body.size} bytes"
+            yield Observation("broken", f"the body broke off {size}: {exchange.failure_detail or 'it is shorter than declared'}", (one.id,))
+        elif one.answer is not None and one.answer.json is None and ends_too_early(one.body):
+            yield Observation("broken", f"the JSON stops before its end, after {response.body.size} bytes", (one.id,))
+        else:
+            yield Observation("pass", exchanges=(one.id,))
+
+
+def _names_a_time(scope: Scope) -> bool:
+    return scope.task is not None and scope.provider.profile.limits.answer_time_s is not None
+
+
+@rule("http.answer-time", level="must", clause=http_clause("15.6.5 504 Gateway Timeout"), applies=_names_a_time, asks=probes.base)
+def answer_time(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """Every answer comes within the time that the document names; a 504 at its end is an answer."""
+    limit = scope.provider.profile.limits.answer_time_s
+    for one in seen:
+        if limit is None or not one.sent_by_check:
+            continue
+        took_s = one.exchange.done_s - one.exchange.sent_s
+        if one.status is None and one.exchange.failure != "timeout":
+            yield Observation("unproven", one.out_of_reach or "no answer", (one.id,))
+        elif took_s <= limit or late_gateway_timeout(scope, one):
+            word = "pass" if one.status is not None else "unproven"
+            yield Observation(word, "" if one.status else f"given up after {took_s:.0f} s", (one.id,))  # type: ignore[arg-type]
+        else:
+            came = "the answer came after" if one.status is not None else "no answer had come after"
+            yield Observation("broken", f"{came} {took_s:.0f} s; documented are {limit:.0f} s", (one.id,))
+
+
+@rule("http.steady", level="must", clause=http_clause("15.6 Server Error 5xx"), asks=http_probes.repeated)
+def steady(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """The same request is not answered now properly and now with a 5xx."""
+    groups: dict[tuple[object, ...], list[Seen]] = {}
+    for one in seen:
+        request = one.exchange.request
+        if one.exchange.source != "fetch" and (one.status is not None or one.exchange.failure == "broken"):
+            content = request.body.text or request.body.base64 or request.body.sha256
+            groups.setdefault((request.method, request.url, tuple(request.headers), content), []).append(one)
+    for group in groups.values():
+        failed = [one for one in group if one.status is None or (one.status >= 500 and not late_gateway_timeout(scope, one))]
+        ids = tuple(one.id for one in (*failed, *(one for one in group if one not in failed)))
+        if len(group) < 2:
+            continue
+        if not failed:
+            yield Observation("pass", exchanges=ids)
+        elif len(failed) == len(group):
+            yield Observation("unproven", "the same request failed every time", ids)
+        else:
+            statuses = " and ".join(dict.fromkeys(str(one.status or "a broken connection") for one in group))
+            yield Observation("broken", f"the same request was answered with {statuses}", ids)
+
+
+RULES = (status_documented, no_server_error, media_type, body_complete, answer_time, steady)

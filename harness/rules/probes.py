@@ -8,7 +8,7 @@ from typing import Any
 
 from testcard.harness.rules.asked import parse_size, task_value
 from testcard.harness.rules.inputs import input_mask
-from testcard.harness.rules.rule import Probe
+from testcard.harness.rules.rule import KeyUse, Probe
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.model import TaskRequest
 from testcard.specs.profile import Task, WireField
@@ -132,21 +132,26 @@ def seed_pair(scope: Scope) -> Iterator[Probe]:
 
 def keys(scope: Scope) -> Iterator[Probe]:
     """The base request without a key and with a wrong one."""
+    yield from no_key(scope)
+    yield from wrong_key(scope)
+
+
+def no_key(scope: Scope) -> Iterator[Probe]:
+    """The base request without a key."""
+    yield from _with_key(scope, "none", "no key")
+
+
+def wrong_key(scope: Scope) -> Iterator[Probe]:
+    """The base request with a key that nobody was given."""
+    yield from _with_key(scope, "wrong", "a wrong key")
+
+
+def _with_key(scope: Scope, use: KeyUse, change: str) -> Iterator[Probe]:
     if scope.task is None or scope.keyless:
         return
     yield from base(scope, scope.task)
-    request = scope.base_request(scope.task)
-    for use, change in (("none", "no key"), ("wrong", "a wrong key")):
-        yield Probe(
-            f"{scope.task}/{'no' if use == 'none' else use}-key",
-            scope.operation_id,
-            request,
-            "unauthorised",
-            key_use=use,  # type: ignore[arg-type] # the tuple holds key uses
-            base=f"{scope.task}/base",
-            change=change,
-            level="must" if use == "none" else "should",
-        )
+    key, request = f"{scope.task}/{change.removeprefix('a ').replace(' ', '-')}", scope.base_request(scope.task)
+    yield Probe(key, scope.operation_id, request, "unauthorised", key_use=use, base=f"{scope.task}/base", change=change)
 
 
 def documented_values(scope: Scope) -> Iterator[Probe]:

@@ -45,11 +45,13 @@ def accepts_valid(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
         if not one.sent_by_check or one.case.expects not in ("accept", "may-refuse"):
             continue
         what = one.case.change or "the base request"
-        if one.accepted:
+        if one.accepted and one.error_as_success is None:
             yield Observation("pass", exchanges=(one.id,))
         elif one.out_of_reach is not None:
             yield Observation("unproven", f"{what}: {one.out_of_reach}", (one.id,))
-        elif one.refused and one.case.expects == "may-refuse":
+        elif one.accepted and one.case.expects == "accept":
+            yield Observation("broken", f"{what}: status {one.status} came with an error", (one.id,), one.case.place, one.case.level)
+        elif (one.refused or one.accepted) and one.case.expects == "may-refuse":
             yield Observation("unsupported", f"{what}: status {one.status}{_said(one)}", (one.id,), one.case.place)
         elif one.refused and one.case.base is not None and one.base_accepted is False:
             yield Observation("unproven", f"{what}: the base request was not carried out either", (one.id,))

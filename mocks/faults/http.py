@@ -1,10 +1,16 @@
-"""Lies about the status."""
+"""Lies about HTTP itself: statuses, media types, whole bodies, time."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from testcard.mocks.exchange import Answer, Call
 from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import EVERY, KEYED
+from testcard.mocks.faults.places import EVERY, KEYED, RELAY_PICTURES
+
+
+def _server_error(status: int) -> Answer:
+    return Answer(status, {"error": {"message": "internal error", "type": "server_error", "param": None, "code": None}})
 
 
 @lie("answer", "http.status-documented", EVERY)
@@ -35,7 +41,7 @@ def _fault_of_the_client_as_500(call: Call, answer: Answer) -> Answer:
 def _every_answer_500(call: Call, answer: Answer) -> Answer:
     """Answers 500 to every valid request."""
     if answer.status < 300:
-        return Answer(500, {"error": {"message": "internal error", "type": "server_error", "param": None, "code": None}})
+        return _server_error(500)
     return answer
 
 
@@ -45,3 +51,60 @@ def _success_as_partial(call: Call, answer: Answer) -> Answer:
     if answer.status == 200:
         answer.status = 206
     return answer
+
+
+@lie("answer", "http.media-type", EVERY)
+def _json_called_text(call: Call, answer: Answer) -> Answer:
+    """Calls its JSON text/plain."""
+    if answer.status == 200 and answer.events is None:
+        answer.media_type = "text/plain"
+    return answer
+
+
+@lie("answer", "http.media-type/page", EVERY)
+def _page_called_json(call: Call, answer: Answer) -> Answer:
+    """Answers with a page of HTML that calls itself JSON."""
+    if answer.status == 200 and answer.events is None:
+        answer.data = b"<!DOCTYPE html><html><body>ok</body></html>"
+    return answer
+
+
+def _cut(answer: Answer, how: Literal["length", "chunks"]) -> Answer:
+    if answer.status == 200 and answer.events is None:
+        answer.cut = how
+    return answer
+
+
+@lie("answer", "http.body-complete", EVERY)
+def _shorter_than_declared(call: Call, answer: Answer) -> Answer:
+    """Breaks the connection off in the middle of a body whose length it has declared."""
+    return _cut(answer, "length")
+
+
+@lie("answer", "http.body-complete/chunks", EVERY)
+def _chunks_without_end(call: Call, answer: Answer) -> Answer:
+    """Breaks the connection off before the last chunk of a body that comes in chunks."""
+    return _cut(answer, "chunks")
+
+
+@lie("answer", "http.body-complete/half-json", EVERY)
+def _half_the_json(call: Call, answer: Answer) -> Answer:
+    """Sends the first half of the JSON as if it were all."""
+    if answer.status == 200 and answer.events is None:
+        body = answer.payload()
+        answer.data = body[: len(body) // 2]
+    return answer
+
+
+@lie("answer", "http.answer-time", RELAY_PICTURES)
+def _too_late(call: Call, answer: Answer) -> Answer:
+    """Answers five seconds after the five minutes that the document names."""
+    if answer.status == 200:
+        answer.late_s = 305.0
+    return answer
+
+
+@lie("answer", "http.steady", EVERY, also=("http.no-server-error",))
+def _second_time_503(call: Call, answer: Answer) -> Answer:
+    """Answers every second request that is the same as an earlier one with 503."""
+    return _server_error(503) if call.met % 2 else answer

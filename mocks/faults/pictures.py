@@ -27,7 +27,7 @@ def _one_too_many(call: Call, order: Order) -> Order:
     return replace(order, n=order.n + 1)
 
 
-@lie("drawn", "image.count/none", PICTURES)
+@lie("drawn", "image.count/none", PICTURES, also=("http.error-not-200",))
 def _no_picture(call: Call, drawn: list[Drawn]) -> list[Drawn]:
     """Sends an empty list of pictures."""
     return []

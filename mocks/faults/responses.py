@@ -30,5 +30,5 @@ def _wrong_type(call: Call, body: dict[str, Any]) -> dict[str, Any]:
 
 @lie("answer", "schema.response/not-json", EVERY)
 def _not_json(call: Call, answer: Answer) -> Answer:
-    """Answers with a page of HTML that calls itself JSON."""
-    return Answer(200, data=b"<html><body>ok</body></html>", billed=answer.billed, images=answer.images) if answer.status == 200 else answer
+    """Answers with what Python prints of a dictionary, and calls it JSON."""
+    return Answer(200, data=b"{'status': 'ok'}", billed=answer.billed, images=answer.images) if answer.status == 200 else answer

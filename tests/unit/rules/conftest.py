@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -91,7 +92,7 @@ class Recorded:
         return self
 
     def _body(self, content: bytes) -> Body:
-        name = str(len(self._bodies))
+        name = hashlib.sha256(content).hexdigest()
         self._bodies[name] = content
         return Body(size=len(content), sha256=name)
 

@@ -146,36 +146,10 @@ def test_response_schema() -> None:
     rule = "schema.response"
     assert Run(NANOGPT).add(200, nano(picture())).words(rule) == {"pass"}
     assert Run(NANOGPT).add(200, {**nano(), "cost": "much"}).words(rule) == {"broken"}
-    assert Run(NANOGPT).add(200, b"<html>", headers=[("content-type", "text/html")]).words(rule) == {"broken"}
+    assert Run(NANOGPT).add(200, b"no JSON").words(rule) == {"broken"}
     assert Run(NANOGPT).add(401, {"detail": "no"}).words(rule) == set()
     assert Run(NANOGPT).add(200, {**nano(), "paymentSource": None}).words(rule) == {"note"}
     assert Run(NANOGPT).add(200, {**nano(), "more": "than documented"}).words(rule) == {"pass"}
-
-
-def test_key_required() -> None:
-    """A refusal without the key passes, an answer breaks it; without an accepted base, or with a 5xx, nothing is proved."""
-    rule = "auth.required"
-
-    def run(status: int, base: int = 200) -> Run:
-        return (
-            Run(NANOGPT)
-            .add(base, nano())
-            .add(status, probe="generate/no-key", expects="unauthorised", base="generate/base", change="no key")
-        )
-
-    assert run(401).words(rule) == run(403).words(rule) == {"pass"}
-    assert run(200).words(rule) == {"broken"}
-    assert run(307).words(rule) == {"broken"}
-    assert run(401, base=400).words(rule) == {"unproven"}
-    assert run(500).words(rule) == run(429).words(rule) == {"unproven"}
-    keyless = Scope(NANOGPT.provider, "createImage", keyless=True)
-    assert {one.word for one in RULES[rule].judge(keyless, run(200).seen)} == {"unsupported"}
-
-
-def test_taking_a_wrong_key_is_at_most_a_deviation() -> None:
-    """No document speaks of a wrong key: taking one is capped at should."""
-    run = Run(NANOGPT).add(200, nano()).add(200, probe="generate/wrong-key", expects="unauthorised", base="generate/base", level="should")
-    assert [one.level for one in RULES["auth.required"].judge(NANOGPT, run.seen)] == ["should"]
 
 
 def test_count() -> None:
@@ -291,7 +265,7 @@ def test_every_rule_says_what_it_promises() -> None:
         assert "\n" not in rule.sentence
         area, _, promise = rule.id.partition(".")
         assert area.isalpha()
-        assert promise.replace("-", "").isalpha()
+        assert promise.replace("-", "").isalnum()
 
 
 def test_rules_look_only_at_tasks_they_apply_to() -> None:
