@@ -10,8 +10,18 @@ from testcard.harness.rules.evidence import Seen
 from testcard.harness.rules.pictures import decoded, delivered, evidence, gives_pictures, place_of, undecoded
 from testcard.harness.rules.rule import Observation, openai_clause, rule
 from testcard.harness.rules.scope import Scope
+from testcard.harness.wire.pictures import lenient_base64, strict_base64
+from testcard.specs.profile import Clause
 
 _KNOWN_FORMATS = {"png": "png", "jpeg": "jpeg", "jpg": "jpeg", "webp": "webp"}
+
+
+#: Where base64 is what the rule says, whoever sends it.
+_RFC_4648 = Clause(document="RFC 4648", heading="4 Base 64 Encoding", source="http")
+
+
+def _in_base64(scope: Scope) -> bool:
+    return scope.gives_pictures and scope.profile.response.base64 is not None
 
 
 def _sized(scope: Scope) -> bool:
@@ -56,6 +66,34 @@ def decodes(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
                 word = "broken" if picture.target_fault else "unproven"
                 detail = f"picture {place_of(picture)} {picture.missing}"
                 yield Observation(word, detail, evidence(one, picture), picture.picture.place)  # type: ignore[arg-type]
+
+
+@rule("image.base64-strict", level="should", clause=_RFC_4648, applies=_in_base64, asks=probes.base)
+def base64_strict(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """Base64 is standard: no data: prefix, no line breaks, no letters of the URL alphabet, padded to its end.
+
+    What no reading makes base64 of is for image.decodes. Shares every answer with pictures in base64.
+    """
+    for one in delivered(seen):
+        for picture in one.pictures:
+            text, place = picture.picture.base64, picture.picture.place
+            if text is None:
+                continue
+            if strict_base64(text) is not None:
+                yield Observation("pass", exchanges=(one.id,))
+            elif lenient_base64(text) is None:
+                yield Observation("unproven", f"picture {place_of(picture)} is not base64", (one.id,))
+            else:
+                yield Observation("broken", f"picture {place_of(picture)} {_looseness(text)}", (one.id,), place)
+
+
+def _looseness(text: str) -> str:
+    """In what way base64 that can be read is not standard."""
+    if text.startswith("data:"):
+        return "begins with data:"
+    if any(letter.isspace() for letter in text):
+        return "holds line breaks or spaces"
+    return "uses the URL alphabet" if "-" in text or "_" in text else "is not padded to a multiple of four letters"
 
 
 @rule("image.size", level="must", clause=openai_clause("Create image · size"), applies=_sized, asks=probes.sizes)
@@ -107,4 +145,4 @@ def picture_format(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
                 yield Observation("pass", exchanges=(one.id,))
 
 
-RULES = (count, decodes, size, picture_format)
+RULES = (count, base64_strict, decodes, size, picture_format)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 
 from testcard.harness.rules.evidence import Seen, SeenPicture
@@ -57,3 +58,22 @@ def place_of(picture: SeenPicture) -> str:
 def evidence(one: Seen, picture: SeenPicture) -> tuple[str, ...]:
     """The exchanges to look at: the answer, and the one that fetched the picture."""
     return (one.id, picture.fetched) if picture.fetched else (one.id,)
+
+
+def apart_by(seen: Sequence[Seen], rule_id: str, term: str) -> Iterator[tuple[Seen, Seen]]:
+    """Pairs of answers to requests of this rule that asked for all the same but for one term: the first of each kind with every other."""
+    groups: dict[str, list[Seen]] = {}
+    for one in asked_by(seen, rule_id):
+        if one.asked.get(term) is not None:
+            rest = {name: value for name, value in one.asked.items() if name != term}
+            groups.setdefault(json.dumps(rest, sort_keys=True, default=str), []).append(one)
+    for first, *others in groups.values():
+        for other in others:
+            if other.asked[term] != first.asked[term]:
+                yield first, other
+
+
+def same_picture(first: Seen, other: Seen) -> bool | None:
+    """Whether two answers have a picture in common, pixel by pixel; None when either has none that shows anything."""
+    one, two = ({info.pixels_sha256 for _, info in shown(answer)} for answer in (first, other))
+    return bool(one & two) if one and two else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from testcard.harness.rules import probes
 from testcard.harness.rules.evidence import Seen
-from testcard.harness.rules.rule import Observation, openai_clause, rule
+from testcard.harness.rules.pictures import apart_by, delivered, place_of, same_picture
+from testcard.harness.rules.rule import Observation, Probe, openai_clause, rule
 from testcard.harness.rules.scope import Scope
 
 
@@ -44,4 +46,54 @@ def _compared(first: Seen, other: Seen) -> Observation:
     return Observation("pass", exchanges=ids)
 
 
-RULES = (repeatable,)
+def _another_seed(scope: Scope) -> Iterator[Probe]:
+    """The base request of the first task, and the same with another seed."""
+    if scope.task is None or scope.field("seed") is None:
+        return
+    yield from probes.base(scope, scope.task)
+    request = scope.base_request(scope.task)
+    if request.seed is not None:
+        yield probes.variant(scope, "seed:another", replace(request, seed=request.seed + 1), change=f"seed {request.seed + 1}")
+
+
+@rule("seed.varies", level="should", clause=openai_clause("seed"), applies=_has_a_seed, asks=_another_seed)
+def varies(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """Another seed gives another picture.
+
+    Asks for one picture beyond the base request's.
+    """
+    for first, other in apart_by(seen, "seed.varies", "seed"):
+        ids, same = (first.id, other.id), same_picture(first, other)
+        if same is None:
+            yield Observation("unproven", "the pictures of two seeds could not be compared", ids)
+        elif same:
+            yield Observation("broken", f"the seeds {first.asked['seed']} and {other.asked['seed']} gave the same picture", ids)
+        else:
+            yield Observation("pass", exchanges=ids)
+
+
+def _says_its_seed(scope: Scope) -> bool:
+    return _has_a_seed(scope) and scope.profile.response.item_seed is not None
+
+
+@rule("seed.echoed", level="info", clause=openai_clause("seed"), applies=_says_its_seed, asks=probes.base)
+def echoed(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """The answer says the seed that was asked for, beside the first picture.
+
+    Of several pictures the others may have seeds of their own. Shares every answer to a request with a seed.
+    """
+    for one in delivered(seen):
+        asked = one.asked.get("seed")
+        if not isinstance(asked, int) or not one.pictures:
+            continue
+        first = one.pictures[0]
+        if first.picture.seed is None:
+            yield Observation("unsupported", "the answer does not say a seed", (one.id,))
+        elif first.picture.seed == asked:
+            yield Observation("pass", exchanges=(one.id,))
+        else:
+            detail = f"seed {asked} was asked for, picture {place_of(first)} says {first.picture.seed}"
+            yield Observation("broken", detail, (one.id,), first.picture.place)
+
+
+RULES = (repeatable, varies, echoed)

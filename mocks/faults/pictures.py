@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
+import msgspec
 from PIL import Image
 
-from testcard.mocks.exchange import Call, Drawn, Order
+from testcard.mocks.exchange import Call, Drawn, Order, in_base64
 from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import BY_BASE64, COUNTED, FORMATTED, MEASURED, PICTURES
+from testcard.mocks.faults.places import BY_BASE64, COUNTED, FORMATTED, MEASURED, NEBUL, PICTURES, PROMPTED
+from testcard.mocks.providers.manners import salt
 
 _INVERTED = bytes(255 - value for value in range(256))
 
@@ -91,3 +94,59 @@ def _another_format(call: Call, drawn: list[Drawn]) -> list[Drawn]:
     if call.provider == "nvidia-nim-image":
         return _as_format(drawn, "WEBP")
     return _as_format(drawn, "PNG" if drawn and drawn[0].format == "jpeg" else "JPEG")
+
+
+@lie("drawn", "image.not-blank", PICTURES)
+def _blank(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Sends pictures of the right size and format that are one grey all over."""
+    changed = []
+    for one in drawn:
+        buffer = io.BytesIO()
+        Image.new("RGB", Image.open(io.BytesIO(one.data)).size, (128, 128, 128)).save(buffer, one.format.upper())
+        changed.append(replace(one, data=buffer.getvalue()))
+    return changed
+
+
+@lie("drawn", "image.distinct", COUNTED)
+def _copies(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Sends the first of several pictures again in place of the others."""
+    return [drawn[0] for _ in drawn]
+
+
+@lie("order", "image.follows-prompt", PROMPTED)
+def _prompt_ignored(call: Call, order: Order) -> Order:
+    """Draws the same picture whatever the prompt says, and without a seed always the same one."""
+    return replace(order, caption="", salt=salt(call, ("prompt",), always=True), seed=0 if order.seed is None else order.seed)
+
+
+@lie("order", "image.transparent", NEBUL)
+def _opaque(call: Call, order: Order) -> Order:
+    """Ignores that the background should be transparent."""
+    return replace(order, transparent=False)
+
+
+def _spelt(drawn: list[Drawn], spelling: Callable[[str, Drawn], str]) -> list[Drawn]:
+    """The pictures with their base64 in another spelling."""
+    changed = []
+    for one in drawn:
+        text = None if one.base64 is None else spelling(msgspec.json.decode(in_base64(one.data)), one)
+        changed.append(one if text is None else replace(one, base64=msgspec.Raw(msgspec.json.encode(text))))
+    return changed
+
+
+@lie("delivered", "image.base64-strict", BY_BASE64)
+def _data_prefix(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Puts data:image/…;base64, before the base64."""
+    return _spelt(drawn, lambda text, one: f"data:image/{one.format};base64,{text}")
+
+
+@lie("delivered", "image.base64-strict/line-breaks", BY_BASE64)
+def _line_breaks(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Breaks the base64 into lines of 76 letters, as in mail."""
+    return _spelt(drawn, lambda text, one: "\n".join(text[at : at + 76] for at in range(0, len(text), 76)))
+
+
+@lie("delivered", "image.base64-strict/url-alphabet", BY_BASE64)
+def _url_alphabet(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Sends base64 with the letters of the URL alphabet and without padding."""
+    return _spelt(drawn, lambda text, one: text.replace("+", "-").replace("/", "_").rstrip("="))

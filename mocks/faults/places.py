@@ -38,3 +38,5 @@ BASE64_ONLY = (*NIM_IMAGE, *STABLE_DIFFUSION, *FLUX, *GEMINI)
 URL_ONLY = (*GPT_GENERATE, *GPT_EDIT, *QWEN_GENERATE, *QWEN_EDIT)
 BY_URL = (*EITHER_WAY, *URL_ONLY)
 BY_BASE64 = (*EITHER_WAY, *BASE64_ONLY)
+#: operations that take a prompt
+PROMPTED = tuple(place for place in PICTURES if place != ("nebul", "createImageVariation"))
