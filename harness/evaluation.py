@@ -21,6 +21,8 @@ from testcard.harness.errors import Exit
 
 State = Literal["waiting", "running", "done", "left out"]
 INTERRUPT_GRACE_S = 30.0
+#: What GitHub Actions is told of an evaluation, the evaluation tells; its children do not.
+_FOR_THE_PARENT = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY")
 
 
 @dataclass
@@ -53,7 +55,7 @@ class Step:
         """Runs the child to its end and returns its exit code; reads its progress from stderr meanwhile."""
         self.state, self.started_s = "running", time.monotonic()
         command = [sys.executable, "-m", "testcard.harness.cli", *self.arguments]
-        inherited = {name: value for name, value in os.environ.items() if name not in self.without}
+        inherited = {name: value for name, value in os.environ.items() if name not in (*self.without, *_FOR_THE_PARENT)}
         environment = {**inherited, **self.environment, "TESTCARD_PROGRESS": "json", "NO_COLOR": "1", "COLUMNS": "160"}
         # A session of its own: Ctrl-C on the terminal reaches only the parent, which passes it on exactly once.
         self.process = subprocess.Popen(

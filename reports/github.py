@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Verdict
-from testcard.reports.evidence import Evidence, Party, clean, shortened
+from testcard.reports.evidence import Evidence, Party, clean, gather, shortened
 from testcard.reports.words import SEVERITY
 
 #: GitHub shows ten errors and ten warnings of a step.
@@ -16,6 +19,11 @@ def workflow_commands(evidence: Evidence) -> list[str]:
     found = [(party, verdict) for party in evidence.parties for verdict in party.judged() if verdict.verdict in ("fail", "deviates")]
     found.sort(key=lambda one: SEVERITY.index(one[1].verdict))
     return [_command(party, verdict) for party, verdict in found[:MOST]]
+
+
+def workflow_commands_of(runs: Sequence[RunReader]) -> list[str]:
+    """The same of runs that were written before; an `evaluate` folder stands for its children."""
+    return workflow_commands(gather(runs))
 
 
 def _command(party: Party, verdict: Verdict) -> str:

@@ -7,14 +7,13 @@ import hashlib
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import click
 
 from testcard.harness.check import present
 from testcard.harness.check.verdicts import Judged
-from testcard.harness.cli import say
+from testcard.harness.cli import github, say
 from testcard.harness.errors import Exit, worst
 from testcard.harness.lazy import resolve
 from testcard.harness.runs.folder import RunWriter
@@ -45,9 +44,8 @@ def conclude(
         click.echo(path.read_text(encoding="utf-8").rstrip("\n"))
     else:
         _print(judged, record.spend, price_origin, exchanges, writer)
-    if files is not None and os.environ.get("GITHUB_ACTIONS"):
-        for line in files.annotations:
-            click.echo(line, err=as_json)  # the runner reads both streams; with --json stdout is the result alone
+    if files is not None:
+        github.tell(files.summary, files.annotations, as_json=as_json)
     for line in present.waivers(judged):
         say(line)
     _report_errors(judged)
@@ -64,21 +62,13 @@ def _reason(judged: Judged) -> str | None:
 def _files(writer: RunWriter) -> Any:
     """Writes report, JUnit, SARIF, summary and badge; None when a mistake of ours kept them from being written."""
     try:
-        files = resolve("testcard.reports.check_files:write_check_files")(writer)
-        step_summary = os.environ.get("GITHUB_STEP_SUMMARY")
-        if step_summary:
-            try:
-                with Path(step_summary).open("a", encoding="utf-8") as file:
-                    file.write(files.summary)
-            except OSError as error:
-                say(f"the job summary cannot be written: {step_summary}: {error.strerror}")
+        return resolve("testcard.reports.check_files:write_check_files")(writer)
     except Exception as error:
         if os.environ.get("TESTCARD_TRACEBACK"):
             raise
         say(f"internal error: the report could not be written: {type(error).__name__}: {present.clean(str(error))}")
         say(f"next: the verdicts are in {writer.folder}; TESTCARD_TRACEBACK=1 testcard report {writer.folder} shows where it broke")
         return None
-    return files
 
 
 def _print(judged: Judged, spend: Spend, price_origin: str, exchanges: Mapping[str, Exchange], writer: RunWriter) -> None:

@@ -15,13 +15,13 @@ from typing import Any
 
 import click
 
-from testcard.harness.cli import say
+from testcard.harness.cli import github, say
 from testcard.harness.config import Config, TargetSection, load_config
 from testcard.harness.embedded import MOCK_LATENCY, embedded_mocks, mock_name
 from testcard.harness.errors import Exit, UsageError, worst
 from testcard.harness.evaluation import Step, is_run, run_parallel, usable
 from testcard.harness.lazy import resolve
-from testcard.harness.runs.folder import RunWriter, default_folder
+from testcard.harness.runs.folder import RunReader, RunWriter, default_folder
 from testcard.harness.runs.records import Outcome, Target
 from testcard.harness.statistics import slo
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key, require_live
@@ -178,6 +178,10 @@ def _evaluate(
         return Exit.INTERRUPTED
     writer.finish(_OUTCOMES.get(code, "error"), code)
     _tell([*checks, bench, report], writer, code, as_json)
+    summary = writer.folder / "report" / "summary.md"
+    if summary.is_file():
+        commands = resolve("testcard.reports.github:workflow_commands_of")([RunReader(writer.folder)])
+        github.tell(summary.read_text(encoding="utf-8"), commands, as_json=as_json)
     return code
 
 
