@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
@@ -12,7 +13,7 @@ from PIL import Image
 
 from testcard.mocks.exchange import Call, Drawn, Order, in_base64
 from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import BY_BASE64, COUNTED, FORMATTED, MEASURED, NEBUL, PICTURES, PROMPTED
+from testcard.mocks.faults.places import BY_BASE64, COUNTED, FORMATTED, GEMINI, MEASURED, NEBUL, PICTURES, PROMPTED
 from testcard.mocks.providers.manners import salt
 
 _INVERTED = bytes(255 - value for value in range(256))
@@ -94,6 +95,26 @@ def _another_format(call: Call, drawn: list[Drawn]) -> list[Drawn]:
     if call.provider == "nvidia-nim-image":
         return _as_format(drawn, "WEBP")
     return _as_format(drawn, "PNG" if drawn and drawn[0].format == "jpeg" else "JPEG")
+
+
+@lie("order", "image.ratio", GEMINI)
+def _square(call: Call, order: Order) -> Order:
+    """Sends square pictures of the same area whatever shape was asked for."""
+    edge = math.isqrt(order.width_px * order.height_px)
+    return replace(order, width_px=edge, height_px=edge)
+
+
+@lie("order", "image.ratio/swapped", GEMINI)
+def _width_for_height(call: Call, order: Order) -> Order:
+    """Takes the width for the height."""
+    return replace(order, width_px=order.height_px, height_px=order.width_px)
+
+
+@lie("order", "image.tier", GEMINI)
+def _lowest_tier(call: Call, order: Order) -> Order:
+    """Sends pictures of the lowest tier whatever tier was asked for."""
+    shrink = max(1.0, math.sqrt(order.width_px * order.height_px) / 1024)
+    return replace(order, width_px=round(order.width_px / shrink), height_px=round(order.height_px / shrink))
 
 
 @lie("drawn", "image.not-blank", PICTURES)

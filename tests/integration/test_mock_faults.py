@@ -129,8 +129,8 @@ def opened(data: bytes) -> Image.Image | None:
     return picture
 
 
-def sizes(mock: Mock) -> set[tuple[int, int]]:
-    return {picture.size for data in mock.pictures(mock.send()) if (picture := opened(data))}
+def sizes(mock: Mock, **changes: Any) -> set[tuple[int, int]]:
+    return {picture.size for data in mock.pictures(mock.send(**changes)) if (picture := opened(data))}
 
 
 def asked(mock: Mock) -> tuple[int, int]:
@@ -229,6 +229,9 @@ SEEN: dict[str, Callable[[Mock], bool]] = {
     "image.distinct": lambda mock: len(set(shown(mock))) == 1,
     "image.follows-prompt": lambda mock: shown(mock, prompt="y") == shown(mock, prompt="z"),
     "image.transparent": lambda mock: alphas(mock) == {255},
+    "image.ratio": lambda mock: sizes(mock) == {(1026, 1026)},
+    "image.ratio/swapped": lambda mock: sizes(mock) == {(672, 1568)},
+    "image.tier": lambda mock: sizes(mock, image_size="2K") == {(1564, 670)},
     "delivery.exclusive": lambda mock: keys_of_items(mock) == {(True, True)},
     "delivery.exclusive/neither": lambda mock: keys_of_items(mock) == {(False, False)},
     "delivery.as-asked": other_way,
