@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from testcard.harness.check.recording import Recorder, Recording
 from testcard.harness.check.transport import Clock, Sent, send
 from testcard.harness.errors import KeyRefused, TargetUnreachable
 from testcard.harness.pricing import Pricing
+from testcard.harness.rules.evidence import speaks_of_account
 from testcard.harness.runs.records import Exchange
 from testcard.harness.wire.billing import answer_cost, delivered
 from testcard.harness.wire.decode import decode_body
@@ -32,7 +32,6 @@ FETCHES_PER_ANSWER = 4
 ATTEMPTS_AT_429 = 3
 PATIENCE_S = 60.0
 UNREACHABLE_IN_A_ROW = 3
-_ACCOUNT = re.compile(r"quota|balance|credit|billing|payment|insufficient|suspend|account|subscription", re.IGNORECASE)
 
 
 @dataclass
@@ -237,7 +236,7 @@ class Runner:
         message = (answer.error_message or "") if answer is not None else ""
         if sent.status < 300:
             self._key_accepted = True
-        elif sent.status == 402 or (sent.status == 403 and _ACCOUNT.search(message)):
+        elif sent.status == 402 or (sent.status == 403 and speaks_of_account(message)):
             self.stop(
                 f"the account was refused with status {sent.status}"
                 + (f": {self._recording.redact.text(message)[:160]}" if message else "")

@@ -40,7 +40,9 @@ def _refused(scope: Scope, seen: Sequence[Seen], rule_id: str) -> Iterable[Obser
     for one in seen:
         if one.case.expects != "unauthorised" or not one.sent_by_check or rule_id not in one.case.rules:
             continue
-        if not one.accepted and one.out_of_reach is not None:
+        if one.base_accepted and one.status in (401, 403):
+            yield Observation("pass", exchanges=(one.id,))
+        elif not one.accepted and one.out_of_reach is not None:
             yield Observation("unproven", f"with {one.case.change}: {one.out_of_reach}", (one.id,))
         elif not one.base_accepted and not one.accepted:
             yield Observation("unproven", "the same request with the key was not carried out either", (one.id,))

@@ -3,6 +3,7 @@ so a run judged while it happens and a run judged again from its folder give the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +15,14 @@ from testcard.harness.wire.pictures import inspect, lenient_base64
 from testcard.specs.loader import Provider
 
 BytesOf = Callable[[Body], bytes]
+_ACCOUNT = re.compile(r"quota|balance|credit|billing|payment|insufficient|suspend|account|subscription", re.IGNORECASE)
 #: What servers call an error in a body that holds nothing else.
 _ERROR_NAMES = ("error", "errors", "detail", "message")
+
+
+def speaks_of_account(message: str | None) -> bool:
+    """Whether an error message is about the account that pays, and so about every request."""
+    return message is not None and _ACCOUNT.search(message) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +103,16 @@ class Seen:
             return f"no answer ({self.exchange.failure or 'not finished'})"
         if self.status < 300 and self.exchange.response is not None and not self.exchange.response.complete:
             return "the body broke off"
-        if self.status in (402, 429):
+        if self.status in (402, 429) or self.account_refused:
             return f"status {self.status}"
         if self.status >= 500:
             return f"status {self.status}"
         return None
+
+    @property
+    def account_refused(self) -> bool:
+        """Whether a 403 speaks of the account (quota, credit, suspension) and not of the request."""
+        return self.status == 403 and self.answer is not None and speaks_of_account(self.answer.error_message)
 
     @property
     def asked(self) -> Mapping[str, Any]:

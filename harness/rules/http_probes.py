@@ -60,8 +60,9 @@ def repeated(scope: Scope) -> Iterator[Probe]:
     """The base request twice, and one that costs nothing, since it has to be refused, several times."""
     if scope.task is None:
         start = _start(scope)
-        for number in range(1, TIMES + 1):
-            yield replace(start, key=f"unknown-{number}", expects="refuse", repeat=number > 1, change="a task that nobody submitted")
+        yield start
+        for number in range(2, TIMES + 1):
+            yield replace(start, key=f"{start.key}/{number}", repeat=True)
         return
     if scope.field("seed") is not None and scope.gives_pictures:
         yield from probes.seed_pair(scope)
@@ -80,7 +81,7 @@ def refusals(scope: Scope) -> Iterator[Probe]:
     """Requests that have to be refused for what they say."""
     yield from probes.any_answer(scope)
     if scope.task is None:
-        yield replace(_start(scope), key="unknown-1", expects="refuse", change="a task that nobody submitted")
+        yield _start(scope)
 
 
 def _base(scope: Scope) -> Iterator[Probe]:
@@ -93,7 +94,8 @@ def _start(scope: Scope) -> Probe:
     """The request that the others are made from: the first task's base, or a poll of a task that nobody submitted."""
     if scope.task is None:
         parameters = dict.fromkeys(scope.operation.path_parameters, UNKNOWN_TASK)
-        return Probe("unknown", scope.operation_id, TaskRequest(next(iter(scope.provider.profile.tasks))), path=parameters)
+        request = TaskRequest(next(iter(scope.provider.profile.tasks)))
+        return Probe("task/unknown", scope.operation_id, request, "refuse", path=parameters, change="a task that nobody submitted")
     return Probe(scope.task, scope.operation_id, scope.base_request(scope.task), base=f"{scope.task}/base")
 
 

@@ -297,7 +297,7 @@ def test_a_body_cut_short_is_recorded_as_such() -> None:
     async def cutting(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, headers={"content-type": "application/json"}, stream=Cut())
 
-    of = plan(rules=("http.no-server-error",))
+    of = plan(rules=("http.body-complete",))
     _, memory = run(of, cutting)
     record = memory.exchanges[0]
     assert record.failure == "broken"
