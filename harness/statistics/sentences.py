@@ -56,6 +56,8 @@ def extent(change: Change) -> str:
     estimate = change.change
     if estimate is None or estimate.value is None:
         return "–"
+    if estimate.low == estimate.high == (0.0 if change.metric.share else 1.0):
+        return "the same in every round"
     if change.metric.share:
         value, spread = 100 * estimate.value, _spread(estimate, 100.0, 0.0)
         return f"{abs(value):.2g} points {'more' if value >= 0 else 'less'} [{spread}]" if value else f"no change [{spread}]"

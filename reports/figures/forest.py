@@ -100,8 +100,8 @@ def _caption(comparison: Comparison, known: Sequence[Change], shown: Sequence[Ch
     if left:
         parts.append(f"{left} more that did not move are in the table only.")
     parts.append(
-        "Lines are 95 % intervals of Welch's t on logarithms of round values; a change counts where its interval leaves 1 and it is surely "
-        "beyond the band. Of latency and cost less is better, of throughput and goodput more."
+        "Lines are 95 % intervals of Welch's t on logarithms of round values; a change counts where the rounds differ (Holm, 5 %) and it is beyond "
+        "the band with 90 % confidence. Of latency and cost less is better, of throughput and goodput more."
     )
     return " ".join(parts)
 
