@@ -6,10 +6,42 @@ May import `testcard.specs`, `harness.wire`, the records of `harness.runs` and `
 
 from __future__ import annotations
 
-from testcard.harness.rules import answers, auth, delivery, http, image, looks, rate, ratio, refusals, request, schema, seed, tasks
+from testcard.harness.rules import (
+    answers,
+    auth,
+    delivery,
+    http,
+    image,
+    looks,
+    rate,
+    ratio,
+    refusals,
+    request,
+    schema,
+    seed,
+    streams,
+    tasks,
+    vision,
+)
 from testcard.harness.rules.rule import Observation, Probe, Rule
 
-_FAMILIES = (http, refusals, auth, request, schema, answers, image, looks, ratio, delivery, seed, tasks, rate)
+_FAMILIES = (
+    http,
+    refusals,
+    auth,
+    request,
+    schema,
+    answers,
+    image,
+    looks,
+    ratio,
+    delivery,
+    seed,
+    tasks,
+    vision,
+    streams,
+    rate,
+)
 RULES: dict[str, Rule] = {entry.id: entry for family in _FAMILIES for entry in family.RULES}
 
 __all__ = ["RULES", "Observation", "Probe", "Rule"]

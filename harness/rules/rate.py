@@ -37,5 +37,4 @@ def _readable(value: str) -> bool:
     return retry_after_s(value, now=datetime(2000, 1, 1, tzinfo=UTC)) is not None
 
 
-
 RULES = (retry_after,)

@@ -47,7 +47,7 @@ def _polls(scope: Scope) -> bool:
 
 def submission(scope: Scope) -> Iterator[Probe]:
     """The base request once more, to be carried out later."""
-    if scope.task is None:
+    if scope.task is None or not _submits(scope):
         return
     yield from probes.base(scope, scope.task)
     request = replace(scope.base_request(scope.task), asynchronous=True)
@@ -59,11 +59,10 @@ def _submission_pair(scope: Scope) -> Iterator[Probe]:
 
     The key is made of the request, so that the same check sends the same key and never one key with two requests.
     """
-    if scope.task is None:
+    header = _protocol(scope).idempotency_header if _submits(scope) else None
+    if scope.task is None or header is None:
         return
     yield from probes.base(scope, scope.task)
-    header = _protocol(scope).idempotency_header
-    assert header is not None
     request = replace(scope.base_request(scope.task), asynchronous=True, prompt=PROMPTS[(scope.seed + 1) % len(PROMPTS)])
     content = json.dumps([scope.operation_id, scope.seed, asked_record(request)], sort_keys=True)
     headers = ((header.lower(), "testcard-" + hashlib.sha256(content.encode()).hexdigest()[:32]),)
@@ -75,8 +74,9 @@ def _submission_pair(scope: Scope) -> Iterator[Probe]:
 
 def _unknown(scope: Scope) -> Iterator[Probe]:
     """A poll of a task that nobody submitted; it costs nothing."""
-    base = next(iter(scope.provider.profile.tasks))
-    request = TaskRequest(task=base)
+    if not _polls(scope):
+        return
+    request = TaskRequest(task=next(iter(scope.provider.profile.tasks)))
     yield Probe(
         "task/unknown",
         scope.operation_id,

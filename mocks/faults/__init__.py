@@ -7,8 +7,22 @@ module of its family and decorate it with `lie`.
 
 from __future__ import annotations
 
-from testcard.mocks.faults import answers, auth, delivery, http, pictures, rates, refusals, requests, responses, seeds, tasks
+from testcard.mocks.faults import (
+    answers,
+    auth,
+    delivery,
+    http,
+    pictures,
+    rates,
+    refusals,
+    requests,
+    responses,
+    seeds,
+    streams,
+    tasks,
+    vision,
+)
 from testcard.mocks.faults.fault import FAULTS, NO_LIES, ActiveFault, Fault, Liar, Lies, Stage, parse_fault
 
 __all__ = ["FAULTS", "NO_LIES", "ActiveFault", "Fault", "Liar", "Lies", "Stage", "parse_fault"]
-del answers, auth, delivery, http, pictures, rates, refusals, requests, responses, seeds, tasks
+del answers, auth, delivery, http, pictures, rates, refusals, requests, responses, seeds, streams, tasks, vision

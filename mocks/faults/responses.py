@@ -9,7 +9,7 @@ from testcard.mocks.faults.fault import lie
 from testcard.mocks.faults.places import EVERY
 
 
-@lie("body", "schema.response", EVERY)
+@lie("body", "schema.response", EVERY, also=("async.result",))
 def _wrong_type(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     """One field of the answer has another type than documented."""
     match body:
