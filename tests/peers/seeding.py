@@ -51,23 +51,28 @@ Lie = Callable[[Any, Ask], Any]
 
 @dataclass(frozen=True)
 class Defect:
-    """A defect by name. `areas`: first words of the rules that may rightly report it. `noted`: promised by nobody, a note will do."""
+    """A defect by name.
+
+    `areas`: first words of the rules that may rightly report it. `noted`: promised by nobody, a note will do.
+    `operations`: where on the first provider it is to be seen, when not everywhere.
+    """
 
     name: str
     providers: tuple[str, ...]
     areas: tuple[str, ...]
     lie: Lie = field(repr=False)
     noted: bool = False
+    operations: tuple[str, ...] = ()
 
 
 DEFECTS: list[Defect] = []
 
 
-def defect(providers: tuple[str, ...], *areas: str, noted: bool = False) -> Callable[[Lie], Lie]:
+def defect(providers: tuple[str, ...], *areas: str, noted: bool = False, operations: tuple[str, ...] = ()) -> Callable[[Lie], Lie]:
     """Registers the function under its name."""
 
     def register(lie: Lie) -> Lie:
-        DEFECTS.append(Defect(lie.__name__.replace("_", "-"), providers, areas, lie, noted))
+        DEFECTS.append(Defect(lie.__name__.replace("_", "-"), providers, areas, lie, noted, operations))
         return lie
 
     return register
@@ -261,22 +266,22 @@ def background_ignored(server: Any, ask: Ask) -> Any:
     return repainted(server, ask, reply, reshaped(lambda one: one.convert("RGB")))
 
 
-@defect(("opengpu-relay",), "image.tier", "image.ratio")
+@defect(("opengpu-relay",), "image.tier", operations=("generateGemini",))
 def tier_ignored(server: Any, ask: Ask) -> Any:
     return honest(server, ask.asking(image_size="1K") if "gemini" in ask.path and ask.json.get("image_size") in ("2K", "4K") else ask)
 
 
-@defect(("opengpu-relay",), "image.ratio")
+@defect(("opengpu-relay",), "image.ratio", operations=("generateGemini",))
 def ratio_ignored(server: Any, ask: Ask) -> Any:
     return honest(server, ask.asking(aspect_ratio="1:1") if "gemini" in ask.path and ":" in str(ask.json.get("aspect_ratio")) else ask)
 
 
-@defect(("nanogpt", "opengpu-relay"), "image.mask")
+@defect(("nanogpt", "opengpu-relay"), "image.mask-respected")
 def mask_ignored(server: Any, ask: Ask) -> Any:
     return honest(server, ask.asking(mask=None, maskDataUrl=None))
 
 
-@defect(("nanogpt", "opengpu-relay"), "image.mask")
+@defect(("nanogpt", "opengpu-relay"), "image.mask-polarity", "image.mask-respected")
 def mask_turned_round(server: Any, ask: Ask) -> Any:
     def turned(text: str) -> str:
         head, comma, rest = text.rpartition(",")
@@ -347,7 +352,7 @@ def created_as_text(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(("nanogpt",), "answer.cost")
+@defect(("nanogpt",), "answer.cost-not-negative")
 def cost_negative(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if served(reply):
@@ -355,7 +360,7 @@ def cost_negative(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(("nanogpt",), "answer.balance")
+@defect(("nanogpt",), "answer.balance-falls")
 def balance_stands_still(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if served(reply):
@@ -459,7 +464,7 @@ def address_shows_a_page(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(("nanogpt", "opengpu-relay"), "delivery")
+@defect(("nanogpt", "opengpu-relay"), "delivery.url-lifetime")
 def address_works_once(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if ask.path.startswith("/pictures/"):
@@ -467,17 +472,17 @@ def address_works_once(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(("nanogpt", "nebul", "nvidia-nim-image", "opengpu-relay"), "image.base64", "delivery")
+@defect(("nanogpt", "nebul", "nvidia-nim-image", "opengpu-relay"), "image.base64-strict")
 def base64_behind_a_data_prefix(server: Any, ask: Ask) -> Any:
     return rewritten(honest(server, ask), lambda text: "data:image/png;base64," + text)
 
 
-@defect(("nanogpt", "nebul", "nvidia-nim-image", "opengpu-relay"), "image.base64")
+@defect(("nanogpt", "nebul", "nvidia-nim-image", "opengpu-relay"), "image.base64-strict")
 def base64_in_lines(server: Any, ask: Ask) -> Any:
     return rewritten(honest(server, ask), lambda text: "\n".join(text[at : at + 76] for at in range(0, len(text), 76)))
 
 
-@defect(("nanogpt", "nebul", "nvidia-nim-image", "opengpu-relay"), "image.base64")
+@defect(("nanogpt", "nebul", "nvidia-nim-image", "opengpu-relay"), "image.base64-strict")
 def base64_for_urls(server: Any, ask: Ask) -> Any:
     return rewritten(honest(server, ask), lambda text: text.replace("+", "-").replace("/", "_").rstrip("="))
 
@@ -497,7 +502,7 @@ def rewritten(reply: Any, change: Callable[[str], str]) -> Any:
 # --- HTTP, keys, requests -----------------------------------------------------------------------------------------------------
 
 
-@defect(ALL, "http", "schema")
+@defect(ALL, "http.status-documented")
 def created_201(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if reply.status == 200 and ask.method == "POST":
@@ -505,7 +510,7 @@ def created_201(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(ALL, "http")
+@defect(ALL, "http.no-server-error")
 def client_faults_as_500(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if reply.status in (400, 422):
@@ -513,7 +518,7 @@ def client_faults_as_500(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(ALL, "http", "request")
+@defect(ALL, "http.error-not-200", "request.refuses-invalid")
 def errors_as_200(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if reply.status in (400, 422):
@@ -521,7 +526,7 @@ def errors_as_200(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(ALL, "http", "schema")
+@defect(ALL, "http.media-type", "schema.response")
 def json_called_html(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if served(reply):
@@ -529,7 +534,7 @@ def json_called_html(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(ALL, "http", "schema")
+@defect(ALL, "http.body-complete", "schema.response")
 def json_cut_short(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if served(reply) and ask.method == "POST":
@@ -537,13 +542,13 @@ def json_cut_short(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(ALL, "http")
+@defect(ALL, "http.steady", "http.no-server-error")
 def every_ninth_request_fails(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     return type(reply)(502, body=b"Bad Gateway", media_type="text/plain") if server.count % 9 == 0 else reply
 
 
-@defect(ALL, "auth")
+@defect(ALL, "auth.required")
 def no_key_needed(server: Any, ask: Ask) -> Any:
     return honest(server, keyed(ask))
 
@@ -552,12 +557,12 @@ def keyed(ask: Ask) -> Ask:
     return replace(ask, headers={**ask.headers, "authorization": "Bearer independent-key-5521"})
 
 
-@defect(ALL, "auth")
+@defect(ALL, "auth.wrong-refused")
 def any_key_will_do(server: Any, ask: Ask) -> Any:
     return honest(server, keyed(ask) if "authorization" in ask.headers or "x-api-key" in ask.headers else ask)
 
 
-@defect(ALL, "auth.not-echoed", "auth")
+@defect(ALL, "auth.not-echoed")
 def key_in_the_error(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if reply.status >= 400 and isinstance(reply.json, dict):
@@ -565,13 +570,13 @@ def key_in_the_error(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(ALL, "http.method")
+@defect(ALL, "http.method-refused")
 def get_is_served(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     return type(reply)(200, {"status": "ok"}) if reply.status == 405 else reply
 
 
-@defect(ALL, "http.malformed", "request")
+@defect(ALL, "http.malformed-refused")
 def malformed_json_is_served(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if reply.status != 400 or "json" not in ask.headers.get("content-type", ""):
@@ -611,7 +616,7 @@ def whatever_is_wrong_is_dropped(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(("nanogpt", "nebul", "nvidia-nim-image", "opengpu-relay"), "request.text-survives", "http")
+@defect(("nanogpt", "nebul", "nvidia-nim-image", "opengpu-relay"), "request.text-survives")
 def astral_text_is_500(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if any(ord(one) > 0xFFFF for one in str(ask.json.get("prompt", ""))):
@@ -628,19 +633,19 @@ def an_optional_field_is_unknown(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(("nanogpt",), "input")
+@defect(("nanogpt",), "input.data-url-only")
 def addresses_are_fetched(server: Any, ask: Ask) -> Any:
     url = ask.json.get("imageDataUrl")
     return honest(server, ask.asking(imageDataUrl=None) if is_text(url) and url.startswith("http") else ask)
 
 
-@defect(("nanogpt",), "input", "http")
+@defect(("nanogpt",), "input.size-accepted")
 def one_megabyte_limit(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     return type(reply)(413, {"error": 413, "message": "too large"}) if len(ask.body) > 1_000_000 else reply
 
 
-@defect(("nanogpt", "nvidia-nim-image", "opengpu-relay"), "input")
+@defect(("nanogpt", "nvidia-nim-image", "opengpu-relay"), "input.undecodable-refused")
 def broken_picture_is_taken(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     names = ("imageDataUrl", "imageDataUrls", "image", "input_image", "mask", "maskDataUrl")
@@ -671,12 +676,12 @@ def frames(chunks: list[Any], *, end: bool = True) -> bytes:
     return "".join(lines).encode()
 
 
-@defect(CHAT, "stream")
+@defect(CHAT, "stream.media-type")
 def json_for_a_stream(server: Any, ask: Ask) -> Any:
     return honest(server, ask.asking(stream=None) if ask.json.get("stream") is True else ask)
 
 
-@defect(CHAT, "stream")
+@defect(CHAT, "stream.terminated")
 def stream_without_done(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if streamed(reply):
@@ -684,7 +689,7 @@ def stream_without_done(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(CHAT, "stream")
+@defect(CHAT, "stream.one-id")
 def an_id_for_each_piece(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if streamed(reply):
@@ -692,7 +697,7 @@ def an_id_for_each_piece(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(CHAT, "stream")
+@defect(CHAT, "stream.text")
 def stream_of_nothing(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if streamed(reply):
@@ -702,7 +707,7 @@ def stream_of_nothing(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(CHAT, "stream")
+@defect(CHAT, "stream.finish-reason")
 def stream_never_says_why_it_ended(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if streamed(reply):
@@ -712,7 +717,7 @@ def stream_never_says_why_it_ended(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(CHAT, "stream")
+@defect(CHAT, "stream.frames")
 def pieces_are_not_json(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if streamed(reply):
@@ -720,7 +725,7 @@ def pieces_are_not_json(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(CHAT, "vision", "answer", "schema")
+@defect(CHAT, "vision.choices")
 def empty_choices(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if served(reply):
@@ -728,7 +733,7 @@ def empty_choices(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(CHAT, "vision")
+@defect(CHAT, "vision.content")
 def empty_answer(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if served(reply):
@@ -736,7 +741,7 @@ def empty_answer(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(CHAT, "vision")
+@defect(CHAT, "vision.role")
 def role_is_user(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if served(reply):
@@ -744,12 +749,12 @@ def role_is_user(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(CHAT, "vision")
+@defect(CHAT, "vision.max-tokens")
 def max_tokens_ignored(server: Any, ask: Ask) -> Any:
     return honest(server, ask.asking(max_tokens=None) if type(ask.json.get("max_tokens")) is int else ask)
 
 
-@defect(CHAT, "vision")
+@defect(CHAT, "vision.length-finish")
 def cut_off_text_says_stop(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if served(reply):
@@ -757,7 +762,7 @@ def cut_off_text_says_stop(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(CHAT, "vision", "input")
+@defect(CHAT, "vision.undecodable-refused")
 def broken_picture_is_described(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if reply.status == 400 and "image" in str(reply.json):
@@ -770,12 +775,12 @@ def broken_picture_is_described(server: Any, ask: Ask) -> Any:
 TASKS = ("opengpu-relay",)
 
 
-@defect(TASKS, "async", "http")
+@defect(TASKS, "async.accepted", operations=("generateStableDiffusion", "getTask"))
 def async_ignored(server: Any, ask: Ask) -> Any:
     return honest(server, ask.asking(**{"async": None}) if isinstance(ask.json.get("async"), bool) else ask)
 
 
-@defect(TASKS, "async")
+@defect(TASKS, "async.accepted", operations=("generateStableDiffusion", "getTask"))
 def accepted_with_200(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if reply.status == 202:
@@ -783,7 +788,7 @@ def accepted_with_200(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(TASKS, "async")
+@defect(TASKS, "async.reference", operations=("generateStableDiffusion", "getTask"))
 def accepted_without_a_name(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if reply.status == 202:
@@ -791,7 +796,7 @@ def accepted_without_a_name(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(TASKS, "async")
+@defect(TASKS, "async.forward", operations=("generateStableDiffusion", "getTask"))
 def task_goes_back(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if "/tasks/" in ask.path and served(reply):
@@ -802,7 +807,7 @@ def task_goes_back(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(TASKS, "async")
+@defect(TASKS, "async.terminal", "async.result", operations=("generateStableDiffusion", "getTask"))
 def every_task_fails(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if served(reply) and reply.json.get("status") == "completed":
@@ -810,7 +815,7 @@ def every_task_fails(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(TASKS, "async", "image")
+@defect(TASKS, "async.result", operations=("generateStableDiffusion", "getTask"))
 def result_left_out(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if served(reply) and "result" in reply.json:
@@ -818,7 +823,7 @@ def result_left_out(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(TASKS, "async", "http")
+@defect(TASKS, "async.unknown-task", operations=("generateStableDiffusion", "getTask"))
 def unknown_task_is_queued(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if "/tasks/" in ask.path and reply.status == 404:
