@@ -160,7 +160,7 @@ def _misshapen(scope: Scope, one: Seen) -> str | None:
         if error is not None:
             return f"{_pointer(error.instance_path) or 'the body'} breaks the documented error's {_keyword(error)}"
     places = scope.provider.profile.errors.message
-    if places and not any(isinstance(found := at(body, place), str) and found for place in places):
+    if places and not any(isinstance(found := at(body, place), str | list) and found for place in places):
         return f"no message at {' or '.join(places)}"
     return None
 

@@ -48,7 +48,9 @@ def check(provider: Provider, answer: Answer, folder: Path, operations: list[str
     carried = asyncio.run(carry_out(plan, settings, pricing, writer, transport=Variant(provider, answer)))
     run = RunReader(writer.folder)
     assert carried.outcome.stopped is None
-    return judge_records(plan.scopes, plan.rules, list(run.exchanges()), run.bytes_of, not_sent=carried.not_sent(plan))
+    return judge_records(
+        plan.scopes, plan.rules, list(run.exchanges()), run.bytes_of, not_sent=carried.not_sent(plan), started=carried.started
+    )
 
 
 def complaints(judged: Judged) -> list[tuple[str, str, str]]:
@@ -88,7 +90,9 @@ def test_a_server_that_refuses_what_it_may_refuse_gets_no_complaint(name: str, o
             entry = profile.fields.get(key) or profile.path.get(key)
             if entry is not None and any(value == other or value == str(other) for other in entry.may_refuse if other is not False):
                 refused.append(key)
-                return httpx.Response(422, json={"error": 422, "message": f"{key} is not offered", "detail": "not offered"})
+                said = f"{key} is not offered"
+                error = {"message": said} if name == "nebul" else 422
+                return httpx.Response(422, json={"error": error, "message": said, "detail": said})
         return response
 
     assert complaints(check(provider, strict, tmp_path, [operation])) == []

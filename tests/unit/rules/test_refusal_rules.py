@@ -114,6 +114,7 @@ def test_errors_without_a_documented_schema(recorded: Any) -> None:
     assert recorded(NEBUL).add(400, {"error": {"message": "no", "type": "t", "code": None}}, expects="refuse").words(rule) == {"pass"}
     assert recorded(NEBUL).add(400, {"detail": "no"}, expects="refuse").words(rule) == {"broken"}
     assert recorded(FLUX).add(422, {"detail": "no"}, expects="refuse").words(rule) == {"pass"}
+    assert recorded(FLUX).add(422, {"detail": [{"loc": ["body"], "msg": "no"}]}, expects="refuse").words(rule) == {"pass"}
     assert recorded(FLUX).add(422, {"reason": "no"}, expects="refuse").words(rule) == {"broken"}
     assert recorded(NEBUL).add(413, b"<html>", expects="refuse").words(rule) == set()
 
