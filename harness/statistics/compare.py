@@ -12,15 +12,16 @@ smaller than counts of that size have. Fewer than 8 rounds on a side decide noth
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from testcard.harness.runs.records import Estimate, Run, Summary, SummaryRow, Verdicts
 from testcard.harness.statistics import fingerprint, holm, slo, welch
-from testcard.harness.statistics.columns import Columns, Floats, columns
+from testcard.harness.statistics.columns import Columns, Floats, RowName, columns
 from testcard.harness.statistics.columns import rows as grouped
 from testcard.harness.statistics.conformance import RuleChange, rule_changes
 from testcard.harness.statistics.matching import Pair, matched
@@ -41,6 +42,7 @@ SHARE_OF_NOISE = 0.1
 #: A p95 of rounds this much longer is another figure, unless each round has enough requests for it.
 UNEQUAL, ENOUGH = 1.5, 72
 
+_Places = Sequence[tuple[RowName, npt.NDArray[np.intp]]]
 Word = Literal["better", "worse", "within noise", "no decision", "not comparable"]
 
 
@@ -153,12 +155,13 @@ def compare(new: Side, old: Side) -> Comparison:
     changes: list[Change] = []
     refused: list[Refusal] = []
     notes: list[str] = []
+    places = {id(bench): grouped(bench.samples) for bench in (*new.benches, *old.benches)}
     for pair in pairs:
         reasons = fingerprint.differences((pair.new.run, pair.new.summary, pair.row), (pair.old.run, pair.old.summary, pair.counterpart))
         if reasons:
             refused.append(Refusal(pair.target, pair.row.model, pair.row.operation, pair.row.stage, reasons))
             continue
-        changes += _changes(pair)
+        changes += _changes(pair, places)
         if pair.new.summary.slo != pair.old.summary.slo:
             notes.append("the SLO differs: both runs' goodput and cost are counted by the new run's")
     rules = rule_changes(new.checks, old.checks)
@@ -166,12 +169,15 @@ def compare(new: Side, old: Side) -> Comparison:
     return Comparison(_decided(changes), rules, refused, alone, said)
 
 
-def _changes(pair: Pair) -> list[Change]:
+def _changes(pair: Pair, places: Mapping[int, _Places]) -> list[Change]:
     """The row's metrics; where there is a p it is not yet corrected, and the verdict not yet given."""
     limit = slo.limit_s([slo.parse(text) for text in pair.new.summary.slo])
     rates = [row.offered_rps for row in (pair.row, pair.counterpart) if row.offered_rps is not None and row.users is None]
     offered = sum(rates) / 2 if len(rates) == 2 else None
-    mine, theirs = _values(pair.new, pair.row, limit, offered), _values(pair.old, pair.counterpart, limit, offered)
+    mine, theirs = (
+        _values(_data(bench.samples, row, places[id(bench)]), row, limit, offered)
+        for bench, row in ((pair.new, pair.row), (pair.old, pair.counterpart))
+    )
     targets = [fingerprint.target_of(pair.new.run, pair.row), fingerprint.target_of(pair.old.run, pair.counterpart)]
     noise = NOISE_MOCK if all(target is not None and target.mock for target in targets) else NOISE_LIVE
     late = next((why for row, side in ((pair.row, "new run"), (pair.counterpart, "baseline")) if (why := _in_doubt(row, side))), "")
@@ -272,13 +278,12 @@ def _in_doubt(row: SummaryRow, side: str) -> str:
     return f"{side}: {row.note or 'its measurement is in doubt'}" if row.outcome == "inconclusive" and not open_gates else ""
 
 
-def _values(bench: Bench, row: SummaryRow, limit_s: float | None, offered_rps: float | None) -> dict[str, RoundValues]:
-    data = _data(bench.samples, row)
+def _values(data: Columns | None, row: SummaryRow, limit_s: float | None, offered_rps: float | None) -> dict[str, RoundValues]:
     return {} if data is None or not len(data.scheduled) else round_values(data, row, limit_s=limit_s, offered_rps=offered_rps)
 
 
-def _data(samples: pd.DataFrame, row: SummaryRow) -> Columns | None:
-    for name, places in grouped(samples):
+def _data(samples: pd.DataFrame, row: SummaryRow, known: _Places) -> Columns | None:
+    for name, places in known:
         if name.key == (row.provider, row.model, row.operation, row.stage) and (row.target is None or name.target == row.target):
             return columns(samples, places)
     return None
