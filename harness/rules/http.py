@@ -18,6 +18,8 @@ from testcard.specs.profile import Level
 ANYWHERE = frozenset({401, 402, 403, 408, 429, 431, 451})
 FOR_A_REFUSAL = frozenset({400, 404, 405, 406, 409, 411, 413, 414, 415, 422})
 _NO_CONTENT = frozenset({204, 205, 304})
+#: Bodies above this many bytes are what servers and proxies commonly limit by default.
+_LARGE_BODY = 1_000_000
 
 
 def implied(seen: Seen) -> bool:
@@ -64,12 +66,15 @@ def no_server_error(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]
     """No request, valid or not, is answered with a 5xx, or with a connection that breaks off before the answer begins.
 
     A 504 after the time that the document names is announced there and is no violation, and 501 says properly that a method
-    is unknown. A connection that breaks off within a body is judged by http.body-complete.
+    is unknown. A connection that breaks off within a body is judged by http.body-complete. Who finds a body too large may
+    close the connection while it is sent (RFC 9110, 15.5.14): that proves nothing of a large body that may be refused.
     """
     for one in seen:
         if one.exchange.source == "fetch":
             continue
-        if one.status is None and one.exchange.failure == "broken":
+        if one.status is None and one.exchange.failure == "broken" and _may_be_too_large(one):
+            yield Observation("unproven", "the connection was closed on a large body", (one.id,))
+        elif one.status is None and one.exchange.failure == "broken":
             yield Observation("broken", f"the connection broke off: {one.exchange.failure_detail or 'no answer came'}", (one.id,))
         elif one.status is None:
             yield Observation("unproven", one.out_of_reach or "no answer", (one.id,))
@@ -79,6 +84,10 @@ def no_server_error(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]
             yield Observation("broken", f"status {one.status} was answered{_to(one)}", (one.id,))
         else:
             yield Observation("pass", exchanges=(one.id,))
+
+
+def _may_be_too_large(one: Seen) -> bool:
+    return one.exchange.request.body.size > _LARGE_BODY and one.case.expects in ("may-refuse", "refuse")
 
 
 def _to(one: Seen) -> str:
