@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from testcard.reports.comparison import Cell, ComparisonRow
 from testcard.reports.evidence import clean, shortened
-from testcard.reports.figures.style import Table
+from testcard.reports.figures.drawing import Table
 from testcard.reports.findings import Finding
 from testcard.reports.page import SECTIONS, Page
 from testcard.reports.words import GLYPHS, MEANINGS, listing, waiver_line

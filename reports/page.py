@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from testcard.harness.history.reading import History
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import WaiverNote
-from testcard.reports.baseline import Baseline
 from testcard.reports.comparison import Comparison, compare
 from testcard.reports.evidence import Evidence, Party, clean
-from testcard.reports.figures import forest
-from testcard.reports.figures import history as history_figure
+from testcard.reports.figures.drawing import Drawing, Table
 from testcard.reports.figures.gallery import Gallery, hang
-from testcard.reports.figures.style import Table, render
 from testcard.reports.findings import Judgement, judge
 from testcard.reports.pictures import Strip, strips
 from testcard.reports.verdict import Overall, overall
 from testcard.reports.words import NONE, count
+
+if TYPE_CHECKING:
+    from testcard.harness.history.reading import History
+    from testcard.reports.baseline import Baseline
 
 #: Anchor and heading of each section, in reading order.
 SECTIONS = (
@@ -72,8 +73,8 @@ def compose(evidence: Evidence, baseline: Baseline | None = None, histories: Seq
     """The report of this evidence, against a baseline and with the figures' history where these are given."""
     comparison = compare(evidence)
     gallery = hang(evidence, comparison)
-    further = (forest.sketch(baseline.comparison) if baseline else None, history_figure.sketch(histories))
-    gallery = replace(gallery, drawings={**gallery.drawings, **{sketch.name: render(sketch) for sketch in further if sketch is not None}})
+    if baseline is not None or histories:
+        gallery = replace(gallery, drawings={**gallery.drawings, **_against_others(baseline, histories)})
     versions = sorted({run.run.ruleset_version for run in evidence.runs})
     return Page(
         title=" · ".join(party.label for party in evidence.parties)
@@ -95,6 +96,14 @@ def compose(evidence: Evidence, baseline: Baseline | None = None, histories: Seq
         ruleset=", ".join(versions),
         baseline=baseline,
     )
+
+
+def _against_others(baseline: Baseline | None, histories: Sequence[History]) -> dict[str, Drawing]:
+    from testcard.reports.figures import forest, history
+    from testcard.reports.figures.style import render
+
+    sketches = (forest.sketch(baseline.comparison) if baseline else None, history.sketch(histories))
+    return {sketch.name: render(sketch) for sketch in sketches if sketch is not None}
 
 
 def _gaps(evidence: Evidence) -> list[Gap]:

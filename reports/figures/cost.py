@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from testcard.harness.runs.records import Estimate
 from testcard.reports.evidence import Series
 from testcard.reports.figures import palette
-from testcard.reports.figures.style import Sketch, Table, canvas, colour, fit_axis, heading, keys, marker
+from testcard.reports.figures.drawing import Table
+from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, keys, marker
 from testcard.reports.words import DOLLARS, NONE, Unit, listing
 
 

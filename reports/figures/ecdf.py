@@ -11,7 +11,8 @@ from testcard.harness.runs.records import Estimate
 from testcard.harness.statistics import ecdf
 from testcard.reports.evidence import Evidence, Series
 from testcard.reports.figures import palette
-from testcard.reports.figures.style import Sketch, Table, canvas, colour, fit_axis, heading, keys, marker
+from testcard.reports.figures.drawing import Table
+from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, keys, marker
 from testcard.reports.words import Unit, listing, significant
 
 POINTS = 240

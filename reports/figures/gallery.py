@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from testcard.reports.comparison import Comparison
 from testcard.reports.evidence import Evidence
-from testcard.reports.figures import cost, ecdf, outcomes, percentiles, throughput, timeline
-from testcard.reports.figures.style import Drawing, Sketch, render
+from testcard.reports.figures.drawing import Drawing
+
+if TYPE_CHECKING:
+    from testcard.reports.figures.style import Sketch
+
+#: Names of all figures, in the order of the report.
+FIGURES = ("latency-ecdf", "latency-percentiles", "latency-over-time", "throughput", "outcomes", "cost-against-latency")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +25,19 @@ class Gallery:
 
 
 def hang(evidence: Evidence, comparison: Comparison) -> Gallery:
-    """All figures that this evidence allows."""
+    """All figures that this evidence allows. Nothing that draws is loaded where nothing was measured."""
+    if not evidence.summaries:
+        return Gallery({}, dict.fromkeys(FIGURES, "No benchmark is among the runs: testcard bench measures this."))
+    from testcard.reports.figures import cost, ecdf, outcomes, percentiles, throughput, timeline
+    from testcard.reports.figures.style import render
+
     rows = [row.series for row in comparison.rows if row.series is not None]
     unit = comparison.latency
-    why = "No benchmark is among the runs: testcard bench measures this." if not evidence.summaries else "No request was answered."
+    why = "No request was answered."
     wanted: dict[str, tuple[Sketch | None, str]] = {
         "latency-ecdf": (ecdf.sketch(evidence, rows, unit), why),
         "latency-percentiles": (percentiles.sketch(rows, unit), why),
-        "latency-over-time": (timeline.sketch(evidence, rows, unit), why if not evidence.summaries else "The runs hold no samples."),
+        "latency-over-time": (timeline.sketch(evidence, rows, unit), "The runs hold no samples."),
         "throughput": (throughput.sketch(sorted(evidence.series, key=lambda series: series.index)), why),
         "outcomes": (outcomes.sketch(rows), why if not rows else "No measured request failed."),
         "cost-against-latency": (

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from testcard.harness.history.reading import History
 from testcard.reports.evidence import clean
 from testcard.reports.figures import palette
-from testcard.reports.figures.style import Sketch, Table, canvas, fit_axis, heading, keys
+from testcard.reports.figures.drawing import Table
+from testcard.reports.figures.style import Sketch, canvas, fit_axis, heading, keys
 from testcard.reports.words import fixed, listing
 
 _PANELS = {

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from testcard.harness.runs.records import OUTCOMES
 from testcard.reports.evidence import Series, clean
 from testcard.reports.figures import palette
-from testcard.reports.figures.style import Sketch, Table, canvas, heading, row_labels
+from testcard.reports.figures.drawing import Table
+from testcard.reports.figures.style import Sketch, canvas, heading, row_labels
 from testcard.reports.words import PERCENT, count, listing
 
 

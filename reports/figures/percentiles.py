@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from testcard.harness.runs.records import Estimate
 from testcard.reports.evidence import Series
-from testcard.reports.figures.style import Sketch, Table, canvas, colour, fit_axis, heading, row_labels
+from testcard.reports.figures.drawing import Table
+from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, row_labels
 from testcard.reports.words import Unit, listing
 
 LEVELS = (("p50", "o"), ("p95", "s"), ("p99", "D"))

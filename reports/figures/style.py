@@ -18,6 +18,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNL
 
 from testcard.reports.evidence import Series, shortened
 from testcard.reports.figures import palette
+from testcard.reports.figures.drawing import Drawing, Table
 from testcard.reports.figures.svg import tidy
 from testcard.reports.words import significant
 
@@ -51,27 +52,6 @@ RC: Any = {
     "hatch.color": palette.FAINT.light,
     "legend.frameon": False,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """What is behind a figure: a header and rows of text."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """A finished figure: `inline` SVG for the page, files, the finding in words and the numbers behind it."""
-
-    name: str
-    title: str
-    caption: str
-    table: Table
-    inline: str
-    svg: bytes
-    png: bytes
 
 
 @dataclass(frozen=True, slots=True)

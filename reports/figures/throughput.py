@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from testcard.reports.evidence import Series
 from testcard.reports.figures import palette
-from testcard.reports.figures.style import Sketch, Table, canvas, colour, heading, keys, linear_axis, marker, row_labels
+from testcard.reports.figures.drawing import Table
+from testcard.reports.figures.style import Sketch, canvas, colour, heading, keys, linear_axis, marker, row_labels
 from testcard.reports.words import PER_SECOND, fixed, listing
 
 _KINDS = (("offered", "|"), ("completed", "o"), ("within SLO", "D"))

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from testcard.reports.evidence import Evidence, Series
 from testcard.reports.figures import palette
-from testcard.reports.figures.style import Sketch, Table, canvas, colour, fit_axis, heading, linear_axis
+from testcard.reports.figures.drawing import Table
+from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, linear_axis
 from testcard.reports.words import Unit, count, listing
 
 MOST_PANELS = 12

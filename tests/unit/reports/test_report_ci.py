@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,3 +165,20 @@ def test_html_shows_strictness_and_waivers(check_run: Make, judged_as: As) -> No
     text = (run.folder / "report.html").read_text(encoding="utf-8")
     assert "Waived until 2027-01-01 by ann: &lt;b&gt;ticket&lt;/b&gt;. Seen: seen" in text
     assert "The waiver of image.size covers 1 finding (ann, until 2027-01-01: &lt;b&gt;ticket&lt;/b&gt;)." in text
+
+
+def test_nothing_that_draws_is_loaded_for_a_check(check_run: Make, judged_as: As) -> None:
+    """A check has no figures, so its files cost neither matplotlib's nor pandas' start (0.5 s of CPU)."""
+    run = check_run(judged_as("fail"))
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from testcard.harness.runs.folder import RunReader, RunWriter\n"
+        "from testcard.reports.check_files import write_check_files\n"
+        "run = RunReader(Path(sys.argv[1]))\n"
+        "write_check_files(RunWriter(run.folder, run.run))\n"
+        "print({'matplotlib', 'pandas', 'scipy'} & set(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(run.folder)], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "set()\n"
+    assert (run.folder / "report.html").is_file()

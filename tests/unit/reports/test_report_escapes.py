@@ -16,7 +16,8 @@ import pytest
 from testcard.harness.runs.folder import KEY_PLACEHOLDER, RunReader
 from testcard.harness.runs.records import Body, Exchange, SentRequest
 from testcard.reports.evidence import clean
-from testcard.reports.figures.style import Sketch, Table, canvas, heading, render
+from testcard.reports.figures.drawing import Table
+from testcard.reports.figures.style import Sketch, canvas, heading, render
 from testcard.reports.markdown import escaped, fenced
 from testcard.reports.pictures import _thumb
 from testcard.reports.render import write_report

@@ -1,0 +1,26 @@
+"""Figures and tables as data, apart from what draws them: a report without a benchmark needs no drawing library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What is behind a figure: a header and rows of text."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A finished figure: `inline` SVG for the page, files, the finding in words and the numbers behind it."""
+
+    name: str
+    title: str
+    caption: str
+    table: Table
+    inline: str
+    svg: bytes
+    png: bytes
