@@ -157,10 +157,11 @@ def body_complete(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
         if not response.complete and exchange.failure == "timeout":
             yield Observation("unproven", "the body did not end within the time the check waits", (one.id,))
         elif not response.complete:
-            size = f"after {response.body.size} bytes"
-            yield Observation("broken", f"the body broke off {size}: {exchange.failure_detail or 'it is shorter than declared'}", (one.id,))
+            declared = any(name.lower() == "content-length" for name, _ in response.headers)
+            end = "its declared length" if declared else "its last chunk"
+            yield Observation("broken", f"the connection broke off before {end} had come", (one.id,))
         elif one.answer is not None and one.answer.json is None and ends_too_early(one.body):
-            yield Observation("broken", f"the JSON stops before its end, after {response.body.size} bytes", (one.id,))
+            yield Observation("broken", "the JSON stops before its end", (one.id,))
         else:
             yield Observation("pass", exchanges=(one.id,))
 
