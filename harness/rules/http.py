@@ -157,13 +157,19 @@ def body_complete(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
         if not response.complete and exchange.failure == "timeout":
             yield Observation("unproven", "the body did not end within the time the check waits", (one.id,))
         elif not response.complete:
-            declared = any(name.lower() == "content-length" for name, _ in response.headers)
-            end = "its declared length" if declared else "its last chunk"
-            yield Observation("broken", f"the connection broke off before {end} had come", (one.id,))
+            yield Observation("broken", _where_it_broke(one), (one.id,))
         elif one.answer is not None and one.answer.json is None and ends_too_early(one.body):
             yield Observation("broken", "the JSON stops before its end", (one.id,))
         else:
             yield Observation("pass", exchanges=(one.id,))
+
+
+def _where_it_broke(one: Seen) -> str:
+    detail = one.exchange.failure_detail or ""
+    if detail and not detail.startswith(("RemoteProtocolError", "ReadError")):
+        return f"the body cannot be read to its end: {detail[:120]}"
+    declared = one.exchange.response is not None and any(name.lower() == "content-length" for name, _ in one.exchange.response.headers)
+    return f"the connection broke off before {'its declared length' if declared else 'its last chunk'} had come"
 
 
 def _names_a_time(scope: Scope) -> bool:
