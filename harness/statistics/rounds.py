@@ -1,9 +1,11 @@
 """Round values: one number for each round of a row and each metric, which is what two runs are compared by.
 
 - p50, p95 latency: the Harrell–Davis estimate of the round's quantile (Harrell and Davis 1982), a mean of all order statistics
-  weighted by how likely each is to be the quantile. Against the plain order statistic its spread from round to round is 5 to 12 %
-  smaller in the simulated servers of the tests (20 to 100 requests a round), and one wild request moves it little. Over delivered requests and
-  timeouts, as in the summary; a round whose quantile lies among the timeouts has no value.
+  weighted by how likely each is to be the quantile. Against the nearest-rank order statistic, on log-normal rounds of 20 to 200
+  requests, its error is 3 to 11 % smaller for p50 and at most 1 % larger for p95, and its bias depends on the size of a round
+  far less (p95 within 4 %, the order statistic's down to −9 %), so that rounds of Poisson size can be compared. One wild
+  request moves a p50 little. Over delivered requests and timeouts, as in the summary; a round whose quantile lies among the
+  timeouts has no value.
 - throughput: delivered per second of the time in which they came in (`rates.spent_s`). Goodput: delivered within the SLO per
   second. In an open loop both are per request of the round, times one offered rate for both runs: how many arrivals a round
   or a run happened to draw says nothing of the server.

@@ -131,7 +131,7 @@ def fast_http_user(url: str, seconds: float) -> tuple[int, float]:
 def wrk(url: str, seconds: float) -> tuple[int, float]:
     """Requests and CPU seconds of wrk with one thread."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", url + "/v1/images/generations"]
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", url + "/v1/images/generations"]
     talk = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     found = re.search(r"(\d+) requests in", talk)
