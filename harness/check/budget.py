@@ -1,7 +1,12 @@
-"""What a run may spend. Every request reserves its worst case before it is sent, so that no limit is passed at any concurrency."""
+"""What a run may spend. Every request reserves its worst case before it is sent, so that no limit is passed at any concurrency.
+
+A target that brings or charges more than was asked for is believed the next time: what it added at most is added to every
+reservation from then on.
+"""
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 
@@ -24,11 +29,16 @@ NO_LIMITS = Limits()
 
 @dataclass(slots=True)
 class Reservation:
-    """What one request may cost at most, taken from the budget until it is settled or released."""
+    """What one request may cost at most, taken from the budget until it is settled or released.
+
+    `asked_images` and `asked_usd` are the worst case by the contract, the others that of a target which adds to it.
+    """
 
     billed: bool
     images: int
     cost_usd: float | None
+    asked_images: int = 0
+    asked_usd: float | None = None
     open: bool = True
 
 
@@ -46,14 +56,19 @@ class Budget:
         self._held_images = 0
         self._held_cost = 0.0
         self._held = 0
+        self._extra_images = 0
+        self._times_images = 1.0
+        self._times_cost = 1.0
 
     def reserve(self, *, billed: bool, images: int = 0, cost_usd: float | None = None) -> Reservation | None:
         """A reservation of the worst case, or None when it does not fit into what is left.
 
         A billed request whose cost is not known never fits a limit on cost.
         """
-        images = images if billed else 0
+        asked_images, asked_usd = images if billed else 0, cost_usd
         with self._lock:
+            images = self._expected(asked_images)
+            cost_usd = None if asked_usd is None else asked_usd * self._times_cost
             limits = self.limits
             if limits.max_requests is not None and self._requests + 1 > limits.max_requests:
                 return None
@@ -65,7 +80,10 @@ class Budget:
             self._held += 1
             self._held_images += images
             self._held_cost += (cost_usd or 0.0) if billed else 0.0
-            return Reservation(billed, images, cost_usd)
+            return Reservation(billed, images, cost_usd, asked_images, asked_usd)
+
+    def _expected(self, images: int) -> int:
+        return max(images + self._extra_images, math.ceil(images * self._times_images)) if images else 0
 
     def _affordable(self, cost_usd: float | None, limit_usd: float) -> bool:
         return cost_usd is not None and self._cost + self._held_cost + cost_usd <= limit_usd + _CENT_DUST
@@ -73,16 +91,29 @@ class Budget:
     def settle(self, reservation: Reservation, *, images: int, cost_usd: float | None) -> None:
         """Replaces a reservation by what was delivered. `cost_usd` None: the answer was billed and nobody knows what it cost."""
         with self._lock:
-            self._close(reservation)
+            self._book(reservation, images, cost_usd)
             if reservation.billed:
-                self._billed += 1
-                self._images += images
-                self._cost += cost_usd or 0.0
-                self._cost_known = self._cost_known and cost_usd is not None
+                self._learn(reservation, images, cost_usd)
+
+    def _book(self, reservation: Reservation, images: int, cost_usd: float | None) -> None:
+        self._close(reservation)
+        if reservation.billed:
+            self._billed += 1
+            self._images += images
+            self._cost += cost_usd or 0.0
+            self._cost_known = self._cost_known and cost_usd is not None
+
+    def _learn(self, reservation: Reservation, images: int, cost_usd: float | None) -> None:
+        if reservation.asked_images:
+            self._extra_images = max(self._extra_images, images - reservation.asked_images)
+            self._times_images = max(self._times_images, images / reservation.asked_images)
+        if reservation.asked_usd and cost_usd is not None:
+            self._times_cost = max(self._times_cost, cost_usd / reservation.asked_usd)
 
     def keep(self, reservation: Reservation) -> None:
         """Books the worst case: the request went out and nobody knows whether it was carried out."""
-        self.settle(reservation, images=reservation.images, cost_usd=reservation.cost_usd)
+        with self._lock:
+            self._book(reservation, reservation.images, reservation.cost_usd)
 
     def release(self, reservation: Reservation) -> None:
         """Gives a reservation back: the request was refused and cost nothing. It stays counted as a request."""

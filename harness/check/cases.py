@@ -16,13 +16,18 @@ from testcard.harness.wire.fields import WireFields
 
 #: Rules that generated requests can belong to.
 CASE_RULES = frozenset({ACCEPTS, REFUSES, STEP, N_RANGE})
-MOST_ACCEPTED = 12
+#: Valid requests of an operation that show combinations of values, each of which another request shows already.
+MOST_SPARE = 8
 MOST_REFUSED = 40
+_NO_LIMIT = 1000
 
 
 @dataclass
 class Draft:
-    """A request while the plan is being collected: `fields` are worked out from the probe unless they are given."""
+    """A request while the plan is being collected: `fields` are worked out from the probe unless they are given.
+
+    `kind` and `spare`: see `Step`.
+    """
 
     probe: Probe
     source: Literal["probe", "schema-case"]
@@ -32,13 +37,19 @@ class Draft:
     images: int = 0
     serves: list[tuple[str, str]] = field(default_factory=list)
     level: str = "none"
+    kind: str | None = None
+    spare: bool = False
 
 
 def case_drafts(scope: Scope) -> Iterator[tuple[str, Draft]]:
     """The generated requests, each with the rule it belongs to (see `rule_of`)."""
+    spare = 0
     for case in generate(
-        scope.provider, scope.operation_id, seed=scope.seed, model=scope.model, max_positive=MOST_ACCEPTED, max_negative=MOST_REFUSED
+        scope.provider, scope.operation_id, seed=scope.seed, model=scope.model, max_positive=_NO_LIMIT, max_negative=MOST_REFUSED
     ):
+        spare += case.spare
+        if case.spare and spare > MOST_SPARE:
+            continue
         if case.kind == "malformed":
             # http.malformed-refused asks for the same request.
             continue
@@ -68,4 +79,6 @@ def _draft(scope: Scope, case: SchemaCase) -> Draft:
         place=case.place,
         level=case.level,
     )
-    return Draft(probe, "schema-case", case.fields, case.media_type, case.raw, case.images)
+    kind = f"{case.kind}, near" if case.coercible else case.kind
+    images = case.images if scope.gives_pictures else 0
+    return Draft(probe, "schema-case", case.fields, case.media_type, case.raw, images, kind=kind, spare=case.spare)

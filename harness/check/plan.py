@@ -38,7 +38,9 @@ class Step:
 
     `number` is its place in the plan and decides its exchange's id. `serves` lists the operation and rule that asked for it
     (an async task's rules ask another operation); `level` is the strongest of theirs, `softest` caps what it proves.
-    `after` names the probe of the operation that has to be answered first.
+    `after` names the probe of the operation that has to be answered first; `alone`: no other request is under way meanwhile.
+    `kind`: in which way a generated request is broken; once enough of a kind were carried out, more would show nothing new.
+    `spare`: all that it has is shown by others, so it is sent last, and only while the operation has pictures left.
     """
 
     number: int
@@ -64,6 +66,9 @@ class Step:
     raw_body: bytes | None = None
     headers: Headers = ()
     after: str | None = None
+    alone: bool = False
+    kind: str | None = None
+    spare: bool = False
     method: str | None = None
 
     @property
@@ -190,10 +195,11 @@ def make_plan(
     return Plan(provider, scopes, tuple(rules), steps, seed)
 
 
-def _urgency(draft: Draft) -> tuple[bool, int, bool, bool]:
+def _urgency(draft: Draft) -> tuple[bool, bool, bool, int, bool, bool]:
     """What is sent first when money is short: bases, then musts; of those what one rule stands or falls with, before more of the same."""
     only_more = {rule for _, rule in draft.serves} <= {ACCEPTS}
-    return (not draft.probe.first, _ORDER[draft.level], only_more, draft.source != "probe")
+    probe = draft.probe
+    return (not probe.first, not (probe.first or probe.alone), draft.spare, _ORDER[draft.level], only_more, draft.source != "probe")
 
 
 def _add(drafts: dict[tuple[str, str], Draft], scope: Scope, rule_id: str, level: str, draft: Draft) -> None:
@@ -210,6 +216,8 @@ def _add(drafts: dict[tuple[str, str], Draft], scope: Scope, rule_id: str, level
         known.serves.append((scope.operation_id, rule_id))
     if _ORDER[level] < _ORDER[known.level]:
         known.level = level
+    if draft.probe.alone:
+        known.probe = replace(known.probe, alone=True)
 
 
 def _fields(provider: Provider, probe: Probe) -> WireFields | None:
@@ -251,6 +259,9 @@ def _merged(provider: Provider, drafts: Iterable[Draft]) -> list[Draft]:
             continue
         earlier.serves += [pair for pair in draft.serves if pair not in earlier.serves]
         earlier.level = min(earlier.level, draft.level, key=_ORDER.__getitem__)
+        earlier.spare = earlier.spare and draft.spare
+        if draft.kind is None:
+            earlier.kind = None
     return kept
 
 
@@ -288,6 +299,9 @@ def _step(provider: Provider, pricing: Pricing, draft: Draft, number: int, keyle
         raw_body=draft.raw_body,
         headers=probe.headers,
         after=probe.after,
+        alone=probe.alone,
+        kind=draft.kind,
+        spare=draft.spare,
         method=probe.method,
     )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from testcard.harness.check.allowance import Admission, Allowance, weight
 from testcard.harness.check.budget import Budget, Reservation
 from testcard.harness.check.plan import Plan, Step
 from testcard.harness.check.polling import Polling
@@ -36,9 +37,13 @@ UNREACHABLE_IN_A_ROW = 3
 
 @dataclass
 class Outcome:
-    """How carrying out a plan ended. `not_sent` names each step that was left out, and why; `stopped` why all the rest was."""
+    """How carrying out a plan ended. `not_sent` names each step that was left out, and why; `stopped` why all the rest was.
+
+    `spared` names those that were left out because they could have shown nothing new; no verdict lacks them.
+    """
 
     not_sent: dict[int, str] = field(default_factory=dict)
+    spared: dict[int, str] = field(default_factory=dict)
     stopped: str | None = None
     interrupted: bool = False
 
@@ -83,6 +88,7 @@ class Runner:
         self._recording = Recording(plan.provider, settings.api_key, recorder)
         self._clock = clock
         self._watch = watch
+        self._allowance = Allowance(plan.steps)
         self._finished: dict[int, list[Exchange]] = {}
         self._next = 0
         self._done = 0
@@ -122,18 +128,26 @@ class Runner:
         """Sends the steps in order, as many at a time as allowed; waits for those under way before saying that the budget is spent."""
         try:
             for step in steps:
+                if step.alone:
+                    await self._all_done()
                 reservation = await self._admitted(step)
                 if reservation is not None:
+                    self._allowance.begin(step)
                     task = asyncio.create_task(self._carry_out(step, reservation))
                     self._tasks.add(task)
-            while self._tasks:
-                await self._one_done()
+                if step.alone:
+                    await self._all_done()
+            await self._all_done()
         except BaseException:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._tasks.clear()
             raise
+
+    async def _all_done(self) -> None:
+        while self._tasks:
+            await self._one_done()
 
     async def _one_done(self) -> None:
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -150,6 +164,13 @@ class Runner:
             if reason is None and step.operation in self._silent:
                 reason = "the base request of the operation got no answer"
             if reason is None:
+                admission = self._allowance.admission(step)
+                if admission == "wait":
+                    await self._one_done()
+                    continue
+                if admission != "go":
+                    self._spare(step, admission)
+                    return None
                 reservation = self.budget.reserve(billed=step.billed, images=step.images, cost_usd=step.cost_usd)
                 if reservation is not None:
                     return reservation
@@ -157,9 +178,19 @@ class Runner:
                     await self._one_done()
                     continue
                 reason = "the budget is spent"
-            self.outcome.not_sent[step.number] = reason
+            self._allowance.skip(step)
+            (self.outcome.spared if step.spare else self.outcome.not_sent)[step.number] = reason
             self._finish(step, [])
             return None
+
+    def _spare(self, step: Step, admission: Admission) -> None:
+        """Leaves a step out that is not worth its price, or not certain to be free any more."""
+        if admission == "enough":
+            self.outcome.spared[step.number] = "enough requests of its kind were carried out"
+        else:
+            where = self.outcome.spared if step.spare else self.outcome.not_sent
+            where[step.number] = "the operation was billed for as many pictures as a check asks for"
+        self._finish(step, [])
 
     async def _carry_out(self, step: Step, reservation: Reservation) -> None:
         records: list[Exchange] = []
@@ -168,6 +199,7 @@ class Runner:
             await self._predecessor(step)
         except asyncio.CancelledError:
             self.budget.cancel(reservation)
+            self._allowance.end(step, 0, False)
             self._finish(step, records)
             raise
         started_s = self._clock()
@@ -187,6 +219,7 @@ class Runner:
         finally:
             if reservation.open:
                 self.budget.release(reservation)
+            self._allowance.end(step, *_bill(step, records))
             self._finish(step, records)
 
     async def _sent_with_patience(self, step: Step, wire: WireRequest, records: list[Exchange]) -> Sent:
@@ -376,6 +409,15 @@ class Runner:
                 for record in records:
                     self._recorder.append(record)
             self._next += 1
+
+
+def _bill(step: Step, records: Sequence[Exchange]) -> tuple[int, bool]:
+    """For how many pictures (or answers of a chat) a step was billed, the worst where nobody knows; and whether it was carried out."""
+    own = next((record for record in records if record.id == step.id), None)
+    if own is None or (own.response is None and own.failure not in ("connect", "tls")):
+        return weight(step), False
+    billed = own.images if step.images else int(own.billed)
+    return billed, own.response is not None and own.response.status < 300
 
 
 def _surprising(step: Step, record: Exchange) -> bool:

@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import jsonschema_rs
@@ -42,7 +43,8 @@ class SchemaCase:
     `fields` is what to send; a malformed case carries bytes in `raw` instead, of media type `media_type`. `request` is the
     same in the task's terms (of the base, for a negative case). Negative only: `kind`, `base` (the id of the positive case it
     differs from), `parameter` (wire name), `coercible` (a lenient server may read the value as a valid one). `may_refuse`: the
-    profile leaves the server free to refuse it, so a 4xx is no violation. `images`: the most pictures it can make.
+    profile leaves the server free to refuse it, so a 4xx is no violation. `spare`: each of its values is shown by an earlier
+    case, and only their combination is new. `images`: the most pictures it can make.
     """
 
     id: str
@@ -58,6 +60,7 @@ class SchemaCase:
     parameter: str | None = None
     coercible: bool = False
     may_refuse: bool = False
+    spare: bool = False
     images: int = 1
     raw: bytes | None = None
     media_type: str | None = None
@@ -104,21 +107,34 @@ def _distinct(provider: Provider, cases: Iterable[SchemaCase]) -> list[SchemaCas
 
 
 def _positive(scope: Scope, found: Sequence[Domain]) -> Iterator[SchemaCase]:
-    """Bases, the barest request, rows that cover all levels and pairs of them, and each optional field alone."""
+    """Bases, the barest request, rows that cover all levels; then, spare, rows for pairs of them and each optional field alone."""
     make = _Maker(scope)
     for domain in found:
         yield make.positive(domain, "base", domain.base, "the base request")
     yield make.positive(found[0], "bare", found[0].barest(), "required fields only")
+    pairs: list[SchemaCase] = []
     for domain in found:
         rows = _rows(domain, scope.seed)
+        shown = domain.shown()
         # Where the server may refuse the base as well, one richer request is all that is worth its price.
         for number, row in enumerate(rows[:1] if make.refusable(domain) else rows, 1):
-            yield make.positive(domain, f"values-{number:02d}", domain.request(row, prompt=number), domain.label(row))
-    domain = found[0]
+            case = make.positive(domain, f"values-{number:02d}", domain.request(row, prompt=number), domain.label(row))
+            if shown.issuperset(row.items()):
+                pairs.append(replace(case, spare=True))
+            else:
+                shown |= set(row.items())
+                yield case
+    for one, other in zip_longest(_alone(make, found[0]), pairs):
+        yield from (case for case in (one, other) if case is not None)
+
+
+def _alone(make: _Maker, domain: Domain) -> Iterator[SchemaCase]:
+    """Each optional field by itself."""
     for factor in domain.factors:
         if factor.without is not None:
             row = {**domain.smallest_row(), factor.name: 0}
-            yield make.positive(domain, f"alone:{factor.name}", domain.request(row), f"only {factor.levels[0].label}")
+            case = make.positive(domain, f"alone:{factor.name}", domain.request(row), f"only {factor.levels[0].label}")
+            yield replace(case, spare=True)
 
 
 def _rows(domain: Domain, seed: int) -> list[Row]:

@@ -23,7 +23,7 @@ from testcard.specs.profile import Task, WireField
 _TERMS = {field.name for field in fields(TaskRequest)}
 _OWN = {"prompt", "messages", "image", "mask", "async", "task_id", "n", "model", "size", "width", "height", "mode"}
 #: Ordinary values for documented fields whose values the document leaves open.
-_ORDINARY: Mapping[str, Any] = {"user": "testcard", "negative_prompt": "fog"}
+_ORDINARY: Mapping[str, Any] = {"user": "testcard", "negative_prompt": "fog", "guidance": 5, "temperature": 0}
 _MAX_PICTURES = 4
 
 Row = dict[str, int]
@@ -85,6 +85,15 @@ class Domain:
     def smallest_row(self) -> Row:
         """The row that leaves out all it can and otherwise takes first levels."""
         return {factor.name: 0 for factor in self.factors if factor.without is None}
+
+    def shown(self) -> set[tuple[str, int]]:
+        """The levels that the base request shows, as pairs of a factor's name and the level's number."""
+        return {
+            (factor.name, number)
+            for factor in self.factors
+            for number, level in enumerate(factor.levels)
+            if all(value == (self.base.extra if term == "extra" else getattr(self.base, term)) for term, value in level.terms.items())
+        }
 
     def fields(self, request: TaskRequest) -> WireFields:
         """The request in wire names."""

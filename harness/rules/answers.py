@@ -152,7 +152,7 @@ def echo(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             if _same_word(echoed, asked) or echoed == "auto":
                 yield Observation("pass", exchanges=(one.id,))
             else:
-                place = scope.profile.response.echoes[meaning]
+                place = next(pointer for name, pointer in scope.profile.response.echoes.items() if name == meaning)
                 yield Observation("broken", f"{meaning} {asked} was asked for, the answer says {str(echoed)[:60]}", (one.id,), place)
 
 
@@ -208,7 +208,7 @@ def usage_integers(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     for one in seen:
         for name, value in _counts(one).items():
             stated = True
-            place = scope.profile.response.usage.get(name)
+            place = next((pointer for kind, pointer in scope.profile.response.usage.items() if kind == name), None)
             whole = _whole(value)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 yield Observation("unproven", f"{name} is no number", (one.id,), place)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
-from testcard.harness.rules.asked import parse_size, task_value
-from testcard.harness.rules.inputs import input_mask
+from testcard.harness.rules.asked import parse_size
 from testcard.harness.rules.rule import KeyUse, Probe
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.model import TaskRequest
-from testcard.specs.profile import Task, WireField
-
-_TERMS = {field.name for field in fields(TaskRequest)}
+from testcard.specs.profile import Task
 
 
 def base(scope: Scope, task: Task | None = None) -> Iterator[Probe]:
@@ -152,80 +148,6 @@ def _with_key(scope: Scope, use: KeyUse, change: str) -> Iterator[Probe]:
     yield from base(scope, scope.task)
     key, request = f"{scope.task}/{change.removeprefix('a ').replace(' ', '-')}", scope.base_request(scope.task)
     yield Probe(key, scope.operation_id, request, "unauthorised", key_use=use, base=f"{scope.task}/base", change=change)
-
-
-def documented_values(scope: Scope) -> Iterator[Probe]:
-    """Each documented value of each field by itself on top of the base, each optional field that the base lacks, and the barest request."""
-    task = scope.task
-    if task is None:
-        return
-    yield from base(scope)
-    request = scope.base_request(task)
-    needed = {name for name, entry in scope.profile.fields.items() if entry.means in scope.profile.needs.get(task, ())}
-    bare = (*scope.operation.required, *(name for name in needed))
-    yield Probe(f"{task}/bare", scope.operation_id, request, only=bare, base=f"{task}/base", change="required fields only")
-    for name, entry in scope.profile.fields.items():
-        entry = scope.provider.field(scope.operation_id, name, request.model) or entry
-        yield from _values_of(scope, request, name, entry)
-
-
-def _values_of(scope: Scope, request: TaskRequest, name: str, entry: WireField) -> Iterator[Probe]:
-    meaning = entry.means
-    if meaning in ("prompt", "model", "messages", "image", "mode", "task_id"):
-        return
-    if meaning == "mask":
-        if request.images:
-            yield variant(scope, "mask", replace(request, mask=input_mask()), change=f"with {name}")
-        return
-    if meaning in ("width", "height"):
-        for value in scope.accepted_values(name, entry):
-            if isinstance(request.size, tuple) and isinstance(value, int):
-                size = (value, request.size[1]) if meaning == "width" else (request.size[0], value)
-                yield variant(scope, f"size:{size[0]}x{size[1]}", replace(request, size=size), change=f"{name} = {value}")
-        return
-    if meaning == "size":
-        yield from sizes(scope)
-        for value in scope.accepted_values(name, entry):
-            if parse_size(value) is None:
-                yield variant(scope, f"size:{value}", replace(request, size=str(value)), change=f"{name} = {value}")
-        return
-    values = scope.accepted_values(name, entry)
-    if meaning == "n":
-        numbers = [value for value in values if isinstance(value, int)]
-        values = (min(numbers), max(numbers)) if numbers else ()
-    tolerated = not values and bool(entry.may_refuse)
-    if not values:
-        values = tuple(task_value(entry, value) for value in entry.may_refuse[:1]) or _sample(meaning)
-    for value in values:
-        term = "asynchronous" if meaning == "async" else meaning
-        words = f"{name} = {_shown(value)}"
-        if term in _TERMS:
-            changed = replace(request, **{term: value})
-        else:
-            changed = replace(request, extra={**request.extra, name: entry.values.get(str(value), value)})
-        yield variant(
-            scope,
-            f"{meaning if meaning != 'other' else name}:{_shown(value)}",
-            changed,
-            change=words,
-            expects="may-refuse" if tolerated else None,
-        )
-
-
-def _sample(meaning: str) -> tuple[Any, ...]:
-    """A harmless value for a documented field for which no values are stated."""
-    return {
-        "user": ("testcard",),
-        "negative_prompt": ("fog",),
-        "async": (True,),
-        "stream": (True,),
-        "temperature": (0,),
-        "guidance": (5,),
-    }.get(meaning, ())
-
-
-def _shown(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def missing(scope: Scope) -> Iterator[Probe]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from testcard.harness.rules import probes
+from testcard.harness.rules.documented import documented_values
 from testcard.harness.rules.evidence import Seen
 from testcard.harness.rules.rule import Observation, Probe, http_clause, rule
 from testcard.harness.rules.scope import Scope
@@ -33,7 +34,7 @@ def _said(one: Seen) -> str:
     return f" ({message[:120]})" if message else ""
 
 
-@rule(ACCEPTS, level="must", clause=http_clause("15.5 Client Error 4xx"), applies=_takes_a_body, asks=probes.documented_values)
+@rule(ACCEPTS, level="must", clause=http_clause("15.5 Client Error 4xx"), applies=_takes_a_body, asks=documented_values)
 def accepts_valid(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """Requests with the values that the document states are carried out.
 
@@ -55,8 +56,9 @@ def accepts_valid(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield Observation("unsupported", f"{what}: status {one.status}{_said(one)}", (one.id,), one.case.place)
         elif one.refused and one.case.base is not None and one.base_accepted is False:
             yield Observation("unproven", f"{what}: the base request was not carried out either", (one.id,))
-        elif one.refused and one.status == 403 and one.case.base is None:
-            yield Observation("unproven", f"{what}: status 403{_said(one)}", (one.id,))
+        elif one.status in (401, 403):
+            # Whose key, account or plan it is, is asked there; not whether the request is valid.
+            yield Observation("unproven", f"{what}: status {one.status}{_said(one)}", (one.id,))
         else:
             detail = f"{_suspects(one, known) or what}: refused with status {one.status}{_said(one)}"
             yield Observation("broken", detail, (one.id,), one.case.place, level=one.case.level)

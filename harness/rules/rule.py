@@ -26,7 +26,8 @@ class Probe:
     `key` is stable between runs of one seed (`generate/size:512x512`). `remove` and `put` change the wire's body fields
     after encoding, which is how a request comes to break the contract. `base` is the key of the probe it differs from by
     `change` (words for a person). `level` caps what a broken promise here can count as. `repeat` marks the one kind of
-    request that is sent although an equal one is: to see it answered twice. `first` orders probes before all others.
+    request that is sent although an equal one is: to see it answered twice. `first` orders probes before all others; `alone`
+    marks those that are sent next, with no other request under way.
     `path` puts the path's parameters by wire name, for an operation that no task reaches; `headers` go along with the
     request (in place of its own of the same name); `after` is the key of the probe of the same operation that has to be
     answered before this one is sent. What no field can describe: `method` sends another HTTP method, `media_type` encodes
@@ -47,6 +48,7 @@ class Probe:
     level: Level = "must"
     repeat: bool = False
     first: bool = False
+    alone: bool = False
     path: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     headers: Headers = ()
     after: str | None = None

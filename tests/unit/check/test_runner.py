@@ -27,7 +27,9 @@ KEY = "sk-runner-0123456789"
 Answer = Callable[[httpx.Request], Awaitable[httpx.Response]]
 
 
-def plan(*, rules: tuple[str, ...] = ("request.accepts-valid", "auth.required", "image.count"), provider: str = "nanogpt") -> Plan:
+def plan(
+    *, rules: tuple[str, ...] = ("request.accepts-valid", "auth.required", "image.count"), provider: str = "nanogpt", cases: bool = False
+) -> Plan:
     """A plan of probes only (generated cases have tests of their own)."""
     loaded = load_provider(provider)
     return make_plan(
@@ -35,7 +37,7 @@ def plan(*, rules: tuple[str, ...] = ("request.accepts-valid", "auth.required", 
         Pricing(loaded, mock=True),
         rules=choose_rules(rules),
         operations=tuple(loaded.profile.operations),
-        cases=False,
+        cases=cases,
     )
 
 
@@ -102,7 +104,8 @@ def test_never_a_sixth_picture_at_concurrency_32(seed: int) -> None:
         billed += count
         return pictures(count)
 
-    carried, _ = run(plan(), server, limits=Limits(max_images=5), concurrency=32)
+    of = plan(rules=("request.accepts-valid", "request.refuses-invalid"), cases=True)
+    carried, _ = run(of, server, limits=Limits(max_images=5), concurrency=32)
     assert billed <= 5
     assert carried.budget.spend.images == billed
     assert set(carried.outcome.not_sent.values()) == {"the budget is spent"}

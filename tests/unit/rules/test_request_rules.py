@@ -27,6 +27,7 @@ def test_accepts_valid(recorded: Any) -> None:
     assert recorded(NANOGPT).add(429).add(500, probe="b").add(None, probe="c", failure="timeout").words(rule) == {"unproven"}
     refused_base = recorded(NANOGPT).add(400).add(400, probe="generate/size:512x512", base="generate/base")
     assert refused_base.words(rule) == {"broken", "unproven"}
+    assert recorded(NANOGPT).add(200).add(403, probe="b", base="generate/base").words(rule) == {"pass", "unproven"}
     assert recorded(QWEN).add(202, {"task_id": "t", "status": "queued"}).words(rule) == {"pass"}
 
 
