@@ -82,28 +82,38 @@ def findings(
 def curl(exchange: Exchange, body_file: BodyFile | None = None) -> str:
     """A command that sends the exchange's request again, with the key from $TESTCARD_API_KEY.
 
-    A body that is long or no text comes from the file that `body_file` names.
+    A body that is long, or more than one line of text, comes from the file that `body_file` names.
     """
     request = exchange.request
-    parts = ["curl", "-sS", "-i"]
-    if request.method not in ("GET", "POST"):
+    parts = ["curl", "-sS", "-i", *_switches(request.url)]
+    body = _body_argument(request.body, body_file)
+    if request.method == "HEAD":
+        parts.append("--head")
+    elif request.method != ("GET" if body is None else "POST"):
         parts += ["-X", request.method]
     parts.append(_quoted(request.url))
     for name, value in request.headers:
-        parts += ["-H", _quoted(f"{name}: {value}")]
-    body = _body_argument(request.body, body_file)
+        parts += ["-H", _quoted(f"{name}: {value}" if value else f"{name};")]
     if body is not None:
+        if not any(name.lower() == "content-type" for name, _ in request.headers):
+            parts += ["-H", "content-type:"]  # curl would call the body a form
         parts += ["--data-binary", body]
-    elif request.method == "POST":
-        parts += ["-X", "POST"]
+    elif request.method in ("POST", "PUT", "PATCH"):
+        parts += ["-H", "'content-length: 0'"]
     return " ".join(parts)
+
+
+def _switches(url: str) -> list[str]:
+    """What keeps curl from reading brackets in a URL as patterns, and from tidying its path."""
+    globs, dots = set("[]{}") & set(url), re.search(r"/\.{1,2}(/|$|\?)", url)
+    return [*(["--globoff"] if globs else []), *(["--path-as-is"] if dots else [])]
 
 
 def _body_argument(body: Body, body_file: BodyFile | None) -> str | None:
     if body.size == 0:
         return None
     text = body.text
-    if text is not None and len(text) <= CURL_BODY_CHARS and "\x00" not in text and not text.startswith("@"):
+    if text is not None and len(text) <= CURL_BODY_CHARS and text.isprintable() and not text.startswith("@"):
         return shlex.quote(text)
     name = body_file(body) if body_file is not None else None
     return shlex.quote(f"@{name}") if name is not None else "@BODY-OF-THE-EXCHANGE"

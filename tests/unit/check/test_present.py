@@ -7,6 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from testcard.harness.check import present
@@ -48,17 +49,44 @@ def test_a_curl_says_what_was_sent_and_expands_only_the_key() -> None:
     ]
 
 
-@pytest.mark.parametrize("body", [Body(size=9000, sha256="ab" * 32), Body(size=3, base64="AP8B"), Body(size=6, text="@/etc/")])
+@pytest.mark.parametrize(
+    "body",
+    [
+        Body(size=9000, sha256="ab" * 32),
+        Body(size=3, base64="AP8B"),
+        Body(size=6, text="@/etc/"),
+        Body(size=3, text="a\r\n"),
+        Body(size=1, text="\x1b"),
+    ],
+)
 def test_a_body_that_is_long_or_no_text_comes_from_a_file(body: Body) -> None:
-    """Large, binary and @-leading bodies are read from the file that holds them."""
+    """Large, binary and @-leading bodies, and those of several lines, are read from the file that holds them."""
     assert arguments(present.curl(exchange(body), lambda found: "/run/bodies/x y"))[-2:] == ["--data-binary", "@/run/bodies/x y"]
 
 
 def test_an_empty_post_stays_a_post() -> None:
     """Without a body the method has to be said; a GET needs nothing."""
-    assert arguments(present.curl(exchange(Body(size=0, text=""))))[-2:] == ["-X", "POST"]
-    assert "-X" not in arguments(present.curl(exchange(Body(size=0, text=""), method="GET")))
-    assert "-X" in arguments(present.curl(exchange(Body(size=0, text=""), method="DELETE")))
+    empty, full = Body(size=0, text=""), Body(size=2, text="{}")
+
+    def shown(body: Body, method: str) -> list[str]:
+        return arguments(present.curl(exchange(body, method=method)))
+
+    assert shown(empty, "POST")[2:4] == ["-X", "POST"]
+    assert shown(empty, "POST")[-1] == "content-length: 0"
+    assert "-X" not in shown(empty, "GET")
+    assert "-X" not in shown(full, "POST")
+    assert shown(full, "GET")[2:4] == ["-X", "GET"]
+    assert shown(empty, "DELETE")[2:4] == ["-X", "DELETE"]
+    assert "--head" in shown(empty, "HEAD")
+
+
+def test_nothing_is_added_or_tidied_on_the_way() -> None:
+    """A body without a content type stays without one, an empty header is sent, brackets and dots in a URL stay as they are."""
+    odd = exchange(Body(size=2, text="{}"), url="http://t/v1/../{x}[1]")
+    bare = msgspec.structs.replace(odd, request=msgspec.structs.replace(odd.request, headers=[("x-empty", "")]))
+    assert arguments(present.curl(bare)) == [
+        "-sS", "-i", "--globoff", "--path-as-is", "http://t/v1/../{x}[1]", "-H", "x-empty;", "-H", "content-type:", "--data-binary", "{}",
+    ]  # fmt: skip
 
 
 def verdict(word: str, detail: str = "seen", rule: str = "image.size") -> Verdict:

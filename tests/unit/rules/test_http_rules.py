@@ -137,3 +137,11 @@ def test_levels_follow_the_documents() -> None:
     assert {level_of(scope, RULES["http.body-complete"]) for scope in (NANOGPT, NIM, VISION, QWEN, TASK)} == {"must"}
     assert level_of(QWEN, RULES["http.answer-time"]) == "must"
     assert level_of(TASK, RULES["http.media-type"]) == "should"
+
+
+def test_a_connection_closed_on_a_large_body(recorded: Any) -> None:
+    """Of a body that may be too large it proves nothing; of a small one, or one that must be taken, it is a failure."""
+    rule, large = "http.no-server-error", {"image": "x" * 1_100_000}
+    assert recorded(NANOGPT).add(None, failure="broken", request=large, expects="may-refuse").words(rule) == {"unproven"}
+    assert recorded(NANOGPT).add(None, failure="broken", request=large).words(rule) == {"broken"}
+    assert recorded(NANOGPT).add(None, failure="broken", expects="may-refuse").words(rule) == {"broken"}
