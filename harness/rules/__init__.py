@@ -9,6 +9,7 @@ from __future__ import annotations
 from testcard.harness.rules import (
     answers,
     auth,
+    costs,
     delivery,
     http,
     image,
@@ -32,6 +33,7 @@ _FAMILIES = (
     request,
     schema,
     answers,
+    costs,
     image,
     looks,
     ratio,

@@ -1,0 +1,143 @@
+"""Rules about what an answer says it cost and what is left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from testcard.harness.rules import probes
+from testcard.harness.rules.evidence import Seen
+from testcard.harness.rules.rule import Observation, Probe, openai_clause, rule
+from testcard.harness.rules.scope import Scope
+from testcard.harness.wire.pointers import at
+
+#: Sums of binary fractions are off by less than this, in USD.
+_DUST_USD = 1e-6
+
+
+def _states_cost(scope: Scope) -> bool:
+    return scope.profile.response.cost is not None and scope.task is not None
+
+
+def _states_balance(scope: Scope) -> bool:
+    return _states_cost(scope) and scope.profile.response.balance is not None
+
+
+def _paid(seen: Sequence[Seen]) -> Iterator[tuple[Seen, float | None]]:
+    """Carried out requests with the cost that their answer states."""
+    for one in seen:
+        if one.carried_out and one.answer is not None and one.answer.task is None and isinstance(one.answer.json, dict):
+            yield one, one.answer.cost_usd
+
+
+@rule("answer.cost-not-negative", level="should", clause=openai_clause("usage"), applies=_states_cost, asks=probes.base)
+def cost_not_negative(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """The cost that an answer states is not below zero."""
+    for one, cost in _paid(seen):
+        if cost is None:
+            yield Observation("unsupported", "the answer states no cost", (one.id,))
+        elif cost < 0:
+            yield Observation("broken", f"the cost is {cost:g}", (one.id,), scope.profile.response.cost)
+        else:
+            yield Observation("pass", exchanges=(one.id,))
+
+
+def _one_at_a_time(scope: Scope) -> Iterator[Probe]:
+    """Requests that other rules ask for as well, sent with no other under way: one twice as dear, and one that is repeated."""
+    assert scope.task is not None
+    yield from probes.base(scope)
+    for probe in (*probes.several(scope), *probes.seed_pair(scope)):
+        if not probe.first:
+            yield replace(probe, alone=True)
+
+
+@rule("answer.balance-falls", level="should", clause=openai_clause("usage"), applies=_states_balance, asks=_one_at_a_time)
+def balance_falls(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """The balance after a request is the balance before it less its cost, when requests run one at a time.
+
+    Where others use the account as well, a step may be off: it counts only when not one of several fits.
+    """
+    if sum(profile.billed for profile in scope.provider.profile.operations.values()) > 1:
+        yield Observation("unproven", "requests of other operations may have run at the same time")
+        return
+    pairs = list(_pairs(seen))
+    exact = _exactness(scope, [one for one, _ in _paid(seen)])
+    fitting: list[Observation] = []
+    others: list[Observation] = []
+    for before, after in pairs:
+        cost = after.answer.cost_usd if after.answer is not None else None
+        old, new = (one.answer.balance_usd if one.answer is not None else None for one in (before, after))
+        ids = (before.id, after.id)
+        if cost is None or old is None or new is None or cost <= 0:
+            continue
+        if cost <= exact:
+            others.append(Observation("unproven", f"the balance is too coarse to show a cost of {cost:g}", ids))
+        elif abs(old - new - cost) <= exact:
+            fitting.append(Observation("pass", exchanges=ids))
+        else:
+            fell = "did not change" if abs(old - new) <= exact else f"fell by {old - new:.6g}" if old > new else f"rose by {new - old:.6g}"
+            others.append(Observation("broken", f"the cost is {cost:g} and the balance {fell}", ids, scope.profile.response.balance))
+    yield from fitting
+    for one in others:
+        yield replace(one, word="unproven") if fitting and one.word == "broken" else one
+
+
+def _pairs(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Seen]]:
+    """Billed requests one after the other, with no third that may have been billed under way during either."""
+    sent = [one for one in seen if one.sent_by_check and (one.exchange.billed or one.status is None)]
+    sent.sort(key=lambda one: one.exchange.sent_s)
+    busy_until = 0.0
+    for index, (before, after) in enumerate(pairwise(sent)):
+        one, two = before.exchange, after.exchange
+        following = sent[index + 2].exchange.sent_s if index + 2 < len(sent) else two.done_s
+        lone = busy_until <= one.sent_s and one.done_s <= two.sent_s and two.done_s <= following
+        if lone and before.status is not None and after.status is not None:
+            yield before, after
+        busy_until = max(busy_until, one.done_s)
+
+
+def _exactness(scope: Scope, seen: Sequence[Seen]) -> float:
+    """How far a stated balance may be off because it is rounded, in USD: to whole ones where all are whole numbers, else to cents or less."""
+    stated = [at(one.answer.json, scope.profile.response.balance or "") for one in seen if one.answer is not None]
+    numbers = [value for value in stated if isinstance(value, int | float) and not isinstance(value, bool)]
+    if all(isinstance(value, int) for value in numbers):
+        return 1.0
+    decimals = max(len(json.dumps(value).partition(".")[2].rstrip("0")) for value in numbers)
+    return max(_DUST_USD, 10.0 ** -max(2, decimals))
+
+
+@rule("answer.cost-grows", level="info", clause=openai_clause("Create image · n"), applies=_states_cost, asks=probes.several)
+def cost_grows(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """More pictures cost more than fewer.
+
+    Answers count that hold as many as were asked for.
+    """
+    paid = [(one, cost) for one, cost in _paid(seen) if cost is not None and len(one.pictures) == _number(one)]
+    for one, cost in paid:
+        for other, more in paid:
+            few, many = (_number(each) for each in (one, other))
+            if few < many and _else(one) == _else(other):
+                if more > cost:
+                    yield Observation("pass", exchanges=(one.id, other.id))
+                else:
+                    detail = f"{_pictures(few)} for {cost:g}, {_pictures(many)} for {more:g}"
+                    yield Observation("note", detail, (one.id, other.id), scope.profile.response.cost)
+
+
+def _number(one: Seen) -> int:
+    number = one.asked.get("n")
+    return number if isinstance(number, int) else 1
+
+
+def _else(one: Seen) -> str:
+    """All that was asked for beside the number."""
+    return json.dumps({name: value for name, value in one.asked.items() if name != "n"}, sort_keys=True, default=str)
+
+
+def _pictures(number: int) -> str:
+    return "1 picture was billed" if number == 1 else f"{number} pictures"
+
+
+RULES = (cost_not_negative, balance_falls, cost_grows)
