@@ -16,6 +16,8 @@ from testcard.harness.wire.model import InputImage, PictureInfo
 
 #: Pictures above this many pixels are not decoded: a few kilobytes can claim gigabytes. Pillow starts to warn there too.
 MAX_PIXELS = 89_000_000
+#: Pixels that are looked at at a time; few enough to stay in a processor's cache.
+_STRIP_PIXELS = 65_536
 _MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
 
 
@@ -30,15 +32,32 @@ def inspect(data: bytes, *, pixels: bool = True) -> PictureInfo:
     if not pixels or seen.width_px is None or (seen.height_px or 0) * seen.width_px > MAX_PIXELS:
         return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, problem=seen.problem)
     try:
-        rgba = Image.open(io.BytesIO(data)).convert("RGBA")
+        picture = Image.open(io.BytesIO(data))
+        picture.load()
+        pixel_digest, extrema = _pixels(picture)
     except Exception as error:  # noqa: BLE001 (Pillow's plugins raise whatever a hostile file makes them raise)
         problem = seen.problem or str(error) or type(error).__name__
         return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, problem=problem)
-    extrema: Any = rgba.getextrema()
     lowest_alpha, highest_alpha = extrema[3]
     blank = highest_alpha == 0 or all(low == high for low, high in extrema)
-    pixel_digest = hashlib.sha256(f"{rgba.width}x{rgba.height}:".encode() + rgba.tobytes()).hexdigest()
     return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, pixel_digest, blank, seen.problem, lowest_alpha)
+
+
+def _pixels(picture: Image.Image) -> tuple[str, list[tuple[int, int]]]:
+    """A digest of the picture's RGBA pixels, and the lowest and highest value of each band.
+
+    Strip by strip: the whole picture in RGBA, once more as bytes, would take as much memory again and twice the time.
+    """
+    width, height = picture.size
+    digest = hashlib.sha256(f"{width}x{height}:".encode())
+    extrema = [(255, 0)] * 4
+    rows = max(1, _STRIP_PIXELS // max(width, 1))
+    for top in range(0, height, rows):
+        strip = picture.crop((0, top, width, min(top + rows, height))).convert("RGBA")
+        digest.update(strip.tobytes())
+        found: Any = strip.getextrema()
+        extrema = [(min(low, other[0]), max(high, other[1])) for (low, high), other in zip(extrema, found, strict=True)]
+    return digest.hexdigest(), extrema
 
 
 @dataclass(frozen=True, slots=True)
