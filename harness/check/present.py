@@ -25,8 +25,8 @@ COLOURS: Mapping[str, str] = {
 _PROMISE = {"must": "must", "should": "should", "info": "info"}
 #: A request body longer than this is not put on a command line.
 CURL_BODY_CHARS = 2000
-#: Control characters of what strangers send must not reach a terminal.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+#: Control characters of what strangers send must not reach a terminal, and half surrogates cannot.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 Style = Callable[[str, str], str]
 #: Names a file that holds a recorded body, or None when there is none.

@@ -140,7 +140,7 @@ class CheckRun:
             interrupted=outcome.interrupted,
         )
         if outcome.stopped is not None and not outcome.interrupted:
-            say(f"stopped: {outcome.stopped}; everything so far is saved")
+            say(f"stopped: {present.clean(outcome.stopped)}; everything so far is saved")
         if any(reason == "the budget is spent" for reason in outcome.not_sent.values()):
             say(f"{len(outcome.not_sent)} of {len(self.plan.steps)} requests were not sent: the budget is spent")
             say("next: raise --max-requests, --max-images or --max-cost, or narrow with --operation and --rule")

@@ -114,12 +114,15 @@ def test_findings_say_promise_and_sight() -> None:
 
 
 def test_a_strangers_bytes_stay_text() -> None:
-    """Escape sequences and newlines from a server's message reach no terminal."""
-    judged = Judged((verdict("fail", "\x1b[31mred\x1b[0m\nsecond line\x07"),), (SpecGap(operation="o", detail="\x1b]0;title\x07"),), ())
+    """Escape sequences and newlines from a server's message reach no terminal, and half surrogates do not stop the printing."""
+    judged = Judged(
+        (verdict("fail", "\x1b[31mred\x1b[0m\nsecond line\x07\ud800"),), (SpecGap(operation="o", detail="\x1b]0;title\x07"),), ()
+    )
     text = "\n".join([*present.table(judged), *present.findings(judged, {}), *present.gaps(judged)])
     assert "\x1b" not in text
     assert "\x07" not in text
     assert "second line" in text
+    assert text.encode()
 
 
 def test_the_summary_counts_and_prices() -> None:
