@@ -36,7 +36,7 @@ litellm_settings: {{drop_params: true, telemetry: false, num_retries: 0}}
 EXPLAINED = {
     "schema.response": "items hold a null url, revised_prompt and provider_specific_fields; errors have OpenAI's shape",
     "http.error-shape": "errors have OpenAI's shape",
-    "http.malformed-refused": "malformed JSON is answered in another way than with a 4xx",
+    "http.media-type-refused": "a body called application/xml is read as JSON",
     "request.accepts-valid": "a request without a model is refused",
     "request.refuses-invalid": "response_format is dropped unread, and wrong types with it",
     "http.no-server-error": "a request without a key, or with an object for a model, is answered with 500",

@@ -1,7 +1,7 @@
 """Prism (npm @stoplight/prism-cli) serves our OpenAPI files: the check finds what it does wrong, and nothing that it does right.
 
 Prism checks keys for being there and requests for their schema, and answers with the first thing that fits the response's
-schema: the word "string" or an address nobody gave for a picture, one of it whatever n says, JSON where a stream was asked for.
+schema: the word "string" or an address nobody gave for a picture, one of it whatever n says, one word where a stream was asked for.
 Needs `prism` on the PATH or its path in TESTCARD_PRISM; without it this file is skipped.
 """
 
@@ -28,12 +28,26 @@ KEY = "testcard"
 EXPLAINED = {
     "auth.required": "takes any key",
     "auth.wrong-refused": "takes any key",
+    "http.method-refused": "sends 405 without Allow",
+    "http.error-shape": "words errors as problem documents, and malformed JSON in a way of its own",
+    "schema.response": "answers malformed JSON with an error of its own shape",
     "image.count": "gives one picture whatever n says",
     "image.decodes": 'gives the word "string" for a picture',
     "image.base64-strict": 'gives the word "string" for a picture',
-    "delivery.exclusive": "gives base64 and an address together, or an address where base64 was asked for",
-    "delivery.as-asked": "gives base64 and an address together, or an address where base64 was asked for",
-    "schema.response": "answers malformed JSON with an error of its own shape",
+    "delivery.exclusive": "gives base64 and an address together",
+    "delivery.as-asked": "gives an address where base64 was asked for",
+    "delivery.url-fetchable": "gives an address at which there is nothing",
+    "delivery.url-is-image": "gives an address at which there is no picture",
+    "answer.created-now": "was made in 1970",
+    "answer.echo": 'says "string" for the size and the format',
+    "answer.cost-grows": "costs the same for any number",
+    "async.accepted": "answers 200 where a task was asked for",
+    "async.unknown-task": "knows every task",
+    "vision.role": 'says "string" for a role',
+    "vision.finish-reason": 'says "string" for a reason',
+    "vision.undecodable-refused": "looks into no picture",
+    "stream.frames": 'streams the word "string"',
+    "stream.media-type": "sends JSON for a stream",
 }
 
 
@@ -59,7 +73,7 @@ def checked(check: Callable[..., Any], server: Callable[..., AbstractContextMana
         ("nebul", "createImage", {"image.count", "image.decodes", "delivery.exclusive"}),
         ("nebul", "createImageVariation", {"image.count", "image.decodes", "delivery.exclusive"}),
         ("nvidia-nim-image", "generateImage", {"image.decodes"}),
-        ("nvidia-nim-vision", "createVisionChatCompletion", {"stream.media-type"}),
+        ("nvidia-nim-vision", "createVisionChatCompletion", {"stream.frames", "vision.undecodable-refused"}),
         ("opengpu-relay", "generateStableDiffusion", {"image.decodes", "async.accepted"}),
         ("opengpu-relay", "generateFlux", {"image.decodes", "async.accepted"}),
         ("opengpu-relay", "generateGemini", {"image.decodes", "async.accepted"}),
@@ -68,7 +82,7 @@ def checked(check: Callable[..., Any], server: Callable[..., AbstractContextMana
     ],
 )
 def test_what_prism_does_wrong_is_found(checked: Callable[[str], Any], provider: str, operation: str, rules: set[str]) -> None:
-    """Undecodable pictures, ignored n, any key, both deliveries, JSON for a stream: each is found on each operation that shows it."""
+    """Undecodable pictures, ignored n, any key, both deliveries, no stream, no task: each is found on each operation that shows it."""
     found = checked(provider).findings.get(operation, {})
     keys = {rule for rule in ("auth.wrong-refused", "auth.required") if rule in RULES}
     assert {rule for rule in rules if rule in RULES} - set(found) == set()
