@@ -51,10 +51,11 @@ def differences(new: tuple[Run, Summary, SummaryRow], old: tuple[Run, Summary, S
         if one.get(key) != two.get(key):
             found.append(f"{name} differ" if name in ("prompts", "further parameters") else _against(name, one.get(key), two.get(key)))
     load, other_load = _stage(one, row), _stage(two, other)
-    for key, name in _LOAD.items():
+    stated = all(any(side.get(key) is not None for key in _LOAD) for side in (load, other_load))
+    for key, name in _LOAD.items() if stated else ():
         if load.get(key) != other_load.get(key):
             found.append(_against(name, load.get(key), other_load.get(key)))
-    if row.stage != other.stage and not any(phrase.startswith(("rate", "users")) for phrase in found):
+    if not stated and row.stage != other.stage:
         found.append(_against("stage", row.stage, other.stage))
     if run.region != other_run.region:
         found.append(_against("region", run.region, other_run.region))

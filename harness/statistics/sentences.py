@@ -7,6 +7,7 @@ import math
 from testcard.harness.runs.records import Estimate
 from testcard.harness.statistics.compare import Change, Comparison, Metric, Refusal
 from testcard.harness.statistics.conformance import RuleChange
+from testcard.harness.statistics.welch import ROUNDING
 
 _UNITS = {"p50": "s", "p95": "s", "throughput": "/s", "goodput": "/s", "cost": "USD"}
 
@@ -56,7 +57,8 @@ def extent(change: Change) -> str:
     estimate = change.change
     if estimate is None or estimate.value is None:
         return "–"
-    if estimate.low == estimate.high == (0.0 if change.metric.share else 1.0):
+    still = 0.0 if change.metric.share else 1.0
+    if all(end is not None and abs(end - still) < ROUNDING for end in (estimate.low, estimate.high)):
         return "the same in every round"
     if change.metric.share:
         value, spread = 100 * estimate.value, _spread(estimate, 100.0, 0.0)
@@ -121,7 +123,7 @@ def _percent(value: float) -> str:
 def _digits(value: float) -> str:
     if value == 0:
         return "0"
-    places = max(2 - math.floor(math.log10(abs(value))), 0)
+    places = max(2 - math.floor(math.log10(abs(value)) + 1e-9), 0)
     return f"{value:,.{places}f}"
 
 
