@@ -15,6 +15,8 @@ _FIELDS = ((38, 70, 83), (42, 110, 98), (110, 74, 38), (92, 46, 84), (54, 62, 12
 #: kinds of background that the seed chooses from
 VARIANTS = len(_FIELDS)
 _AT = tuple(range(0, 3 * CELLS, 3))
+#: A band above this size is drawn anew each time: twelve of them would take half a gigabyte.
+_KEPT_PIXELS = 2_000_000
 Ring = tuple[float, float, float, float]
 
 
@@ -25,9 +27,17 @@ def ring(plan: Layout) -> Ring:
     return (x - radius, y - radius, x + radius, y + radius)
 
 
-@lru_cache(maxsize=12)
 def bars(plan: Layout, variant: int) -> Image.Image:
-    """The upper band: colour bars, a grid, and a circle holding cross-hairs and the size in pixels."""
+    """The upper band: colour bars, a grid, and a circle holding cross-hairs and the size in pixels. Kept, unless it is huge."""
+    return _kept_bars(plan, variant) if plan.width * plan.bars <= _KEPT_PIXELS else _bars(plan, variant)
+
+
+@lru_cache(maxsize=12)
+def _kept_bars(plan: Layout, variant: int) -> Image.Image:
+    return _bars(plan, variant)
+
+
+def _bars(plan: Layout, variant: int) -> Image.Image:
     picture = Image.new("RGB", (plan.width, plan.bars))
     pen = ImageDraw.Draw(picture)
     count = len(_BARS)

@@ -7,6 +7,7 @@ chunk of its own with its CRC; only one row of pixels is new each time. The stre
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +19,7 @@ from testcard.mocks.pictures.layout import Layout
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ADLER = 65521
+_ROWS = 256
 _NO_FILTER, _UP = b"\x00", b"\x02"
 
 
@@ -35,10 +37,14 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return len(data).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
 
 
-def _segment(rows: bytes) -> Segment:
+def _segment(rows: Iterable[bytes]) -> Segment:
     packer = zlib.compressobj(1, zlib.DEFLATED, -15)
-    packed = packer.compress(rows) + packer.flush(zlib.Z_FULL_FLUSH)
-    return Segment(_chunk(b"IDAT", packed), zlib.adler32(rows), len(rows))
+    packed, adler, length = [], 1, 0
+    for some in rows:
+        packed.append(packer.compress(some))
+        adler, length = zlib.adler32(some, adler), length + len(some)
+    packed.append(packer.flush(zlib.Z_FULL_FLUSH))
+    return Segment(_chunk(b"IDAT", b"".join(packed)), adler, length)
 
 
 def _stored(rows: bytes) -> Segment:
@@ -48,15 +54,19 @@ def _stored(rows: bytes) -> Segment:
     return Segment(_chunk(b"IDAT", block), zlib.adler32(rows), size)
 
 
-def _filtered(picture: Image.Image) -> bytes:
-    """Rows with PNG's Up filter, the first without: it leans on nothing above this band."""
-    pixels = np.asarray(picture).reshape(picture.height, picture.width * 3)
-    rows = np.empty((picture.height, picture.width * 3 + 1), np.uint8)
-    rows[:, 0] = 2
-    rows[0, 0] = 0
-    rows[0, 1:] = pixels[0]
-    np.subtract(pixels[1:], pixels[:-1], out=rows[1:, 1:])
-    return rows.tobytes()
+def _filtered(picture: Image.Image) -> Iterator[bytes]:
+    """Rows with PNG's Up filter, the first without: it leans on nothing above this band. So many at a time that little is copied."""
+    width, height = picture.size
+    above = np.zeros((1, width * 3), np.uint8)
+    for top in range(0, height, _ROWS):
+        strip = picture.crop((0, top, width, min(top + _ROWS, height)))
+        pixels = np.concatenate((above, np.asarray(strip).reshape(strip.height, width * 3)))
+        rows = np.empty((strip.height, width * 3 + 1), np.uint8)
+        rows[:, 0] = 2
+        rows[0, 0] = 2 if top else 0
+        np.subtract(pixels[1:], pixels[:-1], out=rows[:, 1:])
+        above = pixels[-1:]
+        yield rows.tobytes()
 
 
 @lru_cache(maxsize=512)
@@ -78,8 +88,8 @@ def _below(plan: Layout) -> Segment:
     for step, height in zip(bands.row_steps(plan), plan.pattern[1:], strict=True):
         rows += (_UP + step, same * (height - 1))
     if plan.ramp:
-        rows.append(_filtered(bands.ramp(plan)))
-    return _segment(b"".join(rows))
+        rows += _filtered(bands.ramp(plan))
+    return _segment(rows)
 
 
 @lru_cache(maxsize=256)
