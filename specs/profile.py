@@ -59,7 +59,8 @@ class WireField(_Frozen):
     `part`: which piece of a model id split at "/" (0 or 1) a path parameter carries. `index`: which of several input
     pictures the field carries; None with `many` means all of them. `values`: task value → wire value, where they differ
     (a mode's task values are text-to-image, image-to-image and inpaint, by what the request carries).
-    `cheapest`: the value that a probe sends when it does not care. `also_formats`: further spellings that a server may
+    `models`: those that the document names for the field, where other models need not know it. `edits`: which part of a mask
+    may change. `cheapest`: the value that a probe sends when it does not care. `also_formats`: further spellings that a server may
     take beside `format`; the client never sends them. `aliases`: further names that a server may take for the field.
     """
 
@@ -70,6 +71,8 @@ class WireField(_Frozen):
     many: bool = False
     also_formats: tuple[WireFormat, ...] = ()
     aliases: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    edits: Literal["white", "transparent"] | None = None
     values: dict[str, str] = Field(default_factory=dict)
     must_accept: tuple[Any, ...] = ()
     may_refuse: tuple[Any, ...] = ()

@@ -11,7 +11,7 @@ from typing import Any
 
 from testcard.harness.rules import probes
 from testcard.harness.rules.asked import task_value
-from testcard.harness.rules.inputs import input_mask
+from testcard.harness.rules.inputs import edit_mask
 from testcard.harness.rules.rule import Probe
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.model import TaskRequest
@@ -45,7 +45,7 @@ def bare(scope: Scope, task: Task) -> Probe:
 def _on_top(scope: Scope, request: TaskRequest, name: str, entry: WireField) -> Iterator[Probe]:
     meaning = entry.means
     if meaning == "mask" and request.images:
-        yield probes.variant(scope, "mask", replace(request, mask=input_mask()), change=f"with {name}")
+        yield probes.variant(scope, "mask", replace(request, mask=edit_mask(entry.edits)), change=f"with {name}")
     elif meaning == "n":
         numbers = [value for value in scope.accepted_values(name, entry) if isinstance(value, int)]
         for value in dict.fromkeys((min(numbers), max(numbers))) if numbers else ():

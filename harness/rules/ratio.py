@@ -47,22 +47,22 @@ def _extreme_ratios(scope: Scope) -> Iterator[Probe]:
 
 
 def _tiers(scope: Scope) -> Iterator[Probe]:
-    """The base request, and each documented tier whose size is known."""
+    """The base request, and the cheapest other tier whose size is known: the first that is documented."""
     found = scope.field("tier")
     if scope.task is None or found is None:
         return
     yield from probes.base(scope, scope.task)
     request = scope.base_request(scope.task)
-    for value in scope.must_accept("tier"):
-        if value in scope.profile.response.tier_edge_px:
-            yield probes.variant(scope, f"tier:{value}", replace(request, tier=value), change=f"{found[0]} = {value}")
+    known = [value for value in scope.must_accept("tier") if value in scope.profile.response.tier_edge_px and value != request.tier]
+    for value in known[:1]:
+        yield probes.variant(scope, f"tier:{value}", replace(request, tier=value), change=f"{found[0]} = {value}")
 
 
 @rule("image.ratio", level="should", clause=openai_clause("Create image · size"), applies=_shaped, asks=_extreme_ratios)
 def shape(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """A picture's width and height stand in the ratio that was asked for, or the documented default, within 3 percent.
 
-    Shares the requests for each documented shape with request.accepts-valid.
+    Asks for the widest and the highest documented shape beyond the base request; judges every other answer as well.
     """
     for one in delivered(seen):
         asked = with_defaults(scope.provider, scope.operation_id, one.asked, "aspect_ratio")
@@ -85,8 +85,8 @@ def shape(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 def tier(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """A picture has about as many pixels as the square that its resolution tier stands for, whatever its shape.
 
-    About: within a quarter, where the next tier has four times as many. Shares the requests for each documented tier with
-    request.accepts-valid.
+    About: within a quarter, where the next tier has four times as many. Asks for one tier beyond the base request's; judges
+    every other answer as well.
     """
     edges = scope.profile.response.tier_edge_px
     for one in delivered(seen):

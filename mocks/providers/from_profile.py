@@ -53,8 +53,9 @@ class FromProfile(NimVision):
         masks = [(field, picture) for field, value in _all(profile, call, "mask") for picture in _pictures(field, value)]
         edit = None
         if masks and images:
-            # Forms follow OpenAI, where the transparent part may change; elsewhere it is the white one.
-            read: Callable[[Image.Image], Image.Image] = inputs.transparent_edits if masks[0][0].format == "file" else inputs.white_edits
+            # Where the profile does not say: forms follow OpenAI, where the transparent part may change; elsewhere it is the white one.
+            edits = masks[0][0].edits or ("transparent" if masks[0][0].format == "file" else "white")
+            read: Callable[[Image.Image], Image.Image] = inputs.transparent_edits if edits == "transparent" else inputs.white_edits
             edit = read(masks[0][1])
         width, height = self._size(profile, sent)
         return Order(

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import jsonschema_rs
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 from starlette.testclient import TestClient
 
 from testcard.mocks.app import create_app
@@ -100,7 +100,8 @@ class Mock:
         )
         if self.operation in ("createImageEdit", "createImageVariation"):
             files = [] if "image" in without else [("image", ("a.png", png(), "image/png"))]
-            fields = {name: str(value) for name, value in body.items() if not isinstance(value, list | dict)}
+            files += [("mask", ("mask.png", body["mask"], "image/png"))] if "mask" in body else []
+            fields = {name: str(value) for name, value in body.items() if not isinstance(value, list | dict | bytes)}
             return self.http.post(path, data=fields, files=files or [("unused", ("a.png", b"", "image/png"))], headers=headers)
         return self.http.post(path, json=body, headers=headers)
 
@@ -202,6 +203,42 @@ def said_seeds(mock: Mock) -> set[int]:
     return {item["seed"] for item in mock.items(mock.send(seed=5))}
 
 
+def half_masked() -> bytes:
+    """A mask whose upper half is white and transparent."""
+    mask = Image.new("RGBA", (64, 64), (0, 0, 0, 255))
+    mask.paste((255, 255, 255, 0), (0, 0, 64, 32))
+    buffer = io.BytesIO()
+    mask.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def edited_halves(mock: Mock) -> tuple[float, float]:
+    """How far the upper and the lower half of an edit with that mask are from the picture that was sent, of 255."""
+    mask, kind = base64.b64encode(half_masked()).decode(), "data:image/png;base64,"
+    answer = {
+        "nanogpt": lambda: mock.send(imageDataUrl=kind + B64, maskDataUrl=kind + mask),
+        "nebul": lambda: mock.send(mask=half_masked()),
+        "nvidia-nim-image": lambda: mock.send(mode="inpaint", image=B64, mask=mask),
+        "opengpu-relay": lambda: mock.send(mask=mask),
+    }[mock.provider]()
+    picture = opened(mock.pictures(answer)[0])
+    assert picture is not None
+    small = picture.convert("RGB").resize((64, 64), Image.Resampling.BOX)
+    difference = ImageChops.difference(small, Image.open(io.BytesIO(png())))
+    upper, lower = (ImageStat.Stat(difference.crop(box)).mean for box in ((0, 0, 64, 28), (0, 36, 64, 64)))
+    return sum(upper) / 3, sum(lower) / 3
+
+
+def edited(upper: tuple[float, float], lower: tuple[float, float]) -> Callable[[Mock], bool]:
+    """Whether both halves differ from what was sent by as much as said."""
+
+    def seen(mock: Mock) -> bool:
+        above, below = edited_halves(mock)
+        return upper[0] <= above <= upper[1] and lower[0] <= below <= lower[1]
+
+    return seen
+
+
 #: fault → what is seen of it: true when it holds, false on an honest mock
 SEEN: dict[str, Callable[[Mock], bool]] = {
     "schema.response": wrong_type,
@@ -232,6 +269,10 @@ SEEN: dict[str, Callable[[Mock], bool]] = {
     "image.ratio": lambda mock: sizes(mock) == {(1026, 1026)},
     "image.ratio/swapped": lambda mock: sizes(mock) == {(672, 1568)},
     "image.tier": lambda mock: sizes(mock, image_size="2K") == {(1564, 670)},
+    "image.mask-respected": edited((10, 255), (10, 255)),
+    "image.mask-respected/nothing-edited": edited((0, 4), (0, 4)),
+    "image.mask-polarity": edited((0, 4), (10, 255)),
+    "image.unmasked-survives": edited((10, 255), (10, 30)),
     "delivery.exclusive": lambda mock: keys_of_items(mock) == {(True, True)},
     "delivery.exclusive/neither": lambda mock: keys_of_items(mock) == {(False, False)},
     "delivery.as-asked": other_way,
