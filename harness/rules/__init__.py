@@ -23,6 +23,7 @@ from testcard.harness.rules import (
     seed,
     streams,
     tasks,
+    texts,
     vision,
 )
 from testcard.harness.rules.rule import Observation, Probe, Rule
@@ -32,6 +33,7 @@ _FAMILIES = (
     refusals,
     auth,
     request,
+    texts,
     schema,
     answers,
     costs,

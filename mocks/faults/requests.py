@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from testcard.mocks.exchange import Call, Problem
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from testcard.mocks.exchange import Answer, Call, Problem
 from testcard.mocks.faults.fault import lie
 from testcard.mocks.faults.places import BOUNDED, FLUX, GPT_EDIT, GPT_GENERATE, KEYED, LISTED
 
@@ -109,3 +112,36 @@ def _ignores_enums(call: Call, problems: list[Problem]) -> list[Problem]:
 def _ignores_types(call: Call, problems: list[Problem]) -> list[Problem]:
     """Accepts values of the wrong type, as if they had not been sent."""
     return _overlook(call, problems, frozenset({"type"}))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+
+
+def _failed(call: Call, answer: Answer, breaks: Callable[[str], bool]) -> Answer:
+    """The answer, or a 500 where a text of the request breaks the server. Pictures in text are no text."""
+    if any(breaks(text) for text in _texts(call.fields) if " " in text):
+        return Answer(500, {"error": {"message": "internal error", "type": "server_error", "param": None, "code": None}})
+    return answer
+
+
+@lie("answer", "request.text-survives", KEYED, also=("http.no-server-error",))
+def _sixteen_bits(call: Call, answer: Answer) -> Answer:
+    """Fails at characters beyond the sixteen-bit range."""
+    return _failed(call, answer, lambda text: max(text) > "\uffff")
+
+
+@lie("answer", "request.text-survives/control", KEYED, also=("http.no-server-error",))
+def _no_nul(call: Call, answer: Answer) -> Answer:
+    """Fails at a NUL."""
+    return _failed(call, answer, lambda text: "\0" in text)
+
+
+@lie("answer", "request.text-survives/long", KEYED, also=("http.no-server-error",))
+def _short_column(call: Call, answer: Answer) -> Answer:
+    """Fails at more than 4,096 characters."""
+    return _failed(call, answer, lambda text: len(text) > 4096)
