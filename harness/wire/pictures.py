@@ -34,30 +34,36 @@ def inspect(data: bytes, *, pixels: bool = True) -> PictureInfo:
     try:
         picture = Image.open(io.BytesIO(data))
         picture.load()
-        pixel_digest, extrema = _pixels(picture)
+        pixel_digest, one_colour, lowest_alpha, highest_alpha = _pixels(picture)
     except Exception as error:  # noqa: BLE001 (Pillow's plugins raise whatever a hostile file makes them raise)
         problem = seen.problem or str(error) or type(error).__name__
         return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, problem=problem)
-    lowest_alpha, highest_alpha = extrema[3]
-    blank = highest_alpha == 0 or all(low == high for low, high in extrema)
+    blank = highest_alpha == 0 or (one_colour and lowest_alpha == highest_alpha)
     return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, pixel_digest, blank, seen.problem, lowest_alpha)
 
 
-def _pixels(picture: Image.Image) -> tuple[str, list[tuple[int, int]]]:
-    """A digest of the picture's RGBA pixels, and the lowest and highest value of each band.
+def _pixels(picture: Image.Image) -> tuple[str, bool, int, int]:
+    """A digest of the picture's RGBA pixels, whether all have one colour, and the lowest and highest alpha.
 
     Strip by strip: the whole picture in RGBA, once more as bytes, would take as much memory again and twice the time.
     """
     width, height = picture.size
     digest = hashlib.sha256(f"{width}x{height}:".encode())
-    extrema = [(255, 0)] * 4
+    colour: Any = None
+    one_colour, clear = True, picture.has_transparency_data
+    lowest_alpha, highest_alpha = (255, 0) if clear else (255, 255)
     rows = max(1, _STRIP_PIXELS // max(width, 1))
     for top in range(0, height, rows):
         strip = picture.crop((0, top, width, min(top + rows, height))).convert("RGBA")
         digest.update(strip.tobytes())
-        found: Any = strip.getextrema()
-        extrema = [(min(low, other[0]), max(high, other[1])) for (low, high), other in zip(extrema, found, strict=True)]
-    return digest.hexdigest(), extrema
+        if one_colour:
+            extrema: Any = strip.getextrema()
+            colour = colour or extrema[:3]
+            one_colour = extrema[:3] == colour and all(low == high for low, high in colour)
+        if clear:
+            low, high = strip.getchannel("A").getextrema()
+            lowest_alpha, highest_alpha = min(lowest_alpha, int(low)), max(highest_alpha, int(high))  # type: ignore[arg-type] # of one band
+    return digest.hexdigest(), one_colour, lowest_alpha, highest_alpha
 
 
 @dataclass(frozen=True, slots=True)
