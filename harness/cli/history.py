@@ -132,7 +132,7 @@ def chart(values: Sequence[float]) -> str:
     """The last values as bars between their lowest and highest; a flat line where all are equal."""
     shown = values[-_CHART:]
     low, high = min(shown), max(shown)
-    if high <= low:
+    if high - low <= 1e-9 * max(abs(high), abs(low)):  # equal but for rounding
         return _BARS[3] * len(shown)
     return "".join(_BARS[round((value - low) / (high - low) * (len(_BARS) - 1))] for value in shown)
 

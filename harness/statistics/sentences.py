@@ -9,6 +9,7 @@ from testcard.harness.statistics.compare import Change, Comparison, Metric, Refu
 from testcard.harness.statistics.conformance import RuleChange
 from testcard.harness.statistics.welch import ROUNDING
 
+_LATENCIES = ("p50", "p95")
 _UNITS = {"p50": "s", "p95": "s", "throughput": "/s", "goodput": "/s", "cost": "USD"}
 
 
@@ -18,16 +19,17 @@ def place(change: Change | Refusal) -> str:
 
 
 def sentence(change: Change) -> str:
-    """What is said of one metric of one row, without the row: "p50 latency is worse: 0.071 s, 15 % more [11 to 19 %] than 0.062 s."."""
+    """What is said of one metric of one row, without the row: "p50 latency is worse: 71 ms against 62 ms, 15 % more [+11 to +19 %]."."""
     title = change.metric.title
     if change.verdict == "no decision":
         return f"{title}: no decision, because {change.reason}."
     if change.verdict == "not comparable":
         return f"{title} is not comparable: {change.reason}."
-    figures = f"{figure(change.metric, change.new)} against {figure(change.metric, change.old)}, {extent(change)}"
+    new, old = figures(change)
+    said = f"{new} against {old}, {extent(change)}"
     if change.verdict == "within noise":
-        return f"{title} is within noise: {figures}{_hidden(change)}."
-    return f"{title} is {change.verdict}: {figures}."
+        return f"{title} is within noise: {said}{_hidden(change)}."
+    return f"{title} is {change.verdict}: {said}."
 
 
 def refusal(refused: Refusal) -> str:
@@ -43,13 +45,19 @@ def rule_sentence(rule: RuleChange) -> str:
     return f"{rule.rule} on {rule.operation} is {rule.kind}{was}{since if rule.kind != 'fixed' else ''}{detail}."
 
 
-def figure(metric: Metric, value: float | None) -> str:
-    """A figure of a metric with its unit."""
+def figures(change: Change) -> tuple[str, str]:
+    """The new and the old figure with their unit: latencies in milliseconds where both are under 2 s."""
+    known = [value for value in (change.new, change.old) if value is not None]
+    short = change.metric.name in _LATENCIES and max(known, default=0.0) < 2.0
+    return _figure(change.metric, change.new, short), _figure(change.metric, change.old, short)
+
+
+def _figure(metric: Metric, value: float | None, short: bool) -> str:
     if value is None:
         return "–"
     if metric.share:
         return f"{100 * value:.2g} %" if value else "0 %"
-    return f"{_digits(value)} {_UNITS[metric.name]}"
+    return f"{_digits(1000 * value)} ms" if short else f"{_digits(value)} {_UNITS[metric.name]}"
 
 
 def extent(change: Change) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from testcard.harness.history.reading import History
 from testcard.reports.evidence import clean
@@ -31,13 +32,14 @@ def sketch(histories: Sequence[History]) -> Sketch | None:
         return None
     moments = sorted({point.started for each in rows for point in each.points})
     names = list(dict.fromkeys(_name(each) for each in sorted(rows, key=lambda each: -len(each.points))))[:MOST]
+    labels = _shortest(rows, names)
 
     def draw() -> Figure:
         figure, axes = canvas(0.9 + 2.0 * len(panels), rows=len(panels))
         for panel, metric in zip(axes, panels, strict=True):
             mine = [each for each in rows if each.metric == metric and _name(each) in names]
             panel.grid(True, axis="y")
-            fit_axis(panel, "y", [point.value for each in mine for point in each.points])
+            fit_axis(panel, "y", [end for each in mine for point in each.points for end in (point.value, point.high or point.value)])
             for each in mine:
                 place = names.index(_name(each))
                 tint, mark = palette.SERIES[place % len(palette.SERIES)].light, palette.MARKERS[place % len(palette.MARKERS)]
@@ -49,6 +51,7 @@ def sketch(histories: Sequence[History]) -> Sketch | None:
             title, tag = _PANELS[metric]
             heading(panel, title, tag)
             panel.set_xlim(0.5, len(moments) + 0.5)
+            panel.xaxis.set_major_locator(MaxNLocator(12, integer=True))
         axes[-1].set_xlabel(f"run, from {moments[0][:10]} to {moments[-1][:10]}")
         keys(
             axes[0],
@@ -56,7 +59,7 @@ def sketch(histories: Sequence[History]) -> Sketch | None:
                 (
                     palette.SERIES[place % len(palette.SERIES)],
                     palette.MARKERS[place % len(palette.MARKERS)],
-                    name,
+                    labels[name],
                     f"{_runs(rows, name)} runs",
                 )
                 for place, name in enumerate(names)
@@ -69,6 +72,13 @@ def sketch(histories: Sequence[History]) -> Sketch | None:
 
 def _name(each: History) -> str:
     return clean(" · ".join(part for part in (each.provider, each.model, each.operation, each.stage) if part))
+
+
+def _shortest(rows: Sequence[History], names: Sequence[str]) -> dict[str, str]:
+    """The provider alone where that tells the rows apart, else the whole name."""
+    providers = {_name(each): clean(each.provider) for each in rows}
+    unique = len({providers[name] for name in names}) == len(names)
+    return {name: providers[name] if unique else name for name in names}
 
 
 def _runs(rows: Sequence[History], name: str) -> int:

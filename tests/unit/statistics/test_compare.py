@@ -326,7 +326,7 @@ def test_sentences_read_like_sentences() -> None:
     """Worse, better, noise and no decision, each with its figures, units and interval."""
     found = compare(some_bench(factor=1.2, seed=2), some_bench())
     text = sentences.sentence(of(found, "p50"))
-    assert re.fullmatch(r"p50 latency is worse: 1\.\d\d s against \d\.\d+ s, \d\d % more \[\+\d\d to \+\d\d %\]\.", text)
+    assert re.fullmatch(r"p50 latency is worse: 1,\d{3} ms against [\d,]+ ms, \d\d % more \[\+\d\d to \+\d\d %\]\.", text)
     assert sentences.sentence(of(found, "cost")) == (
         "cost of a good image is within noise: 0.0100 USD against 0.0100 USD, the same in every round."
     )
