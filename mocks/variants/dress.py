@@ -8,6 +8,9 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from testcard.mocks.files import PREFIX
+from testcard.mocks.variants.addresses import own_query
+
 #: pieces that a body is cut into, in bytes; primes, so that cuts fall anywhere
 _PIECES = (1, 7, 4099, 65_521)
 #: headers that a proxy on the way may add
@@ -30,10 +33,12 @@ class Chunked:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
-        if scope["type"] != "http" or (scope["path"].startswith("/_testcard/") and "files" not in scope["path"]):
+        if scope["type"] != "http" or (scope["path"].startswith("/_testcard/") and not scope["path"].startswith(PREFIX)):
             await self._app(scope, receive, send)
             return
         self._count += 1
+        if scope["path"].startswith(PREFIX):
+            scope = {**scope, "query_string": own_query(scope["query_string"])}
         accepted = next((value for name, value in scope["headers"] if name == b"accept-encoding"), b"")
         await self._app(
             scope, receive, _Pieces(send, compress=b"gzip" in accepted and self._count % 2 == 0, head=scope["method"] == "HEAD")

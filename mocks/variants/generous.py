@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from testcard.mocks.contract import Contract
-from testcard.mocks.exchange import Answer, Call, Order, PictureFormat, Problem
+from testcard.mocks.exchange import Answer, Call, Drawn, Order, PictureFormat, Problem
+from testcard.mocks.variants.addresses import as_signed_by_a_store
 from testcard.mocks.variants.dress import Chunked
 from testcard.mocks.variants.variant import Habit, Variant, drawn
 from testcard.specs.loader import Provider
@@ -40,7 +41,13 @@ class _Operation:
 
     def habits(self) -> Sequence[Habit]:
         """At every stage at which there is something to overlook or to add."""
-        return (Habit("problems", self.problems), Habit("order", self.order), Habit("body", self.body), Habit("answer", self.answer))
+        return (
+            Habit("problems", self.problems),
+            Habit("order", self.order),
+            Habit("delivered", self.delivered),
+            Habit("body", self.body),
+            Habit("answer", self.answer),
+        )
 
     def problems(self, call: Call, problems: list[Problem]) -> list[Problem]:
         """Overlooks wrong types where the value can be read as one of the right type."""
@@ -85,6 +92,11 @@ class _Operation:
 
     def _own_format(self) -> PictureFormat:
         return "webp" if "webp" in self._profile.response.formats and self._profile.response.url else "jpeg"
+
+    def delivered(self, call: Call, drawn: list[Drawn]) -> list[Drawn]:
+        """Addresses signed as an object store does it."""
+        lifetime_s = self._profile.response.url_lifetime_s or 3600.0
+        return [replace(one, url=as_signed_by_a_store(one.url, lifetime_s)) if one.url else one for one in drawn]
 
     def body(self, call: Call, body: Any) -> Any:
         """Further fields wherever the schema is open; others that may be absent are null, or absent, now and then."""

@@ -117,6 +117,11 @@ def test_generous_sends_what_it_may(generous: str) -> None:
     optional = ("created", "cost", "paymentSource", "remainingBalance")
     assert {None for body in seen for name in optional if body.get(name, 0) is None}, "some are null"
     assert any(name not in body for body in seen for name in optional), "some are absent"
+    urls = [item["url"] for body in seen for item in body["data"] if "url" in item]
+    assert all("X-Amz-Expires=3600" in url and "X-Amz-Date=2" in url for url in urls)
+    found = httpx.get(urls[0])
+    assert (found.status_code, found.headers["content-type"]) == (200, "application/octet-stream")
+    assert httpx.get(urls[0].replace("X-Amz-Expires=3600", "X-Amz-Expires=9999")).status_code == 403
     nim = post(f"{generous}/nvidia-nim-image/v1/genai/black-forest-labs/flux.1-schnell", prompt="x").json()
     picture = Image.open(io.BytesIO(base64.b64decode(nim["artifacts"][0]["base64"])))
     assert (picture.format, picture.size == (1024, 1024)) == ("JPEG", False)
