@@ -52,7 +52,7 @@ class Seen:
 
     `base_accepted`: whether the request that this one was made from was carried out in the same run (None: made from none).
     `polls` are those of the task that it led to. `repeatable`: an async submission under an idempotency key; whatever it
-    leads to is shown by other submissions.
+    leads to is shown by other submissions. `sent` gives the request's body.
     """
 
     exchange: Exchange
@@ -64,6 +64,7 @@ class Seen:
     waiting: str | None = None
     polls: tuple[Seen, ...] = ()
     repeatable: bool = False
+    sent: Callable[[], bytes] = field(default=bytes, repr=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -166,10 +167,14 @@ def _see(
     bytes_of: BytesOf,
 ) -> Seen:
     body = bytes_of(record.response.body) if record.response is not None else b""
+
+    def sent() -> bytes:
+        return bytes_of(record.request.body)
+
     base = record.case.base if record.case else None
     base_accepted = accepted.get((record.operation, base), False) if base is not None else None
     if record.response is None or record.source == "fetch":
-        return Seen(record, body, None, base_accepted=base_accepted)
+        return Seen(record, body, None, base_accepted=base_accepted, sent=sent)
     answer = decode(provider, record.operation, _response(record, body))
     pictures, finished, waiting = answer.pictures, None, None
     polls: tuple[Seen, ...] = ()
@@ -186,7 +191,7 @@ def _see(
     shown = tuple(_look(picture, downloads, bytes_of) for picture in pictures) if judged else ()
     protocol = provider.profile.asynchronous
     repeatable = protocol is not None and protocol.idempotency_key(record.request.headers) is not None
-    return Seen(record, body, answer, shown, base_accepted, finished, waiting, polls, repeatable)
+    return Seen(record, body, answer, shown, base_accepted, finished, waiting, polls, repeatable, sent)
 
 
 def _task_outcome(

@@ -7,7 +7,7 @@ from typing import Any
 
 from testcard.mocks.exchange import Answer, Call, Problem
 from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import BOUNDED, FLUX, GPT_EDIT, GPT_GENERATE, KEYED, LISTED
+from testcard.mocks.faults.places import BOUNDED, FLUX, GPT_EDIT, GPT_GENERATE, KEYED, LISTED, NANOGPT, NIM_IMAGE, QWEN_EDIT, QWEN_GENERATE
 
 #: a value that the documents state, by operation, which the mock then refuses
 _STATED = {
@@ -72,7 +72,7 @@ def _overlook(call: Call, problems: list[Problem], keywords: frozenset[str]) -> 
     return kept
 
 
-@lie("problems", "request.refuses-invalid", KEYED)
+@lie("problems", "request.refuses-invalid", KEYED, also=("input.image-required",))
 def _accepts_without_required(call: Call, problems: list[Problem]) -> list[Problem]:
     """Accepts requests that lack a required field."""
     return _overlook(call, problems, frozenset({"required"}))
@@ -145,3 +145,41 @@ def _no_nul(call: Call, answer: Answer) -> Answer:
 def _short_column(call: Call, answer: Answer) -> Answer:
     """Fails at more than 4,096 characters."""
     return _failed(call, answer, lambda text: len(text) > 4096)
+
+
+#: a field that the mock takes for another value than documented when it is left out
+_OWN_DEFAULT = {
+    ("nanogpt", "createImage"): ("guidance_scale", 3.0),
+    ("nvidia-nim-image", "generateImage"): ("cfg_scale", 7),
+    ("opengpu-relay", "generateFlux"): ("safety_tolerance", 4),
+    ("opengpu-relay", "generateQwen"): ("size", "768x1024"),
+    ("opengpu-relay", "editQwen"): ("size", "768x1024"),
+}
+
+
+def _own_default(call: Call, problems: list[Problem]) -> list[Problem]:
+    name, value = _OWN_DEFAULT[call.provider, call.operation]
+    if isinstance(call.fields, dict):
+        call.fields.setdefault(name, value)
+    return problems
+
+
+@lie("problems", "request.default-applied", (*NANOGPT, *NIM_IMAGE, *FLUX))
+def _another_default(call: Call, problems: list[Problem]) -> list[Problem]:
+    """Takes another value than the documented default for a field that is left out."""
+    return _own_default(call, problems)
+
+
+@lie("problems", "request.default-applied/size", (*QWEN_GENERATE, *QWEN_EDIT), also=("image.size",))
+def _another_size(call: Call, problems: list[Problem]) -> list[Problem]:
+    """Makes pictures of another size than documented where none is asked for."""
+    return _own_default(call, problems)
+
+
+@lie("problems", "request.default-applied/steps", (*NANOGPT, *NIM_IMAGE))
+def _fewer_steps(call: Call, problems: list[Problem]) -> list[Problem]:
+    """Takes fewer steps than documented where no number is asked for."""
+    name = {"nanogpt": "num_inference_steps", "nvidia-nim-image": "steps"}[call.provider]
+    if isinstance(call.fields, dict):
+        call.fields.setdefault(name, 20)
+    return problems
