@@ -14,8 +14,8 @@ from testcard.reports.words import GLYPHS, MEANINGS, listing, waiver_line
 
 _BLOCK_START = re.compile(r"^(\d*)([-+*#=.)])")
 _FIGURES = {
-    "latency": ("latency-ecdf", "latency-percentiles", "latency-over-time"),
-    "load": ("throughput",),
+    "latency": ("latency-ecdf", "latency-tail", "latency-percentiles", "time-split", "latency-over-time"),
+    "load": ("latency-against-rate", "throughput", "send-lag"),
     "errors": ("outcomes",),
     "cost": ("cost-against-latency",),
 }

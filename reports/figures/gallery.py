@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     from testcard.reports.figures.style import Sketch
 
 #: Names of all figures, in the order of the report.
-FIGURES = ("latency-ecdf", "latency-percentiles", "latency-over-time", "throughput", "outcomes", "cost-against-latency")
+FIGURES = (
+    "latency-ecdf",
+    "latency-tail",
+    "latency-percentiles",
+    "time-split",
+    "latency-over-time",
+    "latency-against-rate",
+    "throughput",
+    "send-lag",
+    "outcomes",
+    "cost-against-latency",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +39,25 @@ def hang(evidence: Evidence, comparison: Comparison) -> Gallery:
     """All figures that this evidence allows. Nothing that draws is loaded where nothing was measured."""
     if not evidence.summaries:
         return Gallery({}, dict.fromkeys(FIGURES, "No benchmark is among the runs: testcard bench measures this."))
-    from testcard.reports.figures import cost, ecdf, outcomes, percentiles, throughput, timeline
+    from testcard.reports.figures import cost, ecdf, lag, outcomes, percentiles, phases, rates, tail, throughput, timeline
     from testcard.reports.figures.style import render
 
     rows = [row.series for row in comparison.rows if row.series is not None]
     unit = comparison.latency
+    stages = sorted(evidence.series, key=lambda series: series.index)
     why = "No request was answered."
     wanted: dict[str, tuple[Sketch | None, str]] = {
         "latency-ecdf": (ecdf.sketch(evidence, rows, unit), why),
+        "latency-tail": (tail.sketch(evidence, rows, unit), "No row has enough answers for a tail: it needs more than 10 beyond it."),
         "latency-percentiles": (percentiles.sketch(rows, unit), why),
+        "time-split": (phases.sketch(evidence, rows, unit), "No answered request has the times that make up its latency."),
         "latency-over-time": (timeline.sketch(evidence, rows, unit), "The runs hold no samples."),
-        "throughput": (throughput.sketch(sorted(evidence.series, key=lambda series: series.index)), why),
+        "latency-against-rate": (
+            rates.sketch(stages, unit),
+            "Each row was offered one rate only, so there is no curve of latency over load.",
+        ),
+        "throughput": (throughput.sketch(stages), why),
+        "send-lag": (lag.sketch(evidence, stages), "The samples do not record how late the generator was."),
         "outcomes": (outcomes.sketch(rows), why if not rows else "No measured request failed."),
         "cost-against-latency": (
             cost.sketch(rows, unit),

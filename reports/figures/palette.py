@@ -51,7 +51,17 @@ OUTCOME_COLOURS = {
     "invalid-picture": Colour("o-invalid", "#1b2128", "#e7eaee"),
 }
 
-ALL = (INK, MUTED, FAINT, GRID, SURFACE, GOOD, BAD, WARN, *SERIES, *OUTCOME_COLOURS.values())
+#: One colour for each part of a request's time, in the order they are stacked; light and dark alternate, so that they part in grey.
+PHASE_COLOURS = {
+    "wait to send": Colour("t-wait", "#d3d9e0", "#5f6a76"),
+    "connect": Colour("t-connect", "#4d5763", "#bcc5cf"),
+    "queue": Colour("t-queue", "#e6a000", "#f5b93a"),
+    "generate": Colour("t-generate", "#0072b2", "#4da6e0"),
+    "receive": Colour("t-receive", "#a9d8f4", "#c9e8fa"),
+    "download": Colour("t-download", "#7a2b00", "#c9572a"),
+}
+
+ALL = (INK, MUTED, FAINT, GRID, SURFACE, GOOD, BAD, WARN, *SERIES, *OUTCOME_COLOURS.values(), *PHASE_COLOURS.values())
 
 
 def dark_rules() -> str:

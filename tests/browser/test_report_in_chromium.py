@@ -194,7 +194,7 @@ def test_it_is_readable_without_javascript(browser: Any, page_file: Path) -> Non
     page = context.new_page()
     page.goto(page_file.as_uri())
     assert page.locator("main h2").count() == len(SECTIONS)
-    assert page.locator("svg.figure").count() == 6
+    assert page.locator("svg.figure").count() == 9
     assert page.locator("main button").count() == 0
     assert page.locator(".verdict").inner_text().startswith("FAIL")
     context.close()
@@ -220,7 +220,7 @@ def test_figure_files_stand_alone(browser: Any, page_file: Path) -> None:
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))
     files = sorted((page_file.parent / "figures").glob("*.svg"))
-    assert len(files) == 6
+    assert len(files) == 9
     for path in files:
         page.goto(path.as_uri())
         assert page.evaluate("document.documentElement.getBBox().width") >= 690

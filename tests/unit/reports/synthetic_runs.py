@@ -355,6 +355,8 @@ def _samples(random: np.random.Generator, maker: Maker, index: int, makers: int,
                 "first_token_s": None,
                 "target": index,
                 "worker": 0,
+                "lag_s": min(late, 0.002),
+                "connect_s": 0.0004,
             }
             for name in SAMPLE_COLUMNS:
                 part[name].append(values.get(name))

@@ -28,7 +28,7 @@ def test_run_json_lists_every_file_that_was_written(report: Path) -> None:
     assert written == {*run.files.values(), "run.json"}
     assert (run.kind, run.outcome, run.exit_code) == ("report", "fail", 0)
     assert {"report.html", "report.md", "summary.md", "badge.json", "comparison.csv", "verdicts.csv"} <= written
-    assert len([name for name in written if name.endswith(".png")]) == len([name for name in written if name.endswith(".svg")]) == 6
+    assert len([name for name in written if name.endswith(".png")]) == len([name for name in written if name.endswith(".svg")]) == 9
 
 
 def test_report_of_the_same_runs_has_the_same_bytes(runs: list[RunReader], report: Path, tmp_path: Path) -> None:

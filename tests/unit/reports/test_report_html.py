@@ -132,7 +132,7 @@ def test_tables_have_captions_and_scoped_heads(tree: Tree) -> None:
     assert all(attributes.get("scope") for attributes in tree.all("th"))
     assert all(attributes.get("alt") for attributes in tree.all("img"))
     figures = [attributes for attributes in tree.all("svg") if attributes.get("class") == "figure"]
-    assert len(figures) == 6
+    assert len(figures) == 9
     assert all(attributes["role"] == "img" for attributes in figures)
 
 
