@@ -80,8 +80,10 @@ def against(runs: Sequence[RunReader], baseline: Sequence[RunReader], *, evidenc
     if not (old.benches or old.checks):
         raise UsageError(f"{name} holds no benchmark and no check", hint="name a run that check, bench or evaluate wrote")
     comparison = compare(new, old)
-    if comparison.empty and not comparison.refused and not (new.checks and old.checks):
-        kinds = "the one was checked, the other benchmarked" if bool(new.benches) != bool(old.benches) else "they share no row"
+    if comparison.empty and not comparison.refused:
+        kinds = (
+            "the one was checked, the other benchmarked" if bool(new.benches) != bool(old.benches) else "they share no target and operation"
+        )
         raise UsageError(f"there is nothing to compare: {kinds}", hint="compare runs of the same targets, operations and workload")
     return Baseline(
         name=name,

@@ -23,7 +23,7 @@ from testcard.harness.runs.records import Estimate, Run, Summary, SummaryRow, Ve
 from testcard.harness.statistics import fingerprint, holm, slo, welch
 from testcard.harness.statistics.columns import Columns, Floats, RowName, columns
 from testcard.harness.statistics.columns import rows as grouped
-from testcard.harness.statistics.conformance import RuleChange, rule_changes
+from testcard.harness.statistics.conformance import RuleChange, judged_on_both, rule_changes
 from testcard.harness.statistics.matching import Pair, matched
 from testcard.harness.statistics.rounds import RoundValues, round_values
 
@@ -125,13 +125,15 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Everything that two runs say about each other. `alone`: rows that only one of the two holds, in words."""
+    """Everything that two runs say about each other. `alone`: rows that only one of the two holds, in words; `judged`: rules
+    that both sides have a verdict on, whether broken or kept."""
 
     changes: list[Change]
     rules: list[RuleChange]
     refused: list[Refusal]
     alone: list[str]
     warnings: list[str]
+    judged: int = 0
 
     @property
     def regressions(self) -> int:
@@ -146,7 +148,7 @@ class Comparison:
     @property
     def empty(self) -> bool:
         """Whether nothing at all could be compared."""
-        return not self.changes and not self.rules
+        return not self.changes and not self.judged
 
 
 def compare(new: Side, old: Side) -> Comparison:
@@ -166,7 +168,7 @@ def compare(new: Side, old: Side) -> Comparison:
             notes.append("the SLO differs: both runs' goodput and cost are counted by the new run's")
     rules = rule_changes(new.checks, old.checks)
     said = [*fingerprint.warnings(new.runs, old.runs), *dict.fromkeys(notes)]
-    return Comparison(_decided(changes), rules, refused, alone, said)
+    return Comparison(_decided(changes), rules, refused, alone, said, judged_on_both(new.checks, old.checks))
 
 
 def _changes(pair: Pair, places: Mapping[int, _Places]) -> list[Change]:

@@ -67,6 +67,11 @@ def rule_changes(
     )
 
 
+def judged_on_both(new: Sequence[tuple[Run, Verdicts]], old: Sequence[tuple[Run, Verdicts]]) -> int:
+    """How many rules (each on an operation of a provider) both sides have a verdict on."""
+    return len(_standing(new).keys() & _standing(old).keys())
+
+
 def _standing(checks: Sequence[tuple[Run, Verdicts]]) -> dict[RuleKey, tuple[str, str, str, str]]:
     """For each rule on each operation the worst word, its level, its detail and the start of its run."""
     found: dict[RuleKey, tuple[str, str, str, str]] = {}

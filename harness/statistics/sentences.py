@@ -87,7 +87,7 @@ def verdict_line(comparison: Comparison) -> str:
     if broken:
         parts.append(f"{_count(len(broken), 'must')} newly broken ({_names([rule.rule for rule in broken])})")
     if not parts:
-        parts.append("nothing got worse" if comparison.changes or comparison.rules else "nothing could be compared")
+        parts.append("nothing could be compared" if comparison.empty else "nothing got worse")
     if better:
         parts.append(f"{_count(better, 'metric')} got better")
     if comparison.undecided:

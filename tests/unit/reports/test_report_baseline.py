@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,24 @@ def test_a_newly_broken_must_is_a_regression(tmp_path: Path, capsys: pytest.Capt
     assert "image.size on createImage is newly broken, pass before, first seen 20" in capsys.readouterr().out
     assert cli.run(["compare", str(good), str(bad)]) == 0
     assert "image.size on createImage is fixed." in capsys.readouterr().out
+
+
+def test_two_clean_checks_and_an_evaluation(benches: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No rule broken on either side: nothing got worse. An evaluation stands for its check and its benchmark."""
+    good, also_good = a_check(tmp_path / "good", "pass"), a_check(tmp_path / "also-good", "pass")
+    assert cli.run(["compare", str(good), str(also_good)]) == 0
+    assert "nothing got worse" in capsys.readouterr().out
+    folders = []
+    for name, bench, word in (("before", "old", "pass"), ("after", "slower", "fail")):
+        writer = RunWriter.create(tmp_path / name, "evaluate")
+        a_check(writer.folder / "check-nanogpt", word)
+        shutil.copytree(benches[bench], writer.folder / "bench")
+        writer.update(children=["check-nanogpt", "bench"])
+        folders.append(str(writer.folder))
+    assert cli.run(["compare", folders[1], folders[0]]) == 1
+    shown = capsys.readouterr().out
+    assert "p50 latency is worse" in shown
+    assert "image.size on createImage is newly broken" in shown
 
 
 def test_runs_with_nothing_in_common_are_a_usage_error(
