@@ -23,7 +23,7 @@ from testcard.specs.yaml_lines import Pointer, YamlFile, read_yaml
 BUNDLED = Path(__file__).parent / "providers"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Provider:
     """A provider's contract: the OpenAPI document and the profile, with digests (sha256 of the files' bytes)."""
 
@@ -32,6 +32,10 @@ class Provider:
     profile: Profile
     profile_source: YamlFile
     profile_digest: str
+
+    def __repr__(self) -> str:
+        """Short: the whole profile in a message or a test's name helps nobody."""
+        return f"Provider({self.profile.id!r})"
 
     @property
     def id(self) -> str:
