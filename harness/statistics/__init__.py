@@ -10,5 +10,8 @@ How sure a figure is, in one place:
 - Where successive samples are correlated (a queue, a drift), the interval comes from rounds or blocks (`serial`).
 - Rates have Wilson intervals, ECDFs a Dvoretzky–Kiefer–Wolfowitz band (`ecdf`), ratios a bootstrap over rounds (`bootstrap`).
 - A timeout is a censored value: known to be at least as long as it was waited for, never dropped.
+- Two runs are compared by round values (`rounds`), Welch's t on their logarithms (`welch`), Holm's correction (`holm`), a noise
+  threshold and a fingerprint (`compare`, `fingerprint`); rules by what each side judged (`conformance`); words in `sentences`.
+- A trend over runs is Mann and Kendall's (`trend`).
 - A figure that too few samples carry is None, so that a report can say so instead of printing a number that looks sure.
 """

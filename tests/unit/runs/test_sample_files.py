@@ -107,3 +107,17 @@ def test_a_run_without_samples_is_an_empty_frame(run: RunWriter) -> None:
     frame = read(RunReader(run.folder))
     assert len(frame) == 0
     assert list(frame.columns) == list(SAMPLE_COLUMNS)
+
+
+def test_only_some_columns_can_be_read(run: RunWriter) -> None:
+    """A comparison reads what it needs: the same values, from shards, from Parquet and from a run without samples."""
+    wanted = ["provider", "scheduled_s", "target"]
+    assert list(read(RunReader(run.folder), columns=wanted).columns) == wanted
+    a_shard(run.folder / "samples-0.arrow", 2)
+    whole, part = read(RunReader(run.folder)), read(RunReader(run.folder), columns=wanted)
+    assert list(part.columns) == wanted
+    assert part["scheduled_s"].equals(whole["scheduled_s"])
+    pq.write_table(pa.table({"provider": ["a"], "scheduled_s": [1.5], "mood": ["good"]}), run.add_file("samples", "samples.parquet"))
+    frame = read(RunReader(run.folder), columns=wanted)
+    assert list(frame.columns) == wanted
+    assert frame["target"].isna().all()
