@@ -12,7 +12,8 @@ from typing import Any
 import gevent
 
 from testcard.benchmarks.asks import Ask
-from testcard.benchmarks.transport import Prepared, Reply, Transport, clock
+from testcard.benchmarks.reply import Reply
+from testcard.benchmarks.transport import Prepared, Transport, clock
 from testcard.harness.pricing import Pricing
 from testcard.harness.targets import is_loopback
 from testcard.harness.wire.decode import decode, decode_body
@@ -70,6 +71,12 @@ class Attempt:
     download_s: float | None = None
     downloads: list[Reply] = field(default_factory=list)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the answer and its downloads."""
+        size = len(self.reply.body) if self.reply is not None else 0
+        return size + sum(len(download.body) for download in self.downloads) if self.downloads else size
+
 
 def perform(attempt: Attempt, prepared: Prepared, transport: Transport) -> None:
     """Sends the attempt's request and fills in what happened. Raises only when it is killed."""
@@ -94,10 +101,12 @@ def perform(attempt: Attempt, prepared: Prepared, transport: Transport) -> None:
 
 
 def _may_hold_addresses(provider: Provider, operation: str, reply: Reply) -> bool:
-    body = reply.body
+    if len(reply.body) > _ADDRESSES_BYTES:
+        return False
+    body = reply.content()
     where = provider.operation_profile(operation).response
     # ":" is no letter of base64, so a picture in the body cannot be taken for an address.
-    return where.url is not None and len(body) <= _ADDRESSES_BYTES and (b"http:" in body or b"https:" in body or b":\\/\\/" in body)
+    return where.url is not None and (b"http:" in body or b"https:" in body or b":\\/\\/" in body)
 
 
 def _poll(attempt: Attempt, task: AsyncTask, transport: Transport) -> None:

@@ -13,14 +13,20 @@ from testcard.harness.runs.records import Block
 
 
 class TargetJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A target: `provider` is an id or a folder, `prices` a `[prices.<provider>]` section as data."""
+    """A target: `provider` is an id or a folder, `prices` a `[prices.<provider>]` section as data.
+
+    `key_env` names the variable that a worker on another machine takes its key from, beside those of the provider.
+    `digests` of the provider's two files tell whether such a worker has the same ones.
+    """
 
     provider: str
     base_url: str
-    api_key: str | None
+    api_key: str | None = None
+    key_env: str | None = None
     illustrative_prices: bool
     may_leave_machine: bool
     prices: dict[str, Any] = {}
+    digests: list[str] = []
 
 
 class CellJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,19 +50,56 @@ class BlockJob(msgspec.Struct, frozen=True, kw_only=True):
     warmup_s: float
     duration_s: float
 
+    def key(self, seed: int, *, again: bool) -> str:
+        """What arrivals and seeds of the turn are drawn from: the same however many processes share it."""
+        return f"{seed}/{self.cell}/{self.stage}/{self.round}{'/again' if again else ''}"
+
     @property
     def whole_s(self) -> float:
         """Seconds in which requests start."""
         return self.warmup_s + self.duration_s
 
 
+class FleetJob(msgspec.Struct, frozen=True, kw_only=True):
+    """Load from several processes: this one only leads. It listens on `host`:`port` (0: any free one) and waits for `workers`.
+
+    `spawn`: it starts them itself, on this machine, and hands them their keys; else they come and bring their own.
+    """
+
+    workers: int
+    spawn: bool
+    host: str = "127.0.0.1"
+    port: int = 0
+
+
+class WorkerJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker process is told: where its master is.
+
+    `keys`: those of the job's targets, when the master started it; else it reads its own, and `live` allows it to send them
+    off this machine.
+    """
+
+    master_host: str
+    master_port: int
+    keys: list[str | None] | None = None
+    key_file: str | None = None
+    live: bool = False
+    search: list[str] = []
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole run. `repeats`: how many turns may be taken again because the generator was late in them (0 where that costs money). `started_s` is the run's start on this machine's monotonic clock; sample times count from it."""
+    """A whole run. `repeats`: how many turns may be taken again because the generator was late in them (0 where that costs money). `started_s` is the run's start on this machine's monotonic clock; sample times count from it.
+
+    `more`: after the blocks further ones are asked for, until none come. `web`: HOST:PORT of Locust's own web page.
+    """
 
     folder: str
     started_s: float
     seed: int
     worker: int = 0
+    fleet: FleetJob | None = None
+    more: bool = False
+    web: str | None = None
     search: list[str] = []
     workload: dict[str, Any] = {}
     targets: list[TargetJob] = []
@@ -68,8 +111,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     repeats: int = 0
 
 
+class More(msgspec.Struct, frozen=True, kw_only=True):
+    """A line that a load process is told: further blocks, or none: that was all. Any line that is not one means stop."""
+
+    blocks: list[BlockJob]
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line that a load process says: `ready`, `progress`, `block`, `fatal` or `done`."""
+    """One line that a load process says: `started` (it hears further lines from now on), `ready`, `progress`, `block`, `wanting` (more blocks), `note`, `fatal` or `done`."""
 
     event: str
     progress: dict[str, Any] | None = None

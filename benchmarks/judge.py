@@ -24,7 +24,10 @@ _POLICY = re.compile(r"content[_ -]?(policy|filter)|moderat|safety[_ -]|nsfw|pro
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One attempt judged. `images` and `megapixels` count sound pictures only; `first_token_s` is in seconds of the load clock."""
+    """One attempt judged. `images` and `megapixels` count sound pictures only; `first_token_s` is in seconds of the load clock.
+
+    `inter_token_s`: mean seconds from one token of a stream to the next. `retry_after_s`: what a 429 asked to wait.
+    """
 
     outcome: str
     images: int = 0
@@ -32,6 +35,8 @@ class Judgement:
     tokens: int | None = None
     cost_usd: float | None = None
     first_token_s: float | None = None
+    inter_token_s: float | None = None
+    retry_after_s: float | None = None
     bytes: int = 0
     detail: str = ""
 
@@ -53,13 +58,16 @@ def judge(attempt: Attempt) -> Judgement:
     sound = [picture for picture in pictures if picture.problem is None]
     tokens = _tokens(answer)
     cost = _cost(attempt, outcome, answer, pictures)
+    first, between = token_times(attempt, tokens) if reply.blocks and answer is not None and answer.text else (None, None)
     return Judgement(
         outcome,
         images=len(sound),
         megapixels=sum((picture.width_px or 0) * (picture.height_px or 0) for picture in sound) / 1e6,
         tokens=tokens,
         cost_usd=cost,
-        first_token_s=first_token_s(attempt) if reply.blocks else None,
+        first_token_s=first,
+        inter_token_s=between,
+        retry_after_s=answer.retry_after_s if answer is not None and reply.status == 429 else None,
         bytes=size,
         detail=detail,
     )
@@ -137,7 +145,7 @@ def _picture(picture: DeliveredPicture, downloads: object, pixels: bool) -> Pict
     reply = next(downloads, None)  # type: ignore[call-overload]
     if reply is None or reply.failure is not None or reply.status != 200:
         return _unusable(f"its address answered {reply.status or reply.failure}" if reply is not None else "its address was not fetched")
-    return inspect(reply.body, pixels=pixels)
+    return inspect(reply.content(), pixels=pixels)
 
 
 def _unusable(problem: str) -> PictureInfo:
@@ -172,15 +180,23 @@ def _cost(attempt: Attempt, outcome: str, answer: Answer | None, pictures: list[
     return answer_cost(cell.price, answer, billable)
 
 
-def first_token_s(attempt: Attempt) -> float | None:
-    """When the block arrived that completed the first piece of text of a stream, or None where none did."""
+def token_times(attempt: Attempt, tokens: int | None) -> tuple[float | None, float | None]:
+    """When the block arrived that completed the first piece of text of a stream, and the mean seconds from token to token.
+
+    `tokens` as the usage states them; without it each piece counts as one. (None, None) for what is no stream of text.
+    """
     reply = attempt.reply
     assert reply is not None
-    reader, chat = EventStream(), ChatStream()
-    begun = 0
+    body, reader, chat = reply.content(), EventStream(), ChatStream()
+    begun = pieces = 0
+    first = last = None
     for moment, length in reply.blocks:
-        pieces = [chat.add(event) for event in reader.feed(reply.body[begun:length])]
+        found = sum(1 for event in reader.feed(body[begun:length]) if chat.add(event))
         begun = length
-        if any(pieces):
-            return moment
-    return None
+        if found:
+            pieces += found
+            first, last = (moment if first is None else first), moment
+    count = tokens if tokens is not None else pieces
+    if first is None or last is None or pieces < 2 or count < 2:
+        return first, None
+    return first, (last - first) / (count - 1)

@@ -7,145 +7,120 @@ prints to stdout but through `say`, and never writes the job anywhere.
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
 import threading
 import time
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import gevent
+import gevent.queue
 import gevent.socket
 import locust  # noqa: F401  (first: it patches what the imports below use)
 import msgspec
 
-from testcard.benchmarks.asks import asks, task_requests
-from testcard.benchmarks.drive import Cell
-from testcard.benchmarks.engine import Engine
-from testcard.benchmarks.job import CellJob, Event, Job
-from testcard.benchmarks.recorder import ShardWriter
-from testcard.benchmarks.transport import Timeouts, Transport
-from testcard.benchmarks.workload import Workload, parse_workload
-from testcard.harness.config import PricesSection
+from testcard.benchmarks.conduct import Conductor
+from testcard.benchmarks.fleet.master import Master
+from testcard.benchmarks.job import BlockJob, Event, Job, More
+from testcard.benchmarks.overview import together
+from testcard.benchmarks.process import prepare_process, read_line, say, settle_down
+from testcard.benchmarks.solo import Lead, Solo
+from testcard.benchmarks.workload import parse_workload
 from testcard.harness.errors import Exit, TestcardError
-from testcard.harness.pricing import Pricing
-from testcard.harness.runs.records import Block
-from testcard.harness.wire.billing import worst_case
-from testcard.specs.loader import load_provider
 
 PROGRESS_S = 0.5
 FLUSH_S = 1.0
 
 
-def say(event: Event) -> None:
-    """One JSON line to the command's process; silence once that is gone."""
-    try:
-        sys.stdout.buffer.write(msgspec.json.encode(event) + b"\n")
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def build_cell(job: Job, index: int, wanted: CellJob, workload: Workload, transport: Transport) -> Cell:
-    """A cell with its requests encoded. Raises `ContractViolation` where the contract does not allow what the workload asks."""
-    target = job.targets[wanted.target]
-    provider = load_provider(target.provider, [Path(folder) for folder in job.search])
-    pricing = Pricing(provider, target.illustrative_prices, PricesSection.model_validate(target.prices))
-    requests = task_requests(provider, wanted.operation, wanted.task, wanted.model, workload)  # type: ignore[arg-type]
-    ready = asks(
-        provider,
-        wanted.operation,
-        requests,
-        base_url=target.base_url,
-        api_key=target.api_key,
-        fresh_seeds=workload.seeds == "fresh",
-    )
-    price = pricing.price(wanted.model, wanted.operation)
-    prepared = []
-    for ask in ready:
-        connection = transport.prepare(ask.wire)
-        before, after = ask.pieces
-        head = connection.data[: len(connection.data) - len(ask.wire.body)]
-        prepared.append((connection, head + before, after))
-    return Cell(
-        index=index,
-        target=wanted.target,
-        label=wanted.provider,
-        provider=provider,
-        operation=wanted.operation,
-        model=wanted.model,
-        base_url=target.base_url,
-        api_key=target.api_key,
-        may_leave_machine=target.may_leave_machine,
-        pricing=pricing,
-        asks=ready,
-        prepared=prepared,
-        worst_usd=[None if price is None else price.usd(worst_case(provider, wanted.operation, ask.request)) for ask in ready],
-        decode_share=workload.decode,
-    )
-
-
 def work(job: Job) -> int:
     """Does the job; the exit code of the process."""
     workload = parse_workload(job.workload, "the job")
-    limits = workload.timeouts
-    transport = Transport(Timeouts(limits.connect_s, limits.first_byte_s, limits.whole_s))
-    cells = [build_cell(job, index, cell, workload, transport) for index, cell in enumerate(job.cells)]
-    shard = ShardWriter(Path(job.folder), job.worker)
-    engine = Engine(job, workload, cells, transport, shard)
-    gevent.signal_handler(signal.SIGTERM, engine.stop, "interrupted")
-    helpers = [gevent.spawn(_listen, engine), gevent.spawn(_report, engine), gevent.spawn(_flush, shard)]
-    gc.collect()
-    gc.freeze()  # a full collection over everything imported takes tens of milliseconds, in which no request is sent
-    say(Event(event="ready", cpu_s=time.process_time()))
+    lead: Lead = Solo(job, workload) if job.fleet is None else Master(job, workload, lambda text: say(Event(event="note", message=text)))
+    listener = Listener(lead.stop)
+    gevent.signal_handler(signal.SIGTERM, lead.stop, "interrupted")
+    conductor = Conductor(job, lead.take, lead.stopped, lambda record: say(Event(event="block", block=record)))
+    helpers = [gevent.spawn(listener.listen), gevent.spawn(_report, conductor, lead), gevent.spawn(_flush, lead)]
+    say(Event(event="started"))
     try:
-        engine.run(_say_block)
+        lead.open()
+        settle_down()
+        say(Event(event="ready", cpu_s=time.process_time()))
+        conductor.run(listener.ask if job.more else None)
     finally:
-        engine.close()
+        lead.close()
         gevent.killall(helpers)
-    say(Event(event="progress", progress=engine.progress()))
-    if engine.fatal is not None:
-        message, hint, code = engine.fatal
+    say(Event(event="progress", progress=_state(conductor, lead)))
+    if lead.fatal is not None:
+        message, hint, code = lead.fatal
         say(Event(event="fatal", message=message, hint=hint, exit_code=code))
         return code
-    say(Event(event="done", message=engine.stop_reason, cpu_s=time.process_time()))
+    say(Event(event="done", message=lead.stop_reason, cpu_s=time.process_time()))
     return Exit.PASS
 
 
-def _say_block(record: Block) -> None:
-    say(Event(event="block", block=record))
+def _state(conductor: Conductor, lead: Lead) -> dict[str, Any]:
+    """The run as the command shows it: the engines together, and where in the plan it is."""
+    block = conductor.block
+    return {
+        **together(lead.progress()),
+        "passed_s": conductor.present_s(),
+        "planned_s": conductor.planned_s,
+        "cell": block.cell if block else None,
+        "stage": block.stage if block else None,
+        "round": block.round if block else None,
+    }
 
 
-def _report(engine: Engine) -> None:
+def _report(conductor: Conductor, lead: Lead) -> None:
     while True:
         gevent.sleep(PROGRESS_S)
-        say(Event(event="progress", progress=engine.progress()))
+        say(Event(event="progress", progress=_state(conductor, lead)))
 
 
-def _flush(shard: ShardWriter) -> None:
+def _flush(lead: Lead) -> None:
     while True:
         gevent.sleep(FLUSH_S)
-        shard.flush()
+        lead.flush()
 
 
-def _listen(engine: Engine) -> None:
-    """Any byte, or the end, of standard input means stop."""
-    gevent.socket.wait_read(0)
-    engine.stop("interrupted")
+class Listener:
+    """What the command says on standard input: further blocks that were asked for; anything else, or its end, means stop."""
+
+    def __init__(self, stop: Callable[[str], None]) -> None:
+        self._stop = stop
+        self._lines: Any = gevent.queue.Queue()
+
+    def listen(self) -> None:
+        """Hears every line until the end."""
+        pending = b""
+        while True:
+            gevent.socket.wait_read(0)
+            data = os.read(0, 65536)
+            *lines, pending = (pending + data).split(b"\n")
+            for line in lines:
+                try:
+                    self._lines.put(msgspec.json.decode(line, type=More).blocks)
+                except msgspec.DecodeError:
+                    data = b""
+            if not data:
+                self._stop("interrupted")
+                self._lines.put([])
+                return
+
+    def ask(self) -> list[BlockJob]:
+        """Asks the command for further blocks and waits for them."""
+        say(Event(event="wanting"))
+        blocks: list[BlockJob] = self._lines.get()
+        return blocks
 
 
 def main() -> int:
     """Reads the job and does it; errors become a `fatal` line and an exit code."""
-    with suppress(OSError):
-        # A generator that has to queue for the processor sends late. Where the system does not allow it, the lag is measured all the same.
-        os.setpriority(os.PRIO_PROCESS, 0, -10)
-    sys.setswitchinterval(0.0005)  # the judge's thread hands the interpreter over soon when a request falls due
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the command's to handle; it says stop
+    prepare_process()
     try:
-        job = msgspec.json.decode(_read_line(), type=Job)
-        return work(job)
+        return work(msgspec.json.decode(read_line(), type=Job))
     except TestcardError as error:
         say(Event(event="fatal", message=error.message, hint=error.hint, exit_code=int(error.exit_code)))
         return int(error.exit_code)
@@ -154,16 +129,6 @@ def main() -> int:
         if os.environ.get("TESTCARD_TRACEBACK"):
             raise
         return Exit.INTERNAL
-
-
-def _read_line() -> bytes:
-    """The first line of standard input, and not a byte more: what follows it is a message of its own."""
-    pieces = []
-    while True:
-        byte = os.read(0, 65536)
-        pieces.append(byte)
-        if not byte or byte.endswith(b"\n"):
-            return b"".join(pieces)
 
 
 if __name__ == "__main__":

@@ -6,50 +6,98 @@ import itertools
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
-from testcard.harness.runs.records import SAMPLE_COLUMNS
 from testcard.harness.runs.samples import SHARD_PATTERN, read_shard, schema
 
 FLUSH_ROWS = 1000
 
 
-class ShardWriter:
-    """Appends rows to `samples-<worker>.arrow`, an Arrow IPC stream: whatever was flushed is readable after a kill."""
+class Writer(Protocol):
+    """Where an engine puts its samples."""
+
+    def add(self, row: tuple[Any, ...]) -> None:
+        """Takes one row, its values in the order of `SAMPLE_COLUMNS`."""
+
+    def flush(self) -> None:
+        """Sees to it that every row so far would outlive this process."""
+
+    def close(self) -> None:
+        """Flushes and ends."""
+
+
+class Rows:
+    """Rows that have not been written yet."""
+
+    def __init__(self) -> None:
+        self.schema = schema()
+        self._rows: list[tuple[Any, ...]] = []
+
+    def add(self, row: tuple[Any, ...]) -> bool:
+        """Buffers one row; whether 1,000 have gathered."""
+        self._rows.append(row)
+        return len(self._rows) >= FLUSH_ROWS
+
+    def take(self) -> pa.RecordBatch | None:
+        """What is buffered as one record batch, and forgotten here; None for nothing."""
+        if not self._rows:
+            return None
+        rows, self._rows = self._rows, []
+        arrays = [column(values, field.type) for values, field in zip(zip(*rows, strict=True), self.schema, strict=True)]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+class Shard:
+    """`samples-<worker>.arrow`, an Arrow IPC stream: whatever was written is readable after a kill."""
 
     def __init__(self, folder: Path, worker: int) -> None:
         self.path = folder / SHARD_PATTERN.replace("*", str(worker))
         self.rows_written = 0
-        self._schema = schema()
-        self._rows: list[tuple[Any, ...]] = []
         self._file = pa.OSFile(str(self.path), "wb")
-        self._stream = pa.ipc.new_stream(self._file, self._schema)
+        self._stream = pa.ipc.new_stream(self._file, schema())
         self._file.flush()
 
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Appends a batch and hands it to the operating system."""
+        self._stream.write_batch(batch)
+        self._file.flush()
+        self.rows_written += len(batch)
+
+    def close(self) -> None:
+        """Ends the stream."""
+        self._stream.close()
+        self._file.close()
+
+
+class ShardWriter:
+    """The writer of a process that has the run's folder at hand: into its own shard."""
+
+    def __init__(self, folder: Path, worker: int) -> None:
+        self._rows = Rows()
+        self._shard = Shard(folder, worker)
+
+    @property
+    def path(self) -> Path:
+        """The shard's file."""
+        return self._shard.path
+
     def add(self, row: tuple[Any, ...]) -> None:
-        """Buffers one row, its values in the order of `SAMPLE_COLUMNS`; writes when 1,000 have gathered."""
-        self._rows.append(row)
-        if len(self._rows) >= FLUSH_ROWS:
+        """Buffers one row; writes when 1,000 have gathered."""
+        if self._rows.add(row):
             self.flush()
 
     def flush(self) -> None:
-        """Writes what is buffered as one record batch and hands it to the operating system."""
-        if not self._rows:
-            return
-        columns = zip(*self._rows, strict=True)
-        arrays = [column(values, field.type) for values, field in zip(columns, self._schema, strict=True)]
-        self._stream.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
-        self._file.flush()
-        self.rows_written += len(self._rows)
-        self._rows = []
+        """Writes what is buffered."""
+        batch = self._rows.take()
+        if batch is not None:
+            self._shard.write(batch)
 
     def close(self) -> None:
-        """Writes the rest and ends the stream."""
+        """Writes the rest and ends the shard."""
         self.flush()
-        self._stream.close()
-        self._file.close()
+        self._shard.close()
 
 
 def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
@@ -74,11 +122,6 @@ def _bitmap(flags: Sequence[bool]) -> pa.Buffer:
     """One bit a flag, the first in the lowest bit of the first byte."""
     number = int("".join("1" if flag else "0" for flag in reversed(flags)) or "0", 2)
     return pa.py_buffer(number.to_bytes((len(flags) + 7) // 8, "little"))
-
-
-def row(values: dict[str, Any]) -> tuple[Any, ...]:
-    """A row in the order of `SAMPLE_COLUMNS`; columns that `values` does not name are null."""
-    return tuple(values.get(name) for name in SAMPLE_COLUMNS)
 
 
 def seal(folder: Path, left_out: Sequence[tuple[int, float, float]] = (), name: str = "samples.parquet") -> int:

@@ -6,38 +6,47 @@ from typing import Any
 
 from testcard.benchmarks.drive import Attempt
 from testcard.benchmarks.judge import Judgement
-from testcard.benchmarks.recorder import row
 
 
 def sample(attempt: Attempt, judgement: Judgement, zero_s: float, worker: int) -> tuple[Any, ...]:
-    """The row; its times count from `zero_s`, the run's start on the load clock."""
-    cell, reply = attempt.cell, attempt.reply
-    return row(
-        {
-            "provider": cell.label,
-            "model": cell.model,
-            "operation": cell.operation,
-            "round": attempt.round,
-            "stage": attempt.stage,
-            "scheduled_s": attempt.scheduled_s - zero_s,
-            "sent_s": attempt.sent_s - zero_s,
-            "first_byte_s": reply.first_byte_s - zero_s if reply and reply.first_byte_s else None,
-            "last_byte_s": reply.last_byte_s - zero_s if reply and reply.last_byte_s and reply.failure is None else None,
-            "done_s": attempt.done_s - zero_s,
-            "status": reply.status if reply else None,
-            "outcome": judgement.outcome,
-            "bytes": judgement.bytes,
-            "images": judgement.images,
-            "megapixels": judgement.megapixels,
-            "tokens": judgement.tokens,
-            "cost_usd": judgement.cost_usd,
-            "warmup": attempt.warmup,
-            "queue_s": attempt.queue_s,
-            "download_s": attempt.download_s,
-            "first_token_s": judgement.first_token_s - attempt.sent_s if judgement.first_token_s else None,
-            "target": cell.target,
-            "worker": worker,
-            "lag_s": attempt.lag_s,
-            "connect_s": reply.connected_s - reply.sent_s if reply and reply.connected_s else None,
-        }
+    """The row, its values in the order of `SAMPLE_COLUMNS`; its times count from `zero_s`, the run's start on the load clock."""
+    cell, reply, sent_s = attempt.cell, attempt.reply, attempt.sent_s
+    first = last = status = connect = None
+    if reply is not None:
+        status = reply.status
+        if reply.first_byte_s:
+            first = reply.first_byte_s - zero_s
+        if reply.last_byte_s and reply.failure is None:
+            last = reply.last_byte_s - zero_s
+        if reply.connected_s:
+            connect = reply.connected_s - reply.sent_s
+    token = judgement.first_token_s
+    return (
+        cell.label,
+        cell.model,
+        cell.operation,
+        attempt.round,
+        attempt.stage,
+        attempt.scheduled_s - zero_s,
+        sent_s - zero_s,
+        first,
+        last,
+        attempt.done_s - zero_s,
+        status,
+        judgement.outcome,
+        judgement.bytes,
+        judgement.images,
+        judgement.megapixels,
+        judgement.tokens,
+        judgement.cost_usd,
+        attempt.warmup,
+        attempt.queue_s,
+        attempt.download_s,
+        token - sent_s if token else None,
+        cell.target,
+        worker,
+        attempt.lag_s,
+        connect,
+        judgement.inter_token_s,
+        judgement.retry_after_s,
     )

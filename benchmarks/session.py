@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import msgspec
 
-from testcard.benchmarks.job import Event, Job
+from testcard.benchmarks.job import BlockJob, Event, Job, More
 from testcard.harness.errors import Exit, TestcardError
 from testcard.harness.progress import Progress
 from testcard.harness.runs.records import Block
@@ -26,14 +26,16 @@ BLOCKS_FILE = "blocks.jsonl"
 class Session:
     """One load process at work. After `run`: the blocks it finished, why it stopped early (None: it did not), its error."""
 
-    def __init__(self, job: Job, folder: Path) -> None:
+    def __init__(self, job: Job, folder: Path, more: Callable[[], list[BlockJob]] | None = None) -> None:
+        """`more` gives further blocks when the job's are done, until it gives none."""
         self.job = job
+        self._more = more
         self.folder = folder
         self.blocks: list[Block] = []
         self.stop_reason: str | None = None
         self.fatal: TestcardError | None = None
         self.interrupted = False
-        self.ready = False
+        self.listening = False  # it has read its job and hears further lines
         self.cpu_to_ready_s: float | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._signals = 0
@@ -68,12 +70,19 @@ class Session:
                 )
 
     def _hear(self, event: Event, progress: Progress, blocks: IO[bytes]) -> None:
-        if event.event == "ready":
-            self.ready, self.cpu_to_ready_s = True, event.cpu_s
+        if not self.listening:
+            self.listening = True
             if self._signals:
                 self._say_stop()
+        if event.event == "ready":
+            self.cpu_to_ready_s = event.cpu_s
         elif event.event == "progress" and event.progress is not None:
-            show(progress, event.progress)
+            show(progress, self.job, event.progress)
+        elif event.event == "note":
+            progress.say(event.message or "")
+        elif event.event == "wanting":
+            further = self._more() if self._more is not None and not self._signals else []
+            self._tell(msgspec.json.encode(More(blocks=further)) + b"\n")
         elif event.event == "block" and event.block is not None:
             self.blocks.append(event.block)
             blocks.write(msgspec.json.encode(event.block) + b"\n")
@@ -101,17 +110,20 @@ class Session:
             os.write(
                 2, b"\ninterrupted: nothing more is sent; waiting up to %d s for what is in flight (again: abort)\n" % self.job.grace_s
             )
-            if self.ready:
+            if self.listening:
                 self._say_stop()
         elif self._process is not None:
             self._process.kill()
 
     def _say_stop(self) -> None:
+        self._tell(b"stop\n")
+
+    def _tell(self, line: bytes) -> None:
         process = self._process
         if process is None or process.stdin is None:
             return
         with suppress(OSError):  # it may be gone already
-            os.write(process.stdin.fileno(), b"stop\n")
+            os.write(process.stdin.fileno(), line)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None
@@ -126,17 +138,12 @@ class Session:
         process.stdout.close()
 
 
-def show(progress: Progress, state: dict[str, Any]) -> None:
+def show(progress: Progress, job: Job, state: dict[str, Any]) -> None:
     """Puts a load process's state into the progress display."""
-    fields: dict[str, Any] = {
-        "target": state["target"],
-        "stage": state["stage"],
-        "round": state["round"],
-        "requests": state["requests"],
-        "rate": f"{state['rate_rps']:.3g}/s",
-        "in flight": state["in_flight"],
-        "failed": state["failed"],
-    }
+    fields: dict[str, Any] = {"target": "–" if state["cell"] is None else job.cells[state["cell"]].provider}
+    for name in ("stage", "round", "requests"):
+        fields[name] = state[name] if state[name] is not None else "–"
+    fields |= {"rate": f"{state['rate_rps']:.3g}/s", "in flight": state["in_flight"], "failed": state["failed"]}
     for name in ("p50", "p95"):
         if state[f"{name}_s"] is not None:
             fields[name] = f"{state[f'{name}_s']:.3g} s"

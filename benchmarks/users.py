@@ -25,7 +25,7 @@ class Work(Protocol):
 
 
 class _LoadUser(User):
-    """A Locust user that works for an engine; the engine makes subclasses of its own, so that two engines never mix."""
+    """A Locust user that works for an engine; each environment makes subclasses of its own, so that two engines never mix."""
 
     abstract = True
     engine: Work
@@ -49,9 +49,13 @@ class _ClosedLoopUser(_LoadUser):
         raise StopUser
 
 
-def locust_environment(engine: Work) -> Environment:
-    """Locust's environment with a local runner whose users work for this engine."""
-    users = [type(kind.__name__.strip("_"), (kind,), {"engine": engine, "abstract": False}) for kind in (_OpenLoopUser, _ClosedLoopUser)]
-    environment = Environment(user_classes=users, events=Events(), catch_exceptions=False)  # type: ignore[no-untyped-call]
-    environment.create_local_runner()
-    return environment
+def locust_environment() -> Environment:
+    """Locust's environment with our users, and no runner yet."""
+    users = [type(kind.__name__.strip("_"), (kind,), {"abstract": False}) for kind in (_OpenLoopUser, _ClosedLoopUser)]
+    return Environment(user_classes=users, events=Events(), catch_exceptions=False)  # type: ignore[no-untyped-call]
+
+
+def put_to_work(environment: Environment, engine: Work) -> None:
+    """Lets the environment's users work for this engine."""
+    for kind in environment.user_classes:
+        kind.engine = engine  # type: ignore[attr-defined]

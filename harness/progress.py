@@ -63,6 +63,14 @@ class Progress:
             self._last = now
             self._emit()
 
+    def say(self, text: str) -> None:
+        """One line of talk on stderr, above a live display; silent where another process reads the progress."""
+        if self._live is not None:
+            self._live.console.print(text, markup=False, highlight=False)
+        elif self._style != "json":
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
     def _emit(self) -> None:
         if self._style == "json":
             record = {"label": self.label, "done": self.done, "total": self.total, "unit": self.unit, "fields": self.fields}

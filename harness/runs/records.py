@@ -316,7 +316,8 @@ class Block(_Record, frozen=True, kw_only=True):
     """One line of a benchmark's blocks.jsonl: one turn of a target at a stage, on one worker, and how the generator itself did.
 
     `sequence` counts the blocks of a worker from 0; `instead_of` is the sequence of the block that this one was taken again
-    for, whose samples are recorded and left out of figures. `dropped` requests were due and never sent. A send lag is the time
+    for, whose samples are recorded and left out of figures. `dropped` requests were due and never sent; `held` of them because
+    the target had asked to wait (Retry-After, with --live). A send lag is the time
     from when a request could have been sent (its deadline, or a free place under an in-flight cap) to when it was.
     `busy_percent`: CPU of the event loop alone, `cpu_percent`: of the whole load process, both while requests were sent.
     """
@@ -339,6 +340,7 @@ class Block(_Record, frozen=True, kw_only=True):
     scheduled: int
     sent: int
     dropped: int
+    held: int = 0
     send_lag_p99_s: float | None
     send_lag_max_s: float | None
     latency_p50_s: float | None
@@ -374,6 +376,8 @@ SAMPLE_COLUMNS: dict[str, str] = {
     "worker": "int32",
     "lag_s": "float64",  # from when the request could have been sent to when it was: the generator's own lateness
     "connect_s": "float64",  # until a connection was there, a new one or a kept one
+    "inter_token_s": "float64",  # mean time from one token of a stream to the next
+    "retry_after_s": "float64",  # what a 429 asked to wait
 }
 
 #: Every way a benchmarked request can end; `ok` and `slow` delivered what was asked for. `interrupted` was cut off by whoever

@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 CONNECTIONS = 16
 
@@ -70,14 +69,16 @@ def serve(size: int) -> None:
 
 def ours(url: str, seconds: float, judged: bool) -> tuple[int, float]:
     """Requests and CPU seconds of our engine, in this process, between the first and the last request."""
-    import testcard.benchmarks.load_process as load
-    from testcard.benchmarks import engine
+    import locust  # noqa: F401  (first: it patches what the imports below use)
+
+    from testcard.benchmarks.conduct import Conductor
     from testcard.benchmarks.job import BlockJob, CellJob, Job, TargetJob
     from testcard.benchmarks.judge import Judgement
-    from testcard.benchmarks.recorder import ShardWriter
-    from testcard.benchmarks.transport import Timeouts, Transport
+    from testcard.benchmarks.process import prepare_process, settle_down
+    from testcard.benchmarks.solo import Solo
     from testcard.benchmarks.workload import Workload
 
+    prepare_process()
     workload = Workload.model_validate({"stage": [{"users": CONNECTIONS, "duration_s": seconds}], "decode": 0.0})
     with tempfile.TemporaryDirectory() as folder:
         job = Job(
@@ -89,14 +90,13 @@ def ours(url: str, seconds: float, judged: bool) -> tuple[int, float]:
             cells=[CellJob(target=0, provider="nanogpt", operation="createImage", task="generate", model=None)],
             blocks=[BlockJob(cell=0, round=1, stage="s", rate_rps=None, users=CONNECTIONS, warmup_s=0, duration_s=seconds)],
         )
-        transport = Transport(Timeouts())
-        cells = [load.build_cell(job, 0, job.cells[0], workload, transport)]
-        shard = ShardWriter(Path(folder), 0)
-        work = engine.Engine(job, workload, cells, transport, shard)
+        lead = Solo(job, workload)
+        work = lead.engine
         if not judged:
-            work.judge_now = lambda attempt: Judgement("ok")  # type: ignore[method-assign]
+            work.judging.judge_now = lambda attempt: Judgement("ok")  # type: ignore[method-assign]
+        settle_down()
         before = resource.getrusage(resource.RUSAGE_SELF)
-        work.run(lambda record: None)
+        Conductor(job, lead.take, lead.stopped, lambda record: None).run()
         after = resource.getrusage(resource.RUSAGE_SELF)
         work.close()
         return work.budget.requests, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

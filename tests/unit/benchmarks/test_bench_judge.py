@@ -10,7 +10,7 @@ from PIL import Image
 from testcard.benchmarks.asks import Ask, asks
 from testcard.benchmarks.drive import Attempt, Cell
 from testcard.benchmarks.judge import judge
-from testcard.benchmarks.transport import Reply
+from testcard.benchmarks.reply import Reply
 from testcard.harness.pricing import Pricing
 from testcard.harness.runs.records import OUTCOMES
 from testcard.harness.wire.model import TaskRequest

@@ -1,0 +1,134 @@
+"""Kept-alive connections to one origin: made by geventhttpclient (addresses, TLS, CONNECT tunnels), kept in a plain list.
+
+Certificates and names are verified. Connections that idled longer than 4 s are not used again, because servers close theirs
+after 5 s and a request that crosses that close would be lost. Proxies come from the environment, as for other tools
+(`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`); this machine is always reached directly.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import socket
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment
+from urllib.request import proxy_bypass_environment as listed_as_direct  # type: ignore[attr-defined]
+
+from gevent import monkey
+from geventhttpclient.connectionpool import ConnectionPool, SSLConnectionPool
+
+KEEP_IDLE_S = 4.0
+clock = time.monotonic
+# gevent's own poll goes through its event loop; whether a kept connection has anything to say is asked of the system.
+_poll = monkey.get_original("select", "poll")
+_READABLE = 0x001 | 0x002 | 0x008 | 0x010  # POLLIN, POLLPRI, POLLERR, POLLHUP
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A forward proxy; `authorization` is the value of a Proxy-Authorization header."""
+
+    host: str
+    port: int
+    user: str | None = None
+    password: str | None = None
+
+    @property
+    def authorization(self) -> str | None:
+        """Basic credentials, or None where the proxy's address carries none."""
+        if self.user is None:
+            return None
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password or ''}".encode()).decode("ascii")
+
+
+def proxy_for(scheme: str, host: str) -> Proxy | None:
+    """The proxy that the environment names for an origin; None for this machine and for what NO_PROXY lists.
+
+    ValueError for one that is no http proxy.
+    """
+    proxies = getproxies_environment()
+    address = proxies.get(scheme) or proxies.get("all")
+    if not address or _is_this_machine(host) or listed_as_direct(host, proxies):
+        return None
+    parts = urlsplit(address if "://" in address else f"http://{address}")
+    if parts.scheme != "http" or not parts.hostname:
+        raise ValueError(f"the proxy for {scheme} in the environment is no http proxy")
+    user = unquote(parts.username) if parts.username is not None else None
+    return Proxy(parts.hostname, parts.port or 80, user, unquote(parts.password or ""))
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Connection:
+    """One socket to an origin, and since when it has been idle."""
+
+    __slots__ = ("_poll", "idle_since_s", "sock")
+
+    def __init__(self, sock: Any) -> None:
+        self.sock = sock
+        self.idle_since_s = 0.0
+        self._poll = _poll()
+        self._poll.register(sock.fileno(), _READABLE)
+
+    def usable(self, now_s: float) -> bool:
+        """Whether it may carry another request: idle for a short while only, and nothing, not even an end, has arrived."""
+        return now_s - self.idle_since_s <= KEEP_IDLE_S and not self._poll.poll(0)
+
+    def close(self) -> None:
+        """Closes the socket; never raises."""
+        with suppress(OSError):
+            self.sock.close()
+
+
+class Pool:
+    """The idle connections to one origin, the one used last first. As many may be open as there are requests in flight."""
+
+    def __init__(self, scheme: str, host: str, port: int, *, connect_s: float, proxy: Proxy | None = None) -> None:
+        tunnel = proxy if scheme == "https" else None
+        kind = SSLConnectionPool if scheme == "https" else ConnectionPool
+        near = (proxy.host, proxy.port) if proxy is not None else (host, port)
+        more: dict[str, Any] = {"connection_timeout": connect_s, "network_timeout": None}
+        if tunnel is not None:
+            more |= {"use_proxy": True, "proxy_user": tunnel.user, "proxy_password": tunnel.password}
+        self._connector: Any = kind(*near, host, port, **more)
+        self._idle: list[Connection] = []
+
+    @property
+    def ssl_context(self) -> Any:
+        """The TLS context of an https origin."""
+        return self._connector.ssl_context
+
+    def take(self) -> Connection:
+        """A kept connection, or a new one; raises what connecting raises."""
+        idle = self._idle
+        if idle:
+            now = clock()
+            while idle:
+                connection = idle.pop()
+                if connection.usable(now):
+                    return connection
+                connection.close()
+        sock = self._connector._create_socket()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return Connection(sock)
+
+    def give_back(self, connection: Connection, now_s: float) -> None:
+        """Keeps a connection whose answer has been read to its end."""
+        connection.idle_since_s = now_s
+        self._idle.append(connection)
+
+    def close(self) -> None:
+        """Closes the idle connections."""
+        while self._idle:
+            self._idle.pop().close()

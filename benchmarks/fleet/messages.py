@@ -1,0 +1,142 @@
+"""What master and workers say to each other, over Locust's runners: one record a message, as msgpack."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from testcard.benchmarks.fleet.leases import Grant
+from testcard.benchmarks.job import BlockJob, Job
+from testcard.harness.runs.records import Block
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class Hello(_Message, frozen=True, kw_only=True):
+    """A worker's first words."""
+
+    version: str
+    host: str
+    pid: int
+
+
+class Work(_Message, frozen=True, kw_only=True):
+    """The job (without keys, its times by the master's clock)."""
+
+    job: Job
+
+
+class Clock(_Message, frozen=True, kw_only=True):
+    """A worker asks the time, and is told it."""
+
+    sent_s: float
+    master_s: float = 0.0
+
+
+class Ready(_Message, frozen=True, kw_only=True):
+    """A worker can start."""
+
+    cpu_s: float
+    offset_s: float
+
+
+class Failed(_Message, frozen=True, kw_only=True):
+    """A worker cannot work, or not any more: with an exit code it ends the run."""
+
+    message: str
+    hint: str | None = None
+    exit_code: int = 4
+
+
+class TurnPart(_Message, frozen=True, kw_only=True):
+    """A turn to take part in; `start_s` by the master's clock."""
+
+    block: BlockJob
+    sequence: int
+    instead_of: int | None
+    start_s: float
+    part: int
+    parts: int
+
+
+class Turned(_Message, frozen=True, kw_only=True):
+    """A worker's part of a turn is over. `record` by the master's clock; `spare_*`: what it gives back of its lease."""
+
+    record: Block
+    lags: bytes
+    spare_requests: int
+    spare_usd: float
+    stop_reason: str | None = None
+    fatal: tuple[str, str | None, int] | None = None
+
+
+class Samples(_Message, frozen=True, kw_only=True):
+    """A record batch of samples, as Arrow IPC bytes; `number` counts a worker's batches from 0."""
+
+    number: int
+    data: bytes
+
+
+class Kept(_Message, frozen=True, kw_only=True):
+    """The master has written the batch."""
+
+    number: int
+
+
+class Ask(_Message, frozen=True, kw_only=True):
+    """A worker needs a lease; its next request can cost so much."""
+
+    worst_usd: float
+
+
+class Granted(_Message, frozen=True, kw_only=True):
+    """The answer to `Ask`."""
+
+    grant: Grant
+
+
+class State(_Message, frozen=True, kw_only=True):
+    """How it goes on a worker (see `Engine.progress`)."""
+
+    state: dict[str, Any]
+
+
+class Stop(_Message, frozen=True, kw_only=True):
+    """Send nothing more; `cut`: what is in flight gets the job's grace only."""
+
+    reason: str
+    cut: bool
+
+
+class End(_Message, frozen=True, kw_only=True):
+    """There are no more turns."""
+
+
+class Bye(_Message, frozen=True, kw_only=True):
+    """A worker leaves, having recorded so many samples; the master answers with the number it has."""
+
+    rows: int
+
+
+ALL: tuple[type[_Message], ...] = (
+    Hello, Work, Clock, Ready, Failed, TurnPart, Turned, Samples, Kept, Ask, Granted, State, Stop, End, Bye,
+)  # fmt: skip
+Said = TypeVar("Said", bound=_Message)
+
+
+def name_of(kind: type[_Message]) -> str:
+    """The message's name on Locust's wire."""
+    return f"testcard.{kind.__name__.lower()}"
+
+
+def packed(message: _Message) -> bytes:
+    """The message as bytes."""
+    return msgspec.msgpack.encode(message)
+
+
+def unpacked(kind: type[Said], data: bytes) -> Said:
+    """The message of that kind in the bytes; raises msgspec.ValidationError for anything else."""
+    return msgspec.msgpack.decode(data, type=kind)

@@ -1,0 +1,305 @@
+"""A worker process: `python -m testcard.benchmarks.fleet.worker`, told on stdin where its master is.
+
+It connects (trying for five minutes), gets its job, takes its part of every turn, and leaves when the master says that there
+are no more, when its standard input ends (whoever started it is gone), or when the master has not been heard of for 15 s.
+What it tells its own command goes to stdout as JSON lines, as in the load process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from array import array
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import gevent
+import gevent.event
+import gevent.queue
+import gevent.socket
+import locust  # noqa: F401  (first: it patches what the imports below use)
+import msgspec
+
+from testcard.benchmarks.budget import Budget
+from testcard.benchmarks.cells import build_cells, make_transport
+from testcard.benchmarks.engine import Engine, Turn
+from testcard.benchmarks.fleet import messages as m
+from testcard.benchmarks.fleet.clocks import PROBES, Probe, offset_s
+from testcard.benchmarks.fleet.leases import Lease
+from testcard.benchmarks.fleet.shipping import ShippingWriter
+from testcard.benchmarks.job import Event, Job, TargetJob, WorkerJob
+from testcard.benchmarks.process import prepare_process, read_line, say, settle_down
+from testcard.benchmarks.users import locust_environment
+from testcard.benchmarks.workload import parse_workload
+from testcard.harness.embedded import DEFAULT_KEY
+from testcard.harness.errors import Exit, TestcardError, UsageError
+from testcard.harness.runs.folder import tool_version
+from testcard.harness.targets import is_loopback, read_key, require_live
+from testcard.specs.loader import load_provider
+
+PROGRESS_S = 0.5
+FLUSH_S = 1.0
+MASTER_SILENT_S = 15.0
+CONFIRM_S = 20.0
+
+
+class LeasedBudget(Budget):
+    """The budget of a worker: what it holds a lease for; asks for more in time, and waits where it has to."""
+
+    def __init__(self, ask: Any) -> None:
+        super().__init__()
+        self.lease = Lease()
+        self._ask = ask
+        self._asked = False
+        self._dry = False
+        self._answered = gevent.event.Event()
+
+    def reserve(self, worst_usd: float | None) -> bool:
+        """As `Budget.reserve`; may wait for the master's answer."""
+        worst = worst_usd or 0.0
+        while not self.lease.take(worst):
+            if self._dry:
+                return False
+            self._send(worst)
+            self._answered.wait()
+        if self.lease.is_low() and not self._dry:
+            self._send(worst)
+        self.requests += 1
+        self.reserved_usd += worst
+        return True
+
+    def settle(self, worst_usd: float | None, cost_usd: float | None) -> None:
+        """As `Budget.settle`."""
+        super().settle(worst_usd, cost_usd)
+        self.lease.settle(worst_usd or 0.0, cost_usd)
+
+    def granted(self, message: m.Granted) -> None:
+        """The master's answer."""
+        self._asked = False
+        if message.grant.refusal is not None:
+            self._dry, self.refusal = True, message.grant.refusal
+        else:
+            self.lease.add(message.grant)
+        self._answered.set()
+
+    def give_back(self) -> tuple[int, float]:
+        """What is left, at the end of a turn; the next turn may ask again."""
+        while self._asked and self._answered.wait(5.0) is False:
+            break
+        self._dry = False
+        return self.lease.empty()
+
+    def _send(self, worst: float) -> None:
+        if not self._asked:
+            self._asked = True
+            self._answered.clear()
+            self._ask(m.Ask(worst_usd=worst))
+
+
+class Worker:
+    """One worker, from its connection to its leaving."""
+
+    def __init__(self, order: WorkerJob) -> None:
+        self.order = order
+        self.offset_s = 0.0
+        self.leaving: str | None = None
+        self.engine: Engine | None = None
+        self.budget: Budget | None = None
+        self.writer: ShippingWriter | None = None
+        self._inbox: Any = gevent.queue.Queue()
+        self._answers: Any = gevent.queue.Queue()
+        self.environment = locust_environment()
+        self.runner: Any = self.environment.create_worker_runner(order.master_host, order.master_port)
+        for kind in m.ALL:
+            self.runner.register_message(m.name_of(kind), self._hear(kind))
+
+    def run(self) -> int:
+        """Works until there is nothing more to do; the exit code."""
+        helpers = [gevent.spawn(self._listen), gevent.spawn(self._watch)]
+        self.send(m.Hello(version=tool_version(), host=socket.gethostname(), pid=os.getpid()))
+        say(Event(event="note", message=f"connected to the master at {self.order.master_host}:{self.order.master_port}"))
+        try:
+            return self._work()
+        finally:
+            gevent.killall(helpers)
+
+    def send(self, message: Any) -> None:
+        """Sends a message to the master."""
+        self.runner.send_message(m.name_of(type(message)), m.packed(message))
+
+    def leave(self, reason: str) -> None:
+        """Sends no more load, and leaves once what is in flight is in or has had its grace."""
+        self.leaving = self.leaving or reason
+        if self.engine is not None:
+            self.engine.stop(reason)
+        self._inbox.put(m.End())
+
+    def _hear(self, kind: Any) -> Any:
+        def heard(environment: Any, msg: Any, **_: Any) -> None:
+            message = m.unpacked(kind, msg.data)
+            match message:
+                case m.Granted() if isinstance(self.budget, LeasedBudget):
+                    self.budget.granted(message)
+                case m.Kept() if self.writer is not None:
+                    self.writer.confirm(message.number)
+                case m.Stop() if self.engine is not None:
+                    self.engine.stop(message.reason, cut=message.cut)
+                case m.Clock() | m.Bye():
+                    self._answers.put((message, time.monotonic()))
+                case _:
+                    self._inbox.put(message)
+
+        return heard
+
+    def _work(self) -> int:
+        turns = 0
+        while True:
+            match self._inbox.get():
+                case m.Work(job=job):
+                    self._prepare(job)
+                case m.TurnPart() as part if self.engine is not None:
+                    self._turn(part)
+                    turns += 1
+                case m.End():
+                    break
+        return self._leave(turns)
+
+    def _prepare(self, job: Job) -> None:
+        try:
+            workload = parse_workload(job.workload, "the master's job")
+            targets = [_own(target, index, self.order) for index, target in enumerate(job.targets)]
+            self.offset_s = 0.0 if self.order.keys is not None else self._clock_offset()
+            job = msgspec.structs.replace(job, targets=targets, started_s=job.started_s - self.offset_s, search=self.order.search)
+            transport = make_transport(workload)
+            cells = build_cells(job, workload, transport)
+        except TestcardError as error:
+            self.send(m.Failed(message=error.message, hint=error.hint, exit_code=int(error.exit_code)))
+            raise
+        limited = job.max_requests is not None or job.max_cost_usd is not None
+        self.budget = LeasedBudget(self.send) if limited else Budget()
+        self.writer = ShippingWriter(self.send)
+        self.engine = Engine(job, workload, cells, transport, self.writer, self.environment, self.budget)
+        gevent.spawn(self._report)
+        settle_down()
+        self.send(m.Ready(cpu_s=time.process_time(), offset_s=self.offset_s))
+
+    def _clock_offset(self) -> float:
+        probes = []
+        for _ in range(PROBES):
+            self.send(m.Clock(sent_s=time.monotonic()))
+            message, answered_s = self._answers.get(timeout=10)
+            probes.append(Probe(sent_s=message.sent_s, master_s=message.master_s, answered_s=answered_s))
+        return offset_s(probes)
+
+    def _turn(self, part: m.TurnPart) -> None:
+        engine, budget = self.engine, self.budget
+        assert engine is not None
+        turn = Turn(part.block, part.sequence, part.instead_of, part.start_s - self.offset_s, part.part, part.parts)
+        try:
+            taken = engine.take(turn)
+        except Exception as error:
+            self.send(m.Failed(message=f"{type(error).__name__}: {error}"))
+            raise
+        requests, usd = budget.give_back() if isinstance(budget, LeasedBudget) else (0, 0.0)
+        self.send(
+            m.Turned(
+                record=taken.record,
+                lags=array("f", taken.lags).tobytes(),
+                spare_requests=requests,
+                spare_usd=usd,
+                stop_reason=engine.stop_reason,
+                fatal=engine.fatal,
+            )
+        )
+        if engine.stop_reason is not None and self.leaving is None and not engine.cutting.is_set():
+            engine.stop_reason = None  # its lease is spent; whether the run goes on is the master's to say
+            engine.stopping.clear()
+
+    def _leave(self, turns: int) -> int:
+        if self.engine is not None and self.writer is not None:
+            self.engine.close()
+            self.send(m.State(state=self.engine.progress()))
+            complete = self.writer.settle(CONFIRM_S)
+            self.send(m.Bye(rows=self.writer.rows_written))
+            with suppress(gevent.queue.Empty):
+                self._answers.get(timeout=5)
+            say(Event(event="note", message=f"{self.writer.rows_written} requests in {turns} turns"))
+            if not complete:
+                say(Event(event="fatal", message="the master has not confirmed all samples", exit_code=int(Exit.INTERNAL)))
+                return Exit.INTERNAL
+        if self.leaving is not None and self.order.keys is None:
+            say(Event(event="done", message=self.leaving))
+            return Exit.INTERRUPTED if self.leaving == "interrupted" else Exit.INTERNAL
+        say(Event(event="done"))
+        return Exit.PASS
+
+    def _report(self) -> None:
+        assert self.engine is not None
+        assert self.writer is not None
+        last_flush = 0.0
+        while True:
+            gevent.sleep(PROGRESS_S)
+            self.send(m.State(state=self.engine.progress()))
+            if (now := time.monotonic()) - last_flush >= FLUSH_S:
+                self.writer.flush()
+                last_flush = now
+
+    def _listen(self) -> None:
+        gevent.socket.wait_read(0)
+        self.leave("interrupted")
+
+    def _watch(self) -> None:
+        """Leaves when the master has not answered a heartbeat for long: its machine or its process is gone."""
+        while True:
+            gevent.sleep(1.0)
+            heard = self.runner.last_heartbeat_timestamp
+            if heard is not None and time.time() - heard > MASTER_SILENT_S:
+                self.leave("the master is gone")
+                return
+
+
+def _own(target: TargetJob, index: int, order: WorkerJob) -> TargetJob:
+    """The target with this worker's key: handed over by who started it, else from this machine's environment."""
+    if order.keys is not None:
+        return msgspec.structs.replace(target, api_key=order.keys[index])
+    provider = load_provider(target.provider, [Path(folder) for folder in order.search])
+    if target.digests and target.digests != [provider.spec_digest, provider.profile_digest]:
+        raise UsageError(
+            f"this worker's files of {provider.id} are not the master's", hint="install the same version, and the same provider folders"
+        )
+    require_live(target.base_url, order.live)
+    key = read_key(provider, Path(order.key_file) if order.key_file else None, target.key_env)
+    if key is None and not is_loopback(target.base_url):
+        raise UsageError(f"this worker has no key for {provider.id}", hint=f"set TESTCARD_API_KEY or {provider.profile.auth.key_env} on it")
+    return msgspec.structs.replace(target, api_key=key or DEFAULT_KEY)
+
+
+def main() -> int:
+    """Reads where the master is and works for it."""
+    prepare_process()
+    order = msgspec.json.decode(read_line(), type=WorkerJob)
+    try:
+        worker = Worker(order)
+        gevent.signal_handler(signal.SIGTERM, worker.leave, "interrupted")
+        return worker.run()
+    except TestcardError as error:
+        say(Event(event="fatal", message=error.message, hint=error.hint, exit_code=int(error.exit_code)))
+        return int(error.exit_code)
+    except ConnectionError:
+        say(Event(event="fatal", message=f"no master answers at {order.master_host}:{order.master_port}", exit_code=int(Exit.TARGET)))
+        return Exit.TARGET
+    except Exception as error:
+        say(Event(event="fatal", message=f"{type(error).__name__}: {error}", exit_code=int(Exit.INTERNAL)))
+        if os.environ.get("TESTCARD_TRACEBACK"):
+            raise
+        return Exit.INTERNAL
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # Locust's connection would linger
