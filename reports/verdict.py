@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from testcard.harness.runs.records import Badge, Gate
 from testcard.harness.statistics import slo
 from testcard.reports.comparison import Conformance, conformance
@@ -61,9 +63,12 @@ def overall(evidence: Evidence, further: Sequence[GateLine] = (), remark: str = 
         if run.run.reason or run in troubled
     ]
     sentence = _sentence(evidence, gates, word, reasons)
-    word = min((word, *(gate.verdict for gate in further)), key=ORDER.index)
+    own, word = word, min((word, *(gate.verdict for gate in further)), key=ORDER.index)
     every = sorted([*gates, *further], key=lambda gate: ORDER.index(gate.verdict))
-    return Overall(word, f"{sentence} {remark}".rstrip(), every, _ribbon(evidence), _badge(evidence, gates, word))
+    badge = _badge(evidence, gates, word)
+    if word != own:
+        badge = msgspec.structs.replace(badge, message=f"{word} (against the baseline)")
+    return Overall(word, f"{sentence} {remark}".rstrip(), every, _ribbon(evidence), badge)
 
 
 def _conformance_gates(evidence: Evidence) -> list[GateLine]:

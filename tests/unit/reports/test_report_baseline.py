@@ -191,6 +191,7 @@ def test_the_report_shows_the_forest_plot_the_sentences_and_the_gates(
     run = RunReader(pages[0]).run
     assert (run.outcome, run.exit_code) == ("fail", 1)
     assert validate_run(pages[0]) == []
+    assert json.loads((pages[0] / "badge.json").read_text())["message"] == "fail (against the baseline)"
 
 
 def test_a_report_without_a_baseline_says_so_and_exits_zero(benches: dict[str, Path], tmp_path: Path) -> None:
