@@ -300,7 +300,9 @@ class Runner:
         key = protocol.idempotency_key(step.headers) if protocol is not None else None
         if key is None or answer.task is None or not answer.task.reference:
             return False
-        return self._submitted.setdefault((step.operation, key), answer.task.reference) == answer.task.reference and step.after is not None
+        before = self._submitted.get((step.operation, key))
+        self._submitted[step.operation, key] = answer.task.reference
+        return before == answer.task.reference
 
     def _cost(self, step: Step, answer: Answer) -> float | None:
         pictures = []

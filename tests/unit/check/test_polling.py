@@ -165,3 +165,27 @@ def test_a_submission_sent_again_is_paid_once() -> None:
     count = iter(range(9))
     carried, memory = run(replace(of, steps=(first, second)), lambda request: httpx.Response(202, json={"task_id": f"t{next(count)}"}))
     assert (carried.budget.spend.images, [one.billed for one in memory.exchanges]) == (2, [True, True])
+
+
+def test_an_operation_whose_tasks_do_not_end_is_not_waited_for_twice() -> None:
+    """The first task is followed for its whole time; another one of the same operation is asked for once."""
+    assert PROTOCOL is not None
+    hasty = replace(RELAY, profile=RELAY.profile.model_copy(update={"asynchronous": PROTOCOL.model_copy(update={"timeout_s": 0.05})}))
+    chosen = choose_rules(("async.accepted",))
+    of = make_plan(hasty, Pricing(hasty, mock=True), rules=chosen, operations=("generateQwen",), cases=False)
+    waiting = next(step for step in of.steps if step.probe.endswith("async:true"))
+    twice = replace(of, steps=(waiting, replace(waiting, number=waiting.number + 1)))
+    carried, memory = run(twice, Relay(state("running")))
+    polls = [sum(one.parent == step.id for one in memory.exchanges) for step in twice.steps]
+    assert polls[0] > 3
+    assert polls[1] == 1
+    assert carried.outcome.stopped is None
+
+
+def test_a_probe_whose_predecessor_is_not_sent_is_not_held_up() -> None:
+    """What has to be answered first may be left out by a budget or a narrower plan."""
+    of = plan("async.repeatable-submit")
+    second = next(step for step in of.steps if step.after is not None)
+    carried, memory = run(replace(of, steps=(second,)), lambda request: httpx.Response(202, json={"task_id": "t"}))
+    assert len(memory.exchanges) == 1
+    assert carried.budget.spend.images == 1
