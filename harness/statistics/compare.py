@@ -277,7 +277,8 @@ def _middle(values: Floats, metric: Metric) -> float | None:
 def _in_doubt(row: SummaryRow, side: str) -> str:
     """Why the row's own measurement proves nothing (the generator was the bottleneck, say); empty where it does."""
     open_gates = any(gate.verdict == "inconclusive" for gate in row.gates)
-    return f"{side}: {row.note or 'its measurement is in doubt'}" if row.outcome == "inconclusive" and not open_gates else ""
+    why = (row.note or "its measurement is in doubt").partition(";")[0]  # the first is what made it inconclusive
+    return f"{side}: {why}" if row.outcome == "inconclusive" and not open_gates else ""
 
 
 def _values(data: Columns | None, row: SummaryRow, limit_s: float | None, offered_rps: float | None) -> dict[str, RoundValues]:
