@@ -25,6 +25,7 @@ from testcard.harness.rules import (
     streams,
     tasks,
     texts,
+    uploads,
     vision,
 )
 from testcard.harness.rules.rule import Observation, Probe, Rule
@@ -43,6 +44,7 @@ _FAMILIES = (
     looks,
     ratio,
     masks,
+    uploads,
     delivery,
     seed,
     tasks,

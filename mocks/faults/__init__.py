@@ -12,6 +12,7 @@ from testcard.mocks.faults import (
     auth,
     delivery,
     http,
+    inputs,
     masks,
     pictures,
     rates,
@@ -26,4 +27,4 @@ from testcard.mocks.faults import (
 from testcard.mocks.faults.fault import FAULTS, NO_LIES, ActiveFault, Fault, Liar, Lies, Stage, parse_fault
 
 __all__ = ["FAULTS", "NO_LIES", "ActiveFault", "Fault", "Liar", "Lies", "Stage", "parse_fault"]
-del answers, auth, delivery, http, masks, pictures, rates, refusals, requests, responses, seeds, streams, tasks, vision
+del answers, auth, delivery, http, inputs, masks, pictures, rates, refusals, requests, responses, seeds, streams, tasks, vision

@@ -38,6 +38,9 @@ BASE64_ONLY = (*NIM_IMAGE, *STABLE_DIFFUSION, *FLUX, *GEMINI)
 URL_ONLY = (*GPT_GENERATE, *GPT_EDIT, *QWEN_GENERATE, *QWEN_EDIT)
 BY_URL = (*EITHER_WAY, *URL_ONLY)
 BY_BASE64 = (*EITHER_WAY, *BASE64_ONLY)
+#: operations that take a picture, and those that cannot do without one
+WITH_IMAGE = (*NANOGPT, *NEBUL[1:], *NIM_IMAGE, *FLUX, *GPT_EDIT, *QWEN_EDIT)
+IMAGE_REQUIRED = (*NEBUL[1:], *NIM_IMAGE, *GPT_EDIT, *QWEN_EDIT)
 #: operations that take a mask, and those for which someone says what it means
 MASKED = (*NANOGPT, ("nebul", "createImageEdit"), *NIM_IMAGE, *GPT_EDIT)
 MASK_SPELT_OUT = (*NANOGPT, ("nebul", "createImageEdit"), *GPT_EDIT)

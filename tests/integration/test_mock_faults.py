@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +100,7 @@ class Mock:
             .path.format(publisher="black-forest-labs", model="flux.1-schnell")
         )
         if self.operation in ("createImageEdit", "createImageVariation"):
-            files = [] if "image" in without else [("image", ("a.png", png(), "image/png"))]
+            files = [] if "image" in without else [("image", ("a.png", body.pop("file", png()), "image/png"))]
             files += [("mask", ("mask.png", body["mask"], "image/png"))] if "mask" in body else []
             fields = {name: str(value) for name, value in body.items() if not isinstance(value, list | dict | bytes)}
             return self.http.post(path, data=fields, files=files or [("unused", ("a.png", b"", "image/png"))], headers=headers)
@@ -239,6 +240,29 @@ def edited(upper: tuple[float, float], lower: tuple[float, float]) -> Callable[[
     return seen
 
 
+def with_picture(mock: Mock, data: bytes) -> httpx.Response:
+    """The answer to a request whose picture is these bytes."""
+    text = base64.b64encode(data).decode()
+    return {
+        "nanogpt": lambda: mock.send(imageDataUrl="data:image/png;base64," + text),
+        "nebul": lambda: mock.send(file=data),
+        "nvidia-nim-image": lambda: mock.send(mode="image-to-image", image=text),
+        "opengpu-relay": lambda: mock.send(**{"input_image" if mock.operation == "generateFlux" else "image": text}),
+    }[mock.provider]()
+
+
+def without_picture(mock: Mock) -> httpx.Response:
+    more = {"mode": "image-to-image"} if mock.provider == "nvidia-nim-image" else {}
+    return mock.send(without=("image",), **more)
+
+
+def padded(size: int) -> bytes:
+    """A picture with so many bytes in a chunk that decoders pass over."""
+    chunk = b"paDd" + bytes(size)
+    start, end = png()[:-12], png()[-12:]
+    return start + size.to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big") + end
+
+
 #: fault → what is seen of it: true when it holds, false on an honest mock
 SEEN: dict[str, Callable[[Mock], bool]] = {
     "schema.response": wrong_type,
@@ -273,6 +297,12 @@ SEEN: dict[str, Callable[[Mock], bool]] = {
     "image.mask-respected/nothing-edited": edited((0, 4), (0, 4)),
     "image.mask-polarity": edited((0, 4), (10, 255)),
     "image.unmasked-survives": edited((10, 255), (10, 30)),
+    "input.data-url-only": lambda mock: mock.send(imageDataUrl="https://pictures.test/a.png").status_code == 200,
+    "input.undecodable-refused": lambda mock: with_picture(mock, b"no picture").status_code == 200,
+    "input.size-accepted": lambda mock: with_picture(mock, padded(2_000_000)).status_code == 400,
+    "input.size-above": lambda mock: with_picture(mock, padded(4_000_000)).status_code == 200,
+    "input.image-required": lambda mock: without_picture(mock).status_code == 200,
+    "input.mask-required": lambda mock: mock.send(mode="inpaint", image=B64).status_code == 200,
     "delivery.exclusive": lambda mock: keys_of_items(mock) == {(True, True)},
     "delivery.exclusive/neither": lambda mock: keys_of_items(mock) == {(False, False)},
     "delivery.as-asked": other_way,
