@@ -8,11 +8,14 @@ from typing import Any
 
 import click
 
+from testcard.benchmarks.job import FleetJob, WorkerJob
 from testcard.benchmarks.workload import Stage, Workload, load_workload, parse_workload
 from testcard.harness.config import Config, load_config
 from testcard.harness.errors import UsageError
 
 DEFAULT_SEED = 1
+#: The port of Locust's own masters.
+DEFAULT_PORT = 5557
 
 
 @click.command(short_help="Measure latency, throughput and cost under load.")
@@ -52,6 +55,20 @@ DEFAULT_SEED = 1
     help="Objective, such as 'p95<8s', 'error_rate<1%', 'usd_per_image<0.05'; again for more.",
 )
 @click.option("--seed", type=int, metavar="N", help=f"Fixes arrivals, order, prompts and picture seeds (default {DEFAULT_SEED}).")
+@click.option("--processes", type=click.IntRange(min=1, max=256), metavar="N", help="Put the load on from N processes of this machine.")
+@click.option("--master", is_flag=True, help="Lead: wait for --expect-workers workers, from any machine, and put the load on from them.")
+@click.option(
+    "--expect-workers", type=click.IntRange(min=1, max=1000), metavar="N", help="With --master: start when N are there (default 1)."
+)
+@click.option("--bind", metavar="HOST", help="With --master: listen on this address only (default: all; the connection is not encrypted).")
+@click.option("--worker", is_flag=True, help="Work for a master: it says what to do; the key comes from this machine.")
+@click.option("--master-host", metavar="HOST", help="With --worker: where the master is (default 127.0.0.1).")
+@click.option(
+    "--master-port",
+    type=click.IntRange(0, 65535),
+    metavar="P",
+    help=f"Port that the master listens on (default {DEFAULT_PORT}; 0: a free one).",
+)
 @click.option(
     "--live", is_flag=True, help="Allow targets off this machine. Needs --max-cost or --max-requests; check the provider's terms first."
 )
@@ -83,6 +100,13 @@ def bench(
     rounds: int | None,
     slos: tuple[str, ...],
     seed: int | None,
+    processes: int | None,
+    master: bool,
+    expect_workers: int | None,
+    bind: str | None,
+    worker: bool,
+    master_host: str | None,
+    master_port: int | None,
     live: bool,
     max_requests: int | None,
     max_cost: float | None,
@@ -96,9 +120,23 @@ def bench(
     Without --target, all bundled providers are loaded, on mocks that are started for it. Several targets take turns in
     rounds. Latency counts from when a request was due, so a server that stalls cannot hide it.
     """
+    config = load_config(config_path)
+    if worker:
+        from testcard.benchmarks.fleet.joining import join_master
+
+        if processes is not None or master:
+            raise UsageError("--worker goes with neither --processes nor --master", hint="start one worker for each core")
+        order = WorkerJob(
+            master_host=master_host or "127.0.0.1",
+            master_port=DEFAULT_PORT if master_port is None else master_port,
+            key_file=str(api_key_file) if api_key_file is not None else None,
+            live=live,
+            search=[str(path) for path in config.providers.path],
+        )
+        return join_master(order)
     from testcard.benchmarks.running import run_bench
 
-    config = load_config(config_path)
+    fleet = resolve_fleet(config, processes=processes, master=master, expect_workers=expect_workers, bind=bind, master_port=master_port)
     workload = resolve_workload(
         config,
         workload_name,
@@ -119,6 +157,7 @@ def bench(
         models=models,
         operations=operations,
         seed=DEFAULT_SEED if seed is None else seed,
+        fleet=fleet,
         live=live,
         max_requests=max_requests if max_requests is not None else config.bench.max_requests,
         max_cost=max_cost if max_cost is not None else config.bench.max_cost,
@@ -126,6 +165,24 @@ def bench(
         key_file=api_key_file,
         as_json=as_json,
     )
+
+
+def resolve_fleet(
+    config: Config, *, processes: int | None, master: bool, expect_workers: int | None, bind: str | None, master_port: int | None
+) -> FleetJob | None:
+    """Who puts the load on: None for this one process. `UsageError` for flags that clash."""
+    if not master:
+        if expect_workers is not None or bind is not None or master_port is not None:
+            raise UsageError(
+                "--expect-workers, --bind and --master-port belong to --master", hint="or give --processes to stay on this machine"
+            )
+        count = processes or config.bench.processes or 1
+        return FleetJob(workers=count, spawn=True) if count > 1 else None
+    if processes is not None:
+        raise UsageError(
+            "--processes and --master exclude each other", hint="start workers with: testcard bench --worker --master-host HOST"
+        )
+    return FleetJob(workers=expect_workers or 1, spawn=False, host=bind or "*", port=DEFAULT_PORT if master_port is None else master_port)
 
 
 def resolve_workload(

@@ -24,8 +24,8 @@ def limit_s(blocks: Iterable[Block]) -> float:
 def counted(blocks: Iterable[Block]) -> list[Block]:
     """The blocks that were not taken again: those whose samples count."""
     found = list(blocks)
-    replaced = {(block.worker, block.instead_of) for block in found if block.instead_of is not None}
-    return [block for block in found if (block.worker, block.sequence) not in replaced]
+    replaced = {block.instead_of for block in found if block.instead_of is not None}
+    return [block for block in found if block.sequence not in replaced]
 
 
 def worth_repeating(blocks: Sequence[Block], lags: Mapping[int, Sequence[float]]) -> Block | None:

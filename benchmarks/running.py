@@ -16,7 +16,7 @@ import msgspec
 
 from testcard.benchmarks import plan
 from testcard.benchmarks.asks import asks, task_requests
-from testcard.benchmarks.job import CellJob, Job, TargetJob
+from testcard.benchmarks.job import CellJob, FleetJob, Job, TargetJob
 from testcard.benchmarks.session import BLOCKS_FILE, Session
 from testcard.benchmarks.workload import Workload
 from testcard.harness.config import Config, PricesSection, TargetSection
@@ -42,6 +42,7 @@ def run_bench(
     models: Sequence[str],
     operations: Sequence[str],
     seed: int,
+    fleet: FleetJob | None = None,
     live: bool,
     max_requests: int | None,
     max_cost: float | None,
@@ -72,6 +73,7 @@ def run_bench(
                 "max_requests": max_requests,
                 "max_cost_usd": max_cost,
                 "live": live,
+                "processes": fleet.workers if fleet is not None else 1,
                 "cells": [msgspec.to_builtins(cell) for cell in cells],
             },
             seed=seed,
@@ -80,9 +82,10 @@ def run_bench(
             folder=str(folder.resolve()),
             started_s=time.monotonic(),
             seed=seed,
+            fleet=fleet,
             search=[str(path) for path in config.providers.path],
             workload=workload.model_dump(mode="json"),
-            targets=[_target_job(target, section.live) for target, section in zip(opened, sections, strict=True)],
+            targets=[_target_job(target, section.live, section.key_env) for target, section in zip(opened, sections, strict=True)],
             cells=cells,
             blocks=blocks,
             max_requests=max_requests,
@@ -183,6 +186,10 @@ def _decide(session: Session, summary: Summary) -> tuple[Exit, Outcome, str | No
 def _next_step(session: Session, summary: Summary) -> str:
     """What would make an inconclusive run conclusive."""
     if session.stop_reason is not None:
+        if "worker" in session.stop_reason:
+            return "run it again; what the lost worker had sent on is in this run"
+        if "answered" in session.stop_reason:
+            return "look at the account with the provider"
         return "allow more with --max-requests or --max-cost, or plan less with --rate and --duration"
     if any("generator" in (row.note or "") for row in summary.rows if row.outcome == "inconclusive"):
         return "a lower --rate (or fewer --users), or a machine with nothing else to do"
@@ -235,11 +242,13 @@ def _opened(wanted: Sequence[TargetSection], config: Config, bounded: bool, key_
         yield found
 
 
-def _target_job(target: Target, live: bool) -> TargetJob:
+def _target_job(target: Target, live: bool, key_env: str | None) -> TargetJob:
     return TargetJob(
-        provider=str(target.provider.folder),
+        provider=mock_name(target.provider),
         base_url=target.base_url,
         api_key=target.api_key,
+        key_env=key_env,
+        digests=[target.provider.spec_digest, target.provider.profile_digest],
         illustrative_prices=target.pricing.mock,
         may_leave_machine=live,
         prices=target.pricing.section.model_dump(mode="json"),
