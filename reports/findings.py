@@ -13,6 +13,7 @@ from testcard.reports.shell import curl
 from testcard.reports.words import SEVERITY, worst_word
 
 EXCERPT = 700
+_QUIET = ("pass", "unsupported", "info")
 _PICTURE_RULE = re.compile(r"image|seed|delivery|mask|picture")
 
 
@@ -81,6 +82,34 @@ class MatrixRow:
     level: str
     cells: list[MatrixCell | None]
 
+    @property
+    def quiet(self) -> bool:
+        """Whether it was kept, or does not apply, everywhere: nothing to look at."""
+        return all(cell is None or cell.word in _QUIET for cell in self.cells)
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyCell:
+    """A target's rules of one area: the worst verdict, and how many of those that were judged passed."""
+
+    word: str
+    passed: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """All rules of one area; its row in the matrix stands for those that are folded."""
+
+    area: str
+    rows: list[MatrixRow]
+    cells: list[FamilyCell | None]
+
+    @property
+    def quiet(self) -> int:
+        """How many of its rules are quiet."""
+        return sum(row.quiet for row in self.rows)
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -90,6 +119,18 @@ class Judgement:
     register: list[tuple[Party, list[RegisterLine]]]
     matrix: list[MatrixRow]
     columns: list[Party]
+
+    @property
+    def families(self) -> list[Family]:
+        """The matrix by area; within one, the rules that need a look come first."""
+        areas: dict[str, list[MatrixRow]] = {}
+        for row in self.matrix:
+            areas.setdefault(row.area, []).append(row)
+        found = []
+        for area, rows in areas.items():
+            rows.sort(key=lambda row: row.quiet)
+            found.append(Family(area, rows, [_score([row.cells[place] for row in rows]) for place in range(len(self.columns))]))
+        return found
 
     @property
     def findings(self) -> list[Finding]:
@@ -137,6 +178,14 @@ def _matrix(register: list[tuple[Party, list[RegisterLine]]]) -> list[MatrixRow]
         title = next((clean(verdict.title) for verdict in rules[rule] if verdict.title), "")
         rows.append(MatrixRow(rule, rule.partition(".")[0], title, level, cells))
     return rows
+
+
+def _score(cells: list[MatrixCell | None]) -> FamilyCell | None:
+    words = [cell.word for cell in cells if cell is not None]
+    judged = [word for word in words if word not in ("unsupported", "info")]
+    if not judged:
+        return None
+    return FamilyCell(worst_word(judged), judged.count("pass"), len(judged))
 
 
 def _cell(lines: list[RegisterLine]) -> MatrixCell:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from testcard.harness.runs.records import Estimate
+from testcard.harness.statistics.intervals import wilson
 from testcard.reports.evidence import Series, clean
 from testcard.reports.figures import palette
 from testcard.reports.figures.drawing import Table
@@ -15,7 +16,7 @@ from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, hea
 from testcard.reports.words import Unit, fixed, listing
 
 LEVELS = ("p50", "p95", "p99")
-#: A row is saturated where its share of good answers is more than this below what it was at its lowest rate.
+#: A row is saturated where its share of good answers is more than this below what it was at its lowest rate, and surely so.
 LOSS = 0.05
 
 
@@ -99,9 +100,21 @@ def _good_share(series: Series) -> float:
 
 
 def saturated_from(members: Sequence[Series]) -> Series | None:
-    """The first stage whose share of good answers is more than 5 points under that of the lowest rate; None where there is none."""
-    first = _good_share(members[0])
-    return next((series for series in members[1:] if _good_share(series) < first - LOSS), None)
+    """The first stage that answers well more than 5 points less often than the lowest rate, by more than chance; None without one.
+
+    More than chance: the two shares' Wilson 95 % intervals are apart. A slow or faulty row is the same at every rate, and with
+    few requests at the lowest one its share there is anybody's guess.
+    """
+    first, before = _good_share(members[0]), _bounds_of_share(members[0])
+    for series in members[1:]:
+        if _good_share(series) < first - LOSS and _bounds_of_share(series)[1] < before[0]:
+            return series
+    return None
+
+
+def _bounds_of_share(series: Series) -> tuple[float, float]:
+    found = wilson(round(_good_share(series) * series.row.requests), series.row.requests)
+    return (0.0 if found.low is None else found.low, 1.0 if found.high is None else found.high)
 
 
 def _estimate(series: Series, name: str) -> Estimate | None:
@@ -122,7 +135,7 @@ def _caption(lines: Sequence[Sequence[Series]], unit: Unit) -> str:
     calm = [members[0].label for members in lines if saturated_from(members) is None]
     said = f"Saturated: {listing(parts)}. " if parts else ""
     held = f"No saturation up to the highest rate offered: {listing(calm)}. " if calm else ""
-    return f"{said}{held}Saturated means that the share of requests that came back good fell by more than {LOSS:.0%} from the lowest rate."
+    return f"{said}{held}Saturated means that the share of requests that came back good fell by more than {LOSS * 100:.0f} points from the lowest rate, and by more than chance."
 
 
 def _table(lines: Sequence[Sequence[Series]], unit: Unit) -> Table:

@@ -42,6 +42,9 @@
     var name = decodeURIComponent(location.hash.slice(1));
     var target = name && document.getElementById(name);
     if (!target) { return; }
+    if (target.closest(".gone") && document.getElementById("findings-filter").reset) {
+      document.getElementById("findings-filter").reset();
+    }
     for (var node = target; node; node = node.parentElement) {
       if (node.tagName === "DETAILS") { node.open = true; }
     }
@@ -49,6 +52,88 @@
   }
   addEventListener("hashchange", reveal);
   reveal();
+  function field(box, title, control) {
+    var label = document.createElement("label");
+    label.appendChild(document.createTextNode(title));
+    label.appendChild(control);
+    box.appendChild(label);
+    return control;
+  }
+  function choice(values) {
+    var select = document.createElement("select");
+    ["any"].concat(values).forEach(function (value) { select.appendChild(new Option(value, value === "any" ? "" : value)); });
+    return select;
+  }
+  function words(text) { return text.toLowerCase().split(/\s+/).filter(Boolean); }
+  function holds(text, wanted) {
+    var low = text.toLowerCase();
+    return wanted.every(function (word) { return low.indexOf(word) >= 0; });
+  }
+  function filter(box, fields, apply) {
+    var search = document.createElement("input");
+    search.type = "search";
+    field(box, "Words", search);
+    var selects = fields.map(function (each) { return field(box, each[0], choice(each[1])); });
+    var said = document.createElement("output");
+    box.appendChild(said);
+    function run() {
+      said.textContent = apply(words(search.value), selects.map(function (select) { return select.value; }));
+    }
+    search.addEventListener("input", run);
+    selects.forEach(function (select) { select.addEventListener("change", run); });
+    box.hidden = false;
+    box.reset = function () {
+      search.value = "";
+      selects.forEach(function (select) { select.value = ""; });
+      run();
+    };
+  }
+  function distinct(values) {
+    return values.filter(function (value, index) { return values.indexOf(value) === index; });
+  }
+  function list(selector, within) { return Array.prototype.slice.call((within || document).querySelectorAll(selector)); }
+  var matrix = document.getElementById("matrix");
+  if (matrix) {
+    var verdicts = ["fail", "deviates", "unproven", "not-run", "waived", "info", "pass", "unsupported"];
+    var rules = list("tbody tr:not(.area)", matrix);
+    filter(document.getElementById("matrix-filter"), [["Verdict", verdicts]], function (wanted, chosen) {
+      var active = wanted.length > 0 || chosen[0] !== "", hits = 0;
+      matrix.classList.toggle("filtering", active);
+      rules.forEach(function (row) {
+        var hit = holds(row.cells[0].textContent, wanted) && (!chosen[0] || row.querySelector(".cell.w-" + chosen[0]) !== null);
+        row.classList.toggle("hit", active && hit);
+        hits += hit ? 1 : 0;
+      });
+      list("tr.area", matrix).forEach(function (row) {
+        row.classList.toggle("hit", row.parentNode.querySelector("tr.hit:not(.area)") !== null);
+      });
+      return active ? hits + " of " + rules.length + " rules" : "";
+    });
+  }
+  var findings = list("article.finding");
+  var findingsBox = document.getElementById("findings-filter");
+  if (findingsBox && findings.length > 3) {
+    var opened = list("#findings details.group").map(function (group) { return group.open; });
+    filter(findingsBox, [
+      ["Verdict", distinct(findings.map(function (item) { return item.dataset.verdict; }))],
+      ["Target", distinct(findings.map(function (item) { return item.dataset.target; }))]
+    ], function (wanted, chosen) {
+      var active = wanted.length > 0 || chosen.join("") !== "", hits = 0;
+      list("#findings details.group").forEach(function (group, index) {
+        var rule = group.querySelector("h3").textContent, any = false;
+        list("article.finding", group).forEach(function (item) {
+          var hit = (!chosen[0] || item.dataset.verdict === chosen[0]) && (!chosen[1] || item.dataset.target === chosen[1]) &&
+            holds(rule + " " + item.textContent, wanted);
+          item.classList.toggle("gone", !hit);
+          hits += hit ? 1 : 0;
+          any = any || hit;
+        });
+        group.classList.toggle("gone", !any);
+        group.open = active ? any : opened[index];
+      });
+      return active ? hits + " of " + findings.length + " findings" : "";
+    });
+  }
   document.querySelectorAll(".copy").forEach(function (box) {
     var button = document.createElement("button");
     button.type = "button";
