@@ -34,11 +34,13 @@ def create_app(
     clock: Callable[[], float] = time.time,
     timer: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    max_concurrent: int | None = None,
 ) -> ASGIApp:
     """The mocks of these providers: one at the root, several each under `/<id>`.
 
     `faults` are names as `testcard mock --fault` takes them, `variant` one of those of `testcard.mocks.variants`.
     `clock` gives unix seconds, `timer` monotonic ones; `sleep` waits so many of those before an answer that a fault holds back.
+    Of each provider at most `max_concurrent` requests for work are worked on at once; the others queue in order of arrival.
     Raises `UsageError` for an unknown provider, fault or variant, and for a latency or rate limit that cannot be read.
     """
     manner = variant_named(variant) if variant is not None else PLAIN
@@ -73,6 +75,7 @@ def create_app(
             timer=timer,
             variant=manner,
             sleep=sleep,
+            max_concurrent=max_concurrent,
         )
         mocks["" if len(loaded) == 1 else provider.id] = mock
     return manner.dress(Mocks(Starlette(routes=routes), mocks))

@@ -31,6 +31,9 @@ DEFAULT_PORT = 8088
 )
 @click.option("--rate-limit", metavar="COUNT/s", help="Refuse with 429 what comes faster (also /m and /h).")
 @click.option(
+    "--max-concurrent", type=click.IntRange(min=1), metavar="N", help="Work on at most N requests of a provider at once; the others queue."
+)
+@click.option(
     "--variant",
     type=click.Choice(sorted(VARIANTS)),
     help="Keep the contract in another way: refuse, or vary, what the documents leave open.",
@@ -46,6 +49,7 @@ def mock(
     faults: tuple[str, ...],
     latency: str | None,
     rate_limit: str | None,
+    max_concurrent: int | None,
     variant: str | None,
     api_key: str,
     list_faults: bool,
@@ -63,7 +67,15 @@ def mock(
     providers = [load_provider(name) for name in provider_names or bundled_ids()]
     if len({provider.id for provider in providers}) < len(providers):
         raise UsageError("a provider is named twice", hint="name each provider once")
-    app = create_app(providers, faults=faults, latency=latency, api_key=api_key, rate_limit=rate_limit, variant=variant)
+    app = create_app(
+        providers,
+        faults=faults,
+        latency=latency,
+        api_key=api_key,
+        rate_limit=rate_limit,
+        variant=variant,
+        max_concurrent=max_concurrent,
+    )
     _warn_idle(providers, faults)
     server = bind(host, port)
     root = url_of(server)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import math
@@ -38,6 +39,7 @@ class Means:
     latency: Latency | None
     rate_limit: RateLimit | None
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    places: asyncio.Semaphore | None = None  # as many as are worked on at once; the rest wait their turn
 
 
 class Endpoint:
@@ -96,7 +98,9 @@ class Endpoint:
                 raise Refused(429, "too many requests", code="rate_limit_exceeded", headers=(after,))
         if self._takes_body:
             await self._read_body(call, body)
-        answer: Answer = await self._serve(call, body)
+        places = self.means.places if self._takes_body and self.means.places is not None else contextlib.nullcontext()
+        async with places:
+            answer: Answer = await self._serve(call, body)
         return answer
 
     def _times_met(self, call: Call, body: bytes) -> int:

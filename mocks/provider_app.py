@@ -45,11 +45,13 @@ class ProviderApp:
         timer: Callable[[], float],
         variant: Variant,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        max_concurrent: int | None = None,
     ) -> None:
         self.id = provider.id
         self.manners = manners_of(Shop(provider, files, clock, variant.strict))
         auth = provider.profile.auth
-        means = Means(self.manners, studio, Tasks(timer), (auth.header, *auth.also_accepts), api_key, latency, rate_limit, sleep)
+        places = asyncio.Semaphore(max_concurrent) if max_concurrent is not None else None
+        means = Means(self.manners, studio, Tasks(timer), (auth.header, *auth.also_accepts), api_key, latency, rate_limit, sleep, places)
         self._fixed: dict[str, dict[str, Endpoint]] = {}
         self._templates: list[tuple[re.Pattern[str], dict[str, Endpoint]]] = []
         self._elsewhere = counters.of(self.id, "(none)")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
+import time
 
+import httpx
 import pytest
 
+from testcard.mocks.app import create_app
 from testcard.mocks.latency import Latency
 from testcard.mocks.rate_limit import RateLimit
 from testcard.specs.errors import UsageError
@@ -63,3 +67,30 @@ def test_rate_limit_refuses_other_words(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         RateLimit(text, lambda: 0.0)
     assert "5/s" in str(caught.value.hint)
+
+
+def test_at_most_so_many_requests_are_worked_on_at_once() -> None:
+    """Six requests of 100 ms at two places take three times 100 ms, in order of arrival; the health address never waits."""
+    app = create_app(["nanogpt"], latency="0.1", max_concurrent=2)
+
+    async def run() -> list[float]:
+        began = time.monotonic()
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://mock", headers={"Authorization": "Bearer testcard"}) as client:
+
+            async def ask() -> float:
+                answer = await client.post("/v1/images/generations", json={"prompt": "a boat", "size": "256x256"})
+                assert answer.status_code == 200
+                return time.monotonic() - began
+
+            asks = [asyncio.create_task(ask()) for _ in range(6)]
+            await asyncio.sleep(0.02)
+            health = await client.get("/_testcard/health")
+            assert (health.status_code, not any(one.done() for one in asks)) == (200, True)
+            return await asyncio.gather(*asks)
+
+    ends = asyncio.run(run())
+    for index, end in enumerate(ends):
+        assert end >= 0.1 * (index // 2 + 1)
+    assert max(ends[:2]) < min(ends[2:4])
+    assert max(ends[2:4]) < min(ends[4:])
