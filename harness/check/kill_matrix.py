@@ -1,78 +1,34 @@
-"""The kill matrix: every fault that a mock can tell against every rule, in this process, without a socket.
+"""The kill matrix: every fault that a mock can tell against every rule.
 
 A fault is caught when the rule it is named after breaks; what else breaks has to be among the rules that the fault says it
-cannot help tripping. The conforming mock has to break none.
+cannot help tripping. The conforming mock has to break none. Normally each fault meets the requests of its own rule and of
+those it lists, in memory; thoroughly, it meets everything that a check sends, over a socket.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
-from testcard.harness.check.budget import NO_LIMITS, Limits
-from testcard.harness.check.in_process import InProcess
+from testcard.harness.check.cases import CASE_RULES
 from testcard.harness.check.levels import level_of
-from testcard.harness.check.plan import Plan, make_plan
-from testcard.harness.check.runner import Settings
-from testcard.harness.check.session import carry_out, judge_records
+from testcard.harness.check.mock_runs import confined, full_plan, judge_mock, narrowed
+from testcard.harness.check.plan import Plan
 from testcard.harness.check.verdicts import Judged
 from testcard.harness.lazy import resolve
-from testcard.harness.pricing import Pricing
 from testcard.harness.rules import RULES
 from testcard.harness.rules.scope import Scope
-from testcard.harness.runs.records import Body, Exchange, Verdict
-from testcard.specs.loader import Provider
+from testcard.harness.runs.records import Verdict
+from testcard.specs.loader import Provider, load_provider
 
-BASE_URL = "http://mock.invalid"
-API_KEY = "selftest-key-7c1f6a0e"
-#: The mocks' tasks move on by this clock, so that no run waits for them.
-FASTER = 200.0
-POLL_INTERVAL_S = 0.002
-LONGEST_WAIT_S = 10.0
-
-
-class LeapingTime:
-    """Monotonic seconds in which long waits take no time: whoever sleeps for minutes moves the clock on instead."""
-
-    def __init__(self) -> None:
-        self._ahead_s = 0.0
-
-    def __call__(self) -> float:
-        """The time now."""
-        return time.monotonic() + self._ahead_s
-
-    async def sleep(self, seconds: float) -> None:
-        """Waits, or leaps where waiting would take longer than a person waits for a test."""
-        if seconds < LONGEST_WAIT_S:
-            await asyncio.sleep(seconds)
-        else:
-            self._ahead_s += seconds
-
-
-class Memory:
-    """Keeps a run's exchanges and bodies in memory."""
-
-    def __init__(self) -> None:
-        self.exchanges: list[Exchange] = []
-        self._bodies: dict[str, bytes] = {}
-
-    def body(self, content: bytes) -> Body:
-        """The record of a body, by its hash."""
-        digest = hashlib.sha256(content).hexdigest()
-        self._bodies[digest] = content
-        return Body(size=len(content), sha256=digest)
-
-    def append(self, exchange: Exchange) -> None:
-        """Keeps one exchange."""
-        self.exchanges.append(exchange)
-
-    def bytes_of(self, body: Body) -> bytes:
-        """The content of a body."""
-        return self._bodies[body.sha256 or ""]
+#: Seeds of a thorough run.
+SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +46,7 @@ class FaultRun:
     broke: tuple[str, ...]
     operations: tuple[str, ...]
     missed: tuple[str, ...] = ()
+    seed: int = 0
 
     @property
     def caught(self) -> bool:
@@ -110,11 +67,16 @@ class Matrix:
     conforming: Mapping[str, tuple[str, ...]]
     errors: tuple[str, ...]
     complete: bool = True
+    seeds: tuple[int, ...] = (0,)
 
-    @property
-    def caught(self) -> int:
-        """How many faults were caught."""
-        return sum(run.caught for run in self.runs)
+    def faults(self, provider: str | None = None) -> dict[tuple[str, str], bool]:
+        """Each provider and fault (of one provider, or of all), and whether it was caught under every seed."""
+        found: dict[tuple[str, str], bool] = {}
+        for run in self.runs:
+            if provider in (None, run.provider):
+                key = (run.provider, run.fault)
+                found[key] = found.get(key, True) and run.caught
+        return found
 
     @property
     def unproved_rules(self) -> tuple[str, ...]:
@@ -143,64 +105,102 @@ class Matrix:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of one mock: without a fault, or with one. Small enough to be handed to another process."""
+
+    folder: str
+    fault: str | None
+    seed: int
+    thorough: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    job: Job
+    run: FaultRun | None
+    broke: tuple[str, ...]
+    errors: tuple[str, ...]
+
+
+def kill_matrix(
+    providers: Sequence[Provider],
+    *,
+    seeds: Sequence[int] = (0,),
+    thorough: bool = False,
+    complete: bool = True,
+    only: Sequence[str] = (),
+    processes: int = 1,
+    watch: Callable[[int, int], None] | None = None,
+) -> Matrix:
+    """Runs the conforming mock and every fault of each provider under each seed. `watch` hears how many runs are done, of how many.
+
+    `only` are globs of faults, all for none. `complete` says that no fault is left out, so that every rule has to have one.
+    """
+    jobs = [
+        Job(str(provider.folder), fault, seed, thorough)
+        for seed in seeds
+        for provider in providers
+        for fault in (None, *(one.name for one in faults_of(provider)))
+        if fault is None or not only or any(fnmatchcase(fault, glob) for glob in only)
+    ]
+    done: dict[Job, _Done] = {}
+    for number, result in enumerate(_results(jobs, processes), 1):
+        done[result.job] = result
+        if watch is not None:
+            watch(number, len(jobs))
+    results = [done[job] for job in jobs]
+    conforming = {
+        provider.id: _union(one.broke for one in results if one.job.folder == str(provider.folder) and one.job.fault is None)
+        for provider in providers
+    }
+    runs = tuple(one.run for one in results if one.run is not None)
+    return Matrix(runs, conforming, tuple(error for one in results for error in one.errors), complete, tuple(seeds))
+
+
+def _results(jobs: Sequence[Job], processes: int) -> Iterator[_Done]:
+    """The results as they come. Neighbouring jobs stay together, so that few processes plan the same provider."""
+    if processes <= 1:
+        for job in jobs:
+            yield _carried_out(job)
+        return
+    size = max(1, min(16, len(jobs) // (4 * processes)))
+    shares = [jobs[start : start + size] for start in range(0, len(jobs), size)]
+    # Started afresh, not forked: this process may have threads.
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(_all_carried_out, share) for share in shares]):
+            yield from future.result()
+
+
+def _all_carried_out(jobs: Sequence[Job]) -> list[_Done]:
+    return [_carried_out(job) for job in jobs]
+
+
+def _carried_out(job: Job) -> _Done:
+    provider = load_provider(job.folder)
+    if job.fault is None:
+        judged = asyncio.run(judge_mock(_plan(job.folder, job.seed, True), (), sockets=job.thorough))
+        return _Done(job, None, broken_rules(provider, judged), _errors(job, provider, judged))
+    fault = next(one for one in faults_of(provider) if one.name == job.fault)
+    operations = tuple(name for name in provider.profile.operations if fault.applies(provider.id, name))
+    rules = (fault.rule, *fault.also)
+    plan = _plan(job.folder, job.seed, job.thorough or not CASE_RULES.isdisjoint(rules))
+    plan = confined(plan, operations) if job.thorough else narrowed(plan, operations, rules)
+    judged = asyncio.run(judge_mock(plan, (fault.name,), sockets=job.thorough))
+    broke, missed = broken_rules(provider, judged), _missed(provider, judged, fault.rule, operations)
+    run = FaultRun(provider.id, fault.name, fault.rule, tuple(fault.also), broke, operations, missed, job.seed)
+    return _Done(job, run, broke, _errors(job, provider, judged))
+
+
+@lru_cache(maxsize=16)
+def _plan(folder: str, seed: int, cases: bool) -> Plan:
+    """A provider's plan, made once in a process."""
+    return full_plan(load_provider(folder), seed, cases=cases)
+
+
 def faults_of(provider: Provider) -> list[Any]:
     """The faults that the provider's mock can tell."""
     return [fault for fault in resolve("testcard.mocks.faults:FAULTS").values() if provider.id in fault.providers]
-
-
-def hastened(provider: Provider) -> Provider:
-    """The provider with the time that its tasks have, as fast as the mocks' clock."""
-    profile = provider.profile
-    if profile.asynchronous is None:
-        return provider
-    protocol = profile.asynchronous.model_copy(update={"timeout_s": profile.asynchronous.timeout_s / FASTER})
-    return replace(provider, profile=profile.model_copy(update={"asynchronous": protocol}))
-
-
-def full_plan(provider: Provider, seed: int) -> Plan:
-    """Everything that a check of the provider's mock sends."""
-    provider = hastened(provider)
-    return make_plan(
-        provider, Pricing(provider, mock=True), rules=tuple(RULES.values()), operations=tuple(provider.profile.operations), seed=seed
-    )
-
-
-def narrowed(plan: Plan, operations: Iterable[str], rule: str) -> Plan:
-    """The part of a plan that a rule needs on these operations, with the base requests it is proved against."""
-    wanted = set(operations)
-    serving = [step for step in plan.steps if any(operation in wanted and name == rule for operation, name in step.serves)]
-    bases = {(step.operation, step.base) for step in serving}
-    kept = {step.number for step in serving}
-    steps = [step for step in plan.steps if step.number in kept or (step.operation, step.probe) in bases]
-    scopes = tuple(scope for scope in plan.scopes if scope.operation_id in wanted)
-    return replace(plan, steps=tuple(steps), scopes=scopes)
-
-
-async def judge_mock(plan: Plan, faults: Sequence[str]) -> Judged:
-    """The verdicts on the provider's mock with these faults, served in this process."""
-    create_app = resolve("testcard.mocks.app:create_app")
-    time_here = LeapingTime()
-    app = create_app([plan.provider], faults=list(faults), api_key=API_KEY, timer=lambda: time.monotonic() * FASTER, sleep=time_here.sleep)
-    return await judge_app(plan, app, timer=time_here)
-
-
-async def judge_app(
-    plan: Plan, app: Any, *, limits: Limits = NO_LIMITS, concurrency: int = 8, timer: Callable[[], float] = time.monotonic
-) -> Judged:
-    """The verdicts on an ASGI application that takes `API_KEY`, without a socket."""
-    memory = Memory()
-    carried = await carry_out(
-        plan,
-        Settings(BASE_URL, API_KEY, concurrency=concurrency, poll_interval_s=POLL_INTERVAL_S, patience_s=0.0),
-        Pricing(plan.provider, mock=True),
-        memory,
-        limits=limits,
-        transport=InProcess(app),
-        timer=timer,
-    )
-    return judge_records(
-        plan.scopes, plan.rules, memory.exchanges, memory.bytes_of, not_sent=carried.not_sent(plan), started=carried.started
-    )
 
 
 def broken_rules(provider: Provider, judged: Judged) -> tuple[str, ...]:
@@ -220,29 +220,10 @@ def _missed(provider: Provider, judged: Judged, rule: str, operations: Iterable[
     return tuple(name for name in operations if name not in broke and provider.profile.operations[name].kind != "task")
 
 
-async def kill_matrix(
-    providers: Sequence[Provider], *, seed: int = 0, complete: bool = True, watch: Callable[[int, int], None] | None = None
-) -> Matrix:
-    """Runs the conforming mock and every fault of each provider. `watch` hears how many runs are done, of how many."""
-    work = [(provider, fault) for provider in providers for fault in (None, *faults_of(provider))]
-    plans = {provider.id: full_plan(provider, seed) for provider in providers}
-    runs: list[FaultRun] = []
-    conforming: dict[str, tuple[str, ...]] = {}
-    errors: list[str] = []
-    for done, (provider, fault) in enumerate(work):
-        if watch is not None:
-            watch(done, len(work))
-        plan = plans[provider.id]
-        if fault is None:
-            judged = await judge_mock(plan, ())
-            conforming[provider.id] = broken_rules(provider, judged)
-        else:
-            operations = tuple(name for name in provider.profile.operations if fault.applies(provider.id, name))
-            judged = await judge_mock(narrowed(plan, operations, fault.rule), (fault.name,))
-            missed = _missed(provider, judged, fault.rule, operations)
-            broke = broken_rules(provider, judged)
-            runs.append(FaultRun(provider.id, fault.name, fault.rule, tuple(fault.also), broke, operations, missed))
-        errors += [f"{provider.id}, {fault.name if fault else 'no fault'}: {one.rule} raised {one.message}" for one in judged.errors]
-    if watch is not None:
-        watch(len(work), len(work))
-    return Matrix(tuple(runs), conforming, tuple(errors), complete)
+def _errors(job: Job, provider: Provider, judged: Judged) -> tuple[str, ...]:
+    return tuple(f"{provider.id}, {job.fault or 'no fault'}: {one.rule} raised {one.message}" for one in judged.errors)
+
+
+def _union(found: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    broke = {rule for rules in found for rule in rules}
+    return tuple(rule for rule in RULES if rule in broke)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
-from testcard.harness.check.kill_matrix import Matrix, kill_matrix
+from testcard.harness.check.kill_matrix import SEEDS, FaultRun, Matrix, kill_matrix
 from testcard.harness.cli import say
 from testcard.harness.errors import Exit
 from testcard.harness.progress import Progress
@@ -19,21 +19,35 @@ from testcard.specs.loader import bundled_ids, load_provider
 
 @click.command()
 @click.option("--provider", "names", multiple=True, metavar="ID", help="Only this provider's mock (repeatable).")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the requests.")
+@click.option("--fault", "only", multiple=True, metavar="GLOB", help="Only these faults (repeatable).")
+@click.option("--seed", type=int, default=None, metavar="N", help="Seed of the requests (default: 0; with --full: 0, 1 and 2).")
+@click.option("--full", "thorough", is_flag=True, help="Everything that a check sends to every fault, over sockets, under three seeds.")
+@click.option(
+    "--processes", type=click.IntRange(min=1), default=None, metavar="N", help="Processes to share the work (default: one a core)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def selftest(names: tuple[str, ...], seed: int, as_json: bool) -> int:
+def selftest(names: tuple[str, ...], only: tuple[str, ...], seed: int | None, thorough: bool, processes: int | None, as_json: bool) -> int:
     """Run every fault of every mock against the rules and print the kill matrix.
 
     Exits with 1 when a fault is missed, when a rule breaks that the fault does not list, when the conforming mock breaks one,
-    or when a rule has no fault.
+    or when a rule has no fault. Normally each fault meets the requests that its own rule and those it lists need, in memory.
     """
     providers = [load_provider(name) for name in dict.fromkeys(names or bundled_ids())]
+    seeds = (seed,) if seed is not None else SEEDS if thorough else (0,)
     with Progress("selftest", unit="runs") as progress:
 
         def watch(done: int, total: int) -> None:
             progress.update(done, total=total)
 
-        matrix = asyncio.run(kill_matrix(providers, seed=seed, complete=not names, watch=watch))
+        matrix = kill_matrix(
+            providers,
+            seeds=seeds,
+            thorough=thorough,
+            complete=not (names or only),
+            only=only,
+            processes=processes or os.cpu_count() or 1,
+            watch=watch,
+        )
     if as_json:
         click.echo(json.dumps(_record(matrix), indent=2))
     else:
@@ -55,18 +69,32 @@ def _lines(matrix: Matrix) -> Iterator[str]:
         cells = []
         notes: dict[str, None] = {}
         for provider in providers:
-            run = next((one for one in matrix.runs if one.fault == fault and one.provider == provider), None)
-            mark = " " if run is None else "✗" if not run.caught else "!" if run.unexpected else "✓"
-            cells.append(f"{mark:^{len(provider)}}")
-            if run is not None:
-                notes.update(dict.fromkeys(f"and {rule}" for rule in run.broke if rule in run.allowed))
+            runs = [one for one in matrix.runs if one.fault == fault and one.provider == provider]
+            cells.append(f"{_mark(runs):^{len(provider)}}")
+            notes.update(dict.fromkeys(f"and {rule}" for run in runs for rule in run.broke if rule in run.allowed))
         yield f"{fault:<{width}}  {'  '.join(cells)}  {', '.join(notes)}".rstrip()
     yield ""
     for provider, broke in matrix.conforming.items():
-        runs = [run for run in matrix.runs if run.provider == provider]
         conforming = "conforming mock: none broken" if not broke else "conforming mock breaks " + ", ".join(broke)
-        yield f"{provider}: {sum(run.caught for run in runs)}/{len(runs)} faults caught; {conforming}"
-    yield f"in all: {matrix.caught}/{len(matrix.runs)} faults caught by {len(RULES)} rules"
+        yield f"{provider}: {_score(matrix, provider)} faults caught; {conforming}"
+    seeds = f"seed{'s' if len(matrix.seeds) > 1 else ''} {', '.join(map(str, matrix.seeds))}"
+    yield f"in all: {_score(matrix)} faults caught by {len(RULES)} rules ({seeds})"
+    yield from dict.fromkeys(_complaints(matrix))
+    yield "the kill matrix is full" if matrix.full else "the kill matrix is not as it has to be"
+
+
+def _mark(runs: Sequence[FaultRun]) -> str:
+    if not runs:
+        return " "
+    return "✗" if not all(run.caught for run in runs) else "!" if any(run.unexpected for run in runs) else "✓"
+
+
+def _score(matrix: Matrix, provider: str | None = None) -> str:
+    faults = matrix.faults(provider)
+    return f"{sum(faults.values())}/{len(faults)}"
+
+
+def _complaints(matrix: Matrix) -> Iterator[str]:
     for run in matrix.runs:
         if not run.caught:
             yield f"missed: {run.fault} on {run.provider} ({', '.join(run.missed or run.operations)})"
@@ -76,20 +104,21 @@ def _lines(matrix: Matrix) -> Iterator[str]:
         yield f"no fault for the rule {rule}"
     for entry in matrix.stale:
         yield f"listed but never tripped: {entry}"
-    yield "the kill matrix is full" if matrix.full else "the kill matrix is not as it has to be"
 
 
 def _record(matrix: Matrix) -> dict[str, Any]:
     return {
         "schema": "testcard.selftest/1",
         "full": matrix.full,
-        "faults": len(matrix.runs),
-        "caught": matrix.caught,
+        "seeds": list(matrix.seeds),
+        "faults": len(matrix.faults()),
+        "caught": sum(matrix.faults().values()),
         "conforming": {provider: list(broke) for provider, broke in matrix.conforming.items()},
         "runs": [
             {
                 "provider": run.provider,
                 "fault": run.fault,
+                "seed": run.seed,
                 "rule": run.rule,
                 "also": list(run.allowed),
                 "broke": list(run.broke),

@@ -63,7 +63,7 @@ def text_survives(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     for one in seen:
         if SURVIVES not in one.case.rules or one.case.base is None or not one.sent_by_check:
             continue
-        if one.exchange.failure == "broken":
+        if one.status is None and one.exchange.failure == "broken":
             yield Observation("broken", f"{one.case.change}: the connection broke off", (one.id,))
         elif one.status is not None and one.status >= 500 and not late_gateway_timeout(scope, one):
             yield Observation("broken", f"{one.case.change}: status {one.status} was answered", (one.id,))

@@ -34,7 +34,7 @@ def _any_media_type_will_do(call: Call, refused: Refused) -> Refused | None:
     return None if refused.status == 415 else refused
 
 
-@lie("answer", "http.error-not-200", KEYED, also=("request.refuses-invalid", "schema.response"))
+@lie("answer", "http.error-not-200", KEYED, also=("request.refuses-invalid",))
 def _refusal_as_success(call: Call, answer: Answer) -> Answer:
     """Says with status 200 that a required field is missing."""
     if answer.status in (400, 422) and call.body_size and _CANNOT_DO_WITHOUT.get(call.operation, "prompt") not in call.fields:

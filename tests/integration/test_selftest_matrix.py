@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
 from testcard.harness.check.kill_matrix import FaultRun, Matrix, kill_matrix
+from testcard.harness.check.mock_runs import full_plan, narrowed
 from testcard.harness.cli import run
 from testcard.harness.rules import RULES
 from testcard.specs.loader import bundled_ids, load_provider
@@ -16,7 +17,7 @@ from testcard.specs.loader import bundled_ids, load_provider
 @pytest.mark.parametrize("name", bundled_ids())
 def test_every_fault_is_caught(name: str) -> None:
     """The conforming mock breaks no rule; each fault breaks its own on every operation, and no rule that it does not list."""
-    matrix = asyncio.run(kill_matrix([load_provider(name)], complete=False))
+    matrix = kill_matrix([load_provider(name)], complete=False)
     assert matrix.conforming == {name: ()}
     assert [f"{one.fault} missed on {one.missed or one.operations}" for one in matrix.runs if not one.caught] == []
     assert [f"{one.fault} also breaks {one.unexpected}" for one in matrix.runs if one.unexpected] == []
@@ -34,13 +35,44 @@ def test_every_rule_has_a_fault() -> None:
 def test_the_command_prints_the_matrix(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """`testcard selftest` prints one row a fault and exits with 0 when the matrix is full."""
     monkeypatch.setenv("TESTCARD_PROGRESS", "none")
-    assert run(["selftest", "--provider", "nvidia-nim-vision"]) == 0
+    assert run(["selftest", "--provider", "nvidia-nim-vision", "--processes", "1"]) == 0
     out = capsys.readouterr().out
     assert "the kill matrix is full" in out
     assert "http.no-server-error/on-valid" in out
-    assert run(["selftest", "--provider", "nvidia-nim-vision", "--json"]) == 0
+    assert run(["selftest", "--provider", "nvidia-nim-vision", "--processes", "2", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["caught"] == record["faults"] > 5
+
+
+def test_a_thorough_run_meets_everything_over_sockets(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--full` tells each fault to every request of a check, over a socket, under three seeds."""
+    monkeypatch.setenv("TESTCARD_PROGRESS", "none")
+    assert (
+        run(["selftest", "--full", "--provider", "nvidia-nim-vision", "--fault", "http.body-complete*", "--json", "--processes", "1"]) == 0
+    )
+    record = json.loads(capsys.readouterr().out)
+    assert record["seeds"] == [0, 1, 2]
+    assert (record["faults"], record["caught"]) == (3, 3)
+    assert {(one["fault"], one["seed"]) for one in record["runs"]} >= {("http.body-complete/chunks", 2), ("http.body-complete", 0)}
+    assert record["conforming"] == {"nvidia-nim-vision": []}
+
+
+def test_a_narrow_run_sends_what_its_rules_need() -> None:
+    """A fault's run holds the requests of its rule and of the rules it lists, their bases, and what those wait for."""
+    whole = full_plan(load_provider("nanogpt"), 0)
+    narrow = narrowed(whole, ("createImage",), ("seed.repeatable",))
+    assert [step.probe for step in narrow.steps] == ["generate/base", "generate/seed-again"]
+    keys = {step.probe for step in narrowed(whole, ("createImage",), ("request.refuses-invalid",)).steps}
+    assert keys < {step.probe for step in whole.steps}
+    assert all(step.base in keys for step in whole.steps if step.probe in keys and step.base is not None)
+
+
+def test_only_thorough_runs_and_rules_about_requests_need_generated_cases() -> None:
+    """A plan without generated cases is the rest of the plan with them."""
+    provider = load_provider("nebul")
+    with_cases, without = full_plan(provider, 0), full_plan(provider, 0, cases=False)
+    assert {step.probe for step in with_cases.steps if step.source == "probe"} >= {step.probe for step in without.steps}
+    assert all(step.source == "probe" for step in without.steps)
 
 
 def one(fault: str = "image.size", broke: tuple[str, ...] = ("image.size",), **more: tuple[str, ...]) -> FaultRun:
@@ -67,3 +99,11 @@ def test_a_matrix_with_a_hole_is_not_full(runs: tuple[FaultRun, ...]) -> None:
     assert not Matrix(runs, {"nanogpt": ()}, ()).full
     assert not Matrix(ALL, {"nanogpt": ("image.size",)}, ()).full
     assert not Matrix(ALL, {"nanogpt": ()}, ("a rule raised",)).full
+
+
+def test_a_fault_is_caught_when_every_seed_catches_it() -> None:
+    """One seed under which a fault gets away is enough to miss it."""
+    matrix = Matrix((one(), replace(one(broke=()), seed=1), one("image.count", ("image.count",))), {"nanogpt": ()}, (), seeds=(0, 1))
+    assert matrix.faults() == {("nanogpt", "image.size"): False, ("nanogpt", "image.count"): True}
+    assert matrix.faults("nebul") == {}
+    assert not matrix.full

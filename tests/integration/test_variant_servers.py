@@ -14,7 +14,7 @@ import openai
 import pytest
 from PIL import Image
 
-from testcard.harness.check.kill_matrix import Memory, full_plan
+from testcard.harness.check.mock_runs import Memory, full_plan
 from testcard.harness.check.runner import Settings
 from testcard.harness.check.session import carry_out, judge_records
 from testcard.harness.pricing import Pricing

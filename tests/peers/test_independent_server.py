@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from testcard.harness.check.kill_matrix import POLL_INTERVAL_S, Memory
+from testcard.harness.check.mock_runs import POLL_INTERVAL_S, Memory
 from testcard.harness.check.plan import Plan, make_plan
 from testcard.harness.check.runner import Settings
 from testcard.harness.check.session import carry_out, judge_records

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from testcard.harness.check.budget import NO_LIMITS, Limits
-from testcard.harness.check.kill_matrix import Memory
+from testcard.harness.check.mock_runs import Memory
 from testcard.harness.check.plan import Plan, choose_rules, make_plan
 from testcard.harness.check.polling import MOST_MISSES, Polling
 from testcard.harness.check.runner import Settings
