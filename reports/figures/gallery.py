@@ -58,7 +58,7 @@ def hang(evidence: Evidence, comparison: Comparison) -> Gallery:
         ),
         "throughput": (throughput.sketch(stages), why),
         "send-lag": (lag.sketch(evidence, stages), "The samples do not record how late the generator was."),
-        "outcomes": (outcomes.sketch(rows), why if not rows else "No measured request failed."),
+        "outcomes": (outcomes.sketch(stages), why if not rows else "No measured request failed."),
         "cost-against-latency": (
             cost.sketch(rows, unit),
             why if not rows else "No price is known, so no cost is shown: set one under [prices] in testcard.toml.",

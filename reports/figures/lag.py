@@ -60,7 +60,11 @@ def _caption(rows: Sequence[tuple[Series, tuple[float, float, float, int]]]) -> 
     series, (_, p99, _, _) = max(rows, key=lambda row: row[1][1])
     p50 = series.row.latency_s.get("p50")
     against = f", {p99 / p50.value:.1%} of that row's median latency" if p50 is not None and p50.value else ""
-    doubt = [each.label for each, _ in rows if each.row.note and "generator" in each.row.note]
+    doubt = [
+        each.label
+        for each, _ in rows
+        if each.row.outcome == "inconclusive" and each.row.note and ("load generator was" in each.row.note or "bottleneck" in each.row.note)
+    ]
     said = " It was the bottleneck somewhere: the stages that say so are inconclusive." if doubt else ""
     return (
         f"99 % of the requests left within {MILLISECONDS.text(p99)} ms of when they could have, or sooner, in every row (the latest: {series.label}"

@@ -37,7 +37,9 @@ def sketch(rows: Sequence[Series]) -> Sketch | None:
             axes.annotate(
                 text, (left, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8.5, color=palette.INK.light
             )
-        row_labels(axes, [(series.label, f"n = {series.row.requests:,}") for series in rows])
+        several = len({series.row.stage for series in rows}) > 1
+        stage = {series.row.stage: f"{clean(series.row.stage)} · " if several else "" for series in rows}
+        row_labels(axes, [(series.label, f"{stage[series.row.stage]}n = {series.row.requests:,}") for series in rows])
         axes.set_xlabel("share of measured requests that failed")
         at = 0.0
         for kind in kinds:
@@ -70,7 +72,8 @@ def _caption(rows: Sequence[Series]) -> str:
     said = listing([f"{number:,} {clean(kind)}" for number, kind in kinds], 4)
     limited = sum(series.row.errors.get("rate-limited", 0) for series in rows)
     rates = f" {count(limited, 'request')} met a rate limit (429)." if limited else " No request met a rate limit."
-    return f"{worst.label} fails most: {failed:,} of {count(worst.row.requests, 'request')} ({said}).{rates}"
+    where = f" at stage {clean(worst.row.stage)}" if len({series.row.stage for series in rows}) > 1 else ""
+    return f"{worst.label}{where} fails most: {failed:,} of {count(worst.row.requests, 'request')} ({said}).{rates}"
 
 
 def _table(rows: Sequence[Series]) -> Table:

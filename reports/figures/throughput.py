@@ -74,8 +74,12 @@ def _values(series: Series) -> tuple[float | None, float, float]:
 
 
 def _caption(rows: Sequence[Series]) -> str:
+    several = len({series.row.stage for series in rows}) > 1
     lost = [
-        (series.label, 1 - series.row.goodput_rps / series.row.offered_rps)
+        (
+            f"{series.label} at {fixed(series.row.offered_rps)}/s" if several else series.label,
+            1 - series.row.goodput_rps / series.row.offered_rps,
+        )
         for series in rows
         if series.row.offered_rps and series.row.goodput_rps < series.row.offered_rps
     ]
