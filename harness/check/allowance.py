@@ -12,10 +12,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Literal
 
-from testcard.harness.check.plan import Step
+from testcard.harness.check.plan import MOST_IMAGES, Step
 
-#: Pictures (of a chat: answers) that one operation is billed for at most, as long as its answers hold what was asked for.
-MOST_IMAGES = 40
 #: Broken requests of one kind that are carried out at most.
 ENOUGH = 2
 
@@ -33,12 +31,12 @@ class Allowance:
         self._trying: Counter[tuple[str, str]] = Counter()
         self._carried_out: Counter[tuple[str, str]] = Counter()
         for step in steps:
-            if not _elastic(step):
-                self._due[step.operation] += weight(step)
+            if not step.elastic:
+                self._due[step.operation] += step.weight
 
     def admission(self, step: Step) -> Admission:
         """Whether the step may be sent now. Steps are asked for in the order of the plan."""
-        if not _elastic(step):
+        if not step.elastic:
             return "go"
         if step.kind is not None:
             kind = (step.operation, step.kind)
@@ -46,22 +44,22 @@ class Allowance:
                 return "enough"
             if self._carried_out[kind] + self._trying[kind] >= ENOUGH:
                 return "wait"
-        if self._spent[step.operation] + self._due[step.operation] + weight(step) <= MOST_IMAGES:
+        if self._spent[step.operation] + self._due[step.operation] + step.weight <= MOST_IMAGES:
             return "go"
         return "wait" if self._under_way[step.operation] else "room"
 
     def begin(self, step: Step) -> None:
         """The step is about to be sent."""
         self._under_way[step.operation] += 1
-        if _elastic(step):
-            self._due[step.operation] += weight(step)
+        if step.elastic:
+            self._due[step.operation] += step.weight
         if step.kind is not None:
             self._trying[step.operation, step.kind] += 1
 
     def end(self, step: Step, billed: int, carried_out: bool) -> None:
         """The step was answered, and billed for so many pictures (or answers of a chat)."""
         self._under_way[step.operation] -= 1
-        self._due[step.operation] -= weight(step)
+        self._due[step.operation] -= step.weight
         self._spent[step.operation] += billed
         if step.kind is not None:
             self._trying[step.operation, step.kind] -= 1
@@ -69,14 +67,5 @@ class Allowance:
 
     def skip(self, step: Step) -> None:
         """The step is not sent: what it might have cost is due no more."""
-        if not _elastic(step):
-            self._due[step.operation] -= weight(step)
-
-
-def _elastic(step: Step) -> bool:
-    return step.kind is not None or step.spare
-
-
-def weight(step: Step) -> int:
-    """Pictures that the step can be billed for at most; an answer of a chat counts as one."""
-    return max(1, step.images) if step.billed else 0
+        if not step.elastic:
+            self._due[step.operation] -= step.weight

@@ -29,6 +29,8 @@ from testcard.harness.wire.model import Headers, TaskRequest, WireRequest
 from testcard.specs.loader import Provider
 
 WRONG_KEY = "testcard-wrong-key-0000000000"
+#: Pictures (of a chat: answers) that one operation is billed for at most, as long as its answers hold what was asked for.
+MOST_IMAGES = 40
 _ORDER = {"must": 0, "should": 1, "info": 2, "none": 3}
 
 
@@ -77,6 +79,16 @@ class Step:
         return f"e{self.number:04d}"
 
     @property
+    def elastic(self) -> bool:
+        """Whether it is sent only while there is room for what it may cost (see `Allowance`)."""
+        return self.kind is not None or self.spare
+
+    @property
+    def weight(self) -> int:
+        """Pictures that it can be billed for at most; an answer of a chat counts as one."""
+        return max(1, self.images) if self.billed else 0
+
+    @property
     def rules(self) -> tuple[str, ...]:
         """Ids of the rules that asked for it."""
         return tuple(dict.fromkeys(rule for _, rule in self.serves))
@@ -120,8 +132,13 @@ class Plan:
 
     @property
     def images(self) -> int:
-        """Pictures that the whole plan can bring at most."""
-        return sum(step.images for step in self.steps if step.billed)
+        """Pictures that the whole plan can bring at most: elastic steps are left out where an operation's share is spent."""
+        found = 0
+        for scope in self.scopes:
+            steps = [step for step in self.of(scope.operation_id) if step.billed]
+            certain = sum(step.images for step in steps if not step.elastic)
+            found += max(certain, min(MOST_IMAGES, sum(step.images for step in steps)))
+        return found
 
     @property
     def cost_usd(self) -> float | None:
@@ -184,7 +201,9 @@ def make_plan(
         ]
         for rule, level in applying:
             for probe in rule.asks(scope):
-                _add(drafts, scope, rule.id, level, Draft(probe, "probe", media_type=probe.media_type, raw_body=probe.raw_body))
+                kind = "sent again" if probe.repeat and probe.expects == "refuse" else None
+                draft = Draft(probe, "probe", media_type=probe.media_type, raw_body=probe.raw_body, kind=kind)
+                _add(drafts, scope, rule.id, level, draft)
         levels = {rule.id: level for rule, level in applying}
         if cases and not CASE_RULES.isdisjoint(levels):
             for rule_id, draft in case_drafts(scope):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from testcard.harness.check.allowance import Admission, Allowance, weight
+from testcard.harness.check.allowance import Admission, Allowance
 from testcard.harness.check.budget import Budget, Reservation
 from testcard.harness.check.plan import Plan, Step
 from testcard.harness.check.polling import Polling
@@ -289,8 +289,11 @@ class Runner:
             self.budget.release(reservation)
         else:
             accepted_later = answer.task is not None
-            images = step.images if accepted_later else len(answer.pictures)
-            cost = step.cost_usd if accepted_later else self._cost(step, answer)
+            came = len(answer.pictures)
+            # Fewer pictures than were asked for may have been charged for all the same: nobody can tell.
+            short = came < reservation.asked_images and answer.cost_usd is None
+            images = reservation.images if accepted_later else max(came, reservation.asked_images)
+            cost = reservation.cost_usd if accepted_later or short else self._cost(step, answer)
             self.budget.settle(reservation, images=images, cost_usd=cost)
         return self._recording.record(step, step.id, wire, sent, images=images, cost_usd=cost, free=again)
 
@@ -417,7 +420,7 @@ def _bill(step: Step, records: Sequence[Exchange]) -> tuple[int, bool]:
     """For how many pictures (or answers of a chat) a step was billed, the worst where nobody knows; and whether it was carried out."""
     own = next((record for record in records if record.id == step.id), None)
     if own is None or (own.response is None and own.failure not in ("connect", "tls")):
-        return weight(step), False
+        return step.weight, False
     billed = own.images if step.images else int(own.billed)
     return billed, own.response is not None and own.response.status < 300
 
