@@ -18,7 +18,7 @@ import pytest
 
 from testcard.harness.check.budget import NO_LIMITS, Limits
 from testcard.harness.check.in_process import InProcess
-from testcard.harness.check.kill_matrix import API_KEY, BASE_URL, FASTER, POLL_INTERVAL_S, LeapingTime, Memory, full_plan
+from testcard.harness.check.mock_runs import API_KEY, BASE_URL, FASTER, POLL_INTERVAL_S, LeapingTime, Memory, full_plan
 from testcard.harness.check.plan import MOST_IMAGES, Plan, make_plan
 from testcard.harness.check.runner import Settings
 from testcard.harness.check.session import Carried, carry_out, judge_records
