@@ -15,6 +15,7 @@ import httpx
 
 from testcard.harness.check.allowance import Admission, Allowance
 from testcard.harness.check.budget import Budget, Reservation
+from testcard.harness.check.later import still_to_live
 from testcard.harness.check.plan import Plan, Step
 from testcard.harness.check.polling import Polling
 from testcard.harness.check.recording import Recorder, Recording
@@ -120,6 +121,8 @@ class Runner:
                 first = sum(step.first for step in steps)
                 await self._all(steps[1:first] if first else [])
                 await self._all(steps[max(first, 1) :])
+            self._flush(everything=True)
+            await self._look_again()
         finally:
             self._flush(everything=True)
         return self.outcome
@@ -334,6 +337,19 @@ class Runner:
             sent = await send(self._client, wire, self._clock, follow_redirects=True)
             self.budget.release(reservation)
             records.append(self._recording.record(step, f"{step.id}.f{number}", wire, sent, source="fetch", parent=parent, url=url))
+
+    async def _look_again(self) -> None:
+        """Fetches once more an address of each operation whose addresses have to last, and records it after everything else."""
+        for step, earlier in still_to_live(self.plan, self._finished) if self.outcome.stopped is None else ():
+            reservation = self._more()
+            if reservation is None:
+                return
+            url = earlier.asked["url"]
+            wire = fetch_request(url, step.operation)
+            sent = await send(self._client, wire, self._clock, follow_redirects=True)
+            self.budget.release(reservation)
+            again = f"{earlier.id}.again"
+            self._recorder.append(self._recording.record(step, again, wire, sent, source="fetch", parent=earlier.parent, url=url))
 
     async def _poll(self, step: Step, answer: Answer, records: list[Exchange]) -> Sequence[DeliveredPicture]:
         """Asks for the task until it has ended; its pictures, none when it ended otherwise or in no time."""

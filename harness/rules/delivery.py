@@ -37,7 +37,8 @@ def _known_way(scope: Scope) -> bool:
     return scope.gives_pictures and (scope.field("delivery") is not None or (response.base64 is None) is not (response.url is None))
 
 
-def _may_give_urls(scope: Scope) -> bool:
+def may_give_urls(scope: Scope) -> bool:
+    """Whether an answer of this operation may hold addresses of pictures."""
     return scope.gives_pictures and scope.profile.response.url is not None
 
 
@@ -104,7 +105,7 @@ def as_asked(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
                 yield Observation("note" if choice else "broken", detail, (one.id,), picture.place)
 
 
-def _urls(scope: Scope, seen: Sequence[Seen]) -> Iterator[tuple[Seen, SeenPicture | None]]:
+def urls(scope: Scope, seen: Sequence[Seen]) -> Iterator[tuple[Seen, SeenPicture | None]]:
     """Every picture handed over by address, with its answer; None for the picture where a URL was asked for and base64 came."""
     for one in delivered(seen):
         by_url = [picture for picture in one.pictures if way(picture.picture) == "url" and picture.picture.url is not None]
@@ -114,19 +115,20 @@ def _urls(scope: Scope, seen: Sequence[Seen]) -> Iterator[tuple[Seen, SeenPictur
             yield one, None
 
 
-def _no_url(one: Seen) -> Observation:
+def no_url(one: Seen) -> Observation:
+    """What such an answer says about addresses."""
     return Observation("unsupported", "base64 came where a URL was wanted", (one.id,))
 
 
-@rule("delivery.url-absolute", level="must", clause=openai_clause("The image object · url"), applies=_may_give_urls, asks=probes.deliveries)
+@rule("delivery.url-absolute", level="must", clause=openai_clause("The image object · url"), applies=may_give_urls, asks=probes.deliveries)
 def url_absolute(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """The URL of a picture is an absolute http or https address.
 
     Shares the requests for pictures by URL with the other rules about delivery.
     """
-    for one, picture in _urls(scope, seen):
+    for one, picture in urls(scope, seen):
         if picture is None:
-            yield _no_url(one)
+            yield no_url(one)
             continue
         url = picture.picture.url or ""
         if fetchable(url):
@@ -153,9 +155,9 @@ def _unusable(url: str) -> str:
 
 def _downloads(scope: Scope, seen: Sequence[Seen]) -> Iterator[tuple[Seen, SeenPicture, Exchange] | Observation]:
     """Each picture by URL with the exchange that fetched it first; an observation where there is none."""
-    for one, picture in _urls(scope, seen):
+    for one, picture in urls(scope, seen):
         if picture is None:
-            yield _no_url(one)
+            yield no_url(one)
         elif not picture.downloads:
             yield Observation("unproven", f"{picture.picture.place}: the URL was not fetched", (one.id,))
         else:
@@ -169,9 +171,7 @@ def _asks_for_a_key(fetched: Exchange) -> bool:
     return fetched.response.status in (401, 407) or (fetched.response.status == 403 and challenged)
 
 
-@rule(
-    "delivery.url-fetchable", level="must", clause=openai_clause("The image object · url"), applies=_may_give_urls, asks=probes.deliveries
-)
+@rule("delivery.url-fetchable", level="must", clause=openai_clause("The image object · url"), applies=may_give_urls, asks=probes.deliveries)
 def url_fetchable(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """The URL of a picture answers with 200, after redirects if need be.
 
@@ -197,9 +197,7 @@ def url_fetchable(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield Observation("pass", exchanges=ids)
 
 
-@rule(
-    "delivery.url-keyless", level="should", clause=openai_clause("The image object · url"), applies=_may_give_urls, asks=probes.deliveries
-)
+@rule("delivery.url-keyless", level="should", clause=openai_clause("The image object · url"), applies=may_give_urls, asks=probes.deliveries)
 def url_keyless(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """The URL of a picture can be fetched without the key.
 
@@ -220,7 +218,7 @@ def url_keyless(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield Observation("unproven", f"the URL of {place} did not answer with 200", ids)
 
 
-@rule("delivery.url-is-image", level="must", clause=openai_clause("The image object · url"), applies=_may_give_urls, asks=probes.deliveries)
+@rule("delivery.url-is-image", level="must", clause=openai_clause("The image object · url"), applies=may_give_urls, asks=probes.deliveries)
 def url_is_image(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """The URL of a picture gives a picture, under a media type that fits it.
 

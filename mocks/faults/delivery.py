@@ -10,7 +10,7 @@ import msgspec
 
 from testcard.mocks.exchange import Call, Drawn, in_base64
 from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import BASE64_ONLY, BY_URL, EITHER_WAY, PICTURES, URL_ONLY
+from testcard.mocks.faults.places import BASE64_ONLY, BY_URL, EITHER_WAY, LASTING, PICTURES, URL_ONLY
 
 
 @lie("delivered", "delivery.exclusive", EITHER_WAY, also=("schema.response",))
@@ -92,3 +92,15 @@ def _page_at_the_address(call: Call, drawn: list[Drawn]) -> list[Drawn]:
 def _mistyped_address(call: Call, drawn: list[Drawn]) -> list[Drawn]:
     """Sends addresses that give the picture and call it a text."""
     return _with_addresses(drawn, lambda one: _published(call, one, manner="mistyped"))
+
+
+@lie("delivered", "delivery.url-lifetime", LASTING)
+def _short_lived_address(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Sends addresses that end after a minute."""
+    return _with_addresses(drawn, lambda one: _published(call, one, lifetime_s=60))
+
+
+@lie("delivered", "delivery.url-lifetime/once", LASTING)
+def _address_for_one_time(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    """Sends addresses that say they last, answer once and never again."""
+    return _with_addresses(drawn, lambda one: _published(call, one, manner="once"))

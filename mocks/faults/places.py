@@ -44,5 +44,7 @@ IMAGE_REQUIRED = (*NEBUL[1:], *NIM_IMAGE, *GPT_EDIT, *QWEN_EDIT)
 #: operations that take a mask, and those for which someone says what it means
 MASKED = (*NANOGPT, ("nebul", "createImageEdit"), *NIM_IMAGE, *GPT_EDIT)
 MASK_SPELT_OUT = (*NANOGPT, ("nebul", "createImageEdit"), *GPT_EDIT)
+#: operations for which a document says how long addresses last
+LASTING = (*NANOGPT, *QWEN_GENERATE, *QWEN_EDIT)
 #: operations that take a prompt
 PROMPTED = tuple(place for place in PICTURES if place != ("nebul", "createImageVariation"))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import json
+import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import jsonschema_rs
@@ -263,6 +265,15 @@ def padded(size: int) -> bytes:
     return start + size.to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big") + end
 
 
+def fetched_twice(mock: Mock) -> list[tuple[int, int]]:
+    return [(mock.http.get(url).status_code, mock.http.get(url).status_code) for url in addresses(mock)]
+
+
+def ends(mock: Mock) -> list[float]:
+    """Seconds from now to when each address says it ends."""
+    return [float(parse_qs(urlsplit(url).query)["expires"][0]) - time.time() for url in addresses(mock)]
+
+
 #: fault → what is seen of it: true when it holds, false on an honest mock
 SEEN: dict[str, Callable[[Mock], bool]] = {
     "schema.response": wrong_type,
@@ -314,6 +325,8 @@ SEEN: dict[str, Callable[[Mock], bool]] = {
     "delivery.url-is-image/mistyped": lambda mock: all(
         opened(answer.content) and answer.headers["content-type"].startswith("text/plain") for answer in downloads(mock)
     ),
+    "delivery.url-lifetime": lambda mock: all(0 < left <= 61 for left in ends(mock)),
+    "delivery.url-lifetime/once": lambda mock: set(fetched_twice(mock)) == {(200, 404)},
     "seed.varies": lambda mock: shown(mock, seed=5) == shown(mock, seed=6),
     "seed.echoed": lambda mock: said_seeds(mock) == {6},
     "seed.repeatable": lambda mock: mock.pictures(mock.send()) != mock.pictures(mock.send()),
