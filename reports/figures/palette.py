@@ -54,7 +54,7 @@ OUTCOME_COLOURS = {
 #: One colour for each part of a request's time, in the order they are stacked; light and dark alternate, so that they part in grey.
 PHASE_COLOURS = {
     "wait to send": Colour("t-wait", "#d3d9e0", "#5f6a76"),
-    "connect": Colour("t-connect", "#4d5763", "#bcc5cf"),
+    "connect": Colour("t-connect", "#1b2128", "#e7eaee"),
     "queue": Colour("t-queue", "#e6a000", "#f5b93a"),
     "generate": Colour("t-generate", "#0072b2", "#4da6e0"),
     "receive": Colour("t-receive", "#a9d8f4", "#c9e8fa"),
