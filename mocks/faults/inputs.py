@@ -91,7 +91,7 @@ def _no_limit(call: Call, answer: Answer) -> Answer:
 @lie("problems", "input.image-required", IMAGE_REQUIRED, also=("request.refuses-invalid",))
 def _picture_of_its_own(call: Call, problems: list[Problem]) -> list[Problem]:
     """Takes a picture of its own where a request that needs one has none."""
-    if not isinstance(call.fields, dict) or call.fields.get("image"):
+    if not isinstance(call.fields, dict) or "image" in call.fields:
         return problems
     if call.provider == "nebul":
         one = Upload(_sound(), "image/png", "own.png")
