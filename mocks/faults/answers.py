@@ -76,7 +76,7 @@ def _one_too_many(call: Call, body: Body) -> Body:
     return _with_usage(body, total_tokens=body["usage"]["total_tokens"] + 1)
 
 
-@lie("body", "answer.cost-not-negative", NANOGPT)
+@lie("body", "answer.cost-not-negative", NANOGPT, also=("answer.cost-grows",))
 def _negative_cost(call: Call, body: Body) -> Body:
     """States the cost as a booking, with a minus."""
     return {**body, "cost": -body["cost"]}

@@ -37,7 +37,7 @@ def _fault_of_the_client_as_500(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@lie("answer", "http.no-server-error/on-valid", EVERY)
+@lie("answer", "http.no-server-error/on-valid", EVERY, also=("request.text-survives",))
 def _every_answer_500(call: Call, answer: Answer) -> Answer:
     """Answers 500 to every valid request."""
     if answer.status < 300:

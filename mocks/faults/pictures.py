@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 from PIL import Image
 
-from testcard.mocks.exchange import Call, Drawn, Order, in_base64
+from testcard.mocks.exchange import Call, Drawn, Order, PictureFormat, in_base64
 from testcard.mocks.faults.fault import lie
 from testcard.mocks.faults.places import BY_BASE64, COUNTED, FORMATTED, GEMINI, MEASURED, NEBUL, PICTURES, PROMPTED
 from testcard.mocks.providers.manners import salt
@@ -43,7 +43,7 @@ def _truncated(call: Call, drawn: list[Drawn]) -> list[Drawn]:
     return [replace(one, data=one.data[: len(one.data) // 2]) for one in drawn]
 
 
-@lie("drawn", "image.decodes/not-an-image", BY_BASE64)
+@lie("drawn", "image.decodes/not-an-image", BY_BASE64, also=("delivery.url-is-image",))
 def _not_an_image(call: Call, drawn: list[Drawn]) -> list[Drawn]:
     """Sends text where a picture belongs."""
     return [replace(one, data=b"<html><body>upstream error</body></html>") for one in drawn]
@@ -85,11 +85,12 @@ def _as_format(drawn: list[Drawn], form: Literal["PNG", "JPEG", "WEBP"]) -> list
         buffer = io.BytesIO()
         picture = Image.open(io.BytesIO(one.data))
         picture.convert("RGB").save(buffer, form)
-        changed.append(replace(one, data=buffer.getvalue()))
+        kind: PictureFormat = "png" if form == "PNG" else "jpeg" if form == "JPEG" else "webp"
+        changed.append(replace(one, data=buffer.getvalue(), format=kind))
     return changed
 
 
-@lie("drawn", "image.format", FORMATTED)
+@lie("drawn", "image.format", FORMATTED, also=("image.transparent",))
 def _another_format(call: Call, drawn: list[Drawn]) -> list[Drawn]:
     """Sends JPEG bytes where PNG was asked for (PNG where JPEG was), and WebP where PNG or JPEG is all that is promised."""
     if call.provider == "nvidia-nim-image":

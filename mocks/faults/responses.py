@@ -31,4 +31,6 @@ def _wrong_type(call: Call, body: dict[str, Any]) -> dict[str, Any]:
 @lie("answer", "schema.response/not-json", EVERY)
 def _not_json(call: Call, answer: Answer) -> Answer:
     """Answers with what Python prints of a dictionary, and calls it JSON."""
-    return Answer(200, data=b"{'status': 'ok'}", billed=answer.billed, images=answer.images) if answer.status == 200 else answer
+    if answer.status != 200 or answer.events is not None:
+        return answer
+    return Answer(200, data=b"{'status': 'ok'}", billed=answer.billed, images=answer.images)
