@@ -181,6 +181,7 @@ def run_config(
         "max_images": limits.max_images,
         "max_cost_usd": limits.max_cost_usd,
         "planned": len(plan.steps),
+        "spared": len(carried.outcome.spared) if carried is not None else 0,
         "stopped": carried.outcome.stopped if carried is not None else None,
         "not_sent": [{"operation": operation, "rule": rule, "reasons": reasons} for (operation, rule), reasons in missing.items()],
     }

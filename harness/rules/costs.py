@@ -82,6 +82,8 @@ def balance_falls(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     yield from fitting
     for one in others:
         yield replace(one, word="unproven") if fitting and one.word == "broken" else one
+    if not fitting and not others:
+        yield Observation("unproven", "no two answers one after the other state a cost and a balance")
 
 
 def _pairs(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Seen]]:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from testcard.harness.check.budget import Budget, Limits
+from testcard.harness.check.budget import Budget, Limits, Reservation
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -110,3 +110,42 @@ def test_a_reservation_is_closed_once() -> None:
     budget.release(reservation)
     with pytest.raises(ValueError, match="closed before"):
         budget.release(reservation)
+
+
+def test_a_target_that_brings_more_is_expected_to_do_it_again() -> None:
+    """One picture too many the first time: from then on each reservation holds one more, or as many times more."""
+    budget = Budget(Limits(max_images=5))
+    budget.settle(reserved(budget.reserve(billed=True, images=1)), images=2, cost_usd=None)
+    first = reserved(budget.reserve(billed=True, images=1))
+    assert (first.images, first.asked_images) == (2, 1)
+    assert budget.reserve(billed=True, images=1) is None
+    budget.release(first)
+    assert budget.reserve(billed=True, images=2) is None
+    assert reserved(budget.reserve(billed=True, images=1)).images == 2
+    assert reserved(budget.reserve(billed=False, images=1)).images == 0
+
+
+def test_a_target_that_charges_more_is_expected_to_do_it_again() -> None:
+    """Twice the price the first time: ten cents are spent after five requests of one cent each."""
+    budget = Budget(Limits(max_cost_usd=0.10))
+    sent = 0
+    while (reservation := budget.reserve(billed=True, images=1, cost_usd=0.01)) is not None:
+        budget.settle(reservation, images=1, cost_usd=0.02)
+        sent += 1
+    assert sent == 5
+    assert budget.spend.cost_usd == 0.1
+
+
+def test_nobody_knows_what_a_lost_answer_cost() -> None:
+    """A request without an answer is booked at the worst that this target has shown, and teaches nothing."""
+    budget = Budget()
+    budget.settle(reserved(budget.reserve(billed=True, images=1, cost_usd=0.01)), images=3, cost_usd=0.02)
+    budget.keep(reserved(budget.reserve(billed=True, images=1, cost_usd=0.01)))
+    assert budget.spend.images == 6
+    assert budget.spend.cost_usd == 0.04
+    assert reserved(budget.reserve(billed=True, images=1)).images == 3
+
+
+def reserved(reservation: Reservation | None) -> Reservation:
+    assert reservation is not None
+    return reservation

@@ -111,6 +111,48 @@ def test_never_a_sixth_picture_at_concurrency_32(seed: int) -> None:
     assert set(carried.outcome.not_sent.values()) == {"the budget is spent"}
 
 
+def test_steps_that_need_it_run_alone() -> None:
+    """What the balance is followed by is sent with no other request under way, at any concurrency; everything else side by side."""
+    under_way: list[dict[str, object]] = []
+    beside: dict[str, int] = {}
+
+    async def server(request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        under_way.append(body)
+        for one in under_way:
+            key = json.dumps(one, sort_keys=True)
+            beside[key] = max(beside.get(key, 0), len(under_way))
+        await asyncio.sleep(0.005)
+        under_way.remove(body)
+        return await conforming(request)
+
+    of = plan(rules=("answer.balance-falls", "request.accepts-valid"), cases=True)
+    _, memory = run(of, server, concurrency=16)
+    alone = [step for step in of.steps if step.alone]
+    assert [step.probe for step in alone] == ["generate/n:2", "generate/seed-again"]
+    for step in alone:
+        assert beside[json.dumps(dict(step.fields.body), sort_keys=True)] == 1
+    assert max(beside.values()) > 4
+    assert len(memory.exchanges) == len(of.steps)
+
+
+def test_requests_that_show_nothing_new_are_left_out_without_a_verdict_lacking_them() -> None:
+    """A server that takes everything is asked twice in each way; what was left out is neither not sent nor not judged."""
+
+    async def lax(request: httpx.Request) -> httpx.Response:
+        return pictures()
+
+    of = plan(rules=("request.refuses-invalid",), cases=True)
+    carried, memory = run(of, lax)
+    assert not carried.outcome.not_sent
+    assert {len(memory.exchanges) + len(carried.outcome.spared)} == {len(of.steps)}
+    assert set(carried.outcome.spared.values()) == {"enough requests of its kind were carried out"}
+    kinds = [step.kind for step in of.steps if step.kind is not None and step.number not in carried.outcome.spared]
+    assert {kind: kinds.count(kind) for kind in kinds} == dict.fromkeys(kinds, 2)
+    judged = judge_records(of.scopes, of.rules, memory.exchanges, memory.bytes_of, not_sent=carried.not_sent(of))
+    assert [one.verdict for one in judged.verdicts] == ["fail"]
+
+
 def test_max_requests_counts_every_request() -> None:
     """--max-requests counts what the server sees, fetched pictures and polls included."""
     seen = 0
