@@ -61,6 +61,26 @@ def _refuses_an_optional_field(call: Call, problems: list[Problem]) -> list[Prob
     return [*problems, Problem(name, "additionalProperties", f"{name} is not known")] if name in call.fields else problems
 
 
+#: two optional fields, by operation, of which the mock takes either and refuses both
+_EITHER = {
+    ("nanogpt", "createImage"): ("user", "kontext_max_mode"),
+    ("nebul", "createImage"): ("user", "guidance"),
+    ("nebul", "createImageEdit"): ("user", "guidance"),
+    ("nebul", "createImageVariation"): ("user", "guidance"),
+    ("nvidia-nim-image", "generateImage"): ("cfg_scale", "steps"),
+    ("opengpu-relay", "generateStableDiffusion"): ("negative_prompt", "steps"),
+}
+
+
+@lie("problems", "request.accepts-valid/combination", _EITHER)
+def _refuses_two_together(call: Call, problems: list[Problem]) -> list[Problem]:
+    """Takes each of two optional fields, and refuses requests that carry both."""
+    one, other = _EITHER[call.provider, call.operation]
+    if isinstance(call.fields, dict) and one in call.fields and other in call.fields:
+        return [*problems, Problem(other, "not", f"{other} does not go together with {one}")]
+    return problems
+
+
 def _overlook(call: Call, problems: list[Problem], keywords: frozenset[str]) -> list[Problem]:
     """Drops the problems of these kinds, and the values they are about, so that the rest of the mock meets sound ones."""
     kept = []

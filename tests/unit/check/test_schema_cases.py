@@ -153,6 +153,21 @@ def test_documented_values_and_optional_fields_are_all_seen(name: str, operation
             assert may or many or any(wire in body for body in sent), wire
 
 
+@pytest.mark.parametrize(("name", "operation"), OPERATIONS)
+def test_spare_cases_only_combine_what_others_show(name: str, operation: str) -> None:
+    """Every value of a spare case is in one that is sent in any case; essential cases come first, and are few."""
+    _, found = cases(name, operation)
+    certain = [case for case in positive(found) if not case.spare]
+    spare = [case for case in positive(found) if case.spare]
+    assert positive(found) == certain + spare
+    assert len(certain) <= 14
+    shown = {(wire, json.dumps(plain(value))) for case in certain for wire, value in case.fields.body.items()}
+    for case in spare:
+        for wire, value in case.fields.body.items():
+            if wire not in ("prompt", "messages"):
+                assert (wire, json.dumps(plain(value))) in shown, (case.id, wire)
+
+
 def differences(base: Any, other: Any, at: str = "") -> list[str]:
     """Pointers to where two bodies differ, as deep as they agree in kind."""
     if type(base) is type(other) and isinstance(base, dict) and base and other:
