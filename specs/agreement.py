@@ -114,6 +114,13 @@ def _models_and_tasks(openapi: OpenApi, profile: Profile, source: YamlFile) -> I
         known = [model.id for model in profile.models if operation_id in model.operations]
         if entry.model is not None and entry.model not in known:
             yield at(source, ("operations", operation_id, "model"), f"{entry.model} is not under models for {operation_id}")
+        for name, field in entry.fields.items():
+            place: Pointer = ("operations", operation_id, "fields", name)
+            for model_id in field.models:
+                if model_id not in known:
+                    yield at(source, (*place, "models"), f"{model_id} is not under models for {operation_id}")
+            if field.edits is not None and field.means != "mask":
+                yield at(source, (*place, "edits"), "is for fields that mean mask")
 
 
 def _asynchronous(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[Problem]:

@@ -44,14 +44,17 @@ def _says_what_it_means(scope: Scope) -> bool:
 
 
 def _with_a_mask(scope: Scope) -> Iterator[Probe]:
-    """An edit of the input picture with a mask, by a model that the document names for masks, where it names one."""
+    """An edit of the input picture with a mask, by a model that the document names for masks, where it names one.
+
+    With as many steps as the service takes by itself: after the fewest, a repainted part may still look like its surroundings.
+    """
     field = _mask_field(scope)
     if field is None:
         return
     task: Task = "edit" if "edit" in scope.profile.tasks else scope.profile.tasks[0]
     base = scope.base_request(task)
     model = scope.model or next(iter(field.models), base.model)
-    request = replace(base, model=model, images=(input_picture(),), mask=edit_mask(field.edits))
+    request = replace(base, model=model, steps=None, images=(input_picture(),), mask=edit_mask(field.edits))
     probe = probes.variant(scope, "mask", request, change=f"with {scope.profile.wire_name('mask')}")
     if scope.tolerates(base):
         # The base may be refused where this one is not: it proves nothing about it.

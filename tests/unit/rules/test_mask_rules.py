@@ -158,6 +158,7 @@ def test_one_request_serves_all_three(scope: Scope, key: str, base: str | None, 
     for rule in RULE_IDS:
         probe = list(RULES[rule].asks(scope))[-1]
         assert (probe.key, probe.base, probe.request.mask, probe.request.model) == (key, base, edit_mask(marks), model)
+        assert probe.request.steps is None
     own = Scope(scope.provider, scope.operation_id, model="flux-kontext")
     assert scope is not NANOGPT or [probe.request.model for probe in RULES[RULE_IDS[0]].asks(own)] == ["flux-kontext"]
 

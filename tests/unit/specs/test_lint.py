@@ -51,6 +51,8 @@ MISTAKES = [
         "no operation editImage",
         True,
     ),
+    ("nanogpt", "profile.yaml", "models: [flux-lora", "models: [flex-lora", "maskDataUrl.models", "not under models", True),
+    ("nanogpt", "profile.yaml", "user: {means: user}", "user: {means: user, edits: white}", "user.edits", "mean mask", True),
     ("nanogpt", "profile.yaml", "tasks: [generate, edit]", "tasks: [generate]", "tasks.edit", "does not list edit", True),
     ("nanogpt", "profile.yaml", "edit: [image]", "edit: [messages]", "needs.edit", "means messages", True),
     ("opengpu-relay", "profile.yaml", "operations: [generateFlux], clause", "operations: [makeFlux], clause", "makeFlux", "makeFlux", True),
