@@ -54,9 +54,7 @@ BODIES: dict[tuple[str, str], tuple[dict[str, Any], tuple[int, int]]] = {
 WRONG: dict[str, dict[tuple[str, str], dict[str, Any]]] = {
     "bounds": {
         ("nanogpt", "createImage"): {"strength": 2},
-        ("opengpu-relay", "generateFlux"): {"width": 65},
-        ("opengpu-relay", "generateGptImage"): {"n": 5},
-        ("opengpu-relay", "editGptImage"): {"n": 0},
+        ("opengpu-relay", "generateFlux"): {"width": 32},
     },
     "enums": {
         ("nanogpt", "createImage"): {"size": "1x1"},
@@ -345,8 +343,9 @@ def honest() -> Callable[[str], TestClient]:
     return client
 
 
-#: families of faults that other files look for: lies about HTTP, keys and rates
-ELSEWHERE = ("http.", "auth.", "rate.")
+#: families of faults that other files look for: lies about HTTP, keys and rates, about answers, texts, defaults and steps
+ELSEWHERE = ("http.", "auth.", "rate.", "answer.", "request.step", "request.n-range", "request.text", "request.default",
+             "request.accepts-valid/combination")  # fmt: skip
 HERE = [fault for fault in FAULTS.values() if not fault.name.startswith(ELSEWHERE)]
 
 
