@@ -11,7 +11,7 @@ from testcard.mocks.faults.places import KEYED, NANOGPT, NEBUL, VISION
 Body = dict[str, Any]
 
 
-@lie("body", "answer.required-fields", KEYED, also=("image.count",))
+@lie("body", "answer.required-fields", KEYED, also=("image.count", "async.result"))
 def _another_name(call: Call, body: Body) -> Body:
     """Calls the list of pictures or choices `results`."""
     listed = ("data", "artifacts", "images", "urls", "choices")
@@ -100,7 +100,7 @@ def _credited(call: Call, body: Body) -> Body:
     return {**body, "remainingBalance": round(20_000.0 - body["remainingBalance"], 6)}
 
 
-@lie("body", "answer.cost-grows", NANOGPT, also=("answer.balance-falls",))
+@lie("body", "answer.cost-grows", NANOGPT)
 def _flat_rate(call: Call, body: Body) -> Body:
     """States the cost of one picture whatever their number."""
     return {**body, "cost": round(body["cost"] / max(1, len(body["data"])), 6)}
