@@ -18,7 +18,7 @@ _SCRIPTS = (
     "a sign that says Zürich, Łódź, Ελλάδα, 東京 and \N{ROCKET}\N{WOMAN}\u200d\N{PERSONAL COMPUTER}\N{MATHEMATICAL SCRIPT CAPITAL A}, below it שלום and مرحبا, "
     "\u202eand back\u202c, framed by \"double\", 'single' and `back' quotes, \\n, </b>, {0}, %s, ${x} and ;--"
 )
-_CONTROLS = "a grey wall\x00\x01\x07\x08\x0b\x0c\x1b[31m\x7f\x85\u2028\ufeff behind a red door"
+_CONTROLS = "a grey wall\x00\x01\x07\x08\x0b\x0c\x1b[31m\x7f\x9f\ufeff behind a red door"
 
 
 def texts(seed: int = 0) -> dict[str, tuple[str, str]]:
