@@ -6,6 +6,8 @@ import random
 from array import array
 from typing import Literal
 
+from testcard.benchmarks.job import BlockJob
+
 ArrivalKind = Literal["poisson", "constant"]
 
 
@@ -27,3 +29,19 @@ def schedule(kind: ArrivalKind, rate_rps: float, duration_s: float, seed: str) -
         offsets.append(now)
         now += draw.expovariate(rate_rps)
     return offsets
+
+
+def offsets_of(kind: ArrivalKind, block: BlockJob, seed: str) -> array[float]:
+    """When the requests of a turn are due, in seconds from its start, warm-up first.
+
+    An `exact` turn has as many Poisson arrivals as its rate says, in the warm-up and after it: the process given its count
+    (independent uniform times). A search compares rates that differ by less than chance makes them differ in a short turn.
+    """
+    rate = block.rate_rps or 0.0
+    if kind == "constant" or not block.exact:
+        return schedule(kind, rate, block.whole_s, seed)
+    draw = random.Random(seed)
+    found: list[float] = []
+    for begin, length in ((0.0, block.warmup_s), (block.warmup_s, block.duration_s)):
+        found += sorted(begin + draw.random() * length for _ in range(round(rate * length)))
+    return array("d", found)

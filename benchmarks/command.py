@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from testcard.benchmarks.job import FleetJob, WorkerJob
+from testcard.benchmarks.search import MAX_STAGES, SearchPlan
 from testcard.benchmarks.workload import Stage, Workload, load_workload, parse_workload
 from testcard.harness.config import Config, load_config
 from testcard.harness.errors import UsageError
@@ -53,6 +54,12 @@ DEFAULT_PORT = 5557
     multiple=True,
     metavar="EXPR",
     help="Objective, such as 'p95<8s', 'error_rate<1%', 'usd_per_image<0.05'; again for more.",
+)
+@click.option(
+    "--find-saturation", is_flag=True, help="Find the highest rate that keeps the objectives, from --rate on, in stages of --duration."
+)
+@click.option(
+    "--max-stages", type=click.IntRange(min=2, max=60), metavar="N", help="With --find-saturation: at most N stages a row (default 14)."
 )
 @click.option("--seed", type=int, metavar="N", help=f"Fixes arrivals, order, prompts and picture seeds (default {DEFAULT_SEED}).")
 @click.option("--processes", type=click.IntRange(min=1, max=256), metavar="N", help="Put the load on from N processes of this machine.")
@@ -99,6 +106,8 @@ def bench(
     warmup: float | None,
     rounds: int | None,
     slos: tuple[str, ...],
+    find_saturation: bool,
+    max_stages: int | None,
     seed: int | None,
     processes: int | None,
     master: bool,
@@ -120,6 +129,10 @@ def bench(
     Without --target, all bundled providers are loaded, on mocks that are started for it. Several targets take turns in
     rounds. Latency counts from when a request was due, so a server that stalls cannot hide it.
     """
+    if find_saturation and (users is not None or rounds is not None):
+        raise UsageError("--find-saturation goes with neither --users nor --rounds", hint="it looks for a rate, and makes its own turns")
+    if max_stages is not None and not find_saturation:
+        raise UsageError("--max-stages belongs to --find-saturation")
     config = load_config(config_path)
     if worker:
         from testcard.benchmarks.fleet.joining import join_master
@@ -158,6 +171,7 @@ def bench(
         operations=operations,
         seed=DEFAULT_SEED if seed is None else seed,
         fleet=fleet,
+        search=SearchPlan(rate or 1.0, max_stages or MAX_STAGES) if find_saturation else None,
         live=live,
         max_requests=max_requests if max_requests is not None else config.bench.max_requests,
         max_cost=max_cost if max_cost is not None else config.bench.max_cost,

@@ -16,7 +16,7 @@ import gevent.event
 import gevent.pool
 from greenlet import GreenletExit
 
-from testcard.benchmarks.arrivals import schedule
+from testcard.benchmarks.arrivals import offsets_of
 from testcard.benchmarks.asks import seed_stream
 from testcard.benchmarks.budget import Budget
 from testcard.benchmarks.drive import Attempt, Cell, perform
@@ -214,7 +214,7 @@ class Engine:
     def open_loop(self) -> None:
         """One dispatcher: absolute deadlines, a greenlet for each arrival. Waiting for a place under the cap counts as latency."""
         turn, block, cell = self.turn, self.block, self.cell
-        offsets = schedule(self.workload.arrival, block.rate_rps or 0.0, block.whole_s, self.key)
+        offsets = offsets_of(self.workload.arrival, block, self.key)
         cap = None if self.workload.max_in_flight is None else turn.share(self.workload.max_in_flight)
         flight = self.flight = gevent.pool.Pool(cap) if cap is not None else gevent.pool.Group()
         start, warm_until = self.start_s, self.start_s + block.warmup_s

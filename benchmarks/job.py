@@ -40,7 +40,7 @@ class CellJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BlockJob(msgspec.Struct, frozen=True, kw_only=True):
-    """One turn of a cell: warm-up, then `duration_s` measured seconds of a stage, in a round (from 1)."""
+    """One turn of a cell: warm-up, then `duration_s` measured seconds of a stage, in a round (from 1). `exact`: see `arrivals`."""
 
     cell: int
     round: int
@@ -49,6 +49,7 @@ class BlockJob(msgspec.Struct, frozen=True, kw_only=True):
     users: int | None
     warmup_s: float
     duration_s: float
+    exact: bool = False
 
     def key(self, seed: int, *, again: bool) -> str:
         """What arrivals and seeds of the turn are drawn from: the same however many processes share it."""

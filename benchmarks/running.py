@@ -17,6 +17,8 @@ import msgspec
 from testcard.benchmarks import plan
 from testcard.benchmarks.asks import asks, task_requests
 from testcard.benchmarks.job import CellJob, FleetJob, Job, TargetJob
+from testcard.benchmarks.saturation import SaturationSearch
+from testcard.benchmarks.search import SearchPlan
 from testcard.benchmarks.session import BLOCKS_FILE, Session
 from testcard.benchmarks.workload import Workload
 from testcard.harness.config import Config, PricesSection, TargetSection
@@ -43,6 +45,7 @@ def run_bench(
     operations: Sequence[str],
     seed: int,
     fleet: FleetJob | None = None,
+    search: SearchPlan | None = None,
     live: bool,
     max_requests: int | None,
     max_cost: float | None,
@@ -56,11 +59,15 @@ def run_bench(
         sections = _sections(targets, key_envs, config, live)
         opened = stack.enter_context(_opened(sections, config, bounded, key_file))
         cells = plan.cells(opened, models, operations, workload, sections)
-        blocks = plan.blocks(len(cells), workload, seed)
-        _say_plan(opened, cells, workload, max_cost)
+        blocks = plan.blocks(len(cells), workload, seed) if search is None else []
+        _say_plan(opened, cells, workload, max_cost, search)
         for target in opened:
             _reach(target)
         folder = out if out is not None else default_folder("bench")
+        finder = None
+        if search is not None:
+            finder = SaturationSearch(workload, cells, folder, plan=search, say=lambda text: click.echo(text, err=True))
+            blocks = finder.first()
         writer = RunWriter.create(
             folder,
             "bench",
@@ -83,6 +90,7 @@ def run_bench(
             started_s=time.monotonic(),
             seed=seed,
             fleet=fleet,
+            more=finder is not None,
             search=[str(path) for path in config.providers.path],
             workload=workload.model_dump(mode="json"),
             targets=[_target_job(target, section.live, section.key_env) for target, section in zip(opened, sections, strict=True)],
@@ -91,16 +99,22 @@ def run_bench(
             max_requests=max_requests,
             max_cost_usd=max_cost,
             # Taking a turn again costs requests: only where all targets are on this machine and nobody set a limit.
-            repeats=workload.rounds * len(workload.stage) if not bounded and all(is_loopback(target.base_url) for target in opened) else 0,
+            repeats=workload.rounds * len(workload.stage)
+            if finder is None and not bounded and all(is_loopback(target.base_url) for target in opened)
+            else 0,
         )
         writer.add_file("blocks", BLOCKS_FILE)
         session = Session(job, folder)
+        if finder is not None:
+            finder.attach(session)
         with Progress("bench", unit="s") as progress:
             session.run(progress)
-        return _finish(writer, session, workload, opened, as_json)
+        return _finish(writer, session, workload, opened, as_json, finder)
 
 
-def _finish(writer: RunWriter, session: Session, workload: Workload, targets: Sequence[Target], as_json: bool) -> int:
+def _finish(
+    writer: RunWriter, session: Session, workload: Workload, targets: Sequence[Target], as_json: bool, finder: SaturationSearch | None
+) -> int:
     """Seals the samples, writes the summary, prints it, and decides."""
     from testcard.benchmarks.facts import notes, stage_facts
     from testcard.benchmarks.lateness import counted
@@ -126,22 +140,28 @@ def _finish(writer: RunWriter, session: Session, workload: Workload, targets: Se
         writer.finish("error", Exit.INTERNAL, f"the samples could not be summarised: {type(error).__name__}: {error}")
         raise
     summary = _with_notes(summary, notes(session.blocks))
+    if finder is not None:
+        summary = finder.as_measured(summary)
+        writer.write("saturation", "saturation.json", finder.result())
     writer.write("summary", "summary.json", summary)
-    code, outcome, reason = _decide(session, summary)
+    code, outcome, reason = _decide(session, summary, finder)
     writer.finish(outcome, code, reason)
     if as_json:
-        click.echo((writer.folder / "summary.json").read_text(encoding="utf-8"), nl=False)
+        name = "summary.json" if finder is None else "saturation.json"
+        click.echo((writer.folder / name).read_text(encoding="utf-8"), nl=False)
     else:
         from rich.console import Console
 
         console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
         render(summary, console, illustrative=any(target.pricing.origin == "illustrative" for target in targets), folder=writer.folder)
+        for found in finder.result().results if finder is not None else []:
+            console.print(f"{found.provider} {found.operation}: {found.sentence}", soft_wrap=True, markup=False)
     if session.fatal is not None:
         raise session.fatal
     if reason:
         click.echo(f"{outcome}: {reason}", err=True)
     if code is Exit.INCONCLUSIVE:
-        click.echo(f"next: {_next_step(session, summary)}", err=True)
+        click.echo(f"next: {_next_step(session, summary, finder)}", err=True)
     return code
 
 
@@ -155,7 +175,7 @@ def _with_notes(summary: Summary, said: Mapping[tuple[str, str | None, str, str]
     return msgspec.structs.replace(summary, rows=rows)
 
 
-def _decide(session: Session, summary: Summary) -> tuple[Exit, Outcome, str | None]:
+def _decide(session: Session, summary: Summary, finder: SaturationSearch | None = None) -> tuple[Exit, Outcome, str | None]:
     """Exit code, outcome and reason; when several hold, the order of the exit codes decides."""
     if session.interrupted:
         return Exit.INTERRUPTED, "interrupted", "interrupted; everything recorded so far is kept"
@@ -166,7 +186,14 @@ def _decide(session: Session, summary: Summary) -> tuple[Exit, Outcome, str | No
     if session.stop_reason is not None:
         codes.append(Exit.INCONCLUSIVE)
         reasons.append(session.stop_reason)
-    for row in summary.rows:
+    for found in finder.result().results if finder is not None else []:
+        if found.holds_rps is None and found.breaks_rps is not None:
+            codes.append(Exit.GATE_FAILED)
+            reasons.append(f"{found.provider} {found.operation} {found.sentence}")
+        elif not found.conclusive:
+            codes.append(Exit.INCONCLUSIVE)
+            reasons.append(f"{found.provider} {found.operation} {found.sentence}")
+    for row in summary.rows if finder is None else []:
         name = f"{row.provider} {row.operation} {row.stage}"
         if row.outcome == "fail":
             codes.append(Exit.GATE_FAILED)
@@ -183,7 +210,7 @@ def _decide(session: Session, summary: Summary) -> tuple[Exit, Outcome, str | No
     return code, words[code], "; ".join(reasons) or None
 
 
-def _next_step(session: Session, summary: Summary) -> str:
+def _next_step(session: Session, summary: Summary, finder: SaturationSearch | None = None) -> str:
     """What would make an inconclusive run conclusive."""
     if session.stop_reason is not None:
         if "worker" in session.stop_reason:
@@ -191,6 +218,8 @@ def _next_step(session: Session, summary: Summary) -> str:
         if "answered" in session.stop_reason:
             return "look at the account with the provider"
         return "allow more with --max-requests or --max-cost, or plan less with --rate and --duration"
+    if finder is not None:
+        return "a longer --duration, more --max-stages, or --processes where the load generator was the limit"
     if any("generator" in (row.note or "") for row in summary.rows if row.outcome == "inconclusive"):
         return "a lower --rate (or fewer --users), or a machine with nothing else to do"
     return "more samples: a longer --duration"
@@ -268,7 +297,9 @@ def _reach(target: Target) -> None:
         ) from None
 
 
-def _say_plan(targets: Sequence[Target], cells: Sequence[CellJob], workload: Workload, max_cost: float | None) -> None:
+def _say_plan(
+    targets: Sequence[Target], cells: Sequence[CellJob], workload: Workload, max_cost: float | None, search: SearchPlan | None
+) -> None:
     """Says how many requests are planned and what they can cost; `UsageError` for a cost limit on a model without a price."""
     requests = 0.0
     dollars = 0.0
@@ -291,18 +322,22 @@ def _say_plan(targets: Sequence[Target], cells: Sequence[CellJob], workload: Wor
                     hint="set " + target.pricing.missing_key(cell.model),
                 )
         for stage in workload.stage:
-            if stage.rate_rps is not None:
+            if stage.rate_rps is not None and search is None:
                 count = stage.rate_rps * (stage.duration_s + workload.warmup_s * workload.rounds)
                 requests += count
                 dollars += count * (each or 0.0)
     seconds = sum(stage.duration_s + workload.warmup_s * workload.rounds for stage in workload.stage) * len(cells)
     amount = f"about {requests:.0f} requests" if requests else "as many requests as the users get through"
+    if search is not None:
+        amount = f"up to {search.max_stages} stages each, from {search.start_rps:g}/s on, as many requests as that takes"
     cost = f", at most about ${dollars:.2f}" if requests and dollars else ""
     missing = f" (no price: {', '.join(unpriced)})" if unpriced else ""
     if any(not is_loopback(target.base_url) for target in targets):
         click.echo("live: check that the provider's terms allow load tests; every request below can cost money", err=True)
     click.echo(
         f"plan: workload {workload.name or 'of the flags'}, {len(cells)} × {len(workload.stage)} stage(s), {workload.rounds} round(s), "
-        f"{seconds:.0f} s, {amount}{cost}{missing}",
+        f"{seconds:.0f} s, {amount}{cost}{missing}"
+        if search is None
+        else f"plan: search of {len(cells)} × saturation, {amount}{missing}",
         err=True,
     )

@@ -26,10 +26,9 @@ BLOCKS_FILE = "blocks.jsonl"
 class Session:
     """One load process at work. After `run`: the blocks it finished, why it stopped early (None: it did not), its error."""
 
-    def __init__(self, job: Job, folder: Path, more: Callable[[], list[BlockJob]] | None = None) -> None:
-        """`more` gives further blocks when the job's are done, until it gives none."""
+    def __init__(self, job: Job, folder: Path) -> None:
         self.job = job
-        self._more = more
+        self.more: Callable[[], list[BlockJob]] | None = None  # gives further blocks when the job's are done, until it gives none
         self.folder = folder
         self.blocks: list[Block] = []
         self.stop_reason: str | None = None
@@ -81,7 +80,7 @@ class Session:
         elif event.event == "note":
             progress.say(event.message or "")
         elif event.event == "wanting":
-            further = self._more() if self._more is not None and not self._signals else []
+            further = self.more() if self.more is not None and not self._signals else []
             self._tell(msgspec.json.encode(More(blocks=further)) + b"\n")
         elif event.event == "block" and event.block is not None:
             self.blocks.append(event.block)

@@ -53,7 +53,8 @@ def render(summary: Summary, console: Console, *, illustrative: bool, folder: Pa
         for gate in row.gates:
             if gate.verdict != "pass":
                 console.print(_gate_line(row, gate))
-    if summary.slo and all(gate.verdict == "pass" for row in summary.rows for gate in row.gates):
+    gates = [gate for row in summary.rows for gate in row.gates]
+    if gates and all(gate.verdict == "pass" for gate in gates):
         console.print(f"gates: {', '.join(summary.slo)}: all passed", markup=False)
     console.print("latency counts from the scheduled start, with its 95 % interval [low, high]", markup=False)
     if illustrative:

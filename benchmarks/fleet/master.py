@@ -17,7 +17,7 @@ import gevent.event
 import msgspec
 import pyarrow as pa
 
-from testcard.benchmarks.arrivals import schedule
+from testcard.benchmarks.arrivals import offsets_of
 from testcard.benchmarks.engine import Taken
 from testcard.benchmarks.fleet import messages as m
 from testcard.benchmarks.fleet.leases import Ledger
@@ -288,7 +288,7 @@ class Master:
         """The record of a turn's part whose worker was lost: what was due by its schedule, and what is known to have been sent."""
         cell = self.job.cells[block.cell]
         key = block.key(self.job.seed, again=instead_of is not None)
-        due = len(range(part, len(schedule(self.workload.arrival, block.rate_rps or 0.0, block.whole_s, key)), parts))
+        due = len(range(part, len(offsets_of(self.workload.arrival, block, key)), parts))
         sent = member.shard.rows_written - member.rows_before
         record = Block(
             sequence=sequence,

@@ -303,6 +303,45 @@ class Summary(_Record, frozen=True, kw_only=True):
     slo: list[str] = []
 
 
+class SaturationStage(_Record, frozen=True, kw_only=True):
+    """A stage that a search for saturation tried. `sure`: 95 % intervals decided, else the figures alone."""
+
+    rate_rps: float
+    held: bool
+    sure: bool
+    why: str = ""
+    achieved_rps: float | None = None
+    requests: int = 0
+
+
+class Saturation(_Record, frozen=True, kw_only=True):
+    """What a search found for one row: the highest rate that held, the lowest that broke, and where between them it surely lies.
+
+    `low_rps` and `high_rps` are the highest rate that surely held and the lowest that surely broke. `target` as in summary.json.
+    """
+
+    provider: str
+    model: str | None
+    operation: str
+    target: int | None
+    holds_rps: float | None
+    breaks_rps: float | None
+    low_rps: float | None
+    high_rps: float | None
+    broke_first: str | None
+    conclusive: bool
+    sentence: str
+    stages: list[SaturationStage] = []
+
+
+class Saturations(_Record, frozen=True, kw_only=True):
+    """saturation.json of a benchmark with --find-saturation."""
+
+    schema: Literal["testcard.saturation/1"] = "testcard.saturation/1"
+    results: list[Saturation]
+    slo: list[str] = []
+
+
 class Badge(_Record, frozen=True, kw_only=True):
     """badge.json, in the shape that shields.io's endpoint badges read."""
 
@@ -397,4 +436,12 @@ OUTCOMES = (
     "interrupted",
 )
 
-RECORD_TYPES: dict[str, Any] = {"run": Run, "exchange": Exchange, "verdicts": Verdicts, "summary": Summary, "badge": Badge, "block": Block}
+RECORD_TYPES: dict[str, Any] = {
+    "run": Run,
+    "exchange": Exchange,
+    "verdicts": Verdicts,
+    "summary": Summary,
+    "badge": Badge,
+    "block": Block,
+    "saturation": Saturations,
+}

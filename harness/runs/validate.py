@@ -16,7 +16,7 @@ from testcard.harness.runs.samples import SHARD_PATTERN, read_shard, schema
 from testcard.harness.runs.schema_files import published
 
 #: Kind of file (a key of run.json's `files`) → name of its schema.
-JSON_KINDS = {"verdicts": "verdicts", "summary": "summary", "badge": "badge"}
+JSON_KINDS = {"verdicts": "verdicts", "summary": "summary", "badge": "badge", "saturation": "saturation"}
 #: Problems reported for one file; more are counted only.
 MAX_PROBLEMS = 20
 

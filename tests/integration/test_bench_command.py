@@ -199,6 +199,27 @@ def test_a_load_process_that_dies_is_said_and_loses_only_what_it_had_not_written
     assert run.summary().rows[0].requests >= 10  # type: ignore[union-attr]
 
 
+def test_saturation_is_found_within_a_tenth_and_what_broke_first_is_said(tmp_path: Path) -> None:
+    """A mock that takes 50 ms and works on 4 at once holds 80/s: found to 10 %, in few stages; stages that broke fail nothing."""
+    out = tmp_path / "run"
+    with embedded_mocks(["nanogpt", "nebul"], options=["--latency", "0.05", "--max-concurrent", "4"]) as mocks:
+        done = bench(
+            "--target", f"nanogpt={mocks.base_urls['nanogpt']}", "--find-saturation", "--rate", "50", "--arrival", "constant",
+            "--duration", "0.4", "--warmup", "0", "--slo", "p95<0.4s", "--max-stages", "10", "--out", str(out), "--json",
+        )  # fmt: skip
+        served = billed(mocks)
+    found = json.loads(done.stdout)["results"][0]
+    assert found["conclusive"], done.stderr
+    assert done.returncode == 0
+    assert 72 <= found["holds_rps"] <= 88
+    assert found["holds_rps"] < found["breaks_rps"] <= 1.05 * found["holds_rps"]
+    assert "p95<0.4s" in found["sentence"] or "falls behind" in found["sentence"]
+    assert len(found["stages"]) <= 10
+    assert validate_run(out) == []
+    assert served == len(pq.read_table(out / "samples.parquet"))
+    assert {row.outcome for row in RunReader(out).summary().rows} == {"pass"}  # type: ignore[union-attr]
+
+
 def test_nobody_there_is_exit_3_and_a_wrong_key_too(mocks: EmbeddedMocks, tmp_path: Path) -> None:
     """A dead port: told before a run exists. A refused key: told after the first answer, with what to check."""
     dead = bench("--target", "nanogpt=http://127.0.0.1:9", "--out", str(tmp_path / "dead"))
@@ -230,6 +251,8 @@ def test_nobody_there_is_exit_3_and_a_wrong_key_too(mocks: EmbeddedMocks, tmp_pa
         (["--target", "nanogpt=https://nano-gpt.com", "--live"], "--max-cost"),
         (["--rate", "1", "--users", "1"], "exclude each other"),
         (["--slo", "p95<8"], "unit"),
+        (["--find-saturation", "--users", "3"], "neither --users nor --rounds"),
+        (["--max-stages", "3"], "belongs to --find-saturation"),
         (["--workload", "nothing"], "there is no workload nothing"),
         (["--rate", "fast"], "fast"),
         (["--target", "nanogpt=http://127.0.0.1:9", "--operation", "paint"], "paint"),

@@ -1,0 +1,107 @@
+"""The search for the highest rate that holds: which rate to try next, and what the steps so far say. Pure.
+
+The rate doubles until it breaks (or halves until it holds), then the gap is halved on a logarithmic scale until its ends lie
+within `RESOLUTION` of each other, in at most `max_stages` steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+#: Ends so close are close enough: what lies between is less than what one run differs from the next.
+RESOLUTION = 1.05
+MAX_STAGES = 14
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPlan:
+    """The rate to begin with, and how many stages a search may take."""
+
+    start_rps: float
+    max_stages: int = MAX_STAGES
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stage that was tried. `sure`: its 95 % intervals decide, else its figures alone do. `why`: what broke, or why unsure."""
+
+    rate_rps: float
+    held: bool
+    sure: bool
+    why: str = ""
+
+
+@dataclass
+class Search:
+    """One search. `limit` says what ended it other than the target (the generator, a budget); None: nothing did.
+
+    `excuses` counts stages that may have broken for the generator's sake and are tried again.
+    """
+
+    start_rps: float
+    max_stages: int = MAX_STAGES
+    steps: list[Step] = field(default_factory=list)
+    limit: str | None = None
+    excuses: int = 0
+
+    @property
+    def broke(self) -> Step | None:
+        """The lowest rate that broke."""
+        return min((step for step in self.steps if not step.held), key=lambda step: step.rate_rps, default=None)
+
+    @property
+    def held(self) -> Step | None:
+        """The highest rate below it that held."""
+        broke = self.broke
+        held = [step for step in self.steps if step.held and (broke is None or step.rate_rps < broke.rate_rps)]
+        return max(held, key=lambda step: step.rate_rps, default=None)
+
+    @property
+    def interval(self) -> tuple[float | None, float | None]:
+        """Where the highest rate that holds lies for sure: from the highest that surely held to the lowest that surely broke."""
+        broke = min((step.rate_rps for step in self.steps if step.sure and not step.held), default=None)
+        held = [step.rate_rps for step in self.steps if step.sure and step.held and (broke is None or step.rate_rps < broke)]
+        return max(held, default=None), broke
+
+    @property
+    def found(self) -> bool:
+        """Whether both ends are there and close enough."""
+        held, broke = self.held, self.broke
+        return held is not None and broke is not None and broke.rate_rps <= held.rate_rps * RESOLUTION
+
+    def next_rps(self) -> float | None:
+        """The rate to try next, to three digits; None when the search is over."""
+        if self.limit is not None or self.found or len(self.steps) >= self.max_stages:
+            return None
+        held, broke = self.held, self.broke
+        if held is None and broke is None:
+            wanted = self.start_rps
+        elif broke is None:
+            assert held is not None
+            wanted = 2.0 * held.rate_rps
+        elif held is None:
+            wanted = broke.rate_rps / 2.0
+        else:
+            wanted = (held.rate_rps * broke.rate_rps) ** 0.5
+        rate = float(f"{wanted:.3g}")
+        return None if any(step.rate_rps == rate for step in self.steps) else rate
+
+
+def sentence(search: Search) -> str:
+    """What the search found, in one sentence."""
+    held, broke = search.held, search.broke
+    low, high = search.interval
+    sure = f", surely within {_rate(low)} to {_rate(high)}" if (low, high) != (held and held.rate_rps, broke and broke.rate_rps) else ""
+    if held is None and broke is None:
+        return f"nothing was found out: {search.limit or 'no stage was measured'}"
+    if held is None:
+        assert broke is not None
+        return f"breaks even at {_rate(broke.rate_rps)}: {broke.why}"
+    if broke is None:
+        return f"holds {_rate(held.rate_rps)} and was not broken: {search.limit or f'the search ended after {len(search.steps)} stages'}"
+    end = f"; the search ended early: {search.limit}" if search.limit is not None else ""
+    return f"holds {_rate(held.rate_rps)}, breaks at {_rate(broke.rate_rps)}{sure}. What broke first: {broke.why}{end}"
+
+
+def _rate(value: float | None) -> str:
+    return "?" if value is None else f"{value:.3g}/s"

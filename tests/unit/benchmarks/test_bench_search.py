@@ -1,0 +1,135 @@
+"""The search for saturation lands on the knee in a bounded number of stages, and says what it is sure of."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from testcard.benchmarks.arrivals import offsets_of
+from testcard.benchmarks.job import BlockJob
+from testcard.benchmarks.saturation import judge_stage, may_be_the_generators_doing
+from testcard.benchmarks.search import RESOLUTION, Search, Step, sentence
+from testcard.harness.runs.records import Estimate, Gate, Generator, SummaryRow
+from testcard.harness.statistics import slo
+
+
+def run(search: Search, knee_rps: float) -> Search:
+    """The search against a server that holds every rate up to its knee."""
+    while (rate := search.next_rps()) is not None:
+        search.steps.append(Step(rate, rate <= knee_rps, True, "" if rate <= knee_rps else "p95<1s (2)"))
+    return search
+
+
+@given(knee=st.floats(0.2, 2000), start=st.floats(0.1, 100))
+@settings(max_examples=200, deadline=None)
+def test_the_knee_lies_between_what_held_and_what_broke(knee: float, start: float) -> None:
+    """For any knee and start: at most 24 stages, and the ends of the interval within 5 % of each other around the knee."""
+    search = run(Search(float(f"{start:.3g}"), max_stages=24), knee)
+    assert len(search.steps) <= 24
+    if search.found:
+        assert search.held is not None
+        assert search.broke is not None
+        assert search.held.rate_rps <= knee < search.broke.rate_rps <= search.held.rate_rps * RESOLUTION
+        assert f"holds {search.held.rate_rps:.3g}/s" in sentence(search)
+        assert "What broke first: p95<1s" in sentence(search)
+    else:
+        assert len(search.steps) == 24
+
+
+def test_no_rate_is_tried_twice_and_the_number_of_stages_is_kept() -> None:
+    """Three stages are three stages; without an end found, the sentence says that nothing broke."""
+    search = run(Search(1.0, max_stages=3), 1e9)
+    assert [step.rate_rps for step in search.steps] == [1.0, 2.0, 4.0]
+    assert not search.found
+    assert "was not broken" in sentence(search)
+
+
+def test_a_server_that_breaks_at_once_is_said_to() -> None:
+    """No rate held: neither end is claimed."""
+    search = run(Search(8.0, max_stages=3), 0.0)
+    assert search.held is None
+    assert sentence(search).startswith("breaks even at 2/s")
+
+
+def test_unsure_ends_widen_what_is_sure() -> None:
+    """The interval that is sure reaches from the highest clear hold to the lowest clear break."""
+    search = Search(1.0)
+    search.steps += [Step(10, True, True), Step(20, False, True, "x"), Step(14.1, True, False), Step(16.8, False, False, "x")]
+    assert (search.held, search.broke) == (search.steps[2], search.steps[3])
+    assert search.interval == (10, 20)
+    assert "surely within 10/s to 20/s" in sentence(search)
+
+
+def row(*, p95: Estimate, verdict: str, offered: float = 20.0, achieved: float = 20.0, ok: int = 100, requests: int = 100) -> SummaryRow:
+    estimates = {"p95": p95}
+    gates = [Gate(expression="p95<1s", observed=p95, verdict=verdict)]  # type: ignore[arg-type]
+    return SummaryRow(
+        provider="p", model=None, operation="o", stage="s", offered_rps=offered, achieved_rps=achieved, requests=requests, ok=ok,
+        errors={"rate-limited": requests - ok} if ok < requests else {}, latency_s=estimates, service_s=estimates, ttfb_s=estimates,
+        images_per_s=0, megapixels_per_s=0, goodput_rps=0, cost_usd_per_image=None, generator=Generator(send_lag_p99_s=0, cpu_percent=0),
+        outcome="pass", gates=gates,
+    )  # fmt: skip
+
+
+NONE = Estimate(value=None, n=100)
+
+
+@pytest.mark.parametrize(
+    ("seen", "raw", "held", "sure", "word"),
+    [
+        (row(p95=Estimate(value=0.5, low=0.4, high=0.6, n=100), verdict="pass"), {}, True, True, ""),
+        (row(p95=Estimate(value=2, low=1.4, high=2.6, n=100), verdict="fail"), {}, False, True, "p95<1s (2)"),
+        (row(p95=NONE, verdict="inconclusive"), {"p95": 0.5}, True, True, ""),
+        (row(p95=NONE, verdict="inconclusive"), {"p95": 0.95}, True, False, "just holds"),
+        (row(p95=NONE, verdict="inconclusive"), {"p95": 1.05}, False, False, "p95<1s (1.05)"),
+        (row(p95=NONE, verdict="inconclusive"), {"p95": 1.5}, False, True, "p95<1s (1.5)"),
+        (row(p95=NONE, verdict="inconclusive"), {}, True, False, "could not be judged"),
+        (row(p95=NONE, verdict="inconclusive", achieved=19.0), {"p95": 0.5}, False, True, "falls behind: 19 of 20"),
+        (
+            row(p95=NONE, verdict="inconclusive", ok=80, achieved=16.0),
+            {"p95": 0.5},
+            False,
+            True,
+            "20 of 100 requests failed (20 rate-limited)",
+        ),
+    ],
+)
+def test_a_stage_is_judged_by_objectives_by_keeping_up_and_by_failures(
+    seen: SummaryRow, raw: dict[str, float], held: bool, sure: bool, word: str
+) -> None:
+    """Intervals decide; where there is none the figure does, for sure only when it is clear; what broke is named."""
+    step = judge_stage(20.0, seen, [slo.parse("p95<1s")], raw)
+    assert (step.held, step.sure) == (held, sure)
+    assert word in step.why
+
+
+def test_an_exact_turn_has_as_many_arrivals_as_its_rate_says() -> None:
+    """In the warm-up and after it, for any seed; spread as a Poisson process is given its count."""
+    block = BlockJob(cell=0, round=1, stage="s", rate_rps=50.0, users=None, warmup_s=2.0, duration_s=8.0, exact=True)
+    for seed in range(5):
+        offsets = list(offsets_of("poisson", block, str(seed)))
+        assert offsets == sorted(offsets)
+        assert (sum(offset < 2.0 for offset in offsets), len(offsets)) == (100, 500)
+        gaps = [later - earlier for earlier, later in itertools.pairwise(offsets)]
+        assert 0.7 < (sum((gap - 0.02) ** 2 for gap in gaps) / len(gaps)) ** 0.5 / 0.02 < 1.4
+
+
+@pytest.mark.parametrize(
+    ("achieved", "p95", "lag", "excused"),
+    [
+        (20.0, 1.005, 0.02, True),  # without the lag it would have held
+        (20.0, 2.0, 0.02, False),  # twice the threshold is not 20 ms of lag
+        (18.0, 0.5, 0.02, False),  # a queue that grew by a second in ten is not 20 ms of lag
+        (18.0, 0.5, 0.9, True),  # but it may be 900 ms of it
+    ],
+)
+def test_a_late_generator_excuses_only_what_it_can_have_caused(achieved: float, p95: float, lag: float, excused: bool) -> None:
+    """A server that queues for seconds is not let off for the generator's milliseconds."""
+    import msgspec
+
+    seen = row(p95=NONE, verdict="inconclusive", achieved=achieved)
+    seen = msgspec.structs.replace(seen, duration_s=10.0, generator=Generator(send_lag_p99_s=lag, cpu_percent=1))
+    assert may_be_the_generators_doing(seen, [slo.parse("p95<1s")], {"p95": p95}) == excused
