@@ -102,5 +102,6 @@ def _credited(call: Call, body: Body) -> Body:
 
 @lie("body", "answer.cost-grows", NANOGPT)
 def _flat_rate(call: Call, body: Body) -> Body:
-    """States the cost of one picture whatever their number."""
-    return {**body, "cost": round(body["cost"] / max(1, len(body["data"])), 6)}
+    """States, and takes, the cost of one picture whatever their number."""
+    cost = round(body["cost"] / max(1, len(body["data"])), 6)
+    return {**body, "cost": cost, "remainingBalance": round(body["remainingBalance"] + body["cost"] - cost, 6)}
