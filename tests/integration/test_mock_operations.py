@@ -306,7 +306,8 @@ def test_async_tasks_end_with_the_sync_body(http: httpx.Client, base_url: str, a
             time.sleep(0.02)
         order = ["queued", "running", "completed"]
         assert states == sorted(states, key=order.index)
-        assert set(states) == set(order)
+        # A busy machine can sleep through "running"; that each state is passed is shown with a clock of its own in test_mock_tasks.
+        assert states[-1] == "completed"
         (one,) = pictures_of(http, poll.json()["result"])
         assert one.size == (64, 64)
         assert http.get(f"{root}{body['poll_url']}").json()["result"] == poll.json()["result"]
