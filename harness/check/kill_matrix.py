@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -167,9 +170,29 @@ def _results(jobs: Sequence[Job], processes: int) -> Iterator[_Done]:
     size = max(1, min(16, len(jobs) // (4 * processes)))
     shares = [jobs[start : start + size] for start in range(0, len(jobs), size)]
     # Started afresh, not forked: this process may have threads.
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(_all_carried_out, share) for share in shares]):
-            yield from future.result()
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent) as pool:
+        futures = [pool.submit(_all_carried_out, share) for share in shares]
+        try:
+            for future in as_completed(futures):
+                yield from future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+
+
+def _end_with_parent() -> None:
+    """Lets this process end when the one that started it ends, however it does, and leaves Ctrl-C to that one."""
+    parent = multiprocessing.parent_process()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _all_carried_out(jobs: Sequence[Job]) -> list[_Done]:
@@ -192,7 +215,7 @@ def _carried_out(job: Job) -> _Done:
     return _Done(job, run, broke, _errors(job, provider, judged))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def _plan(folder: str, seed: int, cases: bool) -> Plan:
     """A provider's plan, made once in a process."""
     return full_plan(load_provider(folder), seed, cases=cases)

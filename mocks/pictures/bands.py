@@ -15,7 +15,7 @@ _FIELDS = ((38, 70, 83), (42, 110, 98), (110, 74, 38), (92, 46, 84), (54, 62, 12
 #: kinds of background that the seed chooses from
 VARIANTS = len(_FIELDS)
 _AT = tuple(range(0, 3 * CELLS, 3))
-#: A band above this size is drawn anew each time: twelve of them would take half a gigabyte.
+#: Bars above this size are drawn anew each time (twelve of them would take half a gigabyte), captions and ramps above a sixteenth of it.
 _KEPT_PIXELS = 2_000_000
 Ring = tuple[float, float, float, float]
 
@@ -60,18 +60,34 @@ def _bars(plan: Layout, variant: int) -> Image.Image:
     return picture
 
 
-@lru_cache(maxsize=256)
 def caption(plan: Layout, text: str) -> Image.Image:
-    """The band that shows the beginning of the prompt, white on black."""
+    """The band that shows the beginning of the prompt, white on black. Kept, unless it is huge."""
+    return _kept_caption(plan, text) if plan.width * plan.caption <= _KEPT_PIXELS // 16 else _caption(plan, text)
+
+
+@lru_cache(maxsize=256)
+def _kept_caption(plan: Layout, text: str) -> Image.Image:
+    return _caption(plan, text)
+
+
+def _caption(plan: Layout, text: str) -> Image.Image:
     picture = Image.new("RGB", (plan.width, plan.caption))
     font = _font(max(6, plan.caption * 6 // 10))
     ImageDraw.Draw(picture).text((plan.width // 2, plan.caption // 2), text, fill=(255, 255, 255), font=font, anchor="mm")
     return picture
 
 
-@lru_cache(maxsize=64)
 def ramp(plan: Layout) -> Image.Image:
-    """The lowest band: sixteen greys from black to white."""
+    """The lowest band: sixteen greys from black to white. Kept, unless it is huge."""
+    return _kept_ramp(plan) if plan.width * plan.ramp <= _KEPT_PIXELS // 16 else _ramp(plan)
+
+
+@lru_cache(maxsize=64)
+def _kept_ramp(plan: Layout) -> Image.Image:
+    return _ramp(plan)
+
+
+def _ramp(plan: Layout) -> Image.Image:
     picture = Image.new("RGB", (plan.width, plan.ramp))
     pen = ImageDraw.Draw(picture)
     for index in range(16):
