@@ -69,7 +69,7 @@ class BenchSection(_Section):
 
 
 class PricesSection(_Section):
-    """`[prices.<provider>]`: adopt the profile's list prices, or state a price by model id."""
+    """`[prices.<provider>]`: adopt the profile's list prices, or state a price by model id; `"*"` stands for every other model."""
 
     adopt: Literal["list", "none"] = "none"
     models: dict[str, Price] = Field(default_factory=dict)

@@ -9,6 +9,8 @@ from testcard.harness.config import PricesSection
 from testcard.specs.loader import Provider
 from testcard.specs.prices import Price
 
+#: The key of a price that holds for every model that has none of its own, and for operations without a model.
+ANY_MODEL = "*"
 PriceOrigin = Literal["illustrative", "list", "config", "none"]
 
 
@@ -25,9 +27,12 @@ class Pricing:
         return self.look_up(model, operation)[0]
 
     def look_up(self, model: str | None, operation: str) -> tuple[Price | None, PriceOrigin]:
-        """The price and where it comes from."""
-        if model is not None and model in self.section.models:
-            return self.section.models[model], "config"
+        """The price and where it comes from. A price that the user states for the model comes before the one for every model (`"*"`)."""
+        own = self.section.models
+        if model is not None and model in own:
+            return own[model], "config"
+        if ANY_MODEL in own:
+            return own[ANY_MODEL], "config"
         if self.section.adopt == "list" and (entry := self.provider.price_entry(model, operation, "list")):
             return entry.price, "list"
         if self.mock and (entry := self.provider.price_entry(model, operation, "illustrative")):
@@ -45,4 +50,4 @@ class Pricing:
 
     def missing_key(self, model: str | None) -> str:
         """The configuration key that would set the missing price, for messages."""
-        return f'[prices.{self.provider.id}.models] "{model or "*"}" in testcard.toml'
+        return f'[prices.{self.provider.id}.models] "{model or ANY_MODEL}" in testcard.toml'
