@@ -1,8 +1,8 @@
 """The Locust suite: workloads, arrivals, the load process, its recorder. May import `testcard.harness` and `testcard.specs`.
 
-Two processes. The *command's* (`command`, `running`, `plan`, `session`, `facts`, `table`) resolves what to do, shows how it
-goes, seals the run and judges it; it never imports gevent. The *load process* (`load_process`, `engine`, `drive`,
-`transport`, `judge`, `recorder`) is monkey-patched by Locust, reads one JSON job on stdin, appends samples to its shard and
+Two processes. The *command's* (`command`, `running`, `opening`, `plan`, `announce`, `session`, `finishing`, `facts`, `table`)
+resolves what to do, shows how it goes, seals the run and judges it; it never imports gevent. The *load process*
+(`load_process`, `engine`, `drive`, `transport`, `judge`, `recorder`) is monkey-patched by Locust, reads one JSON job on stdin, appends samples to its shard and
 tells how it goes in JSON lines on stdout. `job` is what they say to each other; `workload`, `asks`, `arrivals`, `budget` and
 `lateness` are plain code that touches neither sockets nor clocks.
 """
