@@ -1,0 +1,32 @@
+"""Under what conditions a plan is carried out, and how that ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+#: Seconds that all waits after a 429 may take together.
+PATIENCE_S = 60.0
+
+
+@dataclass
+class Outcome:
+    """How carrying out a plan ended. `not_sent` names each step that was left out, and why; `stopped` why all the rest was.
+
+    `spared` names those that were left out because they could have shown nothing new; no verdict lacks them.
+    """
+
+    not_sent: dict[int, str] = field(default_factory=dict)
+    spared: dict[int, str] = field(default_factory=dict)
+    stopped: str | None = None
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a plan is carried out. `poll_interval_s` None takes the profile's."""
+
+    base_url: str
+    api_key: str | None
+    concurrency: int = 8
+    poll_interval_s: float | None = None
+    patience_s: float = PATIENCE_S
