@@ -35,18 +35,21 @@ def create_app(
     timer: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     max_concurrent: int | None = None,
+    studio: Studio | None = None,
 ) -> ASGIApp:
     """The mocks of these providers: one at the root, several each under `/<id>`.
 
     `faults` are names as `testcard mock --fault` takes them, `variant` one of those of `testcard.mocks.variants`.
     `clock` gives unix seconds, `timer` monotonic ones; `sleep` waits so many of those before an answer that a fault holds back.
+    `studio` draws the pictures, by default one of the mock's own.
     Of each provider at most `max_concurrent` requests for work are worked on at once; the others queue in order of arrival.
     Raises `UsageError` for an unknown provider, fault or variant, and for a latency or rate limit that cannot be read.
     """
     manner = variant_named(variant) if variant is not None else PLAIN
     loaded = [name if isinstance(name, Provider) else load_provider(name) for name in providers]
     active = [fault if isinstance(fault, ActiveFault) else parse_fault(fault) for fault in faults]
-    files, counters, studio, pace = Files(clock), Counters(), Studio(), latency or manner.latency
+    files, counters, pace = Files(clock), Counters(), latency or manner.latency
+    studio = studio or Studio()
 
     async def file(request: Request) -> Response:
         answer = files.fetch(request.path_params["name"], request.query_params)

@@ -14,6 +14,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -21,7 +22,7 @@ from typing import Any
 
 from testcard.harness.check.cases import CASE_RULES
 from testcard.harness.check.levels import level_of
-from testcard.harness.check.mock_runs import confined, full_plan, judge_mock, narrowed
+from testcard.harness.check.mock_runs import Place, confined, full_plan, judge_mock, narrowed, place
 from testcard.harness.check.plan import Plan
 from testcard.harness.check.verdicts import Judged
 from testcard.harness.lazy import resolve
@@ -164,8 +165,7 @@ def kill_matrix(
 def _results(jobs: Sequence[Job], processes: int) -> Iterator[_Done]:
     """The results as they come. Neighbouring jobs stay together, so that few processes plan the same provider."""
     if processes <= 1:
-        for job in jobs:
-            yield _carried_out(job)
+        yield from _carried_out(jobs)
         return
     size = max(1, min(16, len(jobs) // (4 * processes)))
     shares = [jobs[start : start + size] for start in range(0, len(jobs), size)]
@@ -196,20 +196,27 @@ def _end_with_parent() -> None:
 
 
 def _all_carried_out(jobs: Sequence[Job]) -> list[_Done]:
-    return [_carried_out(job) for job in jobs]
+    return list(_carried_out(jobs))
 
 
-def _carried_out(job: Job) -> _Done:
+def _carried_out(jobs: Sequence[Job]) -> Iterator[_Done]:
+    """The results of jobs in this process, one after the other; those that want a socket share its address."""
+    with place() if any(job.thorough for job in jobs) else nullcontext() as somewhere:
+        for job in jobs:
+            yield _one_carried_out(job, somewhere if job.thorough else None)
+
+
+def _one_carried_out(job: Job, at: Place | None) -> _Done:
     provider = load_provider(job.folder)
     if job.fault is None:
-        judged = asyncio.run(judge_mock(_plan(job.folder, job.seed, True), (), sockets=job.thorough))
+        judged = asyncio.run(judge_mock(_plan(job.folder, job.seed, True), (), at=at))
         return _Done(job, None, broken_rules(provider, judged), _errors(job, provider, judged))
     fault = next(one for one in faults_of(provider) if one.name == job.fault)
     operations = tuple(name for name in provider.profile.operations if fault.applies(provider.id, name))
     rules = (fault.rule, *fault.also)
     plan = _plan(job.folder, job.seed, job.thorough or not CASE_RULES.isdisjoint(rules))
     plan = confined(plan, operations) if job.thorough else narrowed(plan, operations, rules)
-    judged = asyncio.run(judge_mock(plan, (fault.name,), sockets=job.thorough))
+    judged = asyncio.run(judge_mock(plan, (fault.name,), at=at))
     broke, missed = broken_rules(provider, judged), _missed(provider, judged, fault.rule, operations)
     run = FaultRun(provider.id, fault.name, fault.rule, tuple(fault.also), broke, operations, missed, job.seed)
     return _Done(job, run, broke, _errors(job, provider, judged))

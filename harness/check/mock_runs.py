@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,8 @@ from testcard.harness.lazy import resolve
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules import RULES
 from testcard.harness.runs.records import Body, Exchange
+from testcard.harness.wire.model import PictureInfo
+from testcard.harness.wire.pictures import inspect
 from testcard.specs.loader import Provider
 
 BASE_URL = "http://mock.invalid"
@@ -104,14 +107,50 @@ def confined(plan: Plan, operations: Collection[str]) -> Plan:
     return replace(plan, steps=steps, scopes=tuple(scope for scope in plan.scopes if scope.operation_id in kept))
 
 
-async def judge_mock(plan: Plan, faults: Sequence[str], *, sockets: bool = False) -> Judged:
-    """The verdicts on the provider's mock with these faults, served in this process: in memory, or from a thread over a socket."""
-    create_app = resolve("testcard.mocks.app:create_app")
+class Place:
+    """A socket at which one mock after another is served. Each brings its own state; only the address is the same."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._app: Any = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serves one request by the mock that is there now."""
+        await self._app(scope, receive, send)
+
+    @contextmanager
+    def holding(self, app: Any) -> Iterator[str]:
+        """The base URL of this mock, until the block ends."""
+        self._app = app
+        try:
+            yield self.url
+        finally:
+            self._app = None
+
+
+@contextmanager
+def place() -> Iterator[Place]:
+    """An empty place on a free port of this machine, served from a thread of this process until the block ends."""
+    empty = Place()
+    with resolve("testcard.mocks.serving:serving")(empty) as empty.url:
+        yield empty
+
+
+async def judge_mock(plan: Plan, faults: Sequence[str], *, at: Place | None = None) -> Judged:
+    """The verdicts on the provider's mock with these faults, served in this process: in memory, or over the socket of a place."""
+    create_app, studio = resolve("testcard.mocks.app:create_app"), resolve("testcard.mocks.pictures.studio:repeatable_studio")
     here = LeapingTime()
-    app = create_app([plan.provider], faults=list(faults), api_key=API_KEY, timer=lambda: time.monotonic() * FASTER, sleep=here.sleep)
-    if not sockets:
+    app = create_app(
+        [plan.provider],
+        faults=list(faults),
+        api_key=API_KEY,
+        timer=lambda: time.monotonic() * FASTER,
+        sleep=here.sleep,
+        studio=studio(),
+    )
+    if at is None:
         return await judge_app(plan, app, timer=here)
-    with resolve("testcard.mocks.serving:serving")(app) as url:
+    with at.holding(app) as url:
         return await _judge(plan, url, None, timer=here)
 
 
@@ -136,5 +175,23 @@ async def _judge(
     pricing = Pricing(plan.provider, mock=True)
     carried = await carry_out(plan, settings, pricing, memory, limits=limits, transport=transport, timer=timer)
     return judge_records(
-        plan.scopes, plan.rules, memory.exchanges, memory.bytes_of, not_sent=carried.not_sent(plan), started=carried.started
+        plan.scopes,
+        plan.rules,
+        memory.exchanges,
+        memory.bytes_of,
+        not_sent=carried.not_sent(plan),
+        started=carried.started,
+        looking=_looking,
     )
+
+
+_looked_at: dict[bytes, PictureInfo] = {}
+
+
+def _looking(data: bytes) -> PictureInfo:
+    """What the bytes of a picture are. Most pictures come again with the next fault, and are not decoded a second time."""
+    digest = hashlib.sha256(data).digest()
+    info = _looked_at.get(digest)
+    if info is None:
+        info = _looked_at[digest] = inspect(data)
+    return info

@@ -25,10 +25,11 @@ from testcard.harness.config import WaiverSection
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules import RULES, Rule
-from testcard.harness.rules.evidence import BytesOf, see
+from testcard.harness.rules.evidence import BytesOf, Inspect, see
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.folder import RunReader, tool_version
 from testcard.harness.runs.records import Exchange, Run
+from testcard.harness.wire.pictures import inspect
 from testcard.specs.loader import BUNDLED, Provider
 
 
@@ -134,11 +135,12 @@ def judge_records(
     strict: bool = False,
     stopped: bool = False,
     started: float | None = None,
+    looking: Inspect = inspect,
 ) -> Judged:
     """The verdicts on recorded exchanges. `started`: Unix seconds at which the run's clock stood at 0."""
     provider = scopes[0].provider if scopes else None
     scopes = [replace(scope, started=started) for scope in scopes]
-    seen = see(provider, exchanges, bytes_of) if provider is not None else []
+    seen = see(provider, exchanges, bytes_of, looking=looking) if provider is not None else []
     return judge_all(scopes, rules, seen, not_sent=not_sent, strict=strict, stopped=stopped)
 
 

@@ -15,6 +15,7 @@ from testcard.harness.wire.pictures import inspect, lenient_base64
 from testcard.specs.loader import Provider
 
 BytesOf = Callable[[Body], bytes]
+Inspect = Callable[[bytes], PictureInfo]
 _ACCOUNT = re.compile(r"quota|balance|credit|billing|payment|insufficient|suspend|account|subscription", re.IGNORECASE)
 #: What servers call an error in a body that holds nothing else.
 _ERROR_NAMES = ("error", "errors", "detail", "message")
@@ -139,15 +140,15 @@ class Seen:
         return answer.error_message or message_anywhere(answer.json) or ""
 
 
-def see(provider: Provider, exchanges: Iterable[Exchange], bytes_of: BytesOf) -> list[Seen]:
-    """The exchanges as rules see them, in the order given."""
+def see(provider: Provider, exchanges: Iterable[Exchange], bytes_of: BytesOf, *, looking: Inspect = inspect) -> list[Seen]:
+    """The exchanges as rules see them, in the order given. `looking` says what the bytes of a picture are."""
     records = list(exchanges)
     children: dict[str, list[Exchange]] = {}
     for record in records:
         if record.parent is not None:
             children.setdefault(record.parent, []).append(record)
     accepted = _accepted_probes(records)
-    return [_see(provider, record, children, accepted, bytes_of) for record in records]
+    return [_see(provider, record, children, accepted, bytes_of, looking) for record in records]
 
 
 def _accepted_probes(records: Sequence[Exchange]) -> dict[tuple[str, str], bool]:
@@ -165,6 +166,7 @@ def _see(
     children: Mapping[str, list[Exchange]],
     accepted: Mapping[tuple[str, str], bool],
     bytes_of: BytesOf,
+    looking: Inspect,
 ) -> Seen:
     body = bytes_of(record.response.body) if record.response is not None else b""
 
@@ -180,7 +182,7 @@ def _see(
     polls: tuple[Seen, ...] = ()
     fetched = list(children.get(record.id, ()))
     if record.source != "poll" and answer.task is not None and record.response.status < 300:
-        polls = tuple(_see(provider, child, {}, {}, bytes_of) for child in children.get(record.id, ()) if child.source == "poll")
+        polls = tuple(_see(provider, child, {}, {}, bytes_of, looking) for child in children.get(record.id, ()) if child.source == "poll")
         pictures, finished, waiting = _task_outcome(provider, record, polls)
         fetched += [child for poll in polls for child in children.get(poll.id, ())]
     downloads: dict[Any, list[Exchange]] = {}
@@ -188,7 +190,7 @@ def _see(
         if child.source == "fetch":
             downloads.setdefault(child.asked.get("url"), []).append(child)
     judged = record.source != "poll" and 200 <= record.response.status < 300
-    shown = tuple(_look(picture, downloads, bytes_of) for picture in pictures) if judged else ()
+    shown = tuple(_look(picture, downloads, bytes_of, looking) for picture in pictures) if judged else ()
     protocol = provider.profile.asynchronous
     repeatable = protocol is not None and protocol.idempotency_key(record.request.headers) is not None
     return Seen(record, body, answer, shown, base_accepted, finished, waiting, polls, repeatable, sent)
@@ -211,13 +213,13 @@ def _task_outcome(
     return (), last.state, f"the task ended as {last.state}" if last.state else "the poll's answer names no state"
 
 
-def _look(picture: DeliveredPicture, downloads: Mapping[Any, Sequence[Exchange]], bytes_of: BytesOf) -> SeenPicture:
+def _look(picture: DeliveredPicture, downloads: Mapping[Any, Sequence[Exchange]], bytes_of: BytesOf, looking: Inspect) -> SeenPicture:
     if picture.base64 is not None:
-        return _inline(picture, picture.base64, "is not base64")
+        return _inline(picture, picture.base64, "is not base64", looking)
     if picture.url is None:
         return SeenPicture(picture, None, "holds neither base64 nor a URL")
     if picture.url.startswith("data:"):
-        return _inline(picture, picture.url, "is a data URL without base64")
+        return _inline(picture, picture.url, "is a data URL without base64", looking)
     fetched = tuple(downloads.get(picture.url, ()))
     if not fetched:
         return SeenPicture(picture, None, "its URL was not fetched")
@@ -228,17 +230,17 @@ def _look(picture: DeliveredPicture, downloads: Mapping[Any, Sequence[Exchange]]
         what = f"status {response.status}" if response.status != 200 else "a body cut short"
         return SeenPicture(picture, None, f"its URL answered with {what}", downloads=fetched)
     body = response.body
-    info = inspect(bytes_of(body))
+    info = looking(bytes_of(body))
     if info.format is None:
         return SeenPicture(picture, None, "its URL gave no picture", downloads=fetched)
     return SeenPicture(picture, info, downloads=fetched, data=lambda: bytes_of(body))
 
 
-def _inline(picture: DeliveredPicture, text: str, problem: str) -> SeenPicture:
+def _inline(picture: DeliveredPicture, text: str, problem: str, looking: Inspect) -> SeenPicture:
     data = lenient_base64(text)
     if data is None:
         return SeenPicture(picture, None, problem, target_fault=True)
-    return SeenPicture(picture, inspect(data), data=lambda: lenient_base64(text) or b"")
+    return SeenPicture(picture, looking(data), data=lambda: lenient_base64(text) or b"")
 
 
 def _response(record: Exchange, body: bytes) -> WireResponse:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 from PIL import Image
 
@@ -16,42 +17,23 @@ from testcard.mocks.pictures import bands, card, png
 from testcard.mocks.pictures.layout import layout
 
 
-class Studio:
-    """Draws orders. Keeps recent pictures that took long, by content; at most `keep_bytes` of them."""
+class Shelf:
+    """Keeps recent pictures by everything that they were drawn from; at most `keep_bytes` of them."""
 
     def __init__(self, *, keep_bytes: int = 64_000_000) -> None:
-        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="studio")
         self._kept: OrderedDict[bytes, bytes] = OrderedDict()
         self._kept_bytes = 0
         self._keep_bytes = keep_bytes
-        self._warm: set[tuple[int, int, int]] = set()
 
-    async def draw(self, order: Order) -> list[Drawn]:
-        """`order.n` pictures, each different; the same ones again when the order has a seed and is made again."""
-        seed = secrets.randbits(32) if order.seed is None else order.seed
-        quick = order.format == "png" and not order.transparent and not order.images
-        return [Drawn(await self._picture(order, _digest(order, seed, index), quick), seed, order.format) for index in range(order.n)]
+    def get(self, place: bytes) -> bytes | None:
+        """The picture, if it is still there."""
+        data = self._kept.get(place)
+        if data is not None:
+            self._kept.move_to_end(place)
+        return data
 
-    async def _picture(self, order: Order, digest: bytes, quick: bool) -> bytes:
-        if quick:
-            # A card of this size and variant that was drawn before costs microseconds; the first one takes a thread.
-            card_of = (order.width_px, order.height_px, _variant(digest))
-            if card_of in self._warm:
-                return _quick(order, digest)
-            data = await self._in_thread(_quick, order, digest)
-            self._warm.add(card_of)
-            return data
-        place = digest + order.format.encode()
-        kept = self._kept.get(place)
-        if kept is None:
-            kept = await self._in_thread(_slow, order, digest)
-            self._keep(place, kept)
-        return kept
-
-    async def _in_thread(self, make: Callable[[Order, bytes], bytes], order: Order, digest: bytes) -> bytes:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, make, order, digest)
-
-    def _keep(self, place: bytes, data: bytes) -> None:
+    def keep(self, place: bytes, data: bytes) -> None:
+        """Keeps a picture, and lets those go that were asked for longest ago."""
         if place in self._kept:
             return
         self._kept[place] = data
@@ -59,6 +41,83 @@ class Studio:
         while self._kept_bytes > self._keep_bytes:
             _, oldest = self._kept.popitem(last=False)
             self._kept_bytes -= len(oldest)
+
+
+class Studio:
+    """Draws orders. Pictures that took long are kept on its shelf, with `keep_all` the others too.
+
+    `fresh` gives the seed, of 32 bits, of an order that names none; with `keep_all` it is told what the order is (see `content`).
+    """
+
+    def __init__(
+        self, shelf: Shelf | None = None, *, fresh: Callable[[bytes], int] = lambda _: secrets.randbits(32), keep_all: bool = False
+    ) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="studio")
+        self._shelf = shelf or Shelf()
+        self._fresh = fresh
+        self._keep_all = keep_all
+        self._warm: set[tuple[int, int, int]] = set()
+
+    async def draw(self, order: Order) -> list[Drawn]:
+        """`order.n` pictures, each different; the same ones again when the order has a seed and is made again."""
+        quick = order.format == "png" and not order.transparent and not order.images
+        what = content(order) if self._keep_all else order.format.encode()
+        seed = self._fresh(what) if order.seed is None else order.seed
+        return [Drawn(await self._picture(order, _digest(order, seed, index), what, quick), seed, order.format) for index in range(order.n)]
+
+    async def _picture(self, order: Order, digest: bytes, what: bytes, quick: bool) -> bytes:
+        if quick and not self._keep_all:
+            return await self._quick_picture(order, digest)
+        place = digest + what
+        data = self._shelf.get(place)
+        if data is None:
+            data = await (self._quick_picture(order, digest) if quick else self._in_thread(_slow, order, digest))
+            self._shelf.keep(place, data)
+        return data
+
+    async def _quick_picture(self, order: Order, digest: bytes) -> bytes:
+        # A card of this size and variant that was drawn before costs microseconds; the first one takes a thread.
+        card_of = (order.width_px, order.height_px, _variant(digest))
+        if card_of in self._warm:
+            return _quick(order, digest)
+        data = await self._in_thread(_quick, order, digest)
+        self._warm.add(card_of)
+        return data
+
+    async def _in_thread(self, make: Callable[[Order, bytes], bytes], order: Order, digest: bytes) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, make, order, digest)
+
+
+class Counted:
+    """Fresh seeds without chance: the same order gets the same seeds in the same sequence, one time after the other."""
+
+    def __init__(self) -> None:
+        self._met: Counter[bytes] = Counter()
+
+    def __call__(self, what: bytes) -> int:
+        """The next seed for this order."""
+        self._met[what] += 1
+        return int.from_bytes(hashlib.blake2b(what + self._met[what].to_bytes(4, "big"), digest_size=4).digest(), "big")
+
+
+def repeatable_studio() -> Studio:
+    """A studio without chance, whose pictures all such studios of this process share: equal orders are drawn once for many mocks."""
+    return Studio(_shared_shelf(), fresh=Counted(), keep_all=True)
+
+
+@lru_cache(maxsize=1)
+def _shared_shelf() -> Shelf:
+    return Shelf(keep_bytes=200_000_000)
+
+
+def content(order: Order) -> bytes:
+    """A digest of all that an order's pictures are drawn from, but its seed and number."""
+    pixels = [*order.images, *([order.edit] if order.edit is not None else ())]
+    head = (order.width_px, order.height_px, order.caption, order.salt, order.format, order.transparent, order.strength, order.edit is None)
+    digest = hashlib.blake2b(repr((head, [(one.mode, one.size) for one in pixels])).encode(), digest_size=16)
+    for one in pixels:
+        digest.update(one.tobytes())
+    return digest.digest()
 
 
 def _digest(order: Order, seed: int, index: int) -> bytes:

@@ -12,7 +12,7 @@ from PIL import Image, ImageChops
 from testcard.mocks.exchange import Order, PictureFormat
 from testcard.mocks.pictures import bands, card, png
 from testcard.mocks.pictures.layout import layout
-from testcard.mocks.pictures.studio import Studio
+from testcard.mocks.pictures.studio import Studio, content, repeatable_studio
 
 SIZES = [(1, 1), (2, 5), (7, 300), (31, 31), (32, 32), (33, 47), (64, 64), (100, 257), (256, 256), (1024, 64), (768, 1344)]
 
@@ -110,3 +110,32 @@ def test_captions_survive_any_prompt() -> None:
     """No prompt is too long or too strange to be written on a card."""
     for prompt in ("", "x" * 10_000, "\x00\x1b[31m\n\t", "𓂀 ☃ שלום", "'\"<&>"):
         assert draw(order(64, 64, caption=prompt, seed=None))[0].size == (64, 64)
+
+
+def test_a_studio_without_chance_repeats_itself() -> None:
+    """Two such studios give the same pictures for the same orders, in their sequence; orders that differ share none."""
+    here, there = repeatable_studio(), repeatable_studio()
+    wanted = order(seed=None)
+    first, second = draw(wanted, here)[0].tobytes(), draw(wanted, here)[0].tobytes()
+    assert first != second
+    assert [draw(wanted, there)[0].tobytes() for _ in range(2)] == [first, second]
+    assert draw(order(seed=None, caption="another"), there)[0].tobytes() not in (first, second)
+
+
+def test_shared_pictures_are_told_apart_by_all_that_they_are_drawn_from() -> None:
+    """A mock that lies about one part of an order finds no picture that another one drew for the whole of it."""
+    grey, white = Image.new("RGB", (64, 64), (90, 90, 90)), Image.new("RGB", (64, 64), (255, 255, 255))
+    mask = Image.new("L", (64, 64), 255)
+    orders = [
+        order(64, 64),
+        order(64, 64, caption="another"),
+        order(64, 64, transparent=True),
+        order(64, 64, format="webp"),
+        *(order(64, 64, images=images, edit=edit, strength=strength)
+          for images in ((grey,), (white,), (grey, white)) for edit in (None, mask) for strength in (0.2, 0.9)),
+    ]  # fmt: skip
+    assert len({content(one) for one in orders}) == len(orders)
+    assert content(order(seed=1)) == content(order(seed=2))
+    shared = repeatable_studio()
+    for one in orders:
+        assert draw(one, shared)[0].tobytes() == draw(one)[0].tobytes()
