@@ -5,6 +5,7 @@ Nothing here leaves the machine: whatever is started gets proxies that refuse ev
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import socket
@@ -17,12 +18,37 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 #: nothing listens on port 9: a request to any host but this one ends there
 OFFLINE = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1,localhost"}
+
+
+def _beside(name: str) -> ModuleType:
+    """A package of this folder, which itself is none."""
+    name_there = f"testcard_peers_{name}"
+    if name_there not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name_there, Path(__file__).with_name(name) / "__init__.py")
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name_there] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name_there])
+    return sys.modules[name_there]
+
+
+@pytest.fixture(scope="session")
+def independent() -> ModuleType:
+    """Servers written from the documents alone."""
+    return _beside("independent")
+
+
+@pytest.fixture(scope="session")
+def seeding() -> ModuleType:
+    """Defects, and what the check makes of them."""
+    return _beside("seeding")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,123 @@
+"""Counts what the check makes of seeded defects, with a criterion that a machine applies.
+
+A defect counts on a server when it can be told there (some answer became another than the server's own) and can be proved there
+(a rule that may rightly report it held on the server without it). It is caught when such a rule breaks. A rule that fails or
+proves nothing on the server as it is cannot say anything about a defect, and a defect that changes no answer is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from testcard.harness.check.mock_runs import POLL_INTERVAL_S, Memory, narrowed
+from testcard.harness.check.plan import Plan, make_plan
+from testcard.harness.check.runner import Settings
+from testcard.harness.check.session import carry_out, judge_records
+from testcard.harness.check.verdicts import Judged
+from testcard.harness.pricing import Pricing
+from testcard.harness.rules import RULES
+from testcard.specs.loader import load_provider
+
+from .defect import Defect, seeded
+
+_BROKEN = ("fail", "deviates")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One defect on one server: whether any answer told it, the rules that held without it and may report it, those that did."""
+
+    provider: str
+    defect: str
+    told: bool
+    held: frozenset[str]
+    reported: frozenset[str]
+
+    @property
+    def counts(self) -> bool:
+        """Whether the check could have caught it."""
+        return self.told and bool(self.held)
+
+    @property
+    def caught(self) -> bool:
+        """Whether it did."""
+        return bool(self.reported)
+
+    @property
+    def why_not(self) -> str:
+        """Why it does not count."""
+        return "changes no answer" if not self.told else "its rules fail or prove nothing without it"
+
+
+class Judge:
+    """Checks servers of one provider, each given as an ASGI application that takes a key; plans are made once."""
+
+    def __init__(self, name: str, operations: Sequence[str] = ()) -> None:
+        self.provider = load_provider(name)
+        self._pricing = Pricing(self.provider, mock=True)
+        chosen = tuple(operations) or tuple(self.provider.profile.operations)
+        self.plan = make_plan(self.provider, self._pricing, rules=tuple(RULES.values()), operations=chosen, seed=0)
+
+    def judged(self, app: Any, rules: Sequence[str] = ()) -> Judged:
+        """The verdicts of everything that a check sends; with `rules`, of what those need."""
+        plan = narrowed(self.plan, self.provider.profile.operations, rules) if rules else self.plan
+        return self._carried_out(plan, app)
+
+    def _carried_out(self, plan: Plan, app: Any) -> Judged:
+        memory = Memory()
+        settings = Settings("http://127.0.0.1:1", app.key, poll_interval_s=POLL_INTERVAL_S)
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        carried = asyncio.run(carry_out(plan, settings, self._pricing, memory, transport=transport))
+        not_sent = carried.not_sent(plan)
+        return judge_records(plan.scopes, plan.rules, memory.exchanges, memory.bytes_of, not_sent=not_sent, started=carried.started)
+
+
+def reporters(wanted: Defect) -> list[str]:
+    """The rules there are that may rightly report a defect."""
+    return [rule for rule in RULES if rule.startswith(wanted.areas)]
+
+
+def tally(judge: Judge, server: Callable[[], Any], defects: Sequence[Defect], *, own: Judged | None = None) -> list[Verdict]:
+    """What becomes of these defects on a server, started anew for each. `own`: the verdicts on the server as it is.
+
+    Each defect meets what its own rules need, and where they do not report it, everything that a check sends.
+    """
+    own = own or judge.judged(server())
+    held = {(one.operation, one.rule) for one in own.verdicts if one.verdict == "pass"}
+    found = []
+    for wanted in defects:
+        rules = reporters(wanted)
+        here = seeded(server(), wanted)
+        reported = _reported(judge.judged(here, rules), wanted, held)
+        told = here.told
+        if not reported:
+            here = seeded(server(), wanted)
+            reported = _reported(judge.judged(here), wanted, held)
+            told = told or here.told
+        provable = frozenset(rule for _, rule in held if rule in rules)
+        found.append(Verdict(judge.provider.id, wanted.name, told, provable, reported))
+    return found
+
+
+def _reported(result: Judged, wanted: Defect, held: set[tuple[str, str]]) -> frozenset[str]:
+    words = (*_BROKEN, "info") if wanted.noted else _BROKEN
+    rules = set(reporters(wanted))
+    return frozenset(
+        one.rule for one in result.verdicts if one.verdict in words and one.rule in rules and (one.operation, one.rule) in held
+    )
+
+
+def lines(server: str, found: Sequence[Verdict]) -> list[str]:
+    """The figure of one server, then what was missed and what does not count."""
+    counted = [one for one in found if one.counts]
+    missed = [one for one in counted if not one.caught]
+    told = [
+        f"{server}: caught {len(counted) - len(missed)} of {len(counted)} ({len(found)} seeded, {len(found) - len(counted)} cannot count)"
+    ]
+    told += [f"  missed: {one.provider} {one.defect}" for one in missed]
+    return told + [f"  does not count: {one.provider} {one.defect}: {one.why_not}" for one in found if not one.counts]
