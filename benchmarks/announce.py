@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import click
 
@@ -16,7 +16,12 @@ from testcard.harness.wire.billing import worst_case
 
 
 def say_plan(
-    targets: Sequence[Target], cells: Sequence[CellJob], workload: Workload, max_cost: float | None, search: SearchPlan | None
+    targets: Sequence[Target],
+    cells: Sequence[CellJob],
+    workload: Workload,
+    max_cost: float | None,
+    search: SearchPlan | None,
+    say: Callable[[str], None],
 ) -> None:
     """Says how many requests are planned and what they can cost; `UsageError` for a cost limit on a model without a price."""
     requests = 0.0
@@ -52,10 +57,9 @@ def say_plan(
     missing = f" (no price: {', '.join(unpriced)})" if unpriced else ""
     if any(not is_loopback(target.base_url) for target in targets):
         click.echo("live: check that the provider's terms allow load tests; every request below can cost money", err=True)
-    click.echo(
+    say(
         f"plan: workload {workload.name or 'of the flags'}, {len(cells)} × {len(workload.stage)} stage(s), {workload.rounds} round(s), "
         f"{seconds:.0f} s, {amount}{cost}{missing}"
         if search is None
-        else f"plan: search of {len(cells)} × saturation, {amount}{missing}",
-        err=True,
+        else f"plan: search of {len(cells)} × saturation, {amount}{missing}"
     )

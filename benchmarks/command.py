@@ -91,6 +91,7 @@ DEFAULT_PORT = 5557
 )
 @click.option("--config", "config_path", type=click.Path(path_type=Path), metavar="F", help="Default: ./testcard.toml where it exists.")
 @click.option("--api-key-file", type=click.Path(path_type=Path), metavar="F", help="File with the key, where no variable holds it.")
+@click.option("--quiet", is_flag=True, help="No progress and no talk on stderr; errors, and why a run is no pass, are still told.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of a table.")
 def bench(
     targets: tuple[str, ...],
@@ -122,6 +123,7 @@ def bench(
     out: Path | None,
     config_path: Path | None,
     api_key_file: Path | None,
+    quiet: bool,
     as_json: bool,
 ) -> int:
     """Measure latency, throughput and cost under load.
@@ -177,6 +179,7 @@ def bench(
         max_cost=max_cost if max_cost is not None else config.bench.max_cost,
         out=out,
         key_file=api_key_file,
+        quiet=quiet,
         as_json=as_json,
     )
 

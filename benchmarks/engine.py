@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 import time
 from collections import deque
@@ -27,6 +26,7 @@ from testcard.benchmarks.lateness import p99
 from testcard.benchmarks.recorder import Writer
 from testcard.benchmarks.reply import Reply
 from testcard.benchmarks.sample import sample
+from testcard.benchmarks.tally import Tally
 from testcard.benchmarks.transport import Prepared, Transport, clock
 from testcard.benchmarks.users import put_to_work
 from testcard.benchmarks.workload import Workload
@@ -89,7 +89,8 @@ class Engine:
         self.error: BaseException | None = None
         self.in_flight = 0
         self.outcomes: dict[str, int] = {}
-        self.recent: deque[tuple[float, float]] = deque(maxlen=400)
+        self.tally = Tally()
+        self.recent: deque[float] = deque(maxlen=400)
         self.on_request: Callable[[Attempt, Judgement], None] | None = None
         self.flight: gevent.pool.Group = gevent.pool.Group()
         self.judging = Judging(self._record, self._failed)
@@ -152,6 +153,7 @@ class Engine:
     def _begin(self, turn: Turn) -> None:
         block = turn.block
         self.turn, self.block, self.cell = turn, block, self.cells[block.cell]
+        self.tally.begin(block.cell, block.stage)
         self.scheduled = self.sent = self.held = self.cursor = 0
         self.lags: list[float] = []
         self.latencies: list[float] = []
@@ -289,7 +291,7 @@ class Engine:
         if not warmup:
             self.lags.append(attempt.lag_s)
             self.latencies.append(done_s - scheduled_s)
-        self.recent.append((done_s, done_s - scheduled_s))
+        self.recent.append(done_s)
         self._watch(cell, attempt.reply)
         if attempt.failure == "interrupted":
             self._record(attempt, Judgement("interrupted"))
@@ -327,6 +329,8 @@ class Engine:
     def _record(self, attempt: Attempt, judgement: Judgement) -> None:
         self.budget.settle(attempt.cell.worst_usd[attempt.ask], judgement.cost_usd)
         self.outcomes[judgement.outcome] = self.outcomes.get(judgement.outcome, 0) + 1
+        if not attempt.warmup and judgement.outcome in ("ok", "slow", "timeout"):
+            self.tally.add(attempt.done_s - attempt.scheduled_s)
         self.writer.add(sample(attempt, judgement, self.job.started_s, self.job.worker))
         if self.on_request is not None:
             self.on_request(attempt, judgement)
@@ -334,15 +338,14 @@ class Engine:
     def progress(self) -> dict[str, Any]:
         """How it goes, for the command's process to show."""
         now = clock()
-        window = [entry for entry in self.recent if entry[0] > now - RATE_WINDOW_S]
-        span = RATE_WINDOW_S if len(window) < len(self.recent) or not window else max(now - window[0][0], 0.1)
-        recent = [latency for _, latency in self.recent]
+        window = [done_s for done_s in self.recent if done_s > now - RATE_WINDOW_S]
+        span = RATE_WINDOW_S if len(window) < len(self.recent) or not window else max(now - window[0], 0.1)
         return {
             "requests": self.budget.requests,
             "in_flight": self.in_flight,
             "outcomes": dict(self.outcomes),
             "rate_rps": len(window) / span,
-            "recent_s": random.sample(recent, min(len(recent), 200)),
+            "tally": self.tally.state(),
             "spent_usd": self.budget.spent_usd,
             "cpu_s": time.process_time(),
         }

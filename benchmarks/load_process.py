@@ -27,6 +27,7 @@ from testcard.benchmarks.job import BlockJob, Event, Job, More
 from testcard.benchmarks.overview import together
 from testcard.benchmarks.process import prepare_process, read_line, say, settle_down
 from testcard.benchmarks.solo import Lead, Solo
+from testcard.benchmarks.tally import key_of
 from testcard.benchmarks.workload import parse_workload
 from testcard.harness.errors import Exit, TestcardError
 
@@ -64,12 +65,14 @@ def _state(conductor: Conductor, lead: Lead) -> dict[str, Any]:
     """The run as the command shows it: the engines together, and where in the plan it is."""
     block = conductor.block
     return {
-        **together(lead.progress()),
+        **together(lead.progress(), key_of(block.cell, block.stage) if block else ""),
         "passed_s": conductor.present_s(),
         "planned_s": conductor.planned_s,
         "cell": block.cell if block else None,
         "stage": block.stage if block else None,
         "round": block.round if block else None,
+        "offered_rps": block.rate_rps if block else None,
+        "users": block.users if block else None,
     }
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from urllib.parse import urlsplit
-
-import click
 
 from testcard.benchmarks.job import TargetJob
 from testcard.harness.config import Config, PricesSection, TargetSection
@@ -36,16 +34,17 @@ def sections_of(names: Sequence[str], key_envs: Sequence[str], config: Config, l
 
 
 @contextmanager
-def opened_targets(wanted: Sequence[TargetSection], config: Config, bounded: bool, key_file: Path | None) -> Iterator[list[Target]]:
+def opened_targets(
+    wanted: Sequence[TargetSection], config: Config, bounded: bool, key_file: Path | None, say: Callable[[str], None]
+) -> Iterator[list[Target]]:
     """The targets in the order they were named, those without a URL on one embedded mock."""
     providers = [load_provider(entry.provider, config.providers.path) for entry in wanted]  # wrong names are told before a mock starts
     embedded = {provider.id: mock_name(provider) for entry, provider in zip(wanted, providers, strict=True) if entry.base_url is None}
     with ExitStack() as stack:
         mocks = None
         if embedded:
-            click.echo(
-                f"no URL given for {', '.join(embedded)}: loading mocks on this machine, whose latency ({MOCK_LATENCY} s) and prices are made up",
-                err=True,
+            say(
+                f"no URL given for {', '.join(embedded)}: loading mocks on this machine, whose latency ({MOCK_LATENCY} s) and prices are made up"
             )
             mocks = stack.enter_context(embedded_mocks(list(embedded.values()), options=["--latency", MOCK_LATENCY]))
         found = []

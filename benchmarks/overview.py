@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from testcard.benchmarks.tally import quantile_s, total
 
-def together(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One state of several engines' (see `Engine.progress`): sums, outcomes together, percentiles of the latest latencies."""
+
+def together(states: Sequence[dict[str, Any]], stage: str = "") -> dict[str, Any]:
+    """One state of several engines' (see `Engine.progress`): sums, outcomes together, percentiles of the stage (see `tally.key_of`) so far."""
     outcomes: Counter[str] = Counter()
     for state in states:
         outcomes.update(state["outcomes"])
-    recent = sorted(latency for state in states for latency in state["recent_s"])
+    buckets = total((state["tally"] for state in states), stage)
     return {
         "workers": len(states),
         "requests": sum(state["requests"] for state in states),
@@ -21,6 +23,7 @@ def together(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "spent_usd": sum(state["spent_usd"] for state in states),
         "failed": sum(count for outcome, count in outcomes.items() if outcome not in ("ok", "interrupted")),
         "outcomes": dict(outcomes.most_common()),
-        "p50_s": recent[len(recent) // 2] if recent else None,
-        "p95_s": recent[int(0.95 * (len(recent) - 1))] if recent else None,
+        "stage_requests": sum(buckets.values()),
+        "p50_s": quantile_s(buckets, 0.5),
+        "p95_s": quantile_s(buckets, 0.95),
     }

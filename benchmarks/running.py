@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -41,22 +41,24 @@ def run_bench(
     max_cost: float | None,
     out: Path | None,
     key_file: Path | None,
+    quiet: bool = False,
     as_json: bool,
 ) -> int:
     """The exit code of a benchmark whose options are resolved. Prints the result; raises `TestcardError`s before anything is sent."""
+    say: Callable[[str], None] = (lambda text: None) if quiet else (lambda text: click.echo(text, err=True))
     bounded = max_requests is not None or max_cost is not None
     with ExitStack() as stack:
         sections = sections_of(targets, key_envs, config, live)
-        opened = stack.enter_context(opened_targets(sections, config, bounded, key_file))
+        opened = stack.enter_context(opened_targets(sections, config, bounded, key_file, say))
         cells = plan.cells(opened, models, operations, workload, sections)
         blocks = plan.blocks(len(cells), workload, seed) if search is None else []
-        say_plan(opened, cells, workload, max_cost, search)
+        say_plan(opened, cells, workload, max_cost, search, say)
         for target in opened:
             reach(target)
         folder = out if out is not None else default_folder("bench")
         finder = None
         if search is not None:
-            finder = SaturationSearch(workload, cells, folder, plan=search, say=lambda text: click.echo(text, err=True))
+            finder = SaturationSearch(workload, cells, folder, plan=search, say=say)
             blocks = finder.first()
         writer = RunWriter.create(
             folder,
@@ -97,6 +99,6 @@ def run_bench(
         session = Session(job, folder)
         if finder is not None:
             finder.attach(session)
-        with Progress("bench", unit="s") as progress:
+        with Progress("bench", unit="s", view=lambda: session.view, refresh_hz=2, quiet=quiet) as progress:
             session.run(progress)
         return finish(writer, session, workload, opened, as_json, finder)

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO
 
 import msgspec
 
 from testcard.benchmarks.job import BlockJob, Event, Job, More
+from testcard.benchmarks.view import View
 from testcard.harness.errors import Exit, TestcardError
 from testcard.harness.progress import Progress
 from testcard.harness.runs.records import Block
@@ -30,6 +31,7 @@ class Session:
         self.job = job
         self.more: Callable[[], list[BlockJob]] | None = None  # gives further blocks when the job's are done, until it gives none
         self.folder = folder
+        self.view = View(job)
         self.blocks: list[Block] = []
         self.stop_reason: str | None = None
         self.fatal: TestcardError | None = None
@@ -37,10 +39,12 @@ class Session:
         self.listening = False  # it has read its job and hears further lines
         self.cpu_to_ready_s: float | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._progress: Progress | None = None
         self._signals = 0
 
     def run(self, progress: Progress) -> None:
         """Runs the job to its end. What the load process says goes to `progress` and to blocks.jsonl."""
+        self._progress = progress
         with tempfile.TemporaryFile() as talk, self._signals_heard():
             process = subprocess.Popen(
                 [sys.executable, "-m", "testcard.benchmarks.load_process"],
@@ -76,7 +80,8 @@ class Session:
         if event.event == "ready":
             self.cpu_to_ready_s = event.cpu_s
         elif event.event == "progress" and event.progress is not None:
-            show(progress, self.job, event.progress)
+            self.view.hear(event.progress)
+            progress.update(event.progress["passed_s"], total=event.progress["planned_s"], **self.view.fields())
         elif event.event == "note":
             progress.say(event.message or "")
         elif event.event == "wanting":
@@ -106,9 +111,11 @@ class Session:
         self._signals += 1
         self.interrupted = True
         if self._signals == 1:
-            os.write(
-                2, b"\ninterrupted: nothing more is sent; waiting up to %d s for what is in flight (again: abort)\n" % self.job.grace_s
-            )
+            words = f"interrupted: nothing more is sent; waiting up to {self.job.grace_s:g} s for what is in flight (again: abort)"
+            if self._progress is not None and self._progress.is_live:
+                self.view.notice = words  # a line written in between would tear the display
+            else:
+                os.write(2, f"\n{words}\n".encode())
             if self.listening:
                 self._say_stop()
         elif self._process is not None:
@@ -135,20 +142,6 @@ class Session:
             process.kill()
             process.wait()
         process.stdout.close()
-
-
-def show(progress: Progress, job: Job, state: dict[str, Any]) -> None:
-    """Puts a load process's state into the progress display."""
-    fields: dict[str, Any] = {"target": "–" if state["cell"] is None else job.cells[state["cell"]].provider}
-    for name in ("stage", "round", "requests"):
-        fields[name] = state[name] if state[name] is not None else "–"
-    fields |= {"rate": f"{state['rate_rps']:.3g}/s", "in flight": state["in_flight"], "failed": state["failed"]}
-    for name in ("p50", "p95"):
-        if state[f"{name}_s"] is not None:
-            fields[name] = f"{state[f'{name}_s']:.3g} s"
-    if state["spent_usd"]:
-        fields["spent"] = f"${state['spent_usd']:.4f}"
-    progress.update(state["passed_s"], total=state["planned_s"], **fields)
 
 
 def _death(code: int) -> str:

@@ -1,6 +1,7 @@
 """Progress on stderr: a live line on a terminal, one line every 10 s elsewhere, JSON lines for a parent process of ours.
 
-Set TESTCARD_PROGRESS to `json` for one JSON object a line (what `evaluate` reads), or to `none` for silence.
+Set TESTCARD_PROGRESS to `json` for one JSON object a line (what `evaluate` reads), to `plain` for plain lines on a terminal too,
+or to `none` for silence.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -19,9 +21,20 @@ class Progress:
     """Shows how far something is. `update` may be called from any thread and as often as one likes.
 
     `total` is the number of units (requests, seconds); None when it is not known. Fields are shown as `name value`.
+    `view` makes what a live display shows instead of the line, anything that rich can print, so many times a second.
+    `quiet`: nothing is shown or said, except to a parent process of ours.
     """
 
-    def __init__(self, label: str, total: float | None = None, *, unit: str = "requests") -> None:
+    def __init__(
+        self,
+        label: str,
+        total: float | None = None,
+        *,
+        unit: str = "requests",
+        view: Callable[[], Any] | None = None,
+        refresh_hz: float = 8,
+        quiet: bool = False,
+    ) -> None:
         self.label = label
         self.total = total
         self.unit = unit
@@ -29,8 +42,18 @@ class Progress:
         self.fields: dict[str, Any] = {}
         self._started = time.monotonic()
         self._last = 0.0
-        self._style = os.environ.get("TESTCARD_PROGRESS") or ("live" if sys.stderr.isatty() else "plain")
+        self._style = os.environ.get("TESTCARD_PROGRESS") or ("live" if _can_be_redrawn() else "plain")
+        self._quiet = quiet and self._style != "json"
+        if self._quiet:
+            self._style = "none"
         self._live: Any = None
+        self._view = view
+        self._refresh_hz = refresh_hz
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a live display is on the terminal, which other output would tear."""
+        return self._live is not None
 
     def __enter__(self) -> Progress:
         if self._style == "live":
@@ -39,7 +62,10 @@ class Progress:
             from rich.text import Text
 
             self._live = Live(  # as Text, because a model's name may hold what rich takes for markup
-                console=Console(stderr=True), refresh_per_second=8, transient=True, get_renderable=lambda: Text(self._line(), no_wrap=True)
+                console=Console(stderr=True),
+                refresh_per_second=self._refresh_hz,
+                transient=True,
+                get_renderable=self._view or (lambda: Text(self._line(), no_wrap=True)),
             )
             self._live.start()
         return self
@@ -47,6 +73,7 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._live is not None:
             self._live.stop()
+            self._live = None
         elif self._style == "json":
             self._emit()
 
@@ -64,10 +91,10 @@ class Progress:
             self._emit()
 
     def say(self, text: str) -> None:
-        """One line of talk on stderr, above a live display; silent where another process reads the progress."""
+        """One line of talk on stderr, above a live display; silent where another process reads the progress, and where nobody wants it."""
         if self._live is not None:
             self._live.console.print(text, markup=False, highlight=False)
-        elif self._style != "json":
+        elif self._style != "json" and not self._quiet:
             sys.stderr.write(text + "\n")
             sys.stderr.flush()
 
@@ -92,3 +119,7 @@ class Progress:
             parts.append(f"{self.done:g} {self.unit}")
         parts += [f"{name} {value}" for name, value in self.fields.items()]
         return "  ".join(parts)
+
+
+def _can_be_redrawn() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")

@@ -72,6 +72,33 @@ def test_silence_can_be_asked_for(clock: Clock, monkeypatch: pytest.MonkeyPatch,
     assert capsys.readouterr().err == ""
 
 
+def test_quiet_is_silent_but_for_a_parent_process(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """quiet=True: no progress and no talk; `evaluate` still hears how far its child is."""
+    for style, lines in (("plain", 0), ("live", 0), ("json", 1)):
+        monkeypatch.setenv("TESTCARD_PROGRESS", style)
+        with Progress("bench", quiet=True) as shown:
+            clock.now += 100
+            shown.say("a worker is ready")
+            shown.update(5)
+            assert not shown.is_live
+        assert len(set(capsys.readouterr().err.splitlines())) == lines
+
+
+@pytest.mark.parametrize(("terminal", "term", "live"), [(True, "xterm", True), (True, "dumb", False), (False, "xterm", False)])
+def test_only_a_terminal_that_can_be_redrawn_gets_a_live_display(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, term: str, live: bool
+) -> None:
+    """A pipe and a dumb terminal get plain lines; the display ends with its block."""
+    monkeypatch.delenv("TESTCARD_PROGRESS", raising=False)
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: terminal)
+    with Progress("bench", view=lambda: "a picture of it") as shown:
+        assert shown.is_live == live
+    assert not shown.is_live
+
+
 def test_the_time_left_is_estimated(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     """A quarter done in 20 s leaves a minute."""
     with Progress("check", total=100) as shown:

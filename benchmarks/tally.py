@@ -1,0 +1,62 @@
+"""How a stage goes so far: its latencies in buckets, few enough to be sent on twice a second and put together. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+#: Buckets are so wide: what is shown is within 1 % of the exact figure.
+WIDTH = 1.02
+_STEP = math.log(WIDTH)
+#: Nothing shorter is told apart.
+SHORTEST_S = 1e-5
+
+Buckets = dict[int, int]
+
+
+def key_of(cell: int, stage: str) -> str:
+    """The name of a cell's stage in a tally."""
+    return f"{cell}/{stage}"
+
+
+class Tally:
+    """Counts the latencies of each stage, over all its rounds; `begin` says which one comes."""
+
+    def __init__(self) -> None:
+        self.key = ""
+        self._buckets: Buckets = {}
+        self._stages: dict[str, Buckets] = {}
+
+    def begin(self, cell: int, stage: str) -> None:
+        """The next latencies are this stage's."""
+        self.key = key_of(cell, stage)
+        self._buckets = self._stages.setdefault(self.key, {})
+
+    def add(self, latency_s: float) -> None:
+        """Counts one request."""
+        bucket = int(math.log(max(latency_s, SHORTEST_S)) // _STEP)
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
+
+    def state(self) -> tuple[str, Buckets]:
+        """The present stage and its buckets."""
+        return self.key, dict(self._buckets)
+
+
+def total(tallies: Iterable[tuple[str, Mapping[int, int]]], key: str) -> Buckets:
+    """The buckets of one stage from several processes, together; those that are at another stage are left out."""
+    found: Buckets = {}
+    for stage, buckets in tallies:
+        if stage == key:
+            for bucket, count in buckets.items():
+                found[bucket] = found.get(bucket, 0) + count
+    return found
+
+
+def quantile_s(buckets: Mapping[int, int], q: float) -> float | None:
+    """The latency below which a share `q` lies (nearest rank, the middle of its bucket), or None for none."""
+    rank = max(1, math.ceil(q * sum(buckets.values())))
+    for bucket in sorted(buckets):
+        rank -= buckets[bucket]
+        if rank <= 0:
+            return math.exp((bucket + 0.5) * _STEP)
+    return None
