@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from testcard.harness.embedded import DEFAULT_KEY, embedded_mocks, mock_name
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.runs.records import Target as TargetRecord
+from testcard.harness.wire.addresses import is_loopback as is_loopback
 from testcard.specs.loader import Provider, load_provider
 
 KEY_ENV = "TESTCARD_API_KEY"
@@ -44,15 +44,6 @@ class Target:
             profile_digest=self.provider.profile_digest,
             prices=self.pricing.origin,
         )
-
-
-def is_loopback(base_url: str) -> bool:
-    """Whether the URL's host is this machine (localhost, 127.0.0.0/8 or ::1)."""
-    try:
-        host = urlsplit(base_url).hostname or ""
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def checked_base_url(base_url: str) -> str:

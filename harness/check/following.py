@@ -16,8 +16,8 @@ from testcard.harness.check.recording import Recording
 from testcard.harness.check.transport import Clock, send
 from testcard.harness.runs.records import Exchange
 from testcard.harness.wire.decode import decode_body
-from testcard.harness.wire.encode import fetch_request, fetchable, poll_request
-from testcard.harness.wire.model import Answer, DeliveredPicture
+from testcard.harness.wire.encode import fetch_request, poll_request
+from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, WireRequest
 from testcard.specs.loader import Provider
 
 FETCHES_PER_ANSWER = 4
@@ -56,7 +56,7 @@ class Following:
             pictures = await self._poll(step, answer, records)
         urls = dict.fromkeys(picture.url for picture in pictures if picture.url is not None and picture.base64 is None)
         parent = records[-1].id
-        addresses = [url for url in urls if url is not None and fetchable(url)]
+        addresses = [url for url in urls if url is not None and self._settings.may_ask(url)]
         for number, url in enumerate(addresses[:FETCHES_PER_ANSWER], 1):
             record = await self._download(step, url, f"{step.id}.f{number}", parent)
             if record is None:
@@ -73,7 +73,7 @@ class Following:
         if reservation is None:
             return None
         wire = fetch_request(url, step.operation)
-        sent = await send(self._client, wire, self._clock, follow_redirects=True)
+        sent = await send(self._client, wire, self._clock, may_go_on=self._settings.may_ask)
         self._budget.release(reservation)
         return self._recording.record(step, exchange_id, wire, sent, source="fetch", parent=parent, url=url)
 
@@ -92,17 +92,13 @@ class Following:
             timeout_s=0.0 if step.operation in self._endless else None,
             look_again=step.source == "probe",
         )
+        wire = self._poll_request(task)
+        if wire is None:
+            return ()
         for number in itertools.count(1):
             reservation = self._more()
             if reservation is None:
                 break
-            wire = poll_request(
-                provider,
-                task.reference or None,
-                base_url=self._settings.base_url,
-                api_key=self._settings.api_key,
-                poll_url=task.poll_url,
-            )
             sent = await send(self._client, wire, self._clock)
             self._budget.release(reservation)
             records.append(
@@ -120,6 +116,17 @@ class Following:
         if ended is not None and ended.state == protocol.states.get("completed"):
             return decode_body(provider, step.operation, ended.result).pictures
         return ()
+
+    def _poll_request(self, task: AsyncTask) -> WireRequest | None:
+        """The request that asks for the task; None where the address that the answer names for it must not be asked."""
+        settings = self._settings
+        try:
+            request = poll_request(
+                self._provider, task.reference or None, base_url=settings.base_url, api_key=settings.api_key, poll_url=task.poll_url
+            )
+        except ValueError:
+            return None
+        return request if settings.may_ask(request.url) else None
 
     def _more(self) -> Reservation | None:
         """Room for one more request that costs nothing; None when the number of requests is spent or the run was interrupted."""

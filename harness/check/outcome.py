@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from testcard.harness.wire.addresses import may_ask
+
 #: Seconds that all waits after a 429 may take together.
 PATIENCE_S = 60.0
 
@@ -23,10 +25,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a plan is carried out. `poll_interval_s` None takes the profile's."""
+    """How a plan is carried out. `poll_interval_s` None takes the profile's. `live`: a target on this machine may lead off it."""
 
     base_url: str
     api_key: str | None
     concurrency: int = 8
     poll_interval_s: float | None = None
     patience_s: float = PATIENCE_S
+    live: bool = False
+
+    def may_ask(self, url: str) -> bool:
+        """Whether an address that an answer names may be asked."""
+        return may_ask(url, asked=self.base_url, live=self.live)

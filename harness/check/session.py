@@ -24,6 +24,7 @@ from testcard.harness.check.waivers import waive
 from testcard.harness.config import WaiverSection
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
+from testcard.harness.proxies import direct
 from testcard.harness.rules import RULES, Rule
 from testcard.harness.rules.evidence import BytesOf, Inspect, see
 from testcard.harness.rules.scope import Scope
@@ -52,14 +53,15 @@ class Carried:
         return found
 
 
-def http_client(concurrency: int, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
-    """A client that never follows redirects by itself, never retries, and waits as long as the slowest documented answer takes."""
+def http_client(concurrency: int, transport: httpx.AsyncBaseTransport | None = None, *, base_url: str | None = None) -> httpx.AsyncClient:
+    """A client that never follows redirects by itself, never retries, asks this machine without a proxy, and waits as long as the slowest documented answer takes."""
     return httpx.AsyncClient(
         transport=transport,
         timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         limits=httpx.Limits(max_connections=concurrency + 2, max_keepalive_connections=concurrency + 2),
         headers={"user-agent": f"testcard/{tool_version()}"},
         follow_redirects=False,
+        mounts=direct(base_url),
     )
 
 
@@ -81,7 +83,7 @@ async def carry_out(
     """
     budget = Budget(limits)
     start, started = timer(), time.time()
-    async with http_client(settings.concurrency, transport) as client:
+    async with http_client(settings.concurrency, transport, base_url=settings.base_url) as client:
         runner = Runner(
             plan,
             settings,
@@ -136,11 +138,12 @@ def judge_records(
     stopped: bool = False,
     started: float | None = None,
     looking: Inspect = inspect,
+    live: bool = False,
 ) -> Judged:
-    """The verdicts on recorded exchanges. `started`: Unix seconds at which the run's clock stood at 0."""
+    """The verdicts on recorded exchanges. `started`: Unix seconds at which the run's clock stood at 0; `live` as in the run's settings."""
     provider = scopes[0].provider if scopes else None
     scopes = [replace(scope, started=started) for scope in scopes]
-    seen = see(provider, exchanges, bytes_of, looking=looking) if provider is not None else []
+    seen = see(provider, exchanges, bytes_of, looking=looking, live=live) if provider is not None else []
     return judge_all(scopes, rules, seen, not_sent=not_sent, strict=strict, stopped=stopped)
 
 
@@ -166,6 +169,7 @@ def run_config(
     model: str | None,
     limits: Limits,
     concurrency: int,
+    live: bool = False,
     waivers: Sequence[WaiverSection] = (),
 ) -> dict[str, Any]:
     """What run.json keeps of a check: enough to judge it again in the same way."""
@@ -176,6 +180,7 @@ def run_config(
         "model": model,
         "no_auth": keyless,
         "strict": strict,
+        "live": live,
         "waivers": [one.model_dump(mode="json") for one in waivers if one.provider == plan.provider.id],
         "openapi": openapi_place(plan.provider),
         "concurrency": concurrency,
@@ -224,6 +229,7 @@ def judge_again(
         strict=bool(config.get("strict")) if strict is None else strict,
         stopped=config.get("stopped") is not None,
         started=started_of(record),
+        live=bool(config.get("live")),
     )
     try:
         day = day_of(record)

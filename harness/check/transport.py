@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import httpx
 
+from testcard.harness.wire.addresses import MOST_REDIRECTS, redirected
 from testcard.harness.wire.model import WireRequest
 
 Clock = Callable[[], float]
@@ -34,8 +35,22 @@ class Sent:
     detail: str | None = None
 
 
-async def send(client: httpx.AsyncClient, wire: WireRequest, clock: Clock, *, follow_redirects: bool = False) -> Sent:
-    """Sends the request and reads the whole answer."""
+async def send(client: httpx.AsyncClient, wire: WireRequest, clock: Clock, *, may_go_on: Callable[[str], bool] | None = None) -> Sent:
+    """Sends the request and reads the whole answer.
+
+    Redirects are followed to addresses that `may_go_on` allows (None: to none); the one that is not followed is the answer.
+    """
+    first = sent = await _send_once(client, wire, clock)
+    for _ in range(MOST_REDIRECTS if may_go_on is not None else 0):
+        onward = redirected(wire.url, sent.status, sent.headers) if sent.status is not None else None
+        if onward is None or may_go_on is None or not may_go_on(onward):
+            break
+        wire = replace(wire, url=onward)
+        sent = await _send_once(client, wire, clock)
+    return replace(sent, sent_s=first.sent_s)
+
+
+async def _send_once(client: httpx.AsyncClient, wire: WireRequest, clock: Clock) -> Sent:
     sent_s = clock()
     first_byte_s: float | None = None
     status: int | None = None
@@ -44,9 +59,7 @@ async def send(client: httpx.AsyncClient, wire: WireRequest, clock: Clock, *, fo
     size = 0
     failure: Failure
     try:
-        async with client.stream(
-            wire.method, wire.url, headers=list(wire.headers), content=wire.body or None, follow_redirects=follow_redirects
-        ) as response:
+        async with client.stream(wire.method, wire.url, headers=list(wire.headers), content=wire.body or None) as response:
             first_byte_s = clock()
             status = response.status_code
             headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw)

@@ -40,7 +40,7 @@ LIVE_CONCURRENCY = 1
 @click.option("--max-images", type=click.IntRange(0), default=None, help="Never be billed for more pictures than this.")
 @click.option("--max-cost", type=click.FloatRange(0), default=None, metavar="USD", help="Never spend more than this.")
 @click.option("--strict", is_flag=True, default=None, help="Let broken shoulds fail as well.")
-@click.option("--live", is_flag=True, help="Allow a target that is not on this machine.")
+@click.option("--live", is_flag=True, help="Allow a target that is not on this machine, and answers that lead off it.")
 @click.option("--plan", "only_plan", is_flag=True, help="Print what would be sent, why, and its price; send nothing.")
 @click.option("--replay", type=click.Path(path_type=Path), default=None, metavar="RUN", help="Judge a recorded run again; send nothing.")
 @click.option(
@@ -133,7 +133,7 @@ def check(
         plan = planned(target.pricing)
         if not plan.steps:
             raise UsageError("nothing is to be sent: none of the chosen rules applies to the chosen operations", hint="see: testcard rules")
-        return CheckRun(target, plan, limits, strictly, at_once, no_auth, model, out, as_json, chosen_waivers).run()
+        return CheckRun(target, plan, limits, strictly, at_once, no_auth, model, out, as_json, chosen_waivers, live).run()
 
 
 def _seed(seed: int | None, defaults: CheckSection) -> int:

@@ -41,6 +41,7 @@ class CheckRun:
         out: Path | None,
         as_json: bool,
         waivers: Sequence[WaiverSection] = (),
+        live: bool = False,
     ) -> None:
         self.target = target
         self.plan = plan
@@ -51,6 +52,7 @@ class CheckRun:
         self._concurrency = concurrency
         self._keyless = keyless
         self._model = model
+        self._live = live
         models = dict.fromkeys(step.model for step in plan.steps if step.model is not None)
         self.writer = RunWriter.create(
             out or default_folder("check"),
@@ -69,6 +71,7 @@ class CheckRun:
             model=self._model,
             limits=self.limits,
             concurrency=self._concurrency,
+            live=self._live,
             waivers=self._waivers,
         )
 
@@ -79,7 +82,7 @@ class CheckRun:
         if not local:
             price = "no price known" if self.plan.cost_usd is None else f"at most ${self.plan.cost_usd:.4f}"
             say(f"Plan: {len(self.plan.steps)} requests, at most {self.plan.images} images, {price}. Mind the provider's terms of use.")
-        settings = Settings(target.base_url, target.api_key, self._concurrency, LOOPBACK_POLL_S if local else None)
+        settings = Settings(target.base_url, target.api_key, self._concurrency, LOOPBACK_POLL_S if local else None, live=self._live)
         try:
             with Progress(f"check {target.provider.id}", len(self.plan.steps)) as progress:
 
@@ -121,6 +124,7 @@ class CheckRun:
             strict=self._strict,
             stopped=carried.outcome.stopped is not None,
             started=started_of(run.run),
+            live=self._live,
         )
         rules = [rule.id for rule in self.plan.rules]
         return waive(judged, self._waivers, scopes=self.plan.scopes, rules=rules, on=day_of(run.run)), exchanges

@@ -48,7 +48,9 @@ def _target_options(command: _Command) -> _Command:
             click.option("--base-url", metavar="URL", help="Where the target is; without it the embedded mock is started."),
             click.option("--operation", metavar="ID", help="The operation to use, where the provider has several for the task."),
             click.option("--model", "-m", metavar="M", help="The model to ask for."),
-            click.option("--live", is_flag=True, help="Allow a target that is not on this machine. It can cost money."),
+            click.option(
+                "--live", is_flag=True, help="Allow a target that is not on this machine, and answers that lead off it. It can cost money."
+            ),
             click.option(
                 "--api-key-file",
                 type=click.Path(path_type=Path),
@@ -183,6 +185,7 @@ def _client(
             no_auth=target.api_key is None,
             pricing=target.pricing,
             timeout_s=options["timeout_s"],
+            live=options["live"],
         ) as client,
     ):
         yield client

@@ -7,6 +7,7 @@ import difflib
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from testcard.harness.pricing import Pricing
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Exchange, Target
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key, require_live
-from testcard.harness.wire.encode import fetchable
+from testcard.harness.wire.addresses import fetchable, may_ask
 from testcard.harness.wire.model import WireRequest
 from testcard.specs.loader import Provider, load_provider
 
@@ -35,7 +36,7 @@ from testcard.specs.loader import Provider, load_provider
 @click.argument("exchange", required=False)
 @click.option("--list", "as_list", is_flag=True, help="Print the run's exchanges, one a line; send nothing.")
 @click.option("--base-url", default=None, help="Send it there instead of where it went.")
-@click.option("--live", is_flag=True, help="Allow a target that is not on this machine.")
+@click.option("--live", is_flag=True, help="Allow a target that is not on this machine, and answers that lead off it.")
 @click.option("--api-key-file", type=click.Path(path_type=Path), default=None, help="Read the key from this file.")
 @click.option(
     "--config", "config_file", type=click.Path(path_type=Path), default=None, help="Read prices and providers from this testcard.toml."
@@ -68,7 +69,7 @@ def replay(
     request = _request(reader, chosen, provider, target, base_url, live, api_key_file)
     _say_price(provider, chosen, target, request.url, config)
     redactor = Redactor(_key_of(request, provider), provider.profile.auth)
-    sent = asyncio.run(_send(request, follow_redirects=chosen.source == "fetch"))
+    sent = asyncio.run(_send(request, follow=chosen.source == "fetch", live=live))
     if sent.failure in ("connect", "tls"):
         hint = f"testcard mock {provider.id} --port {origin(request.url)[2]} starts one there" if target.mock else "check the address"
         raise TargetUnreachable(f"nothing answers at {request.url} ({sent.detail})", hint=f"{hint}, or name another with --base-url")
@@ -140,10 +141,11 @@ def _say_price(provider: Provider, chosen: Exchange, target: Target, url: str, c
     say(f"This request is billed when it is carried out: {what}, {cost}{note}.")
 
 
-async def _send(request: WireRequest, *, follow_redirects: bool) -> Sent:
+async def _send(request: WireRequest, *, follow: bool, live: bool) -> Sent:
     start = time.monotonic()
-    async with http_client(1) as client:
-        return await send(client, request, lambda: time.monotonic() - start, follow_redirects=follow_redirects)
+    onward = partial(may_ask, asked=request.url, live=live) if follow else None
+    async with http_client(1, base_url=request.url) as client:
+        return await send(client, request, lambda: time.monotonic() - start, may_go_on=onward)
 
 
 def _json(body: bytes) -> Any:

@@ -6,6 +6,7 @@
 
 from testcard.harness.client.asynchronous import AsyncClient, AsyncTextStream
 from testcard.harness.client.errors import (
+    AddressNotAllowed,
     AuthenticationFailed,
     ClientError,
     ConnectionFailed,
@@ -22,6 +23,7 @@ from testcard.harness.client.sync import Client, TextStream
 from testcard.harness.errors import ContractViolation
 
 __all__ = [
+    "AddressNotAllowed",
     "AsyncClient",
     "AsyncTextStream",
     "AuthenticationFailed",

@@ -11,12 +11,14 @@ import anyio
 import httpx
 
 from testcard.harness.client.errors import TimedOut
-from testcard.harness.client.flow import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S, Block, Call, Flow, Head, Open, Read, Say, Step, Wait, run
+from testcard.harness.client.flow import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S, Call, Flow, run
 from testcard.harness.client.http import AsyncHttp, default_headers, http_request, tls
 from testcard.harness.client.results import Result
+from testcard.harness.client.steps import Block, Head, Open, Read, Say, Step, Wait
 from testcard.harness.client.sync import several
 from testcard.harness.client.terms import PictureSource, Terms, failure, settings
 from testcard.harness.pricing import Pricing
+from testcard.harness.proxies import direct
 from testcard.harness.wire.model import Headers
 from testcard.specs.loader import Provider
 
@@ -36,6 +38,7 @@ class AsyncClient:
         pricing: Pricing | None = None,
         poll_interval_s: float | None = None,
         poll_timeout_s: float | None = None,
+        live: bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.settings = settings(
@@ -47,9 +50,10 @@ class AsyncClient:
             max_bytes=max_bytes,
             poll_interval_s=poll_interval_s,
             poll_timeout_s=poll_timeout_s,
+            live=live,
         )
         self.timeout_s = timeout_s
-        self._http = AsyncHttp(timeout=timeout_s, verify=tls(), transport=transport, max_redirects=5)
+        self._http = AsyncHttp(timeout=timeout_s, verify=tls(), transport=transport, mounts=direct(self.settings.base_url))
         self._defaults = default_headers(self._http)
 
     async def __aenter__(self) -> AsyncClient:
@@ -220,7 +224,7 @@ class _Driver:
         wire = step.request
         request = http_request(wire, self._defaults)
         self._sent_s = time.monotonic()
-        response = await self._http.send(request, stream=True, follow_redirects=step.follow_redirects)
+        response = await self._http.send(request, stream=True)
         self._response, self._blocks = response, response.aiter_bytes()
         return Head(response.status_code, tuple(response.headers.multi_items()), self._sent_s, time.monotonic())
 

@@ -6,6 +6,7 @@
     │   ├── PaymentRequired            5   402: the account is out of credit
     │   └── RateLimited                5   429, with the time to wait where the target says it
     ├── ServerFailed                   1   5xx
+    ├── AddressNotAllowed              2   an answer leads off this machine, and the caller did not allow that
     ├── TimedOut                       1   no whole answer within the time limit
     ├── ConnectionFailed               3   nothing answers there (also a harness TargetUnreachable)
     └── ContractBroken                 1   a success that is none: no picture, undecodable, cut off, both or neither of url and base64
@@ -77,6 +78,12 @@ class ServerFailed(ClientError):
     def status(self) -> int | None:
         """The HTTP status."""
         return self.answer.status if self.answer else None
+
+
+class AddressNotAllowed(ClientError):
+    """A picture or task lies where the caller did not allow to go. The request itself was carried out and may have been billed."""
+
+    exit_code = Exit.USAGE
 
 
 class TimedOut(ClientError):

@@ -6,12 +6,14 @@ exactly once; only polls, which cost nothing, are repeated.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from testcard.harness.client.errors import (
+    AddressNotAllowed,
     AuthenticationFailed,
     ClientError,
     ContractBroken,
@@ -22,12 +24,14 @@ from testcard.harness.client.errors import (
     TaskFailed,
 )
 from testcard.harness.client.results import Picture, Result, Timings
+from testcard.harness.client.steps import Block, Head, Open, Read, Say, Step, Wait
 from testcard.harness.pricing import Pricing
+from testcard.harness.wire.addresses import MOST_REDIRECTS, fetchable, host_of, may_ask, redirected
 from testcard.harness.wire.billing import answer_cost, delivered
 from testcard.harness.wire.choice import Choice
 from testcard.harness.wire.decode import decode, decode_body, message_anywhere, retry_after, stream_answer
-from testcard.harness.wire.encode import build, fetch_request, fetchable, poll_request
-from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Headers, PictureInfo, WireRequest, WireResponse
+from testcard.harness.wire.encode import build, fetch_request, poll_request
+from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, PictureInfo, WireRequest, WireResponse
 from testcard.harness.wire.pictures import lenient_base64, look
 from testcard.harness.wire.sse import ChatStream, EventStream
 from testcard.specs.loader import Provider
@@ -36,58 +40,15 @@ DEFAULT_TIMEOUT_S = 330.0
 DEFAULT_MAX_BYTES = 256 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
-    """Step: send the request, receive a `Head`. Redirects are followed only where no key can travel along."""
-
-    request: WireRequest
-    follow_redirects: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What came of `Open`: status, headers, and when (seconds on the driver's monotonic clock)."""
-
-    status: int
-    headers: Headers
-    sent_s: float
-    first_byte_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """Step: receive the next `Block` of the open answer's body."""
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """What came of `Read`: bytes, or none at the end of the body."""
-
-    data: bytes
-    at_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Step: let this many seconds pass."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """Step: hand a piece of streamed text to the caller."""
-
-    piece: str
-
-
-Step = Open | Read | Wait | Say
 Flow = Generator[Step, Any, Result]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Everything one request needs: who is asked for what, where, with which key, at which price, within which bounds."""
+    """Everything one request needs: who is asked for what, where, with which key, at which price, within which bounds.
+
+    `live`: whether an answer of a target on this machine may lead off it.
+    """
 
     provider: Provider
     choice: Choice
@@ -98,6 +59,7 @@ class Call:
     max_bytes: int = DEFAULT_MAX_BYTES
     poll_interval_s: float | None = None
     poll_timeout_s: float | None = None
+    live: bool = True
 
 
 def run(call: Call) -> Flow:
@@ -127,8 +89,8 @@ def run(call: Call) -> Flow:
     return _result(call, answer, pictures, timings)
 
 
-def _whole(call: Call, request: WireRequest, *, follow_redirects: bool = False) -> Generator[Step, Any, WireResponse]:
-    head: Head = yield Open(request, follow_redirects)
+def _whole(call: Call, request: WireRequest) -> Generator[Step, Any, WireResponse]:
+    head: Head = yield Open(request)
     return (yield from _rest(call, request, head))
 
 
@@ -187,7 +149,7 @@ def _awaited(call: Call, task: AsyncTask, accepted_s: float) -> Generator[Step, 
         raise ContractBroken("the task was accepted without a reference to poll", operation=operation)
     interval_s = protocol.poll_interval_s if call.poll_interval_s is None else call.poll_interval_s
     limit_s = protocol.timeout_s if call.poll_timeout_s is None else call.poll_timeout_s
-    request = poll_request(call.provider, task.reference, base_url=call.base_url, api_key=call.api_key, poll_url=task.poll_url)
+    request = _poll_request(call, task)
     while True:
         response = yield from _whole(call, request)
         answer = decode(call.provider, protocol.operation, response)
@@ -249,10 +211,44 @@ def _downloaded(call: Call, answer: Answer, item: DeliveredPicture) -> Generator
         raise ContractBroken(
             f"picture {item.index + 1} has an address that is no absolute http(s) URL ({scheme})", operation=operation, answer=answer
         )
-    response = yield from _whole(call, fetch_request(url, operation), follow_redirects=True)
+    _stay(call, answer, f"picture {item.index + 1}", url)
+    response = yield from _whole(call, fetch_request(url, operation))
+    for followed in itertools.count():
+        onward = redirected(url, response.status, response.headers)
+        if onward is None or not fetchable(onward):
+            break
+        if followed == MOST_REDIRECTS:
+            what = f"picture {item.index + 1}: its address leads nowhere, on and on"
+            raise ContractBroken(what, operation=operation, answer=answer)
+        _stay(call, answer, f"picture {item.index + 1}", onward)
+        url = onward
+        response = yield from _whole(call, fetch_request(url, operation))
     if response.status != 200:
         raise ContractBroken(f"picture {item.index + 1}: its address answers {response.status}", operation=operation, answer=answer)
     return response
+
+
+def _poll_request(call: Call, task: AsyncTask) -> WireRequest:
+    """The request that asks for the task, where the answer's own address may be asked."""
+    try:
+        request = poll_request(call.provider, task.reference, base_url=call.base_url, api_key=call.api_key, poll_url=task.poll_url)
+    except ValueError:
+        request = None
+    if request is None or not fetchable(request.url):
+        raise ContractBroken("the task is to be polled at an address that is none", operation=call.choice.operation)
+    _stay(call, None, "the task", request.url)
+    return request
+
+
+def _stay(call: Call, answer: Answer | None, what: str, url: str) -> None:
+    """Raises `AddressNotAllowed` where an answer leads off this machine and the caller did not allow that."""
+    if not may_ask(url, asked=call.base_url, live=call.live):
+        raise AddressNotAllowed(
+            f"{what} lies on {host_of(url)}, which is not on this machine, and was not asked: {_without_key(call, _shortened(url))}",
+            operation=call.choice.operation,
+            answer=answer,
+            hint="add --live to let the target's answers lead off this machine",
+        )
 
 
 def _refuse_failures(call: Call, answer: Answer, response: WireResponse) -> None:

@@ -10,11 +10,13 @@ from typing import Literal, Unpack, overload
 import httpx
 
 from testcard.harness.client.errors import TimedOut
-from testcard.harness.client.flow import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S, Block, Call, Flow, Head, Open, Read, Say, Step, Wait, run
+from testcard.harness.client.flow import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S, Call, Flow, run
 from testcard.harness.client.http import SyncHttp, default_headers, http_request, tls
 from testcard.harness.client.results import Result
+from testcard.harness.client.steps import Block, Head, Open, Read, Say, Step, Wait
 from testcard.harness.client.terms import PictureSource, Terms, failure, settings
 from testcard.harness.pricing import Pricing
+from testcard.harness.proxies import direct
 from testcard.harness.wire.model import Headers
 from testcard.specs.loader import Provider
 
@@ -25,6 +27,7 @@ class Client:
     `provider` is a bundled id, a folder, or a loaded provider. Times are in seconds; `timeout_s` bounds each HTTP exchange,
     `poll_timeout_s` an async task (default: the documented one). A request that the contract does not allow raises
     `ContractViolation` before anything is sent; failures raise a `ClientError`. Nothing that may be billed is sent twice.
+    Without `live`, the answers of a target on this machine lead nowhere else: `AddressNotAllowed` where they would.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Client:
         pricing: Pricing | None = None,
         poll_interval_s: float | None = None,
         poll_timeout_s: float | None = None,
+        live: bool = True,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.settings = settings(
@@ -50,9 +54,10 @@ class Client:
             max_bytes=max_bytes,
             poll_interval_s=poll_interval_s,
             poll_timeout_s=poll_timeout_s,
+            live=live,
         )
         self.timeout_s = timeout_s
-        self._http = SyncHttp(timeout=timeout_s, verify=tls(), transport=transport, max_redirects=5)
+        self._http = SyncHttp(timeout=timeout_s, verify=tls(), transport=transport, mounts=direct(self.settings.base_url))
         self._defaults = default_headers(self._http)
 
     def __enter__(self) -> Client:
@@ -220,7 +225,7 @@ class _Driver:
         wire = step.request
         request = http_request(wire, self._defaults)
         self._sent_s = time.monotonic()
-        response = self._http.send(request, stream=True, follow_redirects=step.follow_redirects)
+        response = self._http.send(request, stream=True)
         self._response, self._blocks = response, response.iter_bytes()
         return Head(response.status_code, tuple(response.headers.multi_items()), self._sent_s, time.monotonic())
 

@@ -64,6 +64,7 @@ class Settings:
     max_bytes: int
     poll_interval_s: float | None
     poll_timeout_s: float | None
+    live: bool = True
 
     def call(
         self,
@@ -88,6 +89,7 @@ class Settings:
             max_bytes=self.max_bytes,
             poll_interval_s=self.poll_interval_s,
             poll_timeout_s=self.poll_timeout_s,
+            live=self.live,
         )
 
 
@@ -127,6 +129,7 @@ def settings(
     max_bytes: int = DEFAULT_MAX_BYTES,
     poll_interval_s: float | None = None,
     poll_timeout_s: float | None = None,
+    live: bool = True,
 ) -> Settings:
     """A client's settings. Without a base URL the provider's first documented one; the key from the argument,
     TESTCARD_API_KEY or the profile's variable; on this machine the mocks' documented key will do."""
@@ -138,7 +141,7 @@ def settings(
             f"there is no key for {loaded.profile.name}", hint=f"pass api_key, or set {KEY_ENV} or {loaded.profile.auth.key_env}"
         )
     # Without prices of the caller's only the answer's own cost counts: illustrative ones are for runs against our mocks.
-    return Settings(loaded, url, key, pricing or Pricing(loaded, mock=False), max_bytes, poll_interval_s, poll_timeout_s)
+    return Settings(loaded, url, key, pricing or Pricing(loaded, mock=False), max_bytes, poll_interval_s, poll_timeout_s, live)
 
 
 def as_input_image(source: PictureSource) -> InputImage:
@@ -162,7 +165,7 @@ def failure(error: httpx.HTTPError | httpx.InvalidURL, operation: str, *, answer
         return ConnectionFailed(f"nothing answers at {base_url} ({error or type(error).__name__})", operation=operation, hint=_NEXT)
     if isinstance(error, httpx.TimeoutException):
         return TimedOut(f"no whole answer within {timeout_s:g} s", operation=operation, hint="allow more time, or ask asynchronously")
-    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | httpx.TooManyRedirects):
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
         return ContractBroken(f"an address in the answer leads nowhere: {error}", operation=operation)
     if answering and isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError | httpx.ReadError):
         return ContractBroken(f"the answer was cut off: {error or type(error).__name__}", operation=operation)

@@ -158,6 +158,8 @@ def _downloads(scope: Scope, seen: Sequence[Seen]) -> Iterator[tuple[Seen, SeenP
     for one, picture in urls(scope, seen):
         if picture is None:
             yield no_url(one)
+        elif picture.withheld:
+            yield Observation("unproven", f"{picture.picture.place} {picture.missing}", evidence(one, picture))
         elif not picture.downloads:
             yield Observation("unproven", f"{picture.picture.place}: the URL was not fetched", (one.id,))
         else:

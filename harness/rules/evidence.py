@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testcard.harness.runs.records import Body, Case, Exchange
+from testcard.harness.wire.addresses import absolute, fetchable, host_of, may_ask, redirected
 from testcard.harness.wire.decode import decode, decode_body, message_anywhere
-from testcard.harness.wire.model import Answer, DeliveredPicture, PictureInfo, WireResponse
+from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, PictureInfo, WireResponse
 from testcard.harness.wire.pictures import inspect, lenient_base64
 from testcard.specs.loader import Provider
 
@@ -31,13 +32,15 @@ class SeenPicture:
     """One picture of an answer. `info` is None when there was no picture to look at: then `missing` says why.
 
     `target_fault`: no client can make a picture of it (base64 that is none); what is wrong with an address is told by rules
-    about addresses. `downloads` are the times its address was fetched, the first one first; `data` gives its bytes.
+    about addresses. `downloads` are the times its address was fetched, the first one first; `data` gives its bytes. `withheld`:
+    its address, or where that leads, was not asked, because it lies off this machine and the check was not live.
     """
 
     picture: DeliveredPicture
     info: PictureInfo | None
     missing: str | None = None
     target_fault: bool = False
+    withheld: bool = False
     downloads: tuple[Exchange, ...] = ()
     data: Callable[[], bytes] | None = field(default=None, repr=False, compare=False)
 
@@ -140,15 +143,31 @@ class Seen:
         return answer.error_message or message_anywhere(answer.json) or ""
 
 
-def see(provider: Provider, exchanges: Iterable[Exchange], bytes_of: BytesOf, *, looking: Inspect = inspect) -> list[Seen]:
-    """The exchanges as rules see them, in the order given. `looking` says what the bytes of a picture are."""
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """By what exchanges are looked at; the fields are `see`'s arguments."""
+
+    provider: Provider
+    bytes_of: BytesOf
+    looking: Inspect
+    live: bool
+
+
+def see(
+    provider: Provider, exchanges: Iterable[Exchange], bytes_of: BytesOf, *, looking: Inspect = inspect, live: bool = False
+) -> list[Seen]:
+    """The exchanges as rules see them, in the order given. `looking` says what the bytes of a picture are.
+
+    `live`: whether what the target answered was followed off this machine too.
+    """
+    sight = _Sight(provider, bytes_of, looking, live)
     records = list(exchanges)
     children: dict[str, list[Exchange]] = {}
     for record in records:
         if record.parent is not None:
             children.setdefault(record.parent, []).append(record)
     accepted = _accepted_probes(records)
-    return [_see(provider, record, children, accepted, bytes_of, looking) for record in records]
+    return [_see(sight, record, children, accepted) for record in records]
 
 
 def _accepted_probes(records: Sequence[Exchange]) -> dict[tuple[str, str], bool]:
@@ -160,14 +179,8 @@ def _accepted_probes(records: Sequence[Exchange]) -> dict[tuple[str, str], bool]
     return found
 
 
-def _see(
-    provider: Provider,
-    record: Exchange,
-    children: Mapping[str, list[Exchange]],
-    accepted: Mapping[tuple[str, str], bool],
-    bytes_of: BytesOf,
-    looking: Inspect,
-) -> Seen:
+def _see(sight: _Sight, record: Exchange, children: Mapping[str, list[Exchange]], accepted: Mapping[tuple[str, str], bool]) -> Seen:
+    provider, bytes_of = sight.provider, sight.bytes_of
     body = bytes_of(record.response.body) if record.response is not None else b""
 
     def sent() -> bytes:
@@ -182,27 +195,29 @@ def _see(
     polls: tuple[Seen, ...] = ()
     fetched = list(children.get(record.id, ()))
     if record.source != "poll" and answer.task is not None and record.response.status < 300:
-        polls = tuple(_see(provider, child, {}, {}, bytes_of, looking) for child in children.get(record.id, ()) if child.source == "poll")
-        pictures, finished, waiting = _task_outcome(provider, record, polls)
+        polls = tuple(_see(sight, child, {}, {}) for child in children.get(record.id, ()) if child.source == "poll")
+        pictures, finished, waiting = _task_outcome(sight, record, polls, answer.task)
         fetched += [child for poll in polls for child in children.get(poll.id, ())]
     downloads: dict[Any, list[Exchange]] = {}
     for child in fetched:
         if child.source == "fetch":
             downloads.setdefault(child.asked.get("url"), []).append(child)
     judged = record.source != "poll" and 200 <= record.response.status < 300
-    shown = tuple(_look(picture, downloads, bytes_of, looking) for picture in pictures) if judged else ()
+    shown = tuple(_look(sight, picture, downloads, record.request.url) for picture in pictures) if judged else ()
     protocol = provider.profile.asynchronous
     repeatable = protocol is not None and protocol.idempotency_key(record.request.headers) is not None
     return Seen(record, body, answer, shown, base_accepted, finished, waiting, polls, repeatable, sent)
 
 
 def _task_outcome(
-    provider: Provider, record: Exchange, polls: Sequence[Seen]
+    sight: _Sight, record: Exchange, polls: Sequence[Seen], task: AsyncTask
 ) -> tuple[tuple[DeliveredPicture, ...], str | None, str | None]:
     """Pictures of the finished task, its final state, and why it is not finished. The first poll that says the end counts."""
-    protocol = provider.profile.asynchronous
+    provider, protocol = sight.provider, sight.provider.profile.asynchronous
     if protocol is None or not polls:
-        return (), None, "the task was not polled"
+        asked = record.request.url
+        off = _off_machine(sight, absolute(task.poll_url or "", asked) or "", asked) if not task.reference else None
+        return (), None, f"the task is to be polled on {off}" if off is not None else "the task was not polled"
     told = [poll.answer.task for poll in polls if poll.accepted and poll.answer is not None and poll.answer.task is not None]
     ends = (protocol.states.get("completed"), protocol.states.get("failed"))
     last = next((task for task in told if task.state in ends), told[-1] if told else None)
@@ -213,7 +228,15 @@ def _task_outcome(
     return (), last.state, f"the task ended as {last.state}" if last.state else "the poll's answer names no state"
 
 
-def _look(picture: DeliveredPicture, downloads: Mapping[Any, Sequence[Exchange]], bytes_of: BytesOf, looking: Inspect) -> SeenPicture:
+def _off_machine(sight: _Sight, url: str, asked: str) -> str | None:
+    """The host that an answer must not lead to, with the reason and what would allow it; None for an address that may be asked."""
+    if not fetchable(url) or may_ask(url, asked=asked, live=sight.live):
+        return None
+    return f"{host_of(url)}, off this machine: not asked without --live"
+
+
+def _look(sight: _Sight, picture: DeliveredPicture, downloads: Mapping[Any, Sequence[Exchange]], asked: str) -> SeenPicture:
+    looking, bytes_of = sight.looking, sight.bytes_of
     if picture.base64 is not None:
         return _inline(picture, picture.base64, "is not base64", looking)
     if picture.url is None:
@@ -222,8 +245,15 @@ def _look(picture: DeliveredPicture, downloads: Mapping[Any, Sequence[Exchange]]
         return _inline(picture, picture.url, "is a data URL without base64", looking)
     fetched = tuple(downloads.get(picture.url, ()))
     if not fetched:
+        off = _off_machine(sight, picture.url, asked)
+        if off is not None:
+            return SeenPicture(picture, None, f"has a URL on {off}", withheld=True)
         return SeenPicture(picture, None, "its URL was not fetched")
     response = fetched[0].response
+    onward = redirected(fetched[0].request.url, response.status, response.headers) if response is not None else None
+    off = _off_machine(sight, onward, asked) if onward is not None else None
+    if off is not None:
+        return SeenPicture(picture, None, f"has a URL that leads on to {off}", downloads=fetched, withheld=True)
     if response is None:
         return SeenPicture(picture, None, f"its URL gave no answer ({fetched[0].failure})", downloads=fetched)
     if response.status != 200 or not response.complete:

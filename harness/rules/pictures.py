@@ -40,7 +40,9 @@ def shown(one: Seen) -> Iterator[tuple[SeenPicture, PictureInfo]]:
 def undecoded(one: Seen) -> Iterator[Observation]:
     """That nothing is proved by an answer none of whose pictures decode."""
     if one.pictures and not any(True for _ in decoded(one)):
-        yield Observation("unproven", "no picture of the answer could be looked at", (one.id,))
+        withheld = next((picture for picture in one.pictures if picture.withheld), None)
+        why = f"picture {place_of(withheld)} {withheld.missing}" if withheld is not None else "no picture of the answer could be looked at"
+        yield Observation("unproven", why, (one.id,))
 
 
 def asked_by(seen: Sequence[Seen], rule_id: str) -> Iterator[Seen]:

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 import msgspec
 
 from testcard.harness.errors import UsageError
+from testcard.harness.wire.addresses import fetchable
 from testcard.harness.wire.contract import check_contract
 from testcard.harness.wire.fields import WireFields, wire_fields
 from testcard.harness.wire.model import Headers, InputImage, TaskRequest, WireRequest
@@ -109,15 +110,6 @@ def poll_request(
 def fetch_request(url: str, operation: str) -> WireRequest:
     """The request that downloads a picture from the address an answer gave; it never carries the key."""
     return WireRequest(operation, "GET", url, (("accept", "image/*, */*;q=0.5"),), b"", False)
-
-
-def fetchable(url: str) -> bool:
-    """Whether an address from an answer may be fetched at all: absolute, http or https, with a host, without credentials."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None and parts.port != 0
-    except ValueError:
-        return False
 
 
 def _key_headers(provider: Provider, api_key: str | None) -> list[tuple[str, str]]:

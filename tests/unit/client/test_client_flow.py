@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testcard.harness.client import ClientError, ContractBroken, Result
+from testcard.harness.client import AddressNotAllowed, ClientError, ContractBroken, Result
 from testcard.harness.client.flow import Block, Head, Open, Read, Say, Wait, run
 from testcard.harness.client.terms import settings as client_settings
 
@@ -34,8 +34,10 @@ class Played:
         self, provider: str, task: str, replies: list[Reply], *, block: int = 1000, prompt: str | None = "x", **arguments: Any
     ) -> None:
         images = arguments.pop("images", [])
-        limit = arguments.pop("max_bytes", 10**6)
-        target = client_settings(provider, base_url=BASE, api_key="sk-secret", max_bytes=limit, poll_interval_s=1.0, poll_timeout_s=5.0)
+        limit, live = arguments.pop("max_bytes", 10**6), arguments.pop("live", True)
+        target = client_settings(
+            provider, base_url=BASE, api_key="sk-secret", max_bytes=limit, poll_interval_s=1.0, poll_timeout_s=5.0, live=live
+        )
         flow = run(target.call(task, prompt, images, **arguments))  # type: ignore[arg-type]
         self.opened: list[Open] = []
         self.pieces: list[str] = []
@@ -69,11 +71,14 @@ json_values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
-    | st.sampled_from([B64, "", "http://h/x.png", "file:///x", "completed", "failed", "queued", "t1"]),
+    | st.sampled_from(
+        [B64, "", "http://h/x.png", "http://127.0.0.1:1/x.png", "file:///x", "//h/t", "http://[", "completed", "failed", "queued", "t1"]
+    ),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["data", "images", "urls", "b64_json", "url", "status", "task_id", "result", "choices", "error"]), inner
+            st.sampled_from(["data", "images", "urls", "b64_json", "url", "status", "task_id", "poll_url", "result", "choices", "error"]),
+            inner,
         )
     ),
     max_leaves=10,
@@ -81,7 +86,12 @@ json_values = st.recursive(
 replies = st.lists(
     st.tuples(
         st.sampled_from([200, 200, 202, 204, 301, 400, 401, 429, 500]),
-        st.fixed_dictionaries({"content-type": st.sampled_from(["application/json", "text/event-stream", "text/html", ""])}),
+        st.fixed_dictionaries(
+            {"content-type": st.sampled_from(["application/json", "text/event-stream", "text/html", ""])},
+            optional={
+                "location": st.sampled_from(["/on", "http://h/on", "//h/on", "http://127.0.0.1:2/on", "http://a@b/", "http://[", ""])
+            },
+        ),
         json_values.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=20) | st.just(PNG),
     ),
     min_size=1,
@@ -99,18 +109,22 @@ replies = st.lists(
             ("nvidia-nim-vision", "describe", {"stream": True}),
         ]
     ),
+    st.booleans(),
 )
-def test_any_answers_end_in_a_result_or_a_client_error(answers: list[Reply], asked: tuple[str, str, dict[str, Any]]) -> None:
-    """One billed request, the key only to the target's own host, downloads over http(s) only, and never a stray exception."""
+def test_any_answers_end_in_a_result_or_a_client_error(answers: list[Reply], asked: tuple[str, str, dict[str, Any]], live: bool) -> None:
+    """One billed request, the key only to the target's own host, downloads over http(s) only, and never a stray exception.
+
+    Without `live` nothing is asked that lies off this machine, wherever answers and redirects point.
+    """
     provider, task, terms = asked
-    played = Played(provider, task, answers, **terms)
+    played = Played(provider, task, answers, live=live, **terms)
     assert (played.result is None) != (played.error is None)
     assert sum(step.request.billed for step in played.opened) == 1
     for step in played.opened:
         assert step.request.url.startswith(("http://", "https://"))
         carries = any("sk-secret" in value for _, value in step.request.headers)
         assert not carries or step.request.url.startswith(BASE)
-        assert not (carries and step.follow_redirects)
+        assert live or step.request.url.startswith("http://127.0.0.1:")
     assert played.error is None or "sk-secret" not in str(played.error)
 
 
@@ -191,3 +205,42 @@ def test_the_record_holds_no_bytes() -> None:
     record = json.loads(json.dumps(played.result.record()))
     assert record["pictures"] == [{"format": "png", "width": 2, "height": 2, "bytes": len(PNG), "seed": None, "url": None}]
     assert (record["cost_usd"], record["price_origin"]) == (0.5, "answer")
+
+
+@pytest.mark.parametrize(
+    ("replies", "where"),
+    [
+        ([reply({"data": [{"url": "https://pictures.example/a.png"}]})], "pictures.example"),
+        ([reply({"data": [{"url": f"{BASE}/a.png"}]}), (302, {"location": "//cdn.example:81/a.png"}, b"")], "cdn.example:81"),
+    ],
+)
+def test_without_live_an_answer_leads_nowhere_else(replies: list[Reply], where: str) -> None:
+    """A picture off this machine is not fetched, neither at once nor after a redirect; the error says where it is and what helps."""
+    played = Played("nanogpt", "generate", replies, live=False)
+    assert isinstance(played.error, AddressNotAllowed)
+    assert where in played.error.message
+    assert "--live" in str(played.error.hint)
+    assert played.error.exit_code == 2
+    assert len(played.opened) == len(replies)
+    assert all(step.request.url.startswith(BASE) for step in played.opened)
+
+
+def test_without_live_a_task_is_not_polled_elsewhere() -> None:
+    """A task that can be polled only at an address off this machine is not polled."""
+    played = Played("opengpu-relay", "generate", [reply({"poll_url": "http://tasks.example/1"}, 202)], live=False, asynchronous=True)
+    assert isinstance(played.error, AddressNotAllowed)
+    assert len(played.opened) == 1
+
+
+def test_redirects_are_followed_to_the_picture() -> None:
+    """Relative and absolute ones, each time without the key."""
+    replies = [
+        reply({"data": [{"url": f"{BASE}/a.png"}]}),
+        (307, {"location": "b.png"}, b""),
+        (301, {"location": "http://localhost:9/c.png#top"}, b""),
+        reply(PNG, media_type="image/png"),
+    ]
+    played = Played("nanogpt", "generate", replies, live=False)
+    assert played.result is not None
+    assert [step.request.url for step in played.opened[2:]] == ["http://127.0.0.1:1/base/b.png", "http://localhost:9/c.png"]
+    assert not any("sk-secret" in value for step in played.opened[1:] for _, value in step.request.headers)

@@ -1,0 +1,60 @@
+"""Addresses that a target's answers name: which may be asked at all, which lie on this machine, where a redirect leads."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from urllib.parse import urldefrag, urljoin, urlsplit
+
+#: More redirects than this in a row lead nowhere.
+MOST_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL's host is this machine (localhost, 127.0.0.0/8 or ::1)."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def fetchable(url: str) -> bool:
+    """Whether an address from an answer may be fetched at all: absolute, http or https, with a host, without credentials."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None and parts.port != 0
+    except ValueError:
+        return False
+
+
+def may_ask(url: str, *, asked: str, live: bool) -> bool:
+    """Whether an address may be asked that came in the answer of the one that was `asked`.
+
+    What a server on this machine says leads off it with --live only: whoever named that server allowed no other.
+    """
+    return fetchable(url) and (live or is_loopback(url) or not is_loopback(asked))
+
+
+def redirected(url: str, status: int, headers: Iterable[tuple[str, str]]) -> str | None:
+    """The absolute address that an answer from `url` sends its reader on to; None for an answer that does not."""
+    where = next((value for name, value in headers if name.lower() == "location"), None)
+    return absolute(where, url) if status in _REDIRECTS and where else None
+
+
+def absolute(url: str, seen_at: str) -> str | None:
+    """The address that a URL means where it was seen, without its fragment; None for what is no URL."""
+    try:
+        return urldefrag(urljoin(seen_at, url)).url
+    except ValueError:
+        return None
+
+
+def host_of(url: str) -> str:
+    """The host of an address for people to read, with its port where it names one; "no host" where there is none."""
+    try:
+        parts = urlsplit(url)
+        return (parts.hostname or "no host") + (f":{parts.port}" if parts.port is not None else "")
+    except ValueError:
+        return "no host"
