@@ -15,7 +15,7 @@ from testcard.benchmarks.asks import Ask
 from testcard.benchmarks.reply import Reply
 from testcard.benchmarks.transport import Prepared, Transport, clock
 from testcard.harness.pricing import Pricing
-from testcard.harness.targets import is_loopback
+from testcard.harness.wire.addresses import may_ask
 from testcard.harness.wire.decode import decode, decode_body
 from testcard.harness.wire.encode import fetch_request, fetchable, poll_request
 from testcard.harness.wire.model import Answer, AsyncTask
@@ -180,6 +180,6 @@ def _download(attempt: Attempt, urls: list[str], transport: Transport) -> None:
 
 def _local_only(cell: Cell, transport: Transport, request: Any) -> Prepared:
     """The request prepared; ValueError when an answer of a server on this machine leads off it without --live."""
-    if not cell.may_leave_machine and not is_loopback(request.url):
-        raise ValueError("the address is not on this machine")
+    if not may_ask(request.url, asked=cell.base_url, live=cell.may_leave_machine):
+        raise ValueError("the address is none, or not on this machine")
     return transport.prepare(request)
