@@ -87,11 +87,17 @@ def source_picture() -> InputImage:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request of a cell, with its wire form; `seeded` when the seed stands in exactly one place of the body."""
+    """One request of a cell, with its wire form; `seeded` when the seed stands in exactly one place of the body, to be set anew.
+
+    `alike`: the place of the first ask of the cell with the same bytes. `fixed_seed`: every time it is sent, it carries one and
+    the same seed.
+    """
 
     request: TaskRequest
     wire: WireRequest
     seeded: bool
+    alike: int = 0
+    fixed_seed: bool = False
 
     @property
     def pieces(self) -> tuple[bytes, bytes]:
@@ -106,7 +112,7 @@ def asks(
     provider: Provider, operation: str, requests: Sequence[TaskRequest], *, base_url: str, api_key: str | None, fresh_seeds: bool
 ) -> list[Ask]:
     """The requests encoded, each once. Raises `ContractViolation` where the contract does not allow one of them."""
-    found = []
+    found: list[Ask] = []
     for request in requests:
         if request.seed is not None and not fresh_seeds:
             request = replace(request, seed=42)
@@ -118,7 +124,10 @@ def asks(
             request = replace(request, seed=42)
             wire = encode(provider, request, base_url=base_url, api_key=api_key, operation=operation)
         slots = wire.body.count(str(SLOT_SEED).encode())
-        found.append(Ask(request, wire, fresh_seeds and slots == 1))
+        seeded = fresh_seeds and slots == 1
+        own_seed = provider.operation_profile(operation).wire_name("seed") in request.extra
+        alike = next((place for place, other in enumerate(found) if (other.wire.url, other.wire.body) == (wire.url, wire.body)), len(found))
+        found.append(Ask(request, wire, seeded, alike, own_seed or (request.seed is not None and not seeded)))
     return found
 
 

@@ -70,6 +70,7 @@ class Attempt:
     queue_s: float | None = None
     download_s: float | None = None
     downloads: list[Reply] = field(default_factory=list)
+    seed: int | None = None  # where it was drawn for this attempt
 
     @property
     def size(self) -> int:

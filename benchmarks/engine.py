@@ -275,7 +275,7 @@ class Engine:
         seed = next(self.seeds)
         if after:
             connection = Prepared(connection.pool, connection.method, before + seed + after, connection.stream)
-        attempt = Attempt(cell, index, self.block.round, self.block.stage, warmup, scheduled_s)
+        attempt = Attempt(cell, index, self.block.round, self.block.stage, warmup, scheduled_s, seed=int(seed) if after else None)
         self.sent += 1
         self.in_flight += 1
         try:

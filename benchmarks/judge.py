@@ -27,6 +27,7 @@ class Judgement:
     """One attempt judged. `images` and `megapixels` count sound pictures only; `first_token_s` is in seconds of the load clock.
 
     `inter_token_s`: mean seconds from one token of a stream to the next. `retry_after_s`: what a 429 asked to wait.
+    `pictures`: those that came, sound or not; `flaw`: what was wrong with them, one of `FLAWS`; `picture_hashes`: see `hashes`.
     """
 
     outcome: str
@@ -39,6 +40,17 @@ class Judgement:
     retry_after_s: float | None = None
     bytes: int = 0
     detail: str = ""
+    pictures: int = 0
+    flaw: str | None = None
+    picture_hashes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """What keeps an answer's pictures from being what was asked for: one of `FLAWS`, and in words."""
+
+    kind: str
+    detail: str
 
 
 def judge(attempt: Attempt) -> Judgement:
@@ -54,7 +66,7 @@ def judge(attempt: Attempt) -> Judgement:
     pictures: list[PictureInfo] = []
     if answer is not None and attempt.failure is None and 200 <= (reply.status or 0) < 300:
         pictures = _pictures(attempt, answer)
-    outcome, detail = outcome_of(attempt, answer, pictures, ask)
+    outcome, detail, flaw = outcome_of(attempt, answer, pictures, ask)
     sound = [picture for picture in pictures if picture.problem is None]
     tokens = _tokens(answer)
     cost = _cost(attempt, outcome, answer, pictures)
@@ -70,11 +82,27 @@ def judge(attempt: Attempt) -> Judgement:
         retry_after_s=answer.retry_after_s if answer is not None and reply.status == 429 else None,
         bytes=size,
         detail=detail,
+        pictures=len(pictures),
+        flaw=flaw,
+        picture_hashes=hashes(sound),
     )
 
 
-def outcome_of(attempt: Attempt, answer: Answer | None, pictures: list[PictureInfo], ask: TaskRequest) -> tuple[str, str]:
-    """One of `OUTCOMES` (never `slow`, which the statistics derive from the objectives), with what was wrong."""
+def hashes(pictures: list[PictureInfo]) -> str | None:
+    """For each picture 64 bits of the digest of its bytes and, where they were decoded, of its pixels; None without pictures."""
+    marks = [digest[:16] for picture in pictures for digest in (picture.sha256, picture.pixels_sha256) if digest]
+    return " ".join(marks) or None
+
+
+def outcome_of(attempt: Attempt, answer: Answer | None, pictures: list[PictureInfo], ask: TaskRequest) -> tuple[str, str, str | None]:
+    """One of `OUTCOMES` (never `slow`, which the statistics derive from the objectives), what was wrong, and which of `FLAWS`."""
+    outcome, found = _outcome(attempt, answer, pictures, ask)
+    if isinstance(found, Flaw):
+        return outcome, found.detail, found.kind if outcome == "invalid-picture" else None
+    return outcome, found, None
+
+
+def _outcome(attempt: Attempt, answer: Answer | None, pictures: list[PictureInfo], ask: TaskRequest) -> tuple[str, str | Flaw]:
     reply = attempt.reply
     assert reply is not None
     failure = reply.failure or attempt.failure
@@ -110,21 +138,21 @@ def outcome_of(attempt: Attempt, answer: Answer | None, pictures: list[PictureIn
     return "invalid-picture", problem
 
 
-def picture_problem(provider: Provider, operation: str, answer: Answer, pictures: list[PictureInfo], ask: TaskRequest) -> str | None:
+def picture_problem(provider: Provider, operation: str, answer: Answer, pictures: list[PictureInfo], ask: TaskRequest) -> Flaw | None:
     """What keeps an answer's pictures from being what was asked for: count, decoding, size, the same one twice; else None."""
     wanted = ask.n or 1
     if len(answer.pictures) != wanted:
-        return f"{len(answer.pictures)} pictures for {wanted}"
+        return Flaw("count" if answer.pictures else "empty", f"{len(answer.pictures)} pictures for {wanted}")
     for picture in pictures:
         if picture.problem is not None:
-            return picture.problem
+            return Flaw("empty" if picture.problem == "no bytes" else "undecodable", picture.problem)
     pixels = pixel_size(ask.size) or (provider.operation_profile(operation).response.default_size if ask.size is None else None)
     if pixels is not None and ask.tier is None:
         for picture in pictures:
             if (picture.width_px, picture.height_px) != pixels:
-                return f"{picture.width_px}x{picture.height_px} for {pixels[0]}x{pixels[1]}"
+                return Flaw("size", f"{picture.width_px}x{picture.height_px} for {pixels[0]}x{pixels[1]}")
     if len({picture.sha256 for picture in pictures}) < len(pictures):
-        return "the same picture twice"
+        return Flaw("duplicate", "the same picture twice")
     return None
 
 

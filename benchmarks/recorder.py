@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from testcard.harness.runs.repeats import duplicates_marked
 from testcard.harness.runs.samples import SHARD_PATTERN, read_shard, schema
 
 FLUSH_ROWS = 1000
@@ -127,7 +128,8 @@ def _bitmap(flags: Sequence[bool]) -> pa.Buffer:
 def seal(folder: Path, left_out: Sequence[tuple[int, float, float]] = (), name: str = "samples.parquet") -> int:
     """Merges the folder's shards, in order of scheduled start, into one Parquet file and removes them. Returns the number of rows.
 
-    Requests of a worker scheduled within one of `left_out` (worker, from, to; seconds of the run) are marked as warm-up.
+    Requests of a worker scheduled within one of `left_out` (worker, from, to; seconds of the run) are marked as warm-up, and
+    answers that repeat a picture of another request as invalid.
     """
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -139,7 +141,7 @@ def seal(folder: Path, left_out: Sequence[tuple[int, float, float]] = (), name: 
         at = table["scheduled_s"]
         inside = pc.and_(pc.equal(table["worker"], worker), pc.and_(pc.greater_equal(at, begin), pc.less(at, end)))
         warm = pc.or_(warm, inside)
-    table = table.set_column(table.column_names.index("warmup"), "warmup", warm)
+    table = duplicates_marked(table.set_column(table.column_names.index("warmup"), "warmup", warm))
     part = folder / f".{name}.part"
     pq.write_table(table, part, compression="zstd")
     part.replace(folder / name)

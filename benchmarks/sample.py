@@ -49,4 +49,20 @@ def sample(attempt: Attempt, judgement: Judgement, zero_s: float, worker: int) -
         connect,
         judgement.inter_token_s,
         judgement.retry_after_s,
+        judgement.pictures,
+        judgement.flaw,
+        asked(attempt),
+        judgement.picture_hashes,
     )
+
+
+def asked(attempt: Attempt) -> int | None:
+    """Equal numbers within a cell for requests that may rightly be answered with the same picture; None where no other may.
+
+    Equal bytes with one seed may; so may equal bytes that hold neither seed nor prompt, for nothing in them asks for another
+    picture. A prompt without a seed asks for a new picture each time.
+    """
+    ask = attempt.cell.asks[attempt.ask]
+    if attempt.seed is not None:
+        return (ask.alike + 1) << 32 | attempt.seed
+    return (ask.alike + 1) << 32 if ask.fixed_seed or not ask.request.prompt else None

@@ -126,13 +126,14 @@ class SaturationSearch:
 
     def _samples(self, job: BlockJob, job_blocks: Sequence[Block]) -> pd.DataFrame:
         """The samples of the stage's last turn."""
-        import pandas as pd
+        import pyarrow as pa
 
+        from testcard.harness.runs.repeats import duplicates_marked
         from testcard.harness.runs.samples import SHARD_PATTERN, read_shard
 
         cell = self.cells[job.cell]
-        frames = [read_shard(shard).to_pandas() for shard in sorted(self._folder.glob(SHARD_PATTERN))]
-        frame = pd.concat(frames, ignore_index=True)
+        shards = [read_shard(shard) for shard in sorted(self._folder.glob(SHARD_PATTERN))]
+        frame: pd.DataFrame = duplicates_marked(pa.concat_tables(shards)).to_pandas()
         mine = (frame["stage"] == job.stage) & (frame["target"] == cell.target) & (frame["operation"] == cell.operation)
         model = frame["model"].isna() if cell.model is None else frame["model"] == cell.model
         began = min(block.started_s for block in job_blocks)

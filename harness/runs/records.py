@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from testcard.harness.runs.measures import AsyncTasks, Delivery, Money, RateLimits, Steadiness, Stream
+from testcard.harness.runs.measures import Estimate as Estimate
+
 Outcome = Literal["pass", "fail", "inconclusive", "error", "interrupted", "running"]
 VerdictWord = Literal["pass", "fail", "deviates", "info", "unsupported", "unproven", "not-run", "waived"]
 
@@ -229,19 +232,6 @@ class Verdicts(_Record, frozen=True, kw_only=True):
     errors: list[RuleFailure] = []
 
 
-class Estimate(_Record, frozen=True, kw_only=True):
-    """A figure with its 95 % interval and the number of samples; None where n is too small to say.
-
-    `value` None with `low` set: the figure lies among timeouts and is at least `low`. `value` set with neither end: no interval
-    is claimed (too few rounds), so the figure proves nothing by itself.
-    """
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
-
-
 class Generator(_Record, frozen=True, kw_only=True):
     """How the load generator itself did in a stage."""
 
@@ -261,7 +251,9 @@ class Gate(_Record, frozen=True, kw_only=True):
 class SummaryRow(_Record, frozen=True, kw_only=True):
     """One provider × model × operation × stage of a benchmark. Percentile keys: p50, p90, p95, p99 (p99.9 may follow).
 
-    `target` is the place (from 0) of its target in run.json's list; None in runs that do not record it.
+    `target` is the place (from 0) of its target in run.json's list; None in runs that do not record it. Images and megapixels per
+    second are those of requests that got what they asked for. `invalid_pictures` counts the outcome of that name by what was
+    wrong (`FLAWS`).
     """
 
     provider: str
@@ -292,6 +284,13 @@ class SummaryRow(_Record, frozen=True, kw_only=True):
     gates: list[Gate] = []
     note: str | None = None
     target: int | None = None
+    invalid_pictures: dict[str, int] = {}
+    delivery: Delivery | None = None
+    stream: Stream | None = None
+    tasks: AsyncTasks | None = None
+    rate_limits: RateLimits | None = None
+    money: Money | None = None
+    steadiness: Steadiness | None = None
 
 
 class Summary(_Record, frozen=True, kw_only=True):
@@ -417,7 +416,15 @@ SAMPLE_COLUMNS: dict[str, str] = {
     "connect_s": "float64",  # until a connection was there, a new one or a kept one
     "inter_token_s": "float64",  # mean time from one token of a stream to the next
     "retry_after_s": "float64",  # what a 429 asked to wait
+    "pictures": "int32",  # that came in the answer, sound or not; `images` are the sound ones
+    "flaw": "string",  # what was wrong with an invalid picture: one of `FLAWS`
+    "asked": "int64",  # equal numbers: requests that may rightly be answered with the same picture; null: no other may be
+    "picture_hashes": "string",  # of each picture its bytes and, where they were decoded, its pixels; by spaces
 }
+
+#: What can be wrong with the pictures of an answer: none or no bytes, another number, not decodable, another size than asked for,
+#: the same picture again (within the answer, or as an answer to another request).
+FLAWS = ("empty", "count", "undecodable", "size", "duplicate")
 
 #: Every way a benchmarked request can end; `ok` and `slow` delivered what was asked for. `interrupted` was cut off by whoever
 #: stopped the run: like a timeout its latency is censored, but it is no failure of the target.

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import SAMPLE_COLUMNS
+from testcard.harness.runs.repeats import NEEDED, duplicates_marked
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
 SHARD_PATTERN = "samples-*.arrow"
+#: Columns that only tell which pictures are the same: a text for each request, which a frame does not carry unless it is asked for.
+HASHES = ("picture_hashes",)
 
 
 def schema() -> pa.Schema:
@@ -47,9 +50,12 @@ def read_table(run: RunReader, columns: Sequence[str] | None = None) -> pa.Table
             return _conform(pq.read_table(path, columns=wanted), path, columns)
         except (pa.ArrowException, OSError) as error:
             raise UsageError(f"{path}: {error}", hint="the file was changed by hand, or the disk is failing") from None
-    tables = [_conform(read_shard(shard), shard, columns) for shard in sorted(run.folder.glob(SHARD_PATTERN))]
+    # Pictures that came again are marked when shards are sealed; what was never sealed is read as if it had been.
+    both = None if columns is None else list(dict.fromkeys((*columns, *NEEDED)))
+    tables = [_conform(read_shard(shard), shard, both) for shard in sorted(run.folder.glob(SHARD_PATTERN))]
     if tables:
-        return pa.concat_tables(tables, promote_options="default")
+        whole = duplicates_marked(pa.concat_tables(tables, promote_options="default"))
+        return whole if columns is None else whole.select([name for name in whole.column_names if name in columns])
     return schema().empty_table() if columns is None else schema().empty_table().select(list(columns))
 
 
@@ -70,11 +76,30 @@ def read_shard(path: Path) -> pa.Table:
 
 
 def read(run: RunReader, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """The run's samples as a frame with the columns of `SAMPLE_COLUMNS` first, in file order (`columns`: only these). Texts are categories."""
+    """The run's samples as a frame with the columns of `SAMPLE_COLUMNS` but `HASHES` first, in file order (`columns`: only these).
+
+    Texts are categories.
+    """
+    if columns is None:
+        columns = [name for name in _names(run) if name not in HASHES]
     table = read_table(run, columns)
     texts = [field.name for field in table.schema if str(field.type) in ("string", "large_string")]
     frame: pd.DataFrame = table.to_pandas(categories=texts, split_blocks=True, self_destruct=True)
     return frame
+
+
+def _names(run: RunReader) -> list[str]:
+    """The columns that a run's samples have, those of the format first."""
+    path = run.path("samples")
+    if path is None or path.suffix != ".parquet":
+        return list(SAMPLE_COLUMNS)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return list(dict.fromkeys([*SAMPLE_COLUMNS, *pq.read_schema(path).names]))
+    except (pa.ArrowException, OSError):
+        return list(SAMPLE_COLUMNS)  # reading it will say what is wrong
 
 
 def _conform(table: Any, path: Path, only: Sequence[str] | None = None) -> Any:

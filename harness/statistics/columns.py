@@ -53,6 +53,20 @@ class Columns:
     megapixels: Floats
     cost: Floats
     rounds: npt.NDArray[np.intp]
+    samples: pd.DataFrame
+    places: Places
+
+    def numbers(self, name: str, missing: float = np.nan) -> Floats:
+        """A further column of numbers, `missing` where it or one of its values is."""
+        return _numbers(self.samples, name, self.places, missing)
+
+    def counts(self, name: str) -> dict[str, int]:
+        """How often each text of a column occurs."""
+        if name not in self.samples:
+            return {}
+        codes, names = _texts(self.samples[name], self.places)
+        found = np.bincount(codes[codes >= 0], minlength=len(names))
+        return {text: int(count) for text, count in zip(names, found, strict=True) if count}
 
     @property
     def edges(self) -> Places:
@@ -112,6 +126,8 @@ def columns(samples: pd.DataFrame, places: Places) -> Columns:
         megapixels=_numbers(samples, "megapixels", places, 0.0),
         cost=_numbers(samples, "cost_usd", places, np.nan),
         rounds=rounds,
+        samples=samples,
+        places=places,
     )
 
 

@@ -104,11 +104,6 @@ def _growth(data: Columns, delivered: Mask, latency: Floats) -> float:
     return growth if growth > SURE * math.sqrt(variance) else 0.0
 
 
-def achieved_rps(delivered: Mask, taken_s: Floats) -> float:
-    """Delivered requests per second of the time in which they came in (see `spent_s`); 0 where no time is known."""
-    return per_second(int(np.count_nonzero(delivered)), float(taken_s.sum()))
-
-
 def per_second(count: float, duration_s: float) -> float:
     """A count over seconds; 0 without any."""
     return float(count) / duration_s if duration_s > 0 else 0.0

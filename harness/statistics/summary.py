@@ -10,6 +10,7 @@ Definitions, all over the requests scheduled in the stage outside its warm-up:
 - good: delivered within the SLO's latency bound (see `slo.limit_s`; without one, delivered). Goodput: good requests per second.
 - cost per image: cost of everything / pictures delivered. Per 1,000 good images: cost of everything / pictures of good requests.
   Wasted: cost of requests that were not good. All None where a delivered request has no cost: "no price", never 0.
+- The parts of a row (deliveries, streams, tasks, rate limits, money, steadiness) are defined by their records in `harness.runs.measures`.
 """
 
 from __future__ import annotations
@@ -20,18 +21,16 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from testcard.harness.runs.records import OUTCOMES, Estimate, Gate, Generator, Summary, SummaryRow
-from testcard.harness.statistics import bootstrap, intervals, rates, serial, slo
+from testcard.harness.statistics import bootstrap, delivery, intervals, limits, rates, serial, slo, steadiness
 from testcard.harness.statistics.columns import CENSORED, DELIVERED, Columns, Floats, Mask, RowName, columns
 from testcard.harness.statistics.columns import rows as grouped
+from testcard.harness.statistics.percentiles import percentiles
 
 #: A generator that lags more than this, or more than 1 % of p50, was itself the bottleneck.
 LAG_LIMIT_S = 0.010
-#: Latencies closer than this are equal when correlation is looked for: differences of clock readings carry rounding.
-TIE_S = 1e-6
 
 RowKey = tuple[str, str | None, str, str]  # provider, model, operation, stage
 
@@ -91,15 +90,19 @@ def _row(name: RowName, data: Columns, objectives: Sequence[slo.Objective], fact
     lengths = rates.round_lengths(data, facts.duration_s)
     unit_duration = rates.block_lengths(data, cut, lengths, facts.duration_s)
     duration = float(unit_duration.sum())
-    rate = rates.achieved_rps(delivered, rates.spent_s(data, delivered, lengths, facts.users))
+    taken = float(rates.spent_s(data, delivered, lengths, facts.users).sum())
+    rate = rates.per_second(int(np.count_nonzero(delivered)), taken)
+    stretched = unit_duration * (taken / duration if duration else 1.0)
 
     ok = int(np.count_nonzero(delivered))
     counts = np.bincount(data.outcome[data.outcome >= 0], minlength=len(data.outcomes))
     errors = {name: int(count) for name, count in zip(data.outcomes, counts, strict=True) if count and name not in DELIVERED}
     timed = delivered | censored
-    latencies, worth = _percentiles(latency[timed], censored[timed], data.rounds[timed])
+    latencies, worth = percentiles(latency[timed], censored[timed], data.rounds[timed])
     cost = _cost(data, delivered, good, cut, seed)
     lag, lag_note = _lag(data, facts, latencies.get("p50"))
+    refused = data.ended((limits.TOO_MANY,))
+    steady = steadiness.steadiness(data, delivered | data.ended(("timeout",)))
     row = SummaryRow(
         provider=name.provider,
         model=name.model,
@@ -112,8 +115,8 @@ def _row(name: RowName, data: Columns, objectives: Sequence[slo.Objective], fact
         ok=ok,
         errors={kind: errors[kind] for kind in (*OUTCOMES, *sorted(errors)) if kind in errors},
         latency_s=latencies,
-        service_s=_percentiles((data.done - data.sent)[timed], censored[timed], data.rounds[timed])[0],
-        ttfb_s=_percentiles((data.first_byte - data.sent)[delivered], None, data.rounds[delivered])[0],
+        service_s=percentiles((data.done - data.sent)[timed], censored[timed], data.rounds[timed])[0],
+        ttfb_s=percentiles((data.first_byte - data.sent)[delivered], None, data.rounds[delivered])[0],
         images_per_s=rate * float(data.images[delivered].mean()) if ok else 0.0,
         megapixels_per_s=rate * float(data.megapixels[delivered].mean()) if ok else 0.0,
         goodput_rps=rates.per_second(int(np.count_nonzero(good)), duration),
@@ -127,6 +130,13 @@ def _row(name: RowName, data: Columns, objectives: Sequence[slo.Objective], fact
         wasted_usd=cost.wasted_usd,
         cost_usd_per_1000_good_images=cost.per_1000_good,
         goodput=bootstrap.ratio(cut.sums(good), unit_duration, n=n, seed=seed) if n and duration else None,
+        invalid_pictures=data.counts("flaw"),
+        delivery=delivery.delivery(data, delivered, cut, stretched, seed=seed) if n and duration else None,
+        stream=delivery.stream(data, delivered),
+        tasks=delivery.tasks(data, delivered),
+        rate_limits=limits.rate_limits(data, _rate(refused, cut), refused),
+        money=delivery.money(data, delivered, good, cut, seed=seed),
+        steadiness=steady,
     )
     longest = {
         "latency_s": _longest(latency, delivered, censored),
@@ -136,34 +146,9 @@ def _row(name: RowName, data: Columns, objectives: Sequence[slo.Objective], fact
     gates = [slo.judge(objective, row, worth=worth, longest_s=longest) for objective in objectives]
     outcome, note = _outcome(row, gates, facts.saturated or lag_note)
     alike = f"successive latencies are alike: {n} of them are worth about {worth:.0f} independent ones" if worth is not None else None
-    notes = [text for text in (note, cost.note, alike) if text]
+    moving = f"not steady: {steady.detail}" if steady.verdict in ("drifting", "settling") else None
+    notes = [text for text in (note, moving, cost.note, alike) if text]
     return msgspec.structs.replace(row, gates=gates, outcome=outcome, note="; ".join(notes) or None)
-
-
-def _percentiles(values: Floats, censored: Mask | None, rounds: npt.NDArray[np.intp]) -> tuple[dict[str, Estimate], float | None]:
-    """Every percentile that a row carries (p99.9 only where the samples carry it), and how many independent samples they are
-    worth where they are correlated, else None. `values` in time order."""
-    there = ~np.isnan(values)
-    if not there.all():
-        values, rounds = values[there], rounds[there]
-        censored = None if censored is None else censored[there]
-    n = len(values)
-    order = np.argsort(values, kind="stable")
-    lowest = values[order]
-    highest = lowest if censored is None or not censored.any() else np.sort(np.where(censored, np.inf, values))
-    cut = serial.blocks(rounds)
-    correlated = serial.ranks_correlated(serial.ranks(np.round(values / TIE_S), order), cut)
-    found: dict[str, Estimate] = {}
-    worth: float | None = None
-    for name, q in slo.PERCENTILES.items():
-        if name == "p99.9" and n < intervals.needed(q):
-            continue
-        if correlated:
-            # A tail seen too briefly to show its clusters must not claim more than the middle does.
-            mine = serial.effective_n(values <= lowest[intervals.nearest_rank(n, q) - 1] + TIE_S, cut, q)
-            worth = mine if worth is None else min(worth, mine)
-        found[name] = intervals.sorted_quantile(lowest, highest, q, effective_n=worth)
-    return found, worth
 
 
 def _longest(values: Floats, delivered: Mask, censored: Mask) -> float:

@@ -2,17 +2,19 @@
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from testcard.benchmarks.asks import Ask, asks
+from testcard.benchmarks.asks import SLOT_SEED, Ask, asks
 from testcard.benchmarks.drive import Attempt, Cell
 from testcard.benchmarks.judge import judge
 from testcard.benchmarks.reply import Reply
+from testcard.benchmarks.sample import asked
 from testcard.harness.pricing import Pricing
-from testcard.harness.runs.records import OUTCOMES
+from testcard.harness.runs.records import FLAWS, OUTCOMES
 from testcard.harness.wire.model import TaskRequest
 from testcard.harness.wire.pictures import encode_base64
 from testcard.specs.loader import load_provider
@@ -95,8 +97,6 @@ def test_the_same_picture_twice_is_not_two() -> None:
 
 def test_a_truncated_picture_is_found_without_decoding_pixels() -> None:
     """Outside the decoded share, structure and checksums still find a file that was cut off."""
-    from dataclasses import replace
-
     shallow = replace(cell(), decode_share=0.0)
     assert judge(attempt(answered(pictures(TRUNCATED)), shallow)).outcome == "invalid-picture"
     assert judge(attempt(answered(pictures(png())), shallow)).outcome == "ok"
@@ -179,3 +179,61 @@ def test_a_filtered_answer_is_a_policy_refusal() -> None:
     assert judge(attempt(answered(body), vision())).outcome == "policy"
     nim = cell("nvidia-nim-image", "generateImage", TaskRequest("generate", "a boat"))
     assert judge(attempt(answered({"artifacts": [{"base64": "", "finishReason": "CONTENT_FILTERED", "seed": 1}]}), nim)).outcome == "policy"
+
+
+@pytest.mark.parametrize(
+    ("flaw", "body"),
+    [
+        ("empty", {"created": 1, "data": []}),
+        ("count", pictures(png(), png(red=20))),
+        ("empty", {"created": 1, "data": [{"b64_json": ""}]}),
+        ("undecodable", pictures(TRUNCATED)),
+        ("size", pictures(png(128, 128))),
+        (None, pictures(png())),
+    ],
+)
+def test_what_is_wrong_with_a_picture_has_a_word(flaw: str | None, body: Any) -> None:
+    """Each invalid picture says which of the known flaws it has; a sound one has none, and every picture that came is counted."""
+    found = judge(attempt(answered(body)))
+    assert found.flaw == flaw
+    assert (found.outcome == "invalid-picture") == (flaw is not None)
+    assert flaw is None or flaw in FLAWS
+    assert found.pictures == len(body["data"])
+
+
+def test_the_same_picture_twice_in_an_answer_is_a_duplicate() -> None:
+    """The flaw is named."""
+    two = cell(request=TaskRequest("generate", "a boat", size=(256, 256), n=2))
+    assert judge(attempt(answered(pictures(png(), png())), two)).flaw == "duplicate"
+
+
+def test_pictures_are_known_again_by_bytes_and_by_pixels() -> None:
+    """A file packed in another way has other bytes and the same pixels; both marks are kept where the pixels were decoded."""
+    packed = io.BytesIO()
+    Image.open(io.BytesIO(png())).save(packed, "PNG", compress_level=1)
+    marks = [(judge(attempt(answered(pictures(data)))).picture_hashes or "").split() for data in (png(), packed.getvalue(), png(red=20))]
+    assert [len(each) for each in marks] == [2, 2, 2]
+    assert marks[0][0] != marks[1][0]
+    assert marks[0][1] == marks[1][1]
+    assert not set(marks[0]) & set(marks[2])
+    shallow = replace(cell(), decode_share=0.0)
+    assert judge(attempt(answered(pictures(png())), shallow)).picture_hashes == marks[0][0]
+
+
+def test_only_equal_requests_with_one_seed_may_be_answered_alike() -> None:
+    """Fresh seeds tell requests apart, a fixed one does not, a prompt without one asks for a new picture; what has neither may repeat."""
+    provider = load_provider("nanogpt")
+
+    def numbers(fresh: bool, seeds: tuple[int | None, ...], *requests: TaskRequest) -> list[int | None]:
+        ready = asks(provider, "createImage", requests, base_url="http://127.0.0.1:1", api_key="k", fresh_seeds=fresh)
+        of = replace(cell(), asks=ready)
+        return [asked(replace(attempt(answered(b""), of), ask=place, seed=seed)) for place in range(len(ready)) for seed in seeds]
+
+    boat, tree = TaskRequest("generate", "a boat", seed=SLOT_SEED), TaskRequest("generate", "a tree", seed=SLOT_SEED)
+    assert len(set(numbers(True, (5, 6), boat, tree))) == 4
+    fixed = numbers(False, (None,), boat, tree, boat)
+    assert fixed[0] == fixed[2] != fixed[1]
+    assert None not in fixed
+    assert numbers(False, (None,), TaskRequest("generate", "a boat"), TaskRequest("generate", "a boat")) == [None, None]
+    own = TaskRequest("generate", "a boat", extra={"seed": 7})
+    assert numbers(False, (None,), own, own)[0] is not None

@@ -12,8 +12,10 @@ import pytest
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import SAMPLE_COLUMNS
-from testcard.harness.runs.samples import read, schema
+from testcard.harness.runs.samples import HASHES, read, schema
 from testcard.harness.statistics import samples as public
+
+FRAME_COLUMNS = [name for name in SAMPLE_COLUMNS if name not in HASHES]
 
 
 def a_batch(start: int, n: int) -> pa.RecordBatch:
@@ -48,7 +50,7 @@ def test_shards_of_several_processes_are_read_together(run: RunWriter) -> None:
     a_shard(run.folder / "samples-1.arrow", 1)
     frame = read(RunReader(run.folder))
     assert len(frame) == 300
-    assert list(frame.columns) == list(SAMPLE_COLUMNS)
+    assert list(frame.columns) == FRAME_COLUMNS
     assert frame["model"].isna().all()
     assert public.read is read
 
@@ -86,7 +88,7 @@ def test_missing_columns_come_back_empty_and_further_ones_are_kept(run: RunWrite
     table = pa.table({"provider": ["a"], "scheduled_s": [1.5], "mood": ["good"], "images": pa.array([3], pa.int64())})
     pq.write_table(table, run.add_file("samples", "samples.parquet"))
     frame = read(RunReader(run.folder))
-    assert list(frame.columns) == [*SAMPLE_COLUMNS, "mood"]
+    assert list(frame.columns) == [*FRAME_COLUMNS, "mood"]
     assert (frame["images"][0], frame["mood"][0]) == (3, "good")
     assert frame["done_s"].isna().all()
 
@@ -106,7 +108,7 @@ def test_a_run_without_samples_is_an_empty_frame(run: RunWriter) -> None:
     """Nothing recorded yet is no error."""
     frame = read(RunReader(run.folder))
     assert len(frame) == 0
-    assert list(frame.columns) == list(SAMPLE_COLUMNS)
+    assert list(frame.columns) == FRAME_COLUMNS
 
 
 def test_only_some_columns_can_be_read(run: RunWriter) -> None:

@@ -1,0 +1,68 @@
+"""Pictures that come again as answers to other requests of a run: found over the samples of all processes together.
+
+A request is answered with a duplicate where one of its pictures (the same bytes, or the same pixels where both were decoded) came
+earlier, by scheduled start, from the same target, model and operation, as the answer to a request that asked for another picture
+(`asked` differs, or says that no two of its kind may be alike). The first of them keeps its outcome.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pyarrow as pa
+
+CELL = ("provider", "model", "operation", "target")
+#: The columns that decide.
+NEEDED = (*CELL, "scheduled_s", "outcome", "flaw", "asked", "picture_hashes")
+
+
+def duplicates_marked(table: pa.Table) -> pa.Table:
+    """The samples with the outcome `invalid-picture` and the flaw `duplicate` where an otherwise sound answer repeats a picture.
+
+    Samples of versions that did not keep hashes come back as they are.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if any(name not in table.column_names for name in NEEDED) or table["picture_hashes"].null_count == len(table):
+        return table
+    repeated = pa.array(_repeated(table))
+    marked: Any = pc.and_(repeated, pc.is_in(table["outcome"], value_set=pa.array(["ok", "slow"])))
+    for name, text in (("outcome", "invalid-picture"), ("flaw", "duplicate")):
+        place = table.column_names.index(name)
+        table = table.set_column(place, table.schema.field(place), pc.if_else(marked, pa.scalar(text), table[name]))
+    return table
+
+
+def _repeated(table: pa.Table) -> npt.NDArray[Any]:
+    import numpy as np
+    import pyarrow.compute as pc
+
+    found = np.zeros(len(table), dtype=bool)
+    lists: Any = pc.split_pattern(table["picture_hashes"].combine_chunks(), " ")
+    row = pc.list_parent_indices(lists).to_numpy()
+    mark = _codes(pc.list_flatten(lists))
+    cell = np.zeros(len(table), dtype=np.int64)
+    for name in CELL:
+        codes = _codes(table[name])
+        cell = cell * (int(codes.max(initial=0)) + 2) + codes + 1
+    asked = table["asked"].fill_null(-1).to_numpy()
+    order = np.lexsort((table["scheduled_s"].to_numpy()[row], cell[row], mark))
+    row, mark = row[order], mark[order]
+    begins = np.ones(len(row), dtype=bool)
+    begins[1:] = (mark[1:] != mark[:-1]) | (cell[row[1:]] != cell[row[:-1]])
+    first = row[np.maximum.accumulate(np.where(begins, np.arange(len(row)), 0))]
+    again = (row != first) & ((asked[row] < 0) | (asked[row] != asked[first]))
+    found[row[again]] = True
+    return found
+
+
+def _codes(column: Any) -> npt.NDArray[Any]:
+    """A number for each value, equal for equal ones; −1 for null."""
+    import numpy as np
+
+    whole = column.combine_chunks() if hasattr(column, "combine_chunks") else column
+    codes = whole.dictionary_encode().indices.fill_null(-1)
+    return np.asarray(codes.to_numpy(zero_copy_only=False), dtype=np.int64)

@@ -1,0 +1,80 @@
+"""What a row's requests brought in a second, how its streams and its async tasks went, where its money went."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from testcard.harness.runs.measures import AsyncTasks, Delivery, Money, Stream
+from testcard.harness.runs.records import Estimate
+from testcard.harness.statistics import bootstrap
+from testcard.harness.statistics.columns import Columns, Floats, Mask
+from testcard.harness.statistics.percentiles import percentiles
+from testcard.harness.statistics.serial import Blocks
+
+#: Percentiles of streams and tasks.
+NAMES = ("p50", "p95", "p99")
+
+
+def delivery(data: Columns, delivered: Mask, cut: Blocks, spent_s: Floats, *, seed: int) -> Delivery:
+    """Pictures, megapixels and tokens per second. `spent_s`: seconds that each block stands for, together the time in which the
+    row's answers came in. Intervals: bootstrap over blocks."""
+    came = data.numbers("pictures")
+    came = np.where(np.isnan(came), data.images, came)  # versions that did not count what was not sound
+    tokens = data.numbers("tokens")
+    n = len(came)
+
+    def rate(series: Floats) -> Estimate:
+        return bootstrap.ratio(cut.sums(series), spent_s, n=n, seed=seed)
+
+    return Delivery(
+        delivered_images_per_s=rate(came),
+        valid_images_per_s=rate(np.where(delivered, data.images, 0.0)),
+        delivered_megapixels_per_s=rate(data.megapixels),
+        valid_megapixels_per_s=rate(np.where(delivered, data.megapixels, 0.0)),
+        tokens_per_s=None if np.isnan(tokens).all() else rate(np.nan_to_num(tokens)),
+    )
+
+
+def stream(data: Columns, delivered: Mask) -> Stream | None:
+    """Time to the first token and from token to token, of delivered streams; None without any."""
+    first, between = data.numbers("first_token_s"), data.numbers("inter_token_s")
+    mine = delivered & ~np.isnan(first)
+    if not mine.any():
+        return None
+    return Stream(
+        first_token_s=percentiles(first[mine], None, data.rounds[mine], NAMES)[0],
+        inter_token_s=percentiles(between[mine], None, data.rounds[mine], NAMES)[0],
+    )
+
+
+def tasks(data: Columns, delivered: Mask) -> AsyncTasks | None:
+    """Queue and generation time of delivered async tasks; None without any."""
+    queue = data.numbers("queue_s")
+    mine = delivered & ~np.isnan(queue)
+    if not mine.any():
+        return None
+    # The task was accepted when the answer to its submission had come; what it returned was fetched after it was done.
+    generation = data.done - data.numbers("download_s", 0.0) - data.numbers("last_byte_s") - queue
+    return AsyncTasks(
+        queue_s=percentiles(queue[mine], None, data.rounds[mine], NAMES)[0],
+        generation_s=percentiles(np.maximum(generation[mine], 0.0), None, data.rounds[mine], NAMES)[0],
+    )
+
+
+def money(data: Columns, delivered: Mask, good: Mask, cut: Blocks, *, seed: int) -> Money | None:
+    """What was spent and what of it was wasted; None where a delivered request has no cost, or none has."""
+    unknown = np.isnan(data.cost)
+    if unknown.all() or (unknown & delivered).any():
+        return None
+    cost = np.nan_to_num(data.cost)
+    wasted = np.where(good, 0.0, cost)
+    spent, lost = float(cost.sum()), float(wasted.sum())
+    megapixels = np.where(delivered, data.megapixels, 0.0)
+    n = len(cost)
+    return Money(
+        spent_usd=spent,
+        wasted_usd=lost,
+        wasted_requests=int(np.count_nonzero(wasted > 0.0)),
+        wasted_share=bootstrap.ratio(cut.sums(wasted), cut.sums(cost), n=n, seed=seed) if spent > 0.0 else None,
+        cost_usd_per_megapixel=bootstrap.ratio(cut.sums(cost), cut.sums(megapixels), n=n, seed=seed) if megapixels.any() else None,
+    )
