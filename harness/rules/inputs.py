@@ -13,8 +13,8 @@ from PIL import Image
 from testcard.harness.wire.model import InputImage
 
 EDGE_PX = 256
-#: the address of a real picture, for fields that must not take one: a server that fetches it can
-REMOTE_PICTURE = "https://www.python.org/static/img/python-logo.png"
+#: the address of a picture, for fields that must not take one; RFC 6761 keeps the name from ever leading anywhere, so nobody is asked
+REMOTE_PICTURE = "https://pictures.invalid/testcard.png"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHUNK_BYTES = 12  # length, name and checksum of a chunk
 _LARGE_WIDTH_PX = 1024

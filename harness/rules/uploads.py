@@ -6,6 +6,7 @@ picture was carried out in the same run. Where that one may be refused and was, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -13,12 +14,22 @@ from testcard.harness.rules import probes
 from testcard.harness.rules.evidence import Seen
 from testcard.harness.rules.inputs import REMOTE_PICTURE, large_picture, no_picture
 from testcard.harness.rules.rule import Observation, Probe, http_clause, openai_clause, rule
+from testcard.harness.rules.schema_messages import clip
 from testcard.harness.rules.scope import Scope
+from testcard.harness.wire.decode import message_anywhere
 from testcard.harness.wire.encode import build, wire_fields
 from testcard.harness.wire.model import InputImage, TaskRequest
 from testcard.specs.profile import Meaning, Task, WireField
 
 _MEGABYTE = 1_000_000
+#: what servers say that looked for a picture at its address
+_LOOKED_FOR = re.compile(
+    r"getaddrinfo|enotfound|eai_again|name or service not known|name resolution|nodename nor servname|no such host"
+    r"|(?:could ?n[o']t|cannot|can't|failed to|unable to|failure|error)\s+(?:to\s+)?(?:resolv|fetch|download|retriev|reach|connect)",
+    re.IGNORECASE,
+)
+#: what those say that refuse it for being one
+_AS_AN_ADDRESS = re.compile(r"data[ -]?ur[il]|data:|base64|not (?:be )?(?:supported|allowed|accepted)|unsupported", re.IGNORECASE)
 
 
 def _editing_task(scope: Scope) -> Task | None:
@@ -93,10 +104,19 @@ def _remote_pictures(scope: Scope) -> Iterator[Probe]:
 def data_url_only(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """Where pictures have to come as data URLs, the address of a picture is refused with a 4xx.
 
-    The address is that of a real picture, so that a server which fetches it shows that it does. Shares the base requests of
-    edits; is billed only where the promise is broken.
+    The address lies under .invalid, which leads nowhere (RFC 6761): what is to be refused is the address, whatever stands there.
+    A refusal whose message says that the picture was looked for and not found proves nothing. Shares the base requests of edits;
+    is billed only where the promise is broken.
     """
-    return _judged(seen, "input.data-url-only", _has_to_be_refused)
+    return _judged(seen, "input.data-url-only", _an_address_is_refused)
+
+
+def _an_address_is_refused(one: Seen) -> Observation:
+    said = (one.answer.error_message or message_anywhere(one.answer.json) or "") if one.answer is not None else ""
+    if one.refused and _LOOKED_FOR.search(said) and not _AS_AN_ADDRESS.search(said):
+        detail = f"{one.case.change}: refused with status {one.status} because nothing was found there ({clip(said)})"
+        return Observation("unproven", detail, (one.id,))
+    return _has_to_be_refused(one)
 
 
 def _undecodable(scope: Scope) -> Iterator[Probe]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
@@ -143,6 +144,30 @@ def test_addresses_go_into_every_field_for_pictures() -> None:
     for body in sent.values():
         assert body.count(REMOTE_PICTURE.encode()) == 1
         assert b"base64" not in body
+
+
+def test_the_address_is_nobodys() -> None:
+    """It lies under a name that never leads anywhere, so that no check asks a stranger for a picture."""
+    assert urlsplit(REMOTE_PICTURE).hostname == "pictures.invalid"
+
+
+@pytest.mark.parametrize(
+    ("message", "word"),
+    [
+        ("Remote URLs are not supported, convert images to base64 data URLs before sending", "pass"),
+        ("Could not fetch the image: only data: URLs are taken", "pass"),
+        ("imageDataUrl does not match the pattern", "pass"),
+        ("", "pass"),
+        ("Failed to download image from https://pictures.invalid/testcard.png", "unproven"),
+        ("[Errno -2] Name or service not known", "unproven"),
+        ("getaddrinfo ENOTFOUND pictures.invalid", "unproven"),
+        ("couldn't resolve host", "unproven"),
+    ],
+)
+def test_a_server_that_looked_for_the_picture_is_not_taken_for_one_that_refuses_addresses(message: str, word: str, recorded: Any) -> None:
+    """A refusal because nothing was found at the address proves nothing; one that names what is wanted instead, or nothing, passes."""
+    answer = {"error": 400, "message": message}
+    assert run(recorded, "input.data-url-only", NANOGPT, 400, answer=answer).words("input.data-url-only") == {word}
 
 
 def test_requests_that_lack_something_are_shared() -> None:
