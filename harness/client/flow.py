@@ -244,7 +244,7 @@ def _stay(call: Call, answer: Answer | None, what: str, url: str) -> None:
     """Raises `AddressNotAllowed` where an answer leads off this machine and the caller did not allow that."""
     if not may_ask(url, asked=call.base_url, live=call.live):
         raise AddressNotAllowed(
-            f"{what} lies on {host_of(url)}, which is not on this machine, and was not asked: {_without_key(call, _shortened(url))}",
+            f"{what} lies on {host_of(url)}, which is not on this machine, and was not asked for: {_without_key(call, _shortened(url))}",
             operation=call.choice.operation,
             answer=answer,
             hint="add --live to let the target's answers lead off this machine",
