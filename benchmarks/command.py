@@ -17,6 +17,8 @@ from testcard.harness.errors import UsageError
 DEFAULT_SEED = 1
 #: The port of Locust's own masters.
 DEFAULT_PORT = 5557
+#: The port of Locust's own web page.
+WEB_PORT = 8089
 
 
 @click.command(short_help="Measure latency, throughput and cost under load.")
@@ -91,6 +93,8 @@ DEFAULT_PORT = 5557
 )
 @click.option("--config", "config_path", type=click.Path(path_type=Path), metavar="F", help="Default: ./testcard.toml where it exists.")
 @click.option("--api-key-file", type=click.Path(path_type=Path), metavar="F", help="File with the key, where no variable holds it.")
+@click.option("--web", is_flag=True, help="Show the run on Locust's web page, on this machine only; it ends with the run.")
+@click.option("--web-port", type=click.IntRange(0, 65535), metavar="P", help=f"Port of the web page (default {WEB_PORT}; 0: a free one).")
 @click.option("--quiet", is_flag=True, help="No progress and no talk on stderr; errors, and why a run is no pass, are still told.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of a table.")
 def bench(
@@ -123,6 +127,8 @@ def bench(
     out: Path | None,
     config_path: Path | None,
     api_key_file: Path | None,
+    web: bool,
+    web_port: int | None,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -135,12 +141,16 @@ def bench(
         raise UsageError("--find-saturation goes with neither --users nor --rounds", hint="it looks for a rate, and makes its own turns")
     if max_stages is not None and not find_saturation:
         raise UsageError("--max-stages belongs to --find-saturation")
+    if web_port is not None and not web:
+        raise UsageError("--web-port belongs to --web")
     config = load_config(config_path)
     if worker:
         from testcard.benchmarks.fleet.joining import join_master
 
         if processes is not None or master:
             raise UsageError("--worker goes with neither --processes nor --master", hint="start one worker for each core")
+        if web:
+            raise UsageError("--web belongs to the master", hint="a worker shows nothing of its own")
         order = WorkerJob(
             master_host=master_host or "127.0.0.1",
             master_port=DEFAULT_PORT if master_port is None else master_port,
@@ -179,6 +189,7 @@ def bench(
         max_cost=max_cost if max_cost is not None else config.bench.max_cost,
         out=out,
         key_file=api_key_file,
+        web=f"127.0.0.1:{WEB_PORT if web_port is None else web_port}" if web else None,
         quiet=quiet,
         as_json=as_json,
     )

@@ -44,13 +44,19 @@ def work(job: Job) -> int:
     conductor = Conductor(job, lead.take, lead.stopped, lambda record: say(Event(event="block", block=record)))
     helpers = [gevent.spawn(listener.listen), gevent.spawn(_report, conductor, lead), gevent.spawn(_flush, lead)]
     say(Event(event="started"))
+    page = None
     try:
+        if job.web is not None:
+            page = lead.show()
+            say(Event(event="note", message=f"web: {page.address} shows this run, and ends with it"))
         lead.open()
         settle_down()
         say(Event(event="ready", cpu_s=time.process_time()))
         conductor.run(listener.ask if job.more else None)
     finally:
         lead.close()
+        if page is not None:
+            page.close()
         gevent.killall(helpers)
     say(Event(event="progress", progress=_state(conductor, lead)))
     if lead.fatal is not None:

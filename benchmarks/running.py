@@ -41,6 +41,7 @@ def run_bench(
     max_cost: float | None,
     out: Path | None,
     key_file: Path | None,
+    web: str | None = None,
     quiet: bool = False,
     as_json: bool,
 ) -> int:
@@ -83,6 +84,7 @@ def run_bench(
             seed=seed,
             fleet=fleet,
             more=finder is not None,
+            web=web,
             search=[str(path) for path in config.providers.path],
             workload=workload.model_dump(mode="json"),
             targets=[target_job(target, section.live, section.key_env) for target, section in zip(opened, sections, strict=True)],

@@ -11,6 +11,7 @@ from testcard.benchmarks.engine import Engine, Taken, Turn
 from testcard.benchmarks.job import BlockJob, Job
 from testcard.benchmarks.recorder import ShardWriter
 from testcard.benchmarks.users import locust_environment
+from testcard.benchmarks.web import Page
 from testcard.benchmarks.workload import Workload
 
 
@@ -39,6 +40,9 @@ class Lead(Protocol):
 
     def progress(self) -> list[dict[str, Any]]:
         """How it goes, engine by engine."""
+
+    def show(self) -> Page:
+        """A web page that shows every request from now on; see `web`."""
 
     def flush(self) -> None:
         """Writes the samples so far."""
@@ -93,6 +97,12 @@ class Solo:
     def progress(self) -> list[dict[str, Any]]:
         """How it goes, for each engine."""
         return [self.engine.progress()]
+
+    def show(self) -> Page:
+        """A web page that shows every request from now on."""
+        page = Page(self.engine.job, lambda: self.engine.in_flight)
+        self.engine.on_request = page.heard
+        return page
 
     def flush(self) -> None:
         """Writes the samples so far."""

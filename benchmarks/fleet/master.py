@@ -25,6 +25,7 @@ from testcard.benchmarks.fleet.shipping import batch_of
 from testcard.benchmarks.job import BlockJob, FleetJob, Job, WorkerJob
 from testcard.benchmarks.recorder import Shard
 from testcard.benchmarks.users import locust_environment
+from testcard.benchmarks.web import Page
 from testcard.benchmarks.workload import Workload
 from testcard.harness.errors import Exit
 from testcard.harness.runs.folder import tool_version
@@ -73,6 +74,7 @@ class Master:
         self._stopping = gevent.event.Event()
         self._news = gevent.event.Event()
         self._note = note
+        self._on_samples: Callable[[pa.RecordBatch], None] | None = None
         self._ledger = Ledger(job.max_requests, job.max_cost_usd)
         self._members: dict[str, _Member] = {}
         self._ended = False
@@ -151,6 +153,12 @@ class Master:
             for member in self._members.values()
             if member.state is not None
         ]
+
+    def show(self) -> Page:
+        """A web page that shows every sample that arrives, and the workers."""
+        page = Page(self.job, lambda: sum(state["in_flight"] for state in self.progress()), self._runner.clients)
+        self._on_samples = page.read
+        return page
 
     def flush(self) -> None:
         """Nothing to do: what arrives is written at once."""
@@ -231,8 +239,11 @@ class Master:
         if message.number != member.batches:
             return  # sent again because its confirmation was lost; what lies before it comes first
         with suppress(pa.ArrowInvalid):
-            member.shard.write(batch_of(message))
+            batch = batch_of(message)
+            member.shard.write(batch)
             member.batches += 1
+            if self._on_samples is not None:
+                self._on_samples(batch)
 
     def _turned(self, member: _Member, message: m.Turned) -> None:
         self._ledger.give_back(message.spare_requests, message.spare_usd)
