@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from testcard.benchmarks.details import details
 from testcard.harness.runs.records import Estimate, Gate, Summary, SummaryRow
 
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
@@ -48,6 +49,11 @@ def render(summary: Summary, console: Console, *, illustrative: bool, folder: Pa
         table.add_row(*_cells(row), Text(row.outcome, style=_STYLES.get(row.outcome, "")))
     console.print(table)
     for row in summary.rows:
+        if found := list(details(row)):
+            console.print(Text(_name(row), style="bold"))
+            for heading, said in found:
+                console.print(Text(f"  {heading}: {said}"))
+    for row in summary.rows:
         if row.note:
             console.print(Text(f"{row.provider} {row.operation} {row.stage}: {row.note}", style="yellow"))
         for gate in row.gates:
@@ -56,7 +62,7 @@ def render(summary: Summary, console: Console, *, illustrative: bool, folder: Pa
     gates = [gate for row in summary.rows for gate in row.gates]
     if gates and all(gate.verdict == "pass" for gate in gates):
         console.print(f"gates: {', '.join(summary.slo)}: all passed", markup=False)
-    console.print("latency counts from the scheduled start, with its 95 % interval [low, high]", markup=False)
+    console.print("latency counts from the scheduled start; [low, high] is a 95 % interval", markup=False)
     if illustrative:
         console.print("prices are illustrative: they were made up for runs against the mocks")
     console.print(f"run: {folder}", soft_wrap=True, markup=False)
@@ -82,7 +88,11 @@ def _cells(row: SummaryRow) -> list[str]:
     ]
 
 
+def _name(row: SummaryRow) -> str:
+    return " ".join(part for part in (row.provider, row.model, row.operation, row.stage) if part)
+
+
 def _gate_line(row: SummaryRow, gate: Gate) -> Text:
-    place = f"{row.provider} {row.model or ''} {row.operation} {row.stage}"
+    place = _name(row)
     observed = seconds(gate.observed)
     return Text(f"{gate.verdict}: {gate.expression} on {place}: observed {observed}. {gate.detail}", style=_STYLES[gate.verdict])

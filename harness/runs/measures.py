@@ -42,7 +42,7 @@ class Delivery(_Record, frozen=True, kw_only=True):
 
 
 class Stream(_Record, frozen=True, kw_only=True):
-    """Streams of text. Percentile keys: p50, p95, p99.
+    """Streams of text. Percentile keys: as of latencies.
 
     `first_token_s`: from the moment of sending to the first piece of text. `inter_token_s`: a request's mean time from one token
     to the next (from its first to its last piece, over tokens − 1); the percentiles are over requests.
@@ -53,7 +53,7 @@ class Stream(_Record, frozen=True, kw_only=True):
 
 
 class AsyncTasks(_Record, frozen=True, kw_only=True):
-    """Tasks that are accepted first and polled until done. Percentile keys: p50, p95, p99.
+    """Tasks that are accepted first and polled until done. Percentile keys: as of latencies.
 
     `queue_s`: from the acceptance to the first poll that says the task no longer waits, so it is exact to one poll interval.
     `generation_s`: from there to the poll that says it is done, downloads left out.

@@ -6,13 +6,10 @@ import numpy as np
 
 from testcard.harness.runs.measures import AsyncTasks, Delivery, Money, Stream
 from testcard.harness.runs.records import Estimate
-from testcard.harness.statistics import bootstrap
+from testcard.harness.statistics import bootstrap, intervals
 from testcard.harness.statistics.columns import Columns, Floats, Mask
 from testcard.harness.statistics.percentiles import percentiles
 from testcard.harness.statistics.serial import Blocks
-
-#: Percentiles of streams and tasks.
-NAMES = ("p50", "p95", "p99")
 
 
 def delivery(data: Columns, delivered: Mask, cut: Blocks, spent_s: Floats, *, seed: int) -> Delivery:
@@ -42,8 +39,8 @@ def stream(data: Columns, delivered: Mask) -> Stream | None:
     if not mine.any():
         return None
     return Stream(
-        first_token_s=percentiles(first[mine], None, data.rounds[mine], NAMES)[0],
-        inter_token_s=percentiles(between[mine], None, data.rounds[mine], NAMES)[0],
+        first_token_s=percentiles(first[mine], None, data.rounds[mine])[0],
+        inter_token_s=percentiles(between[mine], None, data.rounds[mine])[0],
     )
 
 
@@ -56,8 +53,8 @@ def tasks(data: Columns, delivered: Mask) -> AsyncTasks | None:
     # The task was accepted when the answer to its submission had come; what it returned was fetched after it was done.
     generation = data.done - data.numbers("download_s", 0.0) - data.numbers("last_byte_s") - queue
     return AsyncTasks(
-        queue_s=percentiles(queue[mine], None, data.rounds[mine], NAMES)[0],
-        generation_s=percentiles(np.maximum(generation[mine], 0.0), None, data.rounds[mine], NAMES)[0],
+        queue_s=percentiles(queue[mine], None, data.rounds[mine])[0],
+        generation_s=percentiles(np.maximum(generation[mine], 0.0), None, data.rounds[mine])[0],
     )
 
 
@@ -71,10 +68,13 @@ def money(data: Columns, delivered: Mask, good: Mask, cut: Blocks, *, seed: int)
     spent, lost = float(cost.sum()), float(wasted.sum())
     megapixels = np.where(delivered, data.megapixels, 0.0)
     n = len(cost)
+    share: Estimate | None = None
+    if spent > 0.0:  # where nothing was wasted there is nothing to draw from: as a rate of 0 in n
+        share = bootstrap.ratio(cut.sums(wasted), cut.sums(cost), n=n, seed=seed) if lost > 0.0 else intervals.wilson(0, n)
     return Money(
         spent_usd=spent,
         wasted_usd=lost,
         wasted_requests=int(np.count_nonzero(wasted > 0.0)),
-        wasted_share=bootstrap.ratio(cut.sums(wasted), cut.sums(cost), n=n, seed=seed) if spent > 0.0 else None,
+        wasted_share=share,
         cost_usd_per_megapixel=bootstrap.ratio(cut.sums(cost), cut.sums(megapixels), n=n, seed=seed) if megapixels.any() else None,
     )

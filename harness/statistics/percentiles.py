@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
@@ -15,10 +13,8 @@ from testcard.harness.statistics.columns import Floats, Mask
 TIE_S = 1e-6
 
 
-def percentiles(
-    values: Floats, censored: Mask | None, rounds: npt.NDArray[np.intp], names: Sequence[str] = tuple(slo.PERCENTILES)
-) -> tuple[dict[str, Estimate], float | None]:
-    """Every named percentile (p99.9 only where the samples carry it), and how many independent samples they are worth where
+def percentiles(values: Floats, censored: Mask | None, rounds: npt.NDArray[np.intp]) -> tuple[dict[str, Estimate], float | None]:
+    """Every percentile (p99.9 only where the samples carry it), and how many independent samples they are worth where
     they are correlated, else None. `values` in time order; NaN is left out; `censored` ones are at least what they say."""
     there = ~np.isnan(values)
     if not there.all():
@@ -32,8 +28,7 @@ def percentiles(
     correlated = serial.ranks_correlated(serial.ranks(np.round(values / TIE_S), order), cut)
     found: dict[str, Estimate] = {}
     worth: float | None = None
-    for name in names:
-        q = slo.PERCENTILES[name]
+    for name, q in slo.PERCENTILES.items():
         if name == "p99.9" and n < intervals.needed(q):
             continue
         if correlated:

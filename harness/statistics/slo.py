@@ -2,10 +2,11 @@
 
 An expression is METRIC OP VALUE[UNIT], spaces allowed:
 
-- `p50` … `p99.9` (latency from the scheduled start), `service_p95` (from the moment of sending), `ttfb_p95`; unit s or ms.
-- `error_rate`, `ok_rate`; unit % (or none for a share).
-- `usd_per_image`, `usd_per_1000_good_images`; unit USD or none.
-- `goodput_rps`, `achieved_rps`, `images_per_s`, `megapixels_per_s`; no unit.
+- `p50` … `p99.9` (latency from the scheduled start), `service_p95` (from the moment of sending), `ttfb_p95`, and of streams and
+  async tasks `first_token_p95`, `inter_token_p95`, `queue_p95`, `generation_p95`; unit s or ms.
+- `error_rate`, `ok_rate`, `rate_limited`, `wasted`; unit % (or none for a share).
+- `usd_per_image`, `usd_per_megapixel`, `usd_per_1000_good_images`; unit USD or none.
+- `goodput_rps`, `achieved_rps`, `images_per_s`, `megapixels_per_s`, `tokens_per_s`; no unit.
 
 OP is one of < <= > >=. A gate passes when the whole 95 % interval keeps the objective, fails when the whole interval breaks
 it, and is inconclusive when the interval holds the threshold or there are too few samples for one. One exception: where
@@ -25,15 +26,16 @@ from typing import Literal
 
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import Estimate, Gate, SummaryRow
-from testcard.harness.statistics.intervals import needed
+from testcard.harness.statistics.intervals import needed, wilson
 
 Operator = Literal["<", "<=", ">", ">="]
 
 _EXPRESSION = re.compile(
     r"\s*([a-z_]+(?:[0-9]+(?:\.[0-9]+)?)?|[a-z_0-9]+)\s*(<=|>=|<|>)\s*([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\s*(%|[a-z]*)\s*", re.IGNORECASE
 )
-_PERCENTILE = re.compile(r"(?:(service|ttfb|latency)_)?p([0-9]{1,2}(?:\.[0-9]+)?)")
+_PERCENTILE = re.compile(r"(?:(service|ttfb|latency|first_token|inter_token|queue|generation)_)?p([0-9]{1,2}(?:\.[0-9]+)?)")
 _SERIES = {None: "latency_s", "latency": "latency_s", "service": "service_s", "ttfb": "ttfb_s"}
+_PARTS = {"first_token": "stream", "inter_token": "stream", "queue": "tasks", "generation": "tasks"}
 #: Percentiles that a summary row carries.
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 #: How many times the longest sample an upper bound has to be for correlation not to matter to it.
@@ -44,12 +46,19 @@ _HINT = "objectives look like: p95<8s, service_p50<=900ms, error_rate<1%, usd_pe
 _FIGURES: dict[str, tuple[str, Callable[[SummaryRow], Estimate | None]]] = {
     "error_rate": ("share", lambda row: row.error_rate),
     "ok_rate": ("share", lambda row: _complement(row.error_rate)),
+    "rate_limited": ("share", lambda row: _limited(row)),
+    "wasted": ("share", lambda row: row.money.wasted_share if row.money else None),
     "usd_per_image": ("usd", lambda row: row.cost_usd_per_image),
+    "usd_per_megapixel": ("usd", lambda row: row.money.cost_usd_per_megapixel if row.money else None),
     "usd_per_1000_good_images": ("usd", lambda row: row.cost_usd_per_1000_good_images),
     "goodput_rps": ("rate", lambda row: row.goodput),
     "achieved_rps": ("rate", lambda row: _point(row.achieved_rps, row.requests)),
-    "images_per_s": ("rate", lambda row: _point(row.images_per_s, row.requests)),
-    "megapixels_per_s": ("rate", lambda row: _point(row.megapixels_per_s, row.requests)),
+    "images_per_s": ("rate", lambda row: row.delivery.valid_images_per_s if row.delivery else _point(row.images_per_s, row.requests)),
+    "megapixels_per_s": (
+        "rate",
+        lambda row: row.delivery.valid_megapixels_per_s if row.delivery else _point(row.megapixels_per_s, row.requests),
+    ),
+    "tokens_per_s": ("rate", lambda row: row.delivery.tokens_per_s if row.delivery else None),
 }
 
 
@@ -121,7 +130,9 @@ def observed(objective: Objective, row: SummaryRow) -> Estimate | None:
     """The row's figure that the objective is about, or None where the row has none (no price, say)."""
     percentile = _PERCENTILE.fullmatch(objective.metric)
     if percentile:
-        series: dict[str, Estimate] = getattr(row, _SERIES[percentile.group(1)])
+        name = percentile.group(1)
+        part = getattr(row, _PARTS[name]) if name in _PARTS else row
+        series: dict[str, Estimate] = getattr(part, _SERIES.get(name, f"{name}_s"), {})
         return series.get(f"p{percentile.group(2)}")
     return _FIGURES[objective.metric][1](row)
 
@@ -164,12 +175,16 @@ def _far_below(objective: Objective, figure: Estimate, longest_s: Mapping[str, f
     percentile = _PERCENTILE.fullmatch(objective.metric)
     if percentile is None or objective.operator in (">", ">="):
         return False
-    longest = longest_s.get(_SERIES[percentile.group(1)], math.inf)
+    longest = longest_s.get(_SERIES.get(percentile.group(1), ""), math.inf)
     return figure.n >= needed(PERCENTILES[f"p{percentile.group(2)}"]) and longest * FAR <= objective.threshold
 
 
 def _missing(objective: Objective) -> str:
-    return "no price is known" if objective.metric.startswith("usd_") else "nothing was measured"
+    return "no price is known" if objective.metric.startswith("usd_") or objective.metric == "wasted" else "nothing was measured"
+
+
+def _limited(row: SummaryRow) -> Estimate | None:
+    return row.rate_limits.share if row.rate_limits is not None else wilson(0, row.requests)
 
 
 def _complement(rate: Estimate | None) -> Estimate | None:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from testcard.harness.errors import UsageError
+from testcard.harness.runs.measures import AsyncTasks, Delivery, Money, RateLimits, Stream
 from testcard.harness.runs.records import Estimate, Generator, SummaryRow
 from testcard.harness.statistics.slo import judge, limit_s, parse
 
@@ -31,6 +32,13 @@ def a_row(**changes: object) -> SummaryRow:
         ("usd_per_image<0.05", "usd_per_image", "<", 0.05),
         ("usd_per_1000_good_images<=40USD", "usd_per_1000_good_images", "<=", 40.0),
         ("goodput_rps>2", "goodput_rps", ">", 2.0),
+        ("first_token_p95<500ms", "first_token_p95", "<", 0.5),
+        ("inter_token_p50<=0.05s", "inter_token_p50", "<=", 0.05),
+        ("queue_p99<2s", "queue_p99", "<", 2.0),
+        ("rate_limited<1%", "rate_limited", "<", 0.01),
+        ("wasted<5%", "wasted", "<", 0.05),
+        ("usd_per_megapixel<0.1usd", "usd_per_megapixel", "<", 0.1),
+        ("tokens_per_s>=100", "tokens_per_s", ">=", 100.0),
     ],
 )
 def test_objectives_are_read(text: str, metric: str, operator: str, threshold: float) -> None:
@@ -127,3 +135,33 @@ def test_correlation_does_not_matter_far_below_the_threshold(text: str, n: int, 
     gate = judge(parse(text), row, worth=9.0, longest_s={"latency_s": longest})
     assert gate.verdict == verdict
     assert gate.detail
+
+
+def test_streams_tasks_limits_and_waste_can_be_gated() -> None:
+    """Each further metric is read from its part of the row; where a row has no such part, nothing was measured."""
+    sure = Estimate(value=0.3, low=0.2, high=0.4, n=500)
+    row = a_row(
+        stream=Stream(first_token_s={"p95": sure}, inter_token_s={"p50": sure}),
+        tasks=AsyncTasks(queue_s={"p99": sure}, generation_s={"p90": sure}),
+        money=Money(spent_usd=1.0, wasted_usd=0.3, wasted_requests=3, wasted_share=sure, cost_usd_per_megapixel=sure),
+        rate_limits=RateLimits(share=sure, retry_after_given=sure, retry_after_s={}),
+        delivery=Delivery(
+            delivered_images_per_s=sure,
+            valid_images_per_s=sure,
+            delivered_megapixels_per_s=sure,
+            valid_megapixels_per_s=sure,
+            tokens_per_s=sure,
+        ),
+    )
+    times = ("first_token_p95", "inter_token_p50", "queue_p99", "generation_p90")
+    for name, unit in [*((each, "s") for each in times), *((each, "") for each in ("wasted", "rate_limited", "usd_per_megapixel"))]:
+        assert judge(parse(f"{name}<0.5{unit}"), row).verdict == "pass"
+        assert judge(parse(f"{name}<0.1{unit}"), row).verdict == "fail"
+        assert judge(parse(f"{name}<0.3{unit}"), row).verdict == "inconclusive"
+    for name in ("tokens_per_s", "images_per_s", "megapixels_per_s"):
+        assert judge(parse(f"{name}>0.1"), row).verdict == "pass"
+    bare = a_row()
+    for name in times:
+        assert judge(parse(f"{name}<1s"), bare).verdict == "inconclusive"
+    assert judge(parse("wasted<5%"), bare).detail == "no price is known"
+    assert judge(parse("rate_limited<5%"), bare).verdict == "pass"  # 0 of 200

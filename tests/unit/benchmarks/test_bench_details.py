@@ -1,0 +1,72 @@
+"""What bench prints under its table: each part of a row in words, with interval and n, and nothing of what the row has not."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from testcard.benchmarks.details import details, spread
+from testcard.benchmarks.table import render
+from testcard.harness.runs.measures import AsyncTasks, Delivery, Money, RateLimits, Steadiness, Stream
+from testcard.harness.runs.records import Estimate, Generator, Summary, SummaryRow
+
+SURE = Estimate(value=0.25, low=0.2, high=0.3, n=200)
+BARE = SummaryRow(
+    provider="p", model=None, operation="o", stage="5/s", offered_rps=5.0, achieved_rps=5.0, requests=200, ok=200, errors={}, latency_s={},
+    service_s={}, ttfb_s={}, images_per_s=5.0, megapixels_per_s=1.0, goodput_rps=5.0, cost_usd_per_image=None,
+    generator=Generator(send_lag_p99_s=None, cpu_percent=None), outcome="pass",
+)  # fmt: skip
+FULL = msgspec.structs.replace(
+    BARE,
+    invalid_pictures={"duplicate": 3},
+    delivery=Delivery(
+        delivered_images_per_s=SURE,
+        valid_images_per_s=SURE,
+        delivered_megapixels_per_s=SURE,
+        valid_megapixels_per_s=SURE,
+        tokens_per_s=SURE,
+    ),
+    stream=Stream(first_token_s={"p50": SURE}, inter_token_s={"p95": SURE}),
+    tasks=AsyncTasks(queue_s={"p50": SURE}, generation_s={"p99": Estimate(value=None, n=200)}),
+    rate_limits=RateLimits(
+        share=SURE, retry_after_given=SURE, retry_after_s={"shortest": SURE, "longest": SURE}, refused_early=SURE, accepted_after=SURE
+    ),
+    money=Money(spent_usd=2.0, wasted_usd=0.5, wasted_requests=50, wasted_share=SURE, cost_usd_per_megapixel=SURE),
+    steadiness=Steadiness(verdict="drifting", change=SURE, detail="latency rises by 25 % [20, 30] over the stage"),
+)
+
+
+def test_every_part_of_a_row_is_said_with_its_interval() -> None:
+    """The golden lines."""
+    assert dict(details(FULL)) == {
+        "pictures/s": "0.25 [0.2, 0.3] valid, 0.25 [0.2, 0.3] delivered",
+        "megapixels/s": "0.25 [0.2, 0.3] valid, 0.25 [0.2, 0.3] delivered",
+        "invalid": "3 duplicate",
+        "money": "$2 spent, 25 % [20, 30] of it wasted on 50 requests, $0.25 [0.2, 0.3] a megapixel",
+        "tokens/s": "0.25 [0.2, 0.3]",
+        "first token s": "p50 0.25 [0.2, 0.3], n = 200",
+        "inter-token s": "p95 0.25 [0.2, 0.3], n = 200",
+        "queue s": "p50 0.25 [0.2, 0.3], n = 200",
+        "generation s": "p99 n too small, n = 200",
+        "rate limits": "25 % [20, 30] got 429, Retry-After in 25 % [20, 30] of them, asking for 0.25 to 0.25 s, "
+        "sent earlier: 25 % [20, 30] refused again (n = 200), first after the wait: 25 % [20, 30] accepted (n = 200)",
+        "drifting": "latency rises by 25 % [20, 30] over the stage",
+    }
+
+
+def test_what_a_row_has_not_is_not_mentioned() -> None:
+    """No streams, no tasks, no 429, no price: no line."""
+    assert list(details(BARE)) == []
+    console = Console(file=io.StringIO(), width=120)
+    render(Summary(rows=[BARE]), console, illustrative=False, folder=Path("run"))
+    assert "money" not in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_open_ends_and_absent_figures_have_words() -> None:
+    """An upper end among timeouts, no interval, too few, nothing at all."""
+    assert spread(Estimate(value=1234.5, low=1.0, n=9)) == "1,234 [1, ?]"
+    assert spread(Estimate(value=2.0, n=3)) == "2"
+    assert (spread(Estimate(value=None, n=3)), spread(None)) == ("n too small", "–")
