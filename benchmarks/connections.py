@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment
 from urllib.request import proxy_bypass_environment as listed_as_direct  # type: ignore[attr-defined]
 
+import gevent
 from gevent import monkey
 from geventhttpclient.connectionpool import ConnectionPool, SSLConnectionPool
 
@@ -26,6 +27,10 @@ clock = time.monotonic
 # gevent's own poll goes through its event loop; whether a kept connection has anything to say is asked of the system.
 _poll = monkey.get_original("select", "poll")
 _READABLE = 0x001 | 0x002 | 0x008 | 0x010  # POLLIN, POLLPRI, POLLERR, POLLHUP
+_system_socket = monkey.get_original("socket", "socket")
+_READ, _WRITE = 1, 2  # what a watcher of gevent's loop waits for
+#: Bytes from which on a wait for several of them is worth a system call.
+_MANY = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 class Connection:
-    """One socket to an origin, and since when it has been idle."""
+    """One TLS socket to an origin, and since when it has been idle."""
 
     __slots__ = ("_poll", "idle_since_s", "sock")
 
@@ -85,10 +90,92 @@ class Connection:
         """Whether it may carry another request: idle for a short while only, and nothing, not even an end, has arrived."""
         return now_s - self.idle_since_s <= KEEP_IDLE_S and not self._poll.poll(0)
 
+    def send(self, data: bytes) -> None:
+        """Sends everything; raises OSError."""
+        self.sock.sendall(data)
+
+    def receive(self, into: Any) -> int:
+        """Waits for bytes and reads some; 0 at the end of the connection. Raises OSError."""
+        count: int = self.sock.recv_into(into)
+        return count
+
+    def gather(self, count: int) -> None:
+        """May wait until so many further bytes of the answer have come, or its end."""
+
     def close(self) -> None:
         """Closes the socket; never raises."""
         with suppress(OSError):
             self.sock.close()
+
+
+class PlainConnection(Connection):
+    """One socket without TLS: the system's own, waited for on gevent's loop.
+
+    gevent's sockets try first and wait when there is nothing, which for an answer that has yet to be made costs an exception
+    each time. Here the wait comes first; and for the rest of a large answer it lasts until all of it is there (SO_RCVLOWAT),
+    so that it takes one wake-up and not one for every few segments.
+    """
+
+    __slots__ = ("_gathered", "_readable", "_receive", "_wait")
+
+    def __init__(self, sock: Any) -> None:
+        own = _system_socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        own.setblocking(False)
+        super().__init__(own)
+        hub = gevent.get_hub()
+        self._wait = hub.wait
+        self._readable = hub.loop.io(own.fileno(), _READ)
+        self._receive = own.recv_into
+        self._gathered = False
+
+    def send(self, data: bytes) -> None:
+        """Sends everything; raises OSError."""
+        sent = self._send(data)
+        if sent == len(data):
+            return
+        view = memoryview(data)
+        hub = gevent.get_hub()
+        writable = hub.loop.io(self.sock.fileno(), _WRITE)
+        try:
+            while sent < len(data):
+                hub.wait(writable)
+                sent += self._send(view[sent:])
+        finally:
+            writable.close()
+
+    def _send(self, data: bytes | memoryview) -> int:
+        try:
+            count: int = self.sock.send(data)
+        except BlockingIOError:
+            return 0
+        return count
+
+    def receive(self, into: Any) -> int:
+        """Waits for bytes and reads some; 0 at the end of the connection. Raises OSError."""
+        if self._gathered:
+            self._gathered = False
+        else:
+            self._wait(self._readable)
+        while True:
+            try:
+                count: int = self._receive(into)
+                return count
+            except BlockingIOError:
+                self._wait(self._readable)
+
+    def gather(self, count: int) -> None:
+        """Waits until so many further bytes have come (or as many as the system keeps), or the end, where that saves wake-ups."""
+        if count < _MANY:
+            return
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+        self._wait(self._readable)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        self._gathered = True
+
+    def close(self) -> None:
+        """Closes the socket; never raises."""
+        self._readable.close()
+        super().close()
 
 
 class Pool:
@@ -102,6 +189,7 @@ class Pool:
         if tunnel is not None:
             more |= {"use_proxy": True, "proxy_user": tunnel.user, "proxy_password": tunnel.password}
         self._connector: Any = kind(*near, host, port, **more)
+        self._secure = scheme == "https"
         self._idle: list[Connection] = []
 
     @property
@@ -121,7 +209,7 @@ class Pool:
                 connection.close()
         sock = self._connector._create_socket()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return Connection(sock)
+        return Connection(sock) if self._secure else PlainConnection(sock)
 
     def give_back(self, connection: Connection, now_s: float) -> None:
         """Keeps a connection whose answer has been read to its end."""

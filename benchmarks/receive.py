@@ -14,9 +14,10 @@ from typing import Any
 import pyarrow as pa
 from geventhttpclient.response import HTTPParseError, HTTPResponse
 
+from testcard.benchmarks.connections import Connection
 from testcard.benchmarks.reply import Reply
 
-SCRATCH_BYTES = 64 * 1024
+SCRATCH_BYTES = 16 * 1024
 clock = time.monotonic
 _HEAD = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2})(?: [^\r\n\0]*)?\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*)\r\n")
 _FRAMING = re.compile(rb"(?:^|\n)(content-length|transfer-encoding|connection|upgrade):[ \t]*([^\r]*)", re.IGNORECASE)
@@ -30,12 +31,12 @@ class Receiver:
         self._scratch = bytearray(SCRATCH_BYTES)
         self._view = memoryview(self._scratch)
 
-    def read(self, sock: Any, method: str, reply: Reply, *, stream: bool = False, on_first: Any = None) -> bool:
+    def read(self, connection: Connection, method: str, reply: Reply, *, stream: bool = False, on_first: Any = None) -> bool:
         """Fills in the reply; whether the connection may be used again. `on_first.close` is called once something has arrived.
 
         Raises OSError and HTTPParseError for what is no whole answer.
         """
-        count = sock.recv_into(self._view)
+        count = connection.receive(self._view)
         now = clock()
         if on_first is not None:
             on_first.close()
@@ -48,25 +49,28 @@ class Receiver:
                 begin = found.end()
                 if status not in _NO_BODY and count - begin <= length:
                     reply.status, reply.head, reply.first_byte_s = status, found[2], now
-                    reply.body = self._body(sock, begin, count, length)
+                    reply.body = self._body(connection, begin, count, length)
                     return keep
-        return self._parsed(sock, method, reply, bytes(self._view[:count]), now)
+        return self._parsed(connection, method, reply, bytes(self._view[:count]), now)
 
-    def _body(self, sock: Any, begin: int, count: int, length: int) -> bytes | memoryview:
+    def _body(self, connection: Connection, begin: int, count: int, length: int) -> bytes | memoryview:
         got = count - begin
         if got == length:
             return bytes(self._view[begin:count])
-        # From Arrow's pool: its memory is neither zeroed nor given back to the system between answers.
+        begun = bytes(self._view[begin:count])  # others use the scratch memory while this one waits
+        connection.gather(length - got)
+        # From Arrow's pool: its memory is neither zeroed nor given back to the system between answers. Taken only now, so that
+        # of many answers under way those that are still to come have none, and the few blocks in use stay in the cache.
         body = memoryview(pa.allocate_buffer(length)).cast("B")
-        body[:got] = self._view[begin:count]
+        body[:got] = begun
         while got < length:
-            more = sock.recv_into(body[got:])
+            more = connection.receive(body[got:])
             if not more:
                 raise HTTPParseError(f"the connection was closed after {got} of {length} bytes")
             got += more
         return body
 
-    def _parsed(self, sock: Any, method: str, reply: Reply, data: bytes, now: float) -> bool:
+    def _parsed(self, connection: Connection, method: str, reply: Reply, data: bytes, now: float) -> bool:
         message = _Message(method, now)
         while True:
             message.feed(data)
@@ -76,7 +80,7 @@ class Receiver:
                     break
             if not data:
                 raise HTTPParseError("the connection was closed in the middle of an answer")
-            count = sock.recv_into(self._view)
+            count = connection.receive(self._view)
             message.now_s = clock()
             data = bytes(self._view[:count])
         reply.fields = tuple((name, value) for name, value in message.items())

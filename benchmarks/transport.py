@@ -12,6 +12,7 @@ import gevent
 from geventhttpclient.response import HTTPParseError
 
 from testcard.benchmarks.connections import Connection, Pool, Proxy, proxy_for
+from testcard.benchmarks.deadlines import Deadlines, Expired
 from testcard.benchmarks.receive import Receiver
 from testcard.benchmarks.reply import Reply
 from testcard.harness.wire.model import WireRequest
@@ -28,7 +29,7 @@ class Timeouts:
     whole_s: float = 330.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each request, and freezing trebles what that costs
 class Prepared:
     """A request's bytes (head and body) and the pool they go through."""
 
@@ -45,6 +46,7 @@ class Transport:
         self.timeouts = timeouts
         self._pools: dict[tuple[str, str, int], Pool] = {}
         self._receiver = Receiver()
+        self._deadlines = Deadlines(timeouts.whole_s)
 
     def prepare(self, request: WireRequest) -> Prepared:
         """The bytes of a wire request, ready to be sent any number of times; raises ValueError for a URL that is none."""
@@ -64,31 +66,35 @@ class Transport:
     def exchange(self, prepared: Prepared, within_s: float | None = None) -> Reply:
         """Sends once and reads the whole answer. Never raises but for being killed; `within_s` shortens the whole timeout."""
         limits = self.timeouts
-        limit_s = limits.whole_s if within_s is None else max(0.001, min(within_s, limits.whole_s))
-        reply = Reply(clock())
-        timer = gevent.Timeout.start_new(limit_s)
-        early = gevent.Timeout.start_new(limits.first_byte_s) if limits.first_byte_s < limit_s else None
+        now = clock()
+        reply = Reply(now)
+        timer = early = None
+        limit_s = limits.whole_s
+        if within_s is not None and within_s < limit_s:
+            limit_s = max(0.001, within_s)
+            timer = gevent.Timeout.start_new(limit_s)
+        if limits.first_byte_s < limit_s:
+            early = gevent.Timeout.start_new(limits.first_byte_s)
+        whole = self._deadlines.begin(now)
         connection: Connection | None = None
         try:
             connection = prepared.pool.take()
             reply.connected_s = clock()
-            try:
-                sent = connection.sock.send(prepared.data)
-                if sent < len(prepared.data):
-                    connection.sock.sendall(memoryview(prepared.data)[sent:])
+            try:  # noqa: SIM105 (on the clock)
+                connection.send(prepared.data)
             except (BrokenPipeError, ConnectionResetError):
                 pass  # the server may have answered early and closed: what it said can still be read
-            keep = self._receiver.read(connection.sock, prepared.method, reply, stream=prepared.stream, on_first=early)
+            keep = self._receiver.read(connection, prepared.method, reply, stream=prepared.stream, on_first=early)
             reply.last_byte_s = now = clock()
             if keep:
                 prepared.pool.give_back(connection, now)
                 connection = None
-        except gevent.Timeout as timeout:
-            if timeout is not timer and timeout is not early:
+        except (Expired, gevent.Timeout) as timeout:
+            if timeout is not timer and timeout is not early and not isinstance(timeout, Expired):
                 raise
             reply.failure, reply.detail = "timeout", "no complete answer in time"
         except Exception as error:
-            if not isinstance(error, HTTPParseError | OSError | ValueError | RuntimeError):
+            if not isinstance(error, HTTPParseError | OSError | ValueError | RuntimeError | MemoryError):  # the last: a length beyond belief
                 raise
             reply.detail = str(error) or type(error).__name__
             if reply.connected_s is not None:
@@ -96,7 +102,9 @@ class Transport:
             else:
                 reply.failure = "tls" if isinstance(error, ssl.SSLError | ssl.CertificateError) else "connect"
         finally:
-            timer.close()
+            self._deadlines.end(whole)
+            if timer is not None:
+                timer.close()
             if early is not None:
                 early.close()
             if connection is not None:
@@ -107,6 +115,7 @@ class Transport:
 
     def close(self) -> None:
         """Closes idle connections."""
+        self._deadlines.close()
         for pool in self._pools.values():
             pool.close()
 
