@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import hashlib
 import math
@@ -98,10 +97,13 @@ class Endpoint:
                 raise Refused(429, "too many requests", code="rate_limit_exceeded", headers=(after,))
         if self._takes_body:
             await self._read_body(call, body)
-        places = self.means.places if self._takes_body and self.means.places is not None else contextlib.nullcontext()
-        async with places:
-            answer: Answer = await self._serve(call, body)
-        return answer
+        served: Answer
+        if self.means.places is None or not self._takes_body:
+            served = await self._serve(call, body)
+        else:
+            async with self.means.places:
+                served = await self._serve(call, body)
+        return served
 
     def _times_met(self, call: Call, body: bytes) -> int:
         told = [call.method, sorted(call.path.items()), sorted(call.headers.items())]

@@ -47,11 +47,10 @@ def _segment(rows: Iterable[bytes]) -> Segment:
     return Segment(_chunk(b"IDAT", b"".join(packed)), adler, length)
 
 
-def _stored(rows: bytes) -> Segment:
-    """The same without compression, which for a row or two takes longer than sending it; at most 65,535 bytes."""
+def _stored(rows: bytes) -> bytes:
+    """Rows as IDAT without compression, which for a row or two takes longer than sending it; at most 65,535 bytes."""
     size = len(rows)
-    block = b"\x00" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little") + rows
-    return Segment(_chunk(b"IDAT", block), zlib.adler32(rows), size)
+    return _chunk(b"IDAT", b"\x00" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little") + rows)
 
 
 def _filtered(picture: Image.Image) -> Iterator[bytes]:
@@ -70,9 +69,13 @@ def _filtered(picture: Image.Image) -> Iterator[bytes]:
 
 
 @lru_cache(maxsize=512)
-def _above(plan: Layout, variant: int, caption: str) -> tuple[Segment, ...]:
-    """What lies above the pattern."""
-    return (_bars(plan, variant), _segment(_filtered(bands.caption(plan, caption)))) if plan.bars else ()
+def _above(plan: Layout, variant: int, caption: str) -> tuple[tuple[bytes, ...], int]:
+    """What comes before the pattern, as chunks, and the Adler-32 of its rows."""
+    header = _header(plan.width, plan.height)
+    if not plan.bars:
+        return (header,), 1
+    upper, lower = _bars(plan, variant), _segment(_filtered(bands.caption(plan, caption)))
+    return (header, upper.chunk, lower.chunk), _followed_by(upper.adler, lower)
 
 
 @lru_cache(maxsize=96)
@@ -103,10 +106,15 @@ _END = _chunk(b"IEND", b"")
 
 def write(plan: Layout, caption: str, variant: int, digest: bytes) -> bytes:
     """The card as PNG bytes; the pixels are those of `card.compose` for the same arguments."""
-    segments = (*_above(plan, variant, caption), _stored(_NO_FILTER + bands.first_row(plan, digest)), _below(plan))
-    low, high = 1, 0
-    for segment in segments:
-        high = (high + (segment.adler >> 16) + segment.length * (low - 1)) % _ADLER
-        low = (low + (segment.adler & 0xFFFF) - 1) % _ADLER
-    end = _chunk(b"IDAT", b"\x03\x00" + (high << 16 | low).to_bytes(4, "big"))
-    return b"".join([_header(plan.width, plan.height), *[segment.chunk for segment in segments], end, _END])
+    above, adler = _above(plan, variant, caption)
+    row, below = _NO_FILTER + bands.first_row(plan, digest), _below(plan)
+    adler = _followed_by(zlib.adler32(row, adler), below)
+    end = _chunk(b"IDAT", b"\x03\x00" + adler.to_bytes(4, "big"))
+    return b"".join((*above, _stored(row), below.chunk, end, _END))
+
+
+def _followed_by(adler: int, rows: Segment) -> int:
+    """The Adler-32 of what has this one with these rows after it."""
+    low, high = adler & 0xFFFF, adler >> 16
+    high = (high + (rows.adler >> 16) + rows.length * (low - 1)) % _ADLER
+    return high << 16 | (low + (rows.adler & 0xFFFF) - 1) % _ADLER

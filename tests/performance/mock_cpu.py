@@ -1,0 +1,107 @@
+"""CPU of a mock for one request beside a bare Starlette route that answers with the same body: `python tests/performance/mock_cpu.py`.
+
+Each serves from a process of its own under the same server and is loaded by wrk over 16 connections, in turns. Prints
+microseconds of CPU a request, and the mock's rate as a share of the bare route's (the mark: at least 80 %).
+Not collected by pytest: quote ratios, and run it on a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+REQUEST = {"prompt": "a red boat on a calm lake", "model": "hidream", "n": 1, "response_format": "b64_json"}
+PATH = "/v1/images/generations"
+BARE = """
+import sys
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+from testcard.mocks.serving import bind, serve, url_of
+
+body = open(sys.argv[1], "rb").read()
+
+async def images(request):
+    await request.body()
+    return Response(body, media_type="application/json")
+
+server = bind("127.0.0.1", 0)
+app = Starlette(routes=[Route(sys.argv[2], images, methods=["POST"])])
+serve(app, server, lambda: print(url_of(server), flush=True), until_stdin_closes=True)
+"""
+
+
+@contextmanager
+def process(command: list[str]) -> Iterator[tuple[int, str]]:
+    """A server's process id and the first line that it prints."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            assert running.stdout is not None
+            yield running.pid, running.stdout.readline().strip()
+        finally:
+            running.terminate()
+
+
+def cpu_s(pid: int) -> float:
+    """User and system seconds that the process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def loaded(pid: int, url: str, script: Path, seconds: float) -> tuple[float, float]:
+    """Microseconds of CPU a request, and requests a second, under load."""
+    before = cpu_s(pid)
+    command = ["wrk", "-t1", "-c16", f"-d{seconds:.0f}s", "-s", str(script), url + PATH]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in told:
+        raise SystemExit(told)
+    requests = int(next(line for line in told.splitlines() if "requests in" in line).split()[0])
+    used = cpu_s(pid) - before
+    return used / requests * 1e6, requests / seconds
+
+
+def main() -> None:
+    """Prints one line for each size of picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        mock = [sys.executable, "-m", "testcard.harness.cli", "mock", "nanogpt", "--port", "0", "--json", "--until-stdin-closes"]
+        with process(mock) as (mock_pid, ready):
+            mock_url = json.loads(ready)["base_urls"]["nanogpt"]
+            for size in ("256x256", "1024x1024"):
+                request = json.dumps({**REQUEST, "size": size})
+                script = Path(place) / "post.lua"
+                headers = {"content-type": "application/json", "authorization": "Bearer testcard"}
+                lines = [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items()]
+                script.write_text("\n".join(["wrk.method = 'POST'", f"wrk.body = {json.dumps(request)}", *lines]))
+                asked = urllib.request.Request(mock_url + PATH, request.encode(), headers)
+                body = Path(place) / "body.json"
+                body.write_bytes(urllib.request.urlopen(asked, timeout=30).read())
+                (Path(place) / "bare.py").write_text(BARE)
+                with process([sys.executable, str(Path(place) / "bare.py"), str(body), PATH]) as (bare_pid, bare_url):
+                    ratios, costs = [], []
+                    for _ in range(options.rounds):
+                        bare, _ = loaded(bare_pid, bare_url, script, options.seconds)
+                        ours, _ = loaded(mock_pid, mock_url, script, options.seconds)
+                        ratios.append(bare / ours)
+                        costs.append((bare, ours))
+                bare, ours = (statistics.median(one[index] for one in costs) for index in (0, 1))
+                kept = statistics.median(ratios)
+                print(
+                    f"{size}, {body.stat().st_size} bytes: bare {bare:.0f} µs, mock {ours:.0f} µs, {kept:.0%} of the bare rate", flush=True
+                )
+
+
+if __name__ == "__main__":
+    main()
