@@ -13,6 +13,7 @@ from testcard.reports.words import DOLLARS, NONE, PER_SECOND, PERCENT, Unit, tim
 
 #: Verdict words of a must that count in "musts passed / total".
 _SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+_Line = tuple[Party, str, Series | None]  # with its operation
 _COUNTED = ("pass", "fail", "unproven", "not-run")
 
 
@@ -59,7 +60,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonRow:
-    """One line of the comparison."""
+    """One line of the comparison. `further`: at another stage than the one that is compared at; its ranks are among that stage's rows."""
 
     party: Party
     model: str | None
@@ -68,6 +69,18 @@ class ComparisonRow:
     conformance: Conformance | None
     series: Series | None
     cells: dict[str, Cell]
+    further: bool = False
+
+    @property
+    def stage(self) -> str:
+        """The stage that was measured, empty for an operation that was not."""
+        return clean(self.series.row.stage) if self.series else ""
+
+    @property
+    def unsteady(self) -> bool:
+        """Whether its latency was seen to move after the warm-up."""
+        steady = self.series.row.steadiness if self.series else None
+        return steady is not None and steady.verdict in ("drifting", "settling")
 
     @property
     def n(self) -> int:
@@ -77,13 +90,18 @@ class ComparisonRow:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All lines, the columns they have, and the stage that the figures were taken from."""
+    """All lines, the columns they have, and the stage that targets are compared at."""
 
     columns: list[Column]
     rows: list[ComparisonRow]
     latency: Unit
     stages: dict[int, str]  # bench → the stage compared
     several_stages: bool
+
+    @property
+    def compared(self) -> list[Series]:
+        """What was measured at the stage compared: one series for each target, model and operation."""
+        return [row.series for row in self.rows if row.series is not None and not row.further]
 
 
 def conformance(verdicts: list[Verdict]) -> Conformance | None:
@@ -103,24 +121,29 @@ def conformance(verdicts: list[Verdict]) -> Conformance | None:
 def compare(evidence: Evidence) -> Comparison:
     """The comparison of everything in the evidence, what was measured first, in the order of the targets."""
     stages = _compared_stages(evidence)
-    measured = [series for series in evidence.series if series.row.stage == stages[series.bench]]
-    unit = time_unit(max((top for series in measured if (top := _longest(series.row)) is not None), default=None))
+    unit = time_unit(max((top for series in evidence.series if (top := _longest(series.row)) is not None), default=None))
     columns = _columns(unit)
-    lines: list[tuple[Party, str, Series | None]] = [(series.party, series.row.operation, series) for series in measured]
+    lines: list[_Line] = [(series.party, series.row.operation, series) for series in evidence.series]
     covered = {(party.key, operation) for party, operation, _ in lines}
     for party in evidence.parties:
         for operation in dict.fromkeys(verdict.operation for verdict in party.judged()):
             if (party.key, operation) not in covered:
                 lines.append((party, operation, None))
-    lines.sort(key=lambda line: (line[2] is None, line[0].key))
+
+    def further(series: Series | None) -> bool:
+        return series is not None and series.row.stage != stages[series.bench]
+
+    # The stages of a row stand together, the compared one first.
+    lines.sort(key=lambda line: (line[2] is None, line[0].key, line[2].index if line[2] else 0, further(line[2])))
     tasks = [evidence.task(party, operation, series.row if series else None) for party, operation, series in lines]
-    cells = _cells(columns, lines, tasks)
+    rivals = [(task, series.row.stage if series and further(series) else "") for task, (_, _, series) in zip(tasks, lines, strict=True)]
+    cells = _cells(columns, lines, rivals)
     rows = []
     for (party, operation, series), task, measures in zip(lines, tasks, cells, strict=True):
         judged = conformance([verdict for verdict in party.judged() if verdict.operation == operation])
         model = clean(series.row.model) if series and series.row.model else None
-        rows.append(ComparisonRow(party, model, operation, task, judged, series, measures))
-    return Comparison(columns, rows, unit, stages, len({(series.bench, series.row.stage) for series in evidence.series}) > len(stages))
+        rows.append(ComparisonRow(party, model, operation, task, judged, series, measures, further(series)))
+    return Comparison(columns, rows, unit, stages, any(row.further for row in rows))
 
 
 def _compared_stages(evidence: Evidence) -> dict[int, str]:
@@ -159,21 +182,24 @@ def _columns(unit: Unit) -> list[Column]:
     ]
 
 
-def _cells(columns: list[Column], lines: list[tuple[Party, str, Series | None]], tasks: list[str]) -> list[dict[str, Cell]]:
+def _cells(columns: list[Column], lines: list[_Line], rivals: list[tuple[str, str]]) -> list[dict[str, Cell]]:
+    """Every line's cells. Only lines of one entry in `rivals` (task and stage) are ranked with each other."""
     cells: list[dict[str, Cell]] = [{} for _ in lines]
     for column in columns:
         estimates = [column.read(series.row) if series else None for _, _, series in lines]
         ranks: list[int | None] = [None] * len(lines)
-        for task in set(tasks):  # only like is ranked with like: describing a picture is no rival of generating one
-            members = [place for place, other in enumerate(tasks) if other == task and estimates[place] is not None]
+        for group in set(rivals):  # only like is ranked with like: describing a picture is no rival of generating one
+            members = [place for place, other in enumerate(rivals) if other == group and estimates[place] is not None]
             if len(members) > 1:
                 found = rank.ranks([estimates[place] for place in members], lower_is_better=column.lower_is_better)
                 for place, value in zip(members, found, strict=True):
                     ranks[place] = value
         # A column in which everybody shares the first rank has no best.
-        worst = {task: max((r for r, t in zip(ranks, tasks, strict=True) if t == task and r is not None), default=1) for task in set(tasks)}
+        worst = {
+            group: max((r for r, g in zip(ranks, rivals, strict=True) if g == group and r is not None), default=1) for group in set(rivals)
+        }
         for place, (_, _, series) in enumerate(lines):
-            cells[place][column.key] = _cell(column, series, estimates[place], ranks[place], worst[tasks[place]] > 1)
+            cells[place][column.key] = _cell(column, series, estimates[place], ranks[place], worst[rivals[place]] > 1)
     return cells
 
 
@@ -202,6 +228,11 @@ def _cell(column: Column, series: Series | None, estimate: Estimate | None, plac
         distinct and place == 1,
         note,
     )
+
+
+def compared_at(comparison: Comparison) -> list[str]:
+    """The stages that targets are compared at, one for each benchmark that has another."""
+    return list(dict.fromkeys(clean(stage) for stage in comparison.stages.values()))
 
 
 def too_few(percentile: str, n: int) -> str:

@@ -11,9 +11,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from testcard.reports.comparison import compared_at
+from testcard.reports.definitions import DEFINITIONS
 from testcard.reports.evidence import clean
 from testcard.reports.figures import palette
 from testcard.reports.page import SECTIONS, Page
+from testcard.reports.volumes import NOTE, VOLUMES
 from testcard.reports.words import GLYPHS, MEANINGS, count, kilobytes, listing, waiver_line, waiver_reason
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -42,8 +45,10 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(clean=clean, kilobytes=kilobytes, listing=listing, waiver_line=waiver_line, waiver_reason=waiver_reason)
-    environment.globals.update(glyphs=GLYPHS, meanings=MEANINGS, count=count)
+    environment.filters.update(
+        compared_at=compared_at, clean=clean, kilobytes=kilobytes, listing=listing, waiver_line=waiver_line, waiver_reason=waiver_reason
+    )
+    environment.globals.update(definitions=DEFINITIONS, volumes=VOLUMES, volume_note=NOTE, glyphs=GLYPHS, meanings=MEANINGS, count=count)
     return environment
 
 

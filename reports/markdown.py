@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from testcard.reports.comparison import Cell, ComparisonRow
+from testcard.reports import volumes
+from testcard.reports.comparison import Cell, ComparisonRow, compared_at
+from testcard.reports.definitions import DEFINITIONS
 from testcard.reports.evidence import clean, shortened
 from testcard.reports.figures.drawing import Table
 from testcard.reports.findings import Finding
 from testcard.reports.page import SECTIONS, Page
+from testcard.reports.volumes import NOTE
 from testcard.reports.words import GLYPHS, MEANINGS, listing, waiver_line
 
 _BLOCK_START = re.compile(r"^(\d*)([-+*#=.)])")
@@ -81,11 +84,22 @@ def verdict_part(page: Page) -> list[str]:
 
 
 def comparison_part(page: Page) -> list[str]:
-    """The comparison as a table."""
-    header = ["target", "operation", "model", "musts", *(f"{column.title}, {column.unit.name}" for column in page.comparison.columns), "n"]
-    body = table(header, [_line(row, page) for row in page.comparison.rows], right=range(3, len(header)))
+    """The comparison as a table, every stage a row."""
+    stage = ["stage"] if page.comparison.several_stages else []
+    header = [
+        "target",
+        "operation",
+        "model",
+        *stage,
+        "musts",
+        *(f"{column.title}, {column.unit.name}" for column in page.comparison.columns),
+        "n",
+    ]
+    body = table(header, [_line(row, page) for row in page.comparison.rows], right=range(3 + len(stage), len(header)))
+    at = [f"Compared at {escaped(listing(compared_at(page.comparison)))} (→); every stage is ranked by itself."] if stage else []
     return [
         body,
+        *at,
         "Bold is best; “n &lt; 368”: too few samples for an interval, so no figure; ranks are among operations of one task, and overlapping 95 % intervals share one. A good image is valid and within the SLO; it says nothing of beauty.",
     ]
 
@@ -96,7 +110,18 @@ def _line(row: ComparisonRow, page: Page) -> list[str]:
         "not checked" if judged is None else f"{judged.passed}/{judged.total}" + (f", {judged.deviated} deviate" if judged.deviated else "")
     )
     cells = [_cell(row.cells[column.key]) for column in page.comparison.columns]
-    return [escaped(row.party.label), escaped(row.operation), escaped(row.model or "–"), musts, *cells, f"{row.n:,}" if row.series else "–"]
+    arrow = "" if row.further or not row.series else "→ "
+    stage = [f"{arrow}{escaped(row.stage or '–')}"] if page.comparison.several_stages else []
+    moving = " (latency not steady)" if row.unsteady else ""
+    return [
+        escaped(row.party.label),
+        escaped(row.operation) + moving,
+        escaped(row.model or "–"),
+        *stage,
+        musts,
+        *cells,
+        f"{row.n:,}" if row.series else "–",
+    ]
 
 
 def _cell(cell: Cell) -> str:
@@ -173,6 +198,10 @@ def _figures(anchor: str, page: Page) -> list[str]:
             f"![{escaped(drawing.title)}](figures/{name}.png)",
             _data(drawing.table),
         ]
+    for panel in page.panels.get(anchor, ()):
+        parts += [f"### {panel.title}", escaped(panel.sentence), _data(panel.table)]
+    if anchor == "cost" and page.forecasts:
+        parts += ["### What other volumes would cost", escaped(NOTE), _data(volumes.table(page.forecasts))]
     if anchor == "load" and page.notes:
         parts.append("\n".join(f"- {escaped(note)}" for note in page.notes))
     return list(dict.fromkeys(parts))
@@ -223,10 +252,7 @@ def _pictures(page: Page) -> list[str]:
 
 
 def _method(page: Page) -> list[str]:
-    parts = [
-        "Latency counts from the scheduled start to the last picture in hand. Percentiles are exact, with 95 % order-statistic intervals (n ≥ 6 for p50, 72 for p95, 368 for p99). "
-        "Rates have Wilson intervals. Goodput is requests delivered within the SLO per second. Cost is of everything billed over the good images; an unknown price is “no price”, never 0."
-    ]
+    parts = ["\n".join(f"- **{name}**: {escaped(meaning)}" for name, meaning in DEFINITIONS)]
     return [*parts, "\n".join(f"- {escaped(line)}" for line in page.left_out) or "Nothing was left out."]
 
 

@@ -13,8 +13,10 @@ from testcard.reports.evidence import Evidence, Party, clean
 from testcard.reports.figures.drawing import Drawing, Table
 from testcard.reports.figures.gallery import Gallery, hang
 from testcard.reports.findings import Judgement, judge
+from testcard.reports.measures import Panel, panels
 from testcard.reports.pictures import Strip, strips
 from testcard.reports.verdict import Overall, overall
+from testcard.reports.volumes import Forecast, forecasts
 from testcard.reports.words import NONE, count
 
 if TYPE_CHECKING:
@@ -66,6 +68,8 @@ class Page:
     targets: Table
     environment: Table
     ruleset: str
+    panels: dict[str, list[Panel]]
+    forecasts: list[Forecast]
     baseline: Baseline | None = None
 
 
@@ -94,6 +98,8 @@ def compose(evidence: Evidence, baseline: Baseline | None = None, histories: Seq
         targets=_targets(evidence),
         environment=_environment(evidence),
         ruleset=", ".join(versions),
+        panels=panels(evidence, comparison),
+        forecasts=forecasts(comparison),
         baseline=baseline,
     )
 

@@ -16,7 +16,7 @@ from testcard.reports.html import render_html
 from testcard.reports.markdown import report_md
 from testcard.reports.page import Page, compose
 from testcard.reports.summary import summary_md
-from testcard.reports.tables import comparison_csv, verdicts_csv
+from testcard.reports.tables import comparison_csv, measures_csv, verdicts_csv
 
 
 def write_report(
@@ -53,6 +53,7 @@ def write_page(evidence: Evidence, page: Page, out: Path | None = None) -> Path:
         ("report_markdown", "report.md"): report_md(page),
         ("job_summary", "summary.md"): summary_md(page),
         ("comparison_csv", "comparison.csv"): comparison_csv(page.comparison),
+        ("measures_csv", "measures.csv"): measures_csv(evidence),
         ("verdicts_csv", "verdicts.csv"): verdicts_csv(evidence),
         **ci_texts(evidence),
     }

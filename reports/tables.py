@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from testcard.harness.runs.records import Estimate
+from testcard.harness.runs.records import Estimate, SummaryRow
 from testcard.reports.comparison import Comparison
 from testcard.reports.evidence import Evidence, clean
 
@@ -15,7 +15,10 @@ _ESTIMATES = ("p50_s", "p95_s", "p99_s", "goodput_rps", "error_rate", "cost_usd_
 
 
 def comparison_csv(comparison: Comparison) -> str:
-    """One line for each row of the comparison; every estimate as value, low and high; latencies in seconds."""
+    """One line for each row of the comparison; every estimate as value, low and high; latencies in seconds.
+
+    `compared` is yes at the stage that the report compares targets at, no at the others.
+    """
     spread = [f"{name}{part}" for name in _ESTIMATES for part in ("", "_low", "_high")]
     header = [
         "provider",
@@ -24,6 +27,7 @@ def comparison_csv(comparison: Comparison) -> str:
         "operation",
         "task",
         "stage",
+        "compared",
         "musts_passed",
         "musts",
         "musts_broken",
@@ -47,7 +51,8 @@ def comparison_csv(comparison: Comparison) -> str:
                 row.model,
                 clean(row.operation),
                 row.task,
-                clean(series.row.stage) if series else None,
+                row.stage or None,
+                None if series is None else "no" if row.further else "yes",
                 *counts,
                 series.row.requests if series else None,
                 *figures,
@@ -78,6 +83,52 @@ def verdicts_csv(evidence: Evidence) -> str:
         for verdict in party.judged()
     ]
     return written(header, lines)
+
+
+def measures_csv(evidence: Evidence) -> str:
+    """One line for each measured row and metric: value, low, high, n; times in seconds, shares as such, money in US dollars."""
+    header = ["provider", "target", "model", "operation", "stage", "metric", "value", "low", "high", "n"]
+    lines: list[list[object]] = []
+    for series in evidence.series:
+        row = series.row
+        place: list[object] = [row.provider, series.party.label, clean(row.model or ""), clean(row.operation), clean(row.stage)]
+        lines += [[*place, name, *_three(estimate), estimate.n] for name, estimate in readings(row).items()]
+    return written(header, lines)
+
+
+def readings(row: SummaryRow) -> dict[str, Estimate]:
+    """Every estimate that a row holds, by the name that measures.csv gives it; times in seconds, shares as such."""
+    found: dict[str, Estimate | None] = {}
+    for series in ("latency_s", "service_s", "ttfb_s"):
+        found |= {f"{series.removesuffix('_s')}_{name}_s": each for name, each in getattr(row, series).items()}
+    for part, names in (
+        (row.stream, ("first_token_s", "inter_token_s")),
+        (row.tasks, ("queue_s", "generation_s")),
+        (row.rate_limits, ("retry_after_s",)),
+    ):
+        for series in names if part is not None else ():
+            found |= {f"{series.removesuffix('_s')}_{name}_s": each for name, each in getattr(part, series).items()}
+    found |= {"error_rate": row.error_rate, "goodput_per_s": row.goodput, "cost_usd_per_image": row.cost_usd_per_image}
+    found["cost_usd_per_1000_good_images"] = row.cost_usd_per_1000_good_images
+    if row.delivery is not None:
+        found |= {name: getattr(row.delivery, name) for name in row.delivery.__struct_fields__}
+    if row.rate_limits is not None:
+        limits = row.rate_limits
+        found |= {
+            "rate_limited": limits.share,
+            "retry_after_given": limits.retry_after_given,
+            "refused_early": limits.refused_early,
+            "accepted_after": limits.accepted_after,
+        }
+    if row.money is not None:
+        found |= {
+            "wasted_share": row.money.wasted_share,
+            "cost_usd_per_megapixel": row.money.cost_usd_per_megapixel,
+            "cost_usd_per_delivered_image": row.money.cost_usd_per_delivered_image,
+        }
+    if row.steadiness is not None:
+        found |= {"latency_change": row.steadiness.change, "latency_change_within_turns": row.steadiness.turn_change}
+    return {name: estimate for name, estimate in found.items() if estimate is not None}
 
 
 def written(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:

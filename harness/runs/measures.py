@@ -81,13 +81,15 @@ class RateLimits(_Record, frozen=True, kw_only=True):
 
 class Money(_Record, frozen=True, kw_only=True):
     """Where the money of a row went. `wasted_share`: of what was spent, the part for requests that were billed and not good
-    (failed, invalid, or later than the SLO allows); `wasted_requests` counts them."""
+    (failed, invalid, or later than the SLO allows); `wasted_requests` counts them. A delivered image is every picture that came,
+    whatever was wrong with it."""
 
     spent_usd: float
     wasted_usd: float
     wasted_requests: int
     wasted_share: Estimate | None = None
     cost_usd_per_megapixel: Estimate | None = None
+    cost_usd_per_delivered_image: Estimate | None = None
 
 
 class Steadiness(_Record, frozen=True, kw_only=True):

@@ -15,9 +15,8 @@ from testcard.harness.statistics.serial import Blocks
 def delivery(data: Columns, delivered: Mask, cut: Blocks, spent_s: Floats, *, seed: int) -> Delivery:
     """Pictures, megapixels and tokens per second. `spent_s`: seconds that each block stands for, together the time in which the
     row's answers came in. Intervals: bootstrap over blocks."""
-    came = data.numbers("pictures")
-    came = np.where(np.isnan(came), data.images, came)  # versions that did not count what was not sound
-    tokens = data.numbers("tokens")
+    came = _came(data)
+    tokens = data.numbers("tokens", 0.0)
     n = len(came)
 
     def rate(series: Floats) -> Estimate:
@@ -28,8 +27,14 @@ def delivery(data: Columns, delivered: Mask, cut: Blocks, spent_s: Floats, *, se
         valid_images_per_s=rate(np.where(delivered, data.images, 0.0)),
         delivered_megapixels_per_s=rate(data.megapixels),
         valid_megapixels_per_s=rate(np.where(delivered, data.megapixels, 0.0)),
-        tokens_per_s=None if np.isnan(tokens).all() else rate(np.nan_to_num(tokens)),
+        tokens_per_s=rate(tokens) if tokens.any() else None,
     )
+
+
+def _came(data: Columns) -> Floats:
+    """How many pictures each answer held, sound or not; the sound ones in samples of versions that did not count the others."""
+    counted = data.numbers("pictures")
+    return np.where(np.isnan(counted), data.images, counted)
 
 
 def stream(data: Columns, delivered: Mask) -> Stream | None:
@@ -66,7 +71,7 @@ def money(data: Columns, delivered: Mask, good: Mask, cut: Blocks, *, seed: int)
     cost = np.nan_to_num(data.cost)
     wasted = np.where(good, 0.0, cost)
     spent, lost = float(cost.sum()), float(wasted.sum())
-    megapixels = np.where(delivered, data.megapixels, 0.0)
+    megapixels, came = np.where(delivered, data.megapixels, 0.0), _came(data)
     n = len(cost)
     share: Estimate | None = None
     if spent > 0.0:  # where nothing was wasted there is nothing to draw from: as a rate of 0 in n
@@ -77,4 +82,5 @@ def money(data: Columns, delivered: Mask, good: Mask, cut: Blocks, *, seed: int)
         wasted_requests=int(np.count_nonzero(wasted > 0.0)),
         wasted_share=share,
         cost_usd_per_megapixel=bootstrap.ratio(cut.sums(cost), cut.sums(megapixels), n=n, seed=seed) if megapixels.any() else None,
+        cost_usd_per_delivered_image=bootstrap.ratio(cut.sums(cost), cut.sums(came), n=n, seed=seed) if came.any() else None,
     )

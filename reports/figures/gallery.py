@@ -42,7 +42,7 @@ def hang(evidence: Evidence, comparison: Comparison) -> Gallery:
     from testcard.reports.figures import cost, ecdf, lag, outcomes, percentiles, phases, rates, tail, throughput, timeline
     from testcard.reports.figures.style import render
 
-    rows = [row.series for row in comparison.rows if row.series is not None]
+    rows = comparison.compared
     unit = comparison.latency
     stages = sorted(evidence.series, key=lambda series: series.index)
     why = "No request was answered."

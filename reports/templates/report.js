@@ -134,6 +134,32 @@
       return active ? hits + " of " + findings.length + " findings" : "";
     });
   }
+  var volumeBox = document.getElementById("volume");
+  if (volumeBox) {
+    var dollars = function (value) {
+      var places = value > 0 ? Math.max(0, Math.min(12, 2 - Math.floor(Math.log10(value) + 1e-12))) : 0;
+      return value.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
+    };
+    var forecast = function () {
+      var images = Number(volumeBox.querySelector("input").value);
+      var valid = isFinite(images) && images >= 0;
+      list("#volumes td.yours").forEach(function (cell) {
+        if (cell.dataset.each === undefined) { return; }
+        cell.textContent = valid ? dollars(images * cell.dataset.each) : "–";
+        if (valid && cell.dataset.low !== undefined) {
+          var low = dollars(images * cell.dataset.low), high = dollars(images * cell.dataset.high);
+          if (low === high) { return; }
+          var small = document.createElement("small");
+          small.textContent = low + "–" + high;
+          cell.appendChild(small);
+        }
+      });
+    };
+    volumeBox.hidden = false;
+    list("#volumes .yours").forEach(function (cell) { cell.hidden = false; });
+    volumeBox.querySelector("input").addEventListener("input", forecast);
+    forecast();
+  }
   document.querySelectorAll(".copy").forEach(function (box) {
     var button = document.createElement("button");
     button.type = "button";
