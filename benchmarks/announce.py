@@ -11,7 +11,7 @@ from testcard.benchmarks.job import CellJob
 from testcard.benchmarks.search import SearchPlan
 from testcard.benchmarks.workload import Workload
 from testcard.harness.errors import UsageError
-from testcard.harness.targets import Target, is_loopback
+from testcard.harness.targets import Target
 from testcard.harness.wire.billing import worst_case
 
 
@@ -22,6 +22,8 @@ def say_plan(
     max_cost: float | None,
     search: SearchPlan | None,
     say: Callable[[str], None],
+    *,
+    live: bool,
 ) -> None:
     """Says how many requests are planned and what they can cost; `UsageError` for a cost limit on a model without a price."""
     requests = 0.0
@@ -55,7 +57,7 @@ def say_plan(
         amount = f"up to {search.max_stages} stages each, from {search.start_rps:g}/s on, as many requests as that takes"
     cost = f", at most about ${dollars:.2f}" if requests and dollars else ""
     missing = f" (no price: {', '.join(unpriced)})" if unpriced else ""
-    if any(not is_loopback(target.base_url) for target in targets):
+    if live:  # said to those too who want it quiet
         click.echo("live: check that the provider's terms allow load tests; every request below can cost money", err=True)
     say(
         f"plan: workload {workload.name or 'of the flags'}, {len(cells)} × {len(workload.stage)} stage(s), {workload.rounds} round(s), "

@@ -31,6 +31,11 @@ class Budget:
         self.reserved_usd += worst
         return True
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether a refusal is final: nothing on its way can turn out cheaper than what is reserved for it."""
+        return self.reserved_usd < 1e-9 or (self.max_requests is not None and self.requests >= self.max_requests)
+
     def settle(self, worst_usd: float | None, cost_usd: float | None) -> None:
         """Replaces a reservation by what the request did cost; by its worst case where that is not known."""
         worst = worst_usd or 0.0

@@ -28,7 +28,12 @@ WEB_PORT = 8089
 @click.option("--target-key-env", "key_envs", multiple=True, hidden=True)  # one for each --target: what evaluate hands keys over in
 @click.option("--model", "models", multiple=True, metavar="M", help="Model to ask for; again for more. Default: the operation's own.")
 @click.option("--operation", "operations", multiple=True, metavar="ID", help="Operation to load; again for more. Default: the task's own.")
-@click.option("--workload", "workload_name", metavar="FILE|NAME", help="A TOML file, or one of those bundled: quick (default), standard.")
+@click.option(
+    "--workload",
+    "workload_name",
+    metavar="FILE|NAME",
+    help="A TOML file, or one of those bundled: quick (default), standard, live (default with --live).",
+)
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
@@ -79,7 +84,9 @@ WEB_PORT = 8089
     help=f"Port that the master listens on (default {DEFAULT_PORT}; 0: a free one).",
 )
 @click.option(
-    "--live", is_flag=True, help="Allow targets off this machine. Needs --max-cost or --max-requests; check the provider's terms first."
+    "--live",
+    is_flag=True,
+    help="Allow targets off this machine, one request at a time. Needs --max-cost or --max-requests; check the provider's terms first.",
 )
 @click.option(
     "--max-requests",
@@ -159,8 +166,10 @@ def bench(
             search=[str(path) for path in config.providers.path],
         )
         return join_master(order)
+    from testcard.benchmarks.opening import are_live, sections_of
     from testcard.benchmarks.running import run_bench
 
+    sections = sections_of(targets, key_envs, config, live)
     fleet = resolve_fleet(config, processes=processes, master=master, expect_workers=expect_workers, bind=bind, master_port=master_port)
     workload = resolve_workload(
         config,
@@ -173,18 +182,19 @@ def bench(
         warmup=warmup,
         rounds=rounds,
         slos=slos,
+        live=are_live(sections) and not find_saturation,
     )
+    if are_live(sections):
+        workload = one_at_a_time(workload)
     return run_bench(
         config=config,
         workload=workload,
-        targets=targets,
-        key_envs=key_envs,
+        sections=sections,
         models=models,
         operations=operations,
         seed=DEFAULT_SEED if seed is None else seed,
         fleet=fleet,
         search=SearchPlan(rate or 1.0, max_stages or MAX_STAGES) if find_saturation else None,
-        live=live,
         max_requests=max_requests if max_requests is not None else config.bench.max_requests,
         max_cost=max_cost if max_cost is not None else config.bench.max_cost,
         out=out,
@@ -225,13 +235,17 @@ def resolve_workload(
     warmup: float | None,
     rounds: int | None,
     slos: Sequence[str],
+    live: bool = False,
 ) -> Workload:
-    """The workload that holds: the named one (flag over file over `quick`), changed by the flags. `UsageError` for flags that clash."""
+    """The workload that holds: the named one (flag over file over `quick`, or over `live` for live targets), changed by the flags.
+
+    `UsageError` for flags that clash.
+    """
     if rate is not None and users is not None:
         raise UsageError("--rate and --users exclude each other", hint="--rate is the open loop, --users the closed one")
     if users is not None and (arrival is not None or max_in_flight is not None):
         raise UsageError("--arrival and --max-in-flight belong to the open loop", hint="give --rate instead of --users")
-    workload = load_workload(name or config.bench.workload or "quick")
+    workload = load_workload(name or config.bench.workload or ("live" if live else "quick"))
     changes: dict[str, Any] = {}
     if rate is not None or users is not None:
         changes["stage"] = [Stage(rate_rps=rate, users=users, duration_s=duration or workload.stage[0].duration_s).model_dump()]
@@ -245,4 +259,12 @@ def resolve_workload(
     return parse_workload({**workload.model_dump(), **changes}, "the flags") if changes else workload
 
 
-__all__ = ["bench", "resolve_workload"]
+def one_at_a_time(workload: Workload) -> Workload:
+    """The workload for a live target: an open loop that states no `max_in_flight` has one request in flight at most, and this is said."""
+    if workload.max_in_flight is not None or all(stage.users is not None for stage in workload.stage):
+        return workload
+    click.echo("live: at most 1 request in flight, and waiting for its turn counts as latency; --max-in-flight N allows more", err=True)
+    return workload.model_copy(update={"max_in_flight": 1})
+
+
+__all__ = ["bench", "one_at_a_time", "resolve_workload"]

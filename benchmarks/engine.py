@@ -92,6 +92,7 @@ class Engine:
         self.tally = Tally()
         self.recent: deque[float] = deque(maxlen=400)
         self.on_request: Callable[[Attempt, Judgement], None] | None = None
+        self.on_hold: Callable[[int, float], None] | None = None
         self.flight: gevent.pool.Group = gevent.pool.Group()
         self.judging = Judging(self._record, self._failed)
         self._first_status: set[int] = set()
@@ -256,14 +257,22 @@ class Engine:
                 self.stopping.wait(min(wait, end - now))
                 continue
             index = (self.turn.part + parts * self.cursor) % number
-            if not self._reserve(index):
+            if not self._reserve(index, until_s=end):
                 return
             self.cursor += 1
             self.scheduled += 1
             self._one(index, now, now, now < warm_until)
 
-    def _reserve(self, index: int) -> bool:
-        if self.budget.reserve(self.cell.worst_usd[index]):
+    def _reserve(self, index: int, until_s: float = 0.0) -> bool:
+        """Whether one more request may be sent; if not, the run stops. Until `until_s` it waits for reservations that may yet shrink."""
+        budget, worst_usd = self.budget, self.cell.worst_usd[index]
+        while not budget.reserve(worst_usd):
+            if budget.is_spent or clock() >= until_s:
+                break
+            self.stopping.wait(0.005)
+            if self.stopping.is_set():
+                return False
+        else:
             return True
         # What is in flight has been paid for: it may finish.
         self.stop(self.budget.refusal or "the budget is spent", cut=False)
@@ -323,8 +332,13 @@ class Engine:
             if count >= _FORBIDDEN_IN_A_ROW or _ACCOUNT.search(reply.content()[:4096]):
                 self.stop(f"{cell.label} answered 403: the account may not go on", cut=False)
         elif status == 429 and cell.may_leave_machine and (wait := asked_to_wait_s(cell, reply)):
-            until = max(self._hold_until_s.get(target, 0.0), clock() + wait)
-            self._hold_until_s[target] = until
+            self.hold(target, clock() + wait)
+            if self.on_hold is not None:
+                self.on_hold(target, self._hold_until_s[target])
+
+    def hold(self, target: int, until_s: float) -> None:
+        """Nothing more is sent to the target before that time of the load clock."""
+        self._hold_until_s[target] = max(self._hold_until_s.get(target, 0.0), until_s)
 
     def _record(self, attempt: Attempt, judgement: Judgement) -> None:
         self.budget.settle(attempt.cell.worst_usd[attempt.ask], judgement.cost_usd)

@@ -33,6 +33,11 @@ def sections_of(names: Sequence[str], key_envs: Sequence[str], config: Config, l
     return [TargetSection(provider=name) for name in bundled_ids()]
 
 
+def are_live(sections: Sequence[TargetSection]) -> bool:
+    """Whether one of the targets is said to be live: its requests can cost money."""
+    return any(section.live and section.base_url is not None for section in sections)
+
+
 @contextmanager
 def opened_targets(
     wanted: Sequence[TargetSection], config: Config, bounded: bool, key_file: Path | None, say: Callable[[str], None]

@@ -14,12 +14,12 @@ from testcard.benchmarks import plan
 from testcard.benchmarks.announce import say_plan
 from testcard.benchmarks.finishing import finish
 from testcard.benchmarks.job import FleetJob, Job
-from testcard.benchmarks.opening import opened_targets, reach, sections_of, target_job
+from testcard.benchmarks.opening import are_live, opened_targets, reach, target_job
 from testcard.benchmarks.saturation import SaturationSearch
 from testcard.benchmarks.search import SearchPlan
 from testcard.benchmarks.session import BLOCKS_FILE, Session
 from testcard.benchmarks.workload import Workload
-from testcard.harness.config import Config
+from testcard.harness.config import Config, TargetSection
 from testcard.harness.progress import Progress
 from testcard.harness.runs.folder import RunWriter, default_folder
 from testcard.harness.targets import is_loopback
@@ -29,14 +29,12 @@ def run_bench(
     *,
     config: Config,
     workload: Workload,
-    targets: Sequence[str],
-    key_envs: Sequence[str],
+    sections: Sequence[TargetSection],
     models: Sequence[str],
     operations: Sequence[str],
     seed: int,
     fleet: FleetJob | None = None,
     search: SearchPlan | None = None,
-    live: bool,
     max_requests: int | None,
     max_cost: float | None,
     out: Path | None,
@@ -49,11 +47,10 @@ def run_bench(
     say: Callable[[str], None] = (lambda text: None) if quiet else (lambda text: click.echo(text, err=True))
     bounded = max_requests is not None or max_cost is not None
     with ExitStack() as stack:
-        sections = sections_of(targets, key_envs, config, live)
         opened = stack.enter_context(opened_targets(sections, config, bounded, key_file, say))
         cells = plan.cells(opened, models, operations, workload, sections)
         blocks = plan.blocks(len(cells), workload, seed) if search is None else []
-        say_plan(opened, cells, workload, max_cost, search, say)
+        say_plan(opened, cells, workload, max_cost, search, say, live=are_live(sections))
         for target in opened:
             reach(target)
         folder = out if out is not None else default_folder("bench")
@@ -72,7 +69,7 @@ def run_bench(
                 "workload": workload.model_dump(mode="json"),
                 "max_requests": max_requests,
                 "max_cost_usd": max_cost,
-                "live": live,
+                "live": are_live(sections),
                 "processes": fleet.workers if fleet is not None else 1,
                 "cells": [msgspec.to_builtins(cell) for cell in cells],
             },

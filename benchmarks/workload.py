@@ -52,7 +52,7 @@ class Stage(_Frozen):
     @property
     def label(self) -> str:
         """The stage's name in samples and reports, such as `10/s` or `4 users`."""
-        return self.name or (f"{self.rate_rps:g}/s" if self.rate_rps is not None else f"{self.users} users")
+        return self.name or (f"{self.rate_rps:g}/s" if self.rate_rps is not None else f"{self.users} user{'s' if self.users != 1 else ''}")
 
 
 class TimeoutsSection(_Frozen):

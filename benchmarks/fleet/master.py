@@ -216,6 +216,10 @@ class Master:
                     self._note(f"{member} is ready ({len(self._present())} of {self.fleet.workers})")
             case m.Ask(worst_usd=worst):
                 self._send(member, m.Granted(grant=self._ledger.lease(worst, max(1, len(self._present())))))
+            case m.Held():
+                for other in self._present():
+                    if other is not member:
+                        self._send(other, message)
             case m.State(state=state):
                 member.state = state
             case m.Samples(number=number):

@@ -98,6 +98,13 @@ class Granted(_Message, frozen=True, kw_only=True):
     grant: Grant
 
 
+class Held(_Message, frozen=True, kw_only=True):
+    """A live target has asked for patience: no worker sends to it before that time of the master's clock."""
+
+    target: int
+    until_s: float
+
+
 class State(_Message, frozen=True, kw_only=True):
     """How it goes on a worker (see `Engine.progress`)."""
 
@@ -122,7 +129,7 @@ class Bye(_Message, frozen=True, kw_only=True):
 
 
 ALL: tuple[type[_Message], ...] = (
-    Hello, Work, Clock, Ready, Failed, TurnPart, Turned, Samples, Kept, Ask, Granted, State, Stop, End, Bye,
+    Hello, Work, Clock, Ready, Failed, TurnPart, Turned, Samples, Kept, Ask, Granted, Held, State, Stop, End, Bye,
 )  # fmt: skip
 Said = TypeVar("Said", bound=_Message)
 

@@ -146,6 +146,8 @@ class Worker:
                     self.budget.granted(message)
                 case m.Kept() if self.writer is not None:
                     self.writer.confirm(message.number)
+                case m.Held() if self.engine is not None:
+                    self.engine.hold(message.target, message.until_s - self.offset_s)
                 case m.Stop() if self.engine is not None:
                     self.engine.stop(message.reason, cut=message.cut)
                 case m.Clock() | m.Bye():
@@ -183,6 +185,7 @@ class Worker:
         self.budget = LeasedBudget(self.send) if limited else Budget()
         self.writer = ShippingWriter(self.send)
         self.engine = Engine(job, workload, cells, transport, self.writer, self.environment, self.budget)
+        self.engine.on_hold = lambda target, until_s: self.send(m.Held(target=target, until_s=until_s + self.offset_s))
         gevent.spawn(self._report)
         settle_down()
         self.send(m.Ready(cpu_s=time.process_time(), offset_s=self.offset_s))

@@ -57,7 +57,11 @@ class _Planned:
 @click.command()
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="Read targets from this testcard.toml.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the run (new). Default: testcard-runs/evaluate-<time>.")
-@click.option("--workload", default=None, help="Workload of the benchmark: a name or a file. Default: the config's, else quick.")
+@click.option(
+    "--workload",
+    default=None,
+    help="Workload of the benchmark: a name or a file. Default: the config's, else quick (live, where a target is).",
+)
 @click.option("--seed", type=int, default=None, help="Seed of checks and arrivals.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def evaluate(config_file: Path | None, out: Path | None, workload: str | None, seed: int | None, as_json: bool) -> int:
@@ -151,7 +155,7 @@ def _evaluate(
             writer.update(children=[f"check-{t.label}" for t in planned if is_run(writer.folder / f"check-{t.label}")])
             ready = [t for t, step in zip(planned, checks, strict=True) if usable(step.exit_code)]
             if ready:
-                bench.arguments = _bench_arguments(ready, writer.folder, common, workload or config.bench.workload or DEFAULT_WORKLOAD)
+                bench.arguments = _bench_arguments(ready, writer.folder, common, workload)
                 bench.environment = {_key_variable(index): target.api_key or "" for index, target in enumerate(ready)}
                 run_parallel([bench], 1, display.changed)
             else:
@@ -197,8 +201,8 @@ def _key_variable(index: int) -> str:
     return f"TESTCARD_TARGET_KEY_{index}"
 
 
-def _bench_arguments(ready: list[_Planned], folder: Path, common: list[str], workload: str) -> list[str]:
-    arguments = ["bench", "--workload", workload, "--out", str(folder / "bench"), *common]
+def _bench_arguments(ready: list[_Planned], folder: Path, common: list[str], workload: str | None) -> list[str]:
+    arguments = ["bench", "--out", str(folder / "bench"), *common, *(["--workload", workload] if workload else [])]
     for index, target in enumerate(ready):
         arguments += ["--target", f"{target.section.provider}={target.base_url}", "--target-key-env", _key_variable(index)]
     for model in dict.fromkeys(model for target in ready for model in target.section.models):

@@ -219,7 +219,7 @@ def test_workers_in_network_namespaces_of_their_own(tmp_path: Path) -> None:
         master = start(
             "--master", "--bind", "10.83.71.1", "--master-port", str(port), "--expect-workers", "2", "--target", f"nanogpt={url}", "--live",
             "--max-requests", "90", "--rate", "40", "--arrival", "constant", "--duration", "2", "--rounds", "1", "--warmup", "0",
-            "--out", str(out), **key,
+            "--max-in-flight", "50", "--out", str(out), **key,
         )  # fmt: skip
         workers = [
             start(

@@ -1,0 +1,233 @@
+"""`bench --live`: careful with other people's servers and the user's money. The server stands at this machine's own address."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from testcard.harness.cli import run
+from testcard.harness.runs.folder import RunReader
+from testcard.harness.targets import is_loopback
+
+#: Status, body, further header fields and seconds for the request of that number (from 0).
+Answer = Callable[[int], tuple[int, object, dict[str, str], float]]
+KEY = "key-of-the-live-tests-5f2b"
+
+
+def picture(number: int) -> dict[str, object]:
+    """An answer with a picture that no other number's equals."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (256, 256), (number % 256, number // 256, 99)).save(buffer, "PNG")
+    return {"created": 1, "data": [{"b64_json": base64.b64encode(buffer.getvalue()).decode()}]}
+
+
+def own_address() -> str:
+    """An address of this machine that is not loopback; without one, 127.0.0.1, which --live treats as live too."""
+    found = [each.address for name in psutil.net_if_addrs().values() for each in name if each.family == socket.AF_INET]
+    return next((address for address in found if not address.startswith("127.")), "127.0.0.1")
+
+
+class Live:
+    """A live service: how often it was asked, when, and how many requests at once."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.times: list[float] = []
+        self.at_once = self.most_at_once = 0
+        self.url = ""
+        self._lock = threading.Lock()
+
+    def handle(self, handler: BaseHTTPRequestHandler) -> None:
+        with self._lock:
+            number = len(self.times)
+            self.times.append(time.monotonic())
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        handler.rfile.read(int(handler.headers["Content-Length"]))
+        status, body, fields, seconds = self.answer(number)
+        time.sleep(seconds)
+        data = json.dumps(body).encode()
+        with self._lock:
+            self.at_once -= 1
+        handler.send_response(status)
+        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **fields}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(data)
+
+
+@contextmanager
+def service(answer: Answer) -> Iterator[Live]:
+    live = Live(answer)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            live.handle(self)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer((own_address(), 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    live.url = f"http://{server.server_address[0]}:{server.server_address[1]}"
+    yield live
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+def bench(live: Live, out: Path, *arguments: str, prices: float | None = None) -> subprocess.CompletedProcess[str]:
+    config = out.parent / "testcard.toml"
+    config.write_text("" if prices is None else f'[prices.nanogpt.models]\n"*" = {{ kind = "per-image", usd_each = {prices} }}\n')
+    keep = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    return subprocess.run(
+        [
+            sys.executable, "-m", "testcard.harness.cli", "bench", "--target", f"nanogpt={live.url}", "--live", "--config", str(config),
+            "--warmup", "0", "--rounds", "1", "--out", str(out), *arguments,
+        ],
+        capture_output=True, text=True, timeout=60, check=False, env={**keep, "TESTCARD_PROGRESS": "none", "TESTCARD_API_KEY": KEY},
+    )  # fmt: skip
+
+
+def samples(out: Path) -> list[str]:
+    return list(pq.read_table(out / "samples.parquet").sort_by("scheduled_s")["outcome"].to_pylist())
+
+
+def always(seconds: float) -> Answer:
+    return lambda number: (200, picture(number), {}, seconds)
+
+
+def test_by_default_one_request_at_a_time_after_a_note_about_the_terms(tmp_path: Path) -> None:
+    """The default workload is one user; the note comes before anything is sent, with --quiet too; no key in the run folder."""
+    out = tmp_path / "run"
+    with service(always(0.1)) as live:
+        done = bench(live, out, "--max-requests", "8", "--duration", "5", "--quiet")
+    assert (len(live.times), live.most_at_once) == (8, 1), done.stderr
+    assert "check that the provider's terms allow load tests" in done.stderr
+    assert "plan:" not in done.stderr
+    assert samples(out) == ["ok"] * 8
+    assert RunReader(out).run.config["workload"]["name"] == "live"
+    assert all(KEY.encode() not in path.read_bytes() for path in out.iterdir())
+
+
+def test_an_open_loop_has_one_in_flight_unless_more_is_asked_for(tmp_path: Path) -> None:
+    """--rate 20 against a server of 0.2 s: one at a time, and this is said; with --max-in-flight 3: three."""
+    with service(always(0.2)) as live:
+        done = bench(live, tmp_path / "one", "--rate", "20", "--duration", "5", "--max-requests", "6")
+    assert (len(live.times), live.most_at_once) == (6, 1), done.stderr
+    assert "--max-in-flight N allows more" in done.stderr
+    with service(always(0.2)) as live:
+        done = bench(live, tmp_path / "three", "--rate", "40", "--duration", "5", "--max-requests", "12", "--max-in-flight", "3")
+    assert (len(live.times), live.most_at_once) == (12, 3), done.stderr
+    assert "--max-in-flight N allows more" not in done.stderr
+
+
+def test_a_live_run_without_a_bound_or_without_live_sends_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 2: off this machine --live is needed, and with it --max-cost or --max-requests."""
+    with service(always(0.0)) as live:
+        if is_loopback(live.url):
+            pytest.skip("this machine has no address but 127.0.0.1")
+        assert run(["bench", "--target", f"nanogpt={live.url}", "--out", str(tmp_path / "a")]) == 2
+        assert "--live" in capsys.readouterr().err
+        assert run(["bench", "--target", f"nanogpt={live.url}", "--live", "--out", str(tmp_path / "b")]) == 2
+        assert "--max-cost" in capsys.readouterr().err
+    assert live.times == []
+
+
+@pytest.mark.parametrize(
+    ("load", "budget", "served"),
+    [
+        (("--users", "40"), ("--max-requests", "25"), 25),
+        (("--rate", "400", "--max-in-flight", "200"), ("--max-requests", "25"), 25),
+        (("--users", "40"), ("--max-cost", "0.1"), 20),
+        (("--rate", "400", "--max-in-flight", "200"), ("--max-cost", "0.099"), 19),
+    ],
+)
+def test_never_one_request_more_than_the_budget(tmp_path: Path, load: tuple[str, ...], budget: tuple[str, ...], served: int) -> None:
+    """At any concurrency: worst cases ($0.005 each) are reserved before sending; the limit is reached and not passed; exit 5."""
+    with service(always(0.3)) as live:
+        done = bench(live, tmp_path / "run", *load, *budget, "--duration", "5", prices=0.005)
+    assert len(live.times) == served == len(samples(tmp_path / "run")), done.stderr
+    assert done.returncode == 5
+    assert "is spent" in done.stderr or "spent or reserved" in done.stderr
+
+
+def test_two_processes_together_keep_to_the_budget(tmp_path: Path) -> None:
+    """Dollars leased to two workers: not one request more than twenty; a lease may keep back what is left over at its end."""
+    with service(always(0.3)) as live:
+        done = bench(live, tmp_path / "run", "--users", "40", "--processes", "2", "--max-cost", "0.1", "--duration", "5", prices=0.005)
+    assert 18 <= len(live.times) == len(samples(tmp_path / "run")) <= 20, done.stderr
+    assert done.returncode == 5
+
+
+def test_a_budget_is_used_up_where_answers_cost_less_than_reserved(tmp_path: Path) -> None:
+    """Reserved are $0.005 each, the answers say $0.001: thirty users wait for what is on its way instead of stopping at twenty."""
+    with service(lambda number: (200, {**picture(number), "cost": 0.001}, {}, 0.1)) as live:
+        done = bench(live, tmp_path / "run", "--users", "30", "--max-cost", "0.1", "--duration", "9", prices=0.005)
+    assert len(live.times) == 96, done.stderr  # the 97th could make it more than $0.1
+    assert "spent or reserved" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (402, {"error": {"message": "no balance"}}, "answered 402: the account has no credit left"),
+        (403, {"error": {"message": "your monthly quota is used up"}}, "answered 403: the account may not go on"),
+    ],
+)
+def test_a_run_stops_when_the_account_may_not_go_on(tmp_path: Path, status: int, body: object, reason: str) -> None:
+    """From the fifth request on: that one is the last, exit 5 with the reason, the four before it are kept, and what to do is said."""
+    out = tmp_path / "run"
+    with service(lambda number: (200, picture(number), {}, 0.02) if number < 4 else (status, body, {}, 0.02)) as live:
+        done = bench(live, out, "--max-requests", "100", "--duration", "20")
+    assert done.returncode == 5, done.stderr
+    assert reason in done.stderr
+    assert "look at the account" in done.stderr
+    assert len(live.times) == 5
+    assert samples(out)[:4] == ["ok"] * 4
+    assert len(samples(out)) == 5
+    assert (RunReader(out).run.outcome, reason in (RunReader(out).run.reason or "")) == ("inconclusive", True)
+
+
+def test_a_403_on_one_prompt_belongs_to_that_request(tmp_path: Path) -> None:
+    """A refusal of content does not stop the run."""
+    refusal = {"error": {"message": "this prompt is not allowed"}}
+    with service(lambda number: (403, refusal, {}, 0.02) if number == 3 else (200, picture(number), {}, 0.02)) as live:
+        bench(live, tmp_path / "run", "--max-requests", "10", "--duration", "5")
+    assert len(live.times) == 10
+    assert samples(tmp_path / "run").count("ok") == 9
+
+
+@pytest.mark.parametrize("load", [(), ("--rate", "5"), ("--rate", "10", "--max-in-flight", "3", "--processes", "2")])
+def test_nothing_is_sent_before_the_time_that_a_429_asks_for(tmp_path: Path, load: tuple[str, ...]) -> None:
+    """Retry-After: 2 on the third request: the next one comes no earlier, from no process, whatever is due; then the run goes on."""
+    with service(
+        lambda n: (429, {"error": {"message": "slow down"}}, {"Retry-After": "2"}, 0.0) if n == 2 else (200, picture(n), {}, 0.05)
+    ) as live:
+        done = bench(live, tmp_path / "run", *load, "--max-requests", "30", "--duration", "5")
+    assert len(live.times) > 5, done.stderr
+    before = live.times[2]
+    # What was on its way when the answer came could not be held back.
+    after = [moment - before for moment in live.times[3:] if moment - before > 0.15]
+    assert min(after) >= 1.95
+    assert "rate-limited" in samples(tmp_path / "run")
