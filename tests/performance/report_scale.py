@@ -2,8 +2,8 @@
 
     .venv/bin/python tests/performance/report_scale.py [0.3 1 3]
 
-Each size runs in a process of its own (peak memory never falls again in one), twice over: `testcard report RUN` as a user runs
-it, imports included, and the summary that `testcard bench` makes at its end. The mark: 1 M in at most 10 s and 1 GB, and
+Each size runs in a process of its own (peak memory never falls again in one): `testcard report RUN` as a user runs it, imports
+included, `testcard compare`, and what `testcard bench` does at its end: looking for pictures that came again, and the summary. The mark: 1 M in at most 10 s and 1 GB, and
 neither grows faster than the samples. Quote ratios; this machine's seconds are not another's.
 """
 
@@ -53,7 +53,9 @@ def write_run(folder: Path, n: int) -> None:
             "last_byte_s": done, "done_s": done, "status": np.where(failed, 500, 200), "outcome": outcome, "bytes": 180_000,
             "images": (~failed).astype(int), "megapixels": np.where(failed, 0, 0.262144), "cost_usd": np.where(failed, 0.0, 0.01),
             "warmup": np.arange(each) % (each // ROUNDS) < each // ROUNDS * 0.03, "target": place, "worker": 0, "lag_s": 0.001,
-            "connect_s": 0.0001,
+            "connect_s": 0.0001, "pictures": (~failed).astype(int), "asked": np.arange(each) + 1,
+            "picture_hashes": [f"{each * place + number:016x}" for number in range(each)], "tokens": 50, "queue_s": latency * 0.2,
+            "first_token_s": latency * 0.3, "inter_token_s": latency * 0.01, "retry_after_s": np.where(failed, 1.0, np.nan),
         }  # fmt: skip
         arrays = []
         for field in samples.schema():
@@ -80,6 +82,14 @@ def summarised(folder: Path) -> None:
     writer.write("summary", "summary.json", summarise(samples.read(reader), objectives=SLO))
 
 
+def marked(folder: Path) -> None:
+    """Looks for pictures that came again in the samples, as a benchmark does when it seals them."""
+    from testcard.harness.runs.repeats import NEEDED, duplicates_marked
+
+    found = duplicates_marked(pq.read_table(folder / "samples.parquet", columns=list(NEEDED)))
+    assert found["flaw"].null_count == len(found)
+
+
 def measured(*arguments: str) -> tuple[float, float, float]:
     """Wall seconds, CPU seconds and peak megabytes of one child process."""
     started = time.monotonic()
@@ -97,6 +107,9 @@ def main() -> None:
     if sys.argv[1:2] == ["--summarise"]:
         summarised(Path(sys.argv[2]))
         return
+    if sys.argv[1:2] == ["--mark"]:
+        marked(Path(sys.argv[2]))
+        return
     if sys.argv[1:2] == ["--write"]:
         write_run(Path(sys.argv[2]), int(float(sys.argv[3]) * 1_000_000))
         return
@@ -107,6 +120,7 @@ def main() -> None:
             run = Path(place) / "run"
             measured(__file__, "--write", str(run), str(size))
             for step, arguments in (
+                ("duplicates", (__file__, "--mark", str(run))),
                 ("summarise", (__file__, "--summarise", str(run))),
                 ("report", ("-m", "testcard.harness.cli", "report", str(run), "--out", str(Path(place) / "report"))),
                 ("compare", ("-m", "testcard.harness.cli", "compare", str(run), str(run))),
