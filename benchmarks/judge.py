@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import xxhash
 
 from testcard.benchmarks.drive import Attempt
+from testcard.benchmarks.unpack import unpacked
 from testcard.harness.wire.billing import answer_cost, delivered
 from testcard.harness.wire.decode import decode
 from testcard.harness.wire.fields import pixel_size
@@ -60,12 +64,15 @@ def judge(attempt: Attempt) -> Judgement:
         return Judgement("interrupted")
     size = len(reply.body) + sum(len(download.body) for download in attempt.downloads)
     answer = attempt.answer
+    data: Mapping[str, bytes] = {}
     if answer is None and reply.failure is None:
-        answer = decode(cell.provider, cell.operation, reply.response())
+        response = reply.response()
+        skeleton, data = unpacked(response.body)
+        answer = decode(cell.provider, cell.operation, replace(response, body=skeleton) if data else response)
     ask = cell.asks[attempt.ask].request
     pictures: list[PictureInfo] = []
     if answer is not None and attempt.failure is None and 200 <= (reply.status or 0) < 300:
-        pictures = _pictures(attempt, answer)
+        pictures = _pictures(attempt, answer, data)
     outcome, detail, flaw = outcome_of(attempt, answer, pictures, ask)
     sound = [picture for picture in pictures if picture.problem is None]
     tokens = _tokens(answer)
@@ -89,7 +96,7 @@ def judge(attempt: Attempt) -> Judgement:
 
 
 def hashes(pictures: list[PictureInfo]) -> str | None:
-    """For each picture 64 bits of the digest of its bytes and, where they were decoded, of its pixels; None without pictures."""
+    """For each picture 64 bits of the digest (XXH3) of its bytes and, where they were decoded, of its pixels; None without pictures."""
     marks = [digest[:16] for picture in pictures for digest in (picture.sha256, picture.pixels_sha256) if digest]
     return " ".join(marks) or None
 
@@ -156,24 +163,26 @@ def picture_problem(provider: Provider, operation: str, answer: Answer, pictures
     return None
 
 
-def _pictures(attempt: Attempt, answer: Answer) -> list[PictureInfo]:
+def _pictures(attempt: Attempt, answer: Answer, data: Mapping[str, bytes]) -> list[PictureInfo]:
     downloads = iter(attempt.downloads)
     pixels = _decodes(attempt)
-    return [_picture(picture, downloads, pixels) for picture in answer.pictures]
+    return [_picture(picture, data, downloads, pixels) for picture in answer.pictures]
 
 
-def _picture(picture: DeliveredPicture, downloads: object, pixels: bool) -> PictureInfo:
+def _picture(picture: DeliveredPicture, known: Mapping[str, bytes], downloads: object, pixels: bool) -> PictureInfo:
     if picture.base64 is not None:
-        data = lenient_base64(picture.base64)
+        data = known.get(picture.base64)
+        if data is None:
+            data = lenient_base64(picture.base64)
         if data is None:
             return _unusable("no base64")
-        return inspect(data, pixels=pixels)
+        return inspect(data, pixels=pixels, hashed=xxhash.xxh3_128)
     if picture.url is None:
         return _unusable("neither base64 nor an address")
     reply = next(downloads, None)  # type: ignore[call-overload]
     if reply is None or reply.failure is not None or reply.status != 200:
         return _unusable(f"its address answered {reply.status or reply.failure}" if reply is not None else "its address was not fetched")
-    return inspect(reply.content(), pixels=pixels)
+    return inspect(reply.content(), pixels=pixels, hashed=xxhash.xxh3_128)
 
 
 def _unusable(problem: str) -> PictureInfo:

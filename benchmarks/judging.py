@@ -17,8 +17,9 @@ from testcard.benchmarks.judge import Judgement, judge
 #: has stopped), no arrival does.
 BACKLOG = 512
 BACKLOG_BYTES = 64 * 1024 * 1024
-#: Answers up to this size whose pixels are not decoded are judged in the event loop, in at most about 0.2 ms.
-INLINE_BYTES = 128 * 1024
+#: Answers up to this size whose pixels are not decoded are judged in the event loop, in at most about 0.5 ms. A thread would hold
+#: the interpreter for as long, and the way to it and back costs as much as judging 300 KB.
+INLINE_BYTES = 2 * 1024 * 1024
 #: Small answers are judged for so long in one go before what has become due goes first.
 SLICE_S = 0.0004
 clock = time.monotonic
@@ -93,6 +94,6 @@ class Judging:
     def judge_now(self, attempt: Attempt) -> Judgement:
         """The judgement of an attempt: a small one at once, a long one on a thread, so that requests go on falling due meanwhile."""
         if attempt.cell.decode_share == 0.0 and attempt.size <= INLINE_BYTES:
-            return judge(attempt)  # tens of microseconds: less than the way to the thread and back
+            return judge(attempt)
         found: Judgement = self._thread.apply(judge, (attempt,))
         return found

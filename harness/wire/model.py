@@ -152,7 +152,8 @@ class Answer:
 class PictureInfo:
     """What the bytes of a picture are. `problem` is None when they decode completely.
 
-    `lowest_alpha`: of its most transparent pixel, 0 to 255 (255: opaque everywhere); None where no pixel was looked at.
+    `lowest_alpha`: of its most transparent pixel, 0 to 255 (255: opaque everywhere); None where no pixel was looked at. The two
+    digests are sha256 but where `inspect` was given another function.
     """
 
     format: str | None  # png, jpeg, webp or another name of Pillow's, lower case

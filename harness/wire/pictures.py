@@ -21,20 +21,21 @@ _STRIP_PIXELS = 65_536
 _MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
 
 
-def inspect(data: bytes, *, pixels: bool = True) -> PictureInfo:
+def inspect(data: bytes, *, pixels: bool = True, hashed: Any = hashlib.sha256) -> PictureInfo:
     """What the bytes of a picture are; never raises. `problem` says why they do not decode.
 
     With `pixels` every pixel is decoded, hashed (RGBA, so that files that differ only in compression compare equal) and
-    looked at for blankness (all alike, or nothing to be seen) and transparency. Without, only `look` is asked.
+    looked at for blankness (all alike, or nothing to be seen) and transparency. Without, only `look` is asked. `hashed`: another
+    function for the digests, called as hashlib's are, where they only tell this run's pictures apart and need not be sha256.
     """
-    digest = hashlib.sha256(data).hexdigest()
+    digest = hashed(data).hexdigest()
     seen = look(data)
     if not pixels or seen.width_px is None or (seen.height_px or 0) * seen.width_px > MAX_PIXELS:
         return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, problem=seen.problem)
     try:
         picture = Image.open(io.BytesIO(data))
         picture.load()
-        pixel_digest, one_colour, lowest_alpha, highest_alpha = _pixels(picture)
+        pixel_digest, one_colour, lowest_alpha, highest_alpha = _pixels(picture, hashed)
     except Exception as error:  # noqa: BLE001 (Pillow's plugins raise whatever a hostile file makes them raise)
         problem = seen.problem or str(error) or type(error).__name__
         return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, problem=problem)
@@ -42,13 +43,13 @@ def inspect(data: bytes, *, pixels: bool = True) -> PictureInfo:
     return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, pixel_digest, blank, seen.problem, lowest_alpha)
 
 
-def _pixels(picture: Image.Image) -> tuple[str, bool, int, int]:
+def _pixels(picture: Image.Image, hashed: Any) -> tuple[str, bool, int, int]:
     """A digest of the picture's RGBA pixels, whether all have one colour, and the lowest and highest alpha.
 
     Strip by strip: the whole picture in RGBA, once more as bytes, would take as much memory again and twice the time.
     """
     width, height = picture.size
-    digest = hashlib.sha256(f"{width}x{height}:".encode())
+    digest = hashed(f"{width}x{height}:".encode())
     colour: Any = None
     one_colour, clear = True, picture.has_transparency_data
     lowest_alpha, highest_alpha = (255, 0) if clear else (255, 255)
