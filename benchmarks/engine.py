@@ -263,20 +263,17 @@ class Engine:
             self.scheduled += 1
             self._one(index, now, now, now < warm_until)
 
-    def _reserve(self, index: int, until_s: float = 0.0) -> bool:
-        """Whether one more request may be sent; if not, the run stops. Until `until_s` it waits for reservations that may yet shrink."""
+    def _reserve(self, index: int, until_s: float | None = None) -> bool:
+        """Whether one more request may be sent; if not, the run stops. With `until_s` it waits so long for reservations to shrink."""
         budget, worst_usd = self.budget, self.cell.worst_usd[index]
         while not budget.reserve(worst_usd):
-            if budget.is_spent or clock() >= until_s:
-                break
-            self.stopping.wait(0.005)
-            if self.stopping.is_set():
+            if until_s is None or budget.is_spent:
+                # What is in flight has been paid for: it may finish.
+                self.stop(budget.refusal or "the budget is spent", cut=False)
                 return False
-        else:
-            return True
-        # What is in flight has been paid for: it may finish.
-        self.stop(self.budget.refusal or "the budget is spent", cut=False)
-        return False
+            if clock() >= until_s or self.stopping.wait(0.005):
+                return False
+        return True
 
     def _one(self, index: int, scheduled_s: float, could_send_s: float, warmup: bool) -> None:
         cell = self.cell

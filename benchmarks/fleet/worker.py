@@ -32,6 +32,7 @@ from testcard.benchmarks.fleet.clocks import PROBES, Probe, offset_s
 from testcard.benchmarks.fleet.leases import Lease
 from testcard.benchmarks.fleet.shipping import ShippingWriter
 from testcard.benchmarks.job import Event, Job, TargetJob, WorkerJob
+from testcard.benchmarks.opening import refuse_one_key_for_all
 from testcard.benchmarks.process import prepare_process, read_line, say, settle_down
 from testcard.benchmarks.users import locust_environment
 from testcard.benchmarks.workload import parse_workload
@@ -173,6 +174,10 @@ class Worker:
     def _prepare(self, job: Job) -> None:
         try:
             workload = parse_workload(job.workload, "the master's job")
+            if self.order.keys is None:
+                providers = [load_provider(target.provider, [Path(folder) for folder in self.order.search]) for target in job.targets]
+                urls = [target.base_url for target in job.targets]
+                refuse_one_key_for_all(list(zip(providers, urls, strict=True)), Path(self.order.key_file) if self.order.key_file else None)
             targets = [_own(target, index, self.order) for index, target in enumerate(job.targets)]
             self.offset_s = 0.0 if self.order.keys is not None else self._clock_offset()
             job = msgspec.structs.replace(job, targets=targets, started_s=job.started_s - self.offset_s, search=self.order.search)
