@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
+#: What figures and comparisons read of samples; every other column would only take memory.
+FRAME_COLUMNS = (
+    "provider", "model", "operation", "target", "stage", "round", "warmup", "outcome", "images", "megapixels", "cost_usd", "scheduled_s",
+    "sent_s", "connect_s", "first_byte_s", "last_byte_s", "done_s", "queue_s", "download_s", "lag_s",
+)  # fmt: skip
+
 
 def clean(text: str) -> str:
     """Text of a stranger with control characters made visible: no terminal, XML parser or spreadsheet has to meet them."""
@@ -243,4 +249,4 @@ def _series(summaries: list[Summary], homes: list[dict[str | int, str]], parties
 def _frame(run: RunReader) -> pd.DataFrame:
     from testcard.harness.statistics import samples
 
-    return samples.read(run)
+    return samples.read(run, columns=FRAME_COLUMNS)
