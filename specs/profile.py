@@ -60,7 +60,8 @@ class WireField(_Frozen):
     pictures the field carries; None with `many` means all of them. `values`: task value → wire value, where they differ
     (a mode's task values are text-to-image, image-to-image and inpaint, by what the request carries).
     `models`: those that the document names for the field, where other models need not know it. `edits`: which part of a mask
-    may change. `cheapest`: the value that a probe sends when it does not care. `also_formats`: further spellings that a server may
+    may change. `may_refuse` without `must_accept`: some models do not know the field, so that every value of it may be refused.
+    `cheapest`: the value that a probe sends when it does not care. `also_formats`: further spellings that a server may
     take beside `format`; the client never sends them. `aliases`: further names that a server may take for the field.
     """
 
@@ -78,6 +79,11 @@ class WireField(_Frozen):
     may_refuse: tuple[Any, ...] = ()
     cheapest: Any = None
     clause: Clause | None = None
+
+    @property
+    def model_specific(self) -> bool:
+        """Whether a server may refuse the field altogether, with values that the schema allows too."""
+        return bool(self.may_refuse) and not self.must_accept
 
 
 class ResponseMap(_Frozen):

@@ -45,10 +45,10 @@ def cost_not_negative(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observatio
 
 
 def _one_at_a_time(scope: Scope) -> Iterator[Probe]:
-    """Requests that other rules ask for as well, sent with no other under way: one twice as dear, and one that is repeated."""
+    """Requests that other rules ask for as well, sent with no other under way: one twice as dear, one repeated, one with another prompt."""
     assert scope.task is not None
     yield from probes.base(scope)
-    for probe in (*probes.several(scope), *probes.seed_pair(scope)):
+    for probe in (*probes.several(scope), *probes.seed_pair(scope), *probes.another_prompt(scope)):
         if not probe.first:
             yield replace(probe, alone=True)
 
@@ -62,16 +62,10 @@ def balance_falls(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     if sum(profile.billed for profile in scope.provider.profile.operations.values()) > 1:
         yield Observation("unproven", "requests of other operations may have run at the same time")
         return
-    pairs = list(_pairs(seen))
     exact = _exactness(scope, [one for one, _ in _paid(seen)])
     fitting: list[Observation] = []
     others: list[Observation] = []
-    for before, after in pairs:
-        cost = after.answer.cost_usd if after.answer is not None else None
-        old, new = (one.answer.balance_usd if one.answer is not None else None for one in (before, after))
-        ids = (before.id, after.id)
-        if cost is None or old is None or new is None or cost <= 0:
-            continue
+    for ids, old, new, cost in _falls(seen):
         if cost <= exact:
             others.append(Observation("unproven", f"the balance is too coarse to show a cost of {cost:g}", ids))
         elif abs(old - new - cost) <= exact:
@@ -84,6 +78,31 @@ def balance_falls(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
         yield replace(one, word="unproven") if fitting and one.word == "broken" else one
     if not fitting and not others:
         yield Observation("unproven", "no two answers one after the other state a cost and a balance")
+
+
+def _falls(seen: Sequence[Seen]) -> Iterator[tuple[tuple[str, str], float, float, float]]:
+    """Two balances with the ids of the answers that state them, and what was to be paid in between: one request, or several in a row."""
+    start: tuple[str, float] | None = None
+    last: Seen | None = None
+    paid = 0.0
+    for before, after in _pairs(seen):
+        if before is not last:
+            start, paid = _balance(before), 0.0
+        last, here = after, _balance(after)
+        cost = after.answer.cost_usd if after.answer is not None else None
+        if cost is None or cost <= 0:
+            start, paid = here, 0.0
+            continue
+        paid += cost
+        if here is not None:
+            if start is not None:
+                yield (start[0], here[0]), start[1], here[1], paid
+            start, paid = here, 0.0
+
+
+def _balance(one: Seen) -> tuple[str, float] | None:
+    balance = one.answer.balance_usd if one.answer is not None else None
+    return None if balance is None else (one.id, balance)
 
 
 def _pairs(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Seen]]:

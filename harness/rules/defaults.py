@@ -15,6 +15,7 @@ from testcard.harness.rules.rule import Observation, Probe, openai_clause, rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.fields import wire_fields
 from testcard.harness.wire.model import TaskRequest
+from testcard.specs.profile import Level
 
 _MOST_NAMED = 4
 
@@ -35,7 +36,10 @@ def _shows_defaults(scope: Scope) -> bool:
 
 
 def _asks(scope: Scope) -> Iterator[Probe]:
-    """A seeded request without any field that has a default, the same with all of them stated, and a pair that shows that the seed repeats."""
+    """A seeded request without any field that has a default, the same with all of them stated, and a pair that shows that the seed repeats.
+
+    Defaults of fields that only some models know are stated in a request of their own, which may be refused.
+    """
     task = scope.task
     if task is None:
         return
@@ -55,8 +59,17 @@ def _asks(scope: Scope) -> Iterator[Probe]:
             base=f"{task}/base",
             change=f"without {', '.join(left_out)}",
         )
-    stated = _stated(scope, request, defaults)
-    yield probes.variant(scope, "defaults:stated", stated, change="every documented default stated")
+    known = {name: value for name, value in defaults.items() if not _model_specific(scope, name)}
+    if known:
+        yield probes.variant(scope, "defaults:stated", _stated(scope, request, known), change="every documented default stated")
+    if len(known) < len(defaults):
+        stated = _stated(scope, request, defaults)
+        yield probes.variant(scope, "defaults:model", stated, change="every documented default stated, of fields that some models know too")
+
+
+def _model_specific(scope: Scope, name: str) -> bool:
+    entry = scope.provider.field(scope.operation_id, name, scope.asked_model(scope.task))
+    return entry is not None and entry.model_specific
 
 
 def _stated(scope: Scope, request: TaskRequest, defaults: Mapping[str, Any]) -> TaskRequest:
@@ -85,7 +98,8 @@ def _stated(scope: Scope, request: TaskRequest, defaults: Mapping[str, Any]) -> 
 def default_applied(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """Leaving a field out gives the same picture as sending its documented default.
 
-    Seen where a seed is sent, and where the same request with the same seed gives the same picture in the same run.
+    Seen where a seed is sent, and where the same request with the same seed gives the same picture in the same run. For a field
+    that only some models know, another picture counts as a deviation at most: the model may have a default of its own.
     """
     defaults = _defaults(scope)
     groups: dict[str, list[tuple[Seen, dict[str, Any]]]] = {}
@@ -97,7 +111,7 @@ def default_applied(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]
                 groups.setdefault(key, []).append((one, body))
     repeats = [same_picture(one, other) for group in groups.values() for one, other in _equal(group)]
     for group in groups.values():
-        yield from _compared(group, defaults, repeats)
+        yield from _compared(scope, group, defaults, repeats)
 
 
 def _object(body: bytes) -> dict[str, Any] | None:
@@ -114,7 +128,7 @@ def _equal(group: Sequence[tuple[Seen, dict[str, Any]]]) -> Iterator[tuple[Seen,
 
 
 def _compared(
-    group: Sequence[tuple[Seen, dict[str, Any]]], defaults: Mapping[str, Any], repeats: Sequence[bool | None]
+    scope: Scope, group: Sequence[tuple[Seen, dict[str, Any]]], defaults: Mapping[str, Any], repeats: Sequence[bool | None]
 ) -> Iterator[Observation]:
     """What requests say that differ only in which defaults they state."""
     first, body = group[0]
@@ -133,7 +147,8 @@ def _compared(
         elif False in repeats or True not in repeats:
             yield Observation("unproven", "the same request with the same seed was not seen to repeat", ids)
         else:
-            yield Observation("broken", f"stating {named} gives another picture than leaving it out", ids)
+            level: Level = "should" if any(_model_specific(scope, name) for name in apart) else "must"
+            yield Observation("broken", f"stating {named} gives another picture than leaving it out", ids, level=level)
 
 
 RULES = (default_applied,)

@@ -9,7 +9,7 @@ from testcard.harness.rules import probes
 from testcard.harness.rules.evidence import Seen
 from testcard.harness.rules.pictures import apart_by, decoded, delivered, evidence, gives_pictures, place_of, same_picture, shown, undecoded
 from testcard.harness.rules.rule import Observation, Probe, openai_clause, rule
-from testcard.harness.rules.scope import PROMPTS, Scope
+from testcard.harness.rules.scope import Scope
 
 #: a pixel of a transparent background is more transparent than opaque
 _HALF = 128
@@ -69,17 +69,7 @@ def distinct(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield Observation("broken", detail, (one.id,), scope.profile.response.pictures)
 
 
-def _another_prompt(scope: Scope) -> Iterator[Probe]:
-    """The base request of the first task, and the same with another prompt."""
-    if scope.task is None or not _prompted(scope):
-        return
-    yield from probes.base(scope, scope.task)
-    request = scope.base_request(scope.task)
-    prompt = PROMPTS[(scope.seed + 1) % len(PROMPTS)]
-    yield probes.variant(scope, "prompt:another", replace(request, prompt=prompt), change="another prompt")
-
-
-@rule("image.follows-prompt", level="should", clause=openai_clause("Create image · prompt"), applies=_prompted, asks=_another_prompt)
+@rule("image.follows-prompt", level="should", clause=openai_clause("Create image · prompt"), applies=_prompted, asks=probes.another_prompt)
 def follows_prompt(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """Another prompt gives another picture, under the same seed where there is one.
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from testcard.harness.rules.asked import parse_size
 from testcard.harness.rules.rule import KeyUse, Probe
-from testcard.harness.rules.scope import Scope
+from testcard.harness.rules.scope import PROMPTS, Scope
 from testcard.harness.wire.model import TaskRequest
 from testcard.specs.profile import Task
 
@@ -63,6 +63,15 @@ def several(scope: Scope) -> Iterator[Probe]:
     number = min(promised or tried or [2])
     request = replace(scope.base_request(scope.task), n=number)
     yield variant(scope, f"n:{number}", request, change=f"n = {number}", expects=None if promised or tried else "may-refuse")
+
+
+def another_prompt(scope: Scope) -> Iterator[Probe]:
+    """The base request of the first task, and the same with another prompt."""
+    if scope.task is None or scope.field("prompt") is None:
+        return
+    yield from base(scope, scope.task)
+    prompt = PROMPTS[(scope.seed + 1) % len(PROMPTS)]
+    yield variant(scope, "prompt:another", replace(scope.base_request(scope.task), prompt=prompt), change="another prompt")
 
 
 def sizes(scope: Scope) -> Iterator[Probe]:

@@ -149,6 +149,8 @@ class Scope:
 
     def accepted_values(self, name: str, entry: WireField) -> tuple[Any, ...]:
         """As `must_accept`, for one field by its wire name."""
+        if entry.model_specific:
+            return ()
         schema = self.operation.properties.get(name, {})
         values = entry.must_accept or tuple(schema.get("enum", ()))
         if not values and isinstance(schema.get("minimum"), int | float) and isinstance(schema.get("maximum"), int | float):
@@ -181,13 +183,14 @@ class Scope:
 def _refusable(entry: WireField, schema: Schema, value: Any) -> bool:
     """Whether a value is one that the document does not state, where the profile says which ones it does.
 
-    Stated are the profile's `must_accept`, enumerated values, and whatever lies between two bounds.
+    Stated are the profile's `must_accept`, enumerated values, and whatever lies between two bounds; nothing of a field that only
+    some models know.
     """
-    if _among(value, entry.may_refuse):
+    if entry.model_specific or _among(value, entry.may_refuse):
         return True
     if _among(value, entry.must_accept) or _among(value, schema.get("enum", ())) or _within(value, schema):
         return False
-    return bool(entry.must_accept or entry.may_refuse)
+    return bool(entry.must_accept)
 
 
 def _within(value: Any, schema: Schema) -> bool:

@@ -38,11 +38,11 @@ def _refuses_a_stated_value(call: Call, problems: list[Problem]) -> list[Problem
 
 #: an optional field, by operation, which the mock then does not know
 _OPTIONAL = {
-    ("nanogpt", "createImage"): "guidance_scale",
+    ("nanogpt", "createImage"): "user",
     ("nebul", "createImage"): "user",
     ("nebul", "createImageEdit"): "user",
     ("nebul", "createImageVariation"): "user",
-    ("nvidia-nim-image", "generateImage"): "cfg_scale",
+    ("nvidia-nim-image", "generateImage"): "seed",
     ("nvidia-nim-vision", "createVisionChatCompletion"): "temperature",
     ("opengpu-relay", "generateStableDiffusion"): "negative_prompt",
     ("opengpu-relay", "generateFlux"): "safety_tolerance",
@@ -63,11 +63,10 @@ def _refuses_an_optional_field(call: Call, problems: list[Problem]) -> list[Prob
 
 #: two optional fields, by operation, of which the mock takes either and refuses both
 _EITHER = {
-    ("nanogpt", "createImage"): ("user", "kontext_max_mode"),
+    ("nanogpt", "createImage"): ("user", "seed"),
     ("nebul", "createImage"): ("user", "guidance"),
     ("nebul", "createImageEdit"): ("user", "guidance"),
     ("nebul", "createImageVariation"): ("user", "guidance"),
-    ("nvidia-nim-image", "generateImage"): ("cfg_scale", "steps"),
     ("opengpu-relay", "generateStableDiffusion"): ("negative_prompt", "steps"),
 }
 

@@ -27,14 +27,24 @@ Answer = Callable[[httpx.Request, httpx.Response], httpx.Response]
 
 
 class Variant(httpx.AsyncBaseTransport):
-    """A conforming mock behind a layer that refuses or changes what it answers."""
+    """A conforming mock behind a layer that refuses or changes what it answers.
+
+    What is refused never reaches the mock that keeps the accounts: another one is asked first what it would say.
+    """
 
     def __init__(self, provider: Provider, answer: Answer) -> None:
         self._mock = httpx.ASGITransport(create_app([provider.id]))
+        self._asked_first = httpx.ASGITransport(create_app([provider.id]))
         self._answer = answer
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
+        if request.method == "POST":
+            would_be = await self._asked_first.handle_async_request(request)
+            await would_be.aread()
+            answer = self._answer(request, would_be)
+            if answer.status_code >= 400:
+                return answer
         response = await self._mock.handle_async_request(request)
         await response.aread()
         return self._answer(request, response)

@@ -69,11 +69,11 @@ WRONG: dict[str, dict[tuple[str, str], dict[str, Any]]] = {
 
 
 OPTIONAL: dict[tuple[str, str], dict[str, Any]] = {
-    ("nanogpt", "createImage"): {"guidance_scale": 7.5},
+    ("nanogpt", "createImage"): {"user": "someone"},
     ("nebul", "createImage"): {"user": "someone"},
     ("nebul", "createImageEdit"): {"user": "someone"},
     ("nebul", "createImageVariation"): {"user": "someone"},
-    ("nvidia-nim-image", "generateImage"): {"cfg_scale": 5},
+    ("nvidia-nim-image", "generateImage"): {"seed": 42},
     ("nvidia-nim-vision", "createVisionChatCompletion"): {"temperature": 0.5},
     ("opengpu-relay", "generateStableDiffusion"): {"negative_prompt": "fog"},
 }

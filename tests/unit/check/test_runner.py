@@ -129,7 +129,7 @@ def test_steps_that_need_it_run_alone() -> None:
     of = plan(rules=("answer.balance-falls", "request.accepts-valid"), cases=True)
     _, memory = run(of, server, concurrency=16)
     alone = [step for step in of.steps if step.alone]
-    assert [step.probe for step in alone] == ["generate/n:2", "generate/seed-again"]
+    assert [step.probe for step in alone] == ["generate/n:2", "generate/seed-again", "generate/prompt:another"]
     for step in alone:
         assert beside[json.dumps(dict(step.fields.body), sort_keys=True)] == 1
     assert max(beside.values()) > 4

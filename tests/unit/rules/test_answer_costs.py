@@ -37,8 +37,23 @@ def test_cost_not_negative(cost: Any, word: str, recorded: Any) -> None:
         ((10.0, 9.986, 14.972), {"pass", "unproven"}),
         ((10, 10, 10), {"unproven"}),
         ((None, None, None), {"unproven"}),
+        ((10.0, None, 9.972), {"pass"}),
+        ((10.0, None, 9.986), {"broken"}),
+        ((None, 10.0, None, None, 9.958, 9.944), {"pass"}),
     ],
-    ids=["kept", "never changes", "twice the cost", "rises", "someone else pays too", "someone tops it up", "rounded", "not stated"],
+    ids=[
+        "kept",
+        "never changes",
+        "twice the cost",
+        "rises",
+        "someone else pays too",
+        "someone tops it up",
+        "rounded",
+        "not stated",
+        "not always stated",
+        "not always stated, wrong",
+        "stated twice",
+    ],
 )
 def test_balance_falls(balances: tuple[Any, ...], words: set[str], recorded: Any) -> None:
     """Each request takes its cost; what others do to the account is not the server's fault as long as one step fits."""
@@ -69,6 +84,14 @@ def test_only_requests_one_at_a_time_count(recorded: Any) -> None:
     assert three(400, 0.5) == {"broken"}
 
 
+def test_a_cost_that_is_not_stated_ends_the_sum(recorded: Any) -> None:
+    """Between two balances every request has to state what it cost."""
+    run = recorded(NANOGPT)
+    for cost, balance in ((0.014, 10.0), (None, None), (0.014, 9.5)):
+        run.add(200, bill(cost, balance))
+    assert run.words(FALLS) == {"unproven"}
+
+
 def test_free_answers_and_negative_costs_say_nothing_of_the_balance(recorded: Any) -> None:
     """A cost of nothing moves nothing, and one below zero is another rule's."""
     assert recorded(NANOGPT).add(200, bill(0, 10.0)).add(200, bill(0, 10.0)).words(FALLS) == {"unproven"}
@@ -78,8 +101,12 @@ def test_free_answers_and_negative_costs_say_nothing_of_the_balance(recorded: An
 def test_the_pairs_are_asked_for_alone() -> None:
     """The rule asks for no request of its own: it has others' sent one at a time."""
     asked = list(RULES[FALLS].asks(NANOGPT))
-    assert [probe.key for probe in asked if probe.alone] == ["generate/n:2", "generate/seed-again"]
-    others = {probe.key for rule in ("image.count", "seed.repeatable", "image.decodes") for probe in RULES[rule].asks(NANOGPT)}
+    assert [probe.key for probe in asked if probe.alone] == ["generate/n:2", "generate/seed-again", "generate/prompt:another"]
+    others = {
+        probe.key
+        for rule in ("image.count", "seed.repeatable", "image.decodes", "image.follows-prompt")
+        for probe in RULES[rule].asks(NANOGPT)
+    }
     assert {probe.key for probe in asked} <= others
 
 

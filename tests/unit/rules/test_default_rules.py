@@ -79,10 +79,10 @@ def test_the_detail_names_the_fields(recorded: Any, picture: Any) -> None:
     [
         (
             NANOGPT,
-            {"model", "n", "response_format", "num_inference_steps"},
-            {"strength": 0.8, "guidance_scale": 7.5, "num_inference_steps": 30},
+            {"model", "n", "response_format"},
+            {"model": "hidream", "n": 1, "response_format": "b64_json"},
         ),
-        (NIM, None, {"cfg_scale": 5, "steps": 50, "mode": "text-to-image"}),
+        (NIM, None, {"mode": "text-to-image"}),
         (FLUX, {"width", "height"}, {"width": 1024, "height": 1024, "safety_tolerance": 2, "output_format": "png"}),
         (QWEN, None, {"size": "1024x1024"}),
     ],
@@ -102,6 +102,37 @@ def test_what_is_sent(scope: Scope, omitted: set[str] | None, stated: dict[str, 
     assert body["seed"] == 42
     assert probe.expects == "accept"
     assert asked["seed-again"].repeat
+
+
+@pytest.mark.parametrize(
+    ("scope", "specific"),
+    [
+        (NANOGPT, {"strength": 0.8, "guidance_scale": 7.5, "num_inference_steps": 30, "kontext_max_mode": False}),
+        (NIM, {"cfg_scale": 5, "steps": 50}),
+    ],
+    ids=["nanogpt", "nim"],
+)
+def test_what_only_some_models_know_is_stated_apart(scope: Scope, specific: dict[str, Any]) -> None:
+    """Defaults of model-specific fields go into a request of their own, which a server may refuse; the other holds none of them."""
+    asked = {probe.key.split("/")[1]: probe for probe in RULES[RULE].asks(scope)}
+    known, all_of_it = (
+        wire_fields(scope.provider, asked[name].request, scope.operation_id).body for name in ("defaults:stated", "defaults:model")
+    )
+    assert not specific.keys() & known.keys()
+    assert {**known, **specific}.items() <= all_of_it.items()
+    assert asked["defaults:model"].expects == "may-refuse"
+
+
+@pytest.mark.parametrize(
+    ("stated", "level"), [({"n": 1}, "must"), ({"guidance_scale": 7.5}, "should"), ({"n": 1, "strength": 0.8}, "should")]
+)
+def test_a_model_may_have_a_default_of_its_own(stated: dict[str, Any], level: str, recorded: Any, picture: Any) -> None:
+    """Another picture breaks the promise of a field that every model knows; of one that only some know it is a deviation at most."""
+    record = recorded(NANOGPT)
+    for body, shade in ((BARE, 1), (BARE, 1), ({**BARE, **stated}, 3)):
+        record.add(200, {"data": [{"b64_json": picture(shade=shade)}]}, request=body, asked=SEEDED)
+    (seen,) = record.observations(RULE)
+    assert (seen.word, seen.level) == ("broken", level)
 
 
 def test_a_model_that_the_user_names_is_kept() -> None:

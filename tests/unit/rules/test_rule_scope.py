@@ -17,8 +17,10 @@ from testcard.specs.loader import load_provider
         ("nanogpt", "createImage", {}, {"prompt": "x", "size": "256x256", "n": 1}, False),
         ("nanogpt", "createImage", {}, {"n": 2}, True),
         ("nanogpt", "createImage", {}, {"n": 7}, True),  # neither stated nor listed as worth trying
-        ("nanogpt", "createImage", {}, {"strength": 0.5}, False),  # between the two stated bounds
-        ("nanogpt", "createImage", {}, {"strength": 1.0}, False),  # 1.0 is 1
+        ("nanogpt", "createImage", {}, {"strength": 0.5}, True),  # between two stated bounds, of a field that only some models know
+        ("nanogpt", "createImage", {}, {"guidance_scale": 7.5}, True),  # its default, even
+        ("opengpu-relay", "generateFlux", {}, {"safety_tolerance": 3}, False),  # between the two stated bounds
+        ("opengpu-relay", "generateFlux", {}, {"safety_tolerance": 3.0}, False),  # 3.0 is 3
         ("nanogpt", "createImage", {}, {"kontext_max_mode": True}, True),
         ("nanogpt", "createImage", {}, {"seed": 43}, True),
         ("nvidia-nim-image", "generateImage", {}, {"negative_prompt": "fog"}, True),  # a model may know none at all

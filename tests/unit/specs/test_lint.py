@@ -28,13 +28,13 @@ MISTAKES = [
     ("nanogpt", "profile.yaml", "key_env: NANOGPT", "key_var: NANOGPT", "auth.key_env", "is missing", True),
     ("nanogpt", "profile.yaml", "key_env: NANOGPT", "key_var: NANOGPT", "auth.key_var", "is no key", True),
     ("nanogpt", "profile.yaml", "cheapest: 256x256", "cheapest: 1x1", "fields.size.cheapest", "does not allow '1x1'", False),
-    ("nanogpt", "profile.yaml", "[0, 0.8, 1]", "[0, 0.8, 2]", "fields.strength.must_accept", "does not allow 2", False),
+    ("nanogpt", "profile.yaml", "[0.8, 0, 1]", "[0.8, 0, 2]", "fields.strength.may_refuse", "does not allow 2", False),
     (
         "nanogpt",
         "profile.yaml",
-        "may_refuse: [true]",
-        "may_refuse: [false]",
-        "kontext_max_mode.may_refuse",
+        "may_refuse: [2, 3, 4]",
+        "may_refuse: [1, 3, 4]",
+        "fields.n.may_refuse",
         "under must_accept as well",
         False,
     ),
@@ -107,7 +107,7 @@ def test_all_problems_are_found_in_one_go(tmp_path: Path) -> None:
     folder = copy("nanogpt", tmp_path)
     for file, changes in {
         "openapi.yaml": [("default: hidream", "default: 3"), ("minimum: 1,", "minimum: one,")],
-        "profile.yaml": [("[0, 0.8, 1]", "[0, 0.8, 2]"), ("cost: /cost", "cost: /price")],
+        "profile.yaml": [("[0.8, 0, 1]", "[0.8, 0, 2]"), ("cost: /cost", "cost: /price")],
     }.items():
         text = (folder / file).read_text(encoding="utf-8")
         for old, new in changes:
@@ -118,7 +118,7 @@ def test_all_problems_are_found_in_one_go(tmp_path: Path) -> None:
     assert [problem.key for problem in found] == [
         "components.schemas.GenerationRequest.properties.model.default",
         "components.schemas.GenerationRequest.properties.num_inference_steps.minimum",
-        "operations.createImage.fields.strength.must_accept",
+        "operations.createImage.fields.strength.may_refuse",
         "operations.createImage.response.cost",
     ]
     assert found == sorted(found, key=lambda problem: (problem.file, problem.line or 0))
