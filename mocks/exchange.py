@@ -119,7 +119,7 @@ class Drawn:
 
 def in_base64(data: bytes) -> msgspec.Raw:
     """The bytes in base64, as a JSON string that is ready to be sent (it needs no escapes, so none are looked for)."""
-    return msgspec.Raw(b'"' + pybase64.b64encode(data) + b'"')
+    return msgspec.Raw(b"".join((b'"', pybase64.b64encode(data), b'"')))
 
 
 @dataclass(slots=True)

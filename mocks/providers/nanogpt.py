@@ -9,7 +9,7 @@ from typing import Any
 from testcard.mocks.exchange import Call, Drawn, Order, Refused
 from testcard.mocks.pictures import inputs
 from testcard.mocks.providers.manners import Manners, Shop, read_n, read_size, salt
-from testcard.specs.prices import Billable, Price
+from testcard.specs.prices import Billable
 
 _OPENING_BALANCE_USD = 10_000.0
 
@@ -22,11 +22,13 @@ class NanoGpt(Manners):
     def __init__(self, shop: Shop) -> None:
         super().__init__(shop)
         self.balance_usd = _OPENING_BALANCE_USD
-        self._price = lru_cache(maxsize=64)(self._find_price)
+        self._cost_usd = lru_cache(maxsize=256)(self._reckon)
 
-    def _find_price(self, model: str | None, operation: str) -> Price | None:
+    def _reckon(self, model: str | None, operation: str, images: int, width_px: int, height_px: int, input_images: int) -> float:
+        """What the pictures cost, at the illustrative price of the profile."""
         entry = self.provider.price_entry(model, operation, "illustrative")
-        return entry.price if entry else None
+        billed = Billable(images=images, width_px=width_px, height_px=height_px, input_images=input_images)
+        return round((entry.price.usd(billed) if entry else None) or 0.0, 6)
 
     def error(self, refused: Refused) -> dict[str, Any]:
         """The documented error."""
@@ -59,10 +61,9 @@ class NanoGpt(Manners):
         )
 
     def body(self, call: Call, order: Order, drawn: Sequence[Drawn]) -> dict[str, Any]:
-        """The pictures with what they cost, at the illustrative price of the profile."""
-        billed = Billable(images=len(drawn), width_px=order.width_px, height_px=order.height_px, input_images=len(order.images))
-        price = self._price(call.fields.get("model"), call.operation)
-        cost = round((price.usd(billed) if price else None) or 0.0, 6)
+        """The pictures with what they cost, and the balance that is left."""
+        asked = (call.fields.get("model"), call.operation)
+        cost = self._cost_usd(*asked, len(drawn), order.width_px, order.height_px, len(order.images))
         self.balance_usd = round(self.balance_usd - cost, 6)
         return {
             "created": int(self.shop.clock()),
