@@ -133,9 +133,10 @@ def asks(
 
 def seed_stream(key: str) -> Iterator[bytes]:
     """Fresh seeds of ten digits, below 2³¹, the same for the same key."""
-    draw = random.Random(key)
+    draw = random.Random(key).random
+    low, high = _SEEDS
     while True:
-        yield str(draw.randrange(*_SEEDS)).encode()
+        yield b"%d" % (low + int(draw() * (high - low)))  # a third of what randrange takes
 
 
 def task_of(provider: Provider, operation: str, wanted: str) -> Task:

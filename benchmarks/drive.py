@@ -6,7 +6,9 @@ accepted task, or when it holds addresses to fetch. Everything else is the judge
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gevent
@@ -24,6 +26,8 @@ from testcard.specs.prices import Price
 
 #: Bodies above this cannot be lists of addresses; they are not searched for any.
 _ADDRESSES_BYTES = 256 * 1024
+#: What an address in JSON has and nothing else is likely to: ":" is no letter of base64, and between values no slash follows it.
+_ADDRESS = re.compile(rb":(?:\\?/|\\u)")
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Attempt:
     failure: str | None = None
     queue_s: float | None = None
     download_s: float | None = None
-    downloads: list[Reply] = field(default_factory=list)
+    downloads: Sequence[Reply] = ()
     seed: int | None = None  # where it was drawn for this attempt
 
     @property
@@ -102,12 +106,9 @@ def perform(attempt: Attempt, prepared: Prepared, transport: Transport) -> None:
 
 
 def _may_hold_addresses(provider: Provider, operation: str, reply: Reply) -> bool:
-    if len(reply.body) > _ADDRESSES_BYTES:
+    if len(reply.body) > _ADDRESSES_BYTES or provider.operation_profile(operation).response.url is None:
         return False
-    body = reply.content()
-    where = provider.operation_profile(operation).response
-    # ":" is no letter of base64, so a picture in the body cannot be taken for an address.
-    return where.url is not None and (b"http:" in body or b"https:" in body or b":\\/\\/" in body)
+    return _ADDRESS.search(reply.content()) is not None
 
 
 def _poll(attempt: Attempt, task: AsyncTask, transport: Transport) -> None:
@@ -157,6 +158,7 @@ def _download(attempt: Attempt, urls: list[str], transport: Transport) -> None:
         return
     began = clock()
     deadline = attempt.sent_s + transport.timeouts.whole_s
+    attempt.downloads = downloads = []
     prepared: list[Prepared] = []
     for url in urls:
         try:
@@ -164,9 +166,9 @@ def _download(attempt: Attempt, urls: list[str], transport: Transport) -> None:
                 raise ValueError("no address that may be fetched")
             prepared.append(_local_only(attempt.cell, transport, fetch_request(url, attempt.cell.operation)))
         except ValueError:
-            attempt.downloads.append(Reply(began, last_byte_s=began, failure="broken", detail="the address cannot be fetched"))
+            downloads.append(Reply(began, last_byte_s=began, failure="broken", detail="the address cannot be fetched"))
     if len(prepared) == 1:
-        attempt.downloads.append(transport.exchange(prepared[0], within_s=deadline - began))
+        downloads.append(transport.exchange(prepared[0], within_s=deadline - began))
     elif prepared:
         workers = [gevent.spawn(transport.exchange, one, deadline - began) for one in prepared]
         try:
@@ -174,8 +176,8 @@ def _download(attempt: Attempt, urls: list[str], transport: Transport) -> None:
         except BaseException:
             gevent.killall(workers)
             raise
-        attempt.downloads += [worker.value for worker in workers]
-    attempt.done_s = max([attempt.done_s, *(reply.ended_s for reply in attempt.downloads)])
+        downloads += [worker.value for worker in workers]
+    attempt.done_s = max([attempt.done_s, *(reply.ended_s for reply in downloads)])
     attempt.download_s = attempt.done_s - began
 
 

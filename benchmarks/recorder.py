@@ -107,6 +107,8 @@ def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     Made from buffers, because `pa.array` imports pandas the first time: 150 ms in which a load process sends nothing.
     """
     count = len(values)
+    if values and values.count(values[0]) == count:  # most columns of a batch: what was asked for, where, and what never happened
+        return _alike(values[0], count, kind)
     validity = _bitmap([value is not None for value in values]) if None in values else None
     if pa.types.is_string(kind):
         pieces = [b"" if value is None else value.encode() for value in values]
@@ -114,9 +116,24 @@ def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return pa.Array.from_buffers(kind, count, [validity, pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(pieces))])
     if pa.types.is_boolean(kind):
         return pa.Array.from_buffers(kind, count, [validity, _bitmap([bool(value) for value in values])])
-    code = {"double": "d", "int32": "i", "int64": "q"}[str(kind)]
-    data = array(code, [0 if value is None else value for value in values])
+    data = array(_CODES[str(kind)], values if validity is None else [0 if value is None else value for value in values])
     return pa.Array.from_buffers(kind, count, [validity, pa.py_buffer(data.tobytes())])
+
+
+_CODES = {"double": "d", "int32": "i", "int64": "q"}
+
+
+def _alike(value: Any, count: int, kind: pa.DataType) -> pa.Array:
+    """So many times the same value."""
+    if value is None:
+        return pa.nulls(count, kind)
+    if pa.types.is_string(kind):
+        text = value.encode()
+        ends = array("i", range(0, len(text) * count + 1, len(text))) if text else array("i", bytes(4 * (count + 1)))
+        return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(ends.tobytes()), pa.py_buffer(text * count)])
+    if pa.types.is_boolean(kind):
+        return pa.Array.from_buffers(kind, count, [None, pa.py_buffer((b"\xff" if value else b"\0") * ((count + 7) // 8))])
+    return pa.Array.from_buffers(kind, count, [None, pa.py_buffer((array(_CODES[str(kind)], [value]) * count).tobytes())])
 
 
 def _bitmap(flags: Sequence[bool]) -> pa.Buffer:

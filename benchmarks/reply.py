@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from testcard.harness.wire.model import WireResponse
@@ -28,7 +29,7 @@ class Reply:
     body: bytes | memoryview = b""
     failure: Failure | None = None
     detail: str = ""
-    blocks: list[tuple[float, int]] = field(default_factory=list)
+    blocks: Sequence[tuple[float, int]] = ()
     head: bytes = b""
 
     @property

@@ -94,7 +94,8 @@ class Transport:
                 raise
             reply.failure, reply.detail = "timeout", "no complete answer in time"
         except Exception as error:
-            if not isinstance(error, HTTPParseError | OSError | ValueError | RuntimeError | MemoryError):  # the last: a length beyond belief
+            # MemoryError: the answer states a length beyond belief.
+            if not isinstance(error, HTTPParseError | OSError | ValueError | RuntimeError | MemoryError):
                 raise
             reply.detail = str(error) or type(error).__name__
             if reply.connected_s is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,3 +85,33 @@ def test_a_run_without_samples_seals_to_an_empty_table(tmp_path: Path) -> None:
     """Nothing recorded: still a file with all columns."""
     assert seal(tmp_path) == 0
     assert pq.read_table(tmp_path / "samples.parquet").column_names == list(SAMPLE_COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([None] * 9, pa.float64()),
+        ([None] * 9, pa.string()),
+        ([0.25] * 9, pa.float64()),
+        ([7] * 9, pa.int32()),
+        ([2**40] * 9, pa.int64()),
+        (["ok"] * 9, pa.string()),
+        ([""] * 9, pa.string()),
+        (["ü–"] * 9, pa.string()),
+        ([True] * 9, pa.bool_()),
+        ([False] * 9, pa.bool_()),
+        ([None, 0.5, None], pa.float64()),
+        ([0.5, 1.5, 2], pa.float64()),
+        ([1, None, 3], pa.int64()),
+        (["a", None, "", "bc"], pa.string()),
+        ([True, None, False], pa.bool_()),
+        ([True, False, True], pa.bool_()),
+        ([], pa.string()),
+    ],
+)
+def test_columns_hold_what_was_put_in(values: list[Any], kind: pa.DataType) -> None:
+    """All alike, all missing, some missing, none: as pyarrow itself would make it."""
+    made = column(tuple(values), kind)
+    made.validate(full=True)
+    assert made.type == kind
+    assert made.to_pylist() == pa.array(values, kind).to_pylist()
