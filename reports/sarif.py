@@ -151,7 +151,7 @@ def _descriptor(rule: str, short: str, full: str, help_text: str, level: str, ar
 def _result(finding: _Finding, places: dict[str, int], uri: str) -> dict[str, Any]:
     party, about = finding.party, finding.about
     if isinstance(about, SpecGap):
-        rule, line, text = GAP_RULE, _line_of(party, about.operation), about.detail
+        rule, line, text = GAP_RULE, about.line or _line_of(party, about.operation), about.detail
         properties: dict[str, Any] = {"operation": clean(about.operation)}
     else:
         rule, line = about.rule, about.line or 1

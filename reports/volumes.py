@@ -11,6 +11,7 @@ from testcard.reports.measures import scaled
 from testcard.reports.words import DOLLARS, Unit
 
 DELIVERED, GOOD = "images delivered, good or not", "good images, waste included"
+ORIGINS = {"config": "configured"}
 #: Images a month.
 VOLUMES = (1_000, 10_000, 100_000, 1_000_000)
 NOTE = (
@@ -49,7 +50,7 @@ def forecasts(comparison: Comparison) -> list[Forecast]:
         row = series.row
         if row.ok and not row.images_per_s:
             continue  # words, not pictures
-        origin = series.party.target.prices
+        origin = ORIGINS.get(series.party.target.prices, series.party.target.prices)
         each = row.money.cost_usd_per_delivered_image if row.money is not None else row.cost_usd_per_image
         if each is None or each.value is None:
             found.append(Forecast(series.label, row.model or "", DELIVERED, None, "no price" if row.ok else "nothing delivered", "none"))

@@ -70,7 +70,7 @@ def steadiness(data: Columns, answered: Mask) -> Steadiness:
     assert change.low is not None
     assert change.high is not None
     if max(-change.low, change.high) < SMALL:
-        return Steadiness(verdict="steady", change=change, turn_change=turn, detail="no drift was found, and one of 20 % would have been")
+        return Steadiness(verdict="steady", change=change, turn_change=turn, detail="if it moves at all, by less than 20 %")
     return Steadiness(verdict="unknown", change=change, turn_change=turn, detail="too few independent answers to see a drift of 20 %")
 
 

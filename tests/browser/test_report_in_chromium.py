@@ -228,3 +228,33 @@ def test_figure_files_stand_alone(browser: Any, page_file: Path) -> None:
         assert _luminance(page.evaluate("getComputedStyle(document.querySelector('rect')).fill")) < 0.05
     assert said == []
     context.close()
+
+
+def test_other_volumes_follow_the_number_that_is_typed(opened: Opened) -> None:
+    """The column of the reader's own volume is each row's cost of one image times the number, to three digits; nonsense gives a dash."""
+    page, _, said = opened
+    field = page.locator("#volume input")
+    assert field.is_visible()
+    mine = page.locator("#volumes td.yours[data-each]")
+    assert mine.count() >= 2
+    for images, shown in ((2_000, lambda each: 2_000 * each), (0, lambda each: 0.0)):
+        field.fill(str(images))
+        for place in range(mine.count()):
+            text = mine.nth(place).evaluate("cell => cell.firstChild.textContent").replace(",", "")
+            assert float(text) == pytest.approx(shown(float(mine.nth(place).get_attribute("data-each"))), rel=0.006)
+    field.fill("")
+    assert float(mine.first.evaluate("cell => cell.firstChild.textContent")) == 0.0
+    field.fill("-5")
+    assert mine.first.text_content() == "–"
+    assert said == []
+
+
+def test_other_volumes_can_be_read_without_script(browser: Any, page_file: Path) -> None:
+    """Without JavaScript the four volumes stand there, and no empty field or column does."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    assert page.locator("#volumes tbody tr").first.is_visible()
+    assert not page.locator("#volume").is_visible()
+    assert page.locator("#volumes .yours:visible").count() == 0
+    context.close()
