@@ -37,15 +37,18 @@ def test_seeded_defects_are_caught(judge: Callable[..., Any], independent: Modul
     With TESTCARD_SEEDED=all each is told by every provider that can (several minutes).
     """
     everywhere = os.environ.get("TESTCARD_SEEDED") == "all"
-    found = []
+    found, most_billed = [], 0
     for name in bundled_ids():
         told = [one for one in seeding.DEFECTS if name in (one.providers if everywhere else one.providers[:1])]
         for operations in dict.fromkeys(one.operations if name == one.providers[0] else () for one in told):
             mine = [one for one in told if (one.operations if name == one.providers[0] else ()) == operations]
             found += seeding.tally(judge(name, operations), independent.SERVERS[name], mine)
+            most_billed = max(most_billed, judge(name, operations).most_billed)
     for line in seeding.lines("the independent server", found):
         print(line)
+    print(f"  at most {most_billed} billed pictures or answers an operation")
     counted = [one for one in found if one.counts]
     missed = [f"{one.provider}: {one.defect}" for one in counted if not one.caught]
     assert len(counted) >= 70
     assert len(missed) <= 0.05 * len(counted), missed
+    assert most_billed <= 40

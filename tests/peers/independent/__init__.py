@@ -11,10 +11,12 @@ from .nanogpt import NanoGpt
 from .nebul import Nebul
 from .nim_image import NimImage
 from .nim_vision import NimVision
+from .painting import encoded, paint
+from .recorded import with_examples
 from .relay import Relay
 from .server import KEY, Reply, Server
 
-__all__ = ["KEY", "SERVERS", "Forwarding", "Reply", "Server"]
+__all__ = ["KEY", "SERVERS", "Forwarding", "Reply", "Server", "encoded", "paint", "with_examples"]
 
 SERVERS: dict[str, type[Server]] = {
     "nanogpt": NanoGpt, "nebul": Nebul, "nvidia-nim-image": NimImage, "nvidia-nim-vision": NimVision, "opengpu-relay": Relay,

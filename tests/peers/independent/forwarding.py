@@ -14,10 +14,14 @@ _PASSED_BACK = ("allow", "retry-after", "www-authenticate")
 
 
 class Forwarding(Server):
-    """Hands requests on and answers back, so that a lie can be put between (tests/peers/seeding). `key` is the one that is taken there."""
+    """Hands requests on and answers back, so that a lie can be put between (tests/peers/seeding). `key` is the one that is taken there.
 
-    def __init__(self, base_url: str, key: str) -> None:
+    `files`: pictures by name that the other server has addresses of.
+    """
+
+    def __init__(self, base_url: str, key: str, files: Mapping[str, bytes] | None = None) -> None:
         super().__init__()
+        self.files.update(files or {})
         self.key = key
         self._http = httpx.Client(base_url=base_url, timeout=60, trust_env=False)
 

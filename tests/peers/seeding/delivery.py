@@ -9,7 +9,7 @@ from .defect import Ask, defect, honest
 from .replies import lists, readdressed, rewritten, served
 
 
-@defect(("nanogpt", "nebul"), "delivery")
+@defect(("nanogpt", "nebul"), "delivery.as-asked")
 def always_a_url(server: Any, ask: Ask) -> Any:
     return honest(server, ask.asking(response_format="url") if ask.json.get("response_format") == "b64_json" else ask)
 
@@ -22,7 +22,7 @@ def response_format_refused(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(("nanogpt", "nebul"), "delivery", "schema")
+@defect(("nanogpt", "nebul"), "delivery.exclusive", "schema")
 def both_ways(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     for body, name in lists(reply):
@@ -32,22 +32,22 @@ def both_ways(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(("nanogpt", "nebul", "opengpu-relay"), "delivery")
+@defect(("nanogpt", "nebul", "opengpu-relay"), "delivery.as-asked", "delivery.url-absolute", "delivery.exclusive")
 def data_url_for_an_address(server: Any, ask: Ask) -> Any:
     return readdressed(server, ask, lambda url, data: f"data:image/png;base64,{base64.b64encode(data).decode()}")
 
 
-@defect(("nanogpt", "nebul", "opengpu-relay"), "delivery", "image.decodes")
+@defect(("nanogpt", "nebul", "opengpu-relay"), "delivery.url-fetchable", "image.decodes")
 def dead_address(server: Any, ask: Ask) -> Any:
     return readdressed(server, ask, lambda url, data: url.replace("/pictures/", "/pictures/gone"))
 
 
-@defect(("nanogpt", "nebul", "opengpu-relay"), "delivery")
+@defect(("nanogpt", "nebul", "opengpu-relay"), "delivery.url-absolute")
 def relative_address(server: Any, ask: Ask) -> Any:
     return readdressed(server, ask, lambda url, data: "/" + url.split("/", 3)[3])
 
 
-@defect(("nanogpt", "opengpu-relay"), "delivery", "image.decodes")
+@defect(("nanogpt", "opengpu-relay"), "delivery.url-keyless", "delivery.url-fetchable")
 def address_wants_the_key(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if ask.path.startswith("/pictures/") and "authorization" not in ask.headers and "x-api-key" not in ask.headers:
@@ -55,7 +55,7 @@ def address_wants_the_key(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(("nanogpt", "opengpu-relay"), "delivery", "image.decodes")
+@defect(("nanogpt", "opengpu-relay"), "delivery.url-is-image")
 def address_shows_a_page(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     if ask.path.startswith("/pictures/"):

@@ -28,7 +28,7 @@ def two_for_one(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(IMAGES, "image.count", "answer")
+@defect(IMAGES, "image.count")
 def moderation_as_empty_list(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     for body, name in lists(reply):
@@ -36,7 +36,7 @@ def moderation_as_empty_list(server: Any, ask: Ask) -> Any:
     return reply
 
 
-@defect(IMAGES, "image.count", "answer", "schema")
+@defect(IMAGES, "image.count", "answer.required-fields", "schema")
 def list_missing(server: Any, ask: Ask) -> Any:
     reply = honest(server, ask)
     for body, name in list(lists(reply)):
@@ -54,7 +54,7 @@ def last_bytes_missing(server: Any, ask: Ask) -> Any:
     return repainted(server, ask, honest(server, ask), lambda data: data[:-9])
 
 
-@defect(IMAGES, "image.decodes", "delivery")
+@defect(IMAGES, "image.decodes", "delivery.url-is-image")
 def json_for_a_picture(server: Any, ask: Ask) -> Any:
     return repainted(server, ask, honest(server, ask), lambda data: b'{"error": "upstream timed out"}')
 

@@ -1,14 +1,17 @@
 """Counts what the check makes of seeded defects, with a criterion that a machine applies.
 
 A defect counts on a server when it can be told there (some answer became another than the server's own) and can be proved there
-(a rule that may rightly report it held on the server without it). It is caught when such a rule breaks. A rule that fails or
-proves nothing on the server as it is cannot say anything about a defect, and a defect that changes no answer is none.
+(a rule that may rightly report it held on the server without it). It is caught when such a rule breaks, or when one that broke
+before says something new. A defect whose rules all fail or prove nothing on the server as it is cannot be told from what is wrong
+there anyway, and one that changes no answer is none.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +58,12 @@ class Verdict:
 
 
 class Judge:
-    """Checks servers of one provider, each given as an ASGI application that takes a key; plans are made once."""
+    """Checks servers of one provider, each given as an ASGI application that takes a key; plans are made once.
+
+    `most_billed`: the most pictures (answers of a chat) that any check so far was billed for on one operation.
+    """
+
+    most_billed = 0
 
     def __init__(self, name: str, operations: Sequence[str] = ()) -> None:
         self.provider = load_provider(name)
@@ -73,6 +81,10 @@ class Judge:
         settings = Settings("http://127.0.0.1:1", app.key, poll_interval_s=POLL_INTERVAL_S)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         carried = asyncio.run(carry_out(plan, settings, self._pricing, memory, transport=transport))
+        billed: Counter[str] = Counter()
+        for one in memory.exchanges:
+            billed[one.operation] += max(one.images, 1) if one.billed else 0
+        self.most_billed = max(self.most_billed, *billed.values())
         not_sent = carried.not_sent(plan)
         return judge_records(plan.scopes, plan.rules, memory.exchanges, memory.bytes_of, not_sent=not_sent, started=carried.started)
 
@@ -88,28 +100,38 @@ def tally(judge: Judge, server: Callable[[], Any], defects: Sequence[Defect], *,
     Each defect meets what its own rules need, and where they do not report it, everything that a check sends.
     """
     own = own or judge.judged(server())
-    held = {(one.operation, one.rule) for one in own.verdicts if one.verdict == "pass"}
+    held = {one.rule for one in own.verdicts if one.verdict == "pass"}
+    known = {(one.operation, one.rule): _problems(one.detail) for one in own.verdicts if one.verdict in (*_BROKEN, "info")}
     found = []
     for wanted in defects:
         rules = reporters(wanted)
         here = seeded(server(), wanted)
-        reported = _reported(judge.judged(here, rules), wanted, held)
+        reported = _reported(judge.judged(here, rules), wanted, known)
         told = here.told
         if not reported:
             here = seeded(server(), wanted)
-            reported = _reported(judge.judged(here), wanted, held)
+            reported = _reported(judge.judged(here), wanted, known)
             told = told or here.told
-        provable = frozenset(rule for _, rule in held if rule in rules)
-        found.append(Verdict(judge.provider.id, wanted.name, told, provable, reported))
+        provable = held.intersection(rules)
+        found.append(Verdict(judge.provider.id, wanted.name, told, frozenset(provable), reported))
     return found
 
 
-def _reported(result: Judged, wanted: Defect, held: set[tuple[str, str]]) -> frozenset[str]:
+def _reported(result: Judged, wanted: Defect, known: Mapping[tuple[str, str], frozenset[str]]) -> frozenset[str]:
+    """The rules that may report the defect and say what they did not say of the server without it."""
     words = (*_BROKEN, "info") if wanted.noted else _BROKEN
     rules = set(reporters(wanted))
     return frozenset(
-        one.rule for one in result.verdicts if one.verdict in words and one.rule in rules and (one.operation, one.rule) in held
+        one.rule
+        for one in result.verdicts
+        if one.verdict in words and one.rule in rules and _problems(one.detail) - known.get((one.operation, one.rule), frozenset())
     )
+
+
+def _problems(detail: str) -> frozenset[str]:
+    """What a finding says, one problem each, without how often and without numbers that no two runs share."""
+    once = re.sub(r" \(\d+ times\)|(; )?and \d+ more$|\d+\.\d+|\d{4,}", "", detail)
+    return frozenset(part.strip() for part in once.split("; ") if part.strip())
 
 
 def lines(server: str, found: Sequence[Verdict]) -> list[str]:
