@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from testcard.harness.check.contract_lines import line_of
 from testcard.harness.check.levels import clause_of, level_of, softer
 from testcard.harness.errors import Exit, worst
 from testcard.harness.rules import Observation, Rule
@@ -117,6 +118,7 @@ def spec_gaps(scope: Scope, seen: Sequence[Seen]) -> list[SpecGap]:
         SpecGap(
             operation=scope.operation_id,
             detail=f"status {status} is not documented; it answered {one.case.change or one.exchange.probe}",
+            line=scope.operation.line("responses"),
         )
         for status, one in sorted(found.items())
     ]
@@ -180,6 +182,7 @@ def _record(
 ) -> Verdict:
     exchanges = list(dict.fromkeys([*ids, *(one for observation in (*shown, *more) for one in observation.exchanges)]))
     first = seen.get(exchanges[0]) if exchanges else None
+    placed = next((one for one in shown if one.place or one.line), None)
     clause = clause_of(scope, rule, first.status if first is not None else None)
     return Verdict(
         rule=rule.id,
@@ -189,10 +192,18 @@ def _record(
         detail=_summary(shown, more) if detail is None else detail,
         clause=ClauseRef(document=clause.document, heading=clause.heading),
         exchanges=exchanges[:_EVIDENCE],
-        place=next((one.place for one in shown if one.place), None),
-        line=scope.operation.line(),
+        place=placed.place if placed is not None else None,
+        line=_line(scope, placed, seen),
         title=rule.sentence,
     )
+
+
+def _line(scope: Scope, placed: Observation | None, seen: Mapping[str, Seen]) -> int:
+    if placed is None:
+        return scope.operation.line()
+    protocol = scope.provider.profile.asynchronous
+    about = next((seen[one] for one in placed.exchanges if one in seen), None)
+    return line_of(scope.operation, placed, about, result=protocol.result if protocol is not None else None)
 
 
 def _summary(shown: Sequence[Observation], more: Sequence[Observation]) -> str:

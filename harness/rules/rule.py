@@ -63,7 +63,7 @@ class Observation:
 
     `broken` breaks it, at the rule's level or at `level` where that is softer; `note` is worth knowing but promised by
     nobody; `unproven` means that it could not be seen; `unsupported` that the target may do without. `place` is a JSON
-    pointer into the body.
+    pointer into the body; `line` is that of the OpenAPI file, where the judge knows it better than the place says it.
     """
 
     word: Word
@@ -71,6 +71,7 @@ class Observation:
     exchanges: tuple[str, ...] = ()
     place: str | None = None
     level: Level = "must"
+    line: int | None = None
 
 
 Judge = Callable[[Scope, Sequence[Seen]], Iterable[Observation]]

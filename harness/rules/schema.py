@@ -33,10 +33,12 @@ def response_schema(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]
         hard = [problem for problem in problems if not problem.null_for_optional]
         for problem in hard:
             where = problem.place or "the body"
-            yield Observation("broken", f"status {response.status}: {where} {problem.message}", (one.id,), problem.place)
+            detail = f"status {response.status}: {where} {problem.message}"
+            yield Observation("broken", detail, (one.id,), problem.place, line=problem.line)
         if problems and not hard:
             places = ", ".join(problem.place for problem in problems)
-            yield Observation("note", f"null where a property might have been left out: {places}", (one.id,), problems[0].place)
+            detail = f"null where a property might have been left out: {places}"
+            yield Observation("note", detail, (one.id,), problems[0].place, line=problems[0].line)
         if not problems:
             yield Observation("pass", exchanges=(one.id,))
 

@@ -152,7 +152,8 @@ class Waived(_Record, frozen=True, kw_only=True):
 
 
 class Verdict(_Record, frozen=True, kw_only=True):
-    """One rule judged on one operation. `detail` is what was seen against what was promised; `place` is a pointer into the schema.
+    """One rule judged on one operation. `detail` is what was seen against what was promised; `place` is a pointer into the request,
+    the answer or the OpenAPI file, and `line` is where that file says what belongs there, else where the operation stands.
 
     `waiver` is set where the word is `waived`.
     """
@@ -196,10 +197,11 @@ class RuleFailure(_Record, frozen=True, kw_only=True):
 
 
 class SpecGap(_Record, frozen=True, kw_only=True):
-    """Something the provider's document leaves out (an undocumented 401, say); never the server's fault."""
+    """Something the provider's document leaves out (an undocumented 401, say); never the server's fault. `line`: of the OpenAPI file."""
 
     operation: str
     detail: str
+    line: int | None = None
 
 
 class Spend(_Record, frozen=True, kw_only=True):

@@ -97,9 +97,14 @@ def test_a_check_leaves_everything_in_its_folder(faulty: str, capsys: Capture) -
     for result in found:
         place = result["locations"][0]["physicalLocation"]
         assert place["artifactLocation"]["uri"] == "specs/providers/nebul/openapi.yaml"
+        assert result["properties"]["place"] == "/data/0"
         at = place["region"]["startLine"]
-        assert any(result["properties"]["operation"] in line for line in contract[at - 1 : at + 8])
+        assert (contract[at - 2].strip(), contract[at - 1].strip()) == ("type: array", "items:")
+        owner = next(line.strip() for line in reversed(contract[:at]) if line.startswith("    ") and not line.startswith("     "))
+        assert owner == "ImageResponse:", "the list of pictures, in the schema of the answers"
     assert len(found) == 3
+    gaps = [one for one in sarif["results"] if one["ruleId"] == "spec.gap"]
+    assert {contract[one["locations"][0]["physicalLocation"]["region"]["startLine"] - 1].strip() for one in gaps} == {"responses:"}
     assert "image.format" in (folder / "summary.md").read_text()
     assert "image.format" in (folder / "report.html").read_text()
     assert json.loads((folder / "badge.json").read_text())["message"].startswith("fail")
@@ -228,7 +233,13 @@ def test_github_actions_is_told(faulty: str, tmp_path: Path, capsys: Capture, mo
     out = capsys.readouterr().out
     lines = [line for line in out.splitlines() if line.startswith("::")]
     assert len(lines) == 3
-    assert all(line.startswith("::error file=specs/providers/nebul/openapi.yaml,line=") for line in lines)
+    at = {
+        line.partition(",line=")[2].partition(",")[0]
+        for line in lines
+        if line.startswith("::error file=specs/providers/nebul/openapi.yaml")
+    }
+    contract = (Path(__file__).parents[2] / "specs/providers/nebul/openapi.yaml").read_text().splitlines()
+    assert [contract[int(number) - 1].strip() for number in at] == ["items:"], "all three at the list of pictures, not at their operations"
     assert summary.read_text() == "what was there\n" + Path("run/summary.md").read_text()
     assert run(["check", "nebul", "--base-url", faulty, *NARROW, "--out", "json", "--json"]) == 1
     said = capsys.readouterr()
