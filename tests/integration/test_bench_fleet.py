@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
 import json
 import os
@@ -23,6 +25,8 @@ import pytest
 from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.validate import validate_run
+from testcard.reports.render import composed
+from testcard.reports.tables import comparison_csv
 
 TESTCARD = [sys.executable, "-m", "testcard.harness.cli"]
 
@@ -58,9 +62,12 @@ def samples_of(out: Path) -> Any:
     return pq.read_table(out / "samples.parquet").to_pandas()
 
 
-def counted(out: Path) -> int:
-    summary = RunReader(out).summary()
-    return 0 if summary is None else sum(row.requests for row in summary.rows)
+def counts(out: Path) -> set[int]:
+    """How many requests the samples, the summary and the report speak of: one number where all agree."""
+    run = RunReader(out)
+    summary = run.summary()
+    report = csv.DictReader(io.StringIO(comparison_csv(composed([run])[1].comparison)))
+    return {len(samples_of(out)), 0 if summary is None else sum(row.requests for row in summary.rows), sum(int(row["n"]) for row in report)}
 
 
 def wait_for(condition: Any, seconds: float = 30.0) -> None:
@@ -85,7 +92,7 @@ def test_two_processes_send_one_schedule_and_every_sample_comes_home(mocks: Embe
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == (5 if "generator was late" in stderr else 0), stderr
     frame = samples_of(out).sort_values("scheduled_s")
-    assert billed(mocks.base_urls["nanogpt"]) - before == len(frame) == counted(out) == 80
+    assert counts(out) == {billed(mocks.base_urls["nanogpt"]) - before} == {80}
     assert frame["worker"].value_counts().to_dict() == {0: 40, 1: 40}
     gaps = [later - earlier for earlier, later in itertools.pairwise(frame["scheduled_s"])]
     assert max(abs(gap - 0.02) for gap in gaps) < 1e-6
@@ -99,13 +106,13 @@ def test_a_budget_leased_to_three_processes_is_used_up_and_not_exceeded(mocks: E
     """--max-requests 11 at 90/s: eleven, not one more, not one less; exit 5 with the reason."""
     out, before = tmp_path / "run", billed(mocks.base_urls["nanogpt"])
     process = start(
-        "--target", f"nanogpt={mocks.base_urls['nanogpt']}", "--processes", "3", "--rate", "90", "--duration", "3", "--rounds", "1",
+        "--target", f"nanogpt={mocks.base_urls['nanogpt']}", "--processes", "3", "--rate", "90", "--duration", "3", "--rounds", "1", "--warmup", "0",
         "--max-requests", "11", "--out", str(out),
     )  # fmt: skip
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 5, stderr
     assert "the budget of 11 requests is spent" in stderr
-    assert billed(mocks.base_urls["nanogpt"]) - before == len(samples_of(out)) == 11
+    assert counts(out) == {billed(mocks.base_urls["nanogpt"]) - before} == {11}
 
 
 def test_ctrl_c_brings_home_what_two_processes_sent(mocks: EmbeddedMocks, tmp_path: Path) -> None:
@@ -119,7 +126,8 @@ def test_ctrl_c_brings_home_what_two_processes_sent(mocks: EmbeddedMocks, tmp_pa
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=40)
     assert process.returncode == 130, stderr
-    assert billed(mocks.base_urls["nanogpt"]) - before == len(samples_of(out)) == counted(out) >= 40
+    assert counts(out) == {billed(mocks.base_urls["nanogpt"]) - before}
+    assert len(samples_of(out)) >= 40
     assert RunReader(out).run.outcome == "interrupted"
 
 
@@ -161,7 +169,8 @@ def test_a_master_and_two_workers_share_a_run_and_ctrl_c_ends_all(mocks: Embedde
         _, said = worker.communicate(timeout=40)
         assert worker.returncode == 0, said
         assert "connected to the master" in said
-    assert billed(mocks.base_urls["nanogpt"]) - before == len(samples_of(out)) == counted(out) >= 60
+    assert counts(out) == {billed(mocks.base_urls["nanogpt"]) - before}
+    assert len(samples_of(out)) >= 60
     assert set(samples_of(out)["worker"]) == {0, 1}
 
 
@@ -200,8 +209,8 @@ def namespaces(count: int) -> Iterator[list[str]]:
 
 
 def test_workers_in_network_namespaces_of_their_own(tmp_path: Path) -> None:
-    """A server, a master and two workers that share no loopback: server count = samples = summary, each worker with its own key and --live."""
-    out = tmp_path / "run"
+    """A server, a master and two workers that share no loopback: server count = samples = summary = report, each worker with its
+    own key and --live; once to the end of the run, once until Ctrl-C."""
     with namespaces(2) as names, ExitStack() as stack:
         mock = subprocess.Popen(
             [*TESTCARD, "mock", "nanogpt", "--host", "10.83.71.1", "--port", "0", "--latency", "0.05", "--json", "--until-stdin-closes"],
@@ -214,29 +223,36 @@ def test_workers_in_network_namespaces_of_their_own(tmp_path: Path) -> None:
         assert mock.stdout is not None
         stack.callback(mock.stdin.close)
         url = json.loads(mock.stdout.readline())["base_urls"]["nanogpt"]
-        port = free_port()
         key = {"TESTCARD_API_KEY": "testcard"}
-        master = start(
-            "--master", "--bind", "10.83.71.1", "--master-port", str(port), "--expect-workers", "2", "--target", f"nanogpt={url}", "--live",
-            "--max-requests", "90", "--rate", "40", "--arrival", "constant", "--duration", "2", "--rounds", "1", "--warmup", "0",
-            "--max-in-flight", "50", "--out", str(out), **key,
-        )  # fmt: skip
-        workers = [
-            start(
-                "--worker", "--master-host", "10.83.71.1", "--master-port", str(port), "--live",
-                before=("ip", "netns", "exec", name), **key,
-            )
-            for name in names
-        ]  # fmt: skip
-        _, stderr = master.communicate(timeout=60)
-        for worker in workers:
-            _, said = worker.communicate(timeout=30)
-            assert worker.returncode == 0, said
-        assert master.returncode == (5 if "generator was late" in stderr else 0), stderr
-        assert billed(url) == len(samples_of(out)) == counted(out) == 80
-        frame = samples_of(out)
-    assert frame["worker"].value_counts().to_dict() == {0: 40, 1: 40}
-    assert set(frame["outcome"]) == {"ok"}
+        for interrupted in (False, True):
+            out, before, port = tmp_path / f"run-{interrupted}", billed(url), free_port()
+            master = start(
+                "--master", "--bind", "10.83.71.1", "--master-port", str(port), "--expect-workers", "2", "--target", f"nanogpt={url}",
+                "--live", "--max-requests", "2000", "--rate", "40", "--arrival", "constant", "--duration", "40" if interrupted else "2",
+                "--rounds", "1", "--warmup", "0", "--max-in-flight", "50", "--out", str(out), **key,
+            )  # fmt: skip
+            workers = [
+                start(
+                    "--worker", "--master-host", "10.83.71.1", "--master-port", str(port), "--live",
+                    before=("ip", "netns", "exec", name), **key,
+                )
+                for name in names
+            ]  # fmt: skip
+            if interrupted:
+                wait_for(lambda before=before: billed(url) - before >= 40, 60)
+                os.killpg(master.pid, signal.SIGINT)
+            _, stderr = master.communicate(timeout=60)
+            for worker in workers:
+                _, said = worker.communicate(timeout=30)
+                assert worker.returncode == 0, said
+            expected = 130 if interrupted else 5 if "generator was late" in stderr else 0
+            assert master.returncode == expected, stderr
+            assert counts(out) == {billed(url) - before}
+            frame = samples_of(out)
+            assert set(frame["worker"]) == {0, 1}
+            if not interrupted:
+                assert frame["worker"].value_counts().to_dict() == {0: 40, 1: 40}
+                assert set(frame["outcome"]) == {"ok"}
 
 
 @pytest.mark.parametrize(
