@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from testcard.harness.check.budget import NO_LIMITS, Budget, Limits
+from testcard.harness.check.early_answers import listen_while_sending
 from testcard.harness.check.plan import Plan
 from testcard.harness.check.recording import Recorder
 from testcard.harness.check.runner import Outcome, Runner, Settings, Watch
@@ -54,8 +55,11 @@ class Carried:
 
 
 def http_client(concurrency: int, transport: httpx.AsyncBaseTransport | None = None, *, base_url: str | None = None) -> httpx.AsyncClient:
-    """A client that never follows redirects by itself, never retries, asks this machine without a proxy, and waits as long as the slowest documented answer takes."""
-    return httpx.AsyncClient(
+    """A client that never follows redirects by itself, never retries, and waits as long as the slowest documented answer takes.
+
+    It asks this machine without a proxy, and reads while it sends a large body.
+    """
+    client = httpx.AsyncClient(
         transport=transport,
         timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         limits=httpx.Limits(max_connections=concurrency + 2, max_keepalive_connections=concurrency + 2),
@@ -63,6 +67,8 @@ def http_client(concurrency: int, transport: httpx.AsyncBaseTransport | None = N
         follow_redirects=False,
         mounts=direct(base_url),
     )
+    listen_while_sending(client)
+    return client
 
 
 async def carry_out(
