@@ -66,7 +66,10 @@ WEB_PORT = 8089
     "--find-saturation", is_flag=True, help="Find the highest rate that keeps the objectives, from --rate on, in stages of --duration."
 )
 @click.option(
-    "--max-stages", type=click.IntRange(min=2, max=60), metavar="N", help="With --find-saturation: at most N stages a row (default 14)."
+    "--max-stages",
+    type=click.IntRange(min=2, max=60),
+    metavar="N",
+    help=f"With --find-saturation: at most N stages a row (default {MAX_STAGES}).",
 )
 @click.option("--seed", type=int, metavar="N", help=f"Fixes arrivals, order, prompts and picture seeds (default {DEFAULT_SEED}).")
 @click.option("--processes", type=click.IntRange(min=1, max=256), metavar="N", help="Put the load on from N processes of this machine.")

@@ -1,14 +1,10 @@
-"""`--find-saturation`: judges each stage as soon as it is over, and gives the load process the next one.
+"""`--find-saturation`: judges each stage as soon as it is over (see `stage_verdict`), and gives the load process the next one.
 
-A stage breaks when an objective fails, when the server falls behind (it achieves less than 99 % of what was offered), or when
-more than 1 % of its requests fail and no objective says how many may. Where the 95 % interval of a figure holds its threshold,
-or there is none (queues make successive latencies alike), the figure itself decides, and the stage counts as unsure unless the
-figure is a fifth away from the threshold.
+A stage that is not sure is taken again with other arrivals, and judged by all of its turns together.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +13,9 @@ import msgspec
 
 from testcard.benchmarks.facts import stage_facts
 from testcard.benchmarks.job import BlockJob, CellJob
-from testcard.benchmarks.search import Search, SearchPlan, Step, sentence
+from testcard.benchmarks.search import Search, SearchPlan, sentence
 from testcard.benchmarks.session import Session
+from testcard.benchmarks.stage_verdict import figures_of, judge_stage, may_be_the_generators_doing
 from testcard.benchmarks.workload import Stage, Workload
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import Block, Saturation, Saturations, SaturationStage, Summary, SummaryRow
@@ -32,10 +29,6 @@ ENOUGH = 150
 STRETCH = 8.0
 #: A queue near its limit takes time to fill: so much of each stage is warm-up, at least.
 WARMUP_SHARE = 0.25
-KEEPS_UP, SURELY_BEHIND = 0.99, 0.97
-FAILURES = 0.01
-#: A figure without an interval decides for sure when it is so far from its threshold.
-CLEAR = 0.2
 #: A stage that may have broken for the generator's sake is tried again, so many times in a search.
 EXCUSES = 3
 
@@ -54,6 +47,8 @@ class SaturationSearch:
         self._folder = folder
         self._say = say
         self._waiting: list[BlockJob] = []
+        self._tries: dict[tuple[int, str], int] = {}
+        self._left_out: set[tuple[int, str, int]] = set()  # cell, stage and round of turns in which the generator was late
 
     def first(self) -> list[BlockJob]:
         """The blocks to begin with: a stage for each cell."""
@@ -79,8 +74,9 @@ class SaturationSearch:
             seconds = min(max(length, ENOUGH / rate), STRETCH * length)
             label = _label(rate)
             warmup = max(self.workload.warmup_s, WARMUP_SHARE * seconds)
+            number = self._tries[index, label] = self._tries.get((index, label), 0) + 1  # its arrivals are drawn from it
             self._waiting.append(
-                BlockJob(cell=index, round=1, stage=label, rate_rps=rate, users=None, warmup_s=warmup, duration_s=seconds, exact=True)
+                BlockJob(cell=index, round=number, stage=label, rate_rps=rate, users=None, warmup_s=warmup, duration_s=seconds, exact=True)
             )
         return self._waiting
 
@@ -91,41 +87,39 @@ class SaturationSearch:
         if not blocks or not all(block.complete for block in blocks):
             search.limit = "the run was stopped, or a worker lost, in the middle of a stage"
             return
-        blocks = [block for block in blocks if block.sequence == max(block.sequence for block in blocks)]
-        frame = self._samples(job, blocks)
+        blocks = [block for block in blocks if (block.cell, block.stage, block.round) not in self._left_out]
+        turns = len({block.round for block in blocks})
+        frame = self._samples(job, {block.round for block in blocks})
         capped = self.workload.max_in_flight is not None
         summary = summarise(frame, objectives=self._objectives, facts=stage_facts(frame, blocks, capped=capped))
         assert job.rate_rps is not None
         if not summary.rows:
+            search.limit = f"no request of the stage {job.stage} was sent"
             return
         row = summary.rows[0]
         self.rows[job.cell, job.stage] = row
-        percentiles = raw_percentiles(frame)
-        step = judge_stage(job.rate_rps, row, self._objectives, percentiles)
-        late = (
-            row.outcome == "inconclusive"
-            and "load generator" in (row.note or "")
-            and may_be_the_generators_doing(row, self._objectives, percentiles)
-        )
-        if not step.held and (late or not step.sure):
-            # A late generator only adds to latencies: what held all the same held. What broke may have broken for its sake, or
-            # by chance: it gets another try.
+        figures = figures_of(frame, [objective.metric for objective in self._objectives], turns)
+        step = judge_stage(job.rate_rps, row, self._objectives, figures)
+        cell = self.cells[job.cell]
+        name = f"{cell.provider} {cell.operation} {job.stage}"
+        if not step.held and "load generator" in (row.note or "") and may_be_the_generators_doing(row, self._objectives, figures):
+            # A late generator only adds to latencies: what held all the same held. What broke may have broken for its sake.
+            search.turns += 1
             search.excuses += 1
-            if search.excuses <= EXCUSES:
-                self._say(f"{self.cells[job.cell].provider} {self.cells[job.cell].operation} {job.stage}: once more ({step.why})")
-                return
-            if late:
+            if search.excuses > EXCUSES:
                 search.limit = f"at {job.stage} {(row.note or '').partition(';')[0]}"
                 return
-        search.steps.append(step)
-        words = "holds" if step.held else "breaks"
-        cell = self.cells[job.cell]
-        self._say(
-            f"{cell.provider} {cell.operation} {job.stage}: {words}{'' if step.sure else ' (not sure)'}{f': {step.why}' if step.why else ''}"
-        )
+            self._left_out.add((job.cell, job.stage, job.round))
+            search.again = job.rate_rps
+            self._say(f"{name}: once more, because the load generator was late ({step.why})")
+        elif search.take(step, turns):
+            why = f": {step.why}" if step.why else ""
+            self._say(f"{name}: {'holds' if step.held else 'breaks'}{'' if step.sure else ' (not sure)'}{why}")
+        else:
+            self._say(f"{name}: not sure yet, once more ({step.why})")
 
-    def _samples(self, job: BlockJob, job_blocks: Sequence[Block]) -> pd.DataFrame:
-        """The samples of the stage's last turn."""
+    def _samples(self, job: BlockJob, rounds: set[int]) -> pd.DataFrame:
+        """The samples of the stage's turns that count, in order."""
         import pyarrow as pa
 
         from testcard.harness.runs.repeats import duplicates_marked
@@ -136,8 +130,7 @@ class SaturationSearch:
         frame: pd.DataFrame = duplicates_marked(pa.concat_tables(shards)).to_pandas()
         mine = (frame["stage"] == job.stage) & (frame["target"] == cell.target) & (frame["operation"] == cell.operation)
         model = frame["model"].isna() if cell.model is None else frame["model"] == cell.model
-        began = min(block.started_s for block in job_blocks)
-        kept: pd.DataFrame = frame[mine & model & (frame["scheduled_s"] >= began - 1e-6)].sort_values("scheduled_s", ignore_index=True)
+        kept: pd.DataFrame = frame[mine & model & frame["round"].isin(rounds)].sort_values("scheduled_s", ignore_index=True)
         return kept
 
     def as_measured(self, summary: Summary) -> Summary:
@@ -191,78 +184,5 @@ class SaturationSearch:
         return Saturations(results=found, slo=list(self.workload.slo))
 
 
-def judge_stage(rate: float, row: SummaryRow, objectives: Sequence[slo.Objective], percentiles: dict[str, float]) -> Step:
-    """Whether a stage of that planned rate held, and how sure that is. `percentiles`: the stage's own, where the row has too few samples to state one."""
-    broken, unsure = [], []
-    for objective, gate in zip(objectives, row.gates, strict=True):
-        figure = gate.observed.value if gate.observed.value is not None else percentiles.get(objective.metric)
-        if gate.verdict == "fail":
-            broken.append(f"{objective.expression} ({_shown(figure)})")
-        elif gate.verdict == "inconclusive":
-            if figure is None:
-                unsure.append(f"{objective.expression} could not be judged")
-            elif objective.keeps(figure):
-                if not _is_clear(objective, figure):
-                    unsure.append(f"{objective.expression} just holds ({_shown(figure)})")
-            else:
-                broken.append(f"{objective.expression} ({_shown(figure)})")
-                if not _is_clear(objective, figure):
-                    unsure.append(objective.expression)
-    offered = row.offered_rps or 0.0
-    failed = row.requests - row.ok
-    if (kept_up := _kept_up(row)) < KEEPS_UP:
-        broken.append(f"the server falls behind: {row.achieved_rps:.3g} of {offered:.3g} requests a second")
-        unsure = [] if kept_up < SURELY_BEHIND else [*unsure, *broken]
-    if failed > FAILURES * row.requests and not any(objective.metric in ("error_rate", "ok_rate") for objective in objectives):
-        kinds = ", ".join(f"{count} {name}" for name, count in row.errors.items())
-        broken.append(f"{failed} of {row.requests} requests failed ({kinds})")
-        unsure = [] if failed > 2 else unsure
-    held = not broken
-    return Step(rate, held, not unsure if held else len(broken) > len(unsure), "; ".join(broken or unsure))
-
-
-def _kept_up(row: SummaryRow) -> float:
-    """The share of the offered rate at which answers came in. What failed was answered too."""
-    if not row.ok or not row.offered_rps:
-        return 1.0
-    return row.achieved_rps / (row.offered_rps * row.ok / row.requests)
-
-
-def may_be_the_generators_doing(row: SummaryRow, objectives: Sequence[slo.Objective], percentiles: dict[str, float]) -> bool:
-    """Whether a stage that broke might have held but for the generator's lag: what fell behind by less than five times the lag,
-    or missed an objective by less than it. Without a known lag, or with arrivals that were never sent, it might.
-    """
-    lag = row.generator.send_lag_p99_s
-    if lag is None or "never sent" in (row.note or ""):
-        return True
-    if (kept_up := _kept_up(row)) < KEEPS_UP and (1.0 / kept_up - 1.0) * row.duration_s > 5.0 * lag:
-        return False
-    figures = [(objective, percentiles.get(objective.metric)) for objective in objectives]
-    return not any(figure is not None and not objective.keeps(max(0.0, figure - lag)) for objective, figure in figures)
-
-
-def _is_clear(objective: slo.Objective, figure: float) -> bool:
-    """Whether a figure lies clearly on its side of the threshold, where no interval can say so."""
-    ratio = figure / objective.threshold if objective.threshold else math.inf
-    return ratio >= 1.0 + CLEAR or ratio <= 1.0 / (1.0 + CLEAR)
-
-
-def raw_percentiles(frame: pd.DataFrame) -> dict[str, float]:
-    """Percentiles of the delivered requests' latencies (and service times) outside the warm-up, by the names that objectives use."""
-    kept = frame[~frame["warmup"].fillna(False).astype(bool) & frame["outcome"].isin(("ok", "slow", "timeout"))]
-    if not len(kept):
-        return {}
-    found = {}
-    for prefix, values in (("", kept["done_s"] - kept["scheduled_s"]), ("service_", kept["done_s"] - kept["sent_s"])):
-        ascending = sorted(values)
-        for name, q in slo.PERCENTILES.items():
-            found[prefix + name] = ascending[max(0, int(-(-q * len(ascending) // 1)) - 1)]
-    return found
-
-
 def _label(rate_rps: float) -> str:
     return Stage(rate_rps=rate_rps, duration_s=1.0).label
-
-
-def _shown(figure: float | None) -> str:
-    return "not measured" if figure is None else f"{figure:.3g}"

@@ -1,7 +1,7 @@
 """The search for the highest rate that holds: which rate to try next, and what the steps so far say. Pure.
 
 The rate doubles until it breaks (or halves until it holds), then the gap is halved on a logarithmic scale until its ends lie
-within `RESOLUTION` of each other, in at most `max_stages` steps.
+within `RESOLUTION` of each other, in at most `max_stages` stages, those that are taken again included.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 #: Ends so close are close enough: what lies between is less than what one run differs from the next.
 RESOLUTION = 1.05
-MAX_STAGES = 14
+MAX_STAGES = 20
+#: A rate that is not sure is tried so many times in all.
+TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class SearchPlan:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stage that was tried. `sure`: its 95 % intervals decide, else its figures alone do. `why`: what broke, or why unsure."""
+    """A stage that was tried. `sure`: chance cannot have decided it (see `stage_verdict`). `why`: what broke, or why unsure."""
 
     rate_rps: float
     held: bool
@@ -35,7 +37,8 @@ class Step:
 class Search:
     """One search. `limit` says what ended it other than the target (the generator, a budget); None: nothing did.
 
-    `excuses` counts stages that may have broken for the generator's sake and are tried again.
+    `turns` counts the stages that were taken; `again` is a rate to take once more; `excuses` counts stages that may have broken
+    for the generator's sake and are tried again.
     """
 
     start_rps: float
@@ -43,6 +46,17 @@ class Search:
     steps: list[Step] = field(default_factory=list)
     limit: str | None = None
     excuses: int = 0
+    turns: int = 0
+    again: float | None = None
+
+    def take(self, step: Step, tries: int) -> bool:
+        """Counts a stage, judged by all of its `tries`. False: it is not sure, and its rate comes again; else it is a step."""
+        self.turns += 1
+        if not step.sure and tries < TRIES and self.turns < self.max_stages:
+            self.again = step.rate_rps
+            return False
+        self.steps.append(step)
+        return True
 
     @property
     def broke(self) -> Step | None:
@@ -71,8 +85,11 @@ class Search:
 
     def next_rps(self) -> float | None:
         """The rate to try next, to three digits; None when the search is over."""
-        if self.limit is not None or self.found or len(self.steps) >= self.max_stages:
+        if self.limit is not None or self.found or self.turns >= self.max_stages:
             return None
+        if self.again is not None:
+            rate, self.again = self.again, None
+            return rate
         held, broke = self.held, self.broke
         if held is None and broke is None:
             wanted = self.start_rps
@@ -98,7 +115,7 @@ def sentence(search: Search) -> str:
         assert broke is not None
         return f"breaks even at {_rate(broke.rate_rps)}: {broke.why}"
     if broke is None:
-        return f"holds {_rate(held.rate_rps)} and was not broken: {search.limit or f'the search ended after {len(search.steps)} stages'}"
+        return f"holds {_rate(held.rate_rps)} and was not broken: {search.limit or f'the search ended after {search.turns} stages'}"
     end = f"; the search ended early: {search.limit}" if search.limit is not None else ""
     return f"holds {_rate(held.rate_rps)}, breaks at {_rate(broke.rate_rps)}{sure}. What broke first: {broke.why}{end}"
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from testcard.benchmarks.arrivals import offsets_of
 from testcard.benchmarks.job import BlockJob
-from testcard.benchmarks.saturation import judge_stage, may_be_the_generators_doing
-from testcard.benchmarks.search import RESOLUTION, Search, Step, sentence
+from testcard.benchmarks.search import RESOLUTION, TRIES, Search, Step, sentence
+from testcard.benchmarks.stage_verdict import Figure, figure_of, judge_stage, may_be_the_generators_doing
 from testcard.harness.runs.records import Estimate, Gate, Generator, SummaryRow
 from testcard.harness.statistics import slo
 
@@ -19,7 +19,7 @@ from testcard.harness.statistics import slo
 def run(search: Search, knee_rps: float) -> Search:
     """The search against a server that holds every rate up to its knee."""
     while (rate := search.next_rps()) is not None:
-        search.steps.append(Step(rate, rate <= knee_rps, True, "" if rate <= knee_rps else "p95<1s (2)"))
+        assert search.take(Step(rate, rate <= knee_rps, True, "" if rate <= knee_rps else "p95<1s (2)"), 1)
     return search
 
 
@@ -77,20 +77,30 @@ def row(*, p95: Estimate, verdict: str, offered: float = 20.0, achieved: float =
 NONE = Estimate(value=None, n=100)
 
 
+def p95(value_s: float, spread: float = 0.05, n: int = 2000) -> dict[str, Figure]:
+    return {"p95": Figure(value_s, spread, n)}
+
+
 @pytest.mark.parametrize(
-    ("seen", "raw", "held", "sure", "word"),
+    ("seen", "figures", "held", "sure", "word"),
     [
         (row(p95=Estimate(value=0.5, low=0.4, high=0.6, n=100), verdict="pass"), {}, True, True, ""),
         (row(p95=Estimate(value=2, low=1.4, high=2.6, n=100), verdict="fail"), {}, False, True, "p95<1s (2)"),
-        (row(p95=NONE, verdict="inconclusive"), {"p95": 0.5}, True, True, ""),
-        (row(p95=NONE, verdict="inconclusive"), {"p95": 0.95}, True, False, "just holds"),
-        (row(p95=NONE, verdict="inconclusive"), {"p95": 1.05}, False, False, "p95<1s (1.05)"),
-        (row(p95=NONE, verdict="inconclusive"), {"p95": 1.5}, False, True, "p95<1s (1.5)"),
+        (row(p95=NONE, verdict="inconclusive"), p95(0.5), True, True, ""),
+        (row(p95=NONE, verdict="inconclusive"), p95(0.95), True, False, "just holds"),
+        (row(p95=NONE, verdict="inconclusive"), p95(1.05), False, False, "p95<1s (1.05)"),
+        (row(p95=NONE, verdict="inconclusive"), p95(1.5), False, True, "p95<1s (1.5)"),
+        # Far from the threshold, but the samples are few, or their blocks differ: not sure.
+        (row(p95=NONE, verdict="inconclusive"), p95(1.5, n=150), False, False, "p95<1s (1.5)"),
+        (row(p95=NONE, verdict="inconclusive"), p95(1.5, spread=0.2), False, False, "p95<1s (1.5)"),
+        # An interval that takes samples for independent does not make a queue's percentile sure.
+        (row(p95=Estimate(value=0.9, low=0.85, high=0.95, n=100), verdict="pass"), p95(0.9), True, False, "just holds"),
         (row(p95=NONE, verdict="inconclusive"), {}, True, False, "could not be judged"),
-        (row(p95=NONE, verdict="inconclusive", achieved=19.0), {"p95": 0.5}, False, True, "falls behind: 19 of 20"),
+        (row(p95=NONE, verdict="inconclusive", achieved=19.0), p95(0.5), False, True, "falls behind: 19 of 20"),
+        (row(p95=NONE, verdict="inconclusive", achieved=19.7), p95(0.5), False, False, "falls behind: 19.7 of 20"),
         (
             row(p95=NONE, verdict="inconclusive", ok=80, achieved=16.0),
-            {"p95": 0.5},
+            p95(0.5),
             False,
             True,
             "20 of 100 requests failed (20 rate-limited)",
@@ -98,12 +108,41 @@ NONE = Estimate(value=None, n=100)
     ],
 )
 def test_a_stage_is_judged_by_objectives_by_keeping_up_and_by_failures(
-    seen: SummaryRow, raw: dict[str, float], held: bool, sure: bool, word: str
+    seen: SummaryRow, figures: dict[str, Figure], held: bool, sure: bool, word: str
 ) -> None:
-    """Intervals decide; where there is none the figure does, for sure only when it is clear; what broke is named."""
-    step = judge_stage(20.0, seen, [slo.parse("p95<1s")], raw)
+    """What broke is named; a percentile near its threshold is not sure, and the nearer the fewer the samples are."""
+    step = judge_stage(20.0, seen, [slo.parse("p95<1s")], figures)
     assert (step.held, step.sure) == (held, sure)
     assert word in step.why
+
+
+def test_an_unsure_rate_is_tried_again_and_every_try_counts() -> None:
+    """Up to three tries; the number of stages bounds them too."""
+    search = Search(10.0, max_stages=5)
+    assert search.next_rps() == 10.0
+    assert not search.take(Step(10.0, True, False), 1)
+    assert search.next_rps() == 10.0
+    assert not search.take(Step(10.0, True, False), 2)
+    assert search.next_rps() == 10.0
+    assert search.take(Step(10.0, True, False), TRIES)
+    assert search.next_rps() == 20.0
+    assert not search.take(Step(20.0, False, False, "x"), 1)
+    assert search.next_rps() == 20.0
+    assert search.take(Step(20.0, False, False, "x"), 2)  # the fifth stage is the last
+    assert search.next_rps() is None
+    assert "holds 10/s, breaks at 20/s, surely within ? to ?" in sentence(search)
+
+
+def test_the_spread_of_a_percentile_knows_about_busy_spells() -> None:
+    """The same values in one clump have a wider spread than shuffled ones; the value is the nearest-rank percentile of all."""
+    import numpy as np
+
+    calm = np.concatenate([np.full(900, 0.05), np.full(100, 0.4)])
+    mixed = np.random.default_rng(1).permutation(calm)
+    clumped, spread = figure_of(calm, 0.95), figure_of(mixed, 0.95)
+    assert clumped.value_s == spread.value_s == 0.4
+    assert clumped.spread > 5 * max(spread.spread, 0.01)
+    assert figure_of(np.array([0.2]), 0.95).value_s == 0.2
 
 
 def test_an_exact_turn_has_as_many_arrivals_as_its_rate_says() -> None:
@@ -132,4 +171,4 @@ def test_a_late_generator_excuses_only_what_it_can_have_caused(achieved: float, 
 
     seen = row(p95=NONE, verdict="inconclusive", achieved=achieved)
     seen = msgspec.structs.replace(seen, duration_s=10.0, generator=Generator(send_lag_p99_s=lag, cpu_percent=1))
-    assert may_be_the_generators_doing(seen, [slo.parse("p95<1s")], {"p95": p95}) == excused
+    assert may_be_the_generators_doing(seen, [slo.parse("p95<1s")], {"p95": Figure(p95, 0.1, 100)}) == excused
