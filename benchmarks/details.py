@@ -60,8 +60,11 @@ def details(row: SummaryRow) -> Iterator[tuple[str, str]]:
         yield "first token s", _times(row.stream.first_token_s)
         yield "inter-token s", _times(row.stream.inter_token_s)
     if row.tasks is not None:
-        yield "queue s", _times(row.tasks.queue_s)
-        yield "generation s", _times(row.tasks.generation_s)
+        if any(each.n for each in row.tasks.queue_s.values()):
+            yield "queue s", _times(row.tasks.queue_s)
+            yield "generation s", _times(row.tasks.generation_s)
+        if row.tasks.unseen:
+            yield "tasks", f"{row.tasks.unseen} were done at the first poll that did not call them waiting: their queue is not known"
     if row.rate_limits is not None:
         yield "rate limits", _limits(row)
     if row.steadiness is not None and row.steadiness.verdict != "unknown":

@@ -31,7 +31,10 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
         "Between tokens",
         "A request's mean time from one token to the next: from its first piece of text to its last, over tokens − 1; percentiles are over requests.",
     ),
-    ("Queue", "Of an async task: from its acceptance to the first poll that no longer calls it waiting; exact to one poll interval."),
+    (
+        "Queue",
+        "Of an async task: from its acceptance to the first poll that no longer calls it waiting; exact to one poll interval. A task that this poll calls done already is counted apart, for how its time is divided is not known.",
+    ),
     ("Generation", "Of an async task: from there to the poll that calls it done, downloads left out."),
     (
         "Rate limits",

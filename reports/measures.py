@@ -74,12 +74,13 @@ def _tasks(rows: Sequence[Series], several: bool) -> Panel | None:
         return None
     unit = _unit([each for _, tasks in mine for each in (tasks.queue_s, tasks.generation_s)])
     body = [
-        (*_names(series, several), *_times(tasks.queue_s, unit), *_times(tasks.generation_s, unit), _n(tasks.queue_s))
+        (*_names(series, several), *_times(tasks.queue_s, unit), *_times(tasks.generation_s, unit), f"{tasks.unseen:,}", _n(tasks.queue_s))
         for series, tasks in mine
     ]
     spread = [f"{what} {name}, {unit.name}" for what in ("queue", "generation") for name in _PERCENTILES]
-    said = "How long accepted tasks wait for their turn, and how long they take then; as exact as the interval between polls."
-    return Panel("tasks", "Async tasks: waiting and generating", said, Table((*_head(several), *spread, "n"), tuple(body)))
+    said = "How long accepted tasks wait for their turn, and how long they take then; as exact as the interval between polls. "
+    said += "Not seen are tasks that were done at the first poll that did not call them waiting: they are in neither."
+    return Panel("tasks", "Async tasks: waiting and generating", said, Table((*_head(several), *spread, "not seen", "n"), tuple(body)))
 
 
 def _delivery(rows: Sequence[Series], several: bool) -> Panel | None:
@@ -237,7 +238,7 @@ def _times(percentiles: Mapping[str, Estimate], unit: Unit) -> list[str]:
     found = []
     for name in _PERCENTILES:
         estimate = percentiles.get(name)
-        if estimate is None:
+        if estimate is None or not estimate.n:
             found.append(NONE)
         elif estimate.value is None:
             found.append(too_few(name, estimate.n))

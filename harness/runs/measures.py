@@ -56,11 +56,13 @@ class AsyncTasks(_Record, frozen=True, kw_only=True):
     """Tasks that are accepted first and polled until done. Percentile keys: as of latencies.
 
     `queue_s`: from the acceptance to the first poll that says the task no longer waits, so it is exact to one poll interval.
-    `generation_s`: from there to the poll that says it is done, downloads left out.
+    `generation_s`: from there to the poll that says it is done, downloads left out. `unseen`: tasks that the first poll which did
+    not call them waiting called done; how their time is divided is not known, and they are in neither.
     """
 
     queue_s: dict[str, Estimate]
     generation_s: dict[str, Estimate]
+    unseen: int = 0
 
 
 class RateLimits(_Record, frozen=True, kw_only=True):

@@ -11,6 +11,9 @@ from testcard.harness.statistics.columns import Columns, Floats, Mask
 from testcard.harness.statistics.percentiles import percentiles
 from testcard.harness.statistics.serial import Blocks
 
+#: A task that was done so soon after it was last seen waiting was done in the same poll; two polls lie further apart.
+SAME_POLL_S = 0.01
+
 
 def delivery(data: Columns, delivered: Mask, cut: Blocks, spent_s: Floats, *, seed: int) -> Delivery:
     """Pictures, megapixels and tokens per second. `spent_s`: seconds that each block stands for, together the time in which the
@@ -57,9 +60,11 @@ def tasks(data: Columns, delivered: Mask) -> AsyncTasks | None:
         return None
     # The task was accepted when the answer to its submission had come; what it returned was fetched after it was done.
     generation = data.done - data.numbers("download_s", 0.0) - data.numbers("last_byte_s") - queue
+    seen = mine & (generation > SAME_POLL_S)
     return AsyncTasks(
-        queue_s=percentiles(queue[mine], None, data.rounds[mine])[0],
-        generation_s=percentiles(np.maximum(generation[mine], 0.0), None, data.rounds[mine])[0],
+        queue_s=percentiles(queue[seen], None, data.rounds[seen])[0],
+        generation_s=percentiles(generation[seen], None, data.rounds[seen])[0],
+        unseen=int(np.count_nonzero(mine & ~seen)),
     )
 
 

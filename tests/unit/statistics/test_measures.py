@@ -82,6 +82,15 @@ def test_a_tasks_wait_stands_beside_its_generation() -> None:
     assert row.tasks.generation_s["p95"].n == 400
 
 
+def test_tasks_that_were_done_at_once_are_counted_apart() -> None:
+    """Done at the first poll after 0.7 s: nobody saw when it began, so the task is in neither time."""
+    at = np.arange(400) / 10.0
+    row = row_of(samples(last_byte_s=at + 0.1, done_s=at + 0.8, queue_s=np.where(EVERY_FOURTH, 0.4, 0.7)))
+    assert row.tasks.unseen == 300
+    assert (row.tasks.queue_s["p50"].value, row.tasks.queue_s["p50"].n) == (pytest.approx(0.4), 100)
+    assert row.tasks.generation_s["p50"].value == pytest.approx(0.3)
+
+
 def test_rate_limits_say_how_often_how_long_and_what_came_after() -> None:
     """By hand, one request a second: 429 at 1 s (wait 3 s) and 2 s (nothing said), refused again at 3 s (no wait), accepted at 4 s."""
     at = np.arange(8.0)
