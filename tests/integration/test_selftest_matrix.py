@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 
 import pytest
 
-from testcard.harness.check.kill_matrix import FaultRun, Matrix, kill_matrix
-from testcard.harness.check.mock_runs import full_plan, narrowed
+from testcard.harness.check.kill_matrix import FaultRun, Matrix, broken_rules, kill_matrix
+from testcard.harness.check.mock_runs import full_plan, judge_mock, narrowed, place
 from testcard.harness.cli import run
 from testcard.harness.rules import RULES
 from testcard.specs.loader import bundled_ids, load_provider
@@ -55,6 +56,16 @@ def test_a_thorough_run_meets_everything_over_sockets(capsys: pytest.CaptureFixt
     assert (record["faults"], record["caught"]) == (3, 3)
     assert {(one["fault"], one["seed"]) for one in record["runs"]} >= {("http.body-complete/chunks", 2), ("http.body-complete", 0)}
     assert record["conforming"] == {"nvidia-nim-vision": []}
+
+
+def test_one_socket_serves_one_mock_after_the_other() -> None:
+    """Mocks that follow each other at one address share neither faults nor tasks, and pictures only where all about them is equal."""
+    plan = narrowed(full_plan(load_provider("nanogpt"), 0, cases=False), ("createImage",), ("image.count", "seed.repeatable"))
+    with place() as at:
+        seen = [asyncio.run(judge_mock(plan, faults, at=at)) for faults in ((), ("image.count",), (), ("seed.repeatable",))]
+    broke = [broken_rules(plan.provider, judged) for judged in seen]
+    assert broke == [(), ("image.count",), (), ("seed.repeatable",)]
+    assert broken_rules(plan.provider, asyncio.run(judge_mock(plan, ("image.count",)))) == ("image.count",)
 
 
 def test_a_narrow_run_sends_what_its_rules_need() -> None:
