@@ -176,13 +176,14 @@ def _limits(rows: Sequence[Series], several: bool) -> Panel | None:
                 *_names(series, several),
                 _full(limits.share, PERCENT),
                 _counted(limits.retry_after_given),
-                *(_full(waits.get(name), SECONDS) for name in ("shortest", "p50", "p95", "longest")),
+                *(_full(waits.get(name), SECONDS) for name in ("p50", "p95")),
+                f"{SECONDS.text(waits['shortest'].value)}–{SECONDS.text(waits['longest'].value)} s" if waits else NONE,
                 _counted(limits.refused_early),
                 _counted(limits.accepted_after),
                 f"{series.row.requests:,}",
             )
         )
-    waiting = [f"Retry-After {name}" for name in ("shortest", "p50", "p95", "longest")]
+    waiting = [f"Retry-After {name}" for name in ("p50", "p95", "from–to")]
     header = (*_head(several), "got 429", "with Retry-After", *waiting, "sent earlier: refused", "first after it: accepted", "n")
     said = (
         "How often a target refuses what is too much, how long it asks to wait, and what became of the requests sent before and after that."

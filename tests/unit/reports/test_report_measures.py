@@ -150,7 +150,7 @@ def test_streams_tasks_deliveries_flaws_and_limits_have_tables(page: Page) -> No
     )
     assert {row["target"] for row in cells(page, "errors", "flaws")} == {"Painter"}
     (limits,) = cells(page, "errors", "limits")
-    assert (limits["target"], limits["stage"], limits["Retry-After shortest"]) == ("Writer", "20/s", "0.100 s")
+    assert (limits["target"], limits["stage"], limits["Retry-After from–to"]) == ("Writer", "20/s", "0.100–0.100 s")
     assert limits["got 429"].startswith("20.0 % [")
     assert limits["with Retry-After"].startswith("100 % [")
     assert re.search(r", n = \d", limits["first after it: accepted"])
