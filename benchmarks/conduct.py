@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from testcard.benchmarks.engine import Taken
 from testcard.benchmarks.job import BlockJob, Job
 from testcard.benchmarks.lateness import worth_repeating
+from testcard.benchmarks.turns import Taken
 from testcard.harness.runs.records import Block
 
 #: Takes a turn: the block, its sequence, the sequence of the turn it is taken again for. What came of it, one for each process.

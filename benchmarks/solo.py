@@ -7,9 +7,10 @@ from typing import Any, Protocol
 
 from testcard.benchmarks.budget import Budget
 from testcard.benchmarks.cells import build_cells, make_transport
-from testcard.benchmarks.engine import Engine, Taken, Turn
+from testcard.benchmarks.engine import Engine
 from testcard.benchmarks.job import BlockJob, Job
 from testcard.benchmarks.recorder import ShardWriter
+from testcard.benchmarks.turns import Taken, Turn
 from testcard.benchmarks.users import locust_environment
 from testcard.benchmarks.web import Page
 from testcard.benchmarks.workload import Workload
@@ -92,7 +93,7 @@ class Solo:
     @property
     def fatal(self) -> tuple[str, str | None, int] | None:
         """What ended the run as an error: message, hint, exit code."""
-        return self.engine.fatal
+        return self.engine.watch.fatal
 
     def progress(self) -> list[dict[str, Any]]:
         """How it goes, for each engine."""

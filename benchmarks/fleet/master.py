@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
 import time
-from array import array
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import gevent
 import gevent.event
 import msgspec
 import pyarrow as pa
 
-from testcard.benchmarks.arrivals import offsets_of
-from testcard.benchmarks.engine import Taken
 from testcard.benchmarks.fleet import messages as m
+from testcard.benchmarks.fleet.crew import Crew
 from testcard.benchmarks.fleet.leases import Ledger
-from testcard.benchmarks.fleet.shipping import batch_of
-from testcard.benchmarks.job import BlockJob, FleetJob, Job, WorkerJob
-from testcard.benchmarks.recorder import Shard
+from testcard.benchmarks.fleet.members import Member
+from testcard.benchmarks.job import BlockJob, FleetJob, Job
+from testcard.benchmarks.turns import Taken, Turn
 from testcard.benchmarks.users import locust_environment
 from testcard.benchmarks.web import Page
 from testcard.benchmarks.workload import Workload
 from testcard.harness.errors import Exit
 from testcard.harness.runs.folder import tool_version
-from testcard.harness.runs.records import Block
 
 #: From telling the workers of a turn to its start, on this machine and across a network.
 LEAD_S, FAR_LEAD_S = 0.15, 0.6
@@ -38,26 +31,6 @@ START_S = 60.0
 #: Beyond the grace, workers get so long to send what they have.
 GOODBYE_S = 25.0
 clock = time.monotonic
-
-
-class _Member:
-    """One worker as its master sees it."""
-
-    def __init__(self, client_id: str, index: int, hello: m.Hello, folder: Path) -> None:
-        self.client_id = client_id
-        self.index = index
-        self.hello = hello
-        self.shard = Shard(folder, index)
-        self.batches = 0
-        self.ready = False
-        self.gone = False
-        self.left = False
-        self.state: dict[str, Any] | None = None
-        self.turned: m.Turned | None = None
-        self.rows_before = 0
-
-    def __str__(self) -> str:
-        return f"worker {self.index} ({self.hello.host}, process {self.hello.pid})"
 
 
 class Master:
@@ -76,13 +49,13 @@ class Master:
         self._note = note
         self._on_samples: Callable[[pa.RecordBatch], None] | None = None
         self._ledger = Ledger(job.max_requests, job.max_cost_usd)
-        self._members: dict[str, _Member] = {}
+        self._members: dict[str, Member] = {}
         self._ended = False
         self.environment = locust_environment()
         self._runner: Any = self.environment.create_master_runner(self.fleet.host, self.fleet.port)
         for kind in m.ALL:
             self._runner.register_message(m.name_of(kind), self._hear(kind))
-        self._crew = _Crew(job, self.port) if self.fleet.spawn else None
+        self._crew = Crew(job, self.port) if self.fleet.spawn else None
 
     @property
     def port(self) -> int:
@@ -119,17 +92,14 @@ class Master:
         members = [present[(first + index) % len(present)] for index in range(parts)]
         start_s = clock() + (LEAD_S if self._crew is not None else FAR_LEAD_S)
         for part, member in enumerate(members):
-            member.turned, member.rows_before = None, member.shard.rows_written
-            turn = m.TurnPart(block=block, sequence=sequence, instead_of=instead_of, start_s=start_s, part=part, parts=parts)
-            self._send(member, turn)
+            turn = Turn(block, sequence, instead_of, start_s, part, parts)
+            member.begin(turn)
+            self._send(member, m.TurnPart(block=block, sequence=sequence, instead_of=instead_of, start_s=start_s, part=part, parts=parts))
         while any(member.turned is None and not member.gone for member in members):
             self._news.clear()
             self._news.wait(0.2)
             self._look_for_losses(block)
-        taken = [
-            self._taken(member) if member.turned is not None else self._lost(member, block, sequence, instead_of, start_s, part, parts)
-            for part, member in enumerate(members)
-        ]
+        taken = [member.taken(self.job, self.workload, clock()) for member in members]
         if not self._present() and self.fatal is None:
             self.fatal = ("every worker is gone: " + "; ".join(self.losses), "what they had sent is kept", int(Exit.INTERNAL))
             self._stopping.set()
@@ -198,7 +168,7 @@ class Master:
         if len(self._present(ready=False)) >= self.fleet.workers or self._ended:
             self._runner.send_message(m.name_of(m.End), m.packed(m.End()), client_id=client_id)
             return
-        member = _Member(client_id, len(self._members), hello, Path(self.job.folder))
+        member = Member(client_id, len(self._members), hello, Path(self.job.folder))
         self._members[client_id] = member
         if hello.version != tool_version():
             self._note(f"{member} runs Testcard {hello.version}, this is {tool_version()}")
@@ -206,7 +176,7 @@ class Master:
         job = msgspec.structs.replace(self.job, targets=targets, folder="", search=[], fleet=None, worker=member.index)
         self._send(member, m.Work(job=job))
 
-    def _heed(self, member: _Member, message: Any) -> None:
+    def _heed(self, member: Member, message: Any) -> None:
         match message:
             case m.Clock(sent_s=sent_s):
                 self._send(member, m.Clock(sent_s=sent_s, master_s=clock()))
@@ -223,7 +193,8 @@ class Master:
             case m.State(state=state):
                 member.state = state
             case m.Samples(number=number):
-                self._keep(member, message)
+                if (batch := member.keep(message)) is not None and self._on_samples is not None:
+                    self._on_samples(batch)
                 self._send(member, m.Kept(number=number))
             case m.Turned():
                 self._turned(member, message)
@@ -239,17 +210,7 @@ class Master:
                 if not self._ended and not member.gone:
                     self._lose(member, "left", None)
 
-    def _keep(self, member: _Member, message: m.Samples) -> None:
-        if message.number != member.batches:
-            return  # sent again because its confirmation was lost; what lies before it comes first
-        with suppress(pa.ArrowInvalid):
-            batch = batch_of(message)
-            member.shard.write(batch)
-            member.batches += 1
-            if self._on_samples is not None:
-                self._on_samples(batch)
-
-    def _turned(self, member: _Member, message: m.Turned) -> None:
+    def _turned(self, member: Member, message: m.Turned) -> None:
         self._ledger.give_back(message.spare_requests, message.spare_usd)
         member.turned = message
         if message.fatal is not None:
@@ -264,7 +225,7 @@ class Master:
 
     # Who is there.
 
-    def _present(self, *, ready: bool = True) -> list[_Member]:
+    def _present(self, *, ready: bool = True) -> list[Member]:
         return [member for member in self._members.values() if not member.gone and (member.ready or not ready)]
 
     def _look_for_losses(self, block: BlockJob | None) -> None:
@@ -274,11 +235,11 @@ class Master:
             elif self._crew is None and not member.left and self._silent(member):
                 self._lose(member, "is not heard of any more", block)
 
-    def _silent(self, member: _Member) -> bool:
+    def _silent(self, member: Member) -> bool:
         node = self._runner.clients.get(member.client_id)
         return node is None or node.state == "missing"
 
-    def _lose(self, member: _Member, how: str, block: BlockJob | None) -> None:
+    def _lose(self, member: Member, how: str, block: BlockJob | None) -> None:
         member.gone = True
         where = f" in {self.job.cells[block.cell].provider} {block.stage} round {block.round}" if block is not None else ""
         text = f"{member} {how}{where}: what it had not sent on is lost, what it held of the budget counts as spent"
@@ -286,101 +247,5 @@ class Master:
         self._note(text)
         self._news.set()
 
-    def _send(self, member: _Member, message: Any) -> None:
+    def _send(self, member: Member, message: Any) -> None:
         self._runner.send_message(m.name_of(type(message)), m.packed(message), client_id=member.client_id)
-
-    # What came of a turn.
-
-    def _taken(self, member: _Member) -> Taken:
-        assert member.turned is not None
-        lags = array("f")
-        lags.frombytes(member.turned.lags)
-        return Taken(member.turned.record, lags.tolist())
-
-    def _lost(
-        self, member: _Member, block: BlockJob, sequence: int, instead_of: int | None, start_s: float, part: int, parts: int
-    ) -> Taken:
-        """The record of a turn's part whose worker was lost: what was due by its schedule, and what is known to have been sent."""
-        cell = self.job.cells[block.cell]
-        key = block.key(self.job.seed, again=instead_of is not None)
-        due = len(range(part, len(offsets_of(self.workload.arrival, block, key)), parts))
-        sent = member.shard.rows_written - member.rows_before
-        record = Block(
-            sequence=sequence,
-            instead_of=instead_of,
-            cell=block.cell,
-            provider=cell.provider,
-            model=cell.model,
-            operation=cell.operation,
-            stage=block.stage,
-            round=block.round,
-            worker=member.index,
-            started_s=start_s - self.job.started_s,
-            ended_s=clock() - self.job.started_s,
-            warmup_s=block.warmup_s,
-            duration_s=block.duration_s,
-            offered_rps=None if block.rate_rps is None else block.rate_rps / parts,
-            users=None if block.users is None else block.users // parts + (part < block.users % parts),
-            scheduled=max(due, sent),
-            sent=sent,
-            dropped=max(0, due - sent),
-            send_lag_p99_s=None,
-            send_lag_max_s=None,
-            latency_p50_s=None,
-            busy_percent=0.0,
-            cpu_percent=0.0,
-            complete=False,
-        )
-        return Taken(record, [])
-
-
-class _Crew:
-    """Worker processes on this machine, started by their master; they end when it does, because their standard input closes."""
-
-    def __init__(self, job: Job, port: int) -> None:
-        assert job.fleet is not None
-        keys = [target.api_key for target in job.targets]
-        order = msgspec.json.encode(WorkerJob(master_host="127.0.0.1", master_port=port, keys=keys, search=job.search)) + b"\n"
-        self._talk: dict[int, IO[bytes]] = {}
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        for _ in range(job.fleet.workers):
-            talk = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the crew)
-            process = subprocess.Popen(
-                [sys.executable, "-m", "testcard.benchmarks.fleet.worker"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=talk
-            )
-            assert process.stdin is not None
-            process.stdin.write(order)
-            process.stdin.flush()
-            self._processes[process.pid] = process
-            self._talk[process.pid] = talk
-
-    def death_of(self, pid: int) -> str | None:
-        """How the process ended, or None while it lives."""
-        process = self._processes.get(pid)
-        code = process.poll() if process is not None else None
-        if code is None:
-            return None
-        return f"signal {-code}" if code < 0 else f"exit {code}{self._last_words(pid)}"
-
-    def dead(self) -> str | None:
-        """How one of the processes ended, where one did."""
-        return next((death for pid in self._processes if (death := self.death_of(pid)) is not None), None)
-
-    def close(self) -> None:
-        """Waits for the processes, kills those that stay."""
-        for pid, process in self._processes.items():
-            assert process.stdin is not None
-            with suppress(OSError):
-                process.stdin.close()
-            try:
-                process.wait(timeout=3)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            self._talk[pid].close()
-
-    def _last_words(self, pid: int) -> str:
-        talk = self._talk[pid]
-        talk.seek(0)
-        lines = talk.read().decode("utf-8", "replace").strip().splitlines()
-        return f": {lines[-1]}" if lines else ""

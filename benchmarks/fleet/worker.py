@@ -26,14 +26,15 @@ import msgspec
 
 from testcard.benchmarks.budget import Budget
 from testcard.benchmarks.cells import build_cells, make_transport
-from testcard.benchmarks.engine import Engine, Turn
+from testcard.benchmarks.engine import Engine
 from testcard.benchmarks.fleet import messages as m
 from testcard.benchmarks.fleet.clocks import PROBES, Probe, offset_s
-from testcard.benchmarks.fleet.leases import Lease
 from testcard.benchmarks.fleet.shipping import ShippingWriter
+from testcard.benchmarks.fleet.spending import LeasedBudget
 from testcard.benchmarks.job import Event, Job, TargetJob, WorkerJob
 from testcard.benchmarks.opening import refuse_one_key_for_all
 from testcard.benchmarks.process import prepare_process, read_line, say, settle_down
+from testcard.benchmarks.turns import Turn
 from testcard.benchmarks.users import locust_environment
 from testcard.benchmarks.workload import parse_workload
 from testcard.harness.embedded import DEFAULT_KEY
@@ -46,59 +47,6 @@ PROGRESS_S = 0.5
 FLUSH_S = 1.0
 MASTER_SILENT_S = 15.0
 CONFIRM_S = 20.0
-
-
-class LeasedBudget(Budget):
-    """The budget of a worker: what it holds a lease for; asks for more in time, and waits where it has to."""
-
-    def __init__(self, ask: Any) -> None:
-        super().__init__()
-        self.lease = Lease()
-        self._ask = ask
-        self._asked = False
-        self._dry = False
-        self._answered = gevent.event.Event()
-
-    def reserve(self, worst_usd: float | None) -> bool:
-        """As `Budget.reserve`; may wait for the master's answer."""
-        worst = worst_usd or 0.0
-        while not self.lease.take(worst):
-            if self._dry:
-                return False
-            self._send(worst)
-            self._answered.wait()
-        if self.lease.is_low() and not self._dry:
-            self._send(worst)
-        self.requests += 1
-        self.reserved_usd += worst
-        return True
-
-    def settle(self, worst_usd: float | None, cost_usd: float | None) -> None:
-        """As `Budget.settle`."""
-        super().settle(worst_usd, cost_usd)
-        self.lease.settle(worst_usd or 0.0, cost_usd)
-
-    def granted(self, message: m.Granted) -> None:
-        """The master's answer."""
-        self._asked = False
-        if message.grant.refusal is not None:
-            self._dry, self.refusal = True, message.grant.refusal
-        else:
-            self.lease.add(message.grant)
-        self._answered.set()
-
-    def give_back(self) -> tuple[int, float]:
-        """What is left, at the end of a turn; the next turn may ask again."""
-        while self._asked and self._answered.wait(5.0) is False:
-            break
-        self._dry = False
-        return self.lease.empty()
-
-    def _send(self, worst: float) -> None:
-        if not self._asked:
-            self._asked = True
-            self._answered.clear()
-            self._ask(m.Ask(worst_usd=worst))
 
 
 class Worker:
@@ -148,7 +96,7 @@ class Worker:
                 case m.Kept() if self.writer is not None:
                     self.writer.confirm(message.number)
                 case m.Held() if self.engine is not None:
-                    self.engine.hold(message.target, message.until_s - self.offset_s)
+                    self.engine.watch.hold(message.target, message.until_s - self.offset_s)
                 case m.Stop() if self.engine is not None:
                     self.engine.stop(message.reason, cut=message.cut)
                 case m.Clock() | m.Bye():
@@ -190,7 +138,7 @@ class Worker:
         self.budget = LeasedBudget(self.send) if limited else Budget()
         self.writer = ShippingWriter(self.send)
         self.engine = Engine(job, workload, cells, transport, self.writer, self.environment, self.budget)
-        self.engine.on_hold = lambda target, until_s: self.send(m.Held(target=target, until_s=until_s + self.offset_s))
+        self.engine.watch.on_hold = lambda target, until_s: self.send(m.Held(target=target, until_s=until_s + self.offset_s))
         gevent.spawn(self._report)
         settle_down()
         self.send(m.Ready(cpu_s=time.process_time(), offset_s=self.offset_s))
@@ -220,7 +168,7 @@ class Worker:
                 spare_requests=requests,
                 spare_usd=usd,
                 stop_reason=engine.stop_reason,
-                fatal=engine.fatal,
+                fatal=engine.watch.fatal,
             )
         )
         if engine.stop_reason is not None and self.leaving is None and not engine.cutting.is_set():

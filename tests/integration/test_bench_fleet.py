@@ -171,6 +171,9 @@ def test_a_master_and_two_workers_share_a_run_and_ctrl_c_ends_all(mocks: Embedde
         assert "connected to the master" in said
     assert counts(out) == {billed(mocks.base_urls["nanogpt"]) - before}
     assert len(samples_of(out)) >= 60
+    summary = RunReader(out).summary()
+    assert summary is not None
+    assert [row.users for row in summary.rows] == [4]  # of both workers together
     assert set(samples_of(out)["worker"]) == {0, 1}
 
 

@@ -30,11 +30,12 @@ def test_every_operation_of_every_provider_can_be_loaded(name: str) -> None:
 
 
 def test_cheapest_takes_the_profiles_parameters() -> None:
-    """NanoGPT's cheapest: the smallest size it states, one step."""
-    provider = load_provider("nanogpt")
-    first = task_requests(provider, "createImage", "generate", "hidream", workload())[0]
-    assert first.size == (256, 256)
-    assert first.steps == 1
+    """Each provider's cheapest: the smallest size it states, the fewest tokens, the lowest quality; nothing that it does not state."""
+    picture = task_requests(load_provider("nanogpt"), "createImage", "generate", "hidream", workload())[0]
+    assert (picture.size, picture.steps) == ((256, 256), None)
+    vision = load_provider("nvidia-nim-vision")
+    operation = vision.default_operation("describe")
+    assert task_requests(vision, operation, "describe", vision.default_model(operation, "describe"), workload())[0].max_tokens == 16
 
 
 def test_sizes_are_used_in_turn() -> None:
