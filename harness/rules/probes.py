@@ -11,6 +11,15 @@ from testcard.harness.rules.scope import PROMPTS, Scope
 from testcard.harness.wire.model import TaskRequest
 from testcard.specs.profile import Task
 
+#: No server that gives out references gives out this one.
+UNKNOWN_REFERENCE = "0x" + "7e57ca4d" * 5
+MALFORMED_TASK = "task/malformed"
+_MALFORMED_REFERENCES = (
+    ("not-a-task", "a word for a task"),
+    ("t\u00e2che-\U0001f98a", "a task in letters that are not ASCII"),
+    ("0x" + "f" * 400, "a task of 402 letters"),
+)
+
 
 def base(scope: Scope, task: Task | None = None) -> Iterator[Probe]:
     """The base request of the task (default: of every task of the operation), sent before everything else.
@@ -183,6 +192,25 @@ def any_answer(scope: Scope) -> Iterator[Probe]:
     yield from base(scope)
     yield from keys(scope)
     yield from missing(scope)
+    yield from malformed_tasks(scope)
+
+
+def unknown_task(scope: Scope) -> Iterator[Probe]:
+    """A poll of a task that nobody submitted; it costs nothing."""
+    yield from _poll(scope, "task/unknown", UNKNOWN_REFERENCE, "a task that nobody submitted")
+
+
+def malformed_tasks(scope: Scope) -> Iterator[Probe]:
+    """Polls by references that no server gives out: a word, one of other letters than ASCII's, one that is far too long."""
+    for number, (reference, what) in enumerate(_MALFORMED_REFERENCES, 1):
+        yield from _poll(scope, f"{MALFORMED_TASK}-{number}", reference, what)
+
+
+def _poll(scope: Scope, key: str, reference: str, change: str) -> Iterator[Probe]:
+    protocol = scope.provider.profile.asynchronous
+    if protocol is not None and scope.operation_id == protocol.operation:
+        request = TaskRequest(task=next(iter(scope.provider.profile.tasks)))
+        yield Probe(key, scope.operation_id, request, "refuse", path={protocol.parameter: reference}, change=change)
 
 
 def unfinished_modes(scope: Scope) -> Iterator[Probe]:

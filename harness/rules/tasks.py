@@ -1,4 +1,4 @@
-"""Rules about work that is accepted now and fetched later: the acceptance, the task's states, its result, its reference."""
+"""Rules about work that is accepted now and fetched later: the acceptance, its reference, the task's states, its result."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from dataclasses import replace
 
 from testcard.harness.rules import probes
 from testcard.harness.rules.evidence import Seen
-from testcard.harness.rules.rule import Observation, Probe, http_clause, rule
+from testcard.harness.rules.rule import Observation, Probe, rule
 from testcard.harness.rules.schema_judge import judge_response
 from testcard.harness.rules.scope import PROMPTS, Scope
 from testcard.harness.wire.asked import asked_record
 from testcard.harness.wire.encode import json_bytes
-from testcard.harness.wire.model import AsyncTask, TaskRequest
+from testcard.harness.wire.model import AsyncTask
 from testcard.harness.wire.pointers import at
 from testcard.specs.profile import AsyncProtocol, Clause
 
 #: Of a task that was followed for its whole time, the last poll comes this near to the end of it at least.
 _WHOLE_TIME = 0.99
-#: No server that gives out references gives out this one.
-UNKNOWN_REFERENCE = "0x" + "7e57ca4d" * 5
 _CLAUSE = Clause(document="RFC 9110", heading="15.3.3 202 Accepted", source="http")
 
 
@@ -38,11 +36,6 @@ def _submits(scope: Scope) -> bool:
 
 def _submits_repeatably(scope: Scope) -> bool:
     return _submits(scope) and _protocol(scope).idempotency_header is not None
-
-
-def _polls(scope: Scope) -> bool:
-    protocol = scope.provider.profile.asynchronous
-    return protocol is not None and scope.operation_id == protocol.operation
 
 
 def submission(scope: Scope) -> Iterator[Probe]:
@@ -70,21 +63,6 @@ def _submission_pair(scope: Scope) -> Iterator[Probe]:
     yield replace(first, headers=headers)
     again = probes.variant(scope, "async-again", request, change=f"the same submission with the same {header}", expects="may-refuse")
     yield replace(again, headers=headers, repeat=True, after=first.key)
-
-
-def _unknown(scope: Scope) -> Iterator[Probe]:
-    """A poll of a task that nobody submitted; it costs nothing."""
-    if not _polls(scope):
-        return
-    request = TaskRequest(task=next(iter(scope.provider.profile.tasks)))
-    yield Probe(
-        "task/unknown",
-        scope.operation_id,
-        request,
-        "refuse",
-        path={_protocol(scope).parameter: UNKNOWN_REFERENCE},
-        change="a task that nobody submitted",
-    )
 
 
 def _submitted(seen: Sequence[Seen]) -> Iterator[Seen]:
@@ -291,25 +269,4 @@ def _reference(one: Seen) -> str | None:
     return task.reference or None if task is not None else None
 
 
-@rule("async.unknown-task", level="should", clause=http_clause("15.5.5 404 Not Found"), applies=_polls, asks=_unknown)
-def unknown_task(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
-    """A poll of a task that nobody submitted is answered with 404.
-
-    Another refusal is noted: a server may see by its form that a reference is none of its own.
-    """
-    for one in seen:
-        if not one.sent_by_check or one.case.expects != "refuse" or "async.unknown-task" not in one.case.rules:
-            continue
-        if one.out_of_reach is not None or one.status in (401, 403):
-            yield Observation("unproven", one.out_of_reach or f"status {one.status}", (one.id,))
-        elif one.status in (404, 410):
-            yield Observation("pass", exchanges=(one.id,))
-        elif one.refused:
-            yield Observation("note", f"{one.case.change} was refused with status {one.status} rather than 404", (one.id,))
-        else:
-            state = one.answer.task.state if one.answer and one.answer.task else None
-            detail = f"{one.case.change} was answered with status {one.status}" + (f", {state[:40]}" if state else "")
-            yield Observation("broken", detail, (one.id,))
-
-
-RULES = (accepted, reference, forward, terminal, result, repeatable_submit, unknown_task)
+RULES = (accepted, reference, forward, terminal, result, repeatable_submit)

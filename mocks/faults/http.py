@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from testcard.mocks.exchange import Answer, Call
 from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import EVERY, KEYED, RELAY_PICTURES
+from testcard.mocks.faults.places import EVERY, KEYED, RELAY_PICTURES, TASK
 
 
 def _server_error(status: int) -> Answer:
@@ -33,6 +34,15 @@ def _refusal_with_another_status(call: Call, answer: Answer) -> Answer:
 def _fault_of_the_client_as_500(call: Call, answer: Answer) -> Answer:
     """Answers 500 to whatever it should refuse with 400, 404 or 422."""
     if answer.status in (400, 404, 422):
+        answer.status = 500
+    return answer
+
+
+@lie("answer", "http.no-server-error/malformed-task", TASK)
+def _cannot_read_a_reference(call: Call, answer: Answer) -> Answer:
+    """Answers 500 to references of tasks that are not spelt like its own, as a parser does that nobody catches."""
+    reference = next(iter(call.path.values()))
+    if answer.status == 404 and re.fullmatch(r"0x[0-9a-f]{40}", str(reference)) is None:
         answer.status = 500
     return answer
 

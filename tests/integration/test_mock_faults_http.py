@@ -179,6 +179,7 @@ SEEN: dict[str, Callable[[Mock], Awaitable[bool]]] = {
     "http.status-documented/partial": is_(status, 206),
     "http.status-documented/refusal": is_(status, 418, without=True),
     "http.no-server-error": is_(status, 500, without=True),
+    "http.no-server-error/malformed-task": is_(status, 500, without=True),
     "http.no-server-error/on-valid": in_two(500),
     "http.media-type": is_(media_type, ("text/plain", b"{")) ,
     "http.media-type/page": is_(media_type, ("application/json", b"<")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -186,6 +187,22 @@ def test_unknown_task(recorded: Any, status: int, word: str) -> None:
     of = recorded(TASK).add(status, {"status": "queued"}, probe="task/unknown", expects="refuse", rules=["async.unknown-task"])
     assert of.words("async.unknown-task") == {word}
     assert recorded(TASK).add(404, {}, probe="x", expects="refuse").words("async.unknown-task") == set()
+
+
+@pytest.mark.parametrize(
+    ("status", "word"), [(404, "pass"), (400, "pass"), (414, "pass"), (422, "pass"), (200, "broken"), (500, "unproven"), (401, "unproven")]
+)
+def test_malformed_references(recorded: Any, status: int, word: str) -> None:
+    """Of a reference that looks like nobody's any refusal will do; a 5xx breaks http.no-server-error, which asks for them as well."""
+    of = recorded(TASK).add(
+        status, {"status": "queued"}, probe="task/malformed-1", expects="refuse", rules=["async.unknown-task", "http.no-server-error"]
+    )
+    assert of.words("async.unknown-task") == {word}
+    assert of.words("http.no-server-error") == {"broken" if status == 500 else "pass"}
+    for rule in ("async.unknown-task", "http.no-server-error"):
+        asked = {probe.path["task_address"] for probe in RULES[rule].asks(TASK) if probe.key.startswith("task/malformed")}
+        assert len(asked) == 3
+        assert not any(re.fullmatch("0x[0-9a-f]{40}", reference) for reference in asked)
 
 
 def test_where_they_apply() -> None:
