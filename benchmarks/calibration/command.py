@@ -78,6 +78,6 @@ def _doubt(rates: list[Answers], timed: list[Fidelity]) -> str | None:
     """Why this machine cannot be trusted now, or None."""
     if wrong := [one.name for one in timed if not one.within]:
         return "percentiles did not come out true with " + ", ".join(f"“{name}”" for name in wrong)
-    if late := [one.name for one in rates if one.trusted_rps is None]:
+    if late := [one.name for one in rates if one.trusted_rps is None and one.levels]:
         return f"the generator was late at the lowest rate of {' and '.join(late)} answers"
     return None

@@ -44,7 +44,7 @@ DECIDING = ("p50", "p90", "p95")
 class Extent:
     """How much is measured: seconds of a level, shares of the peak to try and seconds for all of them, seconds of a timing.
 
-    No level begins after `climb_s`. `pixels`: also with every pixel decoded, in a `QUICK` climb.
+    No level begins later than `climb_s` after the peaks. `pixels`: also with every pixel decoded, in a `QUICK` climb.
     """
 
     level_s: float
@@ -54,8 +54,8 @@ class Extent:
     pixels: bool
 
 
-QUICK = Extent(0.6, (0.25, 0.5, 0.7, 0.85), 7.5, 1.5, False)
-FULL = Extent(1.2, (0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), 22.0, 4.0, True)
+QUICK = Extent(0.6, (0.25, 0.5, 0.7, 0.85), 6.0, 1.5, False)
+FULL = Extent(1.2, (0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), 20.0, 4.0, True)
 
 
 class Run:
@@ -117,7 +117,7 @@ class Run:
 def answers(run: Run, extent: Extent, sizes: Sequence[tuple[str, int]], checked: Literal["structure", "pixels"]) -> list[Answers]:
     """The rates that can be put on servers that answer at once: the peak of a closed loop, then shares of it as open loops."""
     ladders = [Ladder(extent.shares) for _ in sizes]
-    until = time.monotonic() + extent.climb_s
+    until: float | None = None
     with serving([ServerPlan(bytes=size) for _, size in sizes]) as servers:
         first = [
             BlockJob(cell=cell, round=1, stage=PEAK, rate_rps=None, users=CONNECTIONS, warmup_s=0.2, duration_s=extent.level_s)
@@ -126,20 +126,21 @@ def answers(run: Run, extent: Extent, sizes: Sequence[tuple[str, int]], checked:
         waiting = first
 
         def more(session: Session) -> list[BlockJob]:
-            nonlocal waiting
+            nonlocal waiting, until
+            now = time.monotonic()
+            until = until if until is not None else now + extent.climb_s
             for job in waiting:
                 level = _level(session, job)
                 if job.stage == PEAK:
                     ladders[job.cell].peak = level
                 else:
                     ladders[job.cell].tried(level)
-            late = time.monotonic() > until
             waiting = [
                 BlockJob(
                     cell=cell, round=1, stage=f"{rate:g}/s", rate_rps=rate, users=None, warmup_s=0.2, duration_s=extent.level_s, exact=True
                 )
                 for cell, ladder in enumerate(ladders)
-                if not late and (rate := ladder.next_rps()) is not None
+                if now < until and (rate := ladder.next_rps()) is not None
             ]
             return waiting
 

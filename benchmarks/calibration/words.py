@@ -28,7 +28,7 @@ def sentences(found: Calibration) -> list[str]:
         what = f"answers of {_size(answer.bytes)} ({_CHECKED[answer.checked]})"
         cpu = f"{_time(answer.peak_cpu_s_per_request)} of CPU a request"
         if answer.trusted_rps is None:
-            lines.append(f"{what}: late at every rate tried on {each}; {cpu}.")
+            lines.append(f"{what}: {'late at every rate tried' if answer.levels else 'no time to try a rate'} on {each}; {cpu}.")
             continue
         more = " or more" if answer.at_ceiling else ""
         lines.append(f"{what}: trust {each} with up to {_rate(answer.trusted_rps)} requests/s{more}; {cpu}.")
@@ -39,6 +39,11 @@ def sentences(found: Calibration) -> list[str]:
         if not one.within:
             blame = f" (the server itself was up to {_time(one.server_late_p99_s)} late)" if one.server_late_p99_s else ""
             lines.append(f"Latencies did not come out true with the server “{one.name}”{blame}.")
+    load = found.machine.load_1min
+    if load is not None and load > found.machine.cpus / 2:
+        lines.append(
+            f"This machine was busy before (load average {load:.1f} on {found.machine.cpus} cores): measure again when it is idle."
+        )
     if found.reason is not None:
         lines.append(f"Inconclusive: {found.reason}.")
     return lines
@@ -66,7 +71,7 @@ def _level(level: Level) -> tuple[str, ...]:
         "–" if level.send_lag_p99_s is None else _time(level.send_lag_p99_s),
         cpu,
         _time(level.cpu_s_per_request),
-        "yes" if level.trusted else f"no: {(level.why or '').partition(';')[0]}",
+        "yes" if level.trusted else f"no: {(level.why or '').partition(';')[0].partition(':')[0]}",
     )
 
 

@@ -130,9 +130,10 @@ def test_words_say_what_can_be_trusted_and_what_not() -> None:
         created="2026-01-01",
         took_s=1.0,
         processes=2,
-        machine=Machine(cpus=2, platform="", python=""),
+        machine=Machine(cpus=2, platform="", python="", load_1min=7.25),
         answers=[
             Answers(name="small", trusted_rps=4400.0, at_ceiling=True, **common),  # type: ignore[arg-type]
+            Answers(name="small", trusted_rps=None, at_ceiling=False, **{**common, "levels": [level(500, trusted=False)]}),  # type: ignore[arg-type]
             Answers(name="small", trusted_rps=None, at_ceiling=False, **common),  # type: ignore[arg-type]
         ],
         fidelity=[compare(Timing("slow", 100, 2.0, (0.1,)), [0.2] * 200, ServerCount(answers=200, late_p99_s=0.004))],
@@ -142,6 +143,8 @@ def test_words_say_what_can_be_trusted_and_what_not() -> None:
     assert sentences(found) == [
         "answers of 1.5 KB (structure checked): trust 2 processes of this machine with up to 4,400 requests/s or more; 70 µs of CPU a request.",
         "answers of 1.5 KB (structure checked): late at every rate tried on 2 processes of this machine; 70 µs of CPU a request.",
+        "answers of 1.5 KB (structure checked): no time to try a rate on 2 processes of this machine; 70 µs of CPU a request.",
         "Latencies did not come out true with the server “slow” (the server itself was up to 4 ms late).",
+        "This machine was busy before (load average 7.2 on 2 cores): measure again when it is idle.",
         "Inconclusive: it was late.",
     ]
