@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -79,10 +80,13 @@ def test_two_targets_take_turns_and_everything_is_kept(mocks: EmbeddedMocks, tmp
     assert done.stdout == (out / "summary.json").read_text()
     assert sum(row.requests for row in summary.rows) == table["warmup"].to_pylist().count(False) == 80
     assert {row.provider for row in summary.rows} == {"nanogpt", "nebul"}
+    latency_s = [done - scheduled for done, scheduled in zip(table["done_s"].to_pylist(), table["scheduled_s"].to_pylist(), strict=True)]
+    assert statistics.median(latency_s) == pytest.approx(0.08, abs=0.04)
     for row in summary.rows:
         assert (row.offered_rps, row.rounds, row.ok) == (pytest.approx(25), 2, 40)
         assert row.outcome == "pass" or (late and "late" in (row.note or ""))
-        assert row.latency_s["p50"].value == pytest.approx(0.08, abs=0.04)
+        # Samples that a busy machine has made alike are too few for an interval, and then no figure is shown.
+        assert row.latency_s["p50"].value in (None, pytest.approx(0.08, abs=0.04))
         assert row.cost_usd_per_image is not None
     assert [block["provider"] for block in map(json.loads, (out / "blocks.jsonl").read_text().splitlines())][:2] != ["nanogpt"] * 2
     assert (reader.run.outcome, reader.run.exit_code, reader.run.kind) == ("inconclusive" if late else "pass", done.returncode, "bench")

@@ -53,7 +53,7 @@ def test_a_calibration_states_rates_cpu_lag_and_fidelity(
 def test_two_processes_share_the_levels(tmp_path: Path) -> None:
     """Each level is sent whole, by both together; CPU a request is that of both."""
     with Progress("x") as progress:
-        (found,) = answers(Run(tmp_path, 2, progress), Extent(0.3, (0.05, 0.2), 5.0, 0.5, False), [("small", 1_500)], "structure")
+        (found,) = answers(Run(tmp_path, 2, progress), Extent(0.3, (0.05, 0.2), 60.0, 0.5, False), [("small", 1_500)], "structure")
     assert found.levels
     for level in found.levels:
         assert level.offered_rps is not None
