@@ -209,16 +209,29 @@ def make_plan(
             for rule_id, draft in case_drafts(scope):
                 if rule_id in levels:
                     _add(drafts, scope, rule_id, softer(levels[rule_id], draft.probe.level), draft)
-    ordered = sorted(drafts.values(), key=_urgency)
+    places = {operation: place for place, operation in enumerate(operations)}
+    ordered = sorted(drafts.values(), key=lambda draft: _urgency(draft, places.get(draft.probe.operation, 0)))
     steps = tuple(_step(provider, pricing, draft, number, keyless) for number, draft in enumerate(_merged(provider, ordered), 1))
     return Plan(provider, scopes, tuple(rules), steps, seed)
 
 
-def _urgency(draft: Draft) -> tuple[bool, bool, bool, int, bool, bool]:
-    """What is sent first when money is short: bases, then musts; of those what one rule stands or falls with, before more of the same."""
+def _urgency(draft: Draft, place: int) -> tuple[bool, bool, int, bool, int, bool, bool]:
+    """What is sent first when money is short: bases, then musts; of those what one rule stands or falls with, before more of the same.
+
+    What is sent alone stays together with the rest of its operation (the one at this place), so that it shows what that costs.
+    """
     only_more = {rule for _, rule in draft.serves} <= {ACCEPTS}
     probe = draft.probe
-    return (not probe.first, not (probe.first or probe.alone), draft.spare, _ORDER[draft.level], only_more, draft.source != "probe")
+    together = place if probe.alone and not probe.first else 0
+    return (
+        not probe.first,
+        not (probe.first or probe.alone),
+        together,
+        draft.spare,
+        _ORDER[draft.level],
+        only_more,
+        draft.source != "probe",
+    )
 
 
 def _add(drafts: dict[tuple[str, str], Draft], scope: Scope, rule_id: str, level: str, draft: Draft) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from testcard.harness.check.contract_lines import line_of
@@ -92,6 +92,7 @@ def judge_all(
     errors: list[RuleFailure] = []
     for scope in scopes:
         here = [one for one in seen if one.exchange.operation == scope.operation_id]
+        scope = replace(scope, elsewhere=_elsewhere(scope, seen))
         for rule in rules:
             level = level_of(scope, rule)
             if level == "none" or not rule.applies(scope):
@@ -106,6 +107,15 @@ def judge_all(
             verdicts.append(_verdict(scope, rule, level, observations, here, unsent))
         gaps += spec_gaps(scope, here)
     return Judged(tuple(verdicts), tuple(gaps), tuple(errors), strict, stopped)
+
+
+def _elsewhere(scope: Scope, seen: Sequence[Seen]) -> tuple[tuple[float, float], ...]:
+    """From when to when requests of other operations were under way that may have been billed; a task is until its last poll."""
+    return tuple(
+        (one.exchange.sent_s, max((poll.exchange.done_s for poll in one.polls), default=one.exchange.done_s))
+        for one in seen
+        if one.sent_by_check and one.exchange.operation != scope.operation_id and (one.exchange.billed or one.status is None)
+    )
 
 
 def spec_gaps(scope: Scope, seen: Sequence[Seen]) -> list[SpecGap]:

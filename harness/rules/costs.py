@@ -59,13 +59,10 @@ def balance_falls(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
     Where others use the account as well, a step may be off: it counts only when not one of several fits.
     """
-    if sum(profile.billed for profile in scope.provider.profile.operations.values()) > 1:
-        yield Observation("unproven", "requests of other operations may have run at the same time")
-        return
     exact = _exactness(scope, [one for one, _ in _paid(seen)])
     fitting: list[Observation] = []
     others: list[Observation] = []
-    for ids, old, new, cost in _falls(seen):
+    for ids, old, new, cost in _falls(scope, seen):
         if cost <= exact:
             others.append(Observation("unproven", f"the balance is too coarse to show a cost of {cost:g}", ids))
         elif abs(old - new - cost) <= exact:
@@ -80,12 +77,12 @@ def balance_falls(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
         yield Observation("unproven", "no two answers one after the other state a cost and a balance")
 
 
-def _falls(seen: Sequence[Seen]) -> Iterator[tuple[tuple[str, str], float, float, float]]:
+def _falls(scope: Scope, seen: Sequence[Seen]) -> Iterator[tuple[tuple[str, str], float, float, float]]:
     """Two balances with the ids of the answers that state them, and what was to be paid in between: one request, or several in a row."""
     start: tuple[str, float] | None = None
     last: Seen | None = None
     paid = 0.0
-    for before, after in _pairs(seen):
+    for before, after in _pairs(scope, seen):
         if before is not last:
             start, paid = _balance(before), 0.0
         last, here = after, _balance(after)
@@ -105,8 +102,8 @@ def _balance(one: Seen) -> tuple[str, float] | None:
     return None if balance is None else (one.id, balance)
 
 
-def _pairs(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Seen]]:
-    """Billed requests one after the other, with no third that may have been billed under way during either."""
+def _pairs(scope: Scope, seen: Sequence[Seen]) -> Iterator[tuple[Seen, Seen]]:
+    """Billed requests one after the other, with no third of any operation that may have been billed under way from the first to the second."""
     sent = [one for one in seen if one.sent_by_check and (one.exchange.billed or one.status is None)]
     sent.sort(key=lambda one: one.exchange.sent_s)
     busy_until = 0.0
@@ -114,6 +111,7 @@ def _pairs(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Seen]]:
         one, two = before.exchange, after.exchange
         following = sent[index + 2].exchange.sent_s if index + 2 < len(sent) else two.done_s
         lone = busy_until <= one.sent_s and one.done_s <= two.sent_s and two.done_s <= following
+        lone = lone and not any(began < two.done_s and ended > one.sent_s for began, ended in scope.elsewhere)
         if lone and before.status is not None and after.status is not None:
             yield before, after
         busy_until = max(busy_until, one.done_s)

@@ -40,7 +40,8 @@ _CHEAP_TERMS = {
 class Scope:
     """One operation under check. `seed` is the run's seed, `model` the one the user asked for, `keyless` is --no-auth.
 
-    `started`: Unix seconds at which the run's clock stood at 0, where they are known.
+    `started`: Unix seconds at which the run's clock stood at 0, where they are known. `elsewhere`: from when to when requests of
+    other operations were under way that may have been billed, in seconds of that clock.
     """
 
     provider: Provider
@@ -49,6 +50,7 @@ class Scope:
     model: str | None = None
     keyless: bool = False
     started: float | None = None
+    elsewhere: tuple[tuple[float, float], ...] = ()
 
     @property
     def profile(self) -> OperationProfile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -82,6 +83,18 @@ def test_only_requests_one_at_a_time_count(recorded: Any) -> None:
     assert three(200, 0.5) == three(200, 10.5) == three(200, 0.5, took_s=10.0) == {"unproven"}
     assert three(None, 5.0, took_s=20.0) == {"unproven"}
     assert three(400, 0.5) == {"broken"}
+
+
+@pytest.mark.parametrize(
+    ("span", "word"),
+    [((5.0, 8.0), "unproven"), ((0.5, 3.0), "unproven"), ((10.5, 30.0), "unproven"), ((-9.0, 0.0), "broken"), ((11.0, 20.0), "broken")],
+    ids=["between them", "during the first", "during the second", "before", "after"],
+)
+def test_requests_of_other_operations_are_paid_from_the_same_account(span: tuple[float, float], word: str, recorded: Any) -> None:
+    """A request of another operation that was under way meanwhile may have been charged; before and after it does not matter."""
+    run = recorded(replace(NANOGPT, elsewhere=(span,)))
+    run.add(200, bill(0.014, 10.0), sent_s=0).add(200, bill(0.014, 10.0), sent_s=10, took_s=1.0)
+    assert run.words(FALLS) == {word}
 
 
 def test_a_cost_that_is_not_stated_ends_the_sum(recorded: Any) -> None:
