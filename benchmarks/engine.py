@@ -118,7 +118,11 @@ class Engine:
         """Waits until nothing more is sent in this turn: the dispatcher is done, or the closed loop's time is up."""
         users, closed, end = self._runner.user_greenlets, self.course.block.users is not None, self.course.end_s
         while users and not self.stopping.is_set() and not (closed and clock() >= end):
-            self.stopping.wait(0.005)
+            # Woken by what it waits for; the timeout is for what nobody tells of.
+            if closed:
+                self.stopping.wait(min(end - clock(), 0.2))
+            else:
+                gevent.wait([self.stopping, *users], timeout=0.2, count=1)
 
     def _drain(self) -> None:
         """Waits for what is in flight: to its own timeout, or for the grace once the run is being cut short."""
