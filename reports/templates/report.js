@@ -143,6 +143,7 @@
     var forecast = function () {
       var images = Number(volumeBox.querySelector("input").value);
       var valid = isFinite(images) && images >= 0;
+      document.querySelector("#volumes th.yours").textContent = valid ? images.toLocaleString("en-US") + " a month" : "Your volume";
       list("#volumes td.yours").forEach(function (cell) {
         if (cell.dataset.each === undefined) { return; }
         cell.textContent = valid ? dollars(images * cell.dataset.each) : "–";

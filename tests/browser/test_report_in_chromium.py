@@ -239,6 +239,7 @@ def test_other_volumes_follow_the_number_that_is_typed(opened: Opened) -> None:
     assert mine.count() >= 2
     for images, shown in ((2_000, lambda each: 2_000 * each), (0, lambda each: 0.0)):
         field.fill(str(images))
+        assert page.locator("#volumes th.yours").text_content() == f"{images:,} a month"
         for place in range(mine.count()):
             text = mine.nth(place).evaluate("cell => cell.firstChild.textContent").replace(",", "")
             assert float(text) == pytest.approx(shown(float(mine.nth(place).get_attribute("data-each"))), rel=0.006)
