@@ -1,6 +1,6 @@
 """`--find-saturation`: judges each stage as soon as it is over (see `stage_verdict`), and gives the load process the next one.
 
-A stage that is not sure is taken again with other arrivals, and judged by all of its turns together.
+A stage that is not sure, or broke and would end the search, is taken again with other arrivals and judged by all of its turns.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """The search for the highest rate that holds: which rate to try next, and what the steps so far say. Pure.
 
 The rate doubles until it breaks (or halves until it holds), then the gap is halved on a logarithmic scale until its ends lie
-within `RESOLUTION` of each other, in at most `max_stages` stages, those that are taken again included.
+within `RESOLUTION` of each other and the upper one has broken in two turns together, in at most `max_stages` stages, those that are taken again included.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 #: Ends so close are close enough: what lies between is less than what one run differs from the next.
 RESOLUTION = 1.05
@@ -25,12 +25,16 @@ class SearchPlan:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stage that was tried. `sure`: chance cannot have decided it (see `stage_verdict`). `why`: what broke, or why unsure."""
+    """A stage that was tried. `sure`: chance cannot have decided it (see `stage_verdict`). `why`: what broke, or why unsure.
+
+    `tries`: of how many turns it was judged.
+    """
 
     rate_rps: float
     held: bool
     sure: bool
     why: str = ""
+    tries: int = 1
 
 
 @dataclass
@@ -55,7 +59,7 @@ class Search:
         if not step.sure and tries < TRIES and self.turns < self.max_stages:
             self.again = step.rate_rps
             return False
-        self.steps.append(step)
+        self.steps = [other for other in self.steps if other.rate_rps != step.rate_rps] + [replace(step, tries=tries)]
         return True
 
     @property
@@ -78,10 +82,14 @@ class Search:
         return max(held, default=None), broke
 
     @property
-    def found(self) -> bool:
-        """Whether both ends are there and close enough."""
+    def _is_close(self) -> bool:
         held, broke = self.held, self.broke
         return held is not None and broke is not None and broke.rate_rps <= held.rate_rps * RESOLUTION
+
+    @property
+    def found(self) -> bool:
+        """Whether both ends are there and close enough, and the upper one did not break by a single bad moment."""
+        return self._is_close and self.broke is not None and (self.broke.tries > 1 or self.turns >= self.max_stages)
 
     def next_rps(self) -> float | None:
         """The rate to try next, to three digits; None when the search is over."""
@@ -91,6 +99,8 @@ class Search:
             rate, self.again = self.again, None
             return rate
         held, broke = self.held, self.broke
+        if self._is_close and broke is not None:
+            return broke.rate_rps  # once more: what broke by chance, or by a moment's trouble, may hold
         if held is None and broke is None:
             wanted = self.start_rps
         elif broke is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -18,8 +19,10 @@ from testcard.harness.statistics import slo
 
 def run(search: Search, knee_rps: float) -> Search:
     """The search against a server that holds every rate up to its knee."""
+    tries: Counter[float] = Counter()
     while (rate := search.next_rps()) is not None:
-        assert search.take(Step(rate, rate <= knee_rps, True, "" if rate <= knee_rps else "p95<1s (2)"), 1)
+        tries[rate] += 1
+        assert search.take(Step(rate, rate <= knee_rps, True, "" if rate <= knee_rps else "p95<1s (2)"), tries[rate])
     return search
 
 
@@ -28,7 +31,7 @@ def run(search: Search, knee_rps: float) -> Search:
 def test_the_knee_lies_between_what_held_and_what_broke(knee: float, start: float) -> None:
     """For any knee and start: at most 24 stages, and the ends of the interval within 5 % of each other around the knee."""
     search = run(Search(float(f"{start:.3g}"), max_stages=24), knee)
-    assert len(search.steps) <= 24
+    assert search.turns <= 24
     if search.found:
         assert search.held is not None
         assert search.broke is not None
@@ -36,7 +39,7 @@ def test_the_knee_lies_between_what_held_and_what_broke(knee: float, start: floa
         assert f"holds {search.held.rate_rps:.3g}/s" in sentence(search)
         assert "What broke first: p95<1s" in sentence(search)
     else:
-        assert len(search.steps) == 24
+        assert search.turns == 24
 
 
 def test_no_rate_is_tried_twice_and_the_number_of_stages_is_kept() -> None:
@@ -131,6 +134,22 @@ def test_an_unsure_rate_is_tried_again_and_every_try_counts() -> None:
     assert search.take(Step(20.0, False, False, "x"), 2)  # the fifth stage is the last
     assert search.next_rps() is None
     assert "holds 10/s, breaks at 20/s, surely within ? to ?" in sentence(search)
+
+
+def test_a_moment_s_trouble_does_not_decide() -> None:
+    """The rate that ends a search as broken is taken once more; when it holds then, the search goes on above it."""
+    search = Search(10.0)
+    for rate, held, tries in ((10.0, True, 1), (20.0, False, 1), (14.1, True, 1), (16.8, True, 1), (18.3, True, 1), (19.1, False, 1)):
+        assert search.next_rps() == rate
+        search.take(Step(rate, held, True), tries)
+    assert not search.found
+    assert search.next_rps() == 19.1
+    search.take(Step(19.1, True, True), 2)
+    assert search.next_rps() == 20.0  # the ends are close again, and this one has broken only once
+    search.take(Step(20.0, False, True), 2)
+    assert search.found
+    assert search.next_rps() is None
+    assert [step.rate_rps for step in search.steps if not step.held] == [20.0]
 
 
 def test_the_spread_of_a_percentile_knows_about_busy_spells() -> None:
