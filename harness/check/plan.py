@@ -13,6 +13,7 @@ from typing import Any
 
 from testcard.harness.check.cases import CASE_RULES, Draft, case_drafts
 from testcard.harness.check.levels import level_of, softer
+from testcard.harness.check.worst_case import most_images, most_usd
 from testcard.harness.errors import ContractViolation, UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules import RULES, Rule
@@ -133,18 +134,21 @@ class Plan:
     @property
     def images(self) -> int:
         """Pictures that the whole plan can bring at most: elastic steps are left out where an operation's share is spent."""
-        found = 0
-        for scope in self.scopes:
-            steps = [step for step in self.of(scope.operation_id) if step.billed]
-            certain = sum(step.images for step in steps if not step.elastic)
-            found += max(certain, min(MOST_IMAGES, sum(step.images for step in steps)))
-        return found
+        return self.images_within(None)
 
     @property
     def cost_usd(self) -> float | None:
-        """What the whole plan can cost at most; None when a price is missing."""
-        costs = [step.cost_usd for step in self.steps if step.billed]
-        return None if any(cost is None for cost in costs) else sum(cost for cost in costs if cost is not None)
+        """What the whole plan can cost at most, with no more pictures than that; None when a price is missing."""
+        return self.cost_within(None, None)
+
+    def images_within(self, max_images: int | None) -> int:
+        """As `images`, under a limit on pictures."""
+        return most_images(self.steps, MOST_IMAGES, max_images)
+
+    def cost_within(self, max_images: int | None, max_cost_usd: float | None) -> float | None:
+        """As `cost_usd`, under limits on pictures and on the cost itself."""
+        most = most_usd(self.steps, MOST_IMAGES, max_images)
+        return most if most is None or max_cost_usd is None else min(most, max_cost_usd)
 
     def of(self, operation: str) -> tuple[Step, ...]:
         """The steps of one operation."""

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from testcard.harness.check.budget import NO_LIMITS, Limits
 from testcard.harness.check.plan import Plan, Step
 from testcard.harness.check.verdicts import Judged
 from testcard.harness.runs.folder import KEY_PLACEHOLDER
@@ -166,16 +167,17 @@ def spending(spend: Spend, price_origin: str) -> str:
     return f"{spend.requests} requests, {spend.billed_requests} billed, {spend.images} images, {cost}{note}"
 
 
-def plan_lines(plan: Plan, price_origin: str) -> Iterator[str]:
-    """Every request of the plan with its reason and price, and the sum."""
+def plan_lines(plan: Plan, price_origin: str, limits: Limits = NO_LIMITS) -> Iterator[str]:
+    """Every request of the plan with its reason and price, and what all of it can come to within the limits."""
     width = min(max((len(step.probe) for step in plan.steps), default=0), 44)
     for operation in dict.fromkeys(step.operation for step in plan.steps):
         yield operation
         for step in plan.of(operation):
             yield f"  {step.id}  {_clip(step.probe, width):<{width}}  {_price(step):<18}  {_clip(_reason(step), 90)}"
-    most = "no price for some of it" if plan.cost_usd is None else f"${plan.cost_usd:.4f}"
+    images, cost = plan.images_within(limits.max_images), plan.cost_within(limits.max_images, limits.max_cost_usd)
+    most = "no price for some of it" if cost is None else f"${cost:.4f}"
     note = " (illustrative prices)" if price_origin == "illustrative" else ""
-    yield f"{len(plan.steps)} requests, at most {plan.images} images and {most}{note}; a refused request costs nothing. Nothing was sent."
+    yield f"{len(plan.steps)} requests, at most {images} images and {most}{note}; a refused request costs nothing. Nothing was sent."
 
 
 def _reason(step: Step) -> str:

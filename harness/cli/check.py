@@ -120,7 +120,7 @@ def check(
 
     if only_plan:
         pricing = _plan_pricing(loaded, base_url, config)
-        return _show_plan(planned(pricing), pricing, as_json)
+        return _show_plan(planned(pricing), pricing, limits, as_json)
     bounded = limits.max_cost_usd is not None or limits.max_requests is not None
     with ExitStack() as stack:
         target = stack.enter_context(
@@ -162,11 +162,12 @@ def _require_price(provider: Provider, pricing: Pricing, limits: Limits, model: 
                 )
 
 
-def _show_plan(plan: Plan, pricing: Pricing, as_json: bool) -> int:
+def _show_plan(plan: Plan, pricing: Pricing, limits: Limits, as_json: bool) -> int:
     if as_json:
-        record = {"steps": describe(plan), "images": plan.images, "cost_usd": plan.cost_usd, "prices": pricing.origin}
+        images, cost = plan.images_within(limits.max_images), plan.cost_within(limits.max_images, limits.max_cost_usd)
+        record = {"steps": describe(plan), "images": images, "cost_usd": cost, "prices": pricing.origin}
         click.echo(json.dumps(record, indent=2, ensure_ascii=False))
     else:
-        for line in present.plan_lines(plan, pricing.origin):
+        for line in present.plan_lines(plan, pricing.origin, limits):
             click.echo(line)
     return Exit.PASS

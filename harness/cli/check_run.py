@@ -80,8 +80,10 @@ class CheckRun:
         target = self.target
         local = is_loopback(target.base_url)
         if not local:
-            price = "no price known" if self.plan.cost_usd is None else f"at most ${self.plan.cost_usd:.4f}"
-            say(f"Plan: {len(self.plan.steps)} requests, at most {self.plan.images} images, {price}. Mind the provider's terms of use.")
+            limits = self.limits
+            images, cost = self.plan.images_within(limits.max_images), self.plan.cost_within(limits.max_images, limits.max_cost_usd)
+            price = "no price known" if cost is None else f"at most ${cost:.4f}"
+            say(f"Plan: {len(self.plan.steps)} requests, at most {images} images, {price}. Mind the provider's terms of use.")
         settings = Settings(target.base_url, target.api_key, self._concurrency, LOOPBACK_POLL_S if local else None, live=self._live)
         try:
             with Progress(f"check {target.provider.id}", len(self.plan.steps)) as progress:
