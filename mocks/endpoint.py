@@ -183,14 +183,13 @@ class Endpoint:
 
     async def _make(self, call: Call, order: Order) -> dict[str, Any]:
         drawn = await self.means.studio.draw(order)
-        if call.lies:
-            drawn = call.lies.tell("drawn", call, drawn)
-        drawn = [self._deliver(call, order, one) for one in drawn]
-        if call.lies:
-            call.publish = functools.partial(self._publish, call)
-            drawn = call.lies.tell("delivered", call, drawn)
-        body = self.manners.body(call, order, drawn)
-        told: dict[str, Any] = call.lies.tell("body", call, body) if call.lies else body
+        lies = call.lies
+        if not lies:
+            return self.manners.body(call, order, [self._deliver(call, order, one) for one in drawn])
+        call.publish = functools.partial(self._publish, call)
+        drawn = lies.tell("drawn", call, drawn)
+        drawn = lies.tell("delivered", call, [self._deliver(call, order, one) for one in drawn])
+        told: dict[str, Any] = lies.tell("body", call, self.manners.body(call, order, drawn))
         return told
 
     def _deliver(self, call: Call, order: Order, one: Drawn) -> Drawn:

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -129,10 +130,16 @@ def read_size(value: Any, automatic: tuple[int, int], param: str = "size") -> tu
     """Width and height in pixels of WIDTHxHEIGHT, `automatic` for nothing or "auto"; `Refused` with 400 for others."""
     if value is None or value == "auto":
         return automatic
-    found = _SIZE.fullmatch(value)
-    if found is None:
+    sides = _sides(value)
+    if sides is None:
         raise Refused(400, f"{param} has to be auto or WIDTHxHEIGHT", param=param)
-    return checked_size(int(found[1]), int(found[2]), param)
+    return checked_size(*sides, param)
+
+
+@lru_cache(maxsize=256)
+def _sides(text: str) -> tuple[int, int] | None:
+    found = _SIZE.fullmatch(text)
+    return (int(found[1]), int(found[2])) if found is not None else None
 
 
 def checked_size(width: int, height: int, param: str) -> tuple[int, int]:
