@@ -83,7 +83,7 @@ def _with_notes(summary: Summary, said: Mapping[tuple[str, str | None, str, str]
 def _decide(session: Session, summary: Summary, finder: SaturationSearch | None = None) -> tuple[Exit, Outcome, str | None]:
     """Exit code, outcome and reason; when several hold, the order of the exit codes decides."""
     if session.interrupted:
-        return Exit.INTERRUPTED, "interrupted", "interrupted; everything recorded so far is kept"
+        return Exit.INTERRUPTED, "interrupted", "stopped early; everything recorded so far is kept"
     if session.fatal is not None:
         return Exit(int(session.fatal.exit_code)), "error", session.fatal.message
     codes: list[Exit] = []

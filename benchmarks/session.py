@@ -111,7 +111,7 @@ class Session:
         self._signals += 1
         self.interrupted = True
         if self._signals == 1:
-            words = f"interrupted: nothing more is sent; waiting up to {self.job.grace_s:g} s for what is in flight (again: abort)"
+            words = f"interrupted: waiting up to {self.job.grace_s:g} s for what is in flight (again: abort)"
             if self._progress is not None and self._progress.is_live:
                 self.view.notice = words  # a line written in between would tear the display
             else:

@@ -39,28 +39,26 @@ class View:
         return found
 
     def __rich__(self) -> Any:
-        """The state as a small table."""
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
+        """The state in a few lines."""
+        from rich.console import Group
         from rich.text import Text
 
-        table = Table.grid(padding=(0, 2))
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column(overflow="ellipsis", no_wrap=True)
+        lines: list[Text] = []
 
         def line(name: str, words: str, style: str = "") -> None:
-            table.add_row(name, Text(words, style=style, overflow="ellipsis", no_wrap=True))  # as Text: names may look like markup
+            # As Text: names may look like markup. What is too long for the terminal is cut on the right.
+            lines.append(Text.assemble((f"{name:<9}", "dim"), (words, style), overflow="ellipsis", no_wrap=True))
 
         state = self.state
         if not state:
             line("bench", self.notice or "starting")
-            return table
+            return Group(*lines)
         line("target", self._target(whole=True), "bold")
         share = min(self._passed_s() / state["planned_s"], 1.0) if state["planned_s"] else 0.0
-        bar = Table.grid(padding=(0, 1))
-        bar.add_row(ProgressBar(total=1.0, completed=share, width=_BAR), f"{share:.0%}", f"{self._left()} left")
-        table.add_row("time", bar)
-        line("stage", f"{state['stage'] or '–'}, round {state['round'] or '–'} of {self._rounds()}")
+        done = round(share * _BAR)
+        line("time", f"{'━' * done}{'─' * (_BAR - done)} {share:.0%}, {self._left()} left{' of this stage' if self.job.more else ''}")
+        turn = f"try {state['round'] or '–'}" if self.job.more else f"round {state['round'] or '–'} of {self._rounds()}"
+        line("stage", f"{state['stage'] or '–'}, {turn}")
         line("rate", f"{self._rate()}, {state['in_flight']} in flight")
         line("latency", self._latency())
         line("sent", self._sent() + (f", spent {money}" if (money := self._money()) else ""))
@@ -68,7 +66,7 @@ class View:
         line("errors", errors or "none", "red" if errors else "")
         if self.notice:
             line("", self.notice, "yellow")
-        return table
+        return Group(*lines)
 
     def _target(self, *, whole: bool = False) -> str:
         if self.state["cell"] is None:

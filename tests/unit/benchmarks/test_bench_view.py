@@ -60,13 +60,25 @@ def test_a_closed_loop_without_limits_or_answers() -> None:
     assert "$" not in text
 
 
+def test_a_search_has_tries_and_no_known_end() -> None:
+    """A stage that is taken again is a try, not a round of so many; what is left is left of the stage."""
+    view = View(job(more=True))
+    view.hear(state(round=2))
+    text = drawn(view, 80)
+    assert "10/s, try 2" in text
+    assert "0:30 left of this stage" in text
+
+
 def test_before_the_first_word_and_while_stopping() -> None:
     """A display without a state says that it starts; a notice is shown beside the state."""
     view = View(job())
     assert "starting" in drawn(view, 80)
     view.hear(state())
-    view.notice = "interrupted: waiting"
-    assert "interrupted: waiting" in drawn(view, 80)
+    view.notice = "interrupted: waiting up to 5 s for what is in flight (again: abort)"
+    text = drawn(view, 80)
+    assert view.notice in text
+    assert "target   nanogpt" in text
+    assert "latency  p50" in drawn(view, 60)  # what is too long is cut on the right, never the names
 
 
 def test_the_line_says_the_same_in_short(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
