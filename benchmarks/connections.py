@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import socket
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ _system_socket = monkey.get_original("socket", "socket")
 _READ, _WRITE = 1, 2  # what a watcher of gevent's loop waits for
 #: Bytes from which on a wait for several of them is worth a system call.
 _MANY = 32 * 1024
+#: Linux takes a low-water mark above what it can keep for as much as it can keep; elsewhere nobody has tried.
+_GATHERS = sys.platform == "linux"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,7 @@ class PlainConnection(Connection):
 
     def gather(self, count: int) -> None:
         """Waits until so many further bytes have come (or as many as the system keeps), or the end, where that saves wake-ups."""
-        if count < _MANY:
+        if count < _MANY or not _GATHERS:
             return
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
         self._wait(self._readable)

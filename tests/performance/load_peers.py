@@ -110,7 +110,7 @@ def wrk(url: str, seconds: float) -> tuple[int, float]:
 
 def aiperf(url: str, seconds: float) -> tuple[int, float]:
     """AIPerf's image_generation endpoint: the difference of a long and a short run, because its start takes seconds of CPU."""
-    few, many = 40, 40 + round(120 * seconds)
+    few, many = 40, 440 + round(200 * seconds)
     cost = {}
     for count in (few, many):
         before = used(resource.RUSAGE_CHILDREN)
