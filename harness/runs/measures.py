@@ -7,14 +7,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
+from testcard.harness.runs.record import Record
 
 
-class _Record(msgspec.Struct, frozen=True, omit_defaults=False, kw_only=True):
-    """A frozen record that writes every field, so that a reader never has to guess a default."""
-
-
-class Estimate(_Record, frozen=True, kw_only=True):
+class Estimate(Record, frozen=True, kw_only=True):
     """A figure with its 95 % interval and the number of samples; None where n is too small to say.
 
     `value` None with `low` set: the figure lies among timeouts and is at least `low`. `value` set with neither end: no interval
@@ -27,7 +23,7 @@ class Estimate(_Record, frozen=True, kw_only=True):
     n: int = 0
 
 
-class Delivery(_Record, frozen=True, kw_only=True):
+class Delivery(Record, frozen=True, kw_only=True):
     """Pictures and tokens per second of the time in which answers came in (as `achieved_rps`).
 
     Delivered: every picture that came, whatever was wrong with it or its answer (megapixels: of those that can be read at all).
@@ -41,7 +37,7 @@ class Delivery(_Record, frozen=True, kw_only=True):
     tokens_per_s: Estimate | None = None
 
 
-class Stream(_Record, frozen=True, kw_only=True):
+class Stream(Record, frozen=True, kw_only=True):
     """Streams of text. Percentile keys: as of latencies.
 
     `first_token_s`: from the moment of sending to the first piece of text. `inter_token_s`: a request's mean time from one token
@@ -52,7 +48,7 @@ class Stream(_Record, frozen=True, kw_only=True):
     inter_token_s: dict[str, Estimate]
 
 
-class AsyncTasks(_Record, frozen=True, kw_only=True):
+class AsyncTasks(Record, frozen=True, kw_only=True):
     """Tasks that are accepted first and polled until done. Percentile keys: as of latencies.
 
     `queue_s`: from the acceptance to the first poll that says the task no longer waits, so it is exact to one poll interval.
@@ -65,7 +61,7 @@ class AsyncTasks(_Record, frozen=True, kw_only=True):
     unseen: int = 0
 
 
-class RateLimits(_Record, frozen=True, kw_only=True):
+class RateLimits(Record, frozen=True, kw_only=True):
     """How a target refuses what is too much (status 429).
 
     `share`: of all requests. `retry_after_given`: of the 429s. `retry_after_s`: the waits asked for (keys shortest, p50, p95,
@@ -81,7 +77,7 @@ class RateLimits(_Record, frozen=True, kw_only=True):
     accepted_after: Estimate | None = None
 
 
-class Money(_Record, frozen=True, kw_only=True):
+class Money(Record, frozen=True, kw_only=True):
     """Where the money of a row went. `wasted_share`: of what was spent, the part for requests that were billed and not good
     (failed, invalid, or later than the SLO allows); `wasted_requests` counts them. A delivered image is every picture that came,
     whatever was wrong with it."""
@@ -94,7 +90,7 @@ class Money(_Record, frozen=True, kw_only=True):
     cost_usd_per_delivered_image: Estimate | None = None
 
 
-class Steadiness(_Record, frozen=True, kw_only=True):
+class Steadiness(Record, frozen=True, kw_only=True):
     """Whether latency stood still after the warm-up. `change`: how much higher it ended than it began, as a share, from the
     first request of the stage to the last; `turn_change`: the same within a turn (a round), None with too few turns.
 

@@ -1,26 +1,36 @@
 """What a run folder holds, record by record. The published JSON Schemas in `schemas/` are generated from these.
 
-Times ending in `_s` are monotonic seconds since the run's start; `started` and `ended` are UTC in ISO 8601.
+run.json is here; `exchange_records`, `verdict_records`, `summary_records` and `sample_records` hold the others, and all can be
+imported from here. Times ending in `_s` are monotonic seconds since the run's start; `started` and `ended` are UTC in ISO 8601.
 """
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-import msgspec
-
-from testcard.harness.runs.measures import AsyncTasks, Delivery, Money, RateLimits, Steadiness, Stream
-from testcard.harness.runs.measures import Estimate as Estimate
+from testcard.harness.runs.exchange_records import Body, Case, Exchange, SeenResponse, SentRequest
+from testcard.harness.runs.measures import Estimate
+from testcard.harness.runs.record import Record
+from testcard.harness.runs.sample_records import FLAWS, OUTCOMES, SAMPLE_COLUMNS, Block
+from testcard.harness.runs.summary_records import Gate, Generator, Saturation, Saturations, SaturationStage, Summary, SummaryRow
+from testcard.harness.runs.verdict_records import (
+    Badge,
+    CheckedTarget,
+    ClauseRef,
+    RuleFailure,
+    SpecGap,
+    Spend,
+    Verdict,
+    Verdicts,
+    VerdictWord,
+    Waived,
+    WaiverNote,
+)
 
 Outcome = Literal["pass", "fail", "inconclusive", "error", "interrupted", "running"]
-VerdictWord = Literal["pass", "fail", "deviates", "info", "unsupported", "unproven", "not-run", "waived"]
 
 
-class _Record(msgspec.Struct, frozen=True, omit_defaults=False, kw_only=True):
-    """A frozen record that writes every field, so that a reader never has to guess a default."""
-
-
-class Target(_Record, frozen=True, kw_only=True):
+class Target(Record, frozen=True, kw_only=True):
     """What a run talked to. Digests are sha256 of openapi.yaml and profile.yaml."""
 
     provider: str
@@ -33,7 +43,7 @@ class Target(_Record, frozen=True, kw_only=True):
     prices: Literal["illustrative", "list", "config", "none"] = "none"
 
 
-class Environment(_Record, frozen=True, kw_only=True):
+class Environment(Record, frozen=True, kw_only=True):
     """Where a run happened: enough to tell whether two runs may be compared."""
 
     python: str
@@ -42,7 +52,7 @@ class Environment(_Record, frozen=True, kw_only=True):
     packages: dict[str, str] = {}
 
 
-class Run(_Record, frozen=True, kw_only=True):
+class Run(Record, frozen=True, kw_only=True):
     """run.json: the index of a run folder. `files` maps each kind of file to its path, relative to the folder."""
 
     schema: Literal["testcard.run/1"] = "testcard.run/1"
@@ -63,388 +73,6 @@ class Run(_Record, frozen=True, kw_only=True):
     children: list[str] = []
 
 
-class Body(_Record, frozen=True, kw_only=True):
-    """A message body: `text` when it is short UTF-8, `base64` when it is short and not, else `sha256` names a file in bodies/."""
-
-    size: int
-    text: str | None = None
-    base64: str | None = None
-    sha256: str | None = None
-
-
-class SentRequest(_Record, frozen=True, kw_only=True):
-    """A request as it left, with the key replaced by $TESTCARD_API_KEY."""
-
-    method: str
-    url: str
-    headers: list[tuple[str, str]]
-    body: Body
-
-
-class SeenResponse(_Record, frozen=True, kw_only=True):
-    """A response as it arrived. `complete` is False when the declared length or the final chunk never came."""
-
-    status: int
-    headers: list[tuple[str, str]]
-    body: Body
-    complete: bool = True
-    key_echoed: bool = False
-
-
-class Case(_Record, frozen=True, kw_only=True):
-    """What a request of a check was meant to show, so that rules can judge it again without the plan.
-
-    `accept`: the documents promise that it is carried out; `may-refuse`: a 4xx is no violation; `refuse`: it breaks the
-    contract; `unauthorised`: its key is missing or wrong. `base` names the probe it was made from, `change` says the
-    difference in words, `place` is a pointer into the request's schema, `rules` are the rules that asked for it and `level`
-    caps the level of what it proves.
-    """
-
-    expects: Literal["accept", "may-refuse", "refuse", "unauthorised"]
-    base: str | None = None
-    change: str = ""
-    place: str | None = None
-    level: Literal["must", "should", "info"] = "must"
-    rules: list[str] = []
-
-
-class Exchange(_Record, frozen=True, kw_only=True):
-    """One line of exchanges.jsonl: one request with its response or its failure.
-
-    `probe` names what the request was for (stable between runs of one seed, such as `generate/seed-a`), `asked` holds the
-    task's terms it asked for, `parent` is the exchange that led to it (a poll, a fetched URL).
-    """
-
-    id: str
-    operation: str
-    probe: str
-    source: Literal["probe", "schema-case", "poll", "fetch"]
-    model: str | None = None
-    parent: str | None = None
-    billed: bool = False
-    asked: dict[str, Any] = {}
-    case: Case | None = None
-    request: SentRequest
-    response: SeenResponse | None = None
-    failure: Literal["connect", "tls", "timeout", "broken"] | None = None
-    failure_detail: str | None = None
-    sent_s: float
-    first_byte_s: float | None = None
-    done_s: float
-    images: int = 0
-    cost_usd: float | None = None
-
-
-class ClauseRef(_Record, frozen=True, kw_only=True):
-    """Where the promise is made."""
-
-    document: str
-    heading: str
-
-
-class Waived(_Record, frozen=True, kw_only=True):
-    """Why a broken promise does not count: the word that it would have, and the waiver's reason, owner and last day (ISO 8601)."""
-
-    instead_of: Literal["fail", "deviates"]
-    reason: str
-    owner: str
-    expires: str
-
-
-class Verdict(_Record, frozen=True, kw_only=True):
-    """One rule judged on one operation. `detail` is what was seen against what was promised; `place` is a pointer into the request,
-    the answer or the OpenAPI file, and `line` is where that file says what belongs there, else where the operation stands.
-
-    `waiver` is set where the word is `waived`.
-    """
-
-    rule: str
-    operation: str
-    level: Literal["must", "should", "info"]
-    verdict: VerdictWord
-    detail: str = ""
-    clause: ClauseRef
-    exchanges: list[str] = []
-    place: str | None = None
-    line: int | None = None
-    title: str = ""
-    waiver: Waived | None = None
-
-
-class WaiverNote(_Record, frozen=True, kw_only=True):
-    """What became of a waiver in a run, with the rules and operations that it covers (expired: would cover).
-
-    `used`: it covers a finding. `expired`: its last day is over; what it covers counts, and the run fails. `unused`: nothing
-    that it names was decided. `unexpected-pass`: what it names is kept. `detail` says it in a sentence.
-    """
-
-    rule: str
-    operation: str | None
-    reason: str
-    owner: str
-    expires: str
-    state: Literal["used", "expired", "unused", "unexpected-pass"]
-    findings: list[tuple[str, str]] = []
-    detail: str = ""
-
-
-class RuleFailure(_Record, frozen=True, kw_only=True):
-    """A rule that raised while it judged: a mistake of Testcard's own, never a verdict on the target."""
-
-    rule: str
-    operation: str
-    message: str
-
-
-class SpecGap(_Record, frozen=True, kw_only=True):
-    """Something the provider's document leaves out (an undocumented 401, say); never the server's fault. `line`: of the OpenAPI file."""
-
-    operation: str
-    detail: str
-    line: int | None = None
-
-
-class Spend(_Record, frozen=True, kw_only=True):
-    """What a run sent and what it cost; `cost_usd` is None when no price is known."""
-
-    requests: int = 0
-    billed_requests: int = 0
-    images: int = 0
-    cost_usd: float | None = None
-
-
-class CheckedTarget(_Record, frozen=True, kw_only=True):
-    """The target of verdicts.json."""
-
-    base_url: str
-    mock: bool
-
-
-class Verdicts(_Record, frozen=True, kw_only=True):
-    """verdicts.json."""
-
-    schema: Literal["testcard.verdicts/1"] = "testcard.verdicts/1"
-    provider: str
-    target: CheckedTarget
-    outcome: Literal["pass", "fail", "inconclusive"]
-    spend: Spend
-    verdicts: list[Verdict]
-    spec_gaps: list[SpecGap] = []
-    waivers: list[WaiverNote] = []
-    errors: list[RuleFailure] = []
-
-
-class Generator(_Record, frozen=True, kw_only=True):
-    """How the load generator itself did in a stage."""
-
-    send_lag_p99_s: float | None
-    cpu_percent: float | None
-
-
-class Gate(_Record, frozen=True, kw_only=True):
-    """One threshold with what was observed."""
-
-    expression: str
-    observed: Estimate
-    verdict: Literal["pass", "fail", "inconclusive"]
-    detail: str = ""
-
-
-class SummaryRow(_Record, frozen=True, kw_only=True):
-    """One provider × model × operation × stage of a benchmark. Percentile keys: p50, p90, p95, p99 (p99.9 may follow).
-
-    `target` is the place (from 0) of its target in run.json's list; None in runs that do not record it. Images and megapixels per
-    second are those of requests that got what they asked for. `invalid_pictures` counts the outcome of that name by what was
-    wrong (`FLAWS`).
-    """
-
-    provider: str
-    model: str | None
-    operation: str
-    stage: str
-    offered_rps: float | None
-    achieved_rps: float
-    requests: int
-    ok: int
-    errors: dict[str, int]
-    latency_s: dict[str, Estimate]
-    service_s: dict[str, Estimate]
-    ttfb_s: dict[str, Estimate]
-    images_per_s: float
-    megapixels_per_s: float
-    goodput_rps: float
-    cost_usd_per_image: Estimate | None
-    generator: Generator
-    outcome: Literal["pass", "fail", "inconclusive"]
-    duration_s: float = 0.0
-    rounds: int = 1
-    users: int | None = None
-    error_rate: Estimate | None = None
-    wasted_usd: float | None = None
-    cost_usd_per_1000_good_images: Estimate | None = None
-    goodput: Estimate | None = None
-    gates: list[Gate] = []
-    note: str | None = None
-    target: int | None = None
-    invalid_pictures: dict[str, int] = {}
-    delivery: Delivery | None = None
-    stream: Stream | None = None
-    tasks: AsyncTasks | None = None
-    rate_limits: RateLimits | None = None
-    money: Money | None = None
-    steadiness: Steadiness | None = None
-
-
-class Summary(_Record, frozen=True, kw_only=True):
-    """summary.json."""
-
-    schema: Literal["testcard.summary/1"] = "testcard.summary/1"
-    rows: list[SummaryRow]
-    workload: dict[str, Any] = {}
-    slo: list[str] = []
-
-
-class SaturationStage(_Record, frozen=True, kw_only=True):
-    """A stage that a search for saturation tried. `sure`: 95 % intervals decided, else the figures alone."""
-
-    rate_rps: float
-    held: bool
-    sure: bool
-    why: str = ""
-    achieved_rps: float | None = None
-    requests: int = 0
-
-
-class Saturation(_Record, frozen=True, kw_only=True):
-    """What a search found for one row: the highest rate that held, the lowest that broke, and where between them it surely lies.
-
-    `low_rps` and `high_rps` are the highest rate that surely held and the lowest that surely broke. `target` as in summary.json.
-    """
-
-    provider: str
-    model: str | None
-    operation: str
-    target: int | None
-    holds_rps: float | None
-    breaks_rps: float | None
-    low_rps: float | None
-    high_rps: float | None
-    broke_first: str | None
-    conclusive: bool
-    sentence: str
-    stages: list[SaturationStage] = []
-
-
-class Saturations(_Record, frozen=True, kw_only=True):
-    """saturation.json of a benchmark with --find-saturation."""
-
-    schema: Literal["testcard.saturation/1"] = "testcard.saturation/1"
-    results: list[Saturation]
-    slo: list[str] = []
-
-
-class Badge(_Record, frozen=True, kw_only=True):
-    """badge.json, in the shape that shields.io's endpoint badges read."""
-
-    schemaVersion: Literal[1] = 1  # noqa: N815 (shields.io's name)
-    label: str
-    message: str
-    color: str
-
-
-class Block(_Record, frozen=True, kw_only=True):
-    """One line of a benchmark's blocks.jsonl: one turn of a target at a stage, on one worker, and how the generator itself did.
-
-    `sequence` counts the blocks of a worker from 0; `instead_of` is the sequence of the block that this one was taken again
-    for, whose samples are recorded and left out of figures. `dropped` requests were due and never sent; `held` of them because
-    the target had asked to wait (Retry-After, with --live). A send lag is the time
-    from when a request could have been sent (its deadline, or a free place under an in-flight cap) to when it was.
-    `busy_percent`: CPU of the event loop alone, `cpu_percent`: of the whole load process, both while requests were sent.
-    """
-
-    sequence: int
-    instead_of: int | None
-    cell: int
-    provider: str
-    model: str | None
-    operation: str
-    stage: str
-    round: int
-    worker: int
-    started_s: float
-    ended_s: float
-    warmup_s: float
-    duration_s: float
-    offered_rps: float | None
-    users: int | None
-    scheduled: int
-    sent: int
-    dropped: int
-    held: int = 0
-    send_lag_p99_s: float | None
-    send_lag_max_s: float | None
-    latency_p50_s: float | None
-    busy_percent: float
-    cpu_percent: float
-    complete: bool
-
-
-#: Columns of samples.parquet, in order, with their Arrow type names. Times: see the module's docstring.
-SAMPLE_COLUMNS: dict[str, str] = {
-    "provider": "string",
-    "model": "string",
-    "operation": "string",
-    "round": "int32",
-    "stage": "string",
-    "scheduled_s": "float64",
-    "sent_s": "float64",
-    "first_byte_s": "float64",
-    "last_byte_s": "float64",
-    "done_s": "float64",
-    "status": "int32",
-    "outcome": "string",
-    "bytes": "int64",
-    "images": "int32",
-    "megapixels": "float64",
-    "tokens": "int64",
-    "cost_usd": "float64",
-    "warmup": "bool",
-    "queue_s": "float64",
-    "download_s": "float64",
-    "first_token_s": "float64",
-    "target": "int32",
-    "worker": "int32",
-    "lag_s": "float64",  # from when the request could have been sent to when it was: the generator's own lateness
-    "connect_s": "float64",  # until a connection was there, a new one or a kept one
-    "inter_token_s": "float64",  # mean time from one token of a stream to the next
-    "retry_after_s": "float64",  # what a 429 asked to wait
-    "pictures": "int32",  # that came in the answer, sound or not; `images` are the sound ones
-    "flaw": "string",  # what was wrong with an invalid picture: one of `FLAWS`
-    "asked": "int64",  # equal numbers: requests that may rightly be answered with the same picture; null: no other may be
-    "picture_hashes": "string",  # of each picture its bytes and, where they were decoded, its pixels; by spaces
-}
-
-#: What can be wrong with the pictures of an answer: none or no bytes, another number, not decodable, another size than asked for,
-#: the same picture again (within the answer, or as an answer to another request).
-FLAWS = ("empty", "count", "undecodable", "size", "duplicate")
-
-#: Every way a benchmarked request can end; `ok` and `slow` delivered what was asked for. `interrupted` was cut off by whoever
-#: stopped the run: like a timeout its latency is censored, but it is no failure of the target.
-OUTCOMES = (
-    "ok",
-    "slow",
-    "rate-limited",
-    "refused",
-    "policy",
-    "server-error",
-    "timeout",
-    "connect",
-    "tls",
-    "broken",
-    "invalid-picture",
-    "interrupted",
-)
-
 RECORD_TYPES: dict[str, Any] = {
     "run": Run,
     "exchange": Exchange,
@@ -454,3 +82,39 @@ RECORD_TYPES: dict[str, Any] = {
     "block": Block,
     "saturation": Saturations,
 }
+
+__all__ = [
+    "FLAWS",
+    "OUTCOMES",
+    "RECORD_TYPES",
+    "SAMPLE_COLUMNS",
+    "Badge",
+    "Block",
+    "Body",
+    "Case",
+    "CheckedTarget",
+    "ClauseRef",
+    "Environment",
+    "Estimate",
+    "Exchange",
+    "Gate",
+    "Generator",
+    "Outcome",
+    "RuleFailure",
+    "Run",
+    "Saturation",
+    "SaturationStage",
+    "Saturations",
+    "SeenResponse",
+    "SentRequest",
+    "SpecGap",
+    "Spend",
+    "Summary",
+    "SummaryRow",
+    "Target",
+    "Verdict",
+    "VerdictWord",
+    "Verdicts",
+    "Waived",
+    "WaiverNote",
+]

@@ -1,0 +1,79 @@
+"""Records of what a check sent and saw: exchanges.jsonl. Times are monotonic seconds since the run's start."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from testcard.harness.runs.record import Record
+
+
+class Body(Record, frozen=True, kw_only=True):
+    """A message body: `text` when it is short UTF-8, `base64` when it is short and not, else `sha256` names a file in bodies/."""
+
+    size: int
+    text: str | None = None
+    base64: str | None = None
+    sha256: str | None = None
+
+
+class SentRequest(Record, frozen=True, kw_only=True):
+    """A request as it left, with the key replaced by $TESTCARD_API_KEY."""
+
+    method: str
+    url: str
+    headers: list[tuple[str, str]]
+    body: Body
+
+
+class SeenResponse(Record, frozen=True, kw_only=True):
+    """A response as it arrived. `complete` is False when the declared length or the final chunk never came."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: Body
+    complete: bool = True
+    key_echoed: bool = False
+
+
+class Case(Record, frozen=True, kw_only=True):
+    """What a request of a check was meant to show, so that rules can judge it again without the plan.
+
+    `accept`: the documents promise that it is carried out; `may-refuse`: a 4xx is no violation; `refuse`: it breaks the
+    contract; `unauthorised`: its key is missing or wrong. `base` names the probe it was made from, `change` says the
+    difference in words, `place` is a pointer into the request's schema, `rules` are the rules that asked for it and `level`
+    caps the level of what it proves.
+    """
+
+    expects: Literal["accept", "may-refuse", "refuse", "unauthorised"]
+    base: str | None = None
+    change: str = ""
+    place: str | None = None
+    level: Literal["must", "should", "info"] = "must"
+    rules: list[str] = []
+
+
+class Exchange(Record, frozen=True, kw_only=True):
+    """One line of exchanges.jsonl: one request with its response or its failure.
+
+    `probe` names what the request was for (stable between runs of one seed, such as `generate/seed-a`), `asked` holds the
+    task's terms it asked for, `parent` is the exchange that led to it (a poll, a fetched URL).
+    """
+
+    id: str
+    operation: str
+    probe: str
+    source: Literal["probe", "schema-case", "poll", "fetch"]
+    model: str | None = None
+    parent: str | None = None
+    billed: bool = False
+    asked: dict[str, Any] = {}
+    case: Case | None = None
+    request: SentRequest
+    response: SeenResponse | None = None
+    failure: Literal["connect", "tls", "timeout", "broken"] | None = None
+    failure_detail: str | None = None
+    sent_s: float
+    first_byte_s: float | None = None
+    done_s: float
+    images: int = 0
+    cost_usd: float | None = None
