@@ -1,9 +1,9 @@
 """How much more two load processes do than one: `python tests/performance/two_processes.py`. The mark: 1.8 times.
 
 The server must not be what ends the growth, and on a machine of two cores it would be: two busy load processes leave it none. So
-every load process is held to a quarter of a core (SIGSTOP for three of every four milliseconds, in turns, as cpulimit does), and
+every load process is held to a quarter of a core (SIGSTOP for 30 of every 40 ms, in turns, as cpulimit does), and
 the server, whose own CPU is printed, has the rest. What is compared is then what one and two such small machines get through:
-closed loop of 16, answers of 1.5 KB, each judged; `--processes 1` and `--processes 2` as a user has them (the latter with its
+closed loop of 64, answers of 1.5 KB, each judged; `--processes 1` and `--processes 2` as a user has them (the latter with its
 master, and samples shipped to it). Rounds are interleaved. Not collected by pytest.
 """
 
@@ -23,12 +23,16 @@ from pathlib import Path
 
 import psutil
 
-from testcard.benchmarks.calibration.measure import SMALL_BYTES, Extent, Run, answers
+from testcard.benchmarks.calibration.measure import SMALL_BYTES, Run
+from testcard.benchmarks.calibration.servers import ServerPlan, serving
+from testcard.benchmarks.job import BlockJob
 from testcard.harness.progress import Progress
 
-SLOT_S = 0.002
+SLOT_S = 0.010
 SLOTS = 4
 MARK = 1.8
+#: Enough that nobody has to wait for the server within its slot.
+USERS = 64
 #: What sends load: a load process alone, or the workers of one.
 SENDERS = {1: "testcard.benchmarks.load_process", 2: "testcard.benchmarks.fleet.worker"}
 
@@ -85,11 +89,17 @@ def _cpu_s(pid: int) -> float:
 
 def rate(processes: int, seconds: float) -> tuple[float, float, float]:
     """Requests a second, seconds of CPU a request of the senders, and CPU seconds of the server."""
-    with tempfile.TemporaryDirectory() as folder, Progress("two processes", unit="s") as progress, slowed(processes) as cpu:
-        (found,) = answers(
-            Run(Path(folder), processes, progress), Extent(seconds, (), 0.0, 0.0, False), [("small", SMALL_BYTES)], "structure"
-        )
-    return found.peak_rps, found.peak_cpu_s_per_request, cpu["server"]
+    block = BlockJob(cell=0, round=1, stage="peak", rate_rps=None, users=USERS, warmup_s=0.0, duration_s=seconds)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Progress("two processes", unit="s") as progress,
+        slowed(processes) as cpu,
+        serving([ServerPlan(bytes=SMALL_BYTES)]) as servers,
+    ):
+        session = Run(Path(folder), processes, progress).load(servers.urls, [block], decode=0.0)
+    sent = sum(part.sent for part in session.blocks)
+    used_s = sum(part.cpu_percent / 100.0 * seconds for part in session.blocks)
+    return sent / seconds, used_s / sent, cpu["server"]
 
 
 def main() -> int:
@@ -105,8 +115,10 @@ def main() -> int:
             per_second, cpu_s, server_s = rate(processes, options.seconds)
             found.append(per_second)
             costs[processes].append(cpu_s)
+            share = 100 * per_second * cpu_s / processes
             print(
-                f"{processes} process(es): {per_second:7.0f} requests/s, {cpu_s * 1e6:5.0f} µs of CPU a request, server {server_s:4.1f} s of CPU"
+                f"{processes} process(es): {per_second:7.0f} requests/s, {cpu_s * 1e6:4.0f} µs of CPU each, "
+                f"{share:3.0f} % of a core a process, server {server_s:4.1f} s of CPU"
             )
     one, two = (statistics.median(found) for found in rates.values())
     cheap, dear = (statistics.median(cost) for cost in costs.values())
