@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass, field
 
 from testcard.harness.errors import UsageError
+from testcard.harness.runs.curl import curl_block
 from testcard.harness.runs.records import Body, Exchange, Verdict
 from testcard.reports.evidence import Evidence, Party, clean, shortened
 from testcard.reports.pictures import Thumb, thumbnails
-from testcard.reports.shell import curl
 from testcard.reports.words import SEVERITY, worst_word
 
 EXCERPT = 700
@@ -223,7 +223,7 @@ def _witness(party: Party, exchange: Exchange, verdict: Verdict) -> Witness:
         line=f"{exchange.request.method} {shortened(clean(exchange.request.url), 160)}",
         answer=answer,
         excerpt=excerpt,
-        curl=curl(exchange, folder),
+        curl=curl_block(exchange, folder),
         replay=f"testcard check {party.target.provider} --replay {folder}",
         change=clean(exchange.case.change) if exchange.case else "",
         thumbs=pictures,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from datetime import datetime
 
+from testcard.harness.runs.curl import curl_block
 from testcard.harness.runs.records import Verdict, WaiverNote
 from testcard.reports.evidence import Evidence, Party, clean, shortened
-from testcard.reports.shell import curl
 from testcard.reports.words import waiver_line, waiver_reason
 
 MOST_TEXT = 4000
@@ -112,7 +112,7 @@ def _told(party: Party, verdict: Verdict) -> str:
         lines.append(f"exchange: {', '.join(verdict.exchanges)}")
     first = next((party.exchanges[name] for name in verdict.exchanges if name in party.exchanges), None)
     if first is not None and party.check is not None:
-        lines.append(shortened(curl(first, party.check.folder.name), MOST_TEXT))
+        lines.append(shortened(curl_block(first, party.check.folder.name), MOST_TEXT))
     return clean("\n".join(lines))
 
 

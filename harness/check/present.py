@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from testcard.harness.check.budget import NO_LIMITS, Limits
 from testcard.harness.check.plan import Plan, Step
 from testcard.harness.check.verdicts import Judged
-from testcard.harness.runs.folder import KEY_PLACEHOLDER
-from testcard.harness.runs.records import Body, Exchange, Spend, Verdict
+from testcard.harness.runs.curl import BodyFile, curl
+from testcard.harness.runs.records import Exchange, Spend, Verdict
 
 GLYPHS: Mapping[str, str] = {
     "pass": "✓", "fail": "✗", "deviates": "!", "info": "i", "unsupported": "–", "unproven": "?", "not-run": "·", "waived": "w",
@@ -24,14 +23,10 @@ COLOURS: Mapping[str, str] = {
     "info": "cyan",
 }
 _PROMISE = {"must": "must", "should": "should", "info": "info"}
-#: A request body longer than this is not put on a command line.
-CURL_BODY_CHARS = 2000
 #: Control characters of what strangers send must not reach a terminal, and half surrogates cannot.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 Style = Callable[[str, str], str]
-#: Names a file that holds a recorded body, or None when there is none.
-BodyFile = Callable[[Body], str | None]
 
 
 def plain(text: str, colour: str) -> str:
@@ -78,55 +73,6 @@ def findings(
         if shown is not None:
             yield f"  exchange  {', '.join(one.exchanges[:5])}" + (f" and {len(one.exchanges) - 5} more" if len(one.exchanges) > 5 else "")
             yield f"  again     {curl(shown, body_file)}"
-
-
-def curl(exchange: Exchange, body_file: BodyFile | None = None) -> str:
-    """A command that sends the exchange's request again, with the key from $TESTCARD_API_KEY.
-
-    A body that is long, or more than one line of text, comes from the file that `body_file` names.
-    """
-    request = exchange.request
-    parts = ["curl", "-sS", "-i", *_switches(request.url)]
-    body = _body_argument(request.body, body_file)
-    if request.method == "HEAD":
-        parts.append("--head")
-    elif request.method != ("GET" if body is None else "POST"):
-        parts += ["-X", request.method]
-    parts.append(_quoted(request.url))
-    for name, value in request.headers:
-        parts += ["-H", _quoted(f"{name}: {value}" if value else f"{name};")]
-    if body is not None:
-        if not any(name.lower() == "content-type" for name, _ in request.headers):
-            parts += ["-H", "content-type:"]  # curl would call the body a form
-        parts += ["--data-binary", body]
-    elif request.method in ("POST", "PUT", "PATCH"):
-        parts += ["-H", "'content-length: 0'"]
-    return " ".join(parts)
-
-
-def _switches(url: str) -> list[str]:
-    """What keeps curl from reading brackets in a URL as patterns, and from tidying its path."""
-    globs, dots = set("[]{}") & set(url), re.search(r"/\.{1,2}(/|$|\?)", url)
-    return [*(["--globoff"] if globs else []), *(["--path-as-is"] if dots else [])]
-
-
-def _body_argument(body: Body, body_file: BodyFile | None) -> str | None:
-    if body.size == 0:
-        return None
-    text = body.text
-    if text is not None and len(text) <= CURL_BODY_CHARS and text.isprintable() and not text.startswith("@"):
-        return shlex.quote(text)
-    name = body_file(body) if body_file is not None else None
-    return shlex.quote(f"@{name}") if name is not None else "@BODY-OF-THE-EXCHANGE"
-
-
-def _quoted(text: str) -> str:
-    """A shell word in which only the key's placeholder is expanded."""
-    if KEY_PLACEHOLDER not in text:
-        return shlex.quote(text)
-    escaped = re.sub(r'(["\\`])', r"\\\1", text)
-    pieces = [piece.replace("$", "\\$") for piece in escaped.split(KEY_PLACEHOLDER)]
-    return '"' + KEY_PLACEHOLDER.join(pieces) + '"'
 
 
 def gaps(judged: Judged) -> Iterator[str]:

@@ -123,7 +123,7 @@ def test_copy_button_selects_the_command(opened: Opened) -> None:
     finding = page.locator("article.finding").first
     finding.get_by_text("See it again").click()
     finding.get_by_role("button").first.click()
-    assert page.evaluate("getSelection().toString()").startswith("curl -sS -X 'POST'")
+    assert page.evaluate("getSelection().toString()").startswith("curl -sS -i http://")
 
 
 @pytest.mark.parametrize("width", [390, 820, 1440])

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from testcard.harness.check import present
 from testcard.harness.cli import run
 from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
+from testcard.harness.runs.curl import curl, curl_block
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Body, Exchange
 
@@ -58,7 +58,10 @@ def mocks() -> Iterator[EmbeddedMocks]:
 def test_every_request_of_a_check_can_be_sent_again_by_curl(
     mocks: EmbeddedMocks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: str, options: tuple[str, ...]
 ) -> None:
-    """JSON, forms with pictures, bodies of megabytes, other methods, no key, polls: the same status as the check saw."""
+    """JSON, forms with pictures, bodies of megabytes, other methods, no key, polls: the same status as the check saw.
+
+    By turns as a terminal shows the command and as a report does.
+    """
     monkeypatch.chdir(tmp_path)
     run(["check", provider, "--base-url", mocks.base_urls[provider], "--out", "it's a run", *options])
     reader = RunReader(tmp_path / "it's a run")
@@ -70,7 +73,8 @@ def test_every_request_of_a_check_can_be_sent_again_by_curl(
 
     exchanges = [one for one in reader.exchanges() if one.response is not None]
     assert len(exchanges) > 20
-    lines = [f"{present.curl(one, body_file)} > {number}.answer" for number, one in enumerate(exchanges)]
+    commands = [curl(one, body_file) if number % 2 else curl_block(one, "it's a run") for number, one in enumerate(exchanges)]
+    lines = [f"{command} > {number}.answer" for number, command in enumerate(commands)]
     shell("set -e\n" + "\n".join(lines), tmp_path)
     for number, one in enumerate(exchanges):
         assert one.response is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import subprocess
 import xml.etree.ElementTree as ET
 import zlib
 from pathlib import Path
@@ -13,55 +12,14 @@ from typing import Any
 
 import pytest
 
-from testcard.harness.runs.folder import KEY_PLACEHOLDER, RunReader
-from testcard.harness.runs.records import Body, Exchange, SentRequest
+from testcard.harness.runs.folder import RunReader
 from testcard.reports.evidence import clean
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, heading, render
 from testcard.reports.markdown import escaped, fenced
 from testcard.reports.pictures import _thumb
 from testcard.reports.render import write_report
-from testcard.reports.shell import curl, quoted
 from testcard.reports.tables import written
-
-NASTY = ["it's", 'a "b" $HOME `id` $(id) \\', "two\nlines", f"key {KEY_PLACEHOLDER} here", "", "!history", "-starts with a dash"]
-
-
-def _exchange(body: Body, headers: list[tuple[str, str]]) -> Exchange:
-    request = SentRequest(method="POST", url="http://127.0.0.1:1/a?b='c'&d=$e", headers=headers, body=body)
-    return Exchange(id="x1", operation="op", probe="p", source="probe", request=request, sent_s=0.0, done_s=1.0)
-
-
-def _shell(script: str) -> list[str]:
-    """The arguments that curl would get, by running the command with a curl that prints them."""
-    printer = 'curl() { for word in "$@"; do printf \'%s\\0\' "$word"; done; }\n'
-    done = subprocess.run(
-        ["/bin/sh", "-c", printer + script], env={"TESTCARD_API_KEY": "s3cret", "PATH": "/usr/bin:/bin"}, capture_output=True, check=True
-    )
-    return done.stdout.decode().split("\0")[:-1]
-
-
-@pytest.mark.parametrize("text", NASTY)
-def test_quoted_text_reaches_the_command_as_it_is(text: str) -> None:
-    """A shell hands it on unchanged, but for the key's placeholder, which it fills in."""
-    assert _shell(f"curl {quoted(text)}") == [text.replace(KEY_PLACEHOLDER, "s3cret")]
-
-
-def test_curl_sends_what_was_sent() -> None:
-    """Method, address, headers and body of the recorded request; what curl sets itself is left to it."""
-    body = '{"prompt": "a \'red\' boat", "x": "$HOME"}'
-    headers = [("Host", "x"), ("Content-Length", "9"), ("authorization", f"Bearer {KEY_PLACEHOLDER}"), ("content-type", "application/json")]
-    words = _shell(curl(_exchange(Body(size=len(body), text=body), headers), "check-x"))
-    assert words == [
-        "-sS", "-X", "POST", "http://127.0.0.1:1/a?b='c'&d=$e",
-        "-H", "authorization: Bearer s3cret", "-H", "content-type: application/json", "--data-raw", body,
-    ]  # fmt: skip
-
-
-def test_curl_names_a_recorded_body_by_its_file() -> None:
-    """A body over 4 KiB is read from the run folder."""
-    words = _shell(curl(_exchange(Body(size=9000, sha256="ab" * 32), []), "check-x"))
-    assert words[-2:] == ["--data-binary", f"@check-x/bodies/{'ab' * 32}"]
 
 
 @pytest.mark.parametrize(

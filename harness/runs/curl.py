@@ -1,0 +1,93 @@
+"""A recorded request as a curl command for a POSIX shell. The key is never in it: $TESTCARD_API_KEY is.
+
+The only one who writes such commands, for terminals and for reports.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+
+from testcard.harness.runs.folder import KEY_PLACEHOLDER
+from testcard.harness.runs.records import Body, Exchange
+
+#: A request body longer than this is not put on a line of a terminal.
+LINE_BODY_CHARS = 2000
+#: Names a file that holds a recorded body, or None when there is none.
+BodyFile = Callable[[Body], str | None]
+
+
+def curl(exchange: Exchange, body_file: BodyFile | None = None) -> str:
+    """A command on one line that sends the exchange's request again.
+
+    A body that is long, or more than one line of text, comes from the file that `body_file` names.
+    """
+    text = exchange.request.body.text
+    short = text is not None and len(text) <= LINE_BODY_CHARS and text.isprintable()
+    return " ".join(_words(exchange, _inline(text or "") if short else _from_file(exchange.request.body, body_file)))
+
+
+def curl_block(exchange: Exchange, folder: str) -> str:
+    """The same on several lines, with every body that is text written out; `folder` is the run folder, which holds those over 4 KiB."""
+    body = exchange.request.body
+    before = ""
+    if body.text is not None:
+        how = _inline(body.text)
+    elif body.base64 is not None:
+        before = f"printf %s {shlex.quote(body.base64)} | base64 -d | "
+        how = ["--data-binary", "@-"]
+    else:
+        how = _from_file(body, lambda found: f"{folder}/bodies/{found.sha256}" if found.sha256 else None)
+    lines: list[str] = []
+    for word in _words(exchange, how):
+        if not lines or word in ("-H", "--data-binary", "--data-raw"):
+            lines.append(word)
+        else:
+            lines[-1] += f" {word}"
+    return before + " \\\n  ".join(lines)
+
+
+def _words(exchange: Exchange, body: list[str]) -> list[str]:
+    request = exchange.request
+    empty = request.body.size == 0
+    words = ["curl", "-sS", "-i", *_switches(request.url)]
+    if request.method == "HEAD":
+        words.append("--head")
+    elif request.method != ("GET" if empty else "POST"):
+        words += ["-X", shlex.quote(request.method)]
+    words.append(quoted(request.url))
+    for name, value in request.headers:
+        words += ["-H", quoted(f"{name}: {value}" if value else f"{name};")]
+    if not empty:
+        if not any(name.lower() == "content-type" for name, _ in request.headers):
+            words += ["-H", "content-type:"]  # curl would call the body a form
+        words += body
+    elif request.method in ("POST", "PUT", "PATCH"):
+        words += ["-H", "'content-length: 0'"]
+    return words
+
+
+def _inline(text: str) -> list[str]:
+    """A leading @ would make curl read a file; after --data-raw it does not."""
+    return ["--data-raw" if text.startswith("@") else "--data-binary", shlex.quote(text)]
+
+
+def _from_file(body: Body, body_file: BodyFile | None) -> list[str]:
+    name = body_file(body) if body_file is not None else None
+    return ["--data-binary", shlex.quote(f"@{name}") if name is not None else "@BODY-OF-THE-EXCHANGE"]
+
+
+def _switches(url: str) -> list[str]:
+    """What keeps curl from reading brackets in a URL as patterns, and from tidying its path."""
+    globs, dots = set("[]{}") & set(url), re.search(r"/\.{1,2}(/|$|\?)", url)
+    return [*(["--globoff"] if globs else []), *(["--path-as-is"] if dots else [])]
+
+
+def quoted(text: str) -> str:
+    """The text as one shell word in which only the key's placeholder is expanded."""
+    if KEY_PLACEHOLDER not in text:
+        return shlex.quote(text)
+    escaped = re.sub(r'(["\\`])', r"\\\1", text)
+    pieces = [piece.replace("$", "\\$") for piece in escaped.split(KEY_PLACEHOLDER)]
+    return '"' + KEY_PLACEHOLDER.join(pieces) + '"'

@@ -1,0 +1,124 @@
+"""Commands that send a recorded request again: what a shell makes of them is what was sent, and only the key is filled in."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from testcard.harness.runs.curl import curl, curl_block, quoted
+from testcard.harness.runs.folder import KEY_PLACEHOLDER
+from testcard.harness.runs.records import Body, Exchange, SentRequest
+
+TRICKY = """it's "quoted" $HOME `id` \\ ! 𝔘 مرحبا"""
+NASTY = ["it's", 'a "b" $HOME `id` $(id) \\', "two\nlines", f"key {KEY_PLACEHOLDER} here", "", "!history", "-starts with a dash"]
+Written = Callable[[Exchange], str]
+
+
+def block(of: Exchange) -> str:
+    """As reports write it."""
+    return curl_block(of, "check-x")
+
+
+BOTH = pytest.mark.parametrize("written", [curl, block], ids=["line", "block"])
+
+
+def exchange(body: Body, *, method: str = "POST", url: str = "http://t/v1/x?a=b&c=$d") -> Exchange:
+    headers = [("content-type", "application/json"), ("authorization", "Bearer $TESTCARD_API_KEY"), ("x-odd", TRICKY)]
+    request = SentRequest(method=method, url=url, headers=headers, body=body)
+    return Exchange(id="e1", operation="o", probe="p", source="probe", request=request, sent_s=0, done_s=1)
+
+
+def arguments(command: str, key: str = "sk-$(touch /never) `x`", shell: str = "bash") -> list[str]:
+    """What curl would be called with, and what it would read."""
+    script = 'curl() { printf \'%s\\0\' "$@"; case "$*" in *@-) cat;; esac; }\n' + command
+    done = subprocess.run([shell, "-c", script], capture_output=True, check=True, env={**os.environ, "TESTCARD_API_KEY": key}, timeout=20)
+    return done.stdout.decode("latin-1" if b"@-" in done.stdout else "utf-8").split("\0")
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_quoted_text_reaches_the_command_as_it_is(text: str) -> None:
+    """A shell hands it on unchanged, but for the key's placeholder, which it fills in."""
+    assert arguments(f"curl {quoted(text)}", "s3cret", "/bin/sh")[:-1] == [text.replace(KEY_PLACEHOLDER, "s3cret")]
+
+
+@BOTH
+def test_a_curl_says_what_was_sent_and_expands_only_the_key(written: Written) -> None:
+    """Quotes, dollars and backticks arrive as they were sent; $TESTCARD_API_KEY alone is taken from the environment."""
+    text = json.dumps({"prompt": TRICKY})
+    assert arguments(written(exchange(Body(size=len(text.encode()), text=text))))[:-1] == [
+        "-sS",
+        "-i",
+        "http://t/v1/x?a=b&c=$d",
+        "-H",
+        "content-type: application/json",
+        "-H",
+        "authorization: Bearer sk-$(touch /never) `x`",
+        "-H",
+        f"x-odd: {TRICKY}",
+        "--data-binary",
+        text,
+    ]
+
+
+@BOTH
+def test_an_empty_post_stays_a_post(written: Written) -> None:
+    """Without a body the method has to be said; a GET needs nothing."""
+    empty, full = Body(size=0, text=""), Body(size=2, text="{}")
+
+    def shown(body: Body, method: str) -> list[str]:
+        return arguments(written(exchange(body, method=method)))[:-1]
+
+    assert shown(empty, "POST")[2:4] == ["-X", "POST"]
+    assert shown(empty, "POST")[-1] == "content-length: 0"
+    assert "-X" not in shown(empty, "GET")
+    assert "-X" not in shown(full, "POST")
+    assert shown(full, "GET")[2:4] == ["-X", "GET"]
+    assert shown(empty, "DELETE")[2:4] == ["-X", "DELETE"]
+    assert "--head" in shown(empty, "HEAD")
+
+
+@BOTH
+def test_nothing_is_added_or_tidied_on_the_way(written: Written) -> None:
+    """A body without a content type stays without one, an empty header is sent, brackets and dots in a URL stay as they are."""
+    odd = exchange(Body(size=2, text="{}"), url="http://t/v1/../{x}[1]")
+    bare = msgspec.structs.replace(odd, request=msgspec.structs.replace(odd.request, headers=[("x-empty", "")]))
+    assert arguments(written(bare))[:-1] == [
+        "-sS", "-i", "--globoff", "--path-as-is", "http://t/v1/../{x}[1]", "-H", "x-empty;", "-H", "content-type:", "--data-binary", "{}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "body", [Body(size=9000, sha256="ab" * 32), Body(size=3, base64="AP8B"), Body(size=3, text="a\r\n"), Body(size=1, text="\x1b")]
+)
+def test_on_one_line_a_body_that_is_long_or_no_text_comes_from_a_file(body: Body) -> None:
+    """Large and binary bodies, and those of several lines, are read from the file that holds them, whatever its name."""
+    for name in ("/run/bodies/x y", str(Path("it's here") / "body")):
+        assert arguments(curl(exchange(body), lambda found: name))[-3:-1] == ["--data-binary", "@" + name]  # noqa: B023 (called at once)
+    assert "@BODY-OF-THE-EXCHANGE" in curl(exchange(body))
+
+
+@BOTH
+def test_a_body_that_begins_like_a_file_is_none(written: Written) -> None:
+    """Of a body that begins with @ curl must not make the name of a file."""
+    assert arguments(written(exchange(Body(size=6, text="@/etc/"))))[-3:-1] == ["--data-raw", "@/etc/"]
+
+
+def test_in_a_block_every_text_stands_in_full() -> None:
+    """Several lines and more than a line of a terminal holds are written out; each header and the body begin a line."""
+    text = "a\n" + "b" * 3000 + "\t'"
+    command = block(exchange(Body(size=len(text), text=text)))
+    assert arguments(command)[-2] == text
+    assert [line.strip().partition(" ")[0] for line in command.split(" \\\n")] == ["curl", "-H", "-H", "-H", "--data-binary"]
+
+
+def test_in_a_block_other_bodies_come_from_where_they_are() -> None:
+    """Short binary ones stand in the command, long ones in the run folder."""
+    *words, said, read = arguments(block(exchange(Body(size=3, base64="AP8B"))))
+    assert (words[-2:], f"{said}\0{read}") == (["--data-binary", "@-"], "\0\xff\x01")
+    assert arguments(block(exchange(Body(size=9000, sha256="ab" * 32))))[-2] == f"@check-x/bodies/{'ab' * 32}"
