@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from testcard.harness.check.budget import Budget, Reservation
-from testcard.harness.check.plan import Step
 from testcard.harness.check.recording import Recording
+from testcard.harness.check.steps import Step
 from testcard.harness.check.transport import Sent
 from testcard.harness.pricing import Pricing
 from testcard.harness.runs.records import Exchange

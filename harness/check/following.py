@@ -10,9 +10,9 @@ import httpx
 
 from testcard.harness.check.budget import Budget, Reservation
 from testcard.harness.check.outcome import Outcome, Settings
-from testcard.harness.check.plan import Step
 from testcard.harness.check.polling import Polling
 from testcard.harness.check.recording import Recording
+from testcard.harness.check.steps import Step
 from testcard.harness.check.transport import Clock, send
 from testcard.harness.runs.records import Exchange
 from testcard.harness.wire.decode import decode_body

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from testcard.harness.check.plan import Step
 from testcard.harness.check.redaction import Redactor
+from testcard.harness.check.steps import Step
 from testcard.harness.check.transport import Sent
 from testcard.harness.runs.records import Body, Exchange, SeenResponse, SentRequest
 from testcard.harness.wire.decode import decode

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from testcard.harness.check.outcome import Settings
-from testcard.harness.check.plan import Step
 from testcard.harness.check.redaction import Redactor
+from testcard.harness.check.steps import Step
 from testcard.harness.check.transport import Sent
 from testcard.harness.errors import KeyRefused, TargetUnreachable
 from testcard.harness.rules.evidence import speaks_of_account

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from testcard.harness.check.plan import Step
+    from testcard.harness.check.steps import Step
 
 
 def most_images(steps: Sequence[Step], room: int, limit: int | None = None) -> int:
