@@ -122,7 +122,7 @@ def _stage(workload: Mapping[str, Any], row: SummaryRow) -> Mapping[str, Any]:
     for stage in stages if isinstance(stages, list) else ():
         if isinstance(stage, dict):
             rate, users = stage.get("rate_rps"), stage.get("users")
-            label = stage.get("name") or (f"{rate:g}/s" if rate is not None else f"{users} users")
+            label = stage.get("name") or (f"{rate:g}/s" if rate is not None else f"{users} user{'s' if users != 1 else ''}")
             if label == row.stage:
                 return stage
     return {"users": row.users}

@@ -1,13 +1,17 @@
 """Workload files: what is bundled loads, what is wrong is said with file, key and reason."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from testcard.benchmarks.command import resolve_workload
-from testcard.benchmarks.workload import benign_prompts, bundled, load_workload
+from testcard.benchmarks.command import one_at_a_time, resolve_workload
+from testcard.benchmarks.workload import benign_prompts, bundled, load_workload, parse_workload
 from testcard.harness.config import Config
 from testcard.harness.errors import UsageError
+from testcard.harness.runs.records import SummaryRow
+from testcard.harness.statistics.fingerprint import _stage
 
 FLAGS = {"rate": None, "arrival": None, "max_in_flight": None, "users": None, "duration": None, "warmup": None, "rounds": None, "slos": ()}
 
@@ -82,3 +86,35 @@ def test_flags_that_clash_are_refused(clash: dict[str, object]) -> None:
     """Open loop and closed loop exclude each other."""
     with pytest.raises(UsageError):
         resolve_workload(Config(), "quick", **{**FLAGS, **clash})
+
+
+@pytest.mark.parametrize(("stage", "label"), [({"users": 1}, "1 user"), ({"users": 4}, "4 users"), ({"rate_rps": 0.5}, "0.5/s")])
+def test_a_stage_has_the_same_name_here_and_where_runs_are_compared(stage: dict[str, float], label: str) -> None:
+    """The name in samples, by which a comparison finds the stage in the workload."""
+    workload = parse_workload({"stage": [{**stage, "duration_s": 1}, {"rate_rps": 99, "duration_s": 1}]}, "here")
+    assert workload.stage[0].label == label
+    row = SimpleNamespace(stage=label, users=None)
+    assert _stage(workload.model_dump(mode="json"), cast(SummaryRow, row))["duration_s"] == 1
+
+
+def test_the_bundled_live_workload_is_one_user_in_eight_rounds() -> None:
+    """What --live takes where nothing is named: a closed loop of one, comparable, with the contract's long timeouts."""
+    workload = load_workload("live")
+    assert [(stage.users, stage.rate_rps) for stage in workload.stage] == [(1, None)]
+    assert workload.rounds == 8
+    assert workload.timeouts.whole_s >= 300
+
+
+def test_live_targets_get_the_live_workload_and_one_request_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
+    """Unless a workload is named; an open loop without a cap gets one and says so, a cap of one's own stays, a closed loop has none."""
+    assert resolve_workload(Config(), None, **FLAGS, live=True).name == "live"  # type: ignore[arg-type]
+    assert resolve_workload(Config(), "standard", **FLAGS, live=True).name == "standard"  # type: ignore[arg-type]
+    closed = resolve_workload(Config(), None, **FLAGS, live=True)  # type: ignore[arg-type]
+    assert one_at_a_time(closed).max_in_flight is None
+    assert capsys.readouterr().err == ""
+    opened = resolve_workload(Config(), None, **{**FLAGS, "rate": 2.0}, live=True)  # type: ignore[arg-type]
+    assert one_at_a_time(opened).max_in_flight == 1
+    assert "--max-in-flight N allows more" in capsys.readouterr().err
+    capped = resolve_workload(Config(), None, **{**FLAGS, "rate": 2.0, "max_in_flight": 7}, live=True)  # type: ignore[arg-type]
+    assert one_at_a_time(capped).max_in_flight == 7
+    assert capsys.readouterr().err == ""
