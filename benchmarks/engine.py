@@ -12,6 +12,7 @@ import gevent.event
 import gevent.pool
 from greenlet import GreenletExit
 
+from testcard.benchmarks.alarm import Alarm
 from testcard.benchmarks.arrivals import offsets_of
 from testcard.benchmarks.budget import Budget
 from testcard.benchmarks.drive import Attempt, Cell, perform
@@ -47,6 +48,7 @@ class Engine:
         self.budget = budget
         self.stopping = gevent.event.Event()
         self.cutting = gevent.event.Event()
+        self.alarm = Alarm()
         self.stop_reason: str | None = None
         self.error: BaseException | None = None
         self.in_flight = 0
@@ -65,6 +67,7 @@ class Engine:
         if self.stop_reason is None:
             self.stop_reason = reason
         self.stopping.set()
+        self.alarm.ring()
         if cut:
             self.cutting.set()
 
@@ -74,6 +77,7 @@ class Engine:
         self._runner.user_greenlets.kill()
         self.writer.close()
         self.transport.close()
+        self.alarm.close()
 
     def guarded(self, work: Callable[[], None]) -> None:
         """Runs a user's work; an error of ours stops the run instead of being logged and forgotten."""
@@ -152,7 +156,8 @@ class Engine:
             delay = deadline - clock()
             if delay <= 0:
                 gevent.sleep(0)  # late: let what is in flight go on, then send at once
-            while delay > 0 and not self.stopping.wait(delay):
+            while delay > 0 and not self.stopping.is_set():
+                self.alarm.wait_until(deadline)
                 delay = deadline - clock()
             if cap is not None and flight.full():
                 while flight.full() and not self.stopping.is_set():
