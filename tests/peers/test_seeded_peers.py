@@ -3,6 +3,7 @@
 A foreign server keeps only part of a contract. A defect counts there when it changes an answer and a rule that may report it
 held without it (seeding/tally.py); the others say nothing, because the rule fails anyway. Each server needs to be here: its
 path in TESTCARD_PRISM, TESTCARD_AIMOCK (npm @copilotkit/aimock, `llmock`), TESTCARD_OPENAI_MOCK_API (npm), TESTCARD_LITELLM.
+One contract a server; with TESTCARD_SEEDED=all every contract that it can serve (about ten minutes).
 """
 
 from __future__ import annotations
@@ -32,15 +33,10 @@ PATHS = {
 }
 SENTENCE = "There is a red boat on a calm lake, early in the morning, and behind it a long row of dark trees and a low hill."
 CHAT = "nvidia-nim-vision"
-BASES = [
-    *(("prism", name) for name in bundled_ids()),
-    ("aimock", CHAT),
-    ("aimock", "nebul"),
-    ("openai-mock-api", CHAT),
-    ("litellm", "nanogpt"),
-    ("litellm", "nebul"),
-    ("litellm", CHAT),
-]
+BASES = [("prism", "nvidia-nim-image"), ("aimock", CHAT), ("openai-mock-api", CHAT), ("litellm", CHAT)]
+if os.environ.get("TESTCARD_SEEDED") == "all":
+    BASES += [("prism", name) for name in bundled_ids() if name != "nvidia-nim-image"]
+    BASES += [("aimock", "nebul"), ("litellm", "nanogpt"), ("litellm", "nebul")]
 Start = Callable[..., AbstractContextManager[str]]
 
 
