@@ -89,15 +89,13 @@ def source_picture() -> InputImage:
 class Ask:
     """One request of a cell, with its wire form; `seeded` when the seed stands in exactly one place of the body, to be set anew.
 
-    `alike`: the place of the first ask of the cell with the same bytes. `fixed_seed`: every time it is sent, it carries one and
-    the same seed.
+    `alike`: the place of the first ask of the cell with the same bytes.
     """
 
     request: TaskRequest
     wire: WireRequest
     seeded: bool
     alike: int = 0
-    fixed_seed: bool = False
 
     @property
     def pieces(self) -> tuple[bytes, bytes]:
@@ -125,9 +123,8 @@ def asks(
             wire = encode(provider, request, base_url=base_url, api_key=api_key, operation=operation)
         slots = wire.body.count(str(SLOT_SEED).encode())
         seeded = fresh_seeds and slots == 1
-        own_seed = provider.operation_profile(operation).wire_name("seed") in request.extra
         alike = next((place for place, other in enumerate(found) if (other.wire.url, other.wire.body) == (wire.url, wire.body)), len(found))
-        found.append(Ask(request, wire, seeded, alike, own_seed or (request.seed is not None and not seeded)))
+        found.append(Ask(request, wire, seeded, alike))
     return found
 
 

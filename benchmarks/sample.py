@@ -56,13 +56,10 @@ def sample(attempt: Attempt, judgement: Judgement, zero_s: float, worker: int) -
     )
 
 
-def asked(attempt: Attempt) -> int | None:
-    """Equal numbers within a cell for requests that may rightly be answered with the same picture; None where no other may.
+def asked(attempt: Attempt) -> int:
+    """Equal numbers within a cell for requests that may rightly be answered with the same picture: those of the same bytes.
 
-    Equal bytes with one seed may; so may equal bytes that hold neither seed nor prompt, for nothing in them asks for another
-    picture. A prompt without a seed asks for a new picture each time.
+    Another prompt or another seed asks for another picture. Without a seed no document promises one to a request that is only
+    repeated.
     """
-    ask = attempt.cell.asks[attempt.ask]
-    if attempt.seed is not None:
-        return (ask.alike + 1) << 32 | attempt.seed
-    return (ask.alike + 1) << 32 if ask.fixed_seed or not ask.request.prompt else None
+    return (attempt.cell.asks[attempt.ask].alike + 1) << 32 | (attempt.seed or 0)

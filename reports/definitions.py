@@ -23,7 +23,7 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Invalid picture",
-        "An answer of success without the picture that was asked for: none, another number, undecodable, another size, or a duplicate: the same bytes or pixels as the answer to another request of the run with another prompt or seed, or to a prompt without a seed. Its cost is wasted.",
+        "An answer of success without the picture that was asked for: none, another number, undecodable, another size, or a duplicate: the same bytes or pixels as the answer to another request of the run with another prompt or seed. Its cost is wasted.",
     ),
     ("Tokens/s", "Tokens that answers state to have generated, per second as Completed."),
     ("First token", "From the moment of sending to the first piece of text of a stream."),

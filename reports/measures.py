@@ -159,7 +159,7 @@ def _flaws(rows: Sequence[Series], several: bool) -> Panel | None:
     ]
     said = (
         "Requests that were answered with success and without the picture that was asked for. A duplicate was the answer to another request "
-        "before, with another prompt or seed; equal prompts with one seed may repeat, and are not counted."
+        "before, with another prompt or seed; equal requests may rightly get equal pictures, which are not counted."
     )
     return Panel("flaws", "What was wrong with pictures", said, Table((*_head(several), *map(clean, kinds), "n"), tuple(body)))
 

@@ -2,7 +2,7 @@
 
 A request is answered with a duplicate where one of its pictures (the same bytes, or the same pixels where both were decoded) came
 earlier, by scheduled start, from the same target, model and operation, as the answer to a request that asked for another picture
-(`asked` differs, or says that no two of its kind may be alike). The first of them keeps its outcome.
+(`asked` differs: another prompt or seed). The first of them keeps its outcome; what is a duplicate itself makes none of others.
 """
 
 from __future__ import annotations
@@ -51,12 +51,20 @@ def _repeated(table: pa.Table) -> npt.NDArray[Any]:
     asked = table["asked"].fill_null(-1).to_numpy()
     order = np.lexsort((table["scheduled_s"].to_numpy()[row], cell[row], mark))
     row, mark = row[order], mark[order]
+    if not len(row):
+        return found
     begins = np.ones(len(row), dtype=bool)
     begins[1:] = (mark[1:] != mark[:-1]) | (cell[row[1:]] != cell[row[:-1]])
-    first = row[np.maximum.accumulate(np.where(begins, np.arange(len(row)), 0))]
-    again = (row != first) & ((asked[row] < 0) | (asked[row] != asked[first]))
-    found[row[again]] = True
-    return found
+    starts, group = np.flatnonzero(begins), np.cumsum(begins) - 1
+    place = np.arange(len(row))
+    while True:  # each answer depends on earlier ones only, so this ends; mostly after the second time
+        original = np.minimum.reduceat(np.where(found[row], len(row), place), starts)[group]
+        again = (original < place) & (asked[row] != asked[row[np.minimum(original, place)]])
+        now = np.zeros_like(found)
+        now[row[again]] = True
+        if (now == found).all():
+            return found
+        found = now
 
 
 def _codes(column: Any) -> npt.NDArray[Any]:

@@ -73,7 +73,7 @@ SAMPLE_COLUMNS: dict[str, str] = {
     "retry_after_s": "float64",  # what a 429 asked to wait
     "pictures": "int32",  # that came in the answer, sound or not; `images` are the sound ones
     "flaw": "string",  # what was wrong with an invalid picture: one of `FLAWS`
-    "asked": "int64",  # equal numbers: requests that may rightly be answered with the same picture; null: no other may be
+    "asked": "int64",  # equal numbers: requests of the same bytes, which may rightly be answered with the same picture
     "picture_hashes": "string",  # of each picture its bytes and, where they were decoded, its pixels; by spaces
 }
 

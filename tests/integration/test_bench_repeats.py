@@ -47,14 +47,14 @@ def measured(folder: Path, seeds: str, *options: str, providers: tuple[str, ...]
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_one_picture_for_all_prompts_is_one_good_picture(tmp_path: Path, processes: int) -> None:
-    """Whichever of the processes it came to: the first is good, the rest are duplicates, out of goodput, and their cost is wasted."""
+def test_one_picture_for_all_prompts_is_good_for_one_of_them(tmp_path: Path, processes: int) -> None:
+    """Whichever of the processes it came to: the first prompt's is good, the rest are duplicates, out of goodput, and their cost is wasted."""
     (row,) = measured(tmp_path, "none", "--fault", "image.follows-prompt", processes=processes)
-    assert row.ok == 1
-    assert row.errors == {"invalid-picture": row.requests - 1}
-    assert row.invalid_pictures == {"duplicate": row.requests - 1}
+    assert abs(row.ok - row.requests / 3) <= 1
+    assert row.errors == {"invalid-picture": row.requests - row.ok}
+    assert row.invalid_pictures == {"duplicate": row.requests - row.ok}
     assert row.money is not None
-    assert row.money.wasted_usd == pytest.approx(row.money.spent_usd * (row.requests - 1) / row.requests)
+    assert row.money.wasted_usd == pytest.approx(row.money.spent_usd * (row.requests - row.ok) / row.requests)
 
 
 def test_a_seed_that_changes_nothing_gives_duplicates(tmp_path: Path) -> None:
