@@ -79,9 +79,9 @@ class View:
 
     def _rate(self) -> str:
         state = self.state
-        achieved = f"{state['rate_rps']:.3g}/s achieved"
+        achieved = f"{_figure(state['rate_rps'])}/s achieved"
         if state["offered_rps"] is not None:
-            return f"{state['offered_rps']:.3g}/s offered, {achieved}"
+            return f"{_figure(state['offered_rps'])}/s offered, {achieved}"
         return f"{state['users']} user{'s' if state['users'] != 1 else ''}, {achieved}" if state["users"] is not None else achieved
 
     def _latency(self) -> str:
@@ -110,3 +110,7 @@ class View:
     def _left(self) -> str:
         seconds = max(0, round(self.state["planned_s"] - self._passed_s()))
         return f"{seconds // 60}:{seconds % 60:02d}" if seconds < 3600 else f"{seconds // 3600}:{seconds % 3600 // 60:02d} h"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 PLAIN_INTERVAL_S = 10.0
 
@@ -55,7 +55,7 @@ class Progress:
         """Whether a live display is on the terminal, which other output would tear."""
         return self._live is not None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         if self._style == "live":
             from rich.console import Console
             from rich.live import Live

@@ -9,6 +9,7 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -18,6 +19,20 @@ from testcard.benchmarks.calibration.record import Answers, Calibration, Fidelit
 from testcard.harness.errors import Exit
 from testcard.harness.progress import Progress
 from testcard.harness.runs.folder import tool_version
+
+#: Seconds that a calibration takes where nothing keeps the machine busy; for the display only.
+USUAL_S, QUICK_USUAL_S = 45.0, 19.0
+
+
+class Going(Progress):
+    """How far the calibration as a whole is, whose jobs each tell of themselves only."""
+
+    began_s: float = 0.0
+
+    def update(self, done: float | None = None, *, total: float | None = None, **fields: Any) -> None:
+        """Shows the time that has passed, and of a job's figures what it measures and how fast it sends."""
+        known = {name: fields[name] for name in ("stage", "rate", "errors") if name in fields}
+        super().update(time.monotonic() - self.began_s, **known)
 
 
 @click.command(short_help="Measure which rates this machine can be trusted with.")
@@ -40,8 +55,12 @@ def calibrate(quick: bool, processes: int, out: Path | None, as_json: bool) -> i
         python=platform.python_version(),
         load_1min=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     )
-    with tempfile.TemporaryDirectory(prefix="testcard-calibrate-") as folder, Progress("calibrate", unit="s") as progress:
-        run = Run(Path(folder), processes, progress)
+    with (
+        tempfile.TemporaryDirectory(prefix="testcard-calibrate-") as folder,
+        Going("calibrate", QUICK_USUAL_S if quick else USUAL_S, unit="s") as going,
+    ):
+        going.began_s = began
+        run = Run(Path(folder), processes, going)
         sizes = [("small", SMALL_BYTES), ("large", LARGE_BYTES)]
         rates = answers(run, extent, sizes, "structure")
         if extent.pixels:
