@@ -1,4 +1,4 @@
-"""The result on stdout: a table of rows, the gates, where the run is."""
+"""The result on stdout: a table of rows (on a narrow terminal, lines for each row), the gates, where the run is."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from rich.text import Text
 from testcard.benchmarks.details import details
 from testcard.harness.runs.records import Estimate, Gate, Summary, SummaryRow
 
+#: Columns of a terminal from which on the table has room.
+_ROOM = 170
+_COLUMNS = ("offered/s", "achieved/s", "p50 s", "p95 s", "p99 s", "goodput/s", "errors", "$/image", "n")
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
 
 
@@ -39,18 +42,14 @@ def _dollars(estimate: Estimate | None) -> str:
 
 def render(summary: Summary, console: Console, *, illustrative: bool, folder: Path) -> None:
     """Prints the rows, the gates that did not pass, and the run's folder."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("provider", "model", "operation", "stage"):
-        table.add_column(name, overflow="fold")
-    for name in ("offered/s", "achieved/s", "p50 s", "p95 s", "p99 s", "goodput/s", "errors", "$/image", "n"):
-        table.add_column(name, justify="right")
-    table.add_column("outcome")
+    wide = console.width >= _ROOM
+    if wide:
+        console.print(_table(summary))
     for row in summary.rows:
-        table.add_row(*_cells(row), Text(row.outcome, style=_STYLES.get(row.outcome, "")))
-    console.print(table)
-    for row in summary.rows:
-        if found := list(details(row)):
-            console.print(Text(_name(row), style="bold"))
+        found = list(details(row)) if wide else [*_lines(row), *details(row)]
+        if found:
+            outcome = ("", "") if wide else (f"  {row.outcome}", _STYLES.get(row.outcome, ""))
+            console.print(Text.assemble((_name(row), "bold"), outcome))
             for heading, said in found:
                 console.print(Text(f"  {heading}: {said}"))
     for row in summary.rows:
@@ -68,16 +67,38 @@ def render(summary: Summary, console: Console, *, illustrative: bool, folder: Pa
     console.print(f"run: {folder}", soft_wrap=True, markup=False)
 
 
+def _table(summary: Summary) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("provider", "model", "operation", "stage"):
+        table.add_column(name, overflow="fold")
+    for name in _COLUMNS:
+        table.add_column(name, justify="right")
+    table.add_column("outcome")
+    for row in summary.rows:
+        names = (row.provider, row.model or "–", row.operation, row.stage)
+        table.add_row(*names, *_cells(row), Text(row.outcome, style=_STYLES.get(row.outcome, "")))
+    return table
+
+
+def _lines(row: SummaryRow) -> list[tuple[str, str]]:
+    """The row's cells in lines of words, for a terminal too narrow for the table."""
+    cells = dict(zip(_COLUMNS, _cells(row), strict=True))
+    times = ", ".join(f"{name} {cells[f'{name} s']}" for name in ("p50", "p95", "p99"))
+    rate = f"{cells['achieved/s']} achieved" + (f" of {cells['offered/s']} offered" if row.offered_rps is not None else "")
+    return [
+        ("latency s", times),
+        ("requests/s", f"{rate}, goodput {cells['goodput/s']}"),
+        ("requests", f"{cells['n']}, errors {cells['errors']}, $/image {cells['$/image']}"),
+    ]
+
+
 def _cells(row: SummaryRow) -> list[str]:
+    """What `_COLUMNS` name, in words."""
     errors = ", ".join(f"{count} {name}" for name, count in row.errors.items()) or "0"
     cost = row.cost_usd_per_image
     if cost is not None and cost.value is None:
         cost = None
     return [
-        row.provider,
-        row.model or "–",
-        row.operation,
-        row.stage,
         "–" if row.offered_rps is None else f"{row.offered_rps:.3g}",
         f"{row.achieved_rps:.3g}",
         *(seconds(row.latency_s.get(name)) for name in ("p50", "p95", "p99")),

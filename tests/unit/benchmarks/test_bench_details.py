@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import msgspec
+import pytest
 from rich.console import Console
 
 from testcard.benchmarks.details import details, spread
@@ -63,6 +64,22 @@ def test_what_a_row_has_not_is_not_mentioned() -> None:
     console = Console(file=io.StringIO(), width=120)
     render(Summary(rows=[BARE]), console, illustrative=False, folder=Path("run"))
     assert "money" not in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_narrow_terminal_gets_lines_instead_of_the_table(width: int) -> None:
+    """Where a table would have to break its words, its figures stand in lines under the row's name."""
+    console = Console(file=io.StringIO(), width=width)
+    render(Summary(rows=[msgspec.structs.replace(BARE, latency_s={"p95": SURE})]), console, illustrative=False, folder=Path("run"))
+    said = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert ("goodput/s" in said[0]) == (width == 200)
+    if width == 80:
+        assert said[:4] == [
+            "p o 5/s  pass",
+            "  latency s: p50 –, p95 0.25 [0.2, 0.3], p99 –",
+            "  requests/s: 5 achieved of 5 offered, goodput 5",
+            "  requests: 200, errors 0, $/image no price",
+        ]
 
 
 def test_open_ends_and_absent_figures_have_words() -> None:
