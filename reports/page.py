@@ -187,11 +187,10 @@ def _targets(evidence: Evidence) -> Table:
                 clean(", ".join(target.models)) or NONE,
                 target.prices,
                 spent,
-                target.spec_digest[:12] or NONE,
-                target.profile_digest[:12] or NONE,
+                ", ".join(digest[:12] or NONE for digest in (target.spec_digest, target.profile_digest)),
             )
         )
-    return Table(("target", "base URL", "kind", "models", "prices", "check spent", "openapi.yaml", "profile.yaml"), tuple(rows))
+    return Table(("target", "base URL", "kind", "models", "prices", "check spent", "digests of openapi.yaml, profile.yaml"), tuple(rows))
 
 
 def _environment(evidence: Evidence) -> Table:
