@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from testcard.benchmarks.job import FleetJob, WorkerJob
-from testcard.benchmarks.search import MAX_STAGES, SearchPlan
-from testcard.benchmarks.workload import Stage, Workload, load_workload, parse_workload
+from testcard.benchmarks.plan.job import FleetJob, WorkerJob
+from testcard.benchmarks.plan.workload import Stage, Workload, load_workload, parse_workload
+from testcard.benchmarks.search.bracket import MAX_STAGES, SearchPlan
 from testcard.harness.config import Config, load_config
 from testcard.harness.errors import UsageError
 
@@ -169,8 +169,8 @@ def bench(
             search=[str(path) for path in config.providers.path],
         )
         return join_master(order)
-    from testcard.benchmarks.opening import are_live, sections_of
-    from testcard.benchmarks.running import run_bench
+    from testcard.benchmarks.run.opening import are_live, sections_of
+    from testcard.benchmarks.run.running import run_bench
 
     sections = sections_of(targets, key_envs, config, live)
     fleet = resolve_fleet(config, processes=processes, master=master, expect_workers=expect_workers, bind=bind, master_port=master_port)

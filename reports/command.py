@@ -28,7 +28,7 @@ def report(runs: tuple[Path, ...], out: Path | None, baseline: Path | None, inde
     report: writing it exits 0 whatever it says, because the runs have gated already. With --baseline it exits as testcard
     compare does: 1 for a regression, 2 where the runs measured different things, 5 where there is too little to decide on.
     """
-    from testcard.reports.render import write_report
+    from testcard.reports.pages.render import write_report
 
     readers = [RunReader(run) for run in runs]
     page = write_report(readers, out, baseline=[RunReader(baseline)] if baseline else (), histories=_histories(index))

@@ -13,7 +13,7 @@ from testcard.harness.errors import Exit
 from testcard.harness.runs.folder import RunReader
 
 if TYPE_CHECKING:
-    from testcard.reports.baseline import Baseline
+    from testcard.reports.content.baseline import Baseline
 
 _COLOURS = {"fail": "red", "deviates": "yellow", "pass": "green", "unproven": "yellow"}
 _WORDS = {Exit.PASS: "pass", Exit.GATE_FAILED: "fail", Exit.USAGE: "not comparable", Exit.INCONCLUSIVE: "inconclusive"}
@@ -32,11 +32,11 @@ def compare(run: Path, baseline: Path, out: Path | None, as_json: bool) -> int:
     check found newly broken or fixed are listed too. Exits 1 for a regression, 2 where the runs measured different things, and
     5 where there is too little to decide on.
     """
-    from testcard.reports.baseline import against
+    from testcard.reports.content.baseline import against
 
     readers = [RunReader(run)], [RunReader(baseline)]
     if out is not None:
-        from testcard.reports.render import composed, write_page
+        from testcard.reports.pages.render import composed, write_page
 
         evidence, page = composed(readers[0], baseline=readers[1])
         write_page(evidence, page, out)

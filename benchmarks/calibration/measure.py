@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from testcard.benchmarks.arrivals import schedule
 from testcard.benchmarks.calibration.ladder import Ladder
 from testcard.benchmarks.calibration.record import Answers, Fidelity, Level, Quantile
 from testcard.benchmarks.calibration.servers import ServerCount, ServerPlan, serving
 from testcard.benchmarks.calibration.truth import lognormal_delays_s, quantile, replay_s
-from testcard.benchmarks.facts import stage_facts
-from testcard.benchmarks.job import BlockJob, CellJob, FleetJob, Job, TargetJob
-from testcard.benchmarks.session import Session
-from testcard.benchmarks.workload import Workload
+from testcard.benchmarks.load.arrivals import schedule
+from testcard.benchmarks.plan.job import BlockJob, CellJob, FleetJob, Job, TargetJob
+from testcard.benchmarks.plan.workload import Workload
+from testcard.benchmarks.run.facts import stage_facts
+from testcard.benchmarks.run.session import Session
 from testcard.harness.errors import Exit, Interrupted, TestcardError
 from testcard.harness.progress import Progress
 from testcard.harness.runs.records import Block

@@ -10,7 +10,7 @@ from typing import IO
 
 import msgspec
 
-from testcard.benchmarks.job import Job, WorkerJob
+from testcard.benchmarks.plan.job import Job, WorkerJob
 
 
 class Crew:

@@ -13,7 +13,7 @@ from types import FrameType
 import click
 import msgspec
 
-from testcard.benchmarks.job import Event, WorkerJob
+from testcard.benchmarks.plan.job import Event, WorkerJob
 from testcard.harness.errors import Exit, TestcardError
 
 

@@ -16,11 +16,11 @@ from testcard.benchmarks.fleet import messages as m
 from testcard.benchmarks.fleet.crew import Crew
 from testcard.benchmarks.fleet.leases import Ledger
 from testcard.benchmarks.fleet.members import Member
-from testcard.benchmarks.job import BlockJob, FleetJob, Job
-from testcard.benchmarks.turns import Taken, Turn
-from testcard.benchmarks.users import locust_environment
-from testcard.benchmarks.web import Page
-from testcard.benchmarks.workload import Workload
+from testcard.benchmarks.load.turns import Taken, Turn
+from testcard.benchmarks.load.users import locust_environment
+from testcard.benchmarks.plan.job import BlockJob, FleetJob, Job
+from testcard.benchmarks.plan.workload import Workload
+from testcard.benchmarks.show.web_page import Page
 from testcard.harness.errors import Exit
 from testcard.harness.runs.folder import tool_version
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from testcard.benchmarks.arrivals import offsets_of
 from testcard.benchmarks.fleet import messages as m
 from testcard.benchmarks.fleet.shipping import batch_of
-from testcard.benchmarks.job import Job
-from testcard.benchmarks.recorder import Shard
-from testcard.benchmarks.turns import Taken, Turn, block_record
-from testcard.benchmarks.workload import Workload
+from testcard.benchmarks.judging.recorder import Shard
+from testcard.benchmarks.load.arrivals import offsets_of
+from testcard.benchmarks.load.turns import Taken, Turn, block_record
+from testcard.benchmarks.plan.job import Job
+from testcard.benchmarks.plan.workload import Workload
 
 
 class Member:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from testcard.benchmarks.fleet.leases import Grant
-from testcard.benchmarks.job import BlockJob, Job
+from testcard.benchmarks.plan.job import BlockJob, Job
 from testcard.harness.runs.records import Block
 
 

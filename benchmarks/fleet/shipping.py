@@ -10,7 +10,7 @@ import gevent.event
 import pyarrow as pa
 
 from testcard.benchmarks.fleet.messages import Samples
-from testcard.benchmarks.recorder import Rows
+from testcard.benchmarks.judging.recorder import Rows
 from testcard.harness.runs.samples import schema
 
 #: A batch that the master has not confirmed after so long is sent again: a broken connection loses what was on its way.

@@ -6,9 +6,9 @@ from typing import Any
 
 import gevent.event
 
-from testcard.benchmarks.budget import Budget
 from testcard.benchmarks.fleet import messages as m
 from testcard.benchmarks.fleet.leases import Lease
+from testcard.benchmarks.load.budget import Budget
 
 
 class LeasedBudget(Budget):

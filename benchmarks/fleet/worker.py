@@ -24,19 +24,19 @@ import gevent.socket
 import locust  # noqa: F401  (first: it patches what the imports below use)
 import msgspec
 
-from testcard.benchmarks.budget import Budget
-from testcard.benchmarks.cells import build_cells, make_transport
-from testcard.benchmarks.engine import Engine
 from testcard.benchmarks.fleet import messages as m
 from testcard.benchmarks.fleet.clocks import PROBES, Probe, offset_s
 from testcard.benchmarks.fleet.shipping import ShippingWriter
 from testcard.benchmarks.fleet.spending import LeasedBudget
-from testcard.benchmarks.job import Event, Job, TargetJob, WorkerJob
-from testcard.benchmarks.opening import refuse_one_key_for_all
-from testcard.benchmarks.process import prepare_process, read_line, say, settle_down
-from testcard.benchmarks.turns import Turn
-from testcard.benchmarks.users import locust_environment
-from testcard.benchmarks.workload import parse_workload
+from testcard.benchmarks.load.budget import Budget
+from testcard.benchmarks.load.engine import Engine
+from testcard.benchmarks.load.turns import Turn
+from testcard.benchmarks.load.users import locust_environment
+from testcard.benchmarks.plan.cells import build_cells, make_transport
+from testcard.benchmarks.plan.job import Event, Job, TargetJob, WorkerJob
+from testcard.benchmarks.plan.workload import parse_workload
+from testcard.benchmarks.run.opening import refuse_one_key_for_all
+from testcard.benchmarks.run.process import prepare_process, read_line, say, settle_down
 from testcard.harness.embedded import DEFAULT_KEY
 from testcard.harness.errors import Exit, TestcardError, UsageError
 from testcard.harness.runs.folder import tool_version

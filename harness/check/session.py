@@ -14,14 +14,14 @@ from typing import Any
 
 import httpx
 
-from testcard.harness.check.budget import NO_LIMITS, Budget, Limits
-from testcard.harness.check.early_answers import listen_while_sending
-from testcard.harness.check.plan import Plan
-from testcard.harness.check.recording import Recorder
-from testcard.harness.check.runner import Outcome, Runner, Settings, Watch
-from testcard.harness.check.transport import CONNECT_TIMEOUT_S, TIMEOUT_S, Clock
-from testcard.harness.check.verdicts import Judged, judge_all
-from testcard.harness.check.waivers import waive
+from testcard.harness.check.generation.plan import Plan
+from testcard.harness.check.judging.verdicts import Judged, judge_all
+from testcard.harness.check.judging.waivers import waive
+from testcard.harness.check.running.early_answers import listen_while_sending
+from testcard.harness.check.running.recording import Recorder
+from testcard.harness.check.running.runner import Outcome, Runner, Settings, Watch
+from testcard.harness.check.running.transport import CONNECT_TIMEOUT_S, TIMEOUT_S, Clock
+from testcard.harness.check.spending.budget import NO_LIMITS, Budget, Limits
 from testcard.harness.config import WaiverSection
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from testcard.harness.check import present
-from testcard.harness.check.budget import Limits
-from testcard.harness.check.plan import Plan, choose_operations, choose_rules, describe, make_plan
+from testcard.harness.check.generation.plan import Plan, choose_operations, choose_rules, describe, make_plan
+from testcard.harness.check.spending.budget import Limits
+from testcard.harness.cli import check_text as present
 from testcard.harness.cli import say
 from testcard.harness.cli.check_replay import replay as judge_recorded
 from testcard.harness.cli.check_run import CheckRun

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from testcard.harness.check import present
-from testcard.harness.check.verdicts import Judged
+from testcard.harness.check.judging.verdicts import Judged
+from testcard.harness.cli import check_text as present
 from testcard.harness.cli import github, say
 from testcard.harness.errors import Exit, worst
 from testcard.harness.lazy import resolve
@@ -62,7 +62,7 @@ def _reason(judged: Judged) -> str | None:
 def _files(writer: RunWriter) -> Any:
     """Writes report, JUnit, SARIF, summary and badge; None when a mistake of ours kept them from being written."""
     try:
-        return resolve("testcard.reports.check_files:write_check_files")(writer)
+        return resolve("testcard.reports.ci.check_files:write_check_files")(writer)
     except Exception as error:
         if os.environ.get("TESTCARD_TRACEBACK"):
             raise

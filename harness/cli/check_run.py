@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from testcard.harness.check import present
-from testcard.harness.check.budget import Budget, Limits
-from testcard.harness.check.plan import Plan
-from testcard.harness.check.runner import Settings
+from testcard.harness.check.generation.plan import Plan
+from testcard.harness.check.judging.verdicts import Judged
+from testcard.harness.check.judging.waivers import waive
+from testcard.harness.check.running.runner import Settings
 from testcard.harness.check.session import Carried, carry_out, day_of, judge_records, run_config, started_of
-from testcard.harness.check.verdicts import Judged
-from testcard.harness.check.waivers import waive
+from testcard.harness.check.spending.budget import Budget, Limits
+from testcard.harness.cli import check_text as present
 from testcard.harness.cli import say
 from testcard.harness.cli.check_result import conclude
 from testcard.harness.config import WaiverSection

@@ -15,11 +15,11 @@ from typing import Any
 
 import click
 
+from testcard.harness.child_processes import Step, is_run, run_parallel, usable
 from testcard.harness.cli import github, say
 from testcard.harness.config import Config, TargetSection, load_config
 from testcard.harness.embedded import MOCK_LATENCY, embedded_mocks, mock_name
 from testcard.harness.errors import Exit, UsageError, worst
-from testcard.harness.evaluation import Step, is_run, run_parallel, usable
 from testcard.harness.lazy import resolve
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder
 from testcard.harness.runs.records import Outcome, Target
@@ -71,7 +71,7 @@ def evaluate(config_file: Path | None, out: Path | None, workload: str | None, s
     """
     config = load_config(config_file)
     # Found out now, not after the checks have been paid for.
-    resolve("testcard.benchmarks.workload:load_workload")(workload or config.bench.workload or DEFAULT_WORKLOAD)
+    resolve("testcard.benchmarks.plan.workload:load_workload")(workload or config.bench.workload or DEFAULT_WORKLOAD)
     for expression in config.bench.slo:
         slo.parse(expression)
     sections = config.target or tuple(TargetSection(provider=name) for name in bundled_ids())
@@ -184,7 +184,7 @@ def _evaluate(
     _tell([*checks, bench, report], writer, code, as_json)
     summary = writer.folder / "report" / "summary.md"
     if summary.is_file():
-        commands = resolve("testcard.reports.github:workflow_commands_of")([RunReader(writer.folder)])
+        commands = resolve("testcard.reports.ci.github:workflow_commands_of")([RunReader(writer.folder)])
         github.tell(summary.read_text(encoding="utf-8"), commands, as_json=as_json)
     return code
 

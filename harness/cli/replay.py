@@ -13,16 +13,16 @@ from typing import Any
 
 import click
 
-from testcard.harness.check.present import clean
-from testcard.harness.check.redaction import Redactor
-from testcard.harness.check.resend import Difference, Reply, differences, most_billed, moved, needs_key, origin, request_again
+from testcard.harness.check.running.resend import Difference, Reply, differences, most_billed, moved, needs_key, origin, request_again
+from testcard.harness.check.running.transport import Sent, send
 from testcard.harness.check.session import http_client
-from testcard.harness.check.transport import Sent, send
 from testcard.harness.cli import say
+from testcard.harness.cli.check_text import clean
 from testcard.harness.config import Config, PricesSection, load_config
 from testcard.harness.embedded import DEFAULT_KEY
 from testcard.harness.errors import Exit, TargetUnreachable, UsageError
 from testcard.harness.pricing import Pricing
+from testcard.harness.redaction import Redactor
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Exchange, Target
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key, require_live

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from testcard.harness.check.kill_matrix import SEEDS, FaultRun, Matrix, kill_matrix
 from testcard.harness.cli import say
 from testcard.harness.errors import Exit
 from testcard.harness.progress import Progress
 from testcard.harness.rules import RULES
+from testcard.harness.selftest.kill_matrix import SEEDS, FaultRun, Matrix, kill_matrix
 from testcard.specs.loader import bundled_ids, load_provider
 
 

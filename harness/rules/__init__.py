@@ -6,7 +6,7 @@ May import `testcard.specs`, `harness.wire`, the records of `harness.runs` and `
 
 from __future__ import annotations
 
-from testcard.harness.rules import (
+from testcard.harness.rules.promises import (
     answers,
     auth,
     costs,

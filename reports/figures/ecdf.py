@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 
 from testcard.harness.runs.records import Estimate
 from testcard.harness.statistics import ecdf
-from testcard.reports.evidence import Evidence, Series
+from testcard.reports.content.evidence import Evidence, Series
+from testcard.reports.content.words import Unit, listing, significant
 from testcard.reports.figures import palette
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, keys, marker
-from testcard.reports.words import Unit, listing, significant
 
 POINTS = 240
 _SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)

@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 
 from testcard.harness.statistics import sentences
 from testcard.harness.statistics.compare import METRICS, Change, Comparison
-from testcard.reports.evidence import clean
+from testcard.reports.content.evidence import clean
+from testcard.reports.content.words import listing
 from testcard.reports.figures import palette
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, heading, linear_axis, log_axis, row_labels
-from testcard.reports.words import listing
 
 #: Rows that a page has room for; what changed comes first, the table below the figure has all of them.
 MOST = 40

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from testcard.reports.comparison import Comparison
-from testcard.reports.evidence import Evidence
+from testcard.reports.content.comparison import Comparison
+from testcard.reports.content.evidence import Evidence
 from testcard.reports.figures.drawing import Drawing
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from testcard.harness.history.reading import History
-from testcard.reports.evidence import clean
+from testcard.reports.content.evidence import clean
+from testcard.reports.content.words import fixed, listing
 from testcard.reports.figures import palette
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, fit_axis, heading, keys
-from testcard.reports.words import fixed, listing
 
 _PANELS = {
     "p50_s": ("p50 latency, s", "lower is better"),

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from testcard.reports.evidence import Evidence, Series, clean
+from testcard.reports.content.evidence import Evidence, Series, clean
+from testcard.reports.content.words import MILLISECONDS, NONE, fixed
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, row_labels
-from testcard.reports.words import MILLISECONDS, NONE, fixed
 
 _FLOOR_S = 1e-5  # a hundredth of a millisecond: less is not told apart from nothing
 

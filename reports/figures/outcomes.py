@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from testcard.harness.runs.records import OUTCOMES
-from testcard.reports.evidence import Series, clean
+from testcard.reports.content.evidence import Series, clean
+from testcard.reports.content.words import PERCENT, count, listing
 from testcard.reports.figures import palette
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, heading, row_labels
-from testcard.reports.words import PERCENT, count, listing
 
 
 def sketch(rows: Sequence[Series]) -> Sketch | None:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from testcard.reports.evidence import Evidence, Series
+from testcard.reports.content.evidence import Evidence, Series
+from testcard.reports.content.words import NONE, Unit, listing
 from testcard.reports.figures import palette
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, heading, row_labels
-from testcard.reports.words import NONE, Unit, listing
 
 PHASES = tuple(palette.PHASE_COLOURS)
 

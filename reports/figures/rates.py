@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 
 from testcard.harness.runs.records import Estimate
 from testcard.harness.statistics.intervals import wilson
-from testcard.reports.evidence import Series, clean
+from testcard.reports.content.evidence import Series, clean
+from testcard.reports.content.words import Unit, fixed, listing
 from testcard.reports.figures import palette
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, keys, linear_axis, marker
-from testcard.reports.words import Unit, fixed, listing
 
 LEVELS = ("p50", "p95", "p99")
 #: A row is saturated where its share of good answers is more than this below what it was at its lowest rate, and surely so.

@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from testcard.reports.evidence import Series, shortened
+from testcard.reports.content.evidence import Series, shortened
+from testcard.reports.content.words import significant
 from testcard.reports.figures import palette
 from testcard.reports.figures.drawing import Drawing, Table
 from testcard.reports.figures.svg import tidy
-from testcard.reports.words import significant
 
 WIDTH_IN = 10.0
 PNG_DPI = 144

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from testcard.reports.evidence import Evidence, Series
+from testcard.reports.content.evidence import Evidence, Series
+from testcard.reports.content.words import NONE, Unit, listing
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, keys, marker
-from testcard.reports.words import NONE, Unit, listing
 
 #: A curve ends where fewer samples than this are beyond it: what follows would be single requests, not a tail.
 REMAINING = 10

@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from testcard.reports.evidence import Evidence, Series
+from testcard.reports.content.evidence import Evidence, Series
+from testcard.reports.content.words import Unit, count, listing
 from testcard.reports.figures import palette
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, linear_axis
-from testcard.reports.words import Unit, count, listing
 
 MOST_PANELS = 12
 MOST_POINTS = 20_000

@@ -58,7 +58,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """report.html of five synthetic providers, one of which sends markup in its error bodies and its model's name."""
-    from testcard.reports.render import write_report
+    from testcard.reports.pages.render import write_report
 
     folder = tmp_path_factory.mktemp("browser")
     return write_report(_synthetic().write_evaluation(folder / "runs"), folder / "report")

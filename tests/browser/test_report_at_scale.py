@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import CheckedTarget, ClauseRef, Spend, Target, Verdict, Verdicts
-from testcard.reports.render import write_report
+from testcard.reports.pages.render import write_report
 
 AREAS = ("answer", "async", "auth", "delivery", "http", "image", "request", "seed", "stream", "vision")
 RULES = [f"{area}.promise-{number}" for area in AREAS for number in range(10)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from testcard.reports.page import SECTIONS
+from testcard.reports.pages.page import SECTIONS
 
 Opened = tuple[Any, list[str], list[str]]
 

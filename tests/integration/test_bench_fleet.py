@@ -25,8 +25,8 @@ import pytest
 from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.validate import validate_run
-from testcard.reports.render import composed
-from testcard.reports.tables import comparison_csv
+from testcard.reports.pages.render import composed
+from testcard.reports.pages.tables import comparison_csv
 
 TESTCARD = [sys.executable, "-m", "testcard.harness.cli"]
 

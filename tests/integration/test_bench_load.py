@@ -23,9 +23,9 @@ import msgspec
 import pytest
 from PIL import Image
 
-from testcard.benchmarks.job import BlockJob, CellJob, Event, Job, TargetJob
-from testcard.benchmarks.plan import blocks
-from testcard.benchmarks.workload import Workload
+from testcard.benchmarks.plan.job import BlockJob, CellJob, Event, Job, TargetJob
+from testcard.benchmarks.plan.turn_order import blocks
+from testcard.benchmarks.plan.workload import Workload
 from testcard.harness.runs.records import SAMPLE_COLUMNS
 from testcard.harness.runs.samples import read_shard
 from testcard.harness.wire.encode import json_bytes
@@ -137,7 +137,7 @@ class Load:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "testcard.benchmarks.load_process"],
+            [sys.executable, "-m", "testcard.benchmarks.run.load_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -505,5 +505,5 @@ def test_the_load_process_is_lean(mixed: Mixed) -> None:
     assert ready.cpu_s is not None
     assert ready.cpu_s <= 1.5
     heavy = "{'pandas', 'matplotlib', 'scipy', 'httpx', 'openapi_core', 'schemathesis'}"
-    code = f"import sys, testcard.benchmarks.load_process; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, testcard.benchmarks.run.load_process; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -128,7 +128,7 @@ import gevent
 from locust import FastHttpUser
 from locust.contrib.fasthttp import LocustBadStatusCode
 from locust.env import Environment
-from testcard.benchmarks.transport import Timeouts, Transport
+from testcard.benchmarks.net.transport import Timeouts, Transport
 from testcard.harness.wire.model import WireRequest
 
 url, count = sys.argv[1], int(sys.argv[2])

@@ -131,7 +131,7 @@ ASKER = """
 import json, sys
 import locust
 import gevent
-from testcard.benchmarks.transport import Timeouts, Transport
+from testcard.benchmarks.net.transport import Timeouts, Transport
 from testcard.harness.wire.model import WireRequest
 
 def ask(url, limits):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from testcard.harness.check.mock_runs import API_KEY, FASTER, full_plan, judge_app
+from testcard.harness.selftest.mock_runs import API_KEY, FASTER, full_plan, judge_app
 from testcard.mocks.app import create_app
 from testcard.specs.loader import bundled_ids, load_provider
 

@@ -16,16 +16,16 @@ from typing import Any
 import httpx
 import pytest
 
-from testcard.harness.check.budget import NO_LIMITS, Limits
-from testcard.harness.check.in_process import InProcess
-from testcard.harness.check.mock_runs import API_KEY, BASE_URL, FASTER, POLL_INTERVAL_S, LeapingTime, Memory, full_plan
-from testcard.harness.check.plan import MOST_IMAGES, Plan, make_plan
-from testcard.harness.check.runner import Settings
+from testcard.harness.check.generation.plan import MOST_IMAGES, Plan, make_plan
+from testcard.harness.check.judging.verdicts import Judged
+from testcard.harness.check.running.runner import Settings
 from testcard.harness.check.session import Carried, carry_out, judge_records
-from testcard.harness.check.verdicts import Judged
+from testcard.harness.check.spending.budget import NO_LIMITS, Limits
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules import RULES
 from testcard.harness.rules.inputs import input_picture
+from testcard.harness.selftest.in_process import InProcess
+from testcard.harness.selftest.mock_runs import API_KEY, BASE_URL, FASTER, POLL_INTERVAL_S, LeapingTime, Memory, full_plan
 from testcard.mocks.app import create_app
 from testcard.mocks.faults import FAULTS
 from testcard.specs.loader import bundled_ids, load_provider

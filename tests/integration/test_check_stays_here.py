@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
-from testcard.harness.check.in_process import InProcess
-from testcard.harness.check.mock_runs import API_KEY, Memory, hastened
-from testcard.harness.check.plan import Plan, choose_rules, make_plan
-from testcard.harness.check.runner import Settings
+from testcard.harness.check.generation.plan import Plan, choose_rules, make_plan
+from testcard.harness.check.judging.verdicts import Judged
+from testcard.harness.check.running.runner import Settings
 from testcard.harness.check.session import carry_out, judge_records
-from testcard.harness.check.verdicts import Judged
 from testcard.harness.pricing import Pricing
+from testcard.harness.selftest.in_process import InProcess
+from testcard.harness.selftest.mock_runs import API_KEY, Memory, hastened
 from testcard.mocks.app import create_app
 from testcard.specs.loader import load_provider
 

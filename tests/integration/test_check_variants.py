@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from testcard.harness.check.plan import make_plan
-from testcard.harness.check.runner import Settings
+from testcard.harness.check.generation.plan import make_plan
+from testcard.harness.check.judging.verdicts import Judged
+from testcard.harness.check.running.runner import Settings
 from testcard.harness.check.session import carry_out, judge_records
-from testcard.harness.check.verdicts import Judged
 from testcard.harness.config import PricesSection
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules import RULES

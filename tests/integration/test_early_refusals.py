@@ -17,13 +17,13 @@ import httpx
 import pytest
 from PIL import Image
 
-from testcard.harness.check.mock_runs import Memory
-from testcard.harness.check.plan import choose_rules, make_plan
-from testcard.harness.check.runner import Settings
+from testcard.harness.check.generation.plan import choose_rules, make_plan
+from testcard.harness.check.judging.verdicts import Judged
+from testcard.harness.check.running.runner import Settings
+from testcard.harness.check.running.transport import Sent, send
 from testcard.harness.check.session import carry_out, http_client, judge_records
-from testcard.harness.check.transport import Sent, send
-from testcard.harness.check.verdicts import Judged
 from testcard.harness.pricing import Pricing
+from testcard.harness.selftest.mock_runs import Memory
 from testcard.harness.wire.model import WireRequest
 from testcard.specs.loader import load_provider
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from testcard.benchmarks.workload import parse_workload
+from testcard.benchmarks.plan.workload import parse_workload
 from testcard.harness.statistics.intervals import needed, wilson
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from testcard.harness.check.in_process import InProcess
+from testcard.harness.selftest.in_process import InProcess
 from testcard.mocks.app import create_app
 from testcard.mocks.faults import FAULTS, Fault
 from testcard.specs.loader import load_provider

@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from testcard.harness.check.mock_runs import full_plan, judge_mock
-from testcard.harness.check.verdicts import Judged
+from testcard.harness.check.judging.verdicts import Judged
+from testcard.harness.selftest.mock_runs import full_plan, judge_mock
 from testcard.mocks.faults import FAULTS
 from testcard.specs.loader import Provider, load_provider
 

@@ -14,10 +14,10 @@ import openai
 import pytest
 from PIL import Image
 
-from testcard.harness.check.mock_runs import Memory, full_plan
-from testcard.harness.check.runner import Settings
+from testcard.harness.check.running.runner import Settings
 from testcard.harness.check.session import carry_out, judge_records
 from testcard.harness.pricing import Pricing
+from testcard.harness.selftest.mock_runs import Memory, full_plan
 from testcard.mocks.app import create_app
 from testcard.mocks.serving import serving
 from testcard.specs.errors import UsageError

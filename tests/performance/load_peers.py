@@ -42,12 +42,12 @@ def ours(url: str, seconds: float, *, judged: bool) -> tuple[int, float]:
     import locust  # noqa: F401  (first: it patches what the imports below use)
 
     from testcard.benchmarks.calibration.measure import MODEL, OPERATION, PROVIDER
-    from testcard.benchmarks.conduct import Conductor
-    from testcard.benchmarks.job import BlockJob, CellJob, Job, TargetJob
-    from testcard.benchmarks.judge import Judgement
-    from testcard.benchmarks.process import prepare_process, settle_down
-    from testcard.benchmarks.solo import Solo
-    from testcard.benchmarks.workload import Workload
+    from testcard.benchmarks.judging.judge import Judgement
+    from testcard.benchmarks.load.conduct import Conductor
+    from testcard.benchmarks.plan.job import BlockJob, CellJob, Job, TargetJob
+    from testcard.benchmarks.plan.workload import Workload
+    from testcard.benchmarks.run.process import prepare_process, settle_down
+    from testcard.benchmarks.run.solo import Solo
 
     prepare_process()
     workload = Workload.model_validate({"stage": [{"users": CONNECTIONS, "duration_s": seconds}], "decode": 0.0})

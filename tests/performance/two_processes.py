@@ -25,7 +25,7 @@ import psutil
 
 from testcard.benchmarks.calibration.measure import SMALL_BYTES, Run
 from testcard.benchmarks.calibration.servers import ServerPlan, serving
-from testcard.benchmarks.job import BlockJob
+from testcard.benchmarks.plan.job import BlockJob
 from testcard.harness.progress import Progress
 
 SLOT_S = 0.010
@@ -34,7 +34,7 @@ MARK = 1.8
 #: Enough that nobody has to wait for the server within its slot.
 USERS = 64
 #: What sends load: a load process alone, or the workers of one.
-SENDERS = {1: "testcard.benchmarks.load_process", 2: "testcard.benchmarks.fleet.worker"}
+SENDERS = {1: "testcard.benchmarks.run.load_process", 2: "testcard.benchmarks.fleet.worker"}
 
 
 @contextmanager

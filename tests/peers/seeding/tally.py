@@ -17,13 +17,13 @@ from typing import Any
 
 import httpx
 
-from testcard.harness.check.mock_runs import POLL_INTERVAL_S, Memory, narrowed
-from testcard.harness.check.plan import Plan, make_plan
-from testcard.harness.check.runner import Settings
+from testcard.harness.check.generation.plan import Plan, make_plan
+from testcard.harness.check.judging.verdicts import Judged
+from testcard.harness.check.running.runner import Settings
 from testcard.harness.check.session import carry_out, judge_records
-from testcard.harness.check.verdicts import Judged
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules import RULES
+from testcard.harness.selftest.mock_runs import POLL_INTERVAL_S, Memory, narrowed
 from testcard.specs.loader import load_provider
 
 from .defect import Defect, seeded

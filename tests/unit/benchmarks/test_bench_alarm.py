@@ -7,14 +7,14 @@ import time
 import gevent
 import pytest
 
-from testcard.benchmarks.alarm import Alarm
+from testcard.benchmarks.load.alarm import Alarm
 
 
 @pytest.fixture(params=["timerfd", "gevent"])
 def alarm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Alarm:
     """The system's timer where there is one, and what stands in for it."""
     if request.param == "gevent":
-        monkeypatch.setattr("testcard.benchmarks.alarm.sys.platform", "other")
+        monkeypatch.setattr("testcard.benchmarks.load.alarm.sys.platform", "other")
     return Alarm()
 
 

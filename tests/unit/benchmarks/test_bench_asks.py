@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from testcard.benchmarks.asks import SLOT_SEED, asks, seed_stream, task_of, task_requests
-from testcard.benchmarks.workload import Workload
+from testcard.benchmarks.plan.asks import SLOT_SEED, asks, seed_stream, task_of, task_requests
+from testcard.benchmarks.plan.workload import Workload
 from testcard.harness.errors import ContractViolation
 from testcard.harness.wire.encode import encode
 from testcard.specs.loader import bundled_ids, load_provider

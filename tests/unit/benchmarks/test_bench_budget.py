@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testcard.benchmarks.budget import Budget
+from testcard.benchmarks.load.budget import Budget
 
 
 def test_requests_are_counted_before_they_are_sent() -> None:

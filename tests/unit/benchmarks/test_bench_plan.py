@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from testcard.benchmarks.plan import blocks, cells
-from testcard.benchmarks.workload import Workload
+from testcard.benchmarks.plan.turn_order import blocks, cells
+from testcard.benchmarks.plan.workload import Workload
 from testcard.harness.config import TargetSection
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testcard.benchmarks.recorder import FLUSH_ROWS, ShardWriter, column, seal
+from testcard.benchmarks.judging.recorder import FLUSH_ROWS, ShardWriter, column, seal
 from testcard.harness.runs.records import SAMPLE_COLUMNS
 from testcard.harness.runs.samples import read_shard
 
@@ -58,7 +58,7 @@ def test_columns_made_from_buffers_hold_what_was_put_in(
 def test_recording_imports_no_pandas(tmp_path: Path) -> None:
     """A first flush that imported pandas would stop the load for 150 ms."""
     code = (
-        "import sys, pathlib; from testcard.benchmarks.recorder import ShardWriter; from testcard.harness.runs.records import SAMPLE_COLUMNS; "
+        "import sys, pathlib; from testcard.benchmarks.judging.recorder import ShardWriter; from testcard.harness.runs.records import SAMPLE_COLUMNS; "
         "known = {'provider': 'p', 'round': 1, 'warmup': True}; shard = ShardWriter(pathlib.Path(sys.argv[1]), 0); "
         "shard.add(tuple(known.get(name) for name in SAMPLE_COLUMNS)); shard.close(); print('pandas' in sys.modules)"
     )

@@ -9,11 +9,11 @@ import random
 import numpy as np
 import pytest
 
-from testcard.benchmarks.arrivals import ArrivalKind, offsets_of
-from testcard.benchmarks.job import BlockJob
-from testcard.benchmarks.saturation import ENOUGH, STRETCH, WARMUP_SHARE
-from testcard.benchmarks.search import MAX_STAGES, Search, Step
-from testcard.benchmarks.stage_verdict import figure_of
+from testcard.benchmarks.load.arrivals import ArrivalKind, offsets_of
+from testcard.benchmarks.plan.job import BlockJob
+from testcard.benchmarks.search.bracket import MAX_STAGES, Search, Step
+from testcard.benchmarks.search.saturation import ENOUGH, STRETCH, WARMUP_SHARE
+from testcard.benchmarks.search.stage_verdict import figure_of
 
 SEARCHES = 100
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from testcard.benchmarks.transport import Timeouts, Transport, head
+from testcard.benchmarks.net.transport import Timeouts, Transport, head
 from testcard.harness.wire.model import WireRequest
 
 

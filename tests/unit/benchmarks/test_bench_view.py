@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from testcard.benchmarks.job import BlockJob, CellJob, Job
-from testcard.benchmarks.view import View
+from testcard.benchmarks.plan.job import BlockJob, CellJob, Job
+from testcard.benchmarks.show.view import View
 from testcard.harness.progress import Progress
 
 

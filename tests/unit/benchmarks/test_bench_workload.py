@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from testcard.benchmarks.command import one_at_a_time, resolve_workload
-from testcard.benchmarks.workload import benign_prompts, bundled, load_workload, parse_workload
+from testcard.benchmarks.plan.workload import benign_prompts, bundled, load_workload, parse_workload
 from testcard.harness.config import Config
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import SummaryRow

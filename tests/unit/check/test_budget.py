@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from testcard.harness.check.budget import Budget, Limits, Reservation
+from testcard.harness.check.spending.budget import Budget, Limits, Reservation
 
 
 @pytest.mark.parametrize("seed", range(5))

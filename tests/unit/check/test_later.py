@@ -10,10 +10,10 @@ import json
 import httpx
 import pytest
 
-from testcard.harness.check.budget import NO_LIMITS, Limits
-from testcard.harness.check.plan import choose_rules, make_plan
-from testcard.harness.check.runner import Settings
+from testcard.harness.check.generation.plan import choose_rules, make_plan
+from testcard.harness.check.running.runner import Settings
 from testcard.harness.check.session import carry_out
+from testcard.harness.check.spending.budget import NO_LIMITS, Limits
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.inputs import input_picture
 from testcard.harness.runs.records import Body, Exchange

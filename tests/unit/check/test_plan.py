@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import pytest
 
-from testcard.harness.check.plan import MOST_IMAGES, Plan, choose_operations, choose_rules, make_plan
+from testcard.harness.check.generation.plan import MOST_IMAGES, Plan, choose_operations, choose_rules, make_plan
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules import RULES

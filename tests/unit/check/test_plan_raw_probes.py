@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from testcard.harness.check.plan import make_plan
+from testcard.harness.check.generation.plan import make_plan
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules import Probe, Rule
 from testcard.harness.rules.rule import http_clause

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from testcard.harness.check import present
-from testcard.harness.check.verdicts import Judged
+from testcard.harness.check.judging.verdicts import Judged
+from testcard.harness.cli import check_text as present
 from testcard.harness.runs.records import Body, ClauseRef, Exchange, SentRequest, SpecGap, Spend, Verdict
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from urllib.parse import quote
 
-from testcard.harness.check.redaction import Redactor
+from testcard.harness.redaction import Redactor
 from testcard.specs.loader import load_provider
 
 KEY = 'sk-"se/cret"+1234567890'

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from testcard.harness.check.resend import MOST_DIFFERENCES, Reply, differences, most_billed, moved, needs_key, origin, request_again
+from testcard.harness.check.running.resend import MOST_DIFFERENCES, Reply, differences, most_billed, moved, needs_key, origin, request_again
 from testcard.harness.runs.records import Body, Exchange, SentRequest
 from testcard.harness.wire.asked import asked_record
 from testcard.harness.wire.billing import worst_case

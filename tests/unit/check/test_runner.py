@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 
-from testcard.harness.check.budget import NO_LIMITS, Limits
-from testcard.harness.check.mock_runs import Memory
-from testcard.harness.check.plan import Plan, choose_rules, make_plan
-from testcard.harness.check.runner import Settings
+from testcard.harness.check.generation.plan import Plan, choose_rules, make_plan
+from testcard.harness.check.running.runner import Settings
 from testcard.harness.check.session import Carried, carry_out, judge_records
+from testcard.harness.check.spending.budget import NO_LIMITS, Limits
 from testcard.harness.errors import KeyRefused, TargetUnreachable
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.inputs import input_picture
+from testcard.harness.selftest.mock_runs import Memory
 from testcard.specs.loader import load_provider
 
 NANOGPT = load_provider("nanogpt")

@@ -16,7 +16,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from testcard.harness.check.schema_cases import SchemaCase, generate, plain, wire_bytes
+from testcard.harness.check.generation.schema_cases import SchemaCase, generate, plain, wire_bytes
 from testcard.harness.rules.schema_judge import json_pointer
 from testcard.harness.wire.model import InputImage
 from testcard.harness.wire.pictures import inspect, lenient_base64
@@ -287,7 +287,7 @@ def test_polling_has_no_schema_cases() -> None:
 
 SCRIPT = """
 import hashlib
-from testcard.harness.check.schema_cases import generate, wire_bytes
+from testcard.harness.check.generation.schema_cases import generate, wire_bytes
 from testcard.specs.loader import load_provider
 EVERY_SEED = (("nvidia-nim-image", "generateImage"),)
 SOME_SEEDS = (("nanogpt", "createImage"), ("nebul", "createImageEdit"), ("nvidia-nim-vision", "createVisionChatCompletion"))

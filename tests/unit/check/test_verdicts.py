@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from testcard.harness.check.verdicts import judge_all, spec_gaps
+from testcard.harness.check.judging.verdicts import judge_all, spec_gaps
 from testcard.harness.errors import Exit
 from testcard.harness.rules import RULES, Observation
 from testcard.harness.rules.evidence import Seen

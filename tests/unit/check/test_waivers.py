@@ -8,9 +8,9 @@ from datetime import date
 
 import pytest
 
-from testcard.harness.check import present
-from testcard.harness.check.verdicts import Judged, judge_all
-from testcard.harness.check.waivers import waive
+from testcard.harness.check.judging.verdicts import Judged, judge_all
+from testcard.harness.check.judging.waivers import waive
+from testcard.harness.cli import check_text as present
 from testcard.harness.config import WaiverSection
 from testcard.harness.errors import Exit, worst
 from testcard.harness.rules import RULES, Observation

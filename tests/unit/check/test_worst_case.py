@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testcard.harness.check.allowance import Allowance
-from testcard.harness.check.plan import MOST_IMAGES
-from testcard.harness.check.worst_case import most_images, most_usd
+from testcard.harness.check.generation.plan import MOST_IMAGES
+from testcard.harness.check.spending.allowance import Allowance
+from testcard.harness.check.spending.worst_case import most_images, most_usd
 
 
 @dataclass(frozen=True)

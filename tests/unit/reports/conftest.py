@@ -27,7 +27,7 @@ from testcard.harness.runs.records import (
     Verdicts,
     WaiverNote,
 )
-from testcard.reports.render import write_report
+from testcard.reports.pages.render import write_report
 
 
 def _load() -> ModuleType:

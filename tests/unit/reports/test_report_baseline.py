@@ -17,8 +17,8 @@ from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import CheckedTarget, ClauseRef, Spend, Target, Verdict, Verdicts
 from testcard.harness.runs.validate import validate_run
 from testcard.harness.statistics.summary import StageFacts, summarise
-from testcard.reports.baseline import side
-from testcard.reports.evidence import gather
+from testcard.reports.content.baseline import side
+from testcard.reports.content.evidence import gather
 
 HOSTILE = "</script><b onmouseover=alert(1)>`m`|\x1b[31m"
 EACH = 60

@@ -10,12 +10,12 @@ import pytest
 
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import ClauseRef, Estimate, Verdict
-from testcard.reports.comparison import compare, conformance, too_few
-from testcard.reports.evidence import gather
+from testcard.reports.content.answer import overall
+from testcard.reports.content.comparison import compare, conformance, too_few
+from testcard.reports.content.evidence import gather
+from testcard.reports.content.words import MILLISECONDS, SECONDS, count, fixed, listing, significant, time_unit, worst_word
 from testcard.reports.figures.cost import frontier
 from testcard.reports.figures.ecdf import told_apart
-from testcard.reports.verdict import overall
-from testcard.reports.words import MILLISECONDS, SECONDS, count, fixed, listing, significant, time_unit, worst_word
 
 
 def _verdict(rule: str, word: str, level: str = "must", operation: str = "op") -> Verdict:

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from testcard.harness.runs.folder import RunReader
-from testcard.reports.evidence import clean
+from testcard.reports.content.evidence import clean
+from testcard.reports.content.pictures import _thumb
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, heading, render
-from testcard.reports.markdown import escaped, fenced
-from testcard.reports.pictures import _thumb
-from testcard.reports.render import write_report
-from testcard.reports.tables import written
+from testcard.reports.pages.markdown import escaped, fenced
+from testcard.reports.pages.render import write_report
+from testcard.reports.pages.tables import written
 
 
 @pytest.mark.parametrize(

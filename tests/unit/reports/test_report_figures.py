@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from testcard.harness.runs.folder import RunReader
-from testcard.reports.comparison import compare
-from testcard.reports.evidence import Evidence, Series, gather
+from testcard.reports.content.comparison import compare
+from testcard.reports.content.evidence import Evidence, Series, gather
+from testcard.reports.content.words import SECONDS
 from testcard.reports.figures import lag, phases, rates, tail
 from testcard.reports.figures.style import Sketch, render
-from testcard.reports.words import SECONDS
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from PIL import Image
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.reports.command import report as command
-from testcard.reports.page import SECTIONS
-from testcard.reports.render import write_report
+from testcard.reports.pages.page import SECTIONS
+from testcard.reports.pages.render import write_report
 
 
 def test_run_json_lists_every_file_that_was_written(report: Path) -> None:

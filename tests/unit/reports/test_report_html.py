@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from testcard.reports.page import SECTIONS
+from testcard.reports.pages.page import SECTIONS
 
 _VOID = {"meta", "link", "br", "img", "hr", "input", "wbr"}
 

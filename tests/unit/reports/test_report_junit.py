@@ -12,8 +12,8 @@ import xmlschema
 
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import RuleFailure, SpecGap, Verdict, Waived, WaiverNote
-from testcard.reports.evidence import gather
-from testcard.reports.junit import junit_xml
+from testcard.reports.ci.junit import junit_xml
+from testcard.reports.content.evidence import gather
 
 Make = Callable[..., RunReader]
 As = Callable[..., Verdict]

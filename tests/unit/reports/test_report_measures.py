@@ -18,12 +18,12 @@ from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import SAMPLE_COLUMNS, Estimate, Target
 from testcard.harness.runs.samples import schema
 from testcard.harness.statistics.summary import StageFacts, summarise
-from testcard.reports.comparison import compared_at
-from testcard.reports.definitions import DEFINITIONS
-from testcard.reports.measures import scaled
-from testcard.reports.page import Page
-from testcard.reports.render import composed, write_page
-from testcard.reports.volumes import DELIVERED, GOOD
+from testcard.reports.content.comparison import compared_at
+from testcard.reports.content.definitions import DEFINITIONS
+from testcard.reports.content.measures import scaled
+from testcard.reports.content.volumes import DELIVERED, GOOD
+from testcard.reports.pages.page import Page
+from testcard.reports.pages.render import composed, write_page
 
 NAMES = ("painter", "writer", "free")
 RATES = (5.0, 20.0)

@@ -12,8 +12,8 @@ import pytest
 
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import RuleFailure, SpecGap, Verdict, Waived, WaiverNote
-from testcard.reports.evidence import gather
-from testcard.reports.sarif import MOST_RESULTS, sarif_json
+from testcard.reports.ci.sarif import MOST_RESULTS, sarif_json
+from testcard.reports.content.evidence import gather
 
 Make = Callable[..., RunReader]
 As = Callable[..., Verdict]

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from testcard.harness.check.levels import level_of
+from testcard.harness.check.judging.levels import level_of
 from testcard.harness.rules import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.specs.loader import load_provider

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from testcard.harness.check.plan import make_plan
+from testcard.harness.check.generation.plan import make_plan
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules import RULES
 from testcard.harness.rules.inputs import REMOTE_PICTURE, large_picture, no_picture

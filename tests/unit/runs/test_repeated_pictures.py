@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from testcard.benchmarks.recorder import seal
+from testcard.benchmarks.judging.recorder import seal
 from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.repeats import duplicates_marked
 from testcard.harness.runs.samples import read, schema

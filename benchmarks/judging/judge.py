@@ -1,0 +1,239 @@
+"""What a finished attempt was worth: its outcome, pictures, tokens and cost. Runs after the clock has stopped, on a thread of its own.
+
+Of every answer the JSON, base64, count, header, structure and checksums of each picture are read, and the sizes compared
+with what was asked; of a stated share (`decode` in the workload) every pixel is decoded too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import xxhash
+
+from testcard.benchmarks.judging.unpack import unpacked
+from testcard.benchmarks.load.drive import Attempt
+from testcard.harness.wire.billing import answer_cost, delivered
+from testcard.harness.wire.decode import decode
+from testcard.harness.wire.fields import pixel_size
+from testcard.harness.wire.model import Answer, DeliveredPicture, PictureInfo, TaskRequest
+from testcard.harness.wire.pictures import inspect, lenient_base64
+from testcard.harness.wire.sse import ChatStream, EventStream
+from testcard.specs.loader import Provider
+
+_POLICY = re.compile(r"content[_ -]?(policy|filter)|moderat|safety[_ -]|nsfw|prohibited|policy[_ -]?violation", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One attempt judged. `images` and `megapixels` count sound pictures only; `first_token_s` is in seconds of the load clock.
+
+    `inter_token_s`: mean seconds from one token of a stream to the next. `retry_after_s`: what a 429 asked to wait.
+    `pictures`: those that came, sound or not; `flaw`: what was wrong with them, one of `FLAWS`; `picture_hashes`: see `hashes`.
+    """
+
+    outcome: str
+    images: int = 0
+    megapixels: float = 0.0
+    tokens: int | None = None
+    cost_usd: float | None = None
+    first_token_s: float | None = None
+    inter_token_s: float | None = None
+    retry_after_s: float | None = None
+    bytes: int = 0
+    detail: str = ""
+    pictures: int = 0
+    flaw: str | None = None
+    picture_hashes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """What keeps an answer's pictures from being what was asked for: one of `FLAWS`, and in words."""
+
+    kind: str
+    detail: str
+
+
+def judge(attempt: Attempt) -> Judgement:
+    """The judgement of an attempt; never raises for anything that a server can send."""
+    cell, reply = attempt.cell, attempt.reply
+    if reply is None:
+        return Judgement("interrupted")
+    size = len(reply.body) + sum(len(download.body) for download in attempt.downloads)
+    answer = attempt.answer
+    data: Mapping[str, bytes] = {}
+    if answer is None and reply.failure is None:
+        response = reply.response()
+        skeleton, data = unpacked(response.body)
+        answer = decode(cell.provider, cell.operation, replace(response, body=skeleton) if data else response)
+    ask = cell.asks[attempt.ask].request
+    pictures: list[PictureInfo] = []
+    if answer is not None and attempt.failure is None and 200 <= (reply.status or 0) < 300:
+        pictures = _pictures(attempt, answer, data)
+    outcome, detail, flaw = outcome_of(attempt, answer, pictures, ask)
+    sound = [picture for picture in pictures if picture.problem is None]
+    tokens = _tokens(answer)
+    cost = _cost(attempt, outcome, answer, pictures)
+    first, between = token_times(attempt, tokens) if reply.blocks and answer is not None and answer.text else (None, None)
+    return Judgement(
+        outcome,
+        images=len(sound),
+        megapixels=sum((picture.width_px or 0) * (picture.height_px or 0) for picture in sound) / 1e6,
+        tokens=tokens,
+        cost_usd=cost,
+        first_token_s=first,
+        inter_token_s=between,
+        retry_after_s=answer.retry_after_s if answer is not None and reply.status == 429 else None,
+        bytes=size,
+        detail=detail,
+        pictures=len(pictures),
+        flaw=flaw,
+        picture_hashes=hashes(sound),
+    )
+
+
+def hashes(pictures: list[PictureInfo]) -> str | None:
+    """For each picture 64 bits of the digest (XXH3) of its bytes and, where they were decoded, of its pixels; None without pictures."""
+    marks = [digest[:16] for picture in pictures for digest in (picture.sha256, picture.pixels_sha256) if digest]
+    return " ".join(marks) or None
+
+
+def outcome_of(attempt: Attempt, answer: Answer | None, pictures: list[PictureInfo], ask: TaskRequest) -> tuple[str, str, str | None]:
+    """One of `OUTCOMES` (never `slow`, which the statistics derive from the objectives), what was wrong, and which of `FLAWS`."""
+    outcome, found = _outcome(attempt, answer, pictures, ask)
+    if isinstance(found, Flaw):
+        return outcome, found.detail, found.kind if outcome == "invalid-picture" else None
+    return outcome, found, None
+
+
+def _outcome(attempt: Attempt, answer: Answer | None, pictures: list[PictureInfo], ask: TaskRequest) -> tuple[str, str | Flaw]:
+    reply = attempt.reply
+    assert reply is not None
+    failure = reply.failure or attempt.failure
+    if failure == "task-failed":
+        text = str(answer.json if answer is not None else "")
+        return ("policy" if _POLICY.search(text) else "server-error"), "the task failed"
+    if failure is not None:
+        return failure, reply.detail
+    assert answer is not None
+    status = reply.status or 0
+    if status == 429:
+        return "rate-limited", answer.error_message or ""
+    if status >= 500:
+        return "server-error", answer.error_message or ""
+    if status >= 400:
+        refused_for = f"{answer.error_code} {answer.error_message}"
+        return ("policy" if _POLICY.search(refused_for) else "refused"), answer.error_message or ""
+    if not 200 <= status < 300:
+        return "broken", f"status {status}"
+    if answer.problem is not None:
+        return "broken", answer.problem
+    if attempt.cell.provider.operation_profile(attempt.cell.operation).kind == "chat":
+        if answer.finish_reason == "content_filter":
+            return "policy", "content_filter"
+        return ("ok", "") if answer.text else ("broken", "no text")
+    if any(reply.failure == "timeout" for reply in attempt.downloads):
+        return "timeout", "a picture's address did not answer in time"
+    problem = picture_problem(attempt.cell.provider, attempt.cell.operation, answer, pictures, ask)
+    if problem is None:
+        return "ok", ""
+    if any(picture.finish and _POLICY.search(picture.finish) for picture in answer.pictures):
+        return "policy", problem
+    return "invalid-picture", problem
+
+
+def picture_problem(provider: Provider, operation: str, answer: Answer, pictures: list[PictureInfo], ask: TaskRequest) -> Flaw | None:
+    """What keeps an answer's pictures from being what was asked for: count, decoding, size, the same one twice; else None."""
+    wanted = ask.n or 1
+    if len(answer.pictures) != wanted:
+        return Flaw("count" if answer.pictures else "empty", f"{len(answer.pictures)} pictures for {wanted}")
+    for picture in pictures:
+        if picture.problem is not None:
+            return Flaw("empty" if picture.problem == "no bytes" else "undecodable", picture.problem)
+    pixels = pixel_size(ask.size) or (provider.operation_profile(operation).response.default_size if ask.size is None else None)
+    if pixels is not None and ask.tier is None:
+        for picture in pictures:
+            if (picture.width_px, picture.height_px) != pixels:
+                return Flaw("size", f"{picture.width_px}x{picture.height_px} for {pixels[0]}x{pixels[1]}")
+    if len({picture.sha256 for picture in pictures}) < len(pictures):
+        return Flaw("duplicate", "the same picture twice")
+    return None
+
+
+def _pictures(attempt: Attempt, answer: Answer, data: Mapping[str, bytes]) -> list[PictureInfo]:
+    downloads = iter(attempt.downloads)
+    pixels = _decodes(attempt)
+    return [_picture(picture, data, downloads, pixels) for picture in answer.pictures]
+
+
+def _picture(picture: DeliveredPicture, known: Mapping[str, bytes], downloads: object, pixels: bool) -> PictureInfo:
+    if picture.base64 is not None:
+        data = known.get(picture.base64)
+        if data is None:
+            data = lenient_base64(picture.base64)
+        if data is None:
+            return _unusable("no base64")
+        return inspect(data, pixels=pixels, hashed=xxhash.xxh3_128)
+    if picture.url is None:
+        return _unusable("neither base64 nor an address")
+    reply = next(downloads, None)  # type: ignore[call-overload]
+    if reply is None or reply.failure is not None or reply.status != 200:
+        return _unusable(f"its address answered {reply.status or reply.failure}" if reply is not None else "its address was not fetched")
+    return inspect(reply.content(), pixels=pixels, hashed=xxhash.xxh3_128)
+
+
+def _unusable(problem: str) -> PictureInfo:
+    return PictureInfo(None, None, None, 0, "", problem=problem)
+
+
+def _decodes(attempt: Attempt) -> bool:
+    """Whether this attempt is in the share whose pixels are decoded; spread evenly, and the same for the same run."""
+    share = attempt.cell.decode_share
+    if share in (0.0, 1.0):
+        return share == 1.0
+    mark = hashlib.blake2b(f"{attempt.scheduled_s:.9f}".encode(), digest_size=4).digest()
+    return int.from_bytes(mark, "big") < share * 2**32
+
+
+def _tokens(answer: Answer | None) -> int | None:
+    if answer is None or answer.usage is None:
+        return None
+    count = answer.usage.completion_tokens
+    return count if isinstance(count, int) and not isinstance(count, bool) else None
+
+
+def _cost(attempt: Attempt, outcome: str, answer: Answer | None, pictures: list[PictureInfo]) -> float | None:
+    if outcome in ("connect", "tls"):
+        return 0.0  # nothing was asked for
+    if answer is None:
+        return None
+    cell = attempt.cell
+    billable = delivered(cell.provider, cell.operation, cell.asks[attempt.ask].request, answer, pictures)
+    if attempt.failure == "task-failed":
+        return 0.0 if cell.price is not None and cell.price.billed_on == "success" else None
+    return answer_cost(cell.price, answer, billable)
+
+
+def token_times(attempt: Attempt, tokens: int | None) -> tuple[float | None, float | None]:
+    """When the block arrived that completed the first piece of text of a stream, and the mean seconds from token to token.
+
+    `tokens` as the usage states them; without it each piece counts as one. (None, None) for what is no stream of text.
+    """
+    reply = attempt.reply
+    assert reply is not None
+    body, reader, chat = reply.content(), EventStream(), ChatStream()
+    begun = pieces = 0
+    first = last = None
+    for moment, length in reply.blocks:
+        found = sum(1 for event in reader.feed(body[begun:length]) if chat.add(event))
+        begun = length
+        if found:
+            pieces += found
+            first, last = (moment if first is None else first), moment
+    count = tokens if tokens is not None else pieces
+    if first is None or last is None or pieces < 2 or count < 2:
+        return first, None
+    return first, (last - first) / (count - 1)

@@ -1,0 +1,256 @@
+"""Takes a job's turns on Locust's engine: an open-loop dispatcher or N closed-loop users for each, in this process."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import gevent.event
+import gevent.pool
+from greenlet import GreenletExit
+
+from testcard.benchmarks.judging.judge import Judgement
+from testcard.benchmarks.judging.queue import Judging
+from testcard.benchmarks.judging.recorder import Writer
+from testcard.benchmarks.judging.sample import sample
+from testcard.benchmarks.load.alarm import Alarm
+from testcard.benchmarks.load.arrivals import offsets_of
+from testcard.benchmarks.load.budget import Budget
+from testcard.benchmarks.load.drive import Attempt, Cell, perform
+from testcard.benchmarks.load.stop_conditions import Watch
+from testcard.benchmarks.load.turns import Course, Taken, Turn
+from testcard.benchmarks.load.users import put_to_work
+from testcard.benchmarks.net.transport import Prepared, Transport, clock
+from testcard.benchmarks.plan.job import Job
+from testcard.benchmarks.plan.workload import Workload
+from testcard.benchmarks.show.tally import Tally
+
+#: Between the making of a schedule and its first deadline.
+LEAD_S = 0.02
+#: The rate on display is that of the last so many seconds.
+RATE_WINDOW_S = 3.0
+
+
+class Engine:
+    """Everything that one load process does between reading its job and closing its shard."""
+
+    def __init__(
+        self, job: Job, workload: Workload, cells: list[Cell], transport: Transport, writer: Writer, environment: Any, budget: Budget
+    ) -> None:
+        self.job = job
+        self.workload = workload
+        self.cells = cells
+        self.transport = transport
+        self.writer = writer
+        self.budget = budget
+        self.stopping = gevent.event.Event()
+        self.cutting = gevent.event.Event()
+        self.alarm = Alarm()
+        self.stop_reason: str | None = None
+        self.error: BaseException | None = None
+        self.in_flight = 0
+        self.outcomes: dict[str, int] = {}
+        self.tally = Tally()
+        self.recent: deque[float] = deque(maxlen=400)
+        self.on_request: Callable[[Attempt, Judgement], None] | None = None
+        self.flight: gevent.pool.Group = gevent.pool.Group()
+        self.judging = Judging(self._record, self._failed)
+        self.watch = Watch(self.stop)
+        self._runner: Any = environment.runner
+        put_to_work(environment, self)
+
+    def stop(self, reason: str, *, cut: bool = True) -> None:
+        """No further request is sent. With `cut`, those in flight get the job's grace to finish, else all the time they may take."""
+        if self.stop_reason is None:
+            self.stop_reason = reason
+        self.stopping.set()
+        self.alarm.ring()
+        if cut:
+            self.cutting.set()
+
+    def close(self) -> None:
+        """Judges what is left and closes the writer."""
+        self.judging.close()
+        self._runner.user_greenlets.kill()
+        self.writer.close()
+        self.transport.close()
+        self.alarm.close()
+
+    def guarded(self, work: Callable[[], None]) -> None:
+        """Runs a user's work; an error of ours stops the run instead of being logged and forgotten."""
+        try:
+            work()
+        except GreenletExit:
+            raise
+        except Exception as error:  # noqa: BLE001 (raised again by `take`)
+            self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
+        self.error = self.error or error
+        self.stop("an internal error")
+
+    # One turn.
+
+    def take(self, turn: Turn) -> Taken:
+        """Takes a turn to its end, everything judged and written; raises an error of ours that stopped it."""
+        block = turn.block
+        self.cell = self.cells[block.cell]
+        self.course = Course(turn, self.job, turn.start_s if turn.start_s is not None else clock() + LEAD_S)
+        self.tally.begin(block.cell, block.stage)
+        cpu, busy, began = time.process_time(), time.thread_time(), clock()
+        users = {"OpenLoopUser": 1} if block.users is None else {"ClosedLoopUser": turn.share(block.users)}
+        self._runner.spawn_users(users)
+        self._users_done()
+        sent_until = clock()
+        wall = max(sent_until - max(began, self.course.start_s), 1e-9)  # nothing is sent, and next to nothing done, before
+        cpu, busy = time.process_time() - cpu, time.thread_time() - busy
+        self._drain()
+        complete = not self.stopping.is_set()
+        ended = clock()
+        self.judging.join()  # the next target's turn starts without this one's backlog
+        self.writer.flush()
+        if self.error is not None:
+            raise self.error
+        return self.course.taken(
+            sent_until_s=sent_until, ended_s=ended, complete=complete, busy_percent=100.0 * busy / wall, cpu_percent=100.0 * cpu / wall
+        )
+
+    def _users_done(self) -> None:
+        """Waits until nothing more is sent in this turn: the dispatcher is done, or the closed loop's time is up."""
+        users, closed, end = self._runner.user_greenlets, self.course.block.users is not None, self.course.end_s
+        while users and not self.stopping.is_set() and not (closed and clock() >= end):
+            # Woken by what it waits for; the timeout is for what nobody tells of.
+            if closed:
+                self.stopping.wait(min(end - clock(), 0.2))
+            else:
+                gevent.wait([self.stopping, *users], timeout=0.2, count=1)
+
+    def _drain(self) -> None:
+        """Waits for what is in flight: to its own timeout, or for the grace once the run is being cut short."""
+        users = self._runner.user_greenlets
+        while (self.flight or users) and not self.cutting.wait(0.005):
+            pass
+        if self.flight or users:
+            gevent.joinall([*self.flight, *users], timeout=self.job.grace_s)
+            users.kill()
+            self.flight.kill()
+
+    # The two loops.
+
+    def open_loop(self) -> None:
+        """One dispatcher: absolute deadlines, a greenlet for each arrival. Waiting for a place under the cap counts as latency."""
+        course, cell, watch = self.course, self.cell, self.watch
+        turn, start, warm_until = course.turn, course.start_s, course.warm_until_s
+        offsets = offsets_of(self.workload.arrival, course.block, course.key)
+        cap = None if self.workload.max_in_flight is None else turn.share(self.workload.max_in_flight)
+        flight = self.flight = gevent.pool.Pool(cap) if cap is not None else gevent.pool.Group()
+        mine = range(turn.part, len(offsets), turn.parts)
+        course.scheduled = len(mine)
+        free_since = start
+        number = len(cell.asks)
+        for count, index in enumerate(mine):
+            deadline = start + offsets[index]
+            delay = deadline - clock()
+            if delay <= 0:
+                gevent.sleep(0)  # late: let what is in flight go on, then send at once
+            while delay > 0 and not self.stopping.is_set():
+                self.alarm.wait_until(deadline)
+                delay = deadline - clock()
+            if cap is not None and flight.full():
+                while flight.full() and not self.stopping.is_set():
+                    flight.wait_available(timeout=0.5)
+                free_since = clock()
+            if watch.hold_until_s and watch.holds_s(cell.target, clock()) > 0:
+                course.held += 1
+                continue
+            if self.stopping.is_set() or not self._reserve(index % number):
+                course.scheduled = count  # what was due when the run was stopped
+                return
+            # What fell due while the cap held the dispatcher could not have been sent before it let go.
+            flight.spawn(self._one, index % number, deadline, max(deadline, free_since), deadline < warm_until)
+
+    def closed_loop(self) -> None:
+        """One of N users: a request, its answer, the next."""
+        course, watch, target = self.course, self.watch, self.cell.target
+        warm_until, end = course.warm_until_s, course.end_s
+        number, part, parts = len(self.cell.asks), course.turn.part, course.turn.parts
+        if (delay := course.start_s - clock()) > 0:
+            gevent.sleep(delay)
+        while (now := clock()) < end and not self.stopping.is_set():
+            if watch.hold_until_s and (wait := watch.holds_s(target, now)) > 0:
+                self.stopping.wait(min(wait, end - now))
+                continue
+            index = (part + parts * course.cursor) % number
+            if not self._reserve(index, until_s=end):
+                return
+            course.cursor += 1
+            course.scheduled += 1
+            self._one(index, now, now, now < warm_until)
+
+    def _reserve(self, index: int, until_s: float | None = None) -> bool:
+        """Whether one more request may be sent; if not, the run stops. With `until_s` it waits so long for reservations to shrink."""
+        budget, worst_usd = self.budget, self.cell.worst_usd[index]
+        while not budget.reserve(worst_usd):
+            if until_s is None or budget.is_spent:
+                # What is in flight has been paid for: it may finish.
+                self.stop(budget.refusal or "the budget is spent", cut=False)
+                return False
+            if clock() >= until_s or self.stopping.wait(0.005):
+                return False
+        return True
+
+    def _one(self, index: int, scheduled_s: float, could_send_s: float, warmup: bool) -> None:
+        cell, course = self.cell, self.course
+        connection, before, after = cell.prepared[index]
+        seed = next(course.seeds)
+        if after:
+            connection = Prepared(connection.pool, connection.method, before + seed + after, connection.stream)
+        attempt = Attempt(cell, index, course.block.round, course.block.stage, warmup, scheduled_s, seed=int(seed) if after else None)
+        course.sent += 1
+        self.in_flight += 1
+        try:
+            perform(attempt, connection, self.transport)
+        except GreenletExit:
+            attempt.done_s = clock()
+            attempt.sent_s = attempt.sent_s or attempt.done_s
+            attempt.failure = "interrupted"
+        finally:
+            self.in_flight -= 1
+        done_s = attempt.done_s
+        attempt.lag_s = max(0.0, attempt.sent_s - could_send_s)
+        if not warmup:
+            course.lags.append(attempt.lag_s)
+            course.latencies.append(done_s - scheduled_s)
+        self.recent.append(done_s)
+        self.watch.look(cell, attempt.reply)
+        if attempt.failure == "interrupted":
+            self._record(attempt, Judgement("interrupted"))
+        else:
+            self.judging.put(attempt)
+
+    def _record(self, attempt: Attempt, judgement: Judgement) -> None:
+        self.budget.settle(attempt.cell.worst_usd[attempt.ask], judgement.cost_usd)
+        self.outcomes[judgement.outcome] = self.outcomes.get(judgement.outcome, 0) + 1
+        if not attempt.warmup and judgement.outcome in ("ok", "slow", "timeout"):
+            self.tally.add(attempt.done_s - attempt.scheduled_s)
+        self.writer.add(sample(attempt, judgement, self.job.started_s, self.job.worker))
+        if self.on_request is not None:
+            self.on_request(attempt, judgement)
+
+    def progress(self) -> dict[str, Any]:
+        """How it goes, for the command's process to show."""
+        now = clock()
+        window = [done_s for done_s in self.recent if done_s > now - RATE_WINDOW_S]
+        span = RATE_WINDOW_S if len(window) < len(self.recent) or not window else max(now - window[0], 0.1)
+        return {
+            "requests": self.budget.requests,
+            "in_flight": self.in_flight,
+            "outcomes": dict(self.outcomes),
+            "rate_rps": len(window) / span,
+            "tally": self.tally.state(),
+            "spent_usd": self.budget.spent_usd,
+            "cpu_s": time.process_time(),
+        }

@@ -1,0 +1,83 @@
+"""What answers mean for going on: a refused key, an account without credit, a target that asks to wait."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Protocol
+
+from testcard.benchmarks.load.drive import Cell
+from testcard.benchmarks.net.reply import Reply
+from testcard.benchmarks.net.transport import clock
+from testcard.harness.wire.decode import retry_after
+
+#: A 403 that speaks of one of these is about the account, not about one prompt or model.
+_ACCOUNT = re.compile(rb"quota|balance|credit|billing|payment|account|subscription|suspend", re.IGNORECASE)
+#: So many 403s of a target in a row are about the account, whatever they say.
+_FORBIDDEN_IN_A_ROW = 5
+
+
+class Stop(Protocol):
+    """How a run is stopped; with `cut`, what is in flight gets its grace only."""
+
+    def __call__(self, reason: str, *, cut: bool = True) -> None:
+        """Sends nothing more."""
+
+
+class Watch:
+    """Looks at every answer for what no further request can mend, and stops the run for it.
+
+    `fatal`: what ended the run as an error (message, hint, exit code). `on_hold` hears of a target that asked to wait.
+    """
+
+    def __init__(self, stop: Stop) -> None:
+        self.fatal: tuple[str, str | None, int] | None = None
+        self.on_hold: Callable[[int, float], None] | None = None
+        self.hold_until_s: dict[int, float] = {}
+        self._stop = stop
+        self._first_status: set[int] = set()
+        self._forbidden: dict[int, int] = {}
+
+    def look(self, cell: Cell, reply: Reply | None) -> None:
+        """Stops the run for a key that is refused at the start, and for an account without credit.
+
+        With --live, nothing more is sent to a target before the time that its 429 asks for.
+        """
+        status = reply.status if reply is not None else None
+        if reply is None or status is None:
+            return
+        target = cell.target
+        if target not in self._first_status:
+            self._first_status.add(target)
+            if status in (401, 403):
+                self.fatal = (f"{cell.label} answered {status} to the first request", "check the key and that it may use this model", 3)
+                self._stop("the key was refused")
+                return
+        if 200 <= status < 300:
+            if self._forbidden:
+                self._forbidden.pop(target, None)
+        elif status == 402:
+            self._stop(f"{cell.label} answered 402: the account has no credit left", cut=False)
+        elif status == 403:
+            count = self._forbidden[target] = self._forbidden.get(target, 0) + 1
+            if count >= _FORBIDDEN_IN_A_ROW or _ACCOUNT.search(reply.content()[:4096]):
+                self._stop(f"{cell.label} answered 403: the account may not go on", cut=False)
+        elif status == 429 and cell.may_leave_machine and (wait := asked_to_wait_s(cell, reply)):
+            self.hold(target, clock() + wait)
+            if self.on_hold is not None:
+                self.on_hold(target, self.hold_until_s[target])
+
+    def hold(self, target: int, until_s: float) -> None:
+        """Nothing more is to be sent to the target before that time of the load clock."""
+        self.hold_until_s[target] = max(self.hold_until_s.get(target, 0.0), until_s)
+
+    def holds_s(self, target: int, now_s: float) -> float:
+        """Seconds for which nothing is to be sent to the target; zero or less: it may be."""
+        return self.hold_until_s.get(target, 0.0) - now_s if self.hold_until_s else 0.0
+
+
+def asked_to_wait_s(cell: Cell, reply: Reply) -> float | None:
+    """Seconds that a 429 asks to wait by its Retry-After field, or None."""
+    wanted = cell.provider.profile.errors.retry_after_header.lower()
+    found = {name.lower(): value for name, value in reply.headers}
+    return retry_after(found.get(wanted), found.get("date"))

@@ -1,0 +1,125 @@
+"""Reads one HTTP/1.1 answer from a socket.
+
+The common answer (one whole, well-formed head with a Content-Length) is read straight into memory of its size; everything
+else (chunks, interim answers, bodies that end with the connection, heads that come in pieces, streams) goes through
+geventhttpclient's parser, byte for byte. What the short way does not know for certain it hands to the parser.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import pyarrow as pa
+from geventhttpclient.response import HTTPParseError, HTTPResponse
+
+from testcard.benchmarks.net.connections import Connection
+from testcard.benchmarks.net.reply import Reply
+
+SCRATCH_BYTES = 16 * 1024
+clock = time.monotonic
+_HEAD = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2})(?: [^\r\n\0]*)?\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*)\r\n")
+_FRAMING = re.compile(rb"(?:^|\n)(content-length|transfer-encoding|connection|upgrade):[ \t]*([^\r]*)", re.IGNORECASE)
+_NO_BODY = (204, 304)
+
+
+class Receiver:
+    """Reads answers one at a time or many at once: between two waits nothing else touches its scratch memory."""
+
+    def __init__(self) -> None:
+        self._scratch = bytearray(SCRATCH_BYTES)
+        self._view = memoryview(self._scratch)
+
+    def read(self, connection: Connection, method: str, reply: Reply, *, stream: bool = False, on_first: Any = None) -> bool:
+        """Fills in the reply; whether the connection may be used again. `on_first.close` is called once something has arrived.
+
+        Raises OSError and HTTPParseError for what is no whole answer.
+        """
+        count = connection.receive(self._view)
+        now = clock()
+        if on_first is not None:
+            on_first.close()
+        if not count:
+            raise HTTPParseError("the connection was closed before an answer")
+        if not stream and method != "HEAD":
+            found = _HEAD.match(self._scratch, 0, count)
+            if found is not None and (framing := _plain_framing(found[2])) is not None:
+                status, (length, keep) = int(found[1]), framing
+                begin = found.end()
+                if status not in _NO_BODY and count - begin <= length:
+                    reply.status, reply.head, reply.first_byte_s = status, found[2], now
+                    reply.body = self._body(connection, begin, count, length)
+                    return keep
+        return self._parsed(connection, method, reply, bytes(self._view[:count]), now)
+
+    def _body(self, connection: Connection, begin: int, count: int, length: int) -> bytes | memoryview:
+        got = count - begin
+        if got == length:
+            return bytes(self._view[begin:count])
+        begun = bytes(self._view[begin:count])  # others use the scratch memory while this one waits
+        connection.gather(length - got)
+        # From Arrow's pool: its memory is neither zeroed nor given back to the system between answers. Taken only now, so that
+        # of many answers under way those that are still to come have none, and the few blocks in use stay in the cache.
+        body = memoryview(pa.allocate_buffer(length)).cast("B")
+        body[:got] = begun
+        while got < length:
+            more = connection.receive(body[got:])
+            if not more:
+                raise HTTPParseError(f"the connection was closed after {got} of {length} bytes")
+            got += more
+        return body
+
+    def _parsed(self, connection: Connection, method: str, reply: Reply, data: bytes, now: float) -> bool:
+        message = _Message(method, now)
+        while True:
+            message.feed(data)
+            if message.headers_complete and message.get_code() >= 200:
+                reply.status, reply.first_byte_s = message.get_code(), message.began_s
+                if message.message_complete:
+                    break
+            if not data:
+                raise HTTPParseError("the connection was closed in the middle of an answer")
+            count = connection.receive(self._view)
+            message.now_s = clock()
+            data = bytes(self._view[:count])
+        reply.fields = tuple((name, value) for name, value in message.items())
+        reply.body = b"".join(message.pieces)
+        reply.blocks = message.arrivals
+        return not message.should_close()
+
+
+def _plain_framing(head: bytes) -> tuple[int, bool] | None:
+    """Length of the body and whether the connection stays, by the head's fields; None where that takes a parser to say."""
+    length: int | None = None
+    keep = True
+    for name, value in _FRAMING.findall(head):
+        match name.lower():
+            case b"content-length" if length is None and value.isdigit() and len(value) < 16:
+                length = int(value)
+            case b"connection" if value.lower() in (b"keep-alive", b"close"):
+                keep = keep and value.lower() != b"close"
+            case _:
+                return None
+    return None if length is None else (length, keep)
+
+
+class _Message(HTTPResponse):
+    """The parser, keeping the body in pieces with the moment at which each arrived."""
+
+    def __init__(self, method: str, now_s: float) -> None:
+        self.now_s = now_s
+        self.began_s = now_s
+        self.pieces: list[bytes] = []
+        self.arrivals: list[tuple[float, int]] = []
+        self._length = 0
+        super().__init__(method)
+
+    def _on_message_begin(self) -> None:
+        self.began_s = self.now_s
+        super()._on_message_begin()
+
+    def _on_body(self, buf: Any) -> None:
+        self.pieces.append(bytes(buf))
+        self._length += len(buf)
+        self.arrivals.append((self.now_s, self._length))

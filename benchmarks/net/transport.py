@@ -1,0 +1,149 @@
+"""Sends prepared bytes over kept-alive connections and times the answer. Nothing is ever sent twice, no redirect is followed."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import gevent
+from geventhttpclient.response import HTTPParseError
+
+from testcard.benchmarks.net.connections import Connection, Pool, Proxy, proxy_for
+from testcard.benchmarks.net.deadlines import Deadlines, Expired
+from testcard.benchmarks.net.receive import Receiver
+from testcard.benchmarks.net.reply import Reply
+from testcard.harness.wire.model import WireRequest
+
+clock = time.monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds until a connection stands, until the first byte of the answer, and until its last; the latter two from the sending."""
+
+    connect_s: float = 10.0
+    first_byte_s: float = 330.0
+    whole_s: float = 330.0
+
+
+@dataclass(slots=True)  # not frozen: one is made for each request, and freezing trebles what that costs
+class Prepared:
+    """A request's bytes (head and body) and the pool they go through."""
+
+    pool: Pool
+    method: str
+    data: bytes
+    stream: bool = False
+
+
+class Transport:
+    """Connection pools by origin. One for a load process; closes with `close`."""
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self.timeouts = timeouts
+        self._pools: dict[tuple[str, str, int], Pool] = {}
+        self._receiver = Receiver()
+        self._deadlines = Deadlines(timeouts.whole_s)
+
+    def prepare(self, request: WireRequest) -> Prepared:
+        """The bytes of a wire request, ready to be sent any number of times; raises ValueError for a URL that is none."""
+        parts = urlsplit(request.url)
+        host = parts.hostname
+        if parts.scheme not in ("http", "https") or not host:
+            raise ValueError(f"{request.url[:80]} is no http address")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        proxy = proxy_for(parts.scheme, host)
+        key = (parts.scheme, host, port)
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = self._pools[key] = Pool(*key, connect_s=self.timeouts.connect_s, proxy=proxy)
+        forward = proxy if parts.scheme == "http" else None
+        return Prepared(pool, request.method, head(request, forward) + request.body, request.stream)
+
+    def exchange(self, prepared: Prepared, within_s: float | None = None) -> Reply:
+        """Sends once and reads the whole answer. Never raises but for being killed; `within_s` shortens the whole timeout."""
+        limits = self.timeouts
+        now = clock()
+        reply = Reply(now)
+        timer = early = None
+        limit_s = limits.whole_s
+        if within_s is not None and within_s < limit_s:
+            limit_s = max(0.001, within_s)
+            timer = gevent.Timeout.start_new(limit_s)
+        if limits.first_byte_s < limit_s:
+            early = gevent.Timeout.start_new(limits.first_byte_s)
+        whole = self._deadlines.begin(now)
+        connection: Connection | None = None
+        try:
+            connection = prepared.pool.take()
+            reply.connected_s = clock()
+            try:  # noqa: SIM105 (on the clock)
+                connection.send(prepared.data)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # the server may have answered early and closed: what it said can still be read
+            keep = self._receiver.read(connection, prepared.method, reply, stream=prepared.stream, on_first=early)
+            reply.last_byte_s = now = clock()
+            if keep:
+                prepared.pool.give_back(connection, now)
+                connection = None
+        except (Expired, gevent.Timeout) as timeout:
+            if timeout is not timer and timeout is not early and not isinstance(timeout, Expired):
+                raise
+            reply.failure, reply.detail = "timeout", "no complete answer in time"
+        except Exception as error:
+            # MemoryError: the answer states a length beyond belief.
+            if not isinstance(error, HTTPParseError | OSError | ValueError | RuntimeError | MemoryError):
+                raise
+            reply.detail = str(error) or type(error).__name__
+            if reply.connected_s is not None:
+                reply.failure = "broken"
+            else:
+                reply.failure = "tls" if isinstance(error, ssl.SSLError | ssl.CertificateError) else "connect"
+        finally:
+            self._deadlines.end(whole)
+            if timer is not None:
+                timer.close()
+            if early is not None:
+                early.close()
+            if connection is not None:
+                connection.close()
+        if reply.last_byte_s is None:
+            reply.last_byte_s = clock()
+        return reply
+
+    def close(self) -> None:
+        """Closes idle connections."""
+        self._deadlines.close()
+        for pool in self._pools.values():
+            pool.close()
+
+
+def head(request: WireRequest, proxy: Proxy | None = None) -> bytes:
+    """The request's head as bytes: its target, Host, the request's own headers, and Content-Length for a body.
+
+    The target is in origin form, or in absolute form for a forward proxy, which also gets its credentials.
+    """
+    parts = urlsplit(request.url)
+    host = parts.netloc.rpartition("@")[2]
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    given: Mapping[str, str] = {name.lower(): value for name, value in request.headers}
+    lines = [f"{request.method} {f'http://{host}{target}' if proxy is not None else target} HTTP/1.1"]
+    if "host" not in given:
+        lines.append(f"Host: {host}")
+    if proxy is not None and proxy.authorization is not None:
+        lines.append(f"Proxy-Authorization: {proxy.authorization}")
+    lines += [f"{name}: {value}" for name, value in request.headers]
+    if "user-agent" not in given:
+        lines.append("User-Agent: testcard")
+    if "accept" not in given:
+        lines.append("Accept: */*")
+    if "accept-encoding" not in given:
+        lines.append("Accept-Encoding: identity")  # pictures do not compress, and unpacking would count as the server's time
+    if "content-length" not in given and (request.body or request.method in ("POST", "PUT", "PATCH")):
+        lines.append(f"Content-Length: {len(request.body)}")
+    if any("\r" in line or "\n" in line for line in lines):
+        raise ValueError("a header holds a line break")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

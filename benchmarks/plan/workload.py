@@ -1,0 +1,137 @@
+"""Workload files: what load to apply, as a person writes it in TOML."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from testcard.harness.errors import UsageError
+from testcard.harness.statistics import slo
+from testcard.specs.profile import Task
+
+FOLDER = Path(__file__).parent.parent / "workloads"
+CHEAPEST = "cheapest"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _size(value: str) -> str:
+    if value in (CHEAPEST, "auto") or re.fullmatch(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}", value):
+        return value
+    raise ValueError(f'{value!r} is no size: write "512x512", "auto" or "cheapest"')
+
+
+def _objective(value: str) -> str:
+    try:
+        slo.parse(value)
+    except UsageError as error:
+        raise ValueError(f"{error.message} ({error.hint})") from None
+    return value
+
+
+class Stage(_Frozen):
+    """One level of load: a rate (open loop) or a number of users (closed loop), for `duration_s` measured seconds in all."""
+
+    name: str | None = None
+    rate_rps: float | None = Field(default=None, gt=0, le=100_000)
+    users: int | None = Field(default=None, ge=1, le=100_000)
+    duration_s: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Stage:
+        if (self.rate_rps is None) == (self.users is None):
+            raise ValueError("a stage states either rate_rps or users")
+        return self
+
+    @property
+    def label(self) -> str:
+        """The stage's name in samples and reports, such as `10/s` or `4 users`."""
+        return self.name or (f"{self.rate_rps:g}/s" if self.rate_rps is not None else f"{self.users} user{'s' if self.users != 1 else ''}")
+
+
+class TimeoutsSection(_Frozen):
+    """`[timeouts]`: seconds until a connection stands, until the first byte and until the whole answer (of each request)."""
+
+    connect_s: float = Field(default=10.0, gt=0)
+    first_byte_s: float = Field(default=330.0, gt=0)
+    whole_s: float = Field(default=330.0, gt=0)
+
+
+class Workload(_Frozen):
+    """A whole workload file.
+
+    `task`: `auto` is generate where the provider offers it, else its first task. `sizes`: used in turn; `cheapest` takes
+    the profile's cheapest parameters. `seeds`: `fresh` gives every request its own, `fixed` one for all (a server may then
+    answer from a cache), `none` sends none. `warmup_s`: seconds before each block that are sent, recorded, marked and left
+    out of figures. `rounds`: how often the targets take turns; a stage's duration is split evenly over them.
+    `decode`: share of the delivered pictures of which every pixel is decoded; all have header, structure and checksums read.
+    """
+
+    name: str = ""
+    description: str = ""
+    task: Task | Literal["auto"] = "auto"
+    sizes: tuple[Annotated[str, AfterValidator(_size)], ...] = (CHEAPEST,)
+    n: int | None = Field(default=None, ge=1, le=100)
+    prompts: tuple[Annotated[str, Field(min_length=1)], ...] | Literal["benign"] = "benign"
+    seeds: Literal["fresh", "fixed", "none"] = "fresh"
+    extra: dict[str, Any] = Field(default_factory=dict)
+    stream: bool = False
+    asynchronous: bool = False
+    arrival: Literal["poisson", "constant"] = "poisson"
+    max_in_flight: int | None = Field(default=None, ge=1)
+    stage: tuple[Stage, ...] = Field(min_length=1)
+    warmup_s: float = Field(default=0.0, ge=0)
+    rounds: int = Field(default=1, ge=1, le=1000)
+    decode: float = Field(default=1.0, ge=0, le=1)
+    slo: tuple[Annotated[str, AfterValidator(_objective)], ...] = ()
+    timeouts: TimeoutsSection = TimeoutsSection()
+
+    @model_validator(mode="after")
+    def _stages_differ(self) -> Workload:
+        labels = [stage.label for stage in self.stage]
+        if len(set(labels)) < len(labels):
+            raise ValueError("two stages have the same name: give each a name of its own")
+        if not self.sizes or self.prompts == ():
+            raise ValueError("sizes and prompts need an entry each")
+        return self
+
+
+def bundled() -> tuple[str, ...]:
+    """Names of the workloads that come with Testcard."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def load_workload(name: str) -> Workload:
+    """The workload in a file, or the bundled one of that name. `UsageError` with file, key and reason for anything wrong."""
+    path = FOLDER / f"{name}.toml" if name in bundled() else Path(name)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"there is no workload {name}", hint=f"name a TOML file, or one of: {', '.join(bundled())}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: {error}", hint="a workload is a TOML file; the bundled ones show every key") from None
+    return parse_workload({"name": path.stem, **data}, str(path))
+
+
+def parse_workload(data: dict[str, Any], place: str) -> Workload:
+    """The workload that the data states; `place` names where it came from in errors."""
+    try:
+        return Workload.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "workload"
+        reason = str(first["msg"]).removeprefix("Value error, ")
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise UsageError(f"{place}: {key}: {reason}{more}", hint="the bundled workloads show every key: " + ", ".join(bundled())) from None
+
+
+def benign_prompts() -> tuple[str, ...]:
+    """The prompts that come with Testcard: everyday scenes that no content policy minds."""
+    lines = (FOLDER / "prompts.txt").read_text(encoding="utf-8").splitlines()
+    return tuple(line for line in lines if line and not line.startswith("#"))

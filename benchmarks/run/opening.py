@@ -1,0 +1,116 @@
+"""The targets of a run: which ones, opened with their keys and prices, on embedded mocks where no URL is given, and reachable."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import zip_longest
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from testcard.benchmarks.plan.job import TargetJob
+from testcard.harness.config import Config, PricesSection, TargetSection
+from testcard.harness.embedded import MOCK_LATENCY, embedded_mocks, mock_name
+from testcard.harness.errors import TargetUnreachable, UsageError
+from testcard.harness.pricing import Pricing
+from testcard.harness.targets import KEY_ENV, Target, is_loopback, open_target
+from testcard.specs.loader import Provider, bundled_ids, load_provider
+
+REACH_S = 5.0
+
+
+def sections_of(names: Sequence[str], key_envs: Sequence[str], config: Config, live: bool) -> list[TargetSection]:
+    """The targets that the flags name, else those of the configuration, else every bundled provider on its mock."""
+    if names:
+        found = []
+        for name, key_env in zip_longest(names, key_envs[: len(names)]):
+            provider, _, url = name.partition("=")
+            found.append(TargetSection(provider=provider, base_url=url or None, live=live, key_env=key_env))
+        return found
+    if config.target:
+        return [target.model_copy(update={"live": live or target.live}) for target in config.target]
+    return [TargetSection(provider=name) for name in bundled_ids()]
+
+
+def are_live(sections: Sequence[TargetSection]) -> bool:
+    """Whether one of the targets is said to be live: its requests can cost money."""
+    return any(section.live and section.base_url is not None for section in sections)
+
+
+def refuse_one_key_for_all(targets: Sequence[tuple[Provider, str]], key_file: Path | None) -> None:
+    """`UsageError` where one key would be shown to several providers off this machine: those that did not issue it could use it."""
+    strangers = {provider.id: provider.profile.auth.key_env for provider, base_url in targets if not is_loopback(base_url)}
+    if len(set(strangers.values())) < 2:  # providers of one house share a key
+        return
+    for source in (KEY_ENV if os.environ.get(KEY_ENV) else None, f"--api-key-file {key_file}" if key_file is not None else None):
+        if source is not None:
+            raise UsageError(
+                f"{source} would send one key to {' and '.join(strangers)}",
+                hint="leave it out, and set each provider's own variable: " + ", ".join(dict.fromkeys(strangers.values())),
+            )
+
+
+@contextmanager
+def opened_targets(
+    wanted: Sequence[TargetSection], config: Config, bounded: bool, key_file: Path | None, say: Callable[[str], None]
+) -> Iterator[list[Target]]:
+    """The targets in the order they were named, those without a URL on one embedded mock."""
+    providers = [load_provider(entry.provider, config.providers.path) for entry in wanted]  # wrong names are told before a mock starts
+    refuse_one_key_for_all(
+        [(provider, entry.base_url) for entry, provider in zip(wanted, providers, strict=True) if entry.base_url is not None], key_file
+    )
+    embedded = {provider.id: mock_name(provider) for entry, provider in zip(wanted, providers, strict=True) if entry.base_url is None}
+    with ExitStack() as stack:
+        mocks = None
+        if embedded:
+            say(
+                f"no URL given for {', '.join(embedded)}: loading mocks on this machine, whose latency ({MOCK_LATENCY} s) and prices are made up"
+            )
+            mocks = stack.enter_context(embedded_mocks(list(embedded.values()), options=["--latency", MOCK_LATENCY]))
+        found = []
+        for entry, provider in zip(wanted, providers, strict=True):
+            if entry.base_url is not None:
+                target = open_target(
+                    entry.provider,
+                    entry.base_url,
+                    config=config,
+                    live=entry.live,
+                    bounded=bounded,
+                    key_file=key_file,
+                    key_env=entry.key_env,
+                )
+                found.append(stack.enter_context(target))
+                continue
+            assert mocks is not None
+            pricing = Pricing(provider, True, config.prices.get(provider.id, PricesSection()))
+            found.append(Target(provider, mocks.base_urls[provider.id], mocks.api_key, True, pricing))
+        yield found
+
+
+def target_job(target: Target, live: bool, key_env: str | None) -> TargetJob:
+    """The target as a load process is handed it, key included."""
+    return TargetJob(
+        provider=mock_name(target.provider),
+        base_url=target.base_url,
+        api_key=target.api_key,
+        key_env=key_env,
+        digests=[target.provider.spec_digest, target.provider.profile_digest],
+        illustrative_prices=target.pricing.mock,
+        may_leave_machine=live,
+        prices=target.pricing.section.model_dump(mode="json"),
+    )
+
+
+def reach(target: Target) -> None:
+    """Connects once, sends nothing; `TargetUnreachable` when nobody listens."""
+    parts = urlsplit(target.base_url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=REACH_S).close()
+    except OSError as error:
+        raise TargetUnreachable(
+            f"nothing answers at {target.base_url}: {error.strerror or error}",
+            hint=f"is the server running, and the address right? A mock: testcard mock {target.provider.id}",
+        ) from None

@@ -1,0 +1,1 @@
+"""What a person sees of a benchmark: live view, table, details, web page."""

@@ -1,0 +1,119 @@
+"""The result on stdout: a table of rows (on a narrow terminal, lines for each row), the gates, where the run is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from testcard.benchmarks.show.details import details
+from testcard.harness.runs.records import Estimate, Gate, Summary, SummaryRow
+
+#: Columns of a terminal from which on the table has room.
+_ROOM = 170
+_COLUMNS = ("offered/s", "achieved/s", "p50 s", "p95 s", "p99 s", "goodput/s", "errors", "$/image", "n")
+_STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
+
+
+def seconds(estimate: Estimate | None) -> str:
+    """A latency with its interval, such as `0.52 [0.50, 0.55]`; "n too small" instead of a number that looks sure."""
+    if estimate is None or estimate.n == 0:
+        return "–"
+    if estimate.value is None:
+        return f"> {_figure(estimate.low)}" if estimate.low is not None else "n too small"
+    if estimate.low is None:
+        return _figure(estimate.value)
+    return f"{_figure(estimate.value)} [{_figure(estimate.low)}, {_figure(estimate.high) if estimate.high is not None else '∞'}]"
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "?"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _dollars(estimate: Estimate | None) -> str:
+    if estimate is None or estimate.value is None:
+        return "no price"
+    return f"{estimate.value:.4f}"
+
+
+def render(summary: Summary, console: Console, *, illustrative: bool, folder: Path) -> None:
+    """Prints the rows, the gates that did not pass, and the run's folder."""
+    wide = console.width >= _ROOM
+    if wide:
+        console.print(_table(summary))
+    for row in summary.rows:
+        found = list(details(row)) if wide else [*_lines(row), *details(row)]
+        if found:
+            outcome = ("", "") if wide else (f"  {row.outcome}", _STYLES.get(row.outcome, ""))
+            console.print(Text.assemble((_name(row), "bold"), outcome))
+            for heading, said in found:
+                console.print(Text(f"  {heading}: {said}"))
+    for row in summary.rows:
+        if row.note:
+            console.print(Text(f"{row.provider} {row.operation} {row.stage}: {row.note}", style="yellow"))
+        for gate in row.gates:
+            if gate.verdict != "pass":
+                console.print(_gate_line(row, gate))
+    gates = [gate for row in summary.rows for gate in row.gates]
+    if gates and all(gate.verdict == "pass" for gate in gates):
+        console.print(f"gates: {', '.join(summary.slo)}: all passed", markup=False)
+    console.print("latency counts from the scheduled start; [low, high] is a 95 % interval", markup=False)
+    if illustrative:
+        console.print("prices are illustrative: they were made up for runs against the mocks")
+    console.print(f"run: {folder}", soft_wrap=True, markup=False)
+
+
+def _table(summary: Summary) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("provider", "model", "operation", "stage"):
+        table.add_column(name, overflow="fold")
+    for name in _COLUMNS:
+        table.add_column(name, justify="right")
+    table.add_column("outcome")
+    for row in summary.rows:
+        names = (row.provider, row.model or "–", row.operation, row.stage)
+        table.add_row(*names, *_cells(row), Text(row.outcome, style=_STYLES.get(row.outcome, "")))
+    return table
+
+
+def _lines(row: SummaryRow) -> list[tuple[str, str]]:
+    """The row's cells in lines of words, for a terminal too narrow for the table."""
+    cells = dict(zip(_COLUMNS, _cells(row), strict=True))
+    times = ", ".join(f"{name} {cells[f'{name} s']}" for name in ("p50", "p95", "p99"))
+    rate = f"{cells['achieved/s']} achieved" + (f" of {cells['offered/s']} offered" if row.offered_rps is not None else "")
+    return [
+        ("latency s", times),
+        ("requests/s", f"{rate}, goodput {cells['goodput/s']}"),
+        ("requests", f"{cells['n']}, errors {cells['errors']}, $/image {cells['$/image']}"),
+    ]
+
+
+def _cells(row: SummaryRow) -> list[str]:
+    """What `_COLUMNS` name, in words."""
+    errors = ", ".join(f"{count} {name}" for name, count in row.errors.items()) or "0"
+    cost = row.cost_usd_per_image
+    if cost is not None and cost.value is None:
+        cost = None
+    return [
+        "–" if row.offered_rps is None else f"{row.offered_rps:.3g}",
+        f"{row.achieved_rps:.3g}",
+        *(seconds(row.latency_s.get(name)) for name in ("p50", "p95", "p99")),
+        f"{row.goodput_rps:.3g}",
+        errors,
+        _dollars(cost) if row.images_per_s or cost else "–",
+        str(row.requests),
+    ]
+
+
+def _name(row: SummaryRow) -> str:
+    return " ".join(part for part in (row.provider, row.model, row.operation, row.stage) if part)
+
+
+def _gate_line(row: SummaryRow, gate: Gate) -> Text:
+    place = _name(row)
+    observed = seconds(gate.observed)
+    return Text(f"{gate.verdict}: {gate.expression} on {place}: observed {observed}. {gate.detail}", style=_STYLES[gate.verdict])

@@ -1,0 +1,228 @@
+"""From what rules observed to one verdict for each rule and operation, with gaps of the document apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from testcard.harness.check.judging.contract_lines import line_of
+from testcard.harness.check.judging.levels import clause_of, level_of, softer
+from testcard.harness.errors import Exit, worst
+from testcard.harness.rules import Observation, Rule
+from testcard.harness.rules.evidence import Seen
+from testcard.harness.rules.promises.http import implied
+from testcard.harness.rules.scope import Scope
+from testcard.harness.runs.records import CheckedTarget, ClauseRef, RuleFailure, SpecGap, Spend, Verdict, Verdicts, VerdictWord, WaiverNote
+from testcard.specs.profile import Level
+
+_BROKEN_WORD: dict[str, VerdictWord] = {"must": "fail", "should": "deviates", "info": "info"}
+_EVIDENCE = 10  # exchanges that a verdict names at most
+_DETAILS = 3  # different things seen that a verdict spells out
+
+#: Requests that were planned and not sent, by operation and rule: why, once for each.
+NotSent = Mapping[tuple[str, str], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Everything that a run says about its target. `errors` are our own."""
+
+    verdicts: tuple[Verdict, ...]
+    spec_gaps: tuple[SpecGap, ...]
+    errors: tuple[RuleFailure, ...]
+    strict: bool = False
+    stopped: bool = False
+    waivers: tuple[WaiverNote, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether a must was broken (with `strict`: or a should), or a waiver has expired whose finding is still there."""
+        broken = any(one.verdict == "fail" or (self.strict and one.verdict == "deviates") for one in self.verdicts)
+        return broken or any(note.state == "expired" and note.findings for note in self.waivers)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether a must (with `strict`: or a should) was not judged, or the run was stopped."""
+        counting = ("must", "should") if self.strict else ("must",)
+        return self.stopped or any(one.level in counting and one.verdict in ("not-run", "unproven") for one in self.verdicts)
+
+    @property
+    def outcome(self) -> Literal["pass", "fail", "inconclusive"]:
+        """The word of verdicts.json."""
+        return "fail" if self.failed else "inconclusive" if self.undecided else "pass"
+
+    @property
+    def exit_codes(self) -> list[Exit]:
+        """Every exit code that holds for the verdicts; none for a pass."""
+        holding = ((self.errors, Exit.INTERNAL), (self.failed, Exit.GATE_FAILED), (self.undecided, Exit.INCONCLUSIVE))
+        return [code for holds, code in holding if holds]
+
+    @property
+    def exit_code(self) -> Exit:
+        """The exit code of the verdicts alone."""
+        return worst(self.exit_codes)
+
+    def record(self, provider: str, base_url: str, mock: bool, spend: Spend) -> Verdicts:
+        """verdicts.json."""
+        return Verdicts(
+            provider=provider,
+            target=CheckedTarget(base_url=base_url, mock=mock),
+            outcome=self.outcome,
+            spend=spend,
+            verdicts=list(self.verdicts),
+            spec_gaps=list(self.spec_gaps),
+            waivers=list(self.waivers),
+            errors=list(self.errors),
+        )
+
+
+def judge_all(
+    scopes: Sequence[Scope],
+    rules: Sequence[Rule],
+    seen: Sequence[Seen],
+    *,
+    not_sent: NotSent | None = None,
+    strict: bool = False,
+    stopped: bool = False,
+) -> Judged:
+    """Every rule on every operation it applies to, in the order of the scopes and rules."""
+    verdicts: list[Verdict] = []
+    gaps: list[SpecGap] = []
+    errors: list[RuleFailure] = []
+    for scope in scopes:
+        here = [one for one in seen if one.exchange.operation == scope.operation_id]
+        scope = replace(scope, elsewhere=_elsewhere(scope, seen))
+        for rule in rules:
+            level = level_of(scope, rule)
+            if level == "none" or not rule.applies(scope):
+                continue
+            try:
+                observations = list(rule.judge(scope, here))
+            except Exception as error:  # noqa: BLE001 (a rule may meet anything a server sends; its mistake must not hide the others)
+                message = f"{type(error).__name__}: {error}"[:300]
+                errors.append(RuleFailure(rule=rule.id, operation=scope.operation_id, message=message))
+                observations = []
+            unsent = (not_sent or {}).get((scope.operation_id, rule.id), ())
+            verdicts.append(_verdict(scope, rule, level, observations, here, unsent))
+        gaps += spec_gaps(scope, here)
+    return Judged(tuple(verdicts), tuple(gaps), tuple(errors), strict, stopped)
+
+
+def _elsewhere(scope: Scope, seen: Sequence[Seen]) -> tuple[tuple[float, float], ...]:
+    """From when to when requests of other operations were under way that may have been billed; a task is until its last poll."""
+    return tuple(
+        (one.exchange.sent_s, max((poll.exchange.done_s for poll in one.polls), default=one.exchange.done_s))
+        for one in seen
+        if one.sent_by_check and one.exchange.operation != scope.operation_id and (one.exchange.billed or one.status is None)
+    )
+
+
+def spec_gaps(scope: Scope, seen: Sequence[Seen]) -> list[SpecGap]:
+    """Statuses that HTTP implies and the document does not list, one entry each."""
+    found: dict[int, Seen] = {}
+    for one in seen:
+        if one.status is not None and one.exchange.source != "fetch" and not scope.operation.documents(one.status) and implied(one):
+            found.setdefault(one.status, one)
+    return [
+        SpecGap(
+            operation=scope.operation_id,
+            detail=f"status {status} is not documented; it answered {one.case.change or one.exchange.probe}",
+            line=scope.operation.line("responses"),
+        )
+        for status, one in sorted(found.items())
+    ]
+
+
+def _verdict(
+    scope: Scope, rule: Rule, level: Level, observations: Sequence[Observation], seen: Sequence[Seen], unsent: Sequence[str]
+) -> Verdict:
+    by_id = {one.id: one for one in seen}
+    broken = [(_level(scope, rule, one, by_id), one) for one in observations if one.word == "broken"]
+    for wanted in ("must", "should", "info"):
+        worst = [one for at, one in broken if at == wanted]
+        if worst:
+            others = [one for at, one in broken if at != wanted]
+            return _record(scope, rule, wanted, _BROKEN_WORD[wanted], worst, more=others, seen=by_id)
+    words = {word: [one for one in observations if one.word == word] for word in ("pass", "note", "unproven", "unsupported")}
+    passed = len(words["pass"])
+    if unsent:
+        detail = f"{len(unsent)} request{'s' if len(unsent) != 1 else ''} not sent: {unsent[0]}" + (
+            f"; {passed} seen held" if passed else ""
+        )
+        return _record(scope, rule, level, "not-run", [], detail=detail, seen=by_id)
+    if words["note"]:
+        return _record(scope, rule, "info", "info", words["note"], seen=by_id)
+    if passed:
+        left = [f"{len(words[word])} {word}" for word in ("unproven", "unsupported") if words[word]]
+        detail = ", ".join([f"held {passed} time{'s' if passed != 1 else ''}", *left])
+        return _record(scope, rule, level, "pass", words["pass"], detail=detail, seen=by_id)
+    if words["unproven"]:
+        return _record(scope, rule, level, "unproven", words["unproven"], seen=by_id)
+    if words["unsupported"]:
+        return _record(scope, rule, level, "unsupported", words["unsupported"], seen=by_id)
+    declined = [
+        one
+        for one in seen
+        if rule.id in one.case.rules and one.case.expects == "may-refuse" and one.refused and one.base_accepted is not False
+    ]
+    if declined:
+        detail = "what it needs was refused, as it may be: " + ", ".join(dict.fromkeys(one.case.change for one in declined[:_DETAILS]))
+        return _record(scope, rule, level, "unsupported", [], detail=detail, seen=by_id, ids=[one.id for one in declined])
+    return _record(scope, rule, level, "unproven", [], detail="nothing that shows it was seen", seen=by_id)
+
+
+def _level(scope: Scope, rule: Rule, observation: Observation, seen: Mapping[str, Seen]) -> Level:
+    status = next((seen[one].status for one in observation.exchanges if one in seen), None)
+    level = softer(level_of(scope, rule, status), observation.level)
+    return "info" if level == "none" else level
+
+
+def _record(
+    scope: Scope,
+    rule: Rule,
+    level: Level,
+    word: VerdictWord,
+    shown: Sequence[Observation],
+    *,
+    seen: Mapping[str, Seen],
+    detail: str | None = None,
+    more: Sequence[Observation] = (),
+    ids: Sequence[str] = (),
+) -> Verdict:
+    exchanges = list(dict.fromkeys([*ids, *(one for observation in (*shown, *more) for one in observation.exchanges)]))
+    first = seen.get(exchanges[0]) if exchanges else None
+    placed = next((one for one in shown if one.place or one.line), None)
+    clause = clause_of(scope, rule, first.status if first is not None else None)
+    return Verdict(
+        rule=rule.id,
+        operation=scope.operation_id,
+        level=level,  # type: ignore[arg-type] # `none` was left out before
+        verdict=word,
+        detail=_summary(shown, more) if detail is None else detail,
+        clause=ClauseRef(document=clause.document, heading=clause.heading),
+        exchanges=exchanges[:_EVIDENCE],
+        place=placed.place if placed is not None else None,
+        line=_line(scope, placed, seen),
+        title=rule.sentence,
+    )
+
+
+def _line(scope: Scope, placed: Observation | None, seen: Mapping[str, Seen]) -> int:
+    if placed is None:
+        return scope.operation.line()
+    protocol = scope.provider.profile.asynchronous
+    about = next((seen[one] for one in placed.exchanges if one in seen), None)
+    return line_of(scope.operation, placed, about, result=protocol.result if protocol is not None else None)
+
+
+def _summary(shown: Sequence[Observation], more: Sequence[Observation]) -> str:
+    """The different things seen, the most frequent first, shortened."""
+    counts: dict[str, int] = {}
+    for one in shown:
+        if one.detail:
+            counts[one.detail] = counts.get(one.detail, 0) + 1
+    ordered = sorted(counts, key=lambda text: -counts[text])
+    parts = [text + (f" ({counts[text]} times)" if counts[text] > 1 else "") for text in ordered[:_DETAILS]]
+    hidden = len(ordered) - len(parts) + len({one.detail for one in more})
+    return "; ".join(parts) + (f"; and {hidden} more" if hidden > 0 else "")

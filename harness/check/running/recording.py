@@ -1,0 +1,96 @@
+"""What happened to a request, as the run folder keeps it: without the key, with what the request was meant to show."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from testcard.harness.check.generation.steps import Step
+from testcard.harness.check.running.transport import Sent
+from testcard.harness.redaction import Redactor
+from testcard.harness.runs.records import Body, Exchange, SeenResponse, SentRequest
+from testcard.harness.wire.decode import decode
+from testcard.harness.wire.model import Answer, WireRequest, WireResponse
+from testcard.specs.loader import Provider
+
+
+class Recorder(Protocol):
+    """Where exchanges go: a run folder, or memory."""
+
+    def body(self, content: bytes) -> Body:
+        """The record of a body."""
+
+    def append(self, exchange: Exchange) -> None:
+        """Keeps one exchange."""
+
+
+class Recording:
+    """Makes records of what was sent and seen. `redact` keeps the key out of them."""
+
+    def __init__(self, provider: Provider, api_key: str | None, recorder: Recorder) -> None:
+        self.redact = Redactor(api_key, provider.profile.auth)
+        self._provider = provider
+        self._recorder = recorder
+
+    def answer(self, operation: str, sent: Sent) -> Answer | None:
+        """What the answer means, or None when there was none."""
+        if sent.status is None:
+            return None
+        response = WireResponse(sent.status, sent.headers, sent.body, sent.sent_s, sent.first_byte_s or sent.sent_s, sent.done_s)
+        return decode(self._provider, operation, response)
+
+    def record(
+        self,
+        step: Step,
+        exchange_id: str,
+        wire: WireRequest,
+        sent: Sent,
+        *,
+        source: str | None = None,
+        parent: str | None = None,
+        operation: str | None = None,
+        url: str | None = None,
+        images: int = 0,
+        cost_usd: float | None = None,
+        free: bool = False,
+    ) -> Exchange:
+        """The record of one exchange; with `source`, of a poll or a fetched address that the step led to.
+
+        `free`: it cost nothing although it was carried out.
+        """
+        redact = self.redact
+        seen = None
+        if sent.status is not None:
+            headers = list(sent.headers)
+            seen = SeenResponse(
+                status=sent.status,
+                headers=redact.headers(headers),
+                body=self._recorder.body(redact.content(sent.body)),
+                complete=sent.complete,
+                key_echoed=redact.shows_key(headers, sent.body),
+            )
+        own = source is None
+        return Exchange(
+            id=exchange_id,
+            operation=operation or step.operation,
+            probe=step.probe,
+            source=source or step.source,  # type: ignore[arg-type] # steps hold only the record's words
+            model=step.model,
+            parent=parent,
+            billed=own and step.billed and not free and sent.status is not None and sent.status < 300,
+            asked=step.asked if own else ({"url": redact.text(url)} if url is not None else {}),
+            case=step.case if own else None,
+            request=SentRequest(
+                method=wire.method,
+                url=redact.text(wire.url),
+                headers=redact.request_headers(wire.headers),
+                body=self._recorder.body(redact.content(wire.body)),
+            ),
+            response=seen,
+            failure=sent.failure,
+            failure_detail=redact.text(sent.detail) if sent.detail is not None else None,
+            sent_s=sent.sent_s,
+            first_byte_s=sent.first_byte_s,
+            done_s=sent.done_s,
+            images=images,
+            cost_usd=cost_usd,
+        )

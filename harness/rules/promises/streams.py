@@ -1,0 +1,196 @@
+"""Rules about answers that come piece by piece, as server-sent events in the convention of OpenAI's API.
+
+A JSON answer where a stream was asked for breaks stream.media-type alone; the others have nothing to look at then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from testcard.harness.rules import probes
+from testcard.harness.rules.event_frames import Frames, looks_like_events, read_frames
+from testcard.harness.rules.evidence import Seen
+from testcard.harness.rules.promises.vision import FINISHES, may_be_empty
+from testcard.harness.rules.rule import Observation, Probe, openai_clause, rule
+from testcard.harness.rules.scope import Scope
+from testcard.harness.wire.decode import message_anywhere
+
+EVENTS = "text/event-stream"
+_CLAUSE = openai_clause("Streaming · chat.completion.chunk")
+_CHUNK = "chat.completion.chunk"
+
+
+def _streams(scope: Scope) -> bool:
+    return scope.profile.kind == "chat" and scope.task is not None and scope.field("stream") is not None
+
+
+def stream(scope: Scope) -> Iterator[Probe]:
+    """The base request, to be answered piece by piece."""
+    if scope.task is None or not _streams(scope):
+        return
+    yield from probes.base(scope, scope.task)
+    request = replace(scope.base_request(scope.task), stream=True)
+    yield probes.variant(scope, "stream:true", request, change=f"{scope.profile.wire_name('stream')} = true")
+
+
+def _media_type(one: Seen) -> str:
+    headers = one.exchange.response.headers if one.exchange.response is not None else []
+    stated = next((value for name, value in headers if name.lower() == "content-type"), "")
+    return stated.partition(";")[0].strip().lower()
+
+
+def _streamed(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Frames | None]]:
+    """Carried out requests for a stream, each with what was streamed; None where no stream came."""
+    for one in seen:
+        if one.carried_out and one.asked.get("stream") is True:
+            is_stream = _media_type(one) == EVENTS or looks_like_events(one.body)
+            yield one, read_frames(one.body) if is_stream else None
+
+
+def _readable(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Frames] | Observation]:
+    """Streams with at least one chunk, or why there is none to look at."""
+    for one, frames in _streamed(seen):
+        if frames is None:
+            yield Observation("unproven", "no event stream came", (one.id,))
+        elif not frames.chunks:
+            yield Observation("unproven", "no event of the stream could be read", (one.id,))
+        else:
+            yield one, frames
+
+
+@rule("stream.media-type", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
+def media_type(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """A stream comes where it was asked for, as text/event-stream, and nowhere else."""
+    for one in seen:
+        if not one.carried_out:
+            continue
+        came = _media_type(one)
+        if one.asked.get("stream") is not True:
+            if came == EVENTS:
+                yield Observation("broken", "an event stream came, and none was asked for", (one.id,))
+        elif came == EVENTS:
+            yield Observation("pass", exchanges=(one.id,))
+        else:
+            yield Observation("broken", f"a stream was asked for, and {came[:60] or 'a body of no stated type'} came", (one.id,))
+
+
+@rule("stream.frames", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
+def frames(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """A stream is made of server-sent events, and each event carries a JSON object or [DONE].
+
+    Comments, ids, retry times and any line end are part of the format.
+    """
+    for one, read in _streamed(seen):
+        if read is None:
+            yield Observation("unproven", "no event stream came", (one.id,))
+        elif read.problems:
+            yield Observation("broken", "; ".join(read.problems[:2]), (one.id,))
+        else:
+            yield Observation("pass", exchanges=(one.id,))
+
+
+@rule("stream.one-id", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
+def one_id(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """Every chunk of a stream carries the same id."""
+    for found in _readable(seen):
+        if isinstance(found, Observation):
+            yield found
+            continue
+        one, read = found
+        ids = [chunk.get("id") for chunk in read.chunks if chunk.get("error") is None]
+        told = {name for name in ids if isinstance(name, str) and name}
+        if len(told) > 1:
+            yield Observation("broken", f"{len(ids)} chunks carry {len(told)} ids", (one.id,), "/id")
+        elif not all(isinstance(name, str) and name for name in ids):
+            yield Observation("broken", f"of {len(ids)} chunks, {sum(name not in told for name in ids)} carry no id", (one.id,), "/id")
+        else:
+            yield Observation("pass", exchanges=(one.id,))
+
+
+@rule("stream.finish-reason", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
+def finish_reason(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """A stream says at its end, and only there, why it ended."""
+    for found in _readable(seen):
+        if isinstance(found, Observation):
+            yield found
+            continue
+        one, read = found
+        if read.error is not None:
+            yield Observation("unproven", "the stream carries an error", (one.id,))
+            continue
+        problem = _finish_problem(read)
+        if problem is not None:
+            yield Observation("broken", problem, (one.id,), "/choices/0/finish_reason")
+        else:
+            yield Observation("pass", exchanges=(one.id,))
+
+
+def _finish_problem(read: Frames) -> str | None:
+    ended: dict[object, str] = {}
+    seen: set[object] = set()
+    for choice in read.choices:
+        index, reason = str(choice.get("index", 0)), choice.get("finish_reason")
+        delta = choice.get("delta")
+        seen.add(index)
+        if index in ended and isinstance(delta, dict) and delta.get("content"):
+            return f"text follows the finish_reason {ended[index]!r}"
+        if isinstance(reason, str) and reason:
+            ended[index] = reason[:40]
+    unknown = next((reason for reason in ended.values() if reason not in FINISHES), None)
+    if unknown is not None:
+        return f"the finish_reason is {unknown!r}"
+    return "no chunk has a finish_reason" if not ended else "a choice has no finish_reason" if seen - ended.keys() else None
+
+
+@rule("stream.terminated", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
+def terminated(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """The last event of a stream is [DONE]."""
+    for found in _readable(seen):
+        if isinstance(found, Observation):
+            yield found
+            continue
+        one, read = found
+        if read.after_done:
+            yield Observation("broken", f"{read.after_done} events follow [DONE]", (one.id,))
+        elif read.done:
+            yield Observation("pass", exchanges=(one.id,))
+        elif read.error is not None:
+            yield Observation("unproven", "the stream ends with an error", (one.id,))
+        else:
+            yield Observation("broken", "the stream ends without [DONE]", (one.id,))
+
+
+@rule("stream.text", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
+def text(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """The chunks of a stream are chat.completion.chunk objects of one model, and their pieces add up to a text."""
+    for found in _readable(seen):
+        if isinstance(found, Observation):
+            yield found
+            continue
+        one, read = found
+        if read.error is not None:
+            message = message_anywhere({"error": read.error}) or "without a message"
+            yield Observation("broken", f"the stream carries an error: {message[:120]}", (one.id,), "/error")
+            continue
+        objects = {str(chunk.get("object"))[:40] for chunk in read.chunks} - {_CHUNK}
+        models = {chunk["model"] for chunk in read.chunks if isinstance(chunk.get("model"), str) and chunk["model"]}
+        if objects:
+            yield Observation("broken", f"the object of a chunk is {', '.join(sorted(objects))}", (one.id,), "/object")
+        elif len(models) > 1:
+            yield Observation("broken", f"{len(models)} models are named in one stream", (one.id,), "/model")
+        elif _pieces(read).strip():
+            yield Observation("pass", exchanges=(one.id,))
+        elif may_be_empty(one, one.answer.finish_reason if one.answer is not None else None):
+            yield Observation("unproven", "the text is empty, as it may be here", (one.id,))
+        else:
+            yield Observation("broken", "the pieces add up to no text", (one.id,), "/choices/0/delta/content")
+
+
+def _pieces(read: Frames) -> str:
+    deltas = (choice.get("delta") for choice in read.choices)
+    parts = (delta.get("content") for delta in deltas if isinstance(delta, dict))
+    return "".join(part for part in parts if isinstance(part, str))
+
+
+RULES = (media_type, frames, one_id, finish_reason, terminated, text)

@@ -1,0 +1,197 @@
+"""Checks of the mocks in this process: with or without faults, in memory or over a socket, in time that leaps over long waits."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import httpx
+
+from testcard.harness.check.generation.plan import Plan, make_plan
+from testcard.harness.check.judging.verdicts import Judged
+from testcard.harness.check.running.runner import Settings
+from testcard.harness.check.session import carry_out, judge_records
+from testcard.harness.check.spending.budget import NO_LIMITS, Limits
+from testcard.harness.lazy import resolve
+from testcard.harness.pricing import Pricing
+from testcard.harness.rules import RULES
+from testcard.harness.runs.records import Body, Exchange
+from testcard.harness.selftest.in_process import InProcess
+from testcard.harness.wire.model import PictureInfo
+from testcard.harness.wire.pictures import inspect
+from testcard.specs.loader import Provider
+
+BASE_URL = "http://mock.invalid"
+API_KEY = "selftest-key-7c1f6a0e"
+#: The mocks' tasks move on by this clock, so that no run waits for them.
+FASTER = 200.0
+POLL_INTERVAL_S = 0.002
+LONGEST_WAIT_S = 10.0
+
+
+class LeapingTime:
+    """Monotonic seconds in which long waits take no time: whoever sleeps for minutes moves the clock on instead."""
+
+    def __init__(self) -> None:
+        self._ahead_s = 0.0
+
+    def __call__(self) -> float:
+        """The time now."""
+        return time.monotonic() + self._ahead_s
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits, or leaps where waiting would take longer than a person waits for a test."""
+        if seconds < LONGEST_WAIT_S:
+            await asyncio.sleep(seconds)
+        else:
+            self._ahead_s += seconds
+
+
+class Memory:
+    """Keeps a run's exchanges and bodies in memory."""
+
+    def __init__(self) -> None:
+        self.exchanges: list[Exchange] = []
+        self._bodies: dict[str, bytes] = {}
+
+    def body(self, content: bytes) -> Body:
+        """The record of a body, by its hash."""
+        digest = hashlib.sha256(content).hexdigest()
+        self._bodies[digest] = content
+        return Body(size=len(content), sha256=digest)
+
+    def append(self, exchange: Exchange) -> None:
+        """Keeps one exchange."""
+        self.exchanges.append(exchange)
+
+    def bytes_of(self, body: Body) -> bytes:
+        """The content of a body."""
+        return self._bodies[body.sha256 or ""]
+
+
+def hastened(provider: Provider) -> Provider:
+    """The provider with the time that its tasks have, as fast as the mocks' clock."""
+    profile = provider.profile
+    if profile.asynchronous is None:
+        return provider
+    protocol = profile.asynchronous.model_copy(update={"timeout_s": profile.asynchronous.timeout_s / FASTER})
+    return replace(provider, profile=profile.model_copy(update={"asynchronous": protocol}))
+
+
+def full_plan(provider: Provider, seed: int, *, cases: bool = True) -> Plan:
+    """Everything that a check of the provider's mock sends; without `cases`, only what rules ask for, which is planned at once."""
+    provider = hastened(provider)
+    operations = tuple(provider.profile.operations)
+    pricing = Pricing(provider, mock=True)
+    return make_plan(provider, pricing, rules=tuple(RULES.values()), operations=operations, seed=seed, cases=cases)
+
+
+def narrowed(plan: Plan, operations: Collection[str], rules: Collection[str]) -> Plan:
+    """The part of a plan that these rules need on these operations, with the requests that others are proved against or wait for."""
+    serving = [step for step in plan.steps if any(operation in operations and name in rules for operation, name in step.serves)]
+    needed = {(step.operation, key) for step in serving for key in (step.probe, step.base, step.after)}
+    steps = tuple(step for step in plan.steps if (step.operation, step.probe) in needed)
+    return replace(plan, steps=steps, scopes=tuple(scope for scope in plan.scopes if scope.operation_id in operations))
+
+
+def confined(plan: Plan, operations: Collection[str]) -> Plan:
+    """The whole plan of these operations, of the one that polls their tasks too."""
+    protocol = plan.provider.profile.asynchronous
+    kept = {*operations, *((protocol.operation,) if protocol is not None else ())}
+    steps = tuple(step for step in plan.steps if step.operation in kept)
+    return replace(plan, steps=steps, scopes=tuple(scope for scope in plan.scopes if scope.operation_id in kept))
+
+
+class Place:
+    """A socket at which one mock after another is served. Each brings its own state; only the address is the same."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._app: Any = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serves one request by the mock that is there now."""
+        await self._app(scope, receive, send)
+
+    @contextmanager
+    def holding(self, app: Any) -> Iterator[str]:
+        """The base URL of this mock, until the block ends."""
+        self._app = app
+        try:
+            yield self.url
+        finally:
+            self._app = None
+
+
+@contextmanager
+def place() -> Iterator[Place]:
+    """An empty place on a free port of this machine, served from a thread of this process until the block ends."""
+    empty = Place()
+    with resolve("testcard.mocks.serving:serving")(empty) as empty.url:
+        yield empty
+
+
+async def judge_mock(plan: Plan, faults: Sequence[str], *, at: Place | None = None) -> Judged:
+    """The verdicts on the provider's mock with these faults, served in this process: in memory, or over the socket of a place."""
+    create_app, studio = resolve("testcard.mocks.app:create_app"), resolve("testcard.mocks.pictures.studio:repeatable_studio")
+    here = LeapingTime()
+    app = create_app(
+        [plan.provider],
+        faults=list(faults),
+        api_key=API_KEY,
+        timer=lambda: time.monotonic() * FASTER,
+        sleep=here.sleep,
+        studio=studio(),
+    )
+    if at is None:
+        return await judge_app(plan, app, timer=here)
+    with at.holding(app) as url:
+        return await _judge(plan, url, None, timer=here)
+
+
+async def judge_app(
+    plan: Plan, app: Any, *, limits: Limits = NO_LIMITS, concurrency: int = 8, timer: Callable[[], float] = time.monotonic
+) -> Judged:
+    """The verdicts on an ASGI application that takes `API_KEY`, without a socket."""
+    return await _judge(plan, BASE_URL, InProcess(app), limits=limits, concurrency=concurrency, timer=timer)
+
+
+async def _judge(
+    plan: Plan,
+    base_url: str,
+    transport: httpx.AsyncBaseTransport | None,
+    *,
+    limits: Limits = NO_LIMITS,
+    concurrency: int = 8,
+    timer: Callable[[], float],
+) -> Judged:
+    memory = Memory()
+    settings = Settings(base_url, API_KEY, concurrency=concurrency, poll_interval_s=POLL_INTERVAL_S, patience_s=0.0)
+    pricing = Pricing(plan.provider, mock=True)
+    carried = await carry_out(plan, settings, pricing, memory, limits=limits, transport=transport, timer=timer)
+    return judge_records(
+        plan.scopes,
+        plan.rules,
+        memory.exchanges,
+        memory.bytes_of,
+        not_sent=carried.not_sent(plan),
+        started=carried.started,
+        looking=_looking,
+    )
+
+
+_looked_at: dict[bytes, PictureInfo] = {}
+
+
+def _looking(data: bytes) -> PictureInfo:
+    """What the bytes of a picture are. Most pictures come again with the next fault, and are not decoded a second time."""
+    digest = hashlib.sha256(data).digest()
+    info = _looked_at.get(digest)
+    if info is None:
+        info = _looked_at[digest] = inspect(data)
+    return info

@@ -1,0 +1,1 @@
+"""What a CI system reads: JUnit, SARIF, job summary, annotations, badge."""

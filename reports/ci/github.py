@@ -1,0 +1,42 @@
+"""Annotations for GitHub Actions: workflow commands that put the worst findings at the line of the contract's file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from testcard.harness.runs.folder import RunReader
+from testcard.harness.runs.records import Verdict
+from testcard.reports.content.evidence import Evidence, Party, clean, gather, shortened
+from testcard.reports.content.words import SEVERITY
+
+#: GitHub shows ten errors and ten warnings of a step.
+MOST = 10
+MOST_TEXT = 1000
+
+
+def workflow_commands(evidence: Evidence) -> list[str]:
+    """The ten worst findings, each as one line that the runner turns into an annotation: broken musts are errors, shoulds warnings."""
+    found = [(party, verdict) for party in evidence.parties for verdict in party.judged() if verdict.verdict in ("fail", "deviates")]
+    found.sort(key=lambda one: SEVERITY.index(one[1].verdict))
+    return [_command(party, verdict) for party, verdict in found[:MOST]]
+
+
+def workflow_commands_of(runs: Sequence[RunReader]) -> list[str]:
+    """The same of runs that were written before; an `evaluate` folder stands for its children."""
+    return workflow_commands(gather(runs))
+
+
+def _command(party: Party, verdict: Verdict) -> str:
+    kind = "error" if verdict.verdict == "fail" or party.strict else "warning"
+    title = f"{verdict.rule}: {party.label}, {verdict.operation}"
+    text = f"{shortened(verdict.detail, MOST_TEXT)}\nPromised: {verdict.title} ({verdict.clause.document}, “{verdict.clause.heading}”)"
+    properties = f"file={_property(party.openapi)},line={verdict.line or 1},title={_property(title)}"
+    return f"::{kind} {properties}::{_message(clean(text))}"
+
+
+def _message(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _message(clean(text)).replace(":", "%3A").replace(",", "%2C")

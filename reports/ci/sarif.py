@@ -1,0 +1,197 @@
+"""results.sarif (SARIF 2.1.0): findings at the line of the contract's file, for code scanning."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+from urllib.parse import quote
+
+from testcard.harness.runs.records import SpecGap, Verdict
+from testcard.reports.content.evidence import Evidence, Party, clean, shortened
+from testcard.reports.content.words import waiver_line, waiver_reason
+
+SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+#: What GitHub shows of one upload at most.
+MOST_RESULTS = 5000
+MOST_TEXT = 4000
+GAP_RULE = "spec.gap"
+_LEVELS = {"fail": "error", "deviates": "warning", "info": "note"}
+_ORDER = ("error", "warning", "note")
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """A result before it is written: `waived` ones come after those that count."""
+
+    party: Party
+    level: str
+    waived: bool
+    about: Verdict | SpecGap
+
+
+def sarif_json(evidence: Evidence) -> str:
+    """The file's text: one SARIF run for each checked target. Equal runs give equal text."""
+    parties = [party for party in evidence.parties if party.verdicts is not None]
+    found = [finding for party in parties for finding in _findings(party)]
+    found.sort(key=lambda finding: (_ORDER.index(finding.level), finding.waived))
+    kept = found[:MOST_RESULTS]
+    log = {
+        "$schema": SCHEMA,
+        "version": "2.1.0",
+        "runs": [_run(party, [one for one in kept if one.party is party], found) for party in parties],
+    }
+    return json.dumps(log, indent=2, ensure_ascii=False) + "\n"
+
+
+def _findings(party: Party) -> Iterable[_Finding]:
+    for verdict in party.judged():
+        word: str = verdict.verdict
+        if word == "waived":
+            word = verdict.waiver.instead_of if verdict.waiver is not None else "fail" if verdict.level == "must" else "deviates"
+        if word in _LEVELS:
+            level = "error" if word == "deviates" and party.strict else _LEVELS[word]
+            yield _Finding(party, level, verdict.verdict == "waived", verdict)
+    assert party.verdicts is not None
+    for gap in party.verdicts.spec_gaps:
+        yield _Finding(party, "note", False, gap)
+
+
+def _run(party: Party, findings: Sequence[_Finding], everything: Sequence[_Finding]) -> dict[str, Any]:
+    rules = _rules(party)
+    places = {rule["id"]: index for index, rule in enumerate(rules)}
+    left_out = sum(one.party is party for one in everything) - len(findings)
+    uri = _uri(party.openapi)
+    artifact: dict[str, Any] = {"location": {"uri": uri}}
+    if party.target.spec_digest:
+        artifact["hashes"] = {"sha-256": party.target.spec_digest}
+    driver: dict[str, Any] = {"name": "Testcard", "rules": rules}
+    if party.check is not None:
+        driver["version"] = party.check.run.tool_version
+        driver["properties"] = {"rulesetVersion": party.check.run.ruleset_version}
+    return {
+        "tool": {"driver": driver},
+        "automationDetails": {"id": f"testcard/{clean(party.key)}/"},
+        "invocations": [_invocation(party, left_out)],
+        "artifacts": [artifact],
+        "columnKind": "unicodeCodePoints",
+        "results": [_result(finding, places, uri) for finding in findings],
+    }
+
+
+def _invocation(party: Party, left_out: int) -> dict[str, Any]:
+    run = party.check.run if party.check else None
+    notes = [
+        {"level": "error", "message": {"text": clean(f"The rule {one.rule} raised on {one.operation}: {one.message}")}}
+        for one in party.errors
+    ]
+    notes += [
+        {"level": "error" if one.state == "expired" and one.findings else "warning", "message": {"text": clean(waiver_line(one))}}
+        for one in party.waivers
+        if one.state != "used"
+    ]
+    if left_out:
+        notes.append(
+            {
+                "level": "warning",
+                "message": {"text": f"{left_out} further results were left out: {MOST_RESULTS} is the most that is shown."},
+            }
+        )
+    found: dict[str, Any] = {"executionSuccessful": not party.errors, "toolExecutionNotifications": notes}
+    if run is not None:
+        found["startTimeUtc"] = run.started
+        if run.ended is not None:
+            found["endTimeUtc"] = run.ended
+        if run.exit_code is not None:
+            found["exitCode"] = run.exit_code
+    return found
+
+
+def _rules(party: Party) -> list[dict[str, Any]]:
+    """Every rule that was judged, with its promise, where that is made, and what to do about it."""
+    judged: dict[str, list[Verdict]] = {}
+    for verdict in party.judged():
+        judged.setdefault(verdict.rule, []).append(verdict)
+    rules = [_rule(rule, verdicts) for rule, verdicts in judged.items()]
+    assert party.verdicts is not None
+    if party.verdicts.spec_gaps:
+        text = (
+            "The provider's document leaves out what its server does, such as a status that HTTP implies. It is never the server's fault."
+        )
+        rules.append(_descriptor(GAP_RULE, "The document leaves something out.", text, text, "note", "spec"))
+    return rules
+
+
+def _rule(rule: str, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    title = next((one.title for one in verdicts if one.title), rule)
+    levels = sorted({one.level for one in verdicts}, key=("must", "should", "info").index)
+    clauses = list(dict.fromkeys(f"{one.clause.document}, “{one.clause.heading}” ({one.operation})" for one in verdicts))
+    lines = [title, "", "Promised in:", *(f"- {clause}" for clause in clauses), "", f"More: testcard rules {rule}"]
+    return _descriptor(
+        rule, title, f"{title} Level: {' or '.join(levels)}.", "\n".join(lines), {"must": "error", "should": "warning", "info": "note"}[levels[0]],
+        rule.partition(".")[0],
+    )  # fmt: skip
+
+
+def _descriptor(rule: str, short: str, full: str, help_text: str, level: str, area: str) -> dict[str, Any]:
+    return {
+        "id": clean(rule),
+        "name": "".join(part.capitalize() for part in clean(rule).replace("-", ".").replace("/", ".").split(".")),
+        "shortDescription": {"text": clean(short)},
+        "fullDescription": {"text": clean(full)},
+        "help": {"text": shortened(clean(help_text), MOST_TEXT)},
+        "defaultConfiguration": {"level": level},
+        "properties": {"tags": ["conformance", clean(area)]},
+    }
+
+
+def _result(finding: _Finding, places: dict[str, int], uri: str) -> dict[str, Any]:
+    party, about = finding.party, finding.about
+    if isinstance(about, SpecGap):
+        rule, line, text = GAP_RULE, about.line or _line_of(party, about.operation), about.detail
+        properties: dict[str, Any] = {"operation": clean(about.operation)}
+    else:
+        rule, line = about.rule, about.line or 1
+        text = f"{about.detail or 'no detail recorded'}. Promised: {about.title} ({about.clause.document}, “{about.clause.heading}”)"
+        properties = {"operation": clean(about.operation), "level": about.level, "exchanges": about.exchanges}
+        if about.place:
+            properties["place"] = clean(about.place)
+    # Neither the line nor the words seen go in: both change from run to run, what is broken does not.
+    parts = (party.target.provider, about.operation, rule, about.detail if isinstance(about, SpecGap) else "")
+    fingerprint = hashlib.sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()[:32]
+    result: dict[str, Any] = {
+        "ruleId": clean(rule),
+        "ruleIndex": places[clean(rule)],
+        "level": finding.level,
+        "message": {"text": shortened(clean(f"{about.operation}: {text}"), MOST_TEXT)},
+        "locations": [
+            {
+                "physicalLocation": {"artifactLocation": {"uri": uri, "index": 0}, "region": {"startLine": max(line, 1)}},
+                "logicalLocations": [{"name": clean(about.operation), "kind": "function"}],
+            }
+        ],
+        "partialFingerprints": {"testcardPromise/v1": fingerprint, "primaryLocationLineHash": f"{fingerprint[:16]}:1"},
+        "properties": properties,
+    }
+    if finding.waived:
+        suppression: dict[str, Any] = {"kind": "external", "status": "accepted"}
+        if isinstance(about, Verdict) and about.waiver is not None:
+            suppression["justification"] = clean(waiver_reason(about.waiver))
+        result["suppressions"] = [suppression]
+    return result
+
+
+def _line_of(party: Party, operation: str) -> int:
+    return next((verdict.line for verdict in party.judged() if verdict.operation == operation and verdict.line), 1)
+
+
+def _uri(place: str) -> str:
+    """A URI for the contract's file: relative where the run names it so, else a file URI."""
+    windows = PureWindowsPath(place)
+    if windows.drive:
+        return windows.as_uri()
+    path = PurePosixPath(place)
+    return path.as_uri() if path.is_absolute() else quote(str(path))

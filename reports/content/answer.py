@@ -1,0 +1,230 @@
+"""The verdict on top of the report: one word, one sentence, the gates behind it, and the ribbon that says what was talked to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from testcard.harness.runs.records import Badge, Gate
+from testcard.harness.statistics import slo
+from testcard.reports.content.comparison import Conformance, conformance
+from testcard.reports.content.evidence import Evidence, Party, clean, shortened
+from testcard.reports.content.words import DOLLARS, PER_SECOND, PERCENT, Unit, count, listing, time_unit
+
+Word = Literal["pass", "fail", "inconclusive"]
+CONFORMANCE = "conformance"
+SOUND = "sound measurement"
+WAIVERS = "waivers"
+ORDER: tuple[Word, ...] = ("fail", "inconclusive", "pass")
+
+
+@dataclass(frozen=True, slots=True)
+class GateLine:
+    """One line of the gate table."""
+
+    target: str
+    subject: str
+    threshold: str
+    observed: str
+    n: str
+    verdict: Word
+    detail: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Overall:
+    """The verdict of the whole report."""
+
+    word: Word
+    sentence: str
+    gates: list[GateLine]
+    ribbon: str | None
+    badge: Badge
+
+
+def overall(evidence: Evidence, further: Sequence[GateLine] = (), remark: str = "") -> Overall:
+    """The verdict over all runs: fail where any gate failed, else inconclusive where any is open, else pass.
+
+    `further` gates (those against a baseline) count too; `remark` is the sentence about them.
+    """
+    gates = [*_conformance_gates(evidence), *_measured_gates(evidence)]
+    gates.sort(key=lambda gate: ORDER.index(gate.verdict))
+    troubled = [run for run in evidence.runs if run.run.outcome in ("error", "interrupted", "running")]
+    undecided = [run for run in evidence.runs if run.run.outcome == "inconclusive"]
+    words = {gate.verdict for gate in gates} | {run.run.outcome for run in evidence.runs}
+    word: Word = "fail" if "fail" in words else "inconclusive" if "inconclusive" in words or troubled else "pass"
+    reasons = [
+        f"{run.folder.name}: {clean(run.run.reason or run.run.outcome)}"
+        for run in [*troubled, *undecided]
+        if run.run.reason or run in troubled
+    ]
+    sentence = _sentence(evidence, gates, word, reasons)
+    own, word = word, min((word, *(gate.verdict for gate in further)), key=ORDER.index)
+    every = sorted([*gates, *further], key=lambda gate: ORDER.index(gate.verdict))
+    badge = _badge(evidence, gates, word)
+    if word != own:
+        badge = msgspec.structs.replace(badge, message=f"{word} (against the baseline)")
+    return Overall(word, f"{sentence} {remark}".rstrip(), every, _ribbon(evidence), badge)
+
+
+def _conformance_gates(evidence: Evidence) -> list[GateLine]:
+    lines = []
+    for party in evidence.parties:
+        counts = conformance(party.judged())
+        if counts is None:
+            continue
+        broken, what = counts.broken, "musts"
+        if party.strict:
+            broken, what = counts.broken + counts.deviated, "musts and shoulds"
+        # With --strict an open should is undecided as well; the run's own outcome knows.
+        undecided = counts.open or (party.verdicts is not None and party.verdicts.outcome == "inconclusive")
+        verdict: Word = "fail" if broken else "inconclusive" if undecided else "pass"
+        details = [f"{counts.open} not run or unproven"] if counts.open else []
+        details += [f"{counts.waived} waived"] if counts.waived else []
+        lines.append(
+            GateLine(
+                party.label,
+                CONFORMANCE,
+                f"{what} broken = 0",
+                f"{broken} broken, {counts.passed} of {counts.total} musts kept",
+                f"{counts.total}",
+                verdict,
+                ", ".join(details),
+                f"#matrix-{party.key}",
+            )
+        )
+        expired = [note for note in party.waivers if note.state == "expired" and note.findings]
+        if expired:
+            names = listing([clean(note.rule) for note in expired], 3)
+            lines.append(GateLine(party.label, WAIVERS, "expired = 0", f"{len(expired)} expired", f"{len(party.waivers)}", "fail", names))
+    return lines
+
+
+def _measured_gates(evidence: Evidence) -> list[GateLine]:
+    stages = len({(series.bench, series.row.stage) for series in evidence.series}) > len(evidence.summaries)
+    lines = []
+    for series in sorted(evidence.series, key=lambda entry: entry.index):
+        for gate in series.row.gates:
+            subject = clean(series.row.operation) + (f" · {clean(series.row.stage)}" if stages else "")
+            observed = _observed(gate)
+            lines.append(
+                GateLine(
+                    series.party.label, subject, clean(gate.expression), observed, f"{gate.observed.n:,}", gate.verdict, clean(gate.detail)
+                )
+            )
+        if series.row.outcome == "inconclusive" and all(gate.verdict == "pass" for gate in series.row.gates):
+            # The figures hold the thresholds, but the measurement itself is in doubt (the generator was the bottleneck, say).
+            note = clean(series.row.note or "no reason recorded")
+            subject = clean(series.row.operation) + (f" · {clean(series.row.stage)}" if stages else "")
+            lines.append(GateLine(series.party.label, subject, SOUND, "in doubt", f"{series.row.requests:,}", "inconclusive", note))
+    return lines
+
+
+def _observed(gate: Gate) -> str:
+    estimate = gate.observed
+    unit = _unit(gate.expression, estimate.value or estimate.low)
+    if estimate.value is None and estimate.low is not None:
+        return f"at least {unit.text(estimate.low)} {unit.name}"
+    return unit.full(estimate)
+
+
+def _unit(expression: str, figure: float | None) -> Unit:
+    metric = slo.parse(expression).metric
+    if metric.endswith("_rate"):
+        return PERCENT
+    if metric.startswith("usd"):
+        return DOLLARS
+    return PER_SECOND if metric.endswith(("_rps", "_per_s")) else time_unit(figure)
+
+
+def _sentence(evidence: Evidence, gates: list[GateLine], word: Word, reasons: list[str]) -> str:
+    if word == "pass":
+        kept = [part for part, kind in ((_kept(evidence), True), ("holds every threshold", False)) if _has(gates, kind)]
+        whom = "The target" if len(evidence.parties) == 1 else f"Each of the {count(len(evidence.parties), 'target')}"
+        return f"{whom} {' and '.join(kept) or 'ran to its end; nothing was gated'}."
+    said: dict[str, list[str]] = {}
+    rest = [party for party in evidence.parties if not _note(evidence, party, gates, "fail", said)]
+    rest = [party for party in rest if not _note(evidence, party, gates, "inconclusive", said)]
+    parts = []
+    for text, names in said.items():
+        single = len(names) == 1
+        ending = (
+            text.replace("{s}", "s" if single else "")
+            .replace("{es}", "es" if single else "")
+            .replace("{ies}", "ies" if single else "y")
+            .replace("{each}", "" if single else " each")
+        )
+        parts.append(f"{listing(names)} {ending}")
+    if parts:
+        tail = f"; the other {'target passes' if len(rest) == 1 else f'{len(rest)} targets pass'}" if rest else ""
+        return "; ".join(parts) + tail + "."
+    return f"Not conclusive: {shortened(listing(reasons, 3), 300)}." if reasons else "A run ended without a pass; its own messages say why."
+
+
+def _note(evidence: Evidence, party: Party, gates: list[GateLine], word: Word, said: dict[str, list[str]]) -> bool:
+    """Adds the target to what is said of it; whether there is anything to say."""
+    text = _trouble(evidence, party, gates, word)
+    if text:
+        said.setdefault(text, []).append(party.label)
+    return bool(text)
+
+
+def _trouble(evidence: Evidence, party: Party, gates: list[GateLine], word: Word) -> str:
+    """What keeps one target from passing, as the end of a sentence; `{s}` and the like depend on how many it is said of."""
+    mine = [gate for gate in gates if gate.target == party.label and gate.verdict == word]
+    counts = conformance(party.judged())
+    said = []
+    if counts and any(gate.subject == CONFORMANCE for gate in mine):
+        said.append(_broken(counts, party.strict) if word == "fail" else _open(counts))
+    if any(gate.subject == WAIVERS for gate in mine):
+        said.append("rel{ies} on an expired waiver")
+    missed = list(dict.fromkeys(gate.threshold for gate in mine if gate.subject not in (CONFORMANCE, WAIVERS) and gate.threshold != SOUND))
+    if missed:
+        said.append(("miss{es} " if word == "fail" else "cannot be judged on ") + listing(missed, 3))
+    if not said and word == "inconclusive":
+        open_rows = [series.row for series in evidence.series if series.party is party and series.row.outcome == "inconclusive"]
+        if open_rows:
+            said.append(f"cannot be judged ({shortened(clean((open_rows[0].note or 'no reason recorded').partition(';')[0]), 140)})")
+    return " and ".join(said)
+
+
+def _kept(evidence: Evidence) -> str:
+    judged = [party for party in evidence.parties if party.verdicts is not None]
+    what = "must and should" if judged and all(party.strict for party in judged) else "must"
+    waived = sum(verdict.verdict == "waived" for party in judged for verdict in party.judged())
+    return f"keeps every {what} that was checked" + (f" but {count(waived, 'waived finding')}" if waived else "")
+
+
+def _broken(counts: Conformance, strict: bool) -> str:
+    parts = [count(counts.broken, "must")] if counts.broken or not strict else []
+    parts += [count(counts.deviated, "should")] if strict and counts.deviated else []
+    return f"break{{s}} {listing(parts)}{{each}}"
+
+
+def _open(counts: Conformance) -> str:
+    return f"leave{{s}} {count(counts.open, 'must')} unproven{{each}}" if counts.open else "cannot be judged"
+
+
+def _has(gates: list[GateLine], judged: bool) -> bool:
+    return any((gate.subject == CONFORMANCE) == judged for gate in gates)
+
+
+def _ribbon(evidence: Evidence) -> str | None:
+    mocks = [party for party in evidence.parties if party.target.mock]
+    if not mocks:
+        return None
+    whom = "every target" if len(mocks) == len(evidence.parties) else listing([party.label for party in mocks])
+    is_are = "is a mock on this machine" if len(mocks) == 1 or whom == "every target" else "are mocks on this machine"
+    prices = " Prices are illustrative." if any(party.target.prices == "illustrative" for party in mocks) else ""
+    return f"Mock run: {whom} {is_are}. Speed, errors and cost say nothing about the real service.{prices}"
+
+
+def _badge(evidence: Evidence, gates: list[GateLine], word: Word) -> Badge:
+    bad = {gate.target for gate in gates if gate.verdict != "pass"}
+    total = len(evidence.parties)
+    message = {"pass": "pass", "fail": "fail", "inconclusive": "inconclusive"}[word] + f" ({total - len(bad)} of {total})"
+    return Badge(label="testcard", message=message, color={"pass": "brightgreen", "fail": "red", "inconclusive": "lightgrey"}[word])

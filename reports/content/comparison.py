@@ -1,0 +1,241 @@
+"""The comparison: one row for each provider, model and operation, with what was judged and what was measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from testcard.harness.runs.records import Estimate, SummaryRow, Verdict
+from testcard.harness.statistics import intervals, rank
+from testcard.reports.content.evidence import Evidence, Party, Series, clean
+from testcard.reports.content.words import DOLLARS, NONE, PER_SECOND, PERCENT, Unit, time_unit, worst_word
+
+#: Verdict words of a must that count in "musts passed / total".
+_SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+_Line = tuple[Party, str, Series | None]  # with its operation
+_COUNTED = ("pass", "fail", "unproven", "not-run")
+
+
+@dataclass(frozen=True, slots=True)
+class Conformance:
+    """How one operation stands: rules, not cases. `total` leaves out what the contract does not offer and what is waived."""
+
+    passed: int
+    total: int
+    broken: int
+    deviated: int
+    open: int
+    waived: int = 0
+
+    @property
+    def share(self) -> float:
+        """Share of the musts that passed; 0 without musts."""
+        return self.passed / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A figure of the comparison, written out. `sort` is None where there is nothing to sort by; such rows come last."""
+
+    text: str
+    interval: str = ""
+    sort: float | None = None
+    rank: int | None = None
+    best: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A measured column: its title, unit, how to read it from a row, and which end is better."""
+
+    key: str
+    title: str
+    unit: Unit
+    read: Callable[[SummaryRow], Estimate | None]
+    lower_is_better: bool
+    absent: str
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRow:
+    """One line of the comparison. `further`: at another stage than the one that is compared at; its ranks are among that stage's rows."""
+
+    party: Party
+    model: str | None
+    operation: str
+    task: str
+    conformance: Conformance | None
+    series: Series | None
+    cells: dict[str, Cell]
+    further: bool = False
+
+    @property
+    def stage(self) -> str:
+        """The stage that was measured, empty for an operation that was not."""
+        return clean(self.series.row.stage) if self.series else ""
+
+    @property
+    def unsteady(self) -> bool:
+        """Whether its latency was seen to move after the warm-up."""
+        steady = self.series.row.steadiness if self.series else None
+        return steady is not None and steady.verdict in ("drifting", "settling")
+
+    @property
+    def n(self) -> int:
+        """Measured requests, 0 for an operation that was not benchmarked."""
+        return self.series.row.requests if self.series else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All lines, the columns they have, and the stage that targets are compared at."""
+
+    columns: list[Column]
+    rows: list[ComparisonRow]
+    latency: Unit
+    stages: dict[int, str]  # bench → the stage compared
+    several_stages: bool
+
+    @property
+    def compared(self) -> list[Series]:
+        """What was measured at the stage compared: one series for each target, model and operation."""
+        return [row.series for row in self.rows if row.series is not None and not row.further]
+
+
+def conformance(verdicts: list[Verdict]) -> Conformance | None:
+    """The counts of these verdicts by rule (the worst word of each rule counts once for each operation); None without any."""
+    if not verdicts:
+        return None
+    words: dict[tuple[str, str, str], list[str]] = {}
+    for verdict in verdicts:
+        words.setdefault((verdict.operation, verdict.rule, verdict.level), []).append(verdict.verdict)
+    musts = Counter(worst_word(found) for (_, _, level), found in words.items() if level == "must")
+    deviated = sum(worst_word(found) == "deviates" for found in words.values())
+    total = sum(musts[word] for word in _COUNTED)
+    waived = sum(worst_word(found) == "waived" for found in words.values())
+    return Conformance(musts["pass"], total, musts["fail"], deviated, musts["unproven"] + musts["not-run"], waived)
+
+
+def compare(evidence: Evidence) -> Comparison:
+    """The comparison of everything in the evidence, what was measured first, in the order of the targets."""
+    stages = _compared_stages(evidence)
+    unit = time_unit(max((top for series in evidence.series if (top := _longest(series.row)) is not None), default=None))
+    columns = _columns(unit)
+    lines: list[_Line] = [(series.party, series.row.operation, series) for series in evidence.series]
+    covered = {(party.key, operation) for party, operation, _ in lines}
+    for party in evidence.parties:
+        for operation in dict.fromkeys(verdict.operation for verdict in party.judged()):
+            if (party.key, operation) not in covered:
+                lines.append((party, operation, None))
+
+    def further(series: Series | None) -> bool:
+        return series is not None and series.row.stage != stages[series.bench]
+
+    # The stages of a row stand together, the compared one first.
+    lines.sort(key=lambda line: (line[2] is None, line[0].key, line[2].index if line[2] else 0, further(line[2])))
+    tasks = [evidence.task(party, operation, series.row if series else None) for party, operation, series in lines]
+    rivals = [(task, series.row.stage if series and further(series) else "") for task, (_, _, series) in zip(tasks, lines, strict=True)]
+    cells = _cells(columns, lines, rivals)
+    rows = []
+    for (party, operation, series), task, measures in zip(lines, tasks, cells, strict=True):
+        judged = conformance([verdict for verdict in party.judged() if verdict.operation == operation])
+        model = clean(series.row.model) if series and series.row.model else None
+        rows.append(ComparisonRow(party, model, operation, task, judged, series, measures, further(series)))
+    return Comparison(columns, rows, unit, stages, any(row.further for row in rows))
+
+
+def _compared_stages(evidence: Evidence) -> dict[int, str]:
+    """For each benchmark the stage to compare at: the last one in which most rows hold their objectives, else the first."""
+    chosen = {}
+    for bench, _ in enumerate(evidence.summaries):
+        held: dict[str, int] = {}
+        for series in evidence.series:
+            if series.bench == bench:
+                held[series.row.stage] = held.get(series.row.stage, 0) + (series.row.outcome == "pass")
+        if held:
+            most = max(held.values())
+            passing = [stage for stage, number in held.items() if number == most and most > 0]
+            chosen[bench] = passing[-1] if passing else next(iter(held))
+    return chosen
+
+
+def _longest(row: SummaryRow) -> float | None:
+    return max((estimate.value for name, estimate in row.latency_s.items() if name != "p90" and estimate.value is not None), default=None)
+
+
+def _columns(unit: Unit) -> list[Column]:
+    def latency(name: str) -> Callable[[SummaryRow], Estimate | None]:
+        return lambda row: row.latency_s.get(name)
+
+    def goodput(row: SummaryRow) -> Estimate | None:
+        return row.goodput or Estimate(value=row.goodput_rps, n=row.requests)
+
+    return [
+        Column("p50", "p50", unit, latency("p50"), True, "not measured"),
+        Column("p95", "p95", unit, latency("p95"), True, "not measured"),
+        Column("p99", "p99", unit, latency("p99"), True, "not measured"),
+        Column("goodput", "Goodput", PER_SECOND, goodput, False, "not measured"),
+        Column("errors", "Error rate", PERCENT, lambda row: row.error_rate, True, "not measured"),
+        Column("cost", "Cost of 1,000 good images", DOLLARS, lambda row: row.cost_usd_per_1000_good_images, True, "no price"),
+    ]
+
+
+def _cells(columns: list[Column], lines: list[_Line], rivals: list[tuple[str, str]]) -> list[dict[str, Cell]]:
+    """Every line's cells. Only lines of one entry in `rivals` (task and stage) are ranked with each other."""
+    cells: list[dict[str, Cell]] = [{} for _ in lines]
+    for column in columns:
+        estimates = [column.read(series.row) if series else None for _, _, series in lines]
+        ranks: list[int | None] = [None] * len(lines)
+        for group in set(rivals):  # only like is ranked with like: describing a picture is no rival of generating one
+            members = [place for place, other in enumerate(rivals) if other == group and estimates[place] is not None]
+            if len(members) > 1:
+                found = rank.ranks([estimates[place] for place in members], lower_is_better=column.lower_is_better)
+                for place, value in zip(members, found, strict=True):
+                    ranks[place] = value
+        # A column in which everybody shares the first rank has no best.
+        worst = {
+            group: max((r for r, g in zip(ranks, rivals, strict=True) if g == group and r is not None), default=1) for group in set(rivals)
+        }
+        for place, (_, _, series) in enumerate(lines):
+            cells[place][column.key] = _cell(column, series, estimates[place], ranks[place], worst[rivals[place]] > 1)
+    return cells
+
+
+def _cell(column: Column, series: Series | None, estimate: Estimate | None, place: int | None, distinct: bool) -> Cell:
+    if series is None:
+        return Cell(NONE, note="not measured")
+    row = series.row
+    if estimate is None or estimate.value is None:
+        if estimate is not None and estimate.low is not None:
+            return Cell(f"> {column.unit.text(estimate.low)}", note="among timeouts", sort=float("inf"), rank=place if distinct else None)
+        if estimate is not None and column.key in _SHARES:
+            return Cell(NONE, note=too_few(column.key, estimate.n))
+        absent = "delivers no pictures" if column.key == "cost" and row.ok and not row.images_per_s else column.absent
+        return Cell(NONE, note=absent)
+    note = ""
+    if column.key == "cost" and series.party.target.prices in ("illustrative", "list"):
+        note = f"{series.party.target.prices} price"
+    spread = column.unit.interval(estimate)
+    if not spread and column.key in _SHARES:
+        note = too_few(column.key, estimate.n)
+    return Cell(
+        column.unit.text(estimate.value),
+        spread,
+        estimate.value * column.unit.factor,
+        place if distinct else None,
+        distinct and place == 1,
+        note,
+    )
+
+
+def compared_at(comparison: Comparison) -> list[str]:
+    """The stages that targets are compared at, one for each benchmark that has another."""
+    return list(dict.fromkeys(clean(stage) for stage in comparison.stages.values()))
+
+
+def too_few(percentile: str, n: int) -> str:
+    """Why a percentile has no interval: too few samples, or samples so alike that they count as few."""
+    needed = intervals.needed(_SHARES[percentile])
+    return f"n\u00a0<\u00a0{needed}" if n < needed else "too\u00a0alike"

@@ -1,0 +1,62 @@
+"""report.html: one file, no external asset, a Content-Security-Policy that allows exactly its own sheet and script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from testcard.reports.content.comparison import compared_at
+from testcard.reports.content.definitions import DEFINITIONS
+from testcard.reports.content.evidence import clean
+from testcard.reports.content.volumes import NOTE, VOLUMES
+from testcard.reports.content.words import GLYPHS, MEANINGS, count, kilobytes, listing, waiver_line, waiver_reason
+from testcard.reports.figures import palette
+from testcard.reports.pages.page import SECTIONS, Page
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render_html(page: Page) -> str:
+    """The whole file. Only the sheet, the script and our own figures go in unescaped."""
+    style = _style()
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    policy = f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
+    figures = {name: {"drawing": drawing, "svg": Markup(drawing.inline)} for name, drawing in page.gallery.drawings.items()}
+    context: dict[str, Any] = {
+        "page": page,
+        "sections": SECTIONS,
+        "figures": figures,
+        "missing": page.gallery.missing,
+        "policy": policy,
+        "style": Markup(style),
+        "script": Markup(script),
+    }
+    return _environment().get_template("report.html.j2").render(context)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        compared_at=compared_at, clean=clean, kilobytes=kilobytes, listing=listing, waiver_line=waiver_line, waiver_reason=waiver_reason
+    )
+    environment.globals.update(definitions=DEFINITIONS, volumes=VOLUMES, volume_note=NOTE, glyphs=GLYPHS, meanings=MEANINGS, count=count)
+    return environment
+
+
+@cache
+def _style() -> str:
+    sheet = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    return sheet + f"@media screen and (prefers-color-scheme:dark){{{palette.dark_rules()}}}"
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

@@ -1,0 +1,276 @@
+"""report.md, the same content as the page. Everything from a run is escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from testcard.reports.content import volumes
+from testcard.reports.content.comparison import Cell, ComparisonRow, compared_at
+from testcard.reports.content.definitions import DEFINITIONS
+from testcard.reports.content.evidence import clean, shortened
+from testcard.reports.content.findings import Finding
+from testcard.reports.content.volumes import NOTE
+from testcard.reports.content.words import GLYPHS, MEANINGS, listing, waiver_line
+from testcard.reports.figures.drawing import Table
+from testcard.reports.pages.page import SECTIONS, Page
+
+_BLOCK_START = re.compile(r"^(\d*)([-+*#=.)])")
+_FIGURES = {
+    "latency": ("latency-ecdf", "latency-tail", "latency-percentiles", "time-split", "latency-over-time"),
+    "load": ("latency-against-rate", "throughput", "send-lag"),
+    "errors": ("outcomes",),
+    "cost": ("cost-against-latency",),
+}
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is: no markup, link, mention, picture, table cell or HTML comes out of it."""
+    flat = " ".join(clean(text).split())
+    flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    flat = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", flat)
+    flat = re.sub(r"@(?=\w)", "@\u200b", flat)  # no mention of a stranger's choosing
+    flat = re.sub(r"(https?|ftp):(?=//)", "\\1\u200b:", flat)  # nor a live link
+    return _BLOCK_START.sub(r"\1\\\2", flat)
+
+
+def fenced(text: str, language: str = "") -> str:
+    """A code block whose fence is longer than any run of backticks in the text."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+    """A Markdown table; cells are taken as they are, so they must be escaped already."""
+    lines = [
+        "| " + " | ".join(header) + " |",
+        "| " + " | ".join("---:" if place in right else "---" for place in range(len(header))) + " |",
+    ]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def report_md(page: Page) -> str:
+    """The whole report; pictures of the figures are read from figures/."""
+    parts = [f"# {escaped(page.title)}", escaped(page.subtitle)]
+    for anchor, name in SECTIONS:
+        parts += [f"## {name}", *_SECTION_WRITERS[anchor](page)]
+    return "\n\n".join(parts) + "\n"
+
+
+def verdict_part(page: Page) -> list[str]:
+    """The verdict in a sentence, the ribbon, the gates."""
+    parts = [f"**{page.overall.word.upper()}** {escaped(page.overall.sentence)}"]
+    if page.overall.ribbon:
+        parts.append(f"> {escaped(page.overall.ribbon)}")
+    rows = [
+        (
+            f"{GLYPHS[gate.verdict]} {gate.verdict}",
+            escaped(gate.target),
+            escaped(gate.subject),
+            escaped(gate.threshold),
+            escaped(gate.observed + (f" ({gate.detail})" if gate.detail else "")),
+            gate.n,
+        )
+        for gate in page.overall.gates
+    ]
+    parts.append(
+        table(("verdict", "target", "about", "threshold", "observed [95 % interval]", "n"), rows, right=(5,))
+        if rows
+        else "Nothing was gated."
+    )
+    return parts
+
+
+def comparison_part(page: Page) -> list[str]:
+    """The comparison as a table, every stage a row."""
+    stage = ["stage"] if page.comparison.several_stages else []
+    header = [
+        "target",
+        "operation",
+        "model",
+        *stage,
+        "musts",
+        *(f"{column.title}, {column.unit.name}" for column in page.comparison.columns),
+        "n",
+    ]
+    body = table(header, [_line(row, page) for row in page.comparison.rows], right=range(3 + len(stage), len(header)))
+    at = [f"Compared at {escaped(listing(compared_at(page.comparison)))} (→); every stage is ranked by itself."] if stage else []
+    return [
+        body,
+        *at,
+        "Bold is best; “n &lt; 368”: too few samples for an interval, so no figure; ranks are among operations of one task, and overlapping 95 % intervals share one. A good image is valid and within the SLO; it says nothing of beauty.",
+    ]
+
+
+def _line(row: ComparisonRow, page: Page) -> list[str]:
+    judged = row.conformance
+    musts = (
+        "not checked" if judged is None else f"{judged.passed}/{judged.total}" + (f", {judged.deviated} deviate" if judged.deviated else "")
+    )
+    cells = [_cell(row.cells[column.key]) for column in page.comparison.columns]
+    arrow = "" if row.further or not row.series else "→ "
+    stage = [f"{arrow}{escaped(row.stage or '–')}"] if page.comparison.several_stages else []
+    moving = " (latency not steady)" if row.unsteady else ""
+    return [
+        escaped(row.party.label),
+        escaped(row.operation) + moving,
+        escaped(row.model or "–"),
+        *stage,
+        musts,
+        *cells,
+        f"{row.n:,}" if row.series else "–",
+    ]
+
+
+def _cell(cell: Cell) -> str:
+    text = f"**{cell.text}**" if cell.best else escaped(cell.text)
+    spread = f" [{cell.interval}]" if cell.interval else ""
+    place = f", rank {cell.rank}" if cell.rank else ""
+    note = f" ({cell.note})" if cell.note else ""
+    return text + spread + place + note
+
+
+def _conformance(page: Page) -> list[str]:
+    judgement = page.judgement
+    if not judgement.matrix:
+        return ["No check is among the runs."]
+    header = ("rule", "level", *(escaped(party.label) for party in judgement.columns))
+    rows = [
+        (
+            escaped(row.rule),
+            row.level,
+            *("" if cell is None else f"{GLYPHS[cell.word]} {cell.word}{f' {cell.counts}' if cell.counts else ''}" for cell in row.cells),
+        )
+        for row in judgement.matrix
+    ]
+    legend = "; ".join(f"{GLYPHS[name]} {name}: {meaning}" for name, meaning in MEANINGS.items())
+    return [table(header, rows), f"Rule set {escaped(page.ruleset)}. {legend}."]
+
+
+def _findings(page: Page) -> list[str]:
+    parts = []
+    for group in page.judgement.groups:
+        parts.append(f"### {escaped(group.rule)}")
+        parts += [part for finding in group.findings for part in _finding(finding)]
+    if not parts:
+        parts = ["No rule that was judged was broken."]
+    if page.gaps:
+        gaps = [f"- {escaped(gap.party.label)}: {escaped(gap.detail)} ({escaped(listing(gap.operations))})" for gap in page.gaps]
+        parts += ["### Spec gaps", "\n".join(gaps)]
+    return [*parts, *waivers_part(page)]
+
+
+def waivers_part(page: Page) -> list[str]:
+    """What became of the waivers; nothing without any."""
+    lines = [f"- {escaped(party.label)}: {escaped(waiver_line(note))}" for party, note in page.waivers]
+    return ["### Waivers", "\n".join(lines)] if lines else []
+
+
+def _finding(finding: Finding) -> list[str]:
+    verdict = finding.verdict
+    lines = [
+        f"- Promised: {escaped(verdict.title)} ({escaped(verdict.clause.document)}, “{escaped(verdict.clause.heading)}”)",
+        f"- Seen: {escaped(shortened(verdict.detail, 1200)) or 'no detail recorded'}",
+    ]
+    lines += [f"- Where: {escaped(verdict.place)}"] if verdict.place else []
+    lines += [f"- Exchange {escaped(witness.id)}: {escaped(witness.line)} → {escaped(witness.answer)}" for witness in finding.witnesses]
+    parts = [
+        f"#### {GLYPHS[verdict.verdict]} {escaped(finding.party.label)} · {escaped(verdict.operation)} ({verdict.verdict}, {verdict.level})",
+        "\n".join(lines),
+    ]
+    for witness in finding.witnesses[:1]:
+        parts.append(fenced(shortened(witness.curl, 4000), "sh"))
+    return parts
+
+
+def _figures(anchor: str, page: Page) -> list[str]:
+    parts = []
+    for name in _FIGURES[anchor]:
+        drawing = page.gallery.drawings.get(name)
+        if drawing is None:
+            parts.append(escaped(page.gallery.missing[name]))
+            continue
+        parts += [
+            f"### {drawing.title}",
+            escaped(drawing.caption),
+            f"![{escaped(drawing.title)}](figures/{name}.png)",
+            _data(drawing.table),
+        ]
+    for panel in page.panels.get(anchor, ()):
+        parts += [f"### {panel.title}", escaped(panel.sentence), _data(panel.table)]
+    if anchor == "cost" and page.forecasts:
+        parts += ["### What other volumes would cost", escaped(NOTE), _data(volumes.table(page.forecasts))]
+    if anchor == "load" and page.notes:
+        parts.append("\n".join(f"- {escaped(note)}" for note in page.notes))
+    return list(dict.fromkeys(parts))
+
+
+def _data(data: Table) -> str:
+    return table([escaped(name) for name in data.header], [[escaped(cell) for cell in row] for row in data.rows])
+
+
+def _baseline(page: Page) -> list[str]:
+    parts = []
+    if page.baseline is None:
+        parts.append("No baseline was given: these runs stand alone.")
+    else:
+        parts.append(escaped(page.baseline.sentence))
+        for name, lines in (*((group.name, group.lines) for group in page.baseline.groups), ("Rules", page.baseline.rules)):
+            if lines:
+                parts += [f"### {escaped(name)}", "\n".join(f"- {line.glyph} {escaped(shortened(line.text, 600))}" for line in lines)]
+        if page.baseline.notes:
+            parts += ["### Worth knowing", "\n".join(f"- {escaped(note)}" for note in page.baseline.notes)]
+    for name in ("baseline-ratios", "history"):
+        drawing = page.gallery.drawings.get(name)
+        if drawing is not None:
+            picture = f"![{escaped(drawing.title)}](figures/{name}.png)"
+            parts += [f"### {drawing.title}", escaped(drawing.caption), picture, _data(drawing.table)]
+    return parts
+
+
+def _pictures(page: Page) -> list[str]:
+    rows = [
+        (
+            escaped(strip.party.label),
+            escaped(strip.operation),
+            escaped(thumb.exchange),
+            f"{thumb.measures} {escaped(thumb.format)}",
+            escaped(thumb.asked) or "–",
+            f"{thumb.size_bytes:,}",
+            escaped(thumb.problem or ""),
+        )
+        for strip in page.strips
+        for thumb in strip.thumbs
+    ]
+    return (
+        [table(("target", "operation", "exchange", "decoded", "asked", "bytes", "problem"), rows, right=(5,))]
+        if rows
+        else ["No recorded exchange delivered a picture."]
+    )
+
+
+def _method(page: Page) -> list[str]:
+    parts = ["\n".join(f"- **{name}**: {escaped(meaning)}" for name, meaning in DEFINITIONS)]
+    return [*parts, "\n".join(f"- {escaped(line)}" for line in page.left_out) or "Nothing was left out."]
+
+
+def _provenance(page: Page) -> list[str]:
+    return [_data(page.runs), _data(page.targets), _data(page.environment)]
+
+
+_SECTION_WRITERS = {
+    "verdict": verdict_part,
+    "comparison": comparison_part,
+    "conformance": _conformance,
+    "findings": _findings,
+    "latency": lambda page: _figures("latency", page),
+    "load": lambda page: _figures("load", page),
+    "errors": lambda page: _figures("errors", page),
+    "cost": lambda page: _figures("cost", page),
+    "baseline": lambda page: _baseline(page),
+    "pictures": _pictures,
+    "method": _method,
+    "provenance": _provenance,
+}

@@ -1,0 +1,209 @@
+"""Everything that the report's templates show, in the order they show it; the same for HTML and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from testcard.harness.runs.folder import RunReader
+from testcard.harness.runs.records import WaiverNote
+from testcard.reports.content.answer import Overall, overall
+from testcard.reports.content.comparison import Comparison, compare
+from testcard.reports.content.evidence import Evidence, Party, clean
+from testcard.reports.content.findings import Judgement, judge
+from testcard.reports.content.measures import Panel, panels
+from testcard.reports.content.pictures import Strip, strips
+from testcard.reports.content.volumes import Forecast, forecasts
+from testcard.reports.content.words import NONE, count
+from testcard.reports.figures.drawing import Drawing, Table
+from testcard.reports.figures.gallery import Gallery, hang
+
+if TYPE_CHECKING:
+    from testcard.harness.history.reading import History
+    from testcard.reports.content.baseline import Baseline
+
+#: Anchor and heading of each section, in reading order.
+SECTIONS = (
+    ("verdict", "Verdict"),
+    ("comparison", "Comparison"),
+    ("conformance", "Conformance"),
+    ("findings", "Findings"),
+    ("latency", "Latency"),
+    ("load", "Load and goodput"),
+    ("errors", "Errors and rate limits"),
+    ("cost", "Cost"),
+    ("baseline", "Against the baseline"),
+    ("pictures", "Pictures"),
+    ("method", "Method"),
+    ("provenance", "Provenance"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something that a provider's document leaves out, with the operations that show it."""
+
+    party: Party
+    detail: str
+    operations: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One report, ready to be written out."""
+
+    title: str
+    subtitle: str
+    overall: Overall
+    comparison: Comparison
+    judgement: Judgement
+    gallery: Gallery
+    strips: list[Strip]
+    gaps: list[Gap]
+    waivers: list[tuple[Party, WaiverNote]]
+    notes: list[str]
+    left_out: list[str]
+    runs: Table
+    targets: Table
+    environment: Table
+    ruleset: str
+    panels: dict[str, list[Panel]]
+    forecasts: list[Forecast]
+    baseline: Baseline | None = None
+
+
+def compose(evidence: Evidence, baseline: Baseline | None = None, histories: Sequence[History] = ()) -> Page:
+    """The report of this evidence, against a baseline and with the figures' history where these are given."""
+    comparison = compare(evidence)
+    gallery = hang(evidence, comparison)
+    if baseline is not None or histories:
+        gallery = replace(gallery, drawings={**gallery.drawings, **_against_others(baseline, histories)})
+    versions = sorted({run.run.ruleset_version for run in evidence.runs})
+    return Page(
+        title=" · ".join(party.label for party in evidence.parties)
+        if len(evidence.parties) < 3
+        else f"{len(evidence.parties)} image APIs compared",
+        subtitle=_subtitle(evidence),
+        overall=overall(evidence, baseline.gates if baseline else (), baseline.sentence if baseline else ""),
+        comparison=comparison,
+        judgement=judge(evidence),
+        gallery=gallery,
+        strips=strips(evidence),
+        gaps=_gaps(evidence),
+        waivers=[(party, note) for party in evidence.parties for note in party.waivers],
+        notes=_notes(evidence),
+        left_out=_left_out(evidence),
+        runs=_runs(evidence),
+        targets=_targets(evidence),
+        environment=_environment(evidence),
+        ruleset=", ".join(versions),
+        panels=panels(evidence, comparison),
+        forecasts=forecasts(comparison),
+        baseline=baseline,
+    )
+
+
+def _against_others(baseline: Baseline | None, histories: Sequence[History]) -> dict[str, Drawing]:
+    from testcard.reports.figures import forest, history
+    from testcard.reports.figures.style import render
+
+    sketches = (forest.sketch(baseline.comparison) if baseline else None, history.sketch(histories))
+    return {sketch.name: render(sketch) for sketch in sketches if sketch is not None}
+
+
+def _gaps(evidence: Evidence) -> list[Gap]:
+    found: dict[tuple[str, str], Gap] = {}
+    for party in evidence.parties:
+        for gap in party.verdicts.spec_gaps if party.verdicts else ():
+            entry = found.setdefault((party.key, gap.detail), Gap(party, clean(gap.detail), []))
+            if clean(gap.operation) not in entry.operations:
+                entry.operations.append(clean(gap.operation))
+    return list(found.values())
+
+
+def _subtitle(evidence: Evidence) -> str:
+    begun = min(run.run.started for run in evidence.runs)
+    exchanges = sum(party.verdicts.spend.requests for party in evidence.parties if party.verdicts)
+    measured = sum(series.row.requests for series in evidence.series)
+    parts = [begun[:16].replace("T", " ") + " UTC", count(len(evidence.parties), "target")]
+    parts += [f"{count(exchanges, 'exchange')} judged"] if exchanges else []
+    parts += [f"{count(measured, 'request')} measured"] if measured else []
+    return " · ".join(parts)
+
+
+def _notes(evidence: Evidence) -> list[str]:
+    return [f"{series.label}, stage {clean(series.row.stage)}: {clean(series.row.note)}" for series in evidence.series if series.row.note]
+
+
+def _left_out(evidence: Evidence) -> list[str]:
+    said = []
+    warm = sum(int(frame["warmup"].fillna(False).sum()) for frame in evidence.frames)
+    late = sum(series.row.errors.get("timeout", 0) for series in evidence.series)
+    if warm:
+        said.append(f"{count(warm, 'warm-up request')}: declared before the run, plotted, and in no figure.")
+    if late:
+        said.append(f"{count(late, 'timeout')} kept as “at least this long”: none was dropped.")
+    for party in evidence.parties:
+        idle = [verdict for verdict in party.judged() if verdict.verdict == "not-run"]
+        if idle:
+            said.append(f"{party.label}: {count(len(idle), 'verdict')} not run ({clean(idle[0].detail) or 'no reason recorded'}).")
+    return said
+
+
+def _runs(evidence: Evidence) -> Table:
+    rows = [
+        (
+            run.folder.name,
+            run.run.kind,
+            run.run.outcome,
+            run.run.started,
+            run.run.ended or NONE,
+            str(run.run.seed) if run.run.seed is not None else NONE,
+            run.run.tool_version,
+            run.run.ruleset_version,
+        )
+        for run in evidence.runs
+    ]
+    return Table(("run", "kind", "outcome", "started", "ended", "seed", "Testcard", "rule set"), tuple(rows))
+
+
+def _targets(evidence: Evidence) -> Table:
+    rows = []
+    for party in evidence.parties:
+        target = party.target
+        spend = party.verdicts.spend if party.verdicts else None
+        spent = (
+            NONE
+            if spend is None
+            else f"{spend.requests:,} requests, {spend.images:,} images"
+            + (f", {spend.cost_usd:.4g} USD" if spend.cost_usd is not None else "")
+        )
+        rows.append(
+            (
+                party.label,
+                clean(target.base_url) or NONE,
+                "mock" if target.mock else "live",
+                clean(", ".join(target.models)) or NONE,
+                target.prices,
+                spent,
+                ", ".join(digest[:12] or NONE for digest in (target.spec_digest, target.profile_digest)),
+            )
+        )
+    return Table(("target", "base URL", "kind", "models", "prices", "check spent", "digests of openapi.yaml, profile.yaml"), tuple(rows))
+
+
+def _environment(evidence: Evidence) -> Table:
+    found: dict[tuple[str, ...], list[str]] = {}
+    for run in evidence.runs:
+        machine = run.run.environment
+        packages = ", ".join(f"{name} {version}" for name, version in sorted(machine.packages.items()))
+        found.setdefault((machine.python, machine.platform, str(machine.cpu_count), run.run.region or NONE, packages), []).append(
+            _name(run)
+        )
+    rows = tuple((", ".join(names), *facts) for facts, names in found.items())
+    return Table(("runs", "Python", "platform", "CPUs", "region", "packages"), rows)
+
+
+def _name(run: RunReader) -> str:
+    return run.folder.name
