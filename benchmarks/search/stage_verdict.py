@@ -6,7 +6,7 @@ more than 1 % of its requests fail and no objective says how many may.
 Near its limit a queue makes successive latencies alike, and a short stage sees only a few of its busy spells. A percentile
 therefore decides by itself, and counts as sure only when it is far from its threshold: on a logarithmic scale by more than the
 half-width of a block bootstrap's 95 % interval and a margin besides, `MARGIN` × (1 + `FEW` / n). Searches of simulated queues
-(`tests/unit/benchmarks/test_bench_search_queues.py`) set both: with M/D/4, M/G/4 and stages of 8 s, 96 to 100 % of 200 searches
+(`tests/unit/benchmarks/search/test_search_queues.py`) set both: with M/D/4, M/G/4 and stages of 8 s, 96 to 100 % of 200 searches
 surely place the knee where it is, and all find it within 10 %.
 """
 

@@ -20,7 +20,7 @@ import pytest
 from testcard.benchmarks.plan.workload import parse_workload
 from testcard.harness.statistics.intervals import needed, wilson
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "load.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 #: 5: a busy machine may make the generator late, and some of the lines have too few requests to decide anything; it is said there.

@@ -93,7 +93,7 @@ def test_a_check_leaves_everything_in_its_folder(faulty: str, capsys: Capture) -
     assert {f"image.format [{operation}]" for operation in broken} <= failed
     (sarif,) = json.loads((folder / "results.sarif").read_text())["runs"]
     found = [one for one in sarif["results"] if one["ruleId"] == "image.format"]
-    contract = (Path(__file__).parents[2] / "specs/providers/nebul/openapi.yaml").read_text().splitlines()
+    contract = (Path(__file__).parents[3] / "specs/providers/nebul/openapi.yaml").read_text().splitlines()
     for result in found:
         place = result["locations"][0]["physicalLocation"]
         assert place["artifactLocation"]["uri"] == "specs/providers/nebul/openapi.yaml"
@@ -238,7 +238,7 @@ def test_github_actions_is_told(faulty: str, tmp_path: Path, capsys: Capture, mo
         for line in lines
         if line.startswith("::error file=specs/providers/nebul/openapi.yaml")
     }
-    contract = (Path(__file__).parents[2] / "specs/providers/nebul/openapi.yaml").read_text().splitlines()
+    contract = (Path(__file__).parents[3] / "specs/providers/nebul/openapi.yaml").read_text().splitlines()
     assert [contract[int(number) - 1].strip() for number in at] == ["items:"], "all three at the list of pictures, not at their operations"
     assert summary.read_text() == "what was there\n" + Path("run/summary.md").read_text()
     assert run(["check", "nebul", "--base-url", faulty, *NARROW, "--out", "json", "--json"]) == 1
