@@ -1,0 +1,161 @@
+"""The public names of Testcard, in one place: `from testcard.harness.api import Client, RunReader`.
+
+`testcard` is a namespace shared by five folders, so it has no names of its own; whatever a program may rely on is here, and
+everything that is not here may move. Each name is imported when it is first asked for: importing this module costs nothing.
+
+    clients    Client, AsyncClient, Result, Picture, Timings, TextStream, AsyncTextStream, and what they raise
+    runs       RunReader (a run folder), Exit (the exit codes)
+    events     what a check and a benchmark give while they run
+    providers  load_provider, bundled_ids
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from testcard.harness.lazy import resolve
+
+if TYPE_CHECKING:
+    from testcard.harness.client import (
+        AddressNotAllowed,
+        AsyncClient,
+        AsyncTextStream,
+        AuthenticationFailed,
+        Client,
+        ClientError,
+        ConnectionFailed,
+        ContractBroken,
+        PaymentRequired,
+        Picture,
+        RateLimited,
+        RequestRefused,
+        Result,
+        ServerFailed,
+        TaskFailed,
+        TextStream,
+        TimedOut,
+        Timings,
+    )
+    from testcard.harness.errors import (
+        ContractViolation,
+        Exit,
+        Inconclusive,
+        Interrupted,
+        KeyRefused,
+        SpecError,
+        TargetError,
+        TargetUnreachable,
+        TestcardError,
+        UsageError,
+    )
+    from testcard.harness.events import Answered, Event, Finished, Judged, LoadState, Planned, PlannedTarget, Sent, Spent, Stopped
+    from testcard.harness.runs.folder import RunReader
+    from testcard.specs.loader import Provider, bundled_ids, load_provider
+
+_HOMES: dict[str, tuple[str, ...]] = {
+    "testcard.harness.client": (
+        "AddressNotAllowed",
+        "AsyncClient",
+        "AsyncTextStream",
+        "AuthenticationFailed",
+        "Client",
+        "ClientError",
+        "ConnectionFailed",
+        "ContractBroken",
+        "PaymentRequired",
+        "Picture",
+        "RateLimited",
+        "RequestRefused",
+        "Result",
+        "ServerFailed",
+        "TaskFailed",
+        "TextStream",
+        "TimedOut",
+        "Timings",
+    ),
+    "testcard.harness.errors": (
+        "ContractViolation",
+        "Exit",
+        "Inconclusive",
+        "Interrupted",
+        "KeyRefused",
+        "SpecError",
+        "TargetError",
+        "TargetUnreachable",
+        "TestcardError",
+        "UsageError",
+    ),
+    "testcard.harness.events": (
+        "Answered",
+        "Event",
+        "Finished",
+        "Judged",
+        "LoadState",
+        "Planned",
+        "PlannedTarget",
+        "Sent",
+        "Spent",
+        "Stopped",
+    ),
+    "testcard.harness.runs.folder": ("RunReader",),
+    "testcard.specs.loader": ("Provider", "bundled_ids", "load_provider"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AddressNotAllowed",
+    "Answered",
+    "AsyncClient",
+    "AsyncTextStream",
+    "AuthenticationFailed",
+    "Client",
+    "ClientError",
+    "ConnectionFailed",
+    "ContractBroken",
+    "ContractViolation",
+    "Event",
+    "Exit",
+    "Finished",
+    "Inconclusive",
+    "Interrupted",
+    "Judged",
+    "KeyRefused",
+    "LoadState",
+    "PaymentRequired",
+    "Picture",
+    "Planned",
+    "PlannedTarget",
+    "Provider",
+    "RateLimited",
+    "RequestRefused",
+    "Result",
+    "RunReader",
+    "Sent",
+    "ServerFailed",
+    "SpecError",
+    "Spent",
+    "Stopped",
+    "TargetError",
+    "TargetUnreachable",
+    "TaskFailed",
+    "TestcardError",
+    "TextStream",
+    "TimedOut",
+    "Timings",
+    "UsageError",
+    "bundled_ids",
+    "load_provider",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The public object of this name, imported now."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = resolve(f"{home}:{name}")
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
