@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import xxhash
 
 from testcard.benchmarks.judging.unpack import unpacked
-from testcard.benchmarks.load.drive import Attempt
+from testcard.benchmarks.plan.cells import Attempt
 from testcard.harness.wire.billing import answer_cost, delivered
 from testcard.harness.wire.decode import decode
 from testcard.harness.wire.fields import pixel_size

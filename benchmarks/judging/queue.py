@@ -11,7 +11,7 @@ import gevent.event
 import gevent.threadpool
 
 from testcard.benchmarks.judging.judge import Judgement, judge
-from testcard.benchmarks.load.drive import Attempt
+from testcard.benchmarks.plan.cells import Attempt
 
 #: Finished attempts, and bytes of their answers, that may wait to be judged. Beyond, a finished request waits (after its clock
 #: has stopped), no arrival does.

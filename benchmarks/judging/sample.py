@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from testcard.benchmarks.judging.judge import Judgement
-from testcard.benchmarks.load.drive import Attempt
+from testcard.benchmarks.plan.cells import Attempt
 
 
 def sample(attempt: Attempt, judgement: Judgement, zero_s: float, worker: int) -> tuple[Any, ...]:

@@ -7,80 +7,23 @@ accepted task, or when it holds addresses to fetch. Everything else is the judge
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import gevent
 
 from testcard.benchmarks.net.reply import Reply
 from testcard.benchmarks.net.transport import Prepared, Transport, clock
-from testcard.benchmarks.plan.asks import Ask
-from testcard.harness.pricing import Pricing
+from testcard.benchmarks.plan.cells import Attempt, Cell
 from testcard.harness.wire.addresses import may_ask
 from testcard.harness.wire.decode import decode, decode_body
 from testcard.harness.wire.encode import fetch_request, fetchable, poll_request
-from testcard.harness.wire.model import Answer, AsyncTask
+from testcard.harness.wire.model import AsyncTask
 from testcard.specs.loader import Provider
-from testcard.specs.prices import Price
 
 #: Bodies above this cannot be lists of addresses; they are not searched for any.
 _ADDRESSES_BYTES = 256 * 1024
 #: What an address in JSON has and nothing else is likely to: ":" is no letter of base64, and between values no slash follows it.
 _ADDRESS = re.compile(rb":(?:\\?/|\\u)")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A row of the comparison at work: a model on an operation of a target, its asks and its price."""
-
-    index: int
-    target: int
-    label: str  # the provider's name in samples
-    provider: Provider
-    operation: str
-    model: str | None
-    base_url: str
-    api_key: str | None
-    may_leave_machine: bool
-    pricing: Pricing
-    asks: list[Ask]
-    prepared: list[tuple[Prepared, bytes, bytes]]  # (connection, bytes before the seed, bytes after it)
-    worst_usd: list[float | None]
-    decode_share: float
-
-    @property
-    def price(self) -> Price | None:
-        """The price that counts for the cell, or None."""
-        return self.pricing.price(self.model, self.operation)
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One request on its way and what came of it; seconds of `clock`."""
-
-    cell: Cell
-    ask: int
-    round: int
-    stage: str
-    warmup: bool
-    scheduled_s: float
-    sent_s: float = 0.0
-    done_s: float = 0.0
-    lag_s: float = 0.0
-    reply: Reply | None = None
-    answer: Answer | None = None
-    failure: str | None = None
-    queue_s: float | None = None
-    download_s: float | None = None
-    downloads: Sequence[Reply] = ()
-    seed: int | None = None  # where it was drawn for this attempt
-
-    @property
-    def size(self) -> int:
-        """Bytes of the answer and its downloads."""
-        size = len(self.reply.body) if self.reply is not None else 0
-        return size + sum(len(download.body) for download in self.downloads) if self.downloads else size
 
 
 def perform(attempt: Attempt, prepared: Prepared, transport: Transport) -> None:

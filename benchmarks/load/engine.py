@@ -19,11 +19,12 @@ from testcard.benchmarks.judging.sample import sample
 from testcard.benchmarks.load.alarm import Alarm
 from testcard.benchmarks.load.arrivals import offsets_of
 from testcard.benchmarks.load.budget import Budget
-from testcard.benchmarks.load.drive import Attempt, Cell, perform
+from testcard.benchmarks.load.drive import perform
 from testcard.benchmarks.load.stop_conditions import Watch
 from testcard.benchmarks.load.turns import Course, Taken, Turn
 from testcard.benchmarks.load.users import put_to_work
 from testcard.benchmarks.net.transport import Prepared, Transport, clock
+from testcard.benchmarks.plan.cells import Attempt, Cell
 from testcard.benchmarks.plan.job import Job
 from testcard.benchmarks.plan.workload import Workload
 from testcard.benchmarks.show.tally import Tally

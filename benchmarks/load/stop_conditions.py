@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
-from testcard.benchmarks.load.drive import Cell
 from testcard.benchmarks.net.reply import Reply
 from testcard.benchmarks.net.transport import clock
+from testcard.benchmarks.plan.cells import Cell
 from testcard.harness.wire.decode import retry_after
 
 #: A 403 that speaks of one of these is about the account, not about one prompt or model.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from testcard.benchmarks.judging.judge import Judgement
-    from testcard.benchmarks.load.drive import Attempt
+    from testcard.benchmarks.plan.cells import Attempt
     from testcard.benchmarks.plan.job import Job
 
 #: Outcomes that Locust's page does not count as failures.

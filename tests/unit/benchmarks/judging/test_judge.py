@@ -10,9 +10,9 @@ from PIL import Image
 
 from testcard.benchmarks.judging.judge import judge
 from testcard.benchmarks.judging.sample import asked
-from testcard.benchmarks.load.drive import Attempt, Cell
 from testcard.benchmarks.net.reply import Reply
 from testcard.benchmarks.plan.asks import SLOT_SEED, Ask, asks
+from testcard.benchmarks.plan.cells import Attempt, Cell
 from testcard.harness.pricing import Pricing
 from testcard.harness.runs.records import FLAWS, OUTCOMES
 from testcard.harness.wire.model import TaskRequest
