@@ -13,8 +13,8 @@ from testcard.harness.cli import say
 from testcard.harness.config import Config, load_config
 from testcard.harness.errors import Exit
 from testcard.harness.pricing import Pricing
+from testcard.harness.text.prices import in_words
 from testcard.specs.loader import Provider, known_ids, load_provider
-from testcard.specs.price_words import in_words
 
 _WIDTH_OFF_TERMINAL = 200
 

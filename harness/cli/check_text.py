@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from testcard.harness.check.generation.plan import Plan, Step
 from testcard.harness.check.judging.verdicts import Judged
 from testcard.harness.check.spending.budget import NO_LIMITS, Limits
-from testcard.harness.runs.curl import BodyFile, curl
 from testcard.harness.runs.records import Exchange, Spend, Verdict
+from testcard.harness.text.commands import BodyFile, curl
 
 GLYPHS: Mapping[str, str] = {
     "pass": "✓", "fail": "✗", "deviates": "!", "info": "i", "unsupported": "–", "unproven": "?", "not-run": "·", "waived": "w",

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Verdict
-from testcard.reports.content.evidence import Evidence, Party, clean, gather, shortened
-from testcard.reports.content.words import SEVERITY
+from testcard.harness.text.verdicts import SEVERITY
+from testcard.harness.text.words import clean, shortened
+from testcard.reports.content.evidence import Evidence, Party, gather
 
 #: GitHub shows ten errors and ten warnings of a step.
 MOST = 10

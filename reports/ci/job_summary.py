@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from testcard.reports.content.evidence import shortened
-from testcard.reports.content.words import GLYPHS, count
+from testcard.harness.text.verdicts import GLYPHS
+from testcard.harness.text.words import count, shortened
 from testcard.reports.pages.markdown import comparison_part, escaped, table, verdict_part, waivers_part
 from testcard.reports.pages.page import Page
 

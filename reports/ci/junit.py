@@ -9,10 +9,11 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from datetime import datetime
 
-from testcard.harness.runs.curl import curl_block
 from testcard.harness.runs.records import Verdict, WaiverNote
-from testcard.reports.content.evidence import Evidence, Party, clean, shortened
-from testcard.reports.content.words import waiver_line, waiver_reason
+from testcard.harness.text.commands import curl_block
+from testcard.harness.text.verdicts import waiver_line, waiver_reason
+from testcard.harness.text.words import clean, shortened
+from testcard.reports.content.evidence import Evidence, Party
 
 MOST_TEXT = 4000
 MOST_MESSAGE = 500

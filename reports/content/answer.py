@@ -10,9 +10,9 @@ import msgspec
 
 from testcard.harness.runs.records import Badge, Gate
 from testcard.harness.statistics import slo
+from testcard.harness.text.words import DOLLARS, PER_SECOND, PERCENT, Unit, clean, count, listing, shortened, time_unit
 from testcard.reports.content.comparison import Conformance, conformance
-from testcard.reports.content.evidence import Evidence, Party, clean, shortened
-from testcard.reports.content.words import DOLLARS, PER_SECOND, PERCENT, Unit, count, listing, time_unit
+from testcard.reports.content.evidence import Evidence, Party
 
 Word = Literal["pass", "fail", "inconclusive"]
 CONFORMANCE = "conformance"

@@ -9,9 +9,9 @@ from testcard.harness.errors import Exit, UsageError, worst
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.statistics import samples, sentences
 from testcard.harness.statistics.compare import Bench, Change, Comparison, Side, compare
+from testcard.harness.text.words import clean, count, listing
 from testcard.reports.content.answer import GateLine
-from testcard.reports.content.evidence import Evidence, clean, leaves
-from testcard.reports.content.words import count, listing
+from testcard.reports.content.evidence import Evidence, leaves
 
 THRESHOLD = "no worse than the baseline"
 #: What a comparison reads of the samples: a fraction of their columns.

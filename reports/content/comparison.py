@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from testcard.harness.runs.records import Estimate, SummaryRow, Verdict
 from testcard.harness.statistics import intervals, rank
-from testcard.reports.content.evidence import Evidence, Party, Series, clean
-from testcard.reports.content.words import DOLLARS, NONE, PER_SECOND, PERCENT, Unit, time_unit, worst_word
+from testcard.harness.text.verdicts import worst_word
+from testcard.harness.text.words import DOLLARS, NONE, PER_SECOND, PERCENT, Unit, clean, time_unit
+from testcard.reports.content.evidence import Evidence, Party, Series
 
 #: Verdict words of a must that count in "musts passed / total".
 _SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

@@ -12,27 +12,17 @@ from testcard.harness.errors import UsageError
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Exchange, RuleFailure, Summary, SummaryRow, Target, Verdict, Verdicts, WaiverNote
 from testcard.harness.statistics import slo
+from testcard.harness.text.words import clean, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 #: What figures and comparisons read of samples; every other column would only take memory.
 FRAME_COLUMNS = (
     "provider", "model", "operation", "target", "stage", "round", "warmup", "outcome", "images", "megapixels", "cost_usd", "scheduled_s",
     "sent_s", "connect_s", "first_byte_s", "last_byte_s", "done_s", "queue_s", "download_s", "lag_s",
 )  # fmt: skip
-
-
-def clean(text: str) -> str:
-    """Text of a stranger with control characters made visible: no terminal, XML parser or spreadsheet has to meet them."""
-    return _CONTROL.sub("\ufffd", text)
-
-
-def shortened(text: str, limit: int) -> str:
-    """The text in at most `limit` characters, with an ellipsis where it was cut."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 @dataclass(frozen=True, slots=True)

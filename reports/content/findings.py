@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass, field
 
 from testcard.harness.errors import UsageError
-from testcard.harness.runs.curl import curl_block
 from testcard.harness.runs.records import Body, Exchange, Verdict
-from testcard.reports.content.evidence import Evidence, Party, clean, shortened
+from testcard.harness.text.commands import curl_block
+from testcard.harness.text.verdicts import SEVERITY, worst_word
+from testcard.harness.text.words import clean, shortened
+from testcard.reports.content.evidence import Evidence, Party
 from testcard.reports.content.pictures import Thumb, thumbnails
-from testcard.reports.content.words import SEVERITY, worst_word
 
 EXCERPT = 700
 _QUIET = ("pass", "unsupported", "info")

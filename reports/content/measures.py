@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from testcard.harness.runs.measures import Delivery
 from testcard.harness.runs.records import FLAWS, Estimate, SummaryRow
+from testcard.harness.text.words import DOLLARS, NONE, PER_SECOND, PERCENT, SECONDS, Unit, clean, time_unit
 from testcard.reports.content.comparison import Comparison, too_few
-from testcard.reports.content.evidence import Evidence, Series, clean
-from testcard.reports.content.words import DOLLARS, NONE, PER_SECOND, PERCENT, SECONDS, Unit, time_unit
+from testcard.reports.content.evidence import Evidence, Series
 from testcard.reports.figures.drawing import Table
 
 _PERCENTILES = ("p50", "p95", "p99")

@@ -18,7 +18,8 @@ from typing import Any
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Body, Exchange
-from testcard.reports.content.evidence import Evidence, Party, clean
+from testcard.harness.text.words import clean
+from testcard.reports.content.evidence import Evidence, Party
 
 THUMB_PX = 132
 PER_OPERATION = 4

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from testcard.harness.runs.records import Estimate
+from testcard.harness.text.words import DOLLARS, Unit
 from testcard.reports.content.comparison import Comparison
 from testcard.reports.content.measures import scaled
-from testcard.reports.content.words import DOLLARS, Unit
 from testcard.reports.figures.drawing import Table
 
 DELIVERED, GOOD = "images delivered, good or not", "good images, waste included"

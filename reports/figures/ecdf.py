@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from testcard.harness.runs.records import Estimate
 from testcard.harness.statistics import ecdf
+from testcard.harness.text.words import Unit, listing, significant
 from testcard.reports.content.evidence import Evidence, Series
-from testcard.reports.content.words import Unit, listing, significant
 from testcard.reports.figures import palette
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, keys, marker

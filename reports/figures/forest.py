@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 
 from testcard.harness.statistics import sentences
 from testcard.harness.statistics.compare import METRICS, Change, Comparison
-from testcard.reports.content.evidence import clean
-from testcard.reports.content.words import listing
+from testcard.harness.text.words import clean, listing
 from testcard.reports.figures import palette
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, heading, linear_axis, log_axis, row_labels

@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from testcard.harness.history.reading import History
-from testcard.reports.content.evidence import clean
-from testcard.reports.content.words import fixed, listing
+from testcard.harness.text.words import clean, fixed, listing
 from testcard.reports.figures import palette
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, fit_axis, heading, keys

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from testcard.reports.content.evidence import Evidence, Series, clean
-from testcard.reports.content.words import MILLISECONDS, NONE, fixed
+from testcard.harness.text.words import MILLISECONDS, NONE, clean, fixed
+from testcard.reports.content.evidence import Evidence, Series
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, row_labels
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from testcard.harness.runs.records import OUTCOMES
-from testcard.reports.content.evidence import Series, clean
-from testcard.reports.content.words import PERCENT, count, listing
+from testcard.harness.text.words import PERCENT, clean, count, listing
+from testcard.reports.content.evidence import Series
 from testcard.reports.figures import palette
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, heading, row_labels

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from testcard.harness.runs.records import Estimate
+from testcard.harness.text.words import Unit, listing
 from testcard.reports.content.evidence import Series
-from testcard.reports.content.words import Unit, listing
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, row_labels
 

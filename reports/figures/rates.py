@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from testcard.harness.runs.records import Estimate
 from testcard.harness.statistics.intervals import wilson
-from testcard.reports.content.evidence import Series, clean
-from testcard.reports.content.words import Unit, fixed, listing
+from testcard.harness.text.words import Unit, clean, fixed, listing
+from testcard.reports.content.evidence import Series
 from testcard.reports.figures import palette
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, keys, linear_axis, marker

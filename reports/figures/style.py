@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from testcard.reports.content.evidence import Series, shortened
-from testcard.reports.content.words import significant
+from testcard.harness.text.words import shortened, significant
+from testcard.reports.content.evidence import Series
 from testcard.reports.figures import palette
 from testcard.reports.figures.drawing import Drawing, Table
 from testcard.reports.figures.svg import tidy

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from testcard.harness.text.words import NONE, Unit, listing
 from testcard.reports.content.evidence import Evidence, Series
-from testcard.reports.content.words import NONE, Unit, listing
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, keys, marker
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from testcard.harness.text.words import PER_SECOND, fixed, listing
 from testcard.reports.content.evidence import Series
-from testcard.reports.content.words import PER_SECOND, fixed, listing
 from testcard.reports.figures import palette
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, colour, heading, keys, linear_axis, marker, row_labels

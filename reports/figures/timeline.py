@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from testcard.harness.text.words import Unit, count, listing
 from testcard.reports.content.evidence import Evidence, Series
-from testcard.reports.content.words import Unit, count, listing
 from testcard.reports.figures import palette
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, linear_axis

@@ -11,11 +11,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from testcard.harness.text.verdicts import GLYPHS, MEANINGS, waiver_line, waiver_reason
+from testcard.harness.text.words import clean, count, kilobytes, listing
 from testcard.reports.content.comparison import compared_at
 from testcard.reports.content.definitions import DEFINITIONS
-from testcard.reports.content.evidence import clean
 from testcard.reports.content.volumes import NOTE, VOLUMES
-from testcard.reports.content.words import GLYPHS, MEANINGS, count, kilobytes, listing, waiver_line, waiver_reason
 from testcard.reports.figures import palette
 from testcard.reports.pages.page import SECTIONS, Page
 

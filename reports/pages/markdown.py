@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from testcard.harness.text.verdicts import GLYPHS, MEANINGS, waiver_line
+from testcard.harness.text.words import clean, listing, shortened
 from testcard.reports.content import volumes
 from testcard.reports.content.comparison import Cell, ComparisonRow, compared_at
 from testcard.reports.content.definitions import DEFINITIONS
-from testcard.reports.content.evidence import clean, shortened
 from testcard.reports.content.findings import Finding
 from testcard.reports.content.volumes import NOTE
-from testcard.reports.content.words import GLYPHS, MEANINGS, listing, waiver_line
 from testcard.reports.figures.drawing import Table
 from testcard.reports.pages.page import SECTIONS, Page
 

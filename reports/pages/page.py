@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import WaiverNote
+from testcard.harness.text.words import NONE, clean, count
 from testcard.reports.content.answer import Overall, overall
 from testcard.reports.content.comparison import Comparison, compare
-from testcard.reports.content.evidence import Evidence, Party, clean
+from testcard.reports.content.evidence import Evidence, Party
 from testcard.reports.content.findings import Judgement, judge
 from testcard.reports.content.measures import Panel, panels
 from testcard.reports.content.pictures import Strip, strips
 from testcard.reports.content.volumes import Forecast, forecasts
-from testcard.reports.content.words import NONE, count
 from testcard.reports.figures.drawing import Drawing, Table
 from testcard.reports.figures.gallery import Gallery, hang
 

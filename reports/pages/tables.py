@@ -7,8 +7,9 @@ import io
 from collections.abc import Iterable, Sequence
 
 from testcard.harness.runs.records import Estimate, SummaryRow
+from testcard.harness.text.words import clean
 from testcard.reports.content.comparison import Comparison
-from testcard.reports.content.evidence import Evidence, clean
+from testcard.reports.content.evidence import Evidence
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _ESTIMATES = ("p50_s", "p95_s", "p99_s", "goodput_rps", "error_rate", "cost_usd_per_1000_good_images")

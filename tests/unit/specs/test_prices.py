@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from testcard.specs.loader import bundled_ids, load_provider
-from testcard.specs.price_words import amount, in_words
 from testcard.specs.prices import Billable, Price
 
 GRID = {"kind": "grid", "usd_each": {"low": {"1024x1024": 0.01, "1024x1536": 0.02}, "high": {"1024x1024": 0.1, "1024x1536": 0.2}}}
@@ -176,25 +175,3 @@ def test_list_prices_are_only_those_seen_in_public() -> None:
         ],
     }
     assert all("not this provider's own" in entry.source for entries in found.values() for entry in entries)
-
-
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        ({"kind": "per-image", "usd_each": 0.003}, "$0.003 a picture"),
-        (MEGAPIXELS, "$0.02 a megapixel"),
-        (FIRST, "$0.03 for the first megapixel, $0.015 for each further, rounded up"),
-        (GRID, "$0.01 to $0.2 a picture, by quality and size"),
-        (TIERS | {"input_image_usd": 0.0011}, "$0.1 to $0.3 a picture, by resolution, $0.0011 per input picture"),
-        (STEPS | {"billed_on": "always"}, "$0.04 to $0.08 a picture, by steps, also for failures"),
-        (TOKENS, "$5 in, $40 out a million tokens, $10 for pictures in"),
-    ],
-)
-def test_prices_in_words(data: dict[str, Any], words: str) -> None:
-    """A price is told in one line that names what is counted."""
-    assert in_words(price(data)) == words
-
-
-def test_amounts_are_written_out() -> None:
-    """Amounts never turn into scientific notation, and nought is written as such."""
-    assert [amount(usd) for usd in (0, 0.00002, 0.1 + 0.2, 2.0, 1200)] == ["$0", "$0.00002", "$0.3", "$2", "$1200"]

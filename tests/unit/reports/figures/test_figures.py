@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from testcard.harness.runs.folder import RunReader
+from testcard.harness.text.words import SECONDS
 from testcard.reports.content.comparison import compare
 from testcard.reports.content.evidence import Evidence, Series, gather
-from testcard.reports.content.words import SECONDS
 from testcard.reports.figures import lag, phases, rates, tail
 from testcard.reports.figures.style import Sketch, render
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from testcard.harness.runs.folder import RunReader
-from testcard.reports.content.evidence import clean
+from testcard.harness.text.words import clean
 from testcard.reports.content.pictures import _thumb
 from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, heading, render

@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from testcard.harness.runs.curl import curl, curl_block, quoted
 from testcard.harness.runs.folder import KEY_PLACEHOLDER
 from testcard.harness.runs.records import Body, Exchange, SentRequest
+from testcard.harness.text.commands import curl, curl_block, quoted
 
 TRICKY = """it's "quoted" $HOME `id` \\ ! 𝔘 مرحبا"""
 NASTY = ["it's", 'a "b" $HOME `id` $(id) \\', "two\nlines", f"key {KEY_PLACEHOLDER} here", "", "!history", "-starts with a dash"]

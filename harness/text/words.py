@@ -1,42 +1,16 @@
-"""How numbers, intervals and lists are written, the same in every table, caption and file for people."""
+"""How numbers, intervals, lists and what strangers wrote are put down, the same in every table, caption and file for people."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from testcard.harness.runs.records import Estimate, Waived, WaiverNote
+from testcard.harness.runs.records import Estimate
 
 NONE = "–"
-GLYPHS = {
-    "pass": "✓",
-    "fail": "✗",
-    "deviates": "≈",
-    "info": "i",
-    "unsupported": "–",
-    "unproven": "?",
-    "not-run": "○",
-    "waived": "⊘",
-    "inconclusive": "?",
-}
-MEANINGS = {
-    "pass": "the promise was kept",
-    "fail": "a must was broken",
-    "deviates": "a should was broken",
-    "info": "worth knowing, promised by nobody",
-    "unsupported": "the contract does not offer this",
-    "unproven": "the evidence does not allow a verdict",
-    "not-run": "not tried (budget, or the run ended early)",
-    "waived": "broken, and waived by the user",
-}
-#: From what matters most to what matters least, where one word has to stand for several.
-SEVERITY = ("fail", "deviates", "unproven", "not-run", "waived", "info", "pass", "unsupported")
-
-
-def worst_word(words: Iterable[str]) -> str:
-    """The verdict word that stands for several; `not-run` for none."""
-    return min(words, key=SEVERITY.index, default="not-run")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def significant(value: float | None, digits: int = 3) -> str:
@@ -114,17 +88,16 @@ def kilobytes(size: int) -> str:
     return f"{size:,} B" if size < 1000 else f"{size / 1000:,.1f} kB"
 
 
-def waiver_reason(waiver: Waived) -> str:
-    """Until when, by whom and why a finding is waived."""
-    return f"until {waiver.expires} by {waiver.owner}: {waiver.reason}"
-
-
-def waiver_line(note: WaiverNote) -> str:
-    """A waiver and what became of it in one sentence."""
-    whom = note.rule + (f" on {note.operation}" if note.operation else "")
-    return f"The waiver of {whom} {note.detail} ({note.owner}, until {note.expires}: {note.reason})."
-
-
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """A number with its noun: "1 rule", "3 rules"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def clean(text: str) -> str:
+    """Text of a stranger with control characters made visible: no terminal, XML parser or spreadsheet has to meet them."""
+    return _CONTROL.sub("\ufffd", text)
+
+
+def shortened(text: str, limit: int) -> str:
+    """The text in at most `limit` characters, with an ellipsis where it was cut."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
