@@ -37,6 +37,20 @@ def may_ask(url: str, *, asked: str, live: bool) -> bool:
     return fetchable(url) and (live or is_loopback(url) or not is_loopback(asked))
 
 
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port of an address; the port that its scheme implies where it names none. ValueError for what is no address."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def same_origin(url: str, other: str) -> bool:
+    """Whether two addresses lie on one server, so that what one may know (the key) the other may."""
+    try:
+        return origin(url) == origin(other)
+    except ValueError:
+        return False
+
+
 def redirected(url: str, status: int, headers: Iterable[tuple[str, str]]) -> str | None:
     """The absolute address that an answer from `url` sends its reader on to; None for an answer that does not."""
     where = next((value for name, value in headers if name.lower() == "location"), None)

@@ -19,8 +19,7 @@ from testcard.specs.profile import AsyncProtocol, OperationProfile, ResponseMap
 def decode(provider: Provider, operation_id: str, response: WireResponse) -> Answer:
     """What a response to `operation_id` means. Never raises: `problem` says why a body could not be understood."""
     profile = provider.operation_profile(operation_id)
-    waits = None if response.status == 200 else response.header(provider.profile.errors.retry_after_header)
-    retry_after_s = retry_after(waits, response.header("date")) if waits is not None else None
+    retry_after_s = None if response.status == 200 else _asked_to_wait_s(provider, response)
     media_type = (response.header("content-type") or "").partition(";")[0].strip().lower()
     if media_type == "text/event-stream":
         return _stream_answer(response, retry_after_s)
@@ -38,6 +37,8 @@ def decode(provider: Provider, operation_id: str, response: WireResponse) -> Ans
             problem=problem,
         )
     task = _task(provider.profile.asynchronous, profile, response.status, body)
+    if task is not None and response.status == 200:
+        retry_after_s = _asked_to_wait_s(provider, response)
     return _success(profile, body, response.status, task, retry_after_s, problem)
 
 
@@ -78,6 +79,11 @@ def _success(
 
 _COUNTS: tuple[Literal["prompt_tokens", "completion_tokens", "total_tokens"], ...] = ("prompt_tokens", "completion_tokens", "total_tokens")
 _NO_USAGE = Usage()
+
+
+def _asked_to_wait_s(provider: Provider, response: WireResponse) -> float | None:
+    value = response.header(provider.profile.errors.retry_after_header)
+    return retry_after(value, response.header("date")) if value is not None else None
 
 
 def retry_after(value: str | None, date: str | None = None, now: datetime | None = None) -> float | None:

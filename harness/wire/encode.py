@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 import msgspec
 
 from testcard.harness.errors import UsageError
-from testcard.harness.wire.addresses import fetchable
+from testcard.harness.wire.addresses import fetchable, same_origin
 from testcard.harness.wire.contract import check_contract
 from testcard.harness.wire.fields import WireFields, wire_fields
 from testcard.harness.wire.model import Headers, InputImage, TaskRequest, WireRequest
@@ -87,7 +87,7 @@ def poll_request(
 ) -> WireRequest:
     """The request that asks how an async task is doing, by its reference, else by the address the provider gave.
 
-    The key goes along only to the base URL's own host: an address in an answer may point anywhere.
+    As in `get_request`, the key goes along only to the base URL's own origin.
     """
     protocol = provider.profile.asynchronous
     if protocol is None:
@@ -101,10 +101,16 @@ def poll_request(
         url = base_url.rstrip("/") + poll_url
     else:
         url = urljoin(base_url.rstrip("/") + "/", poll_url)
-    target = urlsplit(url)
-    same = (target.scheme, target.hostname, target.port) == (base.scheme, base.hostname, base.port)
-    headers = _merged([("accept", JSON), *_key_headers(provider, api_key if same else None)], ())
-    return WireRequest(protocol.operation, "GET", url, headers, b"", False)
+    return get_request(provider, url, protocol.operation, base_url=base_url, api_key=api_key)
+
+
+def get_request(provider: Provider, url: str, operation: str, *, base_url: str, api_key: str | None) -> WireRequest:
+    """The request for an address that an answer of `operation` gave, or for one that its redirect leads to.
+
+    The key goes along only to the base URL's own origin: an address in an answer may point anywhere.
+    """
+    headers = _merged([("accept", JSON), *_key_headers(provider, api_key if same_origin(url, base_url) else None)], ())
+    return WireRequest(operation, "GET", url, headers, b"", False)
 
 
 def fetch_request(url: str, operation: str) -> WireRequest:
@@ -138,4 +144,15 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-__all__ = ["WireFields", "build", "encode", "encode_body", "fetch_request", "fetchable", "json_bytes", "poll_request", "wire_fields"]
+__all__ = [
+    "WireFields",
+    "build",
+    "encode",
+    "encode_body",
+    "fetch_request",
+    "fetchable",
+    "get_request",
+    "json_bytes",
+    "poll_request",
+    "wire_fields",
+]
