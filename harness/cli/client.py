@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from testcard.harness.cli import say
-from testcard.harness.client.flow import DEFAULT_TIMEOUT_S
+from testcard.harness.client.http import DEFAULT_TIMEOUT_S
 from testcard.harness.client.results import Picture, Result
 from testcard.harness.client.sync import Client
 from testcard.harness.client.terms import PictureSource, task_request

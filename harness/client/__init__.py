@@ -1,7 +1,7 @@
-"""The reference client, sync and async, over one sans-IO flow.
+"""The reference client, sync and async, over the one course of a request (`harness.wire.course`).
 
-`flow` holds all the logic; `sync` and `asynchronous` only carry its steps out. May import `harness.wire`, `harness.pricing`,
-`harness.targets` and `testcard.specs`.
+`call` says what is asked for and what the course's end means; `sync` and `asynchronous` only carry its steps out. May import
+`harness.wire`, `harness.pricing`, `harness.targets` and `testcard.specs`.
 """
 
 from testcard.harness.client.asynchronous import AsyncClient, AsyncTextStream

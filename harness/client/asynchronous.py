@@ -1,26 +1,37 @@
-"""The async client: the same flow, carried out with httpx.AsyncClient on asyncio or trio."""
+"""The async client: the same courses, carried out with httpx.AsyncClient on asyncio or trio."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from types import TracebackType
-from typing import Literal, Unpack, overload
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 import anyio
 import httpx
 
-from testcard.harness.client.errors import TimedOut
-from testcard.harness.client.flow import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S, Call, Flow, run
-from testcard.harness.client.http import AsyncHttp, default_headers, http_request, tls
+from testcard.harness.client.call import Call
+from testcard.harness.client.http import (
+    DEFAULT_MAX_BYTES,
+    DEFAULT_TIMEOUT_S,
+    AsyncHttp,
+    Exchanged,
+    default_headers,
+    exchange,
+    http_request,
+    tls,
+)
 from testcard.harness.client.results import Result
-from testcard.harness.client.steps import Block, Head, Open, Read, Say, Step, Wait
 from testcard.harness.client.sync import several
-from testcard.harness.client.terms import PictureSource, Terms, failure, settings
+from testcard.harness.client.terms import PictureSource, Terms, settings
 from testcard.harness.pricing import Pricing
 from testcard.harness.proxies import direct
+from testcard.harness.wire.course import Send, Step, Steps, Wait
 from testcard.harness.wire.model import Headers
 from testcard.specs.loader import Provider
+
+T = TypeVar("T")
 
 
 class AsyncClient:
@@ -51,8 +62,8 @@ class AsyncClient:
             poll_interval_s=poll_interval_s,
             poll_timeout_s=poll_timeout_s,
             live=live,
+            timeout_s=timeout_s,
         )
-        self.timeout_s = timeout_s
         self._http = AsyncHttp(timeout=timeout_s, verify=tls(), transport=transport, mounts=direct(self.settings.base_url))
         self._defaults = default_headers(self._http)
 
@@ -117,34 +128,22 @@ class AsyncClient:
     ) -> Result | AsyncTextStream:
         """Words about a picture: a `Result` with `text`, or with `stream` an iterator of its pieces as they arrive."""
         call = self.settings.call("describe", prompt, several(image), operation=operation, stream=stream or None, **terms)
-        return AsyncTextStream(self._driver(call), run(call)) if stream else await self._finish(call)
+        return AsyncTextStream(self._driver(call), call) if stream else await self._finish(call)
 
     def _driver(self, call: Call) -> _Driver:
-        return _Driver(self._http, self._defaults, call.choice.operation, call.base_url, self.timeout_s)
+        return _Driver(self._http, self._defaults, call)
 
     async def _finish(self, call: Call) -> Result:
-        driver, flow = self._driver(call), run(call)
-        try:
-            step = next(flow)
-            while True:
-                # Sent outside the await: a StopIteration that crosses a coroutine would become a RuntimeError.
-                outcome = await driver.carry_out(step)
-                step = flow.send(outcome)
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
-        finally:
-            flow.close()
-            await driver.close()
+        return call.result(await self._driver(call).run(call.course()))
 
 
 class AsyncTextStream:
     """The pieces of a streamed text, in order, as they arrive; afterwards `result` holds the whole."""
 
-    def __init__(self, driver: _Driver, flow: Flow) -> None:
-        self._driver = driver
-        self._flow = flow
-        self._step: Step | None = None
+    def __init__(self, driver: _Driver, call: Call) -> None:
+        self._call = call
+        self._end: list[Any] = []
+        self._pieces = driver.listen(call.course(), self._end)
         self.result: Result | None = None
 
     def __aiter__(self) -> AsyncIterator[str]:
@@ -157,84 +156,85 @@ class AsyncTextStream:
         await self.close()
 
     async def __anext__(self) -> str:
-        if self.result is not None:
-            raise StopAsyncIteration
         try:
-            step = next(self._flow) if self._step is None else self._flow.send(None)
-            while not isinstance(step, Say):
-                outcome = await self._driver.carry_out(step)
-                step = self._flow.send(outcome)
-        except StopIteration as stop:
-            self.result = stop.value
-            await self._driver.close()
-            raise StopAsyncIteration from None
-        except BaseException:
-            await self.close()
+            return await anext(self._pieces)
+        except StopAsyncIteration:
+            if self._end and self.result is None:
+                self.result = self._call.result(self._end[0])
             raise
-        self._step = step
-        return step.piece
 
     async def close(self) -> None:
         """Stops listening; what was not read is thrown away."""
-        self._flow.close()
-        await self._driver.close()
+        with anyio.CancelScope(shield=True):
+            await self._pieces.aclose()
 
     async def finish(self) -> Result:
         """Reads what is left and returns the result."""
         async for _ in self:
             pass
-        assert self.result is not None, "the flow ends with a result or raises"
+        assert self.result is not None, "the course ends with a result or raises"
         return self.result
 
 
 class _Driver:
-    """Carries out one flow's steps; holds the answer that is being read."""
+    """Carries out the steps of one call's course."""
 
-    def __init__(self, http: httpx.AsyncClient, defaults: Headers, operation: str, base_url: str, timeout_s: float) -> None:
+    def __init__(self, http: httpx.AsyncClient, defaults: Headers, call: Call) -> None:
         self._http = http
         self._defaults = defaults
-        self._operation = operation
-        self._base_url = base_url
-        self._timeout_s = timeout_s
-        self._response: httpx.Response | None = None
-        self._blocks: AsyncIterator[bytes] | None = None
-        self._sent_s = 0.0
+        self._timeout_s = call.timeout_s
+        self._max_bytes = call.max_bytes
 
-    async def close(self) -> None:
-        if self._response is not None:
-            with anyio.CancelScope(shield=True):
-                await self._response.aclose()
-            self._response = None
+    async def run(self, steps: Steps[T]) -> T:
+        """The end of the course."""
+        end: list[T] = []
+        async for _ in self.listen(steps, end):
+            pass
+        return end[0]
 
-    async def carry_out(self, step: Step) -> Head | Block | None:
-        try:
-            if isinstance(step, Open):
-                return await self._open(step)
-            if isinstance(step, Read):
-                return await self._read()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            answering = isinstance(step, Read)
-            raise failure(error, self._operation, answering=answering, base_url=self._base_url, timeout_s=self._timeout_s) from error
+    async def listen(self, steps: Steps[T], end: list[T]) -> AsyncGenerator[str, None]:
+        """The pieces of text that its answers stream, as they arrive; then `end` holds the end of the course."""
+        heard: Any = None
+        while True:
+            try:
+                step = steps.send(heard)
+            except StopIteration as stop:
+                end.append(stop.value)
+                return
+            if isinstance(step, Send):
+                heard = exchange(step, timeout_s=self._timeout_s, max_bytes=self._max_bytes)
+                async with aclosing(self._read(step, heard)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+            else:
+                heard = await self._carried_out(step)
+
+    async def _carried_out(self, step: Step) -> Any:
         if isinstance(step, Wait):
             await anyio.sleep(step.seconds)
-        return None
+            return time.monotonic()
+        assert not isinstance(step, Send), "requests are sent by `listen`"
+        ends: list[list[Any]] = [[] for _ in step.courses]
+        async with anyio.create_task_group() as group:
+            for steps, end in zip(step.courses, ends, strict=True):
+                group.start_soon(self._run_into, steps, end)
+        return [end[0] for end in ends]
 
-    async def _open(self, step: Open) -> Head:
-        await self.close()
-        wire = step.request
-        request = http_request(wire, self._defaults)
-        self._sent_s = time.monotonic()
-        response = await self._http.send(request, stream=True)
-        self._response, self._blocks = response, response.aiter_bytes()
-        return Head(response.status_code, tuple(response.headers.multi_items()), self._sent_s, time.monotonic())
+    async def _run_into(self, steps: Steps[Any], end: list[Any]) -> None:
+        end.append(await self.run(steps))
 
-    async def _read(self) -> Block:
-        assert self._blocks is not None, "the flow opens before it reads"
-        data = await anext(self._blocks, b"")
-        now_s = time.monotonic()
-        if not data:
-            await self.close()
-        elif now_s - self._sent_s > self._timeout_s:
-            # httpx bounds each wait for bytes, not their sum: a server that drips would hold a caller for ever.
-            raise TimedOut(f"no whole answer within {self._timeout_s:g} s", operation=self._operation)
-        return Block(data, now_s)
+    async def _read(self, send: Send, found: Exchanged) -> AsyncGenerator[str, None]:
+        try:
+            response = await self._http.send(http_request(send.request, self._defaults), stream=True)
+            try:
+                found.begin(response)
+                async for block in response.aiter_bytes():
+                    for piece in found.add(block):
+                        yield piece
+                    if not found.wants_more:
+                        break
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await response.aclose()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            found.fail(error)

@@ -104,4 +104,10 @@ class ContractBroken(ClientError):
 
 
 class TaskFailed(ContractBroken):
-    """An async task that ended as failed, or did not end within the documented time."""
+    """An async task that failed, or did not end within the documented time. `moderated`: it was refused for its content."""
+
+    def __init__(
+        self, message: str, *, operation: str = "", answer: Answer | None = None, hint: str | None = None, moderated: bool = False
+    ) -> None:
+        super().__init__(message, operation=operation, answer=answer, hint=hint)
+        self.moderated = moderated

@@ -1,13 +1,23 @@
-"""httpx, set up as a client of paid APIs needs it: no cookies, no redirects that carry a key, requests taken as they are."""
+"""httpx, set up as a client of paid APIs needs it: no cookies, no redirects that carry a key, requests taken as they are.
+
+And one answer as it is being read, within its bounds of bytes and time, sync and async alike.
+"""
 
 from __future__ import annotations
 
 import ssl
+import time
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import httpx
 
-from testcard.harness.wire.model import Headers, WireRequest
+from testcard.harness.wire.course import Failure, Send
+from testcard.harness.wire.model import Headers, WireRequest, WireResponse
+from testcard.harness.wire.sse import TextPieces
+
+DEFAULT_TIMEOUT_S = 330.0
+DEFAULT_MAX_BYTES = 256 * 1024 * 1024
 
 
 class _NoCookies(httpx.Cookies):
@@ -57,3 +67,93 @@ def tls() -> ssl.SSLContext:
 @lru_cache(maxsize=64)
 def _parsed(url: str) -> httpx.URL:
     return httpx.URL(url)
+
+
+@dataclass(slots=True)
+class Exchanged:
+    """One request and what came of it, while it goes on and afterwards; seconds of the monotonic clock.
+
+    `detail` says in words why a `failure` left no whole answer; `first_text_s`: when the first piece of streamed text came.
+    """
+
+    request: WireRequest
+    timeout_s: float
+    max_bytes: int
+    sent_s: float
+    status: int | None = None
+    headers: Headers = ()
+    first_byte_s: float = 0.0
+    ended_s: float = 0.0
+    failure: Failure | None = None
+    detail: str = ""
+    cause: Exception | None = None
+    first_text_s: float | None = None
+    _text: TextPieces | None = None
+    _blocks: list[bytes] = field(default_factory=list)
+    _size: int = 0
+
+    def begin(self, response: httpx.Response) -> None:
+        """The head of the answer is there."""
+        self.status, self.headers = response.status_code, tuple(response.headers.multi_items())
+        self.first_byte_s = self.ended_s = time.monotonic()
+        if self.request.stream and self.status < 300 and self.is_stream:
+            self._text = TextPieces()
+
+    def add(self, block: bytes) -> list[str]:
+        """More of the body is there; the pieces of streamed text that it completes. Whether to go on says `wants_more`."""
+        self.ended_s = time.monotonic()
+        self._blocks.append(block)
+        self._size += len(block)
+        if self._size > self.max_bytes:
+            self.failure, self.detail = "broken", f"is larger than {self.max_bytes} bytes"
+        elif self.ended_s - self.sent_s > self.timeout_s:
+            # httpx bounds each wait for bytes, not their sum: a server that drips would hold a caller for ever.
+            self.failure = "timeout"
+        pieces = self._text.feed(block) if self._text is not None else []
+        if pieces and self.first_text_s is None:
+            self.first_text_s = self.ended_s
+        return pieces
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether the rest of the body is worth reading: within the bounds, and not past the end that a stream names."""
+        return self.failure is None and not (self._text is not None and self._text.ended)
+
+    def fail(self, error: httpx.HTTPError | httpx.InvalidURL) -> None:
+        """The transport gave up."""
+        self.ended_s, self.cause = time.monotonic(), error
+        said = str(error) or type(error).__name__
+        if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError):
+            self.failure, self.detail = ("tls" if "SSL" in said or "certificate" in said.lower() else "connect"), said
+        elif isinstance(error, httpx.TimeoutException):
+            self.failure = "timeout"
+        elif isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+            self.failure, self.detail = "connect", said
+        else:
+            self.failure, self.detail = "broken", f"was cut off: {said}" if self.status is not None else said
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the answer says that it is a stream of events."""
+        return self.media_type.lower().startswith("text/event-stream")
+
+    @property
+    def media_type(self) -> str:
+        """What the answer says it is; empty where it does not."""
+        return next((value for name, value in self.headers if name.lower() == "content-type"), "")
+
+    @property
+    def body(self) -> bytes:
+        """What was read of the body."""
+        if len(self._blocks) != 1:
+            self._blocks = [b"".join(self._blocks)]
+        return self._blocks[0]
+
+    def response(self) -> WireResponse:
+        """The answer as the wire's decoder takes it."""
+        return WireResponse(self.status or 0, self.headers, self.body, self.sent_s, self.first_byte_s, self.ended_s)
+
+
+def exchange(send: Send, *, timeout_s: float, max_bytes: int) -> Exchanged:
+    """An exchange that is about to begin."""
+    return Exchanged(send.request, timeout_s, max_bytes, time.monotonic())

@@ -1,24 +1,35 @@
-"""The sync client: carries out the flow's steps with httpx.Client."""
+"""The sync client: carries a course's steps out with httpx.Client."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from types import TracebackType
-from typing import Literal, Unpack, overload
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 import httpx
 
-from testcard.harness.client.errors import TimedOut
-from testcard.harness.client.flow import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S, Call, Flow, run
-from testcard.harness.client.http import SyncHttp, default_headers, http_request, tls
+from testcard.harness.client.call import Call
+from testcard.harness.client.http import (
+    DEFAULT_MAX_BYTES,
+    DEFAULT_TIMEOUT_S,
+    Exchanged,
+    SyncHttp,
+    default_headers,
+    exchange,
+    http_request,
+    tls,
+)
 from testcard.harness.client.results import Result
-from testcard.harness.client.steps import Block, Head, Open, Read, Say, Step, Wait
-from testcard.harness.client.terms import PictureSource, Terms, failure, settings
+from testcard.harness.client.terms import PictureSource, Terms, settings
 from testcard.harness.pricing import Pricing
 from testcard.harness.proxies import direct
+from testcard.harness.wire.course import Send, Step, Steps, Wait
 from testcard.harness.wire.model import Headers
 from testcard.specs.loader import Provider
+
+T = TypeVar("T")
 
 
 class Client:
@@ -55,8 +66,8 @@ class Client:
             poll_interval_s=poll_interval_s,
             poll_timeout_s=poll_timeout_s,
             live=live,
+            timeout_s=timeout_s,
         )
-        self.timeout_s = timeout_s
         self._http = SyncHttp(timeout=timeout_s, verify=tls(), transport=transport, mounts=direct(self.settings.base_url))
         self._defaults = default_headers(self._http)
 
@@ -121,31 +132,21 @@ class Client:
     ) -> Result | TextStream:
         """Words about a picture: a `Result` with `text`, or with `stream` an iterator of its pieces as they arrive."""
         call = self.settings.call("describe", prompt, several(image), operation=operation, stream=stream or None, **terms)
-        return TextStream(self._driver(call), run(call)) if stream else self._finish(call)
+        return TextStream(self._driver(call), call) if stream else self._finish(call)
 
     def _driver(self, call: Call) -> _Driver:
-        return _Driver(self._http, self._defaults, call.choice.operation, call.base_url, self.timeout_s)
+        return _Driver(self._http, self._defaults, call)
 
     def _finish(self, call: Call) -> Result:
-        driver, flow = self._driver(call), run(call)
-        try:
-            step = next(flow)
-            while True:
-                step = flow.send(driver.carry_out(step))
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
-        finally:
-            flow.close()
-            driver.close()
+        return call.result(self._driver(call).run(call.course()))
 
 
 class TextStream:
     """The pieces of a streamed text, in order, as they arrive; afterwards `result` holds the whole."""
 
-    def __init__(self, driver: _Driver, flow: Flow) -> None:
+    def __init__(self, driver: _Driver, call: Call) -> None:
         self._driver = driver
-        self._flow = flow
+        self._call = call
         self._pieces = self._run()
         self.result: Result | None = None
 
@@ -164,80 +165,71 @@ class TextStream:
     def close(self) -> None:
         """Stops listening; what was not read is thrown away."""
         self._pieces.close()
-        self._flow.close()
-        self._driver.close()
 
     def finish(self) -> Result:
         """Reads what is left and returns the result."""
         for _ in self._pieces:
             pass
-        assert self.result is not None, "the flow ends with a result or raises"
+        assert self.result is not None, "the course ends with a result or raises"
         return self.result
 
     def _run(self) -> Generator[str, None, None]:
-        try:
-            step = next(self._flow)
-            while True:
-                if isinstance(step, Say):
-                    yield step.piece
-                    step = self._flow.send(None)
-                else:
-                    step = self._flow.send(self._driver.carry_out(step))
-        except StopIteration as stop:
-            self.result = stop.value
-        finally:
-            self._driver.close()
+        done = yield from self._driver.listen(self._call.course())
+        self.result = self._call.result(done)
 
 
 class _Driver:
-    """Carries out one flow's steps; holds the answer that is being read."""
+    """Carries out the steps of one call's course."""
 
-    def __init__(self, http: httpx.Client, defaults: Headers, operation: str, base_url: str, timeout_s: float) -> None:
+    def __init__(self, http: httpx.Client, defaults: Headers, call: Call) -> None:
         self._http = http
         self._defaults = defaults
-        self._operation = operation
-        self._base_url = base_url
-        self._timeout_s = timeout_s
-        self._response: httpx.Response | None = None
-        self._blocks: Iterator[bytes] = iter(())
-        self._sent_s = 0.0
+        self._timeout_s = call.timeout_s
+        self._max_bytes = call.max_bytes
 
-    def close(self) -> None:
-        if self._response is not None:
-            self._response.close()
-            self._response = None
+    def run(self, steps: Steps[T]) -> T:
+        """The end of the course."""
+        return _end_of(self.listen(steps))
 
-    def carry_out(self, step: Step) -> Head | Block | None:
-        try:
-            if isinstance(step, Open):
-                return self._open(step)
-            if isinstance(step, Read):
-                return self._read()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            answering = isinstance(step, Read)
-            raise failure(error, self._operation, answering=answering, base_url=self._base_url, timeout_s=self._timeout_s) from error
+    def listen(self, steps: Steps[T]) -> Generator[str, None, T]:
+        """The pieces of text that its answers stream, as they arrive; returns the end of the course."""
+        heard: Any = None
+        while True:
+            try:
+                step = steps.send(heard)
+            except StopIteration as stop:
+                end: T = stop.value
+                return end
+            heard = (yield from self._exchanged(step)) if isinstance(step, Send) else self._carried_out(step)
+
+    def _carried_out(self, step: Step) -> Any:
         if isinstance(step, Wait):
             time.sleep(step.seconds)
-        return None
+            return time.monotonic()
+        assert not isinstance(step, Send), "requests are sent by `listen`"
+        return [self.run(steps) for steps in step.courses]
 
-    def _open(self, step: Open) -> Head:
-        self.close()
-        wire = step.request
-        request = http_request(wire, self._defaults)
-        self._sent_s = time.monotonic()
-        response = self._http.send(request, stream=True)
-        self._response, self._blocks = response, response.iter_bytes()
-        return Head(response.status_code, tuple(response.headers.multi_items()), self._sent_s, time.monotonic())
+    def _exchanged(self, send: Send) -> Generator[str, None, Exchanged]:
+        found = exchange(send, timeout_s=self._timeout_s, max_bytes=self._max_bytes)
+        try:
+            with closing(self._http.send(http_request(send.request, self._defaults), stream=True)) as response:
+                found.begin(response)
+                for block in response.iter_bytes():
+                    yield from found.add(block)
+                    if not found.wants_more:
+                        break
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            found.fail(error)
+        return found
 
-    def _read(self) -> Block:
-        data = next(self._blocks, b"")
-        now_s = time.monotonic()
-        if not data:
-            self.close()
-        elif now_s - self._sent_s > self._timeout_s:
-            # httpx bounds each wait for bytes, not their sum: a server that drips would hold a caller for ever.
-            raise TimedOut(f"no whole answer within {self._timeout_s:g} s", operation=self._operation)
-        return Block(data, now_s)
+
+def _end_of(pieces: Generator[str, None, T]) -> T:
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as stop:
+            end: T = stop.value
+            return end
 
 
 def several(image: PictureSource | Sequence[PictureSource]) -> Sequence[PictureSource]:

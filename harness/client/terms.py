@@ -1,4 +1,4 @@
-"""What both clients share: how a call's arguments become a `Call`, and what a transport's failures mean."""
+"""What both clients share: how a client's and a call's arguments become its `Settings` and a `Call`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
-import httpx
-
-from testcard.harness.client.errors import ClientError, ConnectionFailed, ContractBroken, TimedOut
-from testcard.harness.client.flow import DEFAULT_MAX_BYTES, Call
+from testcard.harness.client.call import Call
+from testcard.harness.client.http import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S
 from testcard.harness.embedded import DEFAULT_KEY
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
@@ -65,6 +63,7 @@ class Settings:
     poll_interval_s: float | None
     poll_timeout_s: float | None
     live: bool = True
+    timeout_s: float = DEFAULT_TIMEOUT_S
 
     def call(
         self,
@@ -86,6 +85,7 @@ class Settings:
             self.api_key,
             self.pricing,
             wall_clock=lambda: datetime.now(UTC),
+            timeout_s=self.timeout_s,
             max_bytes=self.max_bytes,
             poll_interval_s=self.poll_interval_s,
             poll_timeout_s=self.poll_timeout_s,
@@ -130,6 +130,7 @@ def settings(
     poll_interval_s: float | None = None,
     poll_timeout_s: float | None = None,
     live: bool = True,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> Settings:
     """A client's settings. Without a base URL the provider's first documented one; the key from the argument,
     TESTCARD_API_KEY or the profile's variable; on this machine the mocks' documented key will do."""
@@ -141,7 +142,8 @@ def settings(
             f"there is no key for {loaded.profile.name}", hint=f"pass api_key, or set {KEY_ENV} or {loaded.profile.auth.key_env}"
         )
     # Without prices of the caller's only the answer's own cost counts: illustrative ones are for runs against our mocks.
-    return Settings(loaded, url, key, pricing or Pricing(loaded, mock=False), max_bytes, poll_interval_s, poll_timeout_s, live)
+    pricing = pricing or Pricing(loaded, mock=False)
+    return Settings(loaded, url, key, pricing, max_bytes, poll_interval_s, poll_timeout_s, live, timeout_s)
 
 
 def as_input_image(source: PictureSource) -> InputImage:
@@ -157,19 +159,3 @@ def as_input_image(source: PictureSource) -> InputImage:
         return input_image(path.read_bytes(), path.name)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", hint="name a picture file, or pass its bytes") from None
-
-
-def failure(error: httpx.HTTPError | httpx.InvalidURL, operation: str, *, answering: bool, base_url: str, timeout_s: float) -> ClientError:
-    """What a transport's exception means; `answering` is whether the head of the answer was there already."""
-    if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError):
-        return ConnectionFailed(f"nothing answers at {base_url} ({error or type(error).__name__})", operation=operation, hint=_NEXT)
-    if isinstance(error, httpx.TimeoutException):
-        return TimedOut(f"no whole answer within {timeout_s:g} s", operation=operation, hint="allow more time, or ask asynchronously")
-    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
-        return ContractBroken(f"an address in the answer leads nowhere: {error}", operation=operation)
-    if answering and isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError | httpx.ReadError):
-        return ContractBroken(f"the answer was cut off: {error or type(error).__name__}", operation=operation)
-    return ConnectionFailed(f"the connection to {base_url} broke: {error or type(error).__name__}", operation=operation, hint=_NEXT)
-
-
-_NEXT = "check the address and that the server runs; testcard mock serves one on this machine"

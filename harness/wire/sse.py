@@ -123,6 +123,23 @@ class ChatStream:
         return None
 
 
+class TextPieces:
+    """The pieces of text of a streamed chat completion, as blocks of its body arrive; `ended` once it has named its end."""
+
+    def __init__(self) -> None:
+        self._events = EventStream()
+        self._chat = ChatStream()
+
+    def feed(self, block: bytes) -> list[str]:
+        """The pieces that this block completes, in order."""
+        return [piece for event in self._events.feed(block) if (piece := self._chat.add(event)) is not None]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream has said that it is over."""
+        return self._chat.done
+
+
 def usage_of(usage: dict[str, Any]) -> Usage:
     """Token counts as an OpenAI-style usage object states them."""
     return Usage(usage.get("prompt_tokens"), usage.get("completion_tokens"), usage.get("total_tokens"))

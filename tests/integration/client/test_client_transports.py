@@ -139,9 +139,9 @@ class Driver:
 
         return anyio.run(go)
 
-    def stream(self, *arguments: Any, **terms: Any) -> tuple[list[tuple[float, str]], Result]:
+    def stream(self, *arguments: Any, settings: dict[str, Any] | None = None, **terms: Any) -> tuple[list[tuple[float, str]], Result]:
         """Each piece of a described picture with when it was there, and the result."""
-        options: dict[str, Any] = {"base_url": self.server.base_url, "api_key": "sk-test", "timeout_s": 5}
+        options: dict[str, Any] = {"base_url": self.server.base_url, "api_key": "sk-test", "timeout_s": 5, **(settings or {})}
         pieces: list[tuple[float, str]] = []
         if self.kind == "sync":
             with Client("nvidia-nim-vision", **options) as client, client.describe(*arguments, stream=True, **terms) as stream:
@@ -265,7 +265,6 @@ def test_a_date_to_retry_after_counts_from_now_where_the_answer_has_no_date(call
         ({"data": []}, "no pictures"),
         ({}, "no pictures"),
         ({"data": [{}]}, "neither url nor base64"),
-        ({"data": [{"b64_json": B64, "url": "http://h/x"}]}, "both url and base64"),
         ({"data": [{"b64_json": "%%%"}]}, "no base64"),
         ({"data": [{"b64_json": base64.b64encode(PNG[:-20]).decode()}]}, "does not decode"),
         ({"data": [{"b64_json": base64.b64encode(b"<svg/>").decode()}]}, "does not decode"),
@@ -284,12 +283,21 @@ def test_a_success_that_is_none_breaks_the_contract(call: Driver, server: Script
     assert len(server.seen) == 1
 
 
+def test_a_picture_that_comes_both_ways_is_taken_as_base64(call: Driver, server: Scripted) -> None:
+    """What was paid for is in hand: nothing is downloaded, and the caller is told."""
+    server.then_json({"data": [{"b64_json": B64, "url": f"{server.base_url}/x"}]})
+    result = call("nanogpt", "generate", "x")
+    assert result.pictures[0].bytes == PNG
+    assert result.notes == ("picture 1 came both as base64 and by URL; the base64 was taken",)
+    assert len(server.seen) == 1
+
+
 def test_an_address_that_leads_in_circles_breaks_the_contract(call: Driver, server: Scripted) -> None:
     """Redirects are followed a few times, not for ever."""
     server.then_json({"data": [{"url": f"{server.base_url}/a.png"}]})
     for _ in range(10):
         server.then(http_head(302, {"location": "/a.png", "content-length": "0", "connection": "close"}))
-    with pytest.raises(ContractBroken, match="leads nowhere"):
+    with pytest.raises(ContractBroken, match="again and again"):
         call("nanogpt", "generate", "x")
     assert len(server.seen) < 10
 
@@ -299,6 +307,36 @@ def test_a_chat_answer_without_text_breaks_the_contract(call: Driver, server: Sc
     server.then_json({"choices": []})
     with pytest.raises(ContractBroken, match="no text"):
         call("nvidia-nim-vision", "describe", PNG)
+
+
+@pytest.mark.parametrize(
+    ("steps", "says"),
+    [
+        ([RESET], "no answer"),
+        ([http_head(200, {"content-length": "100"}) + b"x"], "was cut off"),
+        ([http_head(200, {"content-length": "300000"}) + b"x" * 300_000], "larger than 100000 bytes"),
+    ],
+    ids=["reset", "cut", "large"],
+)
+def test_a_picture_that_does_not_come_is_its_address_s_fault(call: Driver, server: Scripted, steps: list[Any], says: str) -> None:
+    """The error names the picture and the host of its address, not the API."""
+    server.then_json({"data": [{"url": server.base_url.replace("127.0.0.1", "localhost") + "/a.png"}]})
+    server.then(*steps)
+    with pytest.raises(ContractBroken, match=r"picture 1: its address \(localhost:") as caught:
+        call("nanogpt", "generate", "x", settings={"max_bytes": 100_000})
+    assert says in caught.value.message
+    assert caught.value.answer is not None
+
+
+def test_several_pictures_come_together(call: Driver, server: Scripted) -> None:
+    """Each at its place, whatever order they arrive in; one address is fetched once."""
+    places = [f"{server.base_url}/{name}.png" for name in "abab"]
+    server.then_json({"data": [{"url": place} for place in places]})
+    server.then_picture()
+    server.then_picture()
+    result = call("nanogpt", "generate", "x", n=4, delivery="url")
+    assert [(picture.index, picture.url) for picture in result.pictures] == list(enumerate(places))
+    assert sorted(seen.path for seen in server.seen[1:]) == ["/a.png", "/b.png"]
 
 
 def test_a_dead_address_breaks_the_contract(call: Driver, server: Scripted) -> None:
@@ -385,6 +423,29 @@ def test_a_failed_task_says_why(call: Driver, server: Scripted) -> None:
         call("opengpu-relay", "generate", "x", asynchronous=True, settings={"poll_interval_s": 0.01})
 
 
+def test_a_task_refused_for_its_content_says_so(call: Driver, server: Scripted) -> None:
+    """Moderation is told apart from a server that failed."""
+    server.then_json({"task_id": "t"}, status=202)
+    server.then_json({"status": "failed", "error": {"code": "content_policy_violation", "message": "not that, sk-test"}})
+    with pytest.raises(TaskFailed, match=r"refused for its content: not that, \$TESTCARD_API_KEY") as caught:
+        call("opengpu-relay", "generate", "x", asynchronous=True)
+    assert caught.value.moderated
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "says"),
+    [(401, AuthenticationFailed, "401: because"), (400, TaskFailed, "answers 400: because"), (204, TaskFailed, "204")],
+)
+def test_a_task_that_cannot_be_followed_says_why(call: Driver, server: Scripted, status: int, kind: type[Exception], says: str) -> None:
+    """A refused poll ends the waiting with the status's own error; one that tells nothing does after a few."""
+    server.then_json({"task_id": "t"}, status=202)
+    for _ in range(9):
+        server.then_json({"detail": "because"}, status=status)
+    with pytest.raises(kind, match="could not be followed") as caught:
+        call("opengpu-relay", "generate", "x", asynchronous=True, settings={"poll_interval_s": 0.001})
+    assert says in str(caught.value)
+
+
 def test_a_task_without_an_end_is_given_up(call: Driver, server: Scripted) -> None:
     """The poll time limit holds, whatever words the states are."""
     server.then_json({"task_id": "t"}, status=202)
@@ -428,6 +489,34 @@ def test_a_stream_that_is_cut_breaks_the_contract(call: Driver, server: Scripted
     server.then(http_head(200, EVENTS), _event("a "))
     with pytest.raises(ContractBroken, match=r"\[DONE\]"):
         call.stream(PNG, "what?")
+
+
+def test_a_stream_is_bounded_too(call: Driver, server: Scripted) -> None:
+    """A stream that never ends does not fill the memory."""
+    server.then(http_head(200, EVENTS), *[_event("a") * 50] * 50)
+    with pytest.raises(ContractBroken, match="larger than 5000 bytes"):
+        call.stream(PNG, "what?", settings={"max_bytes": 5000})
+
+
+def test_a_stream_can_be_left(call: Driver, server: Scripted) -> None:
+    """Who has heard enough closes it: the connection ends, and nothing is left behind."""
+    server.then(http_head(200, EVENTS), _event("a "), _event("red "), 0.05, *[_event("boat")] * 50)
+
+    async def go() -> None:
+        async with AsyncClient("nvidia-nim-vision", base_url=server.base_url, api_key="k") as client:
+            stream = await client.describe(PNG, "what?", stream=True)
+            assert await anext(stream) == "a "
+            await stream.close()
+            assert [piece async for piece in stream] == []
+
+    if call.kind == "sync":
+        with Client("nvidia-nim-vision", base_url=server.base_url, api_key="k") as client:
+            stream = client.describe(PNG, "what?", stream=True)
+            assert next(stream) == "a "
+            stream.close()
+            assert list(stream) == []
+    else:
+        anyio.run(go)
 
 
 def test_json_for_a_stream_breaks_the_contract(call: Driver, server: Scripted) -> None:

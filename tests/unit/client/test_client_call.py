@@ -1,9 +1,10 @@
-"""The client's logic without a socket: whatever a target answers, the flow ends in a result or a ClientError, and pays once."""
+"""The client without a socket: whatever a target answers, a call ends in a result or a ClientError, and pays once."""
 
 from __future__ import annotations
 
 import base64
 import json
+import math
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from testcard.harness.client import AddressNotAllowed, ClientError, ContractBroken, Result
-from testcard.harness.client.flow import Block, Head, Open, Read, Say, Wait, run
+from testcard.harness.client.http import Exchanged
 from testcard.harness.client.terms import settings as client_settings
+from testcard.harness.wire.course import Send, Steps, Wait
 
 BASE = "http://127.0.0.1:1/base"
 PNG = bytes.fromhex(
@@ -28,43 +30,46 @@ def reply(body: Any, status: int = 200, media_type: str = "application/json") ->
 
 
 class Played:
-    """Plays a flow against scripted replies (the last one repeats), on a clock that only waiting and reading move."""
+    """Plays a call's course against scripted replies (the last one repeats), on a clock that only waiting and sending move."""
 
-    def __init__(
-        self, provider: str, task: str, replies: list[Reply], *, block: int = 1000, prompt: str | None = "x", **arguments: Any
-    ) -> None:
+    def __init__(self, provider: str, task: str, replies: list[Reply], *, prompt: str | None = "x", **arguments: Any) -> None:
         images = arguments.pop("images", [])
-        limit, live = arguments.pop("max_bytes", 10**6), arguments.pop("live", True)
-        target = client_settings(
-            provider, base_url=BASE, api_key="sk-secret", max_bytes=limit, poll_interval_s=1.0, poll_timeout_s=5.0, live=live
-        )
-        flow = run(target.call(task, prompt, images, **arguments))  # type: ignore[arg-type]
-        self.opened: list[Open] = []
-        self.pieces: list[str] = []
-        self.waited: list[float] = []
+        live = arguments.pop("live", True)
+        target = client_settings(provider, base_url=BASE, api_key="sk-secret", poll_interval_s=1.0, poll_timeout_s=5.0, live=live)
+        call = target.call(task, prompt, images, **arguments)  # type: ignore[arg-type]
+        self.sent: list[Send] = []
         self.result: Result | None = None
         self.error: ClientError | None = None
-        now, rest, outcome = 0.0, b"", None
+        self._replies = replies
+        self._now_s = 0.0
         try:
-            while True:
-                step = flow.send(outcome)
-                outcome = None
-                if isinstance(step, Open):
-                    self.opened.append(step)
-                    status, headers, rest = replies[min(len(self.opened), len(replies)) - 1]
-                    outcome = Head(status, tuple(headers.items()), now, now)
-                elif isinstance(step, Read):
-                    now += 0.01
-                    outcome, rest = Block(rest[:block], now), rest[block:]
-                elif isinstance(step, Wait):
-                    now += step.seconds
-                    self.waited.append(step.seconds)
-                elif isinstance(step, Say):
-                    self.pieces.append(step.piece)
-        except StopIteration as stop:
-            self.result = stop.value
+            self.result = call.result(self._run(call.course()))
         except ClientError as error:
             self.error = error
+
+    def _run(self, steps: Steps[Any]) -> Any:
+        heard: Any = None
+        while True:
+            try:
+                step = steps.send(heard)
+            except StopIteration as stop:
+                return stop.value
+            if isinstance(step, Send):
+                self.sent.append(step)
+                heard = self._exchanged(step)
+            elif isinstance(step, Wait):
+                self._now_s += step.seconds
+                heard = self._now_s
+            else:
+                heard = [self._run(steps) for steps in step.courses]
+
+    def _exchanged(self, send: Send) -> Exchanged:
+        status, headers, body = self._replies[min(len(self.sent), len(self._replies)) - 1]
+        found = Exchanged(send.request, math.inf, 10**6, self._now_s, status, tuple(headers.items()), self._now_s + 0.005)
+        found.add(body)
+        self._now_s += 0.01
+        found.ended_s = self._now_s
+        return found
 
 
 json_values = st.recursive(
@@ -119,8 +124,8 @@ def test_any_answers_end_in_a_result_or_a_client_error(answers: list[Reply], ask
     provider, task, terms = asked
     played = Played(provider, task, answers, live=live, **terms)
     assert (played.result is None) != (played.error is None)
-    assert sum(step.request.billed for step in played.opened) == 1
-    for step in played.opened:
+    assert sum(step.request.billed for step in played.sent) == 1
+    for step in played.sent:
         assert step.request.url.startswith(("http://", "https://"))
         carries = any("sk-secret" in value for _, value in step.request.headers)
         assert not carries or step.request.url.startswith(BASE)
@@ -128,53 +133,27 @@ def test_any_answers_end_in_a_result_or_a_client_error(answers: list[Reply], ask
     assert played.error is None or "sk-secret" not in str(played.error)
 
 
-def test_blocks_of_one_byte_are_enough() -> None:
-    """However the body arrives, it is the same answer."""
-    played = Played("nanogpt", "generate", [reply({"data": [{"b64_json": B64}]})], block=1)
+def test_timings_count_from_the_sending() -> None:
+    """Until the task's end, until its picture, and the download apart."""
+    replies = [
+        reply({"task_id": "t"}, 202),
+        reply({"status": "running"}),
+        reply({"status": "completed", "result": {"urls": [f"{BASE}/a.png"]}}),
+        reply(PNG, media_type="image/png"),
+    ]
+    played = Played("opengpu-relay", "generate", replies, operation="generateQwen", asynchronous=True)
     assert played.result is not None
-    assert played.result.pictures[0].bytes == PNG
-
-
-def test_polls_wait_between_each_other_and_obey_retry_after() -> None:
-    """The interval holds between polls; a 429 with Retry-After is given its time."""
-    played = Played(
-        "opengpu-relay",
-        "generate",
-        [
-            reply({"task_id": "t"}, 202),
-            reply({"status": "queued"}),
-            (429, {"content-type": "application/json", "retry-after": "3"}, b"{}"),
-            reply({"status": "completed", "result": {"images": [B64]}}),
-        ],
-        asynchronous=True,
-    )
-    assert played.result is not None
-    assert played.waited == [1.0, 3.0]
-    assert played.result.timings.queue_s == pytest.approx(4.06, abs=0.05)
-    assert played.result.timings.total_s >= played.result.timings.queue_s
-
-
-def test_the_task_limit_counts_seconds_not_polls() -> None:
-    """Five seconds at an interval of one are six polls at most."""
-    played = Played("opengpu-relay", "generate", [reply({"task_id": "t"}, 202), reply({"status": "running"})], asynchronous=True)
-    assert "no end within 5 s" in str(played.error)
-    assert sum(played.waited) <= 5
+    timings = played.result.timings
+    assert timings.first_byte_s == pytest.approx(0.005)
+    assert timings.queue_s == pytest.approx(1.02)
+    assert timings.download_s == pytest.approx(0.01)
+    assert timings.total_s == pytest.approx(1.04)
 
 
 def test_a_finished_task_without_pictures_breaks_the_contract() -> None:
     """A completed task must carry the sync body."""
     played = Played("opengpu-relay", "generate", [reply({"task_id": "t"}, 202), reply({"status": "completed"})], asynchronous=True)
     assert isinstance(played.error, ContractBroken)
-
-
-def test_a_stream_is_bounded_too() -> None:
-    """A stream that never ends does not fill the memory."""
-    endless = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n' * 500
-    played = Played(
-        "nvidia-nim-vision", "describe", [reply(endless, media_type="text/event-stream")], images=[PNG], stream=True, max_bytes=5000
-    )
-    assert "larger than 5000 bytes" in str(played.error)
-    assert 50 < len(played.pieces) < 150
 
 
 def test_no_price_is_none_and_says_so() -> None:
@@ -221,15 +200,15 @@ def test_without_live_an_answer_leads_nowhere_else(replies: list[Reply], where: 
     assert where in played.error.message
     assert "--live" in str(played.error.hint)
     assert played.error.exit_code == 2
-    assert len(played.opened) == len(replies)
-    assert all(step.request.url.startswith(BASE) for step in played.opened)
+    assert len(played.sent) == len(replies)
+    assert all(step.request.url.startswith(BASE) for step in played.sent)
 
 
 def test_without_live_a_task_is_not_polled_elsewhere() -> None:
     """A task that can be polled only at an address off this machine is not polled."""
     played = Played("opengpu-relay", "generate", [reply({"poll_url": "http://tasks.example/1"}, 202)], live=False, asynchronous=True)
     assert isinstance(played.error, AddressNotAllowed)
-    assert len(played.opened) == 1
+    assert len(played.sent) == 1
 
 
 def test_redirects_are_followed_to_the_picture() -> None:
@@ -242,5 +221,5 @@ def test_redirects_are_followed_to_the_picture() -> None:
     ]
     played = Played("nanogpt", "generate", replies, live=False)
     assert played.result is not None
-    assert [step.request.url for step in played.opened[2:]] == ["http://127.0.0.1:1/base/b.png", "http://localhost:9/c.png"]
-    assert not any("sk-secret" in value for step in played.opened[1:] for _, value in step.request.headers)
+    assert [step.request.url for step in played.sent[2:]] == ["http://127.0.0.1:1/base/b.png", "http://localhost:9/c.png"]
+    assert not any("sk-secret" in value for step in played.sent[1:] for _, value in step.request.headers)

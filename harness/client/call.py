@@ -1,0 +1,326 @@
+"""One call of the client: what is asked for and under what conditions, and what the end of its course means, a result or an error.
+
+How it goes on in between is the course's (`harness.wire.course`); the sync and the async client only carry that out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, NoReturn
+
+from testcard.harness.client.errors import (
+    AddressNotAllowed,
+    AuthenticationFailed,
+    ClientError,
+    ConnectionFailed,
+    ContractBroken,
+    PaymentRequired,
+    RateLimited,
+    RequestRefused,
+    ServerFailed,
+    TaskFailed,
+    TimedOut,
+)
+from testcard.harness.client.http import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S, Exchanged
+from testcard.harness.client.results import Picture, Result, Timings
+from testcard.harness.pricing import Pricing
+from testcard.harness.wire.addresses import MOST_REDIRECTS, host_of
+from testcard.harness.wire.billing import answer_cost, delivered
+from testcard.harness.wire.choice import Choice
+from testcard.harness.wire.course import Conditions, Done, Download, DownloadEnd, End, Steps, course
+from testcard.harness.wire.decode import message_anywhere, retry_after
+from testcard.harness.wire.encode import build
+from testcard.harness.wire.model import Answer, DeliveredPicture, PictureInfo
+from testcard.harness.wire.pictures import lenient_base64, look
+from testcard.specs.loader import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Everything one request needs: who is asked for what, where, with which key, at which price, within which bounds.
+
+    `live`: whether an answer of a target on this machine may lead off it.
+    """
+
+    provider: Provider
+    choice: Choice
+    base_url: str
+    api_key: str | None
+    pricing: Pricing
+    wall_clock: Callable[[], datetime]
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    max_bytes: int = DEFAULT_MAX_BYTES
+    poll_interval_s: float | None = None
+    poll_timeout_s: float | None = None
+    live: bool = True
+
+    def course(self) -> Steps[Done[Exchanged]]:
+        """The course of the request."""
+        stream = bool(self.choice.request.stream)
+        request = build(self.provider, self.choice.fields, base_url=self.base_url, api_key=self.api_key, stream=stream)
+        conditions = Conditions(
+            self.provider,
+            self.choice.operation,
+            self.base_url,
+            self.api_key,
+            live=self.live,
+            interval_s=self.poll_interval_s,
+            limit_s=self.poll_timeout_s,
+        )
+        return course(conditions, request)
+
+    def result(self, done: Done[Exchanged]) -> Result:
+        """What the end of the course is worth; raises a `ClientError` where it is no result."""
+        if done.end is not End.ANSWERED:
+            _Failed(self, done).tell()
+        answer, first = done.answer, done.first
+        assert answer is not None, "a course that was answered has its answer"
+        assert first is not None, "a course begins with its submission"
+        operation = self.choice.operation
+        if first.request.stream and not first.is_stream:
+            kind = first.media_type or "no media type"
+            raise ContractBroken(f'a stream was asked for and "{kind}" came', operation=operation, answer=answer)
+        if answer.problem is not None:
+            raise ContractBroken(f"the answer cannot be used: {answer.problem}", operation=operation, answer=answer)
+        pictures: tuple[Picture, ...] = ()
+        notes: list[str] = []
+        if self.provider.operation_profile(operation).kind != "chat":
+            pictures, notes = _Pictures(self, answer, done).in_hand()
+        elif answer.text is None:
+            raise ContractBroken("the answer holds no text", operation=operation, answer=answer)
+        return _result(self, answer, pictures, _timings(done, first), notes)
+
+    def without_key(self, text: str) -> str:
+        """The text as it may be shown: some servers repeat the key in their error message, and control sequences are no words."""
+        text = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+        text = text if len(text) <= _MOST_LETTERS else text[: _MOST_LETTERS - 1] + "…"
+        return text.replace(self.api_key, "$TESTCARD_API_KEY") if self.api_key else text
+
+
+_MOST_LETTERS = 300
+_NEXT = "check the address and that the server runs; testcard mock serves one on this machine"
+_LIVE = "add --live to let the target's answers lead off this machine"
+
+
+class _Failed:
+    """Why a course ended without an answer to its request, as a typed error."""
+
+    def __init__(self, call: Call, done: Done[Exchanged]) -> None:
+        self._call = call
+        self._done = done
+        self._operation = call.choice.operation
+
+    def tell(self) -> NoReturn:
+        """Raises it."""
+        done = self._done
+        error = self._error()
+        cause = done.reply.cause if done.reply is not None else None
+        raise error from cause
+
+    def _error(self) -> ClientError:
+        call, done, operation = self._call, self._done, self._operation
+        answer = done.answer
+        match done.end:
+            case End.NO_ANSWER:
+                assert done.reply is not None, "something came of the submission"
+                return self._no_answer(done.reply, "")
+            case End.REFUSED:
+                return self._refused(done, "")
+            case End.TASK_LOST:
+                return self._lost()
+            case End.TASK_FAILED | End.TASK_MODERATED:
+                moderated = done.end is End.TASK_MODERATED
+                task = answer.task if answer is not None else None
+                said = call.without_key(_words_of(task.error if task is not None else None))
+                what = "the task was refused for its content" if moderated else "the task ended as failed"
+                return TaskFailed(f"{what}: {said}", operation=operation, answer=answer, moderated=moderated)
+            case End.TASK_UNENDED:
+                protocol = call.provider.profile.asynchronous
+                limit_s = call.poll_timeout_s if call.poll_timeout_s is not None else protocol.timeout_s if protocol is not None else 0.0
+                return TaskFailed(f"the task came to no end within {limit_s:g} s", operation=operation, answer=answer)
+            case End.TASK_UNNAMED:
+                return ContractBroken("the task was accepted without a reference to poll", operation=operation, answer=answer)
+            case End.ADDRESS_UNUSABLE:
+                return ContractBroken("the task is to be polled at an address that is none", operation=operation, answer=answer)
+            case End.ADDRESS_NOT_ALLOWED:
+                return not_allowed(call, answer, "the task", done.place)
+        raise AssertionError(f"the client carries out every step: {done.end}")
+
+    def _no_answer(self, reply: Exchanged, of: str) -> ClientError:
+        """The error of a request that was not answered whole; `of` says what it was for, where it was no submission."""
+        base_url, operation, said = self._call.base_url, self._operation, reply.detail
+        match reply.failure:
+            case "timeout":
+                limit = f"{of}no whole answer within {reply.timeout_s:g} s"
+                return TimedOut(limit, operation=operation, hint="allow more time, or ask asynchronously")
+            case "connect" | "tls":
+                return ConnectionFailed(f"{of}nothing answers at {base_url} ({said})", operation=operation, hint=_NEXT)
+            case _ if reply.status is not None:
+                return ContractBroken(f"{of}the answer {said}", operation=operation)
+        return ConnectionFailed(f"{of}the connection to {base_url} broke: {said}", operation=operation, hint=_NEXT)
+
+    def _lost(self) -> ClientError:
+        done, of = self._done, "the task could not be followed: "
+        answer, reply = done.answer, done.reply
+        if reply is not None and reply.failure is not None:
+            return self._no_answer(reply, of)
+        if answer is not None and answer.status in (401, 402, 403):
+            return self._refused(done, of)
+        said = f": {self._call.without_key(answer.error_message)}" if answer is not None and answer.error_message else ""
+        what = f"its address answers {answer.status}{said}" if answer is not None else "its address gave no answer"
+        if answer is not None and answer.status < 300:
+            what += ", which says nothing about it"
+        return TaskFailed(of + what, operation=self._operation, answer=answer)
+
+    def _refused(self, done: Done[Exchanged], of: str) -> ClientError:
+        """The typed error of a status that is no success."""
+        call, answer, reply, operation = self._call, done.answer, done.reply, self._operation
+        assert answer is not None, "a status was answered"
+        status = answer.status
+        if status < 400:
+            where = reply.response().header("location") if reply is not None else None
+            return ContractBroken(
+                f"{of}the target answered {status}" + (f" and points to {call.without_key(where)}" if where else ""),
+                operation=operation,
+                answer=answer,
+                hint="redirects are not followed, so that the key goes nowhere else; use the final address as --base-url",
+            )
+        auth = call.provider.profile.auth
+        kinds: dict[int, tuple[type[ClientError], str]] = {
+            401: (AuthenticationFailed, f"set TESTCARD_API_KEY or {auth.key_env} to a key that this target accepts"),
+            403: (AuthenticationFailed, "check that the key may use this model, and that the account is in order"),
+            402: (PaymentRequired, "top up the account, or use another key"),
+            429: (RateLimited, "wait, then try again"),
+        }
+        kind, hint = kinds.get(status, (RequestRefused, "the target refuses what its contract allows; testcard check says more"))
+        if status >= 500:
+            kind, hint = ServerFailed, "whether it was billed is unknown; try again, or ask the provider"
+        if status == 429:
+            seconds = answer.retry_after_s
+            if seconds is None and reply is not None:
+                header = reply.response().header(call.provider.profile.errors.retry_after_header)
+                seconds = retry_after(header, None, call.wall_clock())
+                answer = replace(answer, retry_after_s=seconds)
+            if seconds is not None:
+                hint = f"wait {seconds:g} s, then try again"
+        said = f": {call.without_key(answer.error_message)}" if answer.error_message else ""
+        return kind(f"{of}the target answered {status}{said}", operation=operation, answer=answer, hint=hint)
+
+
+class _Pictures:
+    """The pictures of an answer, decoded from base64 or downloaded."""
+
+    def __init__(self, call: Call, answer: Answer, done: Done[Exchanged]) -> None:
+        self._call = call
+        self._answer = answer
+        self._done = done
+
+    def in_hand(self) -> tuple[tuple[Picture, ...], list[str]]:
+        """Every picture, sound, with what a caller should know; raises where one is missing."""
+        answer = self._answer
+        if not answer.pictures:
+            said = message_anywhere(answer.json)
+            raise self._broken("the answer holds no pictures" + (f": {self._call.without_key(said)}" if said else ""))
+        pictures, notes = [], []
+        for item in answer.pictures:
+            name = f"picture {item.index + 1}"
+            if item.base64 is not None and item.url is not None:
+                notes.append(f"{name} came both as base64 and by URL; the base64 was taken")
+            data = self._data(item, name)
+            seen = look(data)
+            if seen.problem is not None or seen.format is None or seen.width_px is None or seen.height_px is None:
+                raise self._broken(f"{name} does not decode: {seen.problem}")
+            pictures.append(Picture(data, seen.format, seen.width_px, seen.height_px, item.seed, item.url, item.index))
+        return tuple(pictures), notes
+
+    def _data(self, item: DeliveredPicture, name: str) -> bytes:
+        if item.base64 is not None:
+            data = lenient_base64(item.base64)
+            if data is None:
+                raise self._broken(f"{name} is no base64")
+            return data
+        found = self._done.of_picture(item.index)
+        if item.url is None or found is None:
+            raise self._broken(f"{name} has neither url nor base64")
+        if found.whole is None:
+            raise self._missing(name, found)
+        return found.whole.body
+
+    def _missing(self, name: str, found: Download[Exchanged]) -> ClientError:
+        """Why an address did not bring its picture."""
+        call, reply = self._call, found.reply
+        match found.end:
+            case DownloadEnd.UNUSABLE:
+                scheme = found.url.partition(":")[0][:16] if ":" in found.url else "no scheme"
+                return self._broken(f"{name} has an address that is no absolute http(s) URL ({call.without_key(scheme)})")
+            case DownloadEnd.NOT_ALLOWED:
+                return not_allowed(call, self._answer, name, found.place)
+            case DownloadEnd.CIRCLE:
+                return self._broken(f"{name}: its address redirects again and again (more than {MOST_REDIRECTS} times)")
+        assert reply is not None, "the client carries out every step"
+        if reply.failure == "timeout":
+            what = f"{name}: its address ({host_of(found.place)}) gave no whole answer within {reply.timeout_s:g} s"
+            return TimedOut(what, operation=call.choice.operation, answer=self._answer)
+        if reply.failure is not None:
+            said = f"the answer {reply.detail}" if reply.status is not None else f"no answer: {reply.detail}"
+            return self._broken(f"{name}: its address ({host_of(found.place)}) gave no picture; {said}")
+        return self._broken(f"{name}: its address answers {reply.status}")
+
+    def _broken(self, what: str) -> ContractBroken:
+        return ContractBroken(what, operation=self._call.choice.operation, answer=self._answer)
+
+
+def not_allowed(call: Call, answer: Answer | None, what: str, url: str) -> AddressNotAllowed:
+    """The error for an answer that leads off this machine where the caller did not allow that."""
+    return AddressNotAllowed(
+        f"{what} lies on {host_of(url)}, which is not on this machine, and was not asked for: {call.without_key(url)}",
+        operation=call.choice.operation,
+        answer=answer,
+        hint=_LIVE,
+    )
+
+
+def _timings(done: Done[Exchanged], first: Exchanged) -> Timings:
+    ends = [found.reply.ended_s for found in done.downloads if found.reply is not None]
+    end_s = max(ends, default=done.finished_s)
+    return Timings(
+        end_s - first.sent_s,
+        first.first_byte_s - first.sent_s,
+        done.finished_s - done.accepted_s if done.accepted_s is not None else None,
+        end_s - done.finished_s if ends else None,
+        first.first_text_s - first.sent_s if first.first_text_s is not None else None,
+    )
+
+
+def _result(call: Call, answer: Answer, pictures: tuple[Picture, ...], timings: Timings, notes: list[str]) -> Result:
+    choice = call.choice
+    infos = [PictureInfo(p.format, p.width, p.height, len(p.bytes), "") for p in pictures]
+    price, origin = call.pricing.look_up(choice.model, choice.operation)
+    cost = answer_cost(price, answer, delivered(call.provider, choice.operation, choice.request, answer, infos))
+    wanted = choice.request.n or 1
+    told = [choice.note] if choice.note else []
+    if pictures and len(pictures) != wanted:
+        told.append(f"{wanted} picture{'s were' if wanted != 1 else ' was'} asked for and {len(pictures)} came")
+    return Result(
+        provider=call.provider.id,
+        operation=choice.operation,
+        model=choice.model,
+        pictures=pictures,
+        text=answer.text,
+        finish_reason=answer.finish_reason,
+        usage=answer.usage,
+        cost_usd=cost,
+        price_origin="answer" if answer.cost_usd is not None else origin,
+        timings=timings,
+        answer=answer,
+        notes=(*told, *notes),
+    )
+
+
+def _words_of(error: Any) -> str:
+    """A task's error in words."""
+    if isinstance(error, dict):
+        error = error.get("message", error)
+    return str(error) if error else "no reason was given"
