@@ -86,6 +86,19 @@ def _sendable(key: str, source: str) -> str:
     return key
 
 
+def refuse_one_key_for_all(targets: Sequence[tuple[Provider, str]], key_file: Path | None = None) -> None:
+    """`UsageError` where one key would be shown to several providers off this machine: those that did not issue it could use it."""
+    strangers = {provider.id: provider.profile.auth.key_env for provider, base_url in targets if not is_loopback(base_url)}
+    if len(set(strangers.values())) < 2:  # providers of one house share a key
+        return
+    for source in (KEY_ENV if os.environ.get(KEY_ENV) else None, f"--api-key-file {key_file}" if key_file is not None else None):
+        if source is not None:
+            raise UsageError(
+                f"{source} would send one key to {' and '.join(strangers)}",
+                hint="leave it out, and set each provider's own variable: " + ", ".join(dict.fromkeys(strangers.values())),
+            )
+
+
 def require_live(base_url: str, live: bool, *, bounded: bool = True) -> None:
     """`UsageError` for a target off this machine without --live, or with --live but without a bound on what is spent."""
     if is_loopback(base_url):

@@ -35,12 +35,11 @@ from testcard.benchmarks.load.users import locust_environment
 from testcard.benchmarks.plan.cells import build_cells, make_transport
 from testcard.benchmarks.plan.job import Event, Job, TargetJob, WorkerJob
 from testcard.benchmarks.plan.workload import parse_workload
-from testcard.benchmarks.run.opening import refuse_one_key_for_all
 from testcard.benchmarks.run.process import prepare_process, read_line, say, settle_down
 from testcard.harness.embedded import DEFAULT_KEY
 from testcard.harness.errors import Exit, TestcardError, UsageError
 from testcard.harness.runs.folder import tool_version
-from testcard.harness.targets import is_loopback, read_key, require_live
+from testcard.harness.targets import is_loopback, read_key, refuse_one_key_for_all, require_live
 from testcard.specs.loader import load_provider
 
 PROGRESS_S = 0.5

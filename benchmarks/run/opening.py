@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,10 +12,10 @@ from urllib.parse import urlsplit
 from testcard.benchmarks.plan.job import TargetJob
 from testcard.harness.config import Config, PricesSection, TargetSection
 from testcard.harness.embedded import MOCK_LATENCY, embedded_mocks, mock_name
-from testcard.harness.errors import TargetUnreachable, UsageError
+from testcard.harness.errors import TargetUnreachable
 from testcard.harness.pricing import Pricing
-from testcard.harness.targets import KEY_ENV, Target, is_loopback, open_target
-from testcard.specs.loader import Provider, bundled_ids, load_provider
+from testcard.harness.targets import Target, open_target, refuse_one_key_for_all
+from testcard.specs.loader import bundled_ids, load_provider
 
 REACH_S = 5.0
 
@@ -37,19 +36,6 @@ def sections_of(names: Sequence[str], key_envs: Sequence[str], config: Config, l
 def are_live(sections: Sequence[TargetSection]) -> bool:
     """Whether one of the targets is said to be live: its requests can cost money."""
     return any(section.live and section.base_url is not None for section in sections)
-
-
-def refuse_one_key_for_all(targets: Sequence[tuple[Provider, str]], key_file: Path | None) -> None:
-    """`UsageError` where one key would be shown to several providers off this machine: those that did not issue it could use it."""
-    strangers = {provider.id: provider.profile.auth.key_env for provider, base_url in targets if not is_loopback(base_url)}
-    if len(set(strangers.values())) < 2:  # providers of one house share a key
-        return
-    for source in (KEY_ENV if os.environ.get(KEY_ENV) else None, f"--api-key-file {key_file}" if key_file is not None else None):
-        if source is not None:
-            raise UsageError(
-                f"{source} would send one key to {' and '.join(strangers)}",
-                hint="leave it out, and set each provider's own variable: " + ", ".join(dict.fromkeys(strangers.values())),
-            )
 
 
 @contextmanager
