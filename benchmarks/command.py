@@ -25,7 +25,7 @@ WEB_PORT = 8089
 @click.option(
     "--target", "targets", multiple=True, metavar="PROVIDER[=URL]", help="What to load; again for more. Without a URL: its embedded mock."
 )
-@click.option("--target-key-env", "key_envs", multiple=True, hidden=True)  # one for each --target: what evaluate hands keys over in
+@click.option("--target-section", "raw_sections", multiple=True, hidden=True)  # a [[target]] as JSON: what evaluate hands over
 @click.option("--model", "models", multiple=True, metavar="M", help="Model to ask for; again for more. Default: the operation's own.")
 @click.option("--operation", "operations", multiple=True, metavar="ID", help="Operation to load; again for more. Default: the task's own.")
 @click.option(
@@ -109,7 +109,7 @@ WEB_PORT = 8089
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of a table.")
 def bench(
     targets: tuple[str, ...],
-    key_envs: tuple[str, ...],
+    raw_sections: tuple[str, ...],
     models: tuple[str, ...],
     operations: tuple[str, ...],
     workload_name: str | None,
@@ -172,7 +172,7 @@ def bench(
     from testcard.benchmarks.run.opening import are_live, sections_of
     from testcard.benchmarks.run.running import run_bench
 
-    sections = sections_of(targets, key_envs, config, live)
+    sections = sections_of(targets, raw_sections, config, live)
     fleet = resolve_fleet(config, processes=processes, master=master, expect_workers=expect_workers, bind=bind, master_port=master_port)
     workload = resolve_workload(
         config,

@@ -31,7 +31,21 @@ class Exit(IntEnum):
     INCONCLUSIVE = 5
     INTERRUPTED = 130
 
+    @property
+    def words(self) -> str:
+        """The code for a person."""
+        return _WORDS[self]
 
+
+_WORDS = {
+    Exit.PASS: "pass",
+    Exit.GATE_FAILED: "gate failed",
+    Exit.USAGE: "usage error",
+    Exit.TARGET: "target unreachable or key refused",
+    Exit.INTERNAL: "internal error",
+    Exit.INCONCLUSIVE: "inconclusive",
+    Exit.INTERRUPTED: "interrupted",
+}
 _ORDER = (Exit.INTERRUPTED, Exit.INTERNAL, Exit.USAGE, Exit.TARGET, Exit.GATE_FAILED, Exit.INCONCLUSIVE, Exit.PASS)
 
 

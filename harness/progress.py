@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -95,16 +96,14 @@ class Progress:
         if self._live is not None:
             self._live.console.print(text, markup=False, highlight=False)
         elif self._style != "json" and not self._quiet:
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+            _write(text)
 
     def _emit(self) -> None:
         if self._style == "json":
             record = {"label": self.label, "done": self.done, "total": self.total, "unit": self.unit, "fields": self.fields}
-            sys.stderr.write(json.dumps({"testcard.progress": record}, default=str) + "\n")
+            _write(json.dumps({"testcard.progress": record}, default=str))
         else:
-            sys.stderr.write(self._line() + "\n")
-        sys.stderr.flush()
+            _write(self._line())
 
     def _line(self) -> str:
         elapsed = time.monotonic() - self._started
@@ -119,6 +118,12 @@ class Progress:
             parts.append(f"{self.done:g} {self.unit}")
         parts += [f"{name} {value}" for name, value in self.fields.items()]
         return "  ".join(parts)
+
+
+def _write(line: str) -> None:
+    with suppress(OSError):  # a terminal or a parent that is gone must not end what is being told of
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
 
 
 def _can_be_redrawn() -> bool:

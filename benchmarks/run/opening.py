@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import zip_longest
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,13 +19,16 @@ from testcard.specs.loader import bundled_ids, load_provider
 REACH_S = 5.0
 
 
-def sections_of(names: Sequence[str], key_envs: Sequence[str], config: Config, live: bool) -> list[TargetSection]:
-    """The targets that the flags name, else those of the configuration, else every bundled provider on its mock."""
-    if names:
-        found = []
-        for name, key_env in zip_longest(names, key_envs[: len(names)]):
+def sections_of(names: Sequence[str], raw_sections: Sequence[str], config: Config, live: bool) -> list[TargetSection]:
+    """The targets that the flags name, else those of the configuration, else every bundled provider on its mock.
+
+    `raw_sections`: targets as another process of ours hands them over, each a `[[target]]` as JSON, with its own models and `live`.
+    """
+    if names or raw_sections:
+        found = [TargetSection.model_validate_json(section) for section in raw_sections]
+        for name in names:
             provider, _, url = name.partition("=")
-            found.append(TargetSection(provider=provider, base_url=url or None, live=live, key_env=key_env))
+            found.append(TargetSection(provider=provider, base_url=url or None, live=live))
         return found
     if config.target:
         return [target.model_copy(update={"live": live or target.live}) for target in config.target]

@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -103,7 +105,35 @@ def testcard() -> None:
 def main() -> NoReturn:
     """Runs the command line and exits with the documented code."""
     sys.unraisablehook = _not_lost
+    if os.environ.pop("TESTCARD_STOP_WITH_STDIN", None):
+        _stop_with_stdin()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup, say, has SIGHUP ignored
+            signal.signal(number, _as_ctrl_c)
     sys.exit(run(sys.argv[1:]))
+
+
+def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
+    """Does what Ctrl-C does at this moment; as itself where Ctrl-C is ignored, as in a shell's background job."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):
+        raise KeyboardInterrupt
+    handler(signal.SIGINT, frame)
+
+
+def _stop_with_stdin() -> None:
+    """Takes the end of standard input for Ctrl-C, so that a child of ours does not outlive its parent, however that died."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # inherited; the parent passes a stop on as SIGINT
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def wait() -> None:
+        with suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # nobody hears any more, and talk into a broken pipe would end the run unsealed
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _not_lost(unraisable: sys.UnraisableHookArgs) -> None:
@@ -160,5 +190,6 @@ def _internal(error: Exception) -> int:
 
 
 def say(text: str) -> None:
-    """One line of talk on stderr."""
-    click.echo(text, err=True)
+    """One line of talk on stderr; where nobody hears it any more, what was talked about goes on all the same."""
+    with suppress(OSError):
+        click.echo(text, err=True)

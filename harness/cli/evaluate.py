@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-import sys
-import threading
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import click
 
-from testcard.harness.child_processes import Step, is_run, run_parallel, usable
+from testcard.harness.child_processes import ChildCommand, ChildProcesses, is_run, usable
 from testcard.harness.cli import github, say
-from testcard.harness.config import Config, TargetSection, load_config
+from testcard.harness.cli.children_display import ChildrenDisplay
+from testcard.harness.config import Config, PricesSection, TargetSection, load_config
 from testcard.harness.embedded import MOCK_LATENCY, embedded_mocks, mock_name
 from testcard.harness.errors import Exit, UsageError, worst
 from testcard.harness.lazy import resolve
-from testcard.harness.runs.folder import RunReader, RunWriter, default_folder
+from testcard.harness.pricing import Pricing
+from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free
 from testcard.harness.runs.records import Outcome, Target
 from testcard.harness.statistics import slo
-from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key, require_live
+from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, is_testcard_mock, read_key, refuse_one_key_for_all
 from testcard.specs.loader import Provider, bundled_ids, load_provider
 
 DEFAULT_WORKLOAD = "quick"
-PLAIN_INTERVAL_S = 10.0
-_OUTCOMES: dict[int, Outcome] = {
+#: Checks side by side: each keeps a core busy.
+CHECKS_AT_ONCE = 2
+_OUTCOMES: dict[Exit, Outcome] = {
     Exit.PASS: "pass",
     Exit.GATE_FAILED: "fail",
     Exit.INCONCLUSIVE: "inconclusive",
@@ -37,7 +37,25 @@ _OUTCOMES: dict[int, Outcome] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What a person may say to `evaluate`."""
+
+    config_file: Path | None
+    out: Path | None
+    workload: str | None
+    seed: int | None
+    quiet: bool
+    as_json: bool
+
+    @property
+    def for_children(self) -> list[str]:
+        """The flags that checks and the benchmark get alike."""
+        config = ["--config", str(self.config_file)] if self.config_file else []
+        return [*config, *(["--seed", str(self.seed)] if self.seed is not None else [])]
+
+
+@dataclass(frozen=True, slots=True)
 class _Planned:
     """A target with the URL to talk to and its key (None: whatever the child finds by itself)."""
 
@@ -47,11 +65,20 @@ class _Planned:
     mock: bool
     label: str
     api_key: str | None
+    prices: PricesSection = field(default_factory=PricesSection)
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """What a child that talks to this target alone gets to see."""
-        return {KEY_ENV: self.api_key} if self.api_key else {}
+    def record(self) -> Target:
+        """The target as run.json keeps it."""
+        return Target(
+            provider=self.provider.id,
+            name=self.provider.profile.name,
+            base_url=self.base_url,
+            mock=self.mock,
+            models=list(self.section.models),
+            spec_digest=self.provider.spec_digest,
+            profile_digest=self.provider.profile_digest,
+            prices=Pricing(self.provider, self.mock, self.prices).origin,
+        )
 
 
 @click.command()
@@ -63,13 +90,18 @@ class _Planned:
     help="Workload of the benchmark: a name or a file. Default: the config's, else quick (live, where a target is).",
 )
 @click.option("--seed", type=int, default=None, help="Seed of checks and arrivals.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress on stderr; errors, and why the result is no pass, are still told.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def evaluate(config_file: Path | None, out: Path | None, workload: str | None, seed: int | None, as_json: bool) -> int:
+def evaluate(config_file: Path | None, out: Path | None, workload: str | None, seed: int | None, quiet: bool, as_json: bool) -> int:
     """Check, load and compare every target, then write one report.
 
     Without a testcard.toml (or one without targets) it evaluates the five bundled providers against mocks on this machine.
+    The limits under [check] hold for each target's check, those under [bench] for the benchmark of all of them.
     """
+    options = _Options(config_file, out, workload, seed, quiet, as_json)
     config = load_config(config_file)
+    if out is not None:
+        require_free(out)
     # Found out now, not after the checks have been paid for.
     resolve("testcard.benchmarks.plan.workload:load_workload")(workload or config.bench.workload or DEFAULT_WORKLOAD)
     for expression in config.bench.slo:
@@ -80,238 +112,193 @@ def evaluate(config_file: Path | None, out: Path | None, workload: str | None, s
         writer = RunWriter.create(
             out or default_folder("evaluate"),
             "evaluate",
-            targets=[_record(target) for target in planned],
+            targets=[target.record() for target in planned],
             seed=seed,
             config=config.model_dump(mode="json"),
         )
-        if any(target.mock for target in planned):
-            say(
-                "No base URL is given for "
-                + ("some targets" if not all(t.mock for t in planned) else "any target")
-                + ": using mocks on this machine, whose latency and prices are made up."
-            )
-        return _evaluate(writer, planned, config, config_file, workload, seed, as_json)
+        own = [target.label for target in planned if target.section.base_url is None]
+        if own and not quiet:
+            whose = "any target" if len(own) == len(planned) else ", ".join(own)
+            say(f"No base URL is given for {whose}: using mocks on this machine, whose latency and prices are made up.")
+        return _Evaluation(writer, planned, options).run()
 
 
 def _plan(sections: Sequence[TargetSection], config: Config, stack: ExitStack) -> list[_Planned]:
     """The targets with their URLs; starts the mocks that are needed. Everything that can be wrong is found before anything runs."""
     providers = [load_provider(section.provider, config.providers.path) for section in sections]
-    for section in sections:
-        if section.base_url is None:
-            continue
-        base_url = checked_base_url(section.base_url)
-        bounded = None not in (config.check.max_cost or config.check.max_requests, config.bench.max_cost or config.bench.max_requests)
-        require_live(base_url, section.live, bounded=bounded)
+    labels: list[str] = []
+    keys: list[str | None] = []
+    for section, provider in zip(sections, providers, strict=True):
+        before = sum(label.split("~")[0] == provider.id for label in labels)
+        labels.append(f"{provider.id}~{before + 1}" if before else provider.id)
+        keys.append(_key_of(section, provider, config) if section.base_url is not None else None)
+    refuse_one_key_for_all(
+        [
+            (provider, section.base_url)
+            for section, provider in zip(sections, providers, strict=True)
+            if section.base_url is not None and not os.environ.get(section.key_env or "")
+        ]
+    )
     wanted = list(dict.fromkeys(mock_name(p) for section, p in zip(sections, providers, strict=True) if section.base_url is None))
     mocks = stack.enter_context(embedded_mocks(wanted, options=["--latency", MOCK_LATENCY])) if wanted else None
     planned: list[_Planned] = []
-    for section, provider in zip(sections, providers, strict=True):
-        label = provider.id
-        if sum(other.label.split("~")[0] == label for other in planned):
-            label += f"~{sum(other.label.split('~')[0] == label for other in planned) + 1}"
+    for section, provider, label, key in zip(sections, providers, labels, keys, strict=True):
+        prices = config.prices.get(provider.id, PricesSection())
         if section.base_url is None:
             assert mocks is not None
-            planned.append(_Planned(section, provider, mocks.base_urls[provider.id], True, label, mocks.api_key))
+            planned.append(_Planned(section, provider, mocks.base_urls[provider.id], True, label, mocks.api_key, prices))
         else:
-            if section.key_env and not os.environ.get(section.key_env) and not is_loopback(section.base_url):
-                raise UsageError(f"{section.key_env}, which the target {provider.id} names as key_env, is not set")
-            key = os.environ.get(section.key_env or "") or read_key(provider)
-            planned.append(_Planned(section, provider, checked_base_url(section.base_url), False, label, key))
+            base_url = checked_base_url(section.base_url)
+            mock = is_loopback(base_url) and is_testcard_mock(base_url)
+            planned.append(_Planned(section, provider, base_url, mock, label, key, prices))
     return planned
 
 
-def _record(target: _Planned) -> Target:
-    return Target(
-        provider=target.provider.id,
-        name=target.provider.profile.name,
-        base_url=target.base_url,
-        mock=target.mock,
-        models=list(target.section.models),
-        spec_digest=target.provider.spec_digest,
-        profile_digest=target.provider.profile_digest,
-        prices="illustrative" if target.mock else "none",
-    )
+def _key_of(section: TargetSection, provider: Provider, config: Config) -> str | None:
+    """The key for a target that the configuration places somewhere; `UsageError` where it must not, or cannot, be talked to."""
+    base_url = checked_base_url(section.base_url or "")
+    key = os.environ.get(section.key_env or "") or read_key(provider)
+    if is_loopback(base_url):
+        return key
+    if not section.live:
+        raise UsageError(f"{base_url} is not on this machine", hint="write live = true below it; requests there can cost money")
+    for name, limits in (("check", config.check), ("bench", config.bench)):
+        if limits.max_cost is None and limits.max_requests is None:
+            raise UsageError(
+                f"{base_url} is live, and nothing bounds what its {name} may spend",
+                hint=f"write max_cost or max_requests below [{name}] in testcard.toml",
+            )
+    if section.key_env and not os.environ.get(section.key_env):
+        raise UsageError(f"{section.key_env}, which the target {provider.id} names as key_env, is not set")
+    if key is None:
+        raise UsageError(f"there is no key for {provider.profile.name}", hint=f"set {provider.profile.auth.key_env}")
+    return key
 
 
-def _evaluate(
-    writer: RunWriter,
-    planned: list[_Planned],
-    config: Config,
-    config_file: Path | None,
-    workload: str | None,
-    seed: int | None,
-    as_json: bool,
-) -> int:
-    common = [*(["--config", str(config_file)] if config_file else []), *(["--seed", str(seed)] if seed is not None else [])]
-    checks = [Step(f"check {t.label}", _check_arguments(t, writer.folder, common), t.environment) for t in planned]
-    # Several targets, several keys: each travels in a variable of its own, and one that would win over all is left out.
-    bench = Step("bench", [], without=[KEY_ENV])
-    report = Step("report", ["report", str(writer.folder), "--out", str(writer.folder / "report")])
-    display = _Display([*checks, bench, report])
-    codes: list[Exit] = []
-    try:
-        with display:
-            run_parallel(checks, workers=min(2, os.cpu_count() or 1), changed=display.changed)
-            writer.update(children=[f"check-{t.label}" for t in planned if is_run(writer.folder / f"check-{t.label}")])
-            ready = [t for t, step in zip(planned, checks, strict=True) if usable(step.exit_code)]
-            if ready:
-                bench.arguments = _bench_arguments(ready, writer.folder, common, workload)
-                bench.environment = {_key_variable(index): target.api_key or "" for index, target in enumerate(ready)}
-                run_parallel([bench], 1, display.changed)
-            else:
-                bench.state = "left out"
-            children = [*writer.run.children, *(["bench"] if is_run(writer.folder / "bench") else [])]
-            # Sealed before the report is made, so that the report can read how it ended.
-            codes = [Exit(step.exit_code) for step in (*checks, bench) if step.exit_code is not None and step.exit_code in list(Exit)]
-            codes += [Exit.INTERNAL for step in (*checks, bench) if step.exit_code is not None and step.exit_code not in list(Exit)]
-            code = worst(codes)
-            writer.finish(_OUTCOMES.get(code, "error"), code)
-            writer.update(children=children)
-            if children:
-                run_parallel([report], 1, display.changed)
-                if report.exit_code:
-                    code = worst([code, Exit.INTERNAL])
-                elif is_run(writer.folder / "report"):
-                    writer.update(children=[*children, "report"], files={**writer.run.files, "report": "report/report.html"})
-    except KeyboardInterrupt:
-        done = [f"check-{t.label}" for t in planned if is_run(writer.folder / f"check-{t.label}")]
-        writer.update(children=[*done, *(["bench"] if is_run(writer.folder / "bench") else [])])
-        writer.finish("interrupted", Exit.INTERRUPTED, "Ctrl-C")
-        say(f"interrupted; what was recorded is in {writer.folder}")
-        say(f"next: testcard report {writer.folder} shows it")
-        return Exit.INTERRUPTED
-    writer.finish(_OUTCOMES.get(code, "error"), code)
-    _tell([*checks, bench, report], writer, code, as_json)
-    summary = writer.folder / "report" / "summary.md"
-    if summary.is_file():
-        commands = resolve("testcard.reports.ci.github:workflow_commands_of")([RunReader(writer.folder)])
-        github.tell(summary.read_text(encoding="utf-8"), commands, as_json=as_json)
-    return code
+class _Evaluation:
+    """The children of one evaluation, in order, and how it ends."""
+
+    def __init__(self, writer: RunWriter, planned: list[_Planned], options: _Options) -> None:
+        self._writer = writer
+        self._options = options
+        self._planned = planned
+        self._checks = [
+            ChildCommand(
+                f"check {target.label}",
+                _check_arguments(target, writer.folder, options),
+                {KEY_ENV: target.api_key} if target.api_key else {},
+            )
+            for target in planned
+        ]
+        # Several targets, several keys: each travels in a variable of its own, and one that would win over all is left out.
+        self._bench = ChildCommand("bench", [], without=[KEY_ENV])
+        self._report = ChildCommand("report", ["report", str(writer.folder), "--out", str(writer.folder / "report")])
+
+    def run(self) -> Exit:
+        """Runs everything, seals the run whatever happens, prints the result; the exit code of the command."""
+        writer = self._writer
+        try:
+            code = asyncio.run(self._carry_out())
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            self._seal(Exit.INTERRUPTED if stopped else Exit.INTERNAL, "interrupted" if stopped else f"{type(error).__name__}: {error}")
+            raise
+        self._tell(code)
+        if code is Exit.INTERRUPTED:
+            return code
+        summary = writer.folder / "report" / "summary.md"
+        if summary.is_file():
+            commands = resolve("testcard.reports.ci.github:workflow_commands_of")([RunReader(writer.folder)])
+            github.tell(summary.read_text(encoding="utf-8"), commands, as_json=self._options.as_json)
+        return code
+
+    @property
+    def _children(self) -> list[ChildCommand]:
+        return [*self._checks, self._bench, self._report]
+
+    async def _carry_out(self) -> Exit:
+        with ChildrenDisplay(self._children, quiet=self._options.quiet) as display:
+            async with ChildProcesses(display.changed, display.interrupted) as processes:
+                ticker = asyncio.create_task(display.tick())
+                try:
+                    return await self._one_after_the_other(processes)
+                finally:
+                    ticker.cancel()
+
+    async def _one_after_the_other(self, processes: ChildProcesses) -> Exit:
+        await processes.run(self._checks, at_once=min(CHECKS_AT_ONCE, os.cpu_count() or 1))
+        ready = [target for target, check in zip(self._planned, self._checks, strict=True) if usable(check)]
+        if ready and not processes.stopping:
+            self._bench.arguments = _bench_arguments(ready, self._writer.folder, self._options)
+            self._bench.environment = {_key_variable(index): target.api_key or "" for index, target in enumerate(ready)}
+            await processes.run([self._bench])
+        else:
+            self._bench.state = "left out"
+        code = worst([child.result for child in (*self._checks, self._bench) if child.result is not None])
+        if processes.stopping:
+            self._report.state = "left out"
+            self._seal(Exit.INTERRUPTED, "interrupted")
+            return Exit.INTERRUPTED
+        # Sealed before the report is made, so that the report can read how it ended.
+        self._seal(code)
+        if not self._writer.run.children:
+            self._report.state = "left out"
+            return code
+        await processes.run([self._report])
+        if processes.stopping:
+            code = Exit.INTERRUPTED
+        elif self._report.result is not Exit.PASS:
+            code = worst([code, Exit.INTERNAL])
+        self._seal(code)
+        return code
+
+    def _seal(self, code: Exit, reason: str | None = None) -> None:
+        """Writes into run.json what there is and how it ended."""
+        folder = self._writer.folder
+        names = [*(f"check-{target.label}" for target in self._planned), "bench", "report"]
+        report = {"report": "report/report.html"} if is_run(folder / "report") else {}
+        self._writer.update(children=[name for name in names if is_run(folder / name)], files={**self._writer.run.files, **report})
+        self._writer.finish(_OUTCOMES.get(code, "error"), code, reason)
+
+    def _tell(self, code: Exit) -> None:
+        """Says on stderr what went wrong, and prints the result."""
+        folder, page = self._writer.folder, self._writer.folder / "report" / "report.html"
+        for child in self._children if code is not Exit.INTERRUPTED else []:
+            if child.result not in (Exit.PASS, None):
+                say(f"{child.name}: {child.words}")
+                for line in [*child.talk][-6:]:
+                    say(f"    {line}")
+        if not any(usable(check) for check in self._checks) and code is not Exit.INTERRUPTED:
+            say("bench: left out, because no check found its target at work")
+        if code is Exit.INTERRUPTED:
+            say(f"interrupted; what was recorded is in {folder}")
+            say(f"next: testcard report {folder} shows it")
+        if self._options.as_json:
+            outcome = {"outcome": self._writer.run.outcome, "exit_code": int(code), "run": str(folder), "report": str(page)}
+            click.echo(json.dumps({**outcome, "steps": {child.name: child.exit_code for child in self._children}}))
+        elif code is not Exit.INTERRUPTED:
+            click.echo(f"{code.words.upper()}  {folder}")
+            if page.is_file():
+                click.echo(f"report  {page}")
+                click.echo(f"open    {page.resolve().as_uri()}")
 
 
-def _check_arguments(target: _Planned, folder: Path, common: list[str]) -> list[str]:
-    arguments = ["check", target.section.provider, "--base-url", target.base_url, "--out", str(folder / f"check-{target.label}"), *common]
+def _check_arguments(target: _Planned, folder: Path, options: _Options) -> list[str]:
+    arguments = ["check", target.section.provider, "--base-url", target.base_url, "--out", str(folder / f"check-{target.label}")]
     arguments += [part for operation in target.section.operations for part in ("--operation", operation)]
-    if target.section.models:
-        arguments += ["--model", target.section.models[0]]
-    return [*arguments, *(["--live"] if target.section.live else [])]
+    arguments += ["--model", target.section.models[0]] if target.section.models else []
+    return [*arguments, *options.for_children, *(["--live"] if target.section.live else [])]
 
 
 def _key_variable(index: int) -> str:
     return f"TESTCARD_TARGET_KEY_{index}"
 
 
-def _bench_arguments(ready: list[_Planned], folder: Path, common: list[str], workload: str | None) -> list[str]:
-    arguments = ["bench", "--out", str(folder / "bench"), *common, *(["--workload", workload] if workload else [])]
+def _bench_arguments(ready: list[_Planned], folder: Path, options: _Options) -> list[str]:
+    """Each target goes with its own models, operations and leave to go off this machine."""
+    arguments = ["bench", "--out", str(folder / "bench"), *options.for_children]
+    arguments += ["--workload", options.workload] if options.workload else []
     for index, target in enumerate(ready):
-        arguments += ["--target", f"{target.section.provider}={target.base_url}", "--target-key-env", _key_variable(index)]
-    for model in dict.fromkeys(model for target in ready for model in target.section.models):
-        arguments += ["--model", model]
-    return [*arguments, *(["--live"] if any(target.section.live for target in ready) else [])]
-
-
-_WORDS = {
-    Exit.PASS: "pass",
-    Exit.GATE_FAILED: "gate failed",
-    Exit.USAGE: "usage error",
-    Exit.TARGET: "target unreachable or key refused",
-    Exit.INTERNAL: "internal error",
-    Exit.INCONCLUSIVE: "inconclusive",
-    Exit.INTERRUPTED: "interrupted",
-}
-
-
-def _tell(steps: list[Step], writer: RunWriter, code: Exit, as_json: bool) -> None:
-    page = writer.folder / "report" / "report.html"
-    if as_json:
-        parts = {step.name: step.exit_code for step in steps}
-        click.echo(
-            json.dumps(
-                {"outcome": writer.run.outcome, "exit_code": int(code), "run": str(writer.folder), "report": str(page), "steps": parts}
-            )
-        )
-        return
-    for step in steps:
-        if step.exit_code not in (Exit.PASS, None):
-            say(f"{step.name}: {_WORDS.get(Exit(step.exit_code), '') if step.exit_code in list(Exit) else f'ended with {step.exit_code}'}")
-            for line in step.talk[-6:]:
-                say(f"    {line}")
-    click.echo(f"{_WORDS[code].upper()}  {writer.folder}")
-    if page.is_file():
-        click.echo(f"report  {page}")
-        click.echo(f"open    {page.resolve().as_uri()}")
-
-
-class _Display:
-    """All steps at once on a terminal; elsewhere a line when a step starts or ends, and every 10 s."""
-
-    def __init__(self, steps: list[Step]) -> None:
-        self.steps = steps
-        self._terminal = sys.stderr.isatty() and os.environ.get("TESTCARD_PROGRESS", "live") == "live"
-        self._live: Any = None
-        self._stop = threading.Event()
-        self._ticker: threading.Thread | None = None
-
-    def __enter__(self) -> _Display:
-        if self._terminal:
-            from rich.console import Console
-            from rich.live import Live
-
-            live = Live(console=Console(stderr=True), refresh_per_second=5, get_renderable=self._table)
-            live.start()
-            self._live = live
-        else:
-            self._ticker = threading.Thread(target=self._tick, daemon=True)
-            self._ticker.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        if self._live is not None:
-            self._live.stop()
-
-    def changed(self, step: Step) -> None:
-        """A step is about to start, or has ended."""
-        if self._terminal:
-            return
-        if step.exit_code is None:
-            say(f"{step.name}: started")
-        else:
-            word = _WORDS.get(Exit(step.exit_code), "") if step.exit_code in list(Exit) else f"ended with {step.exit_code}"
-            say(f"{step.name}: {word} after {step.elapsed_s:.1f} s")
-
-    def _tick(self) -> None:
-        while not self._stop.wait(PLAIN_INTERVAL_S):
-            for step in self.steps:
-                if step.state == "running":
-                    share = f" {step.done / step.total:.0%}" if step.total else ""
-                    say(f"{step.name}:{share} {_fields(step)} ({step.elapsed_s:.0f} s)")
-
-    def _table(self) -> Any:
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table.grid(padding=(0, 2))
-        for step in self.steps:
-            mark, style = {"waiting": ("·", "dim"), "running": ("▸", "bold"), "left out": ("–", "dim")}.get(step.state, ("✓", "green"))
-            if step.state == "done" and step.exit_code:
-                mark, style = ("!", "yellow") if step.exit_code == Exit.INCONCLUSIVE else ("✗", "red")
-            bar: Any = ""
-            if step.state == "running":
-                bar = ProgressBar(
-                    total=step.total or 1,
-                    completed=step.done if step.total else 0,
-                    width=24,
-                    pulse=not step.total,
-                    animation_time=time.monotonic(),
-                )
-            elif step.state == "done":
-                bar = _WORDS.get(Exit(step.exit_code), "") if step.exit_code in list(Exit) else f"ended with {step.exit_code}"
-            seconds = f"{step.elapsed_s:5.1f} s" if step.started_s else ""
-            table.add_row(Text(mark, style=style), Text(step.name, style=style), bar, seconds, Text(_fields(step), style="dim"))
-        return table
-
-
-def _fields(step: Step) -> str:
-    return "  ".join(f"{name} {value}" for name, value in step.fields.items() if value not in (None, ""))
+        section = target.section.model_copy(update={"base_url": target.base_url, "key_env": _key_variable(index)})
+        arguments += ["--target-section", section.model_dump_json(exclude_defaults=True)]
+    return arguments

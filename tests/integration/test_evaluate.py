@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,9 +86,14 @@ def test_benchmark_has_a_row_for_each_target(evaluated: tuple[subprocess.Complet
 
 
 def test_dead_target_exits_3_and_the_others_are_judged(tmp_path: Path) -> None:
-    """A target that does not answer is named with exit 3; the rest is checked, and a report is still made."""
+    """A target that does not answer is named with exit 3; the rest is checked, and a report is still made.
+
+    Each target is loaded with its own operations and models, not with those of the others.
+    """
     (tmp_path / "testcard.toml").write_text(
-        '[[target]]\nprovider = "nvidia-nim-image"\nbase_url = "http://127.0.0.1:9"\n\n[[target]]\nprovider = "nebul"\noperations = ["createImage"]\n'
+        '[[target]]\nprovider = "nvidia-nim-image"\nbase_url = "http://127.0.0.1:9"\n\n'
+        '[[target]]\nprovider = "opengpu-relay"\noperations = ["generateQwen"]\n\n'
+        '[[target]]\nprovider = "nanogpt"\nmodels = ["flux-kontext"]\n'
         '[bench]\nworkload = "./tiny.toml"\n'
     )
     (tmp_path / "tiny.toml").write_text(TINY_WORKLOAD)
@@ -103,8 +109,13 @@ def test_dead_target_exits_3_and_the_others_are_judged(tmp_path: Path) -> None:
     assert done.returncode == 3, done.stderr + done.stdout
     result = json.loads(done.stdout)
     assert result["steps"]["check nvidia-nim-image"] == 3
-    assert result["steps"]["check nebul"] == 0
+    assert result["steps"]["check opengpu-relay"] == result["steps"]["check nanogpt"] == 0
     assert Path(tmp_path / result["report"]).is_file()
+    cells = RunReader(tmp_path / "run" / "bench").run.config["cells"]
+    assert [(cell["provider"], cell["operation"], cell["model"]) for cell in cells] == [
+        ("opengpu-relay", "generateQwen", "Qwen/qwen-image"),
+        ("nanogpt", "createImage", "flux-kontext"),
+    ]
 
 
 def test_each_target_gets_its_own_key(tmp_path: Path) -> None:
@@ -126,27 +137,54 @@ def test_each_target_gets_its_own_key(tmp_path: Path) -> None:
         assert not path.is_file() or b"sk-of-" not in path.read_bytes(), f"a key stands in {path}"
 
 
-def test_ctrl_c_keeps_what_was_recorded(tmp_path: Path) -> None:
-    """SIGINT to the command alone ends its children, seals the run as interrupted and exits 130."""
+def begun(folder: Path, **how: Any) -> subprocess.Popen[str]:
+    """An evaluation of the five mocks whose first check has recorded an exchange."""
     process = subprocess.Popen(
-        [*COMMAND, "--out", str(tmp_path / "run")],
+        [*COMMAND, "--out", str(folder / "run"), "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=clean_environment(),
-        cwd=tmp_path,
+        cwd=folder,
+        **how,
     )
-    exchanges = [tmp_path / "run" / f"check-{name}" / "exchanges.jsonl" for name in PROVIDERS]
+    exchanges = [folder / "run" / f"check-{name}" / "exchanges.jsonl" for name in PROVIDERS]
     deadline = time.monotonic() + 60
     while not any(path.exists() for path in exchanges) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, talk = process.communicate(timeout=60)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_keeps_what_was_recorded(tmp_path: Path, number: signal.Signals) -> None:
+    """A signal to the command alone ends its children, seals the run as interrupted and exits 130.
+
+    SIGTERM also where SIGINT is ignored, as in a shell's background job, which children inherit.
+    """
+    ignored = (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if number == signal.SIGTERM else None
+    process = begun(tmp_path, preexec_fn=ignored)
+    process.send_signal(number)
+    printed, talk = process.communicate(timeout=60)
     assert process.returncode == 130, talk
     assert "testcard report" in talk
+    assert json.loads(printed)["outcome"] == "interrupted"
     reader = RunReader(tmp_path / "run")
     assert reader.run.outcome == "interrupted"
     assert reader.run.children
+    assert {child.run.outcome for child in reader.children()} <= {"interrupted", "pass"}
+
+
+def test_children_end_when_the_evaluation_is_killed(tmp_path: Path) -> None:
+    """No check goes on spending without a parent: each seals its run as interrupted and leaves."""
+    process = begun(tmp_path)
+    process.kill()
+    process.communicate(timeout=60)
+    begun_checks = [path.parent for path in (tmp_path / "run").glob("check-*/run.json")]
+    assert begun_checks
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and any(RunReader(path).run.outcome == "running" for path in begun_checks):
+        time.sleep(0.1)
+    assert {RunReader(path).run.outcome for path in begun_checks} <= {"interrupted", "pass"}
 
 
 TINY_WORKLOAD = """
