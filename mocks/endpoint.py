@@ -11,15 +11,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from testcard.mocks import bodies
-from testcard.mocks.counters import Count
+from testcard.mocks import request_body
 from testcard.mocks.exchange import AddressManner, Answer, Call, Drawn, Order, Problem, Refused, in_base64
 from testcard.mocks.faults import Liar
-from testcard.mocks.latency import Latency
+from testcard.mocks.pace import Latency, RateLimit
 from testcard.mocks.pictures.studio import Studio
 from testcard.mocks.providers.manners import Manners
-from testcard.mocks.rate_limit import RateLimit
-from testcard.mocks.tasks import Tasks
+from testcard.mocks.store import Count, Tasks
 from testcard.specs.profile import Header
 
 #: bodies above this size are read for their pictures in a thread
@@ -58,7 +56,7 @@ class Endpoint:
         self._takes_body = bool(self.contract.media_types)
         self._met: Counter[bytes] = Counter()
 
-    async def answer(self, call: Call, receive: bodies.Receive) -> Answer:
+    async def answer(self, call: Call, receive: request_body.Receive) -> Answer:
         """The answer to one request; never raises for anything a client can send."""
         self.count.open += 1
         try:
@@ -77,11 +75,11 @@ class Endpoint:
         self.count.add(answer.status, billed=answer.billed and answer.status < 300, images=answer.images)
         return answer
 
-    async def _answer(self, call: Call, receive: bodies.Receive) -> Answer:
+    async def _answer(self, call: Call, receive: request_body.Receive) -> Answer:
         body, too_large = b"", None
         if self._takes_body:
             try:
-                body = await bodies.read(receive, self.limit, drain=not self.manners.shop.strict)
+                body = await request_body.read(receive, self.limit, drain=not self.manners.shop.strict)
             except Refused as refused:
                 too_large = refused
         if call.lies:
@@ -155,8 +153,8 @@ class Endpoint:
             media_type = self.contract.media_types[0]
         try:
             if media_type == "multipart/form-data":
-                return self.contract.cast(await bodies.read_form(body, f"{media_type};{parameters}"))
-            fields = bodies.read_json(body)
+                return self.contract.cast(await request_body.read_form(body, f"{media_type};{parameters}"))
+            fields = request_body.read_json(body)
         except Refused as refused:
             self._refuse_unread(call, refused)
             return {}, []

@@ -13,13 +13,8 @@ from testcard.mocks.faults import (
     delivery,
     http,
     inputs,
-    masks,
     pictures,
-    rates,
-    refusals,
     requests,
-    responses,
-    seeds,
     streams,
     tasks,
     vision,
@@ -27,4 +22,4 @@ from testcard.mocks.faults import (
 from testcard.mocks.faults.fault import FAULTS, NO_LIES, ActiveFault, Fault, Liar, Lies, Stage, parse_fault
 
 __all__ = ["FAULTS", "NO_LIES", "ActiveFault", "Fault", "Liar", "Lies", "Stage", "parse_fault"]
-del answers, auth, delivery, http, inputs, masks, pictures, rates, refusals, requests, responses, seeds, streams, tasks, vision
+del answers, auth, delivery, http, inputs, pictures, requests, streams, tasks, vision

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from testcard.mocks.exchange import Answer, Call, Refused
-from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import EVERY, KEYED
+from testcard.mocks.faults.fault import EVERY, KEYED, lie
 
 _KEY_HEADERS = ("authorization", "x-api-key")
 

@@ -9,8 +9,7 @@ from typing import Any
 import msgspec
 
 from testcard.mocks.exchange import Call, Drawn, in_base64
-from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import BASE64_ONLY, BY_URL, EITHER_WAY, LASTING, PICTURES, URL_ONLY
+from testcard.mocks.faults.fault import BASE64_ONLY, BY_URL, EITHER_WAY, LASTING, PICTURES, URL_ONLY, lie
 
 
 @lie("delivered", "delivery.exclusive", EITHER_WAY, also=("schema.response",))

@@ -1,13 +1,12 @@
-"""Lies about HTTP itself: statuses, media types, whole bodies, time."""
+"""Lies about HTTP itself: statuses, media types, whole bodies, time, how wrong requests are refused, and rate limits."""
 
 from __future__ import annotations
 
 import re
 from typing import Literal
 
-from testcard.mocks.exchange import Answer, Call
-from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import EVERY, KEYED, RELAY_PICTURES, TASK
+from testcard.mocks.exchange import Answer, Call, Refused
+from testcard.mocks.faults.fault import EVERY, KEYED, NANOGPT, NEBUL, RELAY_PICTURES, TASK, lie
 
 
 def _server_error(status: int) -> Answer:
@@ -118,3 +117,59 @@ def _too_late(call: Call, answer: Answer) -> Answer:
 def _second_time_503(call: Call, answer: Answer) -> Answer:
     """Answers every second request that is the same as an earlier one with 503."""
     return _server_error(503) if call.met % 2 else answer
+
+
+#: what a request cannot do without, by operation; the prompt, for those that are not named
+_CANNOT_DO_WITHOUT = {"createImageVariation": "image", "createVisionChatCompletion": "messages"}
+
+
+@lie("method", "http.method-refused", KEYED)
+def _any_method_will_do(call: Call, refused: Refused) -> Refused | None:
+    """Serves a request whatever its method is."""
+    return None
+
+
+@lie("method", "http.method-refused/no-allow", EVERY)
+def _methods_are_not_named(call: Call, refused: Refused) -> Refused | None:
+    """Refuses undocumented methods with 405 and does not say in Allow which ones there are."""
+    return Refused(405, refused.message, code=refused.code)
+
+
+@lie("unread", "http.malformed-refused", KEYED)
+def _half_a_body_will_do(call: Call, refused: Refused) -> Refused | None:
+    """Takes a body that cannot be read for one without fields, and serves it."""
+    return refused if refused.status == 415 else None
+
+
+@lie("unread", "http.media-type-refused", KEYED)
+def _any_media_type_will_do(call: Call, refused: Refused) -> Refused | None:
+    """Reads a body as if it came under the documented media type, whatever it is called."""
+    return None if refused.status == 415 else refused
+
+
+@lie("answer", "http.error-not-200", KEYED, also=("request.refuses-invalid",))
+def _refusal_as_success(call: Call, answer: Answer) -> Answer:
+    """Says with status 200 that a required field is missing."""
+    if answer.status in (400, 422) and call.body_size and _CANNOT_DO_WITHOUT.get(call.operation, "prompt") not in call.fields:
+        answer.status = 200
+    return answer
+
+
+@lie("answer", "http.error-shape", (*NANOGPT, *NEBUL, *RELAY_PICTURES, *TASK), also=("schema.response",))
+def _another_error(call: Call, answer: Answer) -> Answer:
+    """Sends errors in a shape of its own."""
+    if 400 <= answer.status < 500:
+        answer.json = {"reason": "the request was refused", "status": answer.status}
+    return answer
+
+
+@lie("key", "rate.retry-after", KEYED)
+def _when_to_come_again_is_not_said(call: Call, refused: Refused | None) -> Refused | None:
+    """Refuses requests as too many without saying when to come again."""
+    return refused or Refused(429, "too many requests", code="rate_limit_exceeded")
+
+
+@lie("key", "rate.retry-after/unreadable", KEYED)
+def _when_to_come_again_cannot_be_read(call: Call, refused: Refused | None) -> Refused | None:
+    """Refuses requests as too many and says when to come again in words that no client reads."""
+    return refused or Refused(429, "too many requests", code="rate_limit_exceeded", headers=(("retry-after", "in a minute"),))

@@ -12,8 +12,7 @@ from typing import Any
 from PIL import Image
 
 from testcard.mocks.exchange import Answer, Call, Problem, Refused, Upload, in_base64
-from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import IMAGE_REQUIRED, NANOGPT, NIM_IMAGE, WITH_IMAGE
+from testcard.mocks.faults.fault import IMAGE_REQUIRED, NANOGPT, NIM_IMAGE, WITH_IMAGE, lie
 from testcard.mocks.pictures import inputs
 
 _PICTURES = ("imageDataUrl", "imageDataUrls", "image", "input_image", "input_image_2", "input_image_3", "input_image_4")

@@ -1,19 +1,33 @@
-"""Lies about pictures: how many, how large, in which format, and whether they are pictures at all."""
+"""Lies about pictures: how many, how large, in which format, whether they are pictures at all; about masks and seeds."""
 
 from __future__ import annotations
 
 import io
 import math
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
-from PIL import Image
+from PIL import Image, ImageOps
 
 from testcard.mocks.exchange import Call, Drawn, Order, PictureFormat, in_base64
-from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import BY_BASE64, COUNTED, FORMATTED, GEMINI, MEASURED, NEBUL, PICTURES, PROMPTED
+from testcard.mocks.faults.fault import (
+    BY_BASE64,
+    COUNTED,
+    FORMATTED,
+    GEMINI,
+    MASK_SPELT_OUT,
+    MASKED,
+    MEASURED,
+    NEBUL,
+    NIM_IMAGE,
+    PICTURES,
+    PROMPTED,
+    SEEDED,
+    lie,
+)
 from testcard.mocks.providers.manners import salt
 
 _INVERTED = bytes(255 - value for value in range(256))
@@ -172,3 +186,48 @@ def _line_breaks(call: Call, drawn: list[Drawn]) -> list[Drawn]:
 def _url_alphabet(call: Call, drawn: list[Drawn]) -> list[Drawn]:
     """Sends base64 with the letters of the URL alphabet and without padding."""
     return _spelt(drawn, lambda text, one: text.replace("+", "-").replace("/", "_").rstrip("="))
+
+
+@lie("order", "image.mask-respected", MASKED)
+def _mask_ignored(call: Call, order: Order) -> Order:
+    """Edits the whole picture, mask or no mask."""
+    return replace(order, edit=None)
+
+
+@lie("order", "image.mask-respected/nothing-edited", MASKED)
+def _nothing_edited(call: Call, order: Order) -> Order:
+    """Sends the picture back as it came when there is a mask."""
+    return order if order.edit is None else replace(order, edit=Image.new("L", order.edit.size, 0))
+
+
+@lie("order", "image.mask-polarity", MASK_SPELT_OUT)
+def _mask_inverted(call: Call, order: Order) -> Order:
+    """Edits what the mask does not mark and keeps what it does."""
+    return order if order.edit is None else replace(order, edit=ImageOps.invert(order.edit))
+
+
+@lie("order", "image.unmasked-survives", MASKED)
+def _rest_brightened(call: Call, order: Order) -> Order:
+    """Edits where the mask says so, and brightens the rest."""
+    if order.edit is None or not order.images:
+        return order
+    first, *others = order.images
+    return replace(order, images=(first.point(lambda value: min(255, value + 16)), *others))
+
+
+@lie("order", "seed.repeatable", SEEDED)
+def _seed_ignored(call: Call, order: Order) -> Order:
+    """Draws another picture each time, whatever the seed, and still says the seed it was given."""
+    return replace(order, salt=order.salt + secrets.token_bytes(8))
+
+
+@lie("order", "seed.varies", SEEDED, also=("seed.echoed",))
+def _one_seed_for_all(call: Call, order: Order) -> Order:
+    """Draws from the seed 1 whatever the seed, and says so where the answer says a seed."""
+    return order if order.seed is None else replace(order, seed=1)
+
+
+@lie("body", "seed.echoed", NIM_IMAGE)
+def _another_seed_said(call: Call, body: dict[str, Any]) -> dict[str, Any]:
+    """Draws from the seed it was given and says that it was the next one."""
+    return {**body, "artifacts": [{**item, "seed": item["seed"] + 1} for item in body["artifacts"]]}

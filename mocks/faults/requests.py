@@ -6,8 +6,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from testcard.mocks.exchange import Answer, Call, Problem
-from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import BOUNDED, FLUX, GPT_EDIT, GPT_GENERATE, KEYED, LISTED, NANOGPT, NIM_IMAGE, QWEN_EDIT, QWEN_GENERATE
+from testcard.mocks.faults.fault import (
+    BOUNDED,
+    FLUX,
+    GPT_EDIT,
+    GPT_GENERATE,
+    KEYED,
+    LISTED,
+    NANOGPT,
+    NIM_IMAGE,
+    QWEN_EDIT,
+    QWEN_GENERATE,
+    lie,
+)
 
 #: a value that the documents state, by operation, which the mock then refuses
 _STATED = {

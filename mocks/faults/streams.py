@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 
 from testcard.mocks.exchange import Answer, Call, Problem
-from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import VISION
+from testcard.mocks.faults.fault import VISION, lie
 
 Events = list[Any]
 _DONE = b"data: [DONE]\n\n"

@@ -6,8 +6,7 @@ from collections import OrderedDict
 from typing import Any
 
 from testcard.mocks.exchange import Answer, Call, Problem
-from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import RELAY_PICTURES, TASK
+from testcard.mocks.faults.fault import RELAY_PICTURES, TASK, lie
 
 #: the submission says that it lies and the polls do
 _FOLLOWED = (*RELAY_PICTURES, *TASK)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from testcard.mocks.exchange import Answer, Call, Problem, Refused
-from testcard.mocks.faults.fault import lie
-from testcard.mocks.faults.places import VISION
+from testcard.mocks.faults.fault import VISION, lie
 from testcard.mocks.pictures import inputs
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from testcard.mocks.pictures import bands
-from testcard.mocks.pictures.layout import Layout
+from testcard.mocks.pictures.bands import Layout
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ADLER = 65521
@@ -105,7 +105,7 @@ _END = _chunk(b"IEND", b"")
 
 
 def write(plan: Layout, caption: str, variant: int, digest: bytes) -> bytes:
-    """The card as PNG bytes; the pixels are those of `card.compose` for the same arguments."""
+    """The card as PNG bytes; the pixels are those of `studio.compose` for the same arguments."""
     above, adler = _above(plan, variant, caption)
     row, below = _NO_FILTER + bands.first_row(plan, digest), _below(plan)
     adler = _followed_by(zlib.adler32(row, adler), below)

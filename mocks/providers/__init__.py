@@ -9,8 +9,7 @@ from testcard.mocks.providers.from_profile import FromProfile
 from testcard.mocks.providers.manners import Manners, Shop
 from testcard.mocks.providers.nanogpt import NanoGpt
 from testcard.mocks.providers.nebul import Nebul
-from testcard.mocks.providers.nim_image import NimImage
-from testcard.mocks.providers.nim_vision import NimVision
+from testcard.mocks.providers.nvidia_nim import NimImage, NimVision
 from testcard.mocks.providers.relay import Relay
 
 _MANNERS: dict[str, type[Manners]] = {

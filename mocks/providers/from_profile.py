@@ -15,8 +15,8 @@ from PIL import Image
 from testcard.mocks.exchange import Call, Drawn, Order, PictureFormat, Refused, Upload
 from testcard.mocks.pictures import inputs
 from testcard.mocks.providers.manners import Manners, checked_size, read_n, read_size, salt
-from testcard.mocks.providers.nim_vision import NimVision
-from testcard.mocks.tasks import State, Task
+from testcard.mocks.providers.nvidia_nim import NimVision
+from testcard.mocks.store import State, Task
 from testcard.specs.prices import Billable
 from testcard.specs.profile import AsyncProtocol, OperationProfile, WireField
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import msgspec
 
-from testcard.mocks.contract import Contract
 from testcard.mocks.exchange import Answer, Call, Drawn, Order, Refused, Upload
-from testcard.mocks.files import Files
-from testcard.mocks.tasks import State, Task
+from testcard.mocks.request_body import Contract
+from testcard.mocks.store import Files, State, Task
 from testcard.specs.loader import Provider
 
 #: bodies up to this size are served without a limit stated by the provider

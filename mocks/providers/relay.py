@@ -10,10 +10,10 @@ from typing import Any, cast
 from PIL import Image
 
 from testcard.mocks.exchange import Call, Drawn, Order, PictureFormat, Refused
-from testcard.mocks.pictures import bands, card, inputs
-from testcard.mocks.pictures.layout import layout
+from testcard.mocks.pictures import bands, inputs, studio
+from testcard.mocks.pictures.bands import layout
 from testcard.mocks.providers.manners import Manners, Shop, checked_size, read_n, read_size, salt
-from testcard.mocks.tasks import State, Task
+from testcard.mocks.store import State, Task
 
 _TIERS = {"1K": 1, "2K": 2, "4K": 4}
 _ASIDE = ("n", "async", "seed", "output_format")
@@ -127,5 +127,5 @@ class Relay(Manners):
         """The picture at an address, in a data URL or in base64. Addresses are not fetched: a card drawn from the address stands in."""
         if text.startswith(("https://", "http://")):
             plan = layout(512, 512)
-            return card.compose(plan, bands.short(text), len(text) % bands.VARIANTS, text.encode())
+            return studio.compose(plan, bands.short(text), len(text) % bands.VARIANTS, text.encode())
         return inputs.opaque(inputs.decode(inputs.from_either(text, "image"), "image"))

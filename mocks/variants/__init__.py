@@ -5,7 +5,7 @@ whatever it may refuse, `generous` takes and sends whatever it may. A variant br
 does against a convention is to read values of a wrong type (`"2"` for 2), which is its nature.
 
 A variant is a set of habits, functions at the same stages at which faults lie, and they come before the lies: a fault can be told
-by any variant. What happens on the wire below (order of headers, chunks) is in `testcard.mocks.variants.dress`.
+by any variant. What happens on the wire below (order of headers, chunks) is the last part of `testcard.mocks.variants.generous`.
 """
 
 from __future__ import annotations

@@ -1,22 +1,127 @@
-"""A server that takes and sends whatever it may: values of a near type, further fields, nulls, other formats, other spellings."""
+"""A server that takes and sends whatever it may: values of a near type, further fields, nulls, other formats, other spellings.
+
+Below, on the wire: other orders and spellings of headers, chunks, compression; addresses as an object store signs them.
+"""
 
 from __future__ import annotations
 
+import gzip
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs, urlencode
 
 import msgspec
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from testcard.mocks.contract import Contract
 from testcard.mocks.exchange import Answer, Call, Drawn, Order, PictureFormat, Problem
-from testcard.mocks.variants.addresses import as_signed_by_a_store
-from testcard.mocks.variants.dress import Chunked
+from testcard.mocks.request_body import Contract
+from testcard.mocks.store import PREFIX
 from testcard.mocks.variants.variant import Habit, Variant, drawn
 from testcard.specs.loader import Provider
 from testcard.specs.openapi import Schema
 from testcard.specs.profile import OperationProfile
+
+_TIME = "%Y%m%dT%H%M%SZ"
+
+
+def as_signed_by_a_store(url: str, lifetime_s: float) -> str:
+    """The mock's own address (`?expires=…&signature=…`) with the query that Amazon's signature version 4 has."""
+    path, _, query = url.partition("?")
+    own = parse_qs(query)
+    lifetime = int(lifetime_s)
+    signed = datetime.fromtimestamp(int(own["expires"][0]) - lifetime, UTC)
+    told = {
+        "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+        "X-Amz-Credential": f"mock/{signed:%Y%m%d}/eu/s3/aws4_request",
+        "X-Amz-Date": signed.strftime(_TIME),
+        "X-Amz-Expires": lifetime,
+        "X-Amz-SignedHeaders": "host",
+        "X-Amz-Signature": own["signature"][0],
+    }
+    return f"{path}?{urlencode(told)}"
+
+
+def own_query(query: bytes) -> bytes:
+    """The mock's own query again; any other query stays as it is."""
+    told = parse_qs(query.decode("latin-1"))
+    try:
+        signed = datetime.strptime(told["X-Amz-Date"][0], _TIME).replace(tzinfo=UTC)
+        expires = int(signed.timestamp()) + int(told["X-Amz-Expires"][0])
+        return urlencode({"expires": expires, "signature": told["X-Amz-Signature"][0]}).encode()
+    except (KeyError, ValueError):
+        return query
+
+
+#: pieces that a body is cut into, in bytes; primes, so that cuts fall anywhere
+_PIECES = (1, 7, 4099, 65_521)
+#: headers that a proxy on the way may add
+_ADDED = [
+    (b"Via", b"1.1 edge"),
+    (b"X-Request-Id", b"5d1c7f2a"),
+    (b"Set-Cookie", b"lane=1; Path=/; HttpOnly"),
+    (b"Set-Cookie", b"region=eu; Path=/"),
+    (b"Vary", b"Accept-Encoding"),
+    (b"Access-Control-Allow-Headers", b"Authorization, X-API-Key, Content-Type"),
+]
+
+
+class Chunked:
+    """Sends every body in pieces and without a length, every second one compressed where the client takes that, behind other headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._count = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        if scope["type"] != "http" or (scope["path"].startswith("/_testcard/") and not scope["path"].startswith(PREFIX)):
+            await self._app(scope, receive, send)
+            return
+        self._count += 1
+        if scope["path"].startswith(PREFIX):
+            scope = {**scope, "query_string": own_query(scope["query_string"])}
+        accepted = next((value for name, value in scope["headers"] if name == b"accept-encoding"), b"")
+        await self._app(
+            scope, receive, _Pieces(send, compress=b"gzip" in accepted and self._count % 2 == 0, head=scope["method"] == "HEAD")
+        )
+
+
+class _Pieces:
+    def __init__(self, send: Send, *, compress: bool, head: bool) -> None:
+        self._send = send
+        self._compress = compress
+        self._head = head
+        self._start: MutableMapping[str, Any] = {}
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+            if self._streams or self._head:
+                self._compress = False
+            headers = [(name.title(), value) for name, value in message["headers"] if name.lower() != b"content-length"]
+            coded = [(b"Content-Encoding", b"gzip")] if self._compress else []
+            await self._send({**message, "headers": [*_ADDED, *coded, *reversed(headers)]})
+            return
+        body: bytes = message.get("body", b"")
+        if self._compress and not message.get("more_body"):
+            body = gzip.compress(body, 1)
+        await self._in_pieces(body, more=message.get("more_body", False))
+
+    @property
+    def _streams(self) -> bool:
+        return any(name.lower() == b"content-type" and value.startswith(b"text/event-stream") for name, value in self._start["headers"])
+
+    async def _in_pieces(self, body: bytes, *, more: bool) -> None:
+        position = 0
+        for size in _PIECES:
+            if position + size < len(body):
+                await self._send({"type": "http.response.body", "body": body[position : position + size], "more_body": True})
+                position += size
+        await self._send({"type": "http.response.body", "body": body[position:], "more_body": more})
+
 
 #: what no client can do without; everything else in an answer may be missing
 _NEEDED = frozenset({

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from testcard.mocks.contract import Contract
 from testcard.mocks.exchange import Answer, Call, Order, Problem, Refused
+from testcard.mocks.request_body import Contract
 from testcard.mocks.variants.variant import Habit, Variant, drawn
 from testcard.specs.loader import Provider
 from testcard.specs.profile import OperationProfile

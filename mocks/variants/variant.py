@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.types import ASGIApp
 
-from testcard.mocks.contract import Contract
 from testcard.mocks.exchange import Call, Upload
 from testcard.mocks.faults.fault import Hook, Stage
+from testcard.mocks.request_body import Contract
 from testcard.specs.loader import Provider
 
 T = TypeVar("T")

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageChops
 
 from testcard.mocks.exchange import Order, PictureFormat
-from testcard.mocks.pictures import bands, card, png
-from testcard.mocks.pictures.layout import layout
+from testcard.mocks.pictures import bands, png, studio
+from testcard.mocks.pictures.bands import layout
 from testcard.mocks.pictures.studio import Studio, content, repeatable_studio
 
 SIZES = [(1, 1), (2, 5), (7, 300), (31, 31), (32, 32), (33, 47), (64, 64), (100, 257), (256, 256), (1024, 64), (768, 1344)]
@@ -39,7 +39,7 @@ def test_png_holds_the_composed_pixels(size: tuple[int, int]) -> None:
         picture = Image.open(io.BytesIO(png.write(plan, "a red boat", variant, digest)))
         assert picture.size == size
         assert picture.mode == "RGB"
-        assert ImageChops.difference(picture, card.compose(plan, "a red boat", variant, digest)).getbbox() is None
+        assert ImageChops.difference(picture, studio.compose(plan, "a red boat", variant, digest)).getbbox() is None
 
 
 @pytest.mark.parametrize("form", ["png", "jpeg", "webp"])

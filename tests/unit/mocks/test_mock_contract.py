@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from testcard.mocks.contract import Contract
 from testcard.mocks.exchange import Upload
+from testcard.mocks.request_body import Contract
 from testcard.specs.loader import load_provider
 
 FILE = Upload(b"bytes", "image/png", "a.png")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qsl, urlsplit
 
 from testcard.mocks.exchange import Answer
-from testcard.mocks.files import PREFIX, Files
+from testcard.mocks.store import PREFIX, Files
 
 
 class Clock:

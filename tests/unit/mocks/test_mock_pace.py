@@ -10,8 +10,7 @@ import httpx
 import pytest
 
 from testcard.mocks.app import create_app
-from testcard.mocks.latency import Latency
-from testcard.mocks.rate_limit import RateLimit
+from testcard.mocks.pace import Latency, RateLimit
 from testcard.specs.errors import UsageError
 
 

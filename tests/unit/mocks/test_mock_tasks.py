@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from testcard.mocks.exchange import Refused
-from testcard.mocks.tasks import Tasks
+from testcard.mocks.store import Tasks
 
 
 class Timer:

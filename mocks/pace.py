@@ -1,9 +1,10 @@
-"""How long a mock takes to answer: `0.2`, `uniform:LOW,HIGH`, `lognormal:MEDIAN,SIGMA`, `per-image:EACH`; joined with `+`."""
+"""How fast a mock answers: the seconds an answer takes, and how many requests may come in a time."""
 
 from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable
 
 from testcard.specs.errors import UsageError
@@ -43,3 +44,28 @@ def _parse(text: str) -> Draw:
         case "per-image", [each]:
             return lambda _, images: each * images
     raise UsageError(f"{text!r} is no latency", hint=_HINT)
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class RateLimit:
+    """`COUNT/s`, `/m` or `/h`: COUNT may come at once, and then as many evenly over the unit. `clock` is monotonic seconds."""
+
+    def __init__(self, text: str, clock: Callable[[], float]) -> None:
+        found = re.fullmatch(r"(\d+)/([smh])", text.strip())
+        if found is None or int(found[1]) < 1:
+            raise UsageError(f"{text!r} is no rate limit", hint="write it as 5/s, 100/m or 1000/h")
+        self._each_s = _UNITS[found[2]] / int(found[1])
+        self._ahead_s = _UNITS[found[2]] - self._each_s
+        self._clock = clock
+        self._next_s = clock()
+
+    def wait_s(self) -> float:
+        """0 when the request may pass (it then counts), else the seconds until one may."""
+        now = self._clock()
+        wait = self._next_s - self._ahead_s - now
+        if wait > 1e-9:
+            return wait
+        self._next_s = max(self._next_s, now) + self._each_s
+        return 0.0

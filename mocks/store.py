@@ -1,0 +1,177 @@
+"""What a mock keeps while it serves: pictures under signed addresses, tasks that are fetched later, and counts of what was served."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from testcard.mocks.exchange import AddressManner, Answer, PictureFormat, Refused
+
+PREFIX = "/_testcard/files/"
+
+
+class Files:
+    """Keeps at most `keep_bytes` of pictures, the newest ones. `clock` gives unix seconds."""
+
+    def __init__(self, clock: Callable[[], float], *, keep_bytes: int = 256_000_000) -> None:
+        self._clock = clock
+        self._secret = secrets.token_bytes(16)
+        self._kept: OrderedDict[str, tuple[bytes, PictureFormat, AddressManner]] = OrderedDict()
+        self._bytes = 0
+        self._keep_bytes = keep_bytes
+
+    def publish(self, data: bytes, form: PictureFormat, lifetime_s: float, manner: AddressManner = "open") -> str:
+        """The path and query under which the picture answers for `lifetime_s` seconds, in the manner of a lie where one is named."""
+        name = f"{secrets.token_hex(8)}.{'jpg' if form == 'jpeg' else form}"
+        self._kept[name] = (data, form, manner)
+        self._bytes += len(data)
+        while self._bytes > self._keep_bytes and len(self._kept) > 1:
+            _, (old, *_) = self._kept.popitem(last=False)
+            self._bytes -= len(old)
+        expires = str(int(self._clock() + lifetime_s))
+        return f"{PREFIX}{name}?expires={expires}&signature={self._sign(name, expires)}"
+
+    def fetch(self, name: str, query: Mapping[str, str]) -> Answer:
+        """The picture; 403 for a signature that is wrong or an address that has expired, 404 for a name unknown."""
+        expires = query.get("expires", "")
+        if not hmac.compare_digest(query.get("signature", "").encode(), self._sign(name, expires).encode()):
+            return Answer(403, {"error": "the signature of this address is wrong"})
+        if self._clock() > float(expires):
+            return Answer(403, {"error": "this address has expired"})
+        if name not in self._kept:
+            return Answer(404, {"error": "there is no such picture"})
+        data, form, manner = self._kept[name]
+        if manner == "locked":
+            return Answer(401, {"error": "the key is missing"}, headers=(("www-authenticate", "Bearer"),))
+        if manner in ("dead", "once"):
+            self._bytes -= len(self._kept.pop(name)[0])
+        if manner == "dead":
+            return Answer(404, {"error": "there is no such picture"})
+        if manner == "page":
+            return Answer(200, data=b"<html><body>upstream error</body></html>", media_type="text/html")
+        return Answer(200, data=data, media_type="text/plain" if manner == "mistyped" else f"image/{form}")
+
+    def _sign(self, name: str, expires: str) -> str:
+        return hmac.new(self._secret, f"{name}|{expires}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+State = Literal["queued", "running", "completed", "failed"]
+#: share of the work time that a task waits before it runs
+_QUEUE_SHARE = 0.3
+
+
+@dataclass(slots=True)
+class Task:
+    """Accepted work. `work` makes the sync answer's body, once, when the task is first seen completed."""
+
+    reference: str
+    accepted_s: float
+    takes_s: float
+    work: Callable[[], Awaitable[Any]]
+    origin: tuple[str, bytes] | None = None
+    result: Any = None
+    failure: Refused | None = None
+    done: bool = False
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Tasks:
+    """Every task of one provider, the newest `keep`. `clock` is monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float], *, keep: int = 10_000) -> None:
+        self._clock = clock
+        self._keep = keep
+        self._tasks: OrderedDict[str, Task] = OrderedDict()
+        self._by_key: dict[str, str] = {}
+
+    def submit(self, work: Callable[[], Awaitable[Any]], takes_s: float, *, key: str | None = None, body: bytes = b"") -> tuple[Task, bool]:
+        """The task and whether it is new: one idempotency key and body give one task; `Refused` with 409 for another body."""
+        if key is not None and key in self._by_key:
+            known = self._tasks[self._by_key[key]]
+            if known.origin != (key, body):
+                raise Refused(409, "this idempotency key was used with another body", code="idempotency_conflict")
+            return known, False
+        task = Task("0x" + secrets.token_hex(20), self._clock(), takes_s, work, None if key is None else (key, body))
+        self._tasks[task.reference] = task
+        if key is not None:
+            self._by_key[key] = task.reference
+        while len(self._tasks) > self._keep:
+            _, old = self._tasks.popitem(last=False)
+            if old.origin is not None:
+                self._by_key.pop(old.origin[0], None)
+        return task, True
+
+    async def look(self, reference: str) -> tuple[Task, State, float]:
+        """The task, its state and its age in seconds; `Refused` with 404 when there is none."""
+        task = self._tasks.get(reference)
+        if task is None:
+            raise Refused(404, "there is no such task", code="task_not_found")
+        age_s = self._clock() - task.accepted_s
+        if age_s < task.takes_s:
+            return task, "queued" if age_s < task.takes_s * _QUEUE_SHARE else "running", age_s
+        async with task.turn:
+            if not task.done:
+                try:
+                    task.result = await task.work()
+                except Refused as failure:
+                    task.failure = failure
+                task.done = True
+        return task, "completed" if task.failure is None else "failed", task.takes_s
+
+
+@dataclass(slots=True)
+class Count:
+    """Of one operation. `images` counts pictures in billed answers, at acceptance for async tasks; `open` what is being served."""
+
+    requests: int = 0
+    billed_requests: int = 0
+    images: int = 0
+    open: int = 0
+    statuses: dict[int, int] = field(default_factory=dict)
+
+    def add(self, status: int, *, billed: bool, images: int) -> None:
+        """One answered request."""
+        self.requests += 1
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+        if billed:
+            self.billed_requests += 1
+            self.images += images
+
+
+class Counters:
+    """The counts of every operation that is served; `other` holds requests that reached none."""
+
+    def __init__(self) -> None:
+        self.by_operation: dict[str, dict[str, Count]] = {}
+
+    def of(self, provider: str, operation: str) -> Count:
+        """The operation's count, to be added to."""
+        return self.by_operation.setdefault(provider, {}).setdefault(operation, Count())
+
+    def report(self) -> dict[str, object]:
+        """The body of `GET /_testcard/counters`: totals, and the counts of each operation."""
+        every = [count for operations in self.by_operation.values() for count in operations.values()]
+        return {
+            "requests": sum(count.requests for count in every),
+            "billed_requests": sum(count.billed_requests for count in every),
+            "images": sum(count.images for count in every),
+            "open": sum(count.open for count in every),
+            "providers": {
+                provider: {
+                    name: {
+                        "requests": count.requests,
+                        "billed_requests": count.billed_requests,
+                        "images": count.images,
+                        "statuses": {str(status): number for status, number in sorted(count.statuses.items())},
+                    }
+                    for name, count in operations.items()
+                }
+                for provider, operations in self.by_operation.items()
+            },
+        }
