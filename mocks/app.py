@@ -13,16 +13,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from testcard.mocks.endpoint import Endpoint, Means, lower, refusal
+from testcard.mocks.endpoint import Endpoint, Resources, lower
 from testcard.mocks.exchange import Answer, Call, Refused
-from testcard.mocks.faults import ActiveFault, Liar, parse_fault
+from testcard.mocks.faults import ActiveFault, FaultSource, parse_fault
 from testcard.mocks.pace import Latency, RateLimit
-from testcard.mocks.pictures.studio import Studio
-from testcard.mocks.providers import manners_of
-from testcard.mocks.providers.manners import Shop
-from testcard.mocks.store import PREFIX, Counters, Files, Tasks
+from testcard.mocks.pictures.renderer import Renderer
+from testcard.mocks.providers import provider_format_of
+from testcard.mocks.store import PREFIX, Counters, PictureStore, TaskStore
 from testcard.mocks.variants import PLAIN, Variant, variant_named
 from testcard.specs.loader import Provider, load_provider
+from testcard.specs.profile import MOCK_API_KEY
 
 
 def create_app(
@@ -30,32 +30,32 @@ def create_app(
     *,
     faults: Sequence[str | ActiveFault] = (),
     latency: str | None = None,
-    api_key: str = "testcard",
+    api_key: str = MOCK_API_KEY,
     rate_limit: str | None = None,
     variant: str | None = None,
     clock: Callable[[], float] = time.time,
     timer: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     max_concurrent: int | None = None,
-    studio: Studio | None = None,
+    renderer: Renderer | None = None,
 ) -> ASGIApp:
     """The mocks of these providers: one at the root, several each under `/<id>`.
 
     `faults` are names as `testcard mock --fault` takes them, `variant` one of those of `testcard.mocks.variants`.
     `clock` gives unix seconds, `timer` monotonic ones; `sleep` waits so many of those before an answer that a fault holds back.
-    `studio` draws the pictures, by default one of the mock's own.
+    `renderer` draws the pictures, by default one of the mock's own.
     Of each provider at most `max_concurrent` requests for work are worked on at once; the others queue in order of arrival.
     Raises `UsageError` for an unknown provider, fault or variant, and for a latency or rate limit that cannot be read.
     """
-    manner = variant_named(variant) if variant is not None else PLAIN
+    chosen = variant_named(variant) if variant is not None else PLAIN
     loaded = [name if isinstance(name, Provider) else load_provider(name) for name in providers]
     active = [fault if isinstance(fault, ActiveFault) else parse_fault(fault) for fault in faults]
-    files, counters, pace = Files(clock), Counters(), latency or manner.latency
-    studio = studio or Studio()
+    pictures, counters, pace = PictureStore(clock), Counters(), latency or chosen.latency
+    renderer = renderer or Renderer()
 
     async def file(request: Request) -> Response:
-        answer = files.fetch(request.path_params["name"], request.query_params)
-        media_type = manner.file_media_type if answer.status == 200 and manner.file_media_type else answer.media_type
+        answer = pictures.fetch(request.path_params["name"], request.query_params)
+        media_type = chosen.file_media_type if answer.status == 200 and chosen.file_media_type else answer.media_type
         return Response(answer.payload(), answer.status, dict(answer.headers), media_type)
 
     async def health(request: Request) -> Response:
@@ -67,23 +67,21 @@ def create_app(
     routes = [Route("/_testcard/health", health), Route("/_testcard/counters", count), Route(PREFIX + "{name}", file)]
     mocks: dict[str, ProviderApp] = {}
     for provider in loaded:
-        mock = ProviderApp(
-            provider,
-            files=files,
-            counters=counters,
-            studio=studio,
-            faults=active,
-            latency=Latency(pace) if pace else None,
+        auth = provider.profile.auth
+        resources = Resources(
+            provider_format_of(provider, clock, strict=chosen.strict),
+            renderer,
+            pictures,
+            TaskStore(timer),
+            keys=(auth.header, *auth.also_accepts),
             api_key=api_key,
+            latency=Latency(pace) if pace else None,
             rate_limit=RateLimit(rate_limit, timer) if rate_limit else None,
-            clock=clock,
-            timer=timer,
-            variant=manner,
             sleep=sleep,
-            max_concurrent=max_concurrent,
+            slots=asyncio.Semaphore(max_concurrent) if max_concurrent is not None else None,
         )
-        mocks["" if len(loaded) == 1 else provider.id] = mock
-    return manner.dress(Mocks(Starlette(routes=routes), mocks))
+        mocks["" if len(loaded) == 1 else provider.id] = ProviderApp(resources, counters, active, chosen)
+    return chosen.wrap(Mocks(Starlette(routes=routes), mocks))
 
 
 class Mocks:
@@ -115,34 +113,17 @@ class Mocks:
 class ProviderApp:
     """One provider's operations as an ASGI application, with its own way to say 404 and 405."""
 
-    def __init__(
-        self,
-        provider: Provider,
-        *,
-        files: Files,
-        counters: Counters,
-        studio: Studio,
-        faults: Sequence[ActiveFault],
-        latency: Latency | None,
-        api_key: str,
-        rate_limit: RateLimit | None,
-        clock: Callable[[], float],
-        timer: Callable[[], float],
-        variant: Variant,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        max_concurrent: int | None = None,
-    ) -> None:
+    def __init__(self, resources: Resources, counters: Counters, faults: Sequence[ActiveFault], variant: Variant) -> None:
+        self.provider_format = resources.provider_format
+        provider = self.provider_format.provider
         self.id = provider.id
-        self.manners = manners_of(Shop(provider, files, clock, variant.strict))
-        auth = provider.profile.auth
-        places = asyncio.Semaphore(max_concurrent) if max_concurrent is not None else None
-        means = Means(self.manners, studio, Tasks(timer), (auth.header, *auth.also_accepts), api_key, latency, rate_limit, sleep, places)
         self._fixed: dict[str, dict[str, Endpoint]] = {}
         self._templates: list[tuple[re.Pattern[str], dict[str, Endpoint]]] = []
         self._elsewhere = counters.of(self.id, "(none)")
         for operation in provider.openapi.operations.values():
-            liar = Liar(self.id, operation.id, faults, variant.habits(provider, operation.id, self.manners.contracts[operation.id]))
-            endpoint = Endpoint(means, operation.id, liar, counters.of(self.id, operation.id))
+            hooks = variant.hooks(provider, operation.id, self.provider_format.contracts[operation.id])
+            source = FaultSource(self.id, operation.id, faults, hooks)
+            endpoint = Endpoint(resources, operation.id, source, counters.of(self.id, operation.id))
             methods = {operation.method: endpoint}
             if operation.method == "GET":
                 methods["HEAD"] = endpoint
@@ -173,21 +154,21 @@ class ProviderApp:
             endpoint = methods.get(method) or next(iter(methods.values()))
             headers = lower(scope["headers"])
             origin = f"{scope.get('scheme', 'http')}://{headers.get('host', 'localhost')}"
-            call = Call(self.id, endpoint.operation, method, headers, path, origin, root, endpoint.liar.next())
+            call = Call(self.id, endpoint.operation, method, headers, path, origin, root, endpoint.fault_source.next())
             refused = None if method in methods else _not_allowed(call, methods)
             answer = await endpoint.answer(call, receive) if refused is None else self._refuse(refused)
         await respond(answer, send, head=method == "HEAD")
 
     def _refuse(self, refused: Refused) -> Answer:
         self._elsewhere.add(refused.status, billed=False, images=0)
-        return refusal(self.manners, refused)
+        return self.provider_format.refusal(refused)
 
 
 def _not_allowed(call: Call, methods: Iterable[str]) -> Refused | None:
-    """The refusal of a method that the path does not have; None where a lie serves it all the same."""
+    """The refusal of a method that the path does not have; None where a fault has it served all the same."""
     refused = Refused(405, "this method is not allowed here", code="method_not_allowed", headers=(("allow", ", ".join(methods)),))
-    told: Refused | None = call.lies.tell("method", call, refused) if call.lies else refused
-    return told
+    stands: Refused | None = call.hooks.apply("method", call, refused) if call.hooks else refused
+    return stands
 
 
 async def respond(answer: Answer, send: Send, *, head: bool = False) -> None:

@@ -1,24 +1,22 @@
-"""Values that pass through a mock: a request being served, the pictures it orders, the answer, and why it was refused."""
+"""Values that pass through a mock: a request being served, the parameters of its pictures, the answer, and why it was refused."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 import pybase64
+from PIL import Image
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from testcard.mocks.faults import Lies
+from testcard.mocks.stages import StageHooks
 
 Headers = tuple[tuple[str, str], ...]
 PictureFormat = Literal["png", "jpeg", "webp"]
-#: how an address answers: with the picture to anyone; or, for a lie, only with a key, never, with a page, with the picture
+#: how an address answers: with the picture to anyone; or, for a fault, only with a key, never, with a page, with the picture
 #: called a text, or with the picture once and never again
-AddressManner = Literal["open", "locked", "dead", "page", "mistyped", "once"]
+AddressMode = Literal["open", "locked", "dead", "page", "mistyped", "once"]
 
 
 class Refused(Exception):
@@ -49,7 +47,7 @@ class Call:
     """One request as it is being served. `fields` are the body's, cast to their declared types; `path` the path's parameters,
     `further` what the body holds beside the documented fields (of any type: no schema has judged it).
 
-    `met` counts the equal requests that came before (kept only where there are lies).
+    `met` counts the equal requests that came before (kept only where there are hooks).
     `publish` makes a picture fetchable and gives its address. `origin` is scheme and host as the client knows them, `root` the provider's mount path ("" at the root).
     """
 
@@ -60,7 +58,7 @@ class Call:
     path: Mapping[str, str]
     origin: str
     root: str
-    lies: Lies
+    hooks: StageHooks
     publish: Publish | None = None
     fields: dict[str, Any] = field(default_factory=dict)
     further: dict[str, Any] = field(default_factory=dict)
@@ -71,7 +69,7 @@ class Call:
 class Publish(Protocol):
     """Makes a picture fetchable, by default for as long as the provider's addresses last, and gives its address."""
 
-    def __call__(self, one: Drawn, *, lifetime_s: float | None = None, manner: AddressManner = "open") -> str:
+    def __call__(self, one: RenderedPicture, *, lifetime_s: float | None = None, mode: AddressMode = "open") -> str:
         """The absolute address."""
 
 
@@ -85,7 +83,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Parameters:
     """The pictures that a request asks for, in the mock's own terms.
 
     `salt` stands for every parameter that may change the pixels: equal seed and salt give equal pixels. `seed` None means
@@ -107,7 +105,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class RenderedPicture:
     """One finished picture: its encoded bytes, the seed it was drawn from, and, where it was delivered so, base64 or an address."""
 
     data: bytes

@@ -11,25 +11,25 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from testcard.mocks.exchange import AddressManner, Answer, PictureFormat, Refused
+from testcard.mocks.exchange import AddressMode, Answer, PictureFormat, Refused
 
 PREFIX = "/_testcard/files/"
 
 
-class Files:
+class PictureStore:
     """Keeps at most `keep_bytes` of pictures, the newest ones. `clock` gives unix seconds."""
 
     def __init__(self, clock: Callable[[], float], *, keep_bytes: int = 256_000_000) -> None:
         self._clock = clock
         self._secret = secrets.token_bytes(16)
-        self._kept: OrderedDict[str, tuple[bytes, PictureFormat, AddressManner]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[bytes, PictureFormat, AddressMode]] = OrderedDict()
         self._bytes = 0
         self._keep_bytes = keep_bytes
 
-    def publish(self, data: bytes, form: PictureFormat, lifetime_s: float, manner: AddressManner = "open") -> str:
-        """The path and query under which the picture answers for `lifetime_s` seconds, in the manner of a lie where one is named."""
+    def publish(self, data: bytes, form: PictureFormat, lifetime_s: float, mode: AddressMode = "open") -> str:
+        """The path and query under which the picture answers for `lifetime_s` seconds, in the mode of a fault where one is named."""
         name = f"{secrets.token_hex(8)}.{'jpg' if form == 'jpeg' else form}"
-        self._kept[name] = (data, form, manner)
+        self._kept[name] = (data, form, mode)
         self._bytes += len(data)
         while self._bytes > self._keep_bytes and len(self._kept) > 1:
             _, (old, *_) = self._kept.popitem(last=False)
@@ -46,16 +46,16 @@ class Files:
             return Answer(403, {"error": "this address has expired"})
         if name not in self._kept:
             return Answer(404, {"error": "there is no such picture"})
-        data, form, manner = self._kept[name]
-        if manner == "locked":
+        data, form, mode = self._kept[name]
+        if mode == "locked":
             return Answer(401, {"error": "the key is missing"}, headers=(("www-authenticate", "Bearer"),))
-        if manner in ("dead", "once"):
+        if mode in ("dead", "once"):
             self._bytes -= len(self._kept.pop(name)[0])
-        if manner == "dead":
+        if mode == "dead":
             return Answer(404, {"error": "there is no such picture"})
-        if manner == "page":
+        if mode == "page":
             return Answer(200, data=b"<html><body>upstream error</body></html>", media_type="text/html")
-        return Answer(200, data=data, media_type="text/plain" if manner == "mistyped" else f"image/{form}")
+        return Answer(200, data=data, media_type="text/plain" if mode == "mistyped" else f"image/{form}")
 
     def _sign(self, name: str, expires: str) -> str:
         return hmac.new(self._secret, f"{name}|{expires}".encode(), hashlib.sha256).hexdigest()[:32]
@@ -81,7 +81,7 @@ class Task:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-class Tasks:
+class TaskStore:
     """Every task of one provider, the newest `keep`. `clock` is monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float], *, keep: int = 10_000) -> None:

@@ -138,7 +138,7 @@ def place() -> Iterator[Place]:
 
 async def judge_mock(plan: Plan, faults: Sequence[str], *, at: Place | None = None) -> Judged:
     """The verdicts on the provider's mock with these faults, served in this process: in memory, or over the socket of a place."""
-    create_app, studio = resolve("testcard.mocks.app:create_app"), resolve("testcard.mocks.pictures.studio:repeatable_studio")
+    create_app, renderer = resolve("testcard.mocks.app:create_app"), resolve("testcard.mocks.pictures.renderer:repeatable_renderer")
     here = LeapingTime()
     app = create_app(
         [plan.provider],
@@ -146,7 +146,7 @@ async def judge_mock(plan: Plan, faults: Sequence[str], *, at: Place | None = No
         api_key=API_KEY,
         timer=lambda: time.monotonic() * FASTER,
         sleep=here.sleep,
-        studio=studio(),
+        renderer=renderer(),
     )
     if at is None:
         return await judge_app(plan, app, timer=here)

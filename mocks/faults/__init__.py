@@ -1,8 +1,8 @@
 """The lies a mock can tell, each the smallest that breaks one rule, each in one place and known by name.
 
 A fault is named after the rule that has to catch it: `image.size`, or `image.size/half` where a rule has several. It is a
-function at one stage of serving a request (see `testcard.mocks.faults.fault.Stage`). To add one, write the function in the
-module of its family and decorate it with `lie`.
+function at one stage of serving a request (see `testcard.mocks.stages`). To add one, write the function in the module of its
+area and decorate it with `fault`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from testcard.mocks.faults import (
     tasks,
     vision,
 )
-from testcard.mocks.faults.fault import FAULTS, NO_LIES, ActiveFault, Fault, Liar, Lies, Stage, parse_fault
+from testcard.mocks.faults.register import FAULTS, ActiveFault, Fault, FaultSource, parse_fault
 
-__all__ = ["FAULTS", "NO_LIES", "ActiveFault", "Fault", "Liar", "Lies", "Stage", "parse_fault"]
+__all__ = ["FAULTS", "ActiveFault", "Fault", "FaultSource", "parse_fault"]
 del answers, auth, delivery, http, inputs, pictures, requests, streams, tasks, vision

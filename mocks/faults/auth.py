@@ -1,11 +1,11 @@
-"""Lies about the key."""
+"""StageHooks about the key."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from testcard.mocks.exchange import Answer, Call, Refused
-from testcard.mocks.faults.fault import EVERY, KEYED, lie
+from testcard.mocks.faults.register import EVERY, KEYED, fault
 
 _KEY_HEADERS = ("authorization", "x-api-key")
 
@@ -16,19 +16,19 @@ def _key_of(call: Call) -> str | None:
     return sent.rpartition(" ")[2] if sent else None
 
 
-@lie("key", "auth.required", KEYED)
+@fault("key", "auth.required", KEYED)
 def _no_key_needed(call: Call, refused: Refused | None) -> Refused | None:
     """Serves requests that carry no key, and refuses only those that carry a wrong one."""
     return refused if _key_of(call) else None
 
 
-@lie("key", "auth.wrong-refused", KEYED)
+@fault("key", "auth.wrong-refused", KEYED)
 def _any_key_will_do(call: Call, refused: Refused | None) -> Refused | None:
     """Serves requests whatever key they carry, and refuses only those that carry none."""
     return None if _key_of(call) else refused
 
 
-@lie("answer", "auth.not-echoed", EVERY)
+@fault("answer", "auth.not-echoed", EVERY)
 def _key_in_a_header(call: Call, answer: Answer) -> Answer:
     """Sends the key back in a header that was meant for tracing."""
     key = _key_of(call)
@@ -37,7 +37,7 @@ def _key_in_a_header(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@lie("answer", "auth.not-echoed/message", KEYED)
+@fault("answer", "auth.not-echoed/message", KEYED)
 def _key_in_a_message(call: Call, answer: Answer) -> Answer:
     """Says the key in the message of a refusal."""
     key = _key_of(call)

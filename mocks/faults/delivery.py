@@ -1,4 +1,4 @@
-"""Lies about how a picture is delivered."""
+"""StageHooks about how a picture is delivered."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from testcard.mocks.exchange import Call, Drawn, in_base64
-from testcard.mocks.faults.fault import BASE64_ONLY, BY_URL, EITHER_WAY, LASTING, PICTURES, URL_ONLY, lie
+from testcard.mocks.exchange import Call, RenderedPicture, in_base64
+from testcard.mocks.faults.register import BASE64_ONLY, BY_URL, EITHER_WAY, LASTING, PICTURES, URL_ONLY, fault
 
 
-@lie("delivered", "delivery.exclusive", EITHER_WAY, also=("schema.response",))
-def _both(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+@fault("delivered", "delivery.exclusive", EITHER_WAY, also=("schema.response",))
+def _both(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]:
     """Sends base64 and an address for the same picture."""
     return [
         replace(
@@ -21,21 +21,21 @@ def _both(call: Call, drawn: list[Drawn]) -> list[Drawn]:
             base64=one.base64 or in_base64(one.data),
             url=one.url or (call.publish(one) if call.publish else None),
         )
-        for one in drawn
+        for one in rendered
     ]
 
 
-@lie("delivered", "delivery.exclusive/neither", EITHER_WAY, also=("schema.response",))
-def _neither(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+@fault("delivered", "delivery.exclusive/neither", EITHER_WAY, also=("schema.response",))
+def _neither(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]:
     """Sends items that hold neither base64 nor an address."""
-    return [replace(one, base64=None, url=None) for one in drawn]
+    return [replace(one, base64=None, url=None) for one in rendered]
 
 
-@lie("delivered", "delivery.as-asked", PICTURES, also=("image.decodes",))
-def _the_other_way(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+@fault("delivered", "delivery.as-asked", PICTURES, also=("image.decodes",))
+def _the_other_way(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]:
     """Sends an address where base64 was asked for or is all that is documented, and base64 where addresses are."""
     changed = []
-    for one in drawn:
+    for one in rendered:
         if one.base64 is None and (call.provider, call.operation) in URL_ONLY:
             changed.append(replace(one, url=msgspec.json.decode(in_base64(one.data))))
         elif one.base64 is not None and (call.provider, call.operation) in BASE64_ONLY:
@@ -47,59 +47,59 @@ def _the_other_way(call: Call, drawn: list[Drawn]) -> list[Drawn]:
     return changed
 
 
-def _published(call: Call, one: Drawn, **how: Any) -> str:
+def _published(call: Call, one: RenderedPicture, **how: Any) -> str:
     assert call.publish is not None
     return call.publish(one, **how)
 
 
-def _with_addresses(drawn: list[Drawn], address: Callable[[Drawn], str]) -> list[Drawn]:
+def _with_addresses(rendered: list[RenderedPicture], address: Callable[[RenderedPicture], str]) -> list[RenderedPicture]:
     """The pictures with another address each, where they have one."""
-    return [one if one.url is None else replace(one, url=address(one)) for one in drawn]
+    return [one if one.url is None else replace(one, url=address(one)) for one in rendered]
 
 
-@lie("delivered", "delivery.url-absolute", BY_URL)
-def _relative_address(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+@fault("delivered", "delivery.url-absolute", BY_URL)
+def _relative_address(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]:
     """Sends addresses without scheme and host."""
-    return _with_addresses(drawn, lambda one: (one.url or "").removeprefix(call.origin))
+    return _with_addresses(rendered, lambda one: (one.url or "").removeprefix(call.origin))
 
 
-@lie("delivered", "delivery.url-absolute/data", BY_URL)
-def _data_address(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+@fault("delivered", "delivery.url-absolute/data", BY_URL)
+def _data_address(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]:
     """Sends data: URLs, which are pictures in disguise, where addresses were asked for."""
-    return _with_addresses(drawn, lambda one: f"data:image/{one.format};base64,{msgspec.json.decode(in_base64(one.data))}")
+    return _with_addresses(rendered, lambda one: f"data:image/{one.format};base64,{msgspec.json.decode(in_base64(one.data))}")
 
 
-@lie("delivered", "delivery.url-fetchable", BY_URL)
-def _dead_address(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+@fault("delivered", "delivery.url-fetchable", BY_URL)
+def _dead_address(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]:
     """Sends addresses under which nothing is found."""
-    return _with_addresses(drawn, lambda one: _published(call, one, manner="dead"))
+    return _with_addresses(rendered, lambda one: _published(call, one, mode="dead"))
 
 
-@lie("delivered", "delivery.url-keyless", BY_URL)
-def _locked_address(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+@fault("delivered", "delivery.url-keyless", BY_URL)
+def _locked_address(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]:
     """Sends addresses that ask for the key."""
-    return _with_addresses(drawn, lambda one: _published(call, one, manner="locked"))
+    return _with_addresses(rendered, lambda one: _published(call, one, mode="locked"))
 
 
-@lie("delivered", "delivery.url-is-image", BY_URL)
-def _page_at_the_address(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+@fault("delivered", "delivery.url-is-image", BY_URL)
+def _page_at_the_address(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]:
     """Sends addresses that answer with a page of HTML."""
-    return _with_addresses(drawn, lambda one: _published(call, one, manner="page"))
+    return _with_addresses(rendered, lambda one: _published(call, one, mode="page"))
 
 
-@lie("delivered", "delivery.url-is-image/mistyped", BY_URL)
-def _mistyped_address(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+@fault("delivered", "delivery.url-is-image/mistyped", BY_URL)
+def _mistyped_address(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]:
     """Sends addresses that give the picture and call it a text."""
-    return _with_addresses(drawn, lambda one: _published(call, one, manner="mistyped"))
+    return _with_addresses(rendered, lambda one: _published(call, one, mode="mistyped"))
 
 
-@lie("delivered", "delivery.url-lifetime", LASTING)
-def _short_lived_address(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+@fault("delivered", "delivery.url-lifetime", LASTING)
+def _short_lived_address(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]:
     """Sends addresses that end after a minute."""
-    return _with_addresses(drawn, lambda one: _published(call, one, lifetime_s=60))
+    return _with_addresses(rendered, lambda one: _published(call, one, lifetime_s=60))
 
 
-@lie("delivered", "delivery.url-lifetime/once", LASTING)
-def _address_for_one_time(call: Call, drawn: list[Drawn]) -> list[Drawn]:
+@fault("delivered", "delivery.url-lifetime/once", LASTING)
+def _address_for_one_time(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]:
     """Sends addresses that say they last, answer once and never again."""
-    return _with_addresses(drawn, lambda one: _published(call, one, manner="once"))
+    return _with_addresses(rendered, lambda one: _published(call, one, mode="once"))

@@ -1,4 +1,4 @@
-"""Lies about HTTP itself: statuses, media types, whole bodies, time, how wrong requests are refused, and rate limits."""
+"""StageHooks about HTTP itself: statuses, media types, whole bodies, time, how wrong requests are refused, and rate limits."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 from typing import Literal
 
 from testcard.mocks.exchange import Answer, Call, Refused
-from testcard.mocks.faults.fault import EVERY, KEYED, NANOGPT, NEBUL, RELAY_PICTURES, TASK, lie
+from testcard.mocks.faults.register import EVERY, KEYED, NANOGPT, NEBUL, RELAY_PICTURES, TASK, fault
 
 
 def _server_error(status: int) -> Answer:
     return Answer(status, {"error": {"message": "internal error", "type": "server_error", "param": None, "code": None}})
 
 
-@lie("answer", "http.status-documented", EVERY)
+@fault("answer", "http.status-documented", EVERY)
 def _success_with_another_status(call: Call, answer: Answer) -> Answer:
     """Answers 203 where the documents say 200."""
     if answer.status == 200:
@@ -21,7 +21,7 @@ def _success_with_another_status(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@lie("answer", "http.status-documented/refusal", KEYED)
+@fault("answer", "http.status-documented/refusal", KEYED)
 def _refusal_with_another_status(call: Call, answer: Answer) -> Answer:
     """Refuses with 418, which neither the documents nor HTTP give for the situation, where it should say 400 or 422."""
     if answer.status in (400, 422):
@@ -29,7 +29,7 @@ def _refusal_with_another_status(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@lie("answer", "http.no-server-error", EVERY)
+@fault("answer", "http.no-server-error", EVERY)
 def _fault_of_the_client_as_500(call: Call, answer: Answer) -> Answer:
     """Answers 500 to whatever it should refuse with 400, 404 or 422."""
     if answer.status in (400, 404, 422):
@@ -37,7 +37,7 @@ def _fault_of_the_client_as_500(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@lie("answer", "http.no-server-error/malformed-task", TASK)
+@fault("answer", "http.no-server-error/malformed-task", TASK)
 def _cannot_read_a_reference(call: Call, answer: Answer) -> Answer:
     """Answers 500 to references of tasks that are not spelt like its own, as a parser does that nobody catches."""
     reference = next(iter(call.path.values()))
@@ -46,7 +46,7 @@ def _cannot_read_a_reference(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@lie("answer", "http.no-server-error/on-valid", EVERY, also=("request.text-survives",))
+@fault("answer", "http.no-server-error/on-valid", EVERY, also=("request.text-survives",))
 def _every_answer_500(call: Call, answer: Answer) -> Answer:
     """Answers 500 to every valid request."""
     if answer.status < 300:
@@ -54,7 +54,7 @@ def _every_answer_500(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@lie("answer", "http.status-documented/partial", EVERY)
+@fault("answer", "http.status-documented/partial", EVERY)
 def _success_as_partial(call: Call, answer: Answer) -> Answer:
     """Answers 206 where the documents say 200."""
     if answer.status == 200:
@@ -62,7 +62,7 @@ def _success_as_partial(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@lie("answer", "http.media-type", EVERY)
+@fault("answer", "http.media-type", EVERY)
 def _json_called_text(call: Call, answer: Answer) -> Answer:
     """Calls its JSON text/plain."""
     if answer.status == 200 and answer.events is None:
@@ -70,7 +70,7 @@ def _json_called_text(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@lie("answer", "http.media-type/page", EVERY)
+@fault("answer", "http.media-type/page", EVERY)
 def _page_called_json(call: Call, answer: Answer) -> Answer:
     """Answers with a page of HTML that calls itself JSON."""
     if answer.status == 200 and answer.events is None:
@@ -84,19 +84,19 @@ def _cut(answer: Answer, how: Literal["length", "chunks"]) -> Answer:
     return answer
 
 
-@lie("answer", "http.body-complete", EVERY)
+@fault("answer", "http.body-complete", EVERY)
 def _shorter_than_declared(call: Call, answer: Answer) -> Answer:
     """Breaks the connection off in the middle of a body whose length it has declared."""
     return _cut(answer, "length")
 
 
-@lie("answer", "http.body-complete/chunks", EVERY)
+@fault("answer", "http.body-complete/chunks", EVERY)
 def _chunks_without_end(call: Call, answer: Answer) -> Answer:
     """Breaks the connection off before the last chunk of a body that comes in chunks."""
     return _cut(answer, "chunks")
 
 
-@lie("answer", "http.body-complete/half-json", EVERY)
+@fault("answer", "http.body-complete/half-json", EVERY)
 def _half_the_json(call: Call, answer: Answer) -> Answer:
     """Sends the first half of the JSON as if it were all."""
     if answer.status == 200 and answer.events is None:
@@ -105,7 +105,7 @@ def _half_the_json(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@lie("answer", "http.answer-time", RELAY_PICTURES)
+@fault("answer", "http.answer-time", RELAY_PICTURES)
 def _too_late(call: Call, answer: Answer) -> Answer:
     """Answers five seconds after the five minutes that the document names."""
     if answer.status == 200:
@@ -113,7 +113,7 @@ def _too_late(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@lie("answer", "http.steady", EVERY, also=("http.no-server-error",))
+@fault("answer", "http.steady", EVERY, also=("http.no-server-error",))
 def _second_time_503(call: Call, answer: Answer) -> Answer:
     """Answers every second request that is the same as an earlier one with 503."""
     return _server_error(503) if call.met % 2 else answer
@@ -123,31 +123,31 @@ def _second_time_503(call: Call, answer: Answer) -> Answer:
 _CANNOT_DO_WITHOUT = {"createImageVariation": "image", "createVisionChatCompletion": "messages"}
 
 
-@lie("method", "http.method-refused", KEYED)
+@fault("method", "http.method-refused", KEYED)
 def _any_method_will_do(call: Call, refused: Refused) -> Refused | None:
     """Serves a request whatever its method is."""
     return None
 
 
-@lie("method", "http.method-refused/no-allow", EVERY)
+@fault("method", "http.method-refused/no-allow", EVERY)
 def _methods_are_not_named(call: Call, refused: Refused) -> Refused | None:
     """Refuses undocumented methods with 405 and does not say in Allow which ones there are."""
     return Refused(405, refused.message, code=refused.code)
 
 
-@lie("unread", "http.malformed-refused", KEYED)
+@fault("unread", "http.malformed-refused", KEYED)
 def _half_a_body_will_do(call: Call, refused: Refused) -> Refused | None:
     """Takes a body that cannot be read for one without fields, and serves it."""
     return refused if refused.status == 415 else None
 
 
-@lie("unread", "http.media-type-refused", KEYED)
+@fault("unread", "http.media-type-refused", KEYED)
 def _any_media_type_will_do(call: Call, refused: Refused) -> Refused | None:
     """Reads a body as if it came under the documented media type, whatever it is called."""
     return None if refused.status == 415 else refused
 
 
-@lie("answer", "http.error-not-200", KEYED, also=("request.refuses-invalid",))
+@fault("answer", "http.error-not-200", KEYED, also=("request.refuses-invalid",))
 def _refusal_as_success(call: Call, answer: Answer) -> Answer:
     """Says with status 200 that a required field is missing."""
     if answer.status in (400, 422) and call.body_size and _CANNOT_DO_WITHOUT.get(call.operation, "prompt") not in call.fields:
@@ -155,7 +155,7 @@ def _refusal_as_success(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@lie("answer", "http.error-shape", (*NANOGPT, *NEBUL, *RELAY_PICTURES, *TASK), also=("schema.response",))
+@fault("answer", "http.error-shape", (*NANOGPT, *NEBUL, *RELAY_PICTURES, *TASK), also=("schema.response",))
 def _another_error(call: Call, answer: Answer) -> Answer:
     """Sends errors in a shape of its own."""
     if 400 <= answer.status < 500:
@@ -163,13 +163,13 @@ def _another_error(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@lie("key", "rate.retry-after", KEYED)
+@fault("key", "rate.retry-after", KEYED)
 def _when_to_come_again_is_not_said(call: Call, refused: Refused | None) -> Refused | None:
     """Refuses requests as too many without saying when to come again."""
     return refused or Refused(429, "too many requests", code="rate_limit_exceeded")
 
 
-@lie("key", "rate.retry-after/unreadable", KEYED)
+@fault("key", "rate.retry-after/unreadable", KEYED)
 def _when_to_come_again_cannot_be_read(call: Call, refused: Refused | None) -> Refused | None:
     """Refuses requests as too many and says when to come again in words that no client reads."""
     return refused or Refused(429, "too many requests", code="rate_limit_exceeded", headers=(("retry-after", "in a minute"),))

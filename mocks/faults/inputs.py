@@ -1,4 +1,4 @@
-"""Lies about the pictures that requests carry."""
+"""StageHooks about the pictures that requests carry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from testcard.mocks.exchange import Answer, Call, Problem, Refused, Upload, in_base64
-from testcard.mocks.faults.fault import IMAGE_REQUIRED, NANOGPT, NIM_IMAGE, WITH_IMAGE, lie
+from testcard.mocks.faults.register import IMAGE_REQUIRED, NANOGPT, NIM_IMAGE, WITH_IMAGE, fault
 from testcard.mocks.pictures import inputs
 
 _PICTURES = ("imageDataUrl", "imageDataUrls", "image", "input_image", "input_image_2", "input_image_3", "input_image_4")
@@ -59,27 +59,27 @@ def _is_no_picture(value: Any) -> bool:
     return False
 
 
-@lie("problems", "input.data-url-only", NANOGPT)
+@fault("problems", "input.data-url-only", NANOGPT)
 def _fetches_addresses(call: Call, problems: list[Problem]) -> list[Problem]:
     """Takes the address of a picture where a data URL belongs."""
     _mended(call, _is_address)
     return problems
 
 
-@lie("problems", "input.undecodable-refused", WITH_IMAGE)
+@fault("problems", "input.undecodable-refused", WITH_IMAGE)
 def _takes_anything(call: Call, problems: list[Problem]) -> list[Problem]:
     """Takes bytes that are no picture, and draws all the same."""
     _mended(call, _is_no_picture)
     return problems
 
 
-@lie("problems", "input.size-accepted", NANOGPT)
+@fault("problems", "input.size-accepted", NANOGPT)
 def _one_megabyte(call: Call, problems: list[Problem]) -> list[Problem]:
     """Refuses bodies of more than 1 MB."""
     return [*problems, Problem("", "maxLength", "the body is too large")] if call.body_size > _A_MEGABYTE else problems
 
 
-@lie("answer", "input.size-above", NANOGPT)
+@fault("answer", "input.size-above", NANOGPT)
 def _no_limit(call: Call, answer: Answer) -> Answer:
     """Answers a body that is too large with a picture."""
     if answer.status != 413:
@@ -87,7 +87,7 @@ def _no_limit(call: Call, answer: Answer) -> Answer:
     return Answer(200, {"created": int(time.time()), "data": [{"b64_json": in_base64(_sound())}]}, images=1, billed=True)
 
 
-@lie("problems", "input.image-required", IMAGE_REQUIRED, also=("request.refuses-invalid",))
+@fault("problems", "input.image-required", IMAGE_REQUIRED, also=("request.refuses-invalid",))
 def _picture_of_its_own(call: Call, problems: list[Problem]) -> list[Problem]:
     """Takes a picture of its own where a request that needs one has none."""
     if not isinstance(call.fields, dict) or "image" in call.fields:
@@ -100,7 +100,7 @@ def _picture_of_its_own(call: Call, problems: list[Problem]) -> list[Problem]:
     return [problem for problem in problems if problem.place != "image"]
 
 
-@lie("problems", "input.mask-required", NIM_IMAGE)
+@fault("problems", "input.mask-required", NIM_IMAGE)
 def _mask_of_its_own(call: Call, problems: list[Problem]) -> list[Problem]:
     """Takes a mask of its own where an inpainting has a picture and no mask."""
     if isinstance(call.fields, dict) and call.fields.get("mode") == "inpaint" and "mask" not in call.fields:

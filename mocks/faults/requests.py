@@ -1,4 +1,4 @@
-"""Lies about which requests are accepted."""
+"""StageHooks about which requests are accepted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from testcard.mocks.exchange import Answer, Call, Problem
-from testcard.mocks.faults.fault import (
+from testcard.mocks.faults.register import (
     BOUNDED,
     FLUX,
     GPT_EDIT,
@@ -17,7 +17,7 @@ from testcard.mocks.faults.fault import (
     NIM_IMAGE,
     QWEN_EDIT,
     QWEN_GENERATE,
-    lie,
+    fault,
 )
 
 #: a value that the documents state, by operation, which the mock then refuses
@@ -38,7 +38,7 @@ _STATED = {
 }
 
 
-@lie("problems", "request.accepts-valid", KEYED)
+@fault("problems", "request.accepts-valid", KEYED)
 def _refuses_a_stated_value(call: Call, problems: list[Problem]) -> list[Problem]:
     """Refuses one value that the documents state (a size, a quality, a bound)."""
     name, value = _STATED[call.provider, call.operation]
@@ -65,7 +65,7 @@ _OPTIONAL = {
 }
 
 
-@lie("problems", "request.accepts-valid/unknown-field", KEYED)
+@fault("problems", "request.accepts-valid/unknown-field", KEYED)
 def _refuses_an_optional_field(call: Call, problems: list[Problem]) -> list[Problem]:
     """Refuses every request that carries one of the documented optional fields."""
     name = _OPTIONAL[call.provider, call.operation]
@@ -82,7 +82,7 @@ _EITHER = {
 }
 
 
-@lie("problems", "request.accepts-valid/combination", _EITHER)
+@fault("problems", "request.accepts-valid/combination", _EITHER)
 def _refuses_two_together(call: Call, problems: list[Problem]) -> list[Problem]:
     """Takes each of two optional fields, and refuses requests that carry both."""
     one, other = _EITHER[call.provider, call.operation]
@@ -102,43 +102,43 @@ def _overlook(call: Call, problems: list[Problem], keywords: frozenset[str]) -> 
     return kept
 
 
-@lie("problems", "request.refuses-invalid", KEYED, also=("input.image-required",))
+@fault("problems", "request.refuses-invalid", KEYED, also=("input.image-required",))
 def _accepts_without_required(call: Call, problems: list[Problem]) -> list[Problem]:
     """Accepts requests that lack a required field."""
     return _overlook(call, problems, frozenset({"required"}))
 
 
-@lie("problems", "request.refuses-invalid/ignores-bounds", BOUNDED)
+@fault("problems", "request.refuses-invalid/ignores-bounds", BOUNDED)
 def _ignores_bounds(call: Call, problems: list[Problem]) -> list[Problem]:
     """Accepts numbers below or above their bounds, as if they had not been sent."""
     return _overlook(call, problems, frozenset({"minimum", "maximum"}))
 
 
-@lie("problems", "request.step", FLUX)
+@fault("problems", "request.step", FLUX)
 def _ignores_steps(call: Call, problems: list[Problem]) -> list[Problem]:
     """Accepts numbers off their step, as if they had not been sent."""
     return _overlook(call, problems, frozenset({"multipleOf"}))
 
 
-@lie("problems", "request.n-range", (*GPT_GENERATE, *GPT_EDIT))
+@fault("problems", "request.n-range", (*GPT_GENERATE, *GPT_EDIT))
 def _any_number_of_pictures(call: Call, problems: list[Problem]) -> list[Problem]:
     """Accepts any number of pictures, as if none had been sent."""
     return _overlook(call, problems, frozenset({"minimum", "maximum"}))
 
 
-@lie("problems", "request.n-range/above", (*GPT_GENERATE, *GPT_EDIT))
+@fault("problems", "request.n-range/above", (*GPT_GENERATE, *GPT_EDIT))
 def _too_many_pictures(call: Call, problems: list[Problem]) -> list[Problem]:
     """Accepts more pictures than it makes at a time, as if no number had been sent."""
     return _overlook(call, problems, frozenset({"maximum"}))
 
 
-@lie("problems", "request.refuses-invalid/ignores-enums", LISTED)
+@fault("problems", "request.refuses-invalid/ignores-enums", LISTED)
 def _ignores_enums(call: Call, problems: list[Problem]) -> list[Problem]:
     """Accepts words that are not among those listed, as if they had not been sent."""
     return _overlook(call, problems, frozenset({"enum"}))
 
 
-@lie("problems", "request.refuses-invalid/ignores-types", KEYED)
+@fault("problems", "request.refuses-invalid/ignores-types", KEYED)
 def _ignores_types(call: Call, problems: list[Problem]) -> list[Problem]:
     """Accepts values of the wrong type, as if they had not been sent."""
     return _overlook(call, problems, frozenset({"type"}))
@@ -159,19 +159,19 @@ def _failed(call: Call, answer: Answer, breaks: Callable[[str], bool]) -> Answer
     return answer
 
 
-@lie("answer", "request.text-survives", KEYED, also=("http.no-server-error",))
+@fault("answer", "request.text-survives", KEYED, also=("http.no-server-error",))
 def _sixteen_bits(call: Call, answer: Answer) -> Answer:
     """Fails at characters beyond the sixteen-bit range."""
     return _failed(call, answer, lambda text: max(text) > "\uffff")
 
 
-@lie("answer", "request.text-survives/control", KEYED, also=("http.no-server-error",))
+@fault("answer", "request.text-survives/control", KEYED, also=("http.no-server-error",))
 def _no_nul(call: Call, answer: Answer) -> Answer:
     """Fails at a NUL."""
     return _failed(call, answer, lambda text: "\0" in text)
 
 
-@lie("answer", "request.text-survives/long", KEYED, also=("http.no-server-error",))
+@fault("answer", "request.text-survives/long", KEYED, also=("http.no-server-error",))
 def _short_column(call: Call, answer: Answer) -> Answer:
     """Fails at more than 4,096 characters."""
     return _failed(call, answer, lambda text: len(text) > 4096)
@@ -194,19 +194,19 @@ def _own_default(call: Call, problems: list[Problem]) -> list[Problem]:
     return problems
 
 
-@lie("problems", "request.default-applied", (*NANOGPT, *NIM_IMAGE, *FLUX))
+@fault("problems", "request.default-applied", (*NANOGPT, *NIM_IMAGE, *FLUX))
 def _another_default(call: Call, problems: list[Problem]) -> list[Problem]:
     """Takes another value than the documented default for a field that is left out."""
     return _own_default(call, problems)
 
 
-@lie("problems", "request.default-applied/size", (*QWEN_GENERATE, *QWEN_EDIT), also=("image.size",))
+@fault("problems", "request.default-applied/size", (*QWEN_GENERATE, *QWEN_EDIT), also=("image.size",))
 def _another_size(call: Call, problems: list[Problem]) -> list[Problem]:
     """Makes pictures of another size than documented where none is asked for."""
     return _own_default(call, problems)
 
 
-@lie("problems", "request.default-applied/steps", (*NANOGPT, *NIM_IMAGE))
+@fault("problems", "request.default-applied/steps", (*NANOGPT, *NIM_IMAGE))
 def _fewer_steps(call: Call, problems: list[Problem]) -> list[Problem]:
     """Takes fewer steps than documented where no number is asked for."""
     name = {"nanogpt": "num_inference_steps", "nvidia-nim-image": "steps"}[call.provider]

@@ -1,11 +1,11 @@
-"""Lies about answers in words: what a completion holds, how long it is, which pictures are taken."""
+"""StageHooks about answers in words: what a completion holds, how long it is, which pictures are taken."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from testcard.mocks.exchange import Answer, Call, Problem, Refused
-from testcard.mocks.faults.fault import VISION, lie
+from testcard.mocks.faults.register import VISION, fault
 from testcard.mocks.pictures import inputs
 
 
@@ -15,50 +15,50 @@ def _changed(body: dict[str, Any], **choice: Any) -> dict[str, Any]:
     return {**body, "choices": [{**first, **choice}, *others]}
 
 
-@lie("body", "vision.choices", VISION)
+@fault("body", "vision.choices", VISION)
 def _no_choice(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     """Sends a completion without a choice."""
     return {**body, "choices": []}
 
 
-@lie("body", "vision.choices/no-message", VISION)
+@fault("body", "vision.choices/no-message", VISION)
 def _no_message(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     """Sends the text beside the choice's message, as completions of another kind have it."""
     first = body["choices"][0]
     return {**body, "choices": [{"index": 0, "text": first["message"]["content"], "finish_reason": first["finish_reason"]}]}
 
 
-@lie("body", "vision.role", VISION)
+@fault("body", "vision.role", VISION)
 def _another_role(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     """Says that the user wrote the answer."""
     return _changed(body, message={**body["choices"][0]["message"], "role": "user"})
 
 
-@lie("body", "vision.content", VISION)
+@fault("body", "vision.content", VISION)
 def _empty_content(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     """Sends an empty text."""
     return _changed(body, message={**body["choices"][0]["message"], "content": ""})
 
 
-@lie("body", "vision.content/missing", VISION)
+@fault("body", "vision.content/missing", VISION)
 def _no_content(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     """Sends a message without a text."""
     return _changed(body, message={"role": "assistant"})
 
 
-@lie("body", "vision.finish-reason", VISION)
+@fault("body", "vision.finish-reason", VISION)
 def _no_finish_reason(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     """Does not say why the text ended."""
     return {**body, "choices": [{name: value for name, value in choice.items() if name != "finish_reason"} for choice in body["choices"]]}
 
 
-@lie("body", "vision.finish-reason/unknown", VISION)
+@fault("body", "vision.finish-reason/unknown", VISION)
 def _unknown_finish_reason(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     """Says `eos` where clients know `stop`."""
     return _changed(body, finish_reason="eos")
 
 
-@lie("problems", "vision.max-tokens", VISION)
+@fault("problems", "vision.max-tokens", VISION)
 def _limit_ignored(call: Call, problems: list[Problem]) -> list[Problem]:
     """Ignores max_tokens."""
     if isinstance(call.fields, dict):
@@ -66,7 +66,7 @@ def _limit_ignored(call: Call, problems: list[Problem]) -> list[Problem]:
     return problems
 
 
-@lie("body", "vision.max-tokens/hidden", VISION)
+@fault("body", "vision.max-tokens/hidden", VISION)
 def _limit_ignored_and_hidden(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     """Writes far more than max_tokens allows and counts no more than it allows."""
     if call.fields.get("max_tokens") is None:
@@ -76,13 +76,13 @@ def _limit_ignored_and_hidden(call: Call, body: dict[str, Any]) -> dict[str, Any
     return _changed(body, message={**message, "content": message["content"] + more})
 
 
-@lie("body", "vision.length-finish", VISION)
+@fault("body", "vision.length-finish", VISION)
 def _cut_says_stop(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     """Says `stop` of a text that was cut."""
     return _changed(body, finish_reason="stop")
 
 
-@lie("problems", "vision.undecodable-refused", VISION)
+@fault("problems", "vision.undecodable-refused", VISION)
 def _blind(call: Call, problems: list[Problem]) -> list[Problem]:
     """Answers about pictures that cannot be decoded as if they were at some address."""
     for part in _picture_parts(call.fields):
@@ -106,7 +106,7 @@ def _picture_parts(fields: Any) -> list[dict[str, str]]:
     return found
 
 
-@lie("answer", "vision.too-large", VISION)
+@fault("answer", "vision.too-large", VISION)
 def _too_large_unprocessable(call: Call, answer: Answer) -> Answer:
     """Refuses a body that is too large with 422 where the documents say 413."""
     if answer.status == 413:

@@ -105,7 +105,7 @@ _END = _chunk(b"IEND", b"")
 
 
 def write(plan: Layout, caption: str, variant: int, digest: bytes) -> bytes:
-    """The card as PNG bytes; the pixels are those of `studio.compose` for the same arguments."""
+    """The card as PNG bytes; the pixels are those of `renderer.compose` for the same arguments."""
     above, adler = _above(plan, variant, caption)
     row, below = _NO_FILTER + bands.first_row(plan, digest), _below(plan)
     adler = _followed_by(zlib.adler32(row, adler), below)

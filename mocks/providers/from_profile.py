@@ -1,6 +1,6 @@
-"""A mock for any provider whose two files follow the format: it reads orders and writes answers as the profile maps them.
+"""A mock for any provider whose two files follow the format: it reads requests and writes answers as the profile maps them.
 
-The providers that come with Testcard have manners of their own, written from their documents, so that a mistake in a profile
+The providers that come with Testcard have formats of their own, written from their documents, so that a mistake in a profile
 shows as a disagreement. For a provider that a user adds there is only the profile to go by.
 """
 
@@ -12,11 +12,13 @@ from typing import Any, cast
 
 from PIL import Image
 
-from testcard.mocks.exchange import Call, Drawn, Order, PictureFormat, Refused, Upload
+from testcard.mocks.exchange import Call, Parameters, PictureFormat, Refused, RenderedPicture, Upload
+from testcard.mocks.field_meaning import checked_size, read_n, read_size, salt
 from testcard.mocks.pictures import inputs
-from testcard.mocks.providers.manners import Manners, checked_size, read_n, read_size, salt
 from testcard.mocks.providers.nvidia_nim import NimVision
+from testcard.mocks.providers.provider_format import ErrorStyle, openai_error
 from testcard.mocks.store import State, Task
+from testcard.specs.loader import Provider
 from testcard.specs.prices import Billable
 from testcard.specs.profile import AsyncProtocol, OperationProfile, WireField
 
@@ -28,11 +30,15 @@ _SQUARE = (1024, 1024)
 class FromProfile(NimVision):
     """Pictures by the profile's field and response maps, chat as OpenAI has it, errors where the profile says they are looked for."""
 
-    def error(self, refused: Refused) -> dict[str, Any]:
+    def __init__(self, provider: Provider, clock: Callable[[], float], *, strict: bool = False) -> None:
+        super().__init__(provider, clock, strict=strict)
+        self.errors = ErrorStyle(self._error)
+
+    def _error(self, refused: Refused) -> dict[str, Any]:
         """The message and the code at the first place the profile names for each; OpenAI's shape where it names none."""
         places = self.provider.profile.errors
         if not places.message:
-            return Manners.error(self, refused)
+            return openai_error(refused)
         body: dict[str, Any] = {}
         _put(body, places.message[0], refused.message)
         if places.code:
@@ -44,7 +50,7 @@ class FromProfile(NimVision):
         protocol = self.provider.profile.asynchronous
         return protocol is not None and call.fields.get(protocol.flag) is True
 
-    def order(self, call: Call) -> Order:
+    def parameters(self, call: Call) -> Parameters:
         """The pictures asked for, by the meanings of the fields."""
         profile = self.provider.operation_profile(call.operation)
         sent = dict(_sent(profile, call))
@@ -58,7 +64,7 @@ class FromProfile(NimVision):
             read: Callable[[Image.Image], Image.Image] = inputs.transparent_edits if edits == "transparent" else inputs.white_edits
             edit = read(masks[0][1])
         width, height = self._size(profile, sent)
-        return Order(
+        return Parameters(
             width,
             height,
             str(sent.get("prompt", "")),
@@ -73,7 +79,7 @@ class FromProfile(NimVision):
             strength=float(sent.get("strength", 0.8)),
         )
 
-    def body(self, call: Call, order: Order, drawn: Sequence[Drawn]) -> dict[str, Any]:
+    def body(self, call: Call, parameters: Parameters, rendered: Sequence[RenderedPicture]) -> dict[str, Any]:
         """The answer that the profile's response map describes."""
         profile = self.provider.operation_profile(call.operation)
         places = profile.response
@@ -81,14 +87,14 @@ class FromProfile(NimVision):
         tokens = len(str(sent.get("prompt", "")).split())
         body: dict[str, Any] = {}
         for meaning, pointer in places.echoes.items():
-            _put(body, pointer, sent.get(meaning, order.format if meaning == "format" else "auto"))
+            _put(body, pointer, sent.get(meaning, parameters.format if meaning == "format" else "auto"))
         for kind, pointer in places.usage.items():
             _put(body, pointer, 0 if kind == "completion_tokens" else tokens)
-        for place, value in ((places.created, int(self.shop.clock())), (places.cost, self._cost(call, order, drawn))):
+        for place, value in ((places.created, int(self.clock())), (places.cost, self._cost(call, parameters, rendered))):
             if place:
                 _put(body, place, value)
         if places.pictures:
-            _put(body, places.pictures.removesuffix("/*"), [self._item(profile, one) for one in drawn])
+            _put(body, places.pictures.removesuffix("/*"), [self._item(profile, one) for one in rendered])
         return body
 
     def accepted(self, call: Call, reference: str) -> dict[str, Any]:
@@ -131,7 +137,7 @@ class FromProfile(NimVision):
             self.check_model(call, "/".join(part for _, part in parts) if parts else sent.get("model"))
         for meaning in profile.needs.get(str(sent.get("mode")), ()):
             if meaning not in sent:
-                raise Refused(self.invalid, f"{meaning} is required for the mode {sent['mode']}", param=meaning)
+                raise Refused(self.errors.invalid, f"{meaning} is required for the mode {sent['mode']}", param=meaning)
 
     def _size(self, profile: OperationProfile, sent: dict[str, Any]) -> tuple[int, int]:
         default = profile.response.default_size or _SQUARE
@@ -144,7 +150,7 @@ class FromProfile(NimVision):
             return round(edge * math.sqrt(ratio) / 16) * 16, round(edge / math.sqrt(ratio) / 16) * 16
         return read_size(sent.get("size"), default)
 
-    def _item(self, profile: OperationProfile, one: Drawn) -> Any:
+    def _item(self, profile: OperationProfile, one: RenderedPicture) -> Any:
         places = profile.response
         given = one.base64 if one.base64 is not None else one.url
         if places.base64 == "" or places.url == "":
@@ -155,9 +161,11 @@ class FromProfile(NimVision):
                 _put(item, "/" + place.lstrip("/"), value)
         return item
 
-    def _cost(self, call: Call, order: Order, drawn: Sequence[Drawn]) -> float:
+    def _cost(self, call: Call, parameters: Parameters, rendered: Sequence[RenderedPicture]) -> float:
         entry = self.provider.price_entry(call.fields.get("model"), call.operation, "illustrative")
-        billed = Billable(images=len(drawn), width_px=order.width_px, height_px=order.height_px, input_images=len(order.images))
+        billed = Billable(
+            images=len(rendered), width_px=parameters.width_px, height_px=parameters.height_px, input_images=len(parameters.images)
+        )
         return round((entry.price.usd(billed) if entry else None) or 0.0, 6)
 
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from testcard.mocks.exchange import Call, Drawn, Order, Refused
+from testcard.mocks.exchange import Call, Parameters, RenderedPicture
+from testcard.mocks.field_meaning import read_n, read_size, salt
 from testcard.mocks.pictures import inputs
-from testcard.mocks.providers.manners import Manners, Shop, read_n, read_size, salt
+from testcard.mocks.providers.provider_format import ErrorStyle, ProviderFormat
+from testcard.specs.loader import Provider
 from testcard.specs.prices import Billable
 
 _OPENING_BALANCE_USD = 10_000.0
 
 
-class NanoGpt(Manners):
+class NanoGpt(ProviderFormat):
     """The documented `{error, message}` errors; each item holds exactly one key; the balance falls by the cost."""
 
-    unknown_model = 400
+    errors = ErrorStyle(lambda refused: {"error": refused.status, "message": refused.message}, unknown_model=400)
 
-    def __init__(self, shop: Shop) -> None:
-        super().__init__(shop)
+    def __init__(self, provider: Provider, clock: Callable[[], float], *, strict: bool = False) -> None:
+        super().__init__(provider, clock, strict=strict)
         self.balance_usd = _OPENING_BALANCE_USD
         self._cost_usd = lru_cache(maxsize=256)(self._reckon)
 
@@ -30,11 +32,7 @@ class NanoGpt(Manners):
         billed = Billable(images=images, width_px=width_px, height_px=height_px, input_images=input_images)
         return round((entry.price.usd(billed) if entry else None) or 0.0, 6)
 
-    def error(self, refused: Refused) -> dict[str, Any]:
-        """The documented error."""
-        return {"error": refused.status, "message": refused.message}
-
-    def order(self, call: Call) -> Order:
+    def parameters(self, call: Call) -> Parameters:
         """The pictures asked for; input pictures have to be data URLs."""
         fields = call.fields
         self.check_model(call, fields.get("model"))
@@ -47,7 +45,7 @@ class NanoGpt(Manners):
             mask = inputs.from_data_url(fields["maskDataUrl"], "maskDataUrl")
             edit = inputs.white_edits(inputs.decode(mask, "maskDataUrl"))
         width, height = read_size(fields.get("size"), (1024, 1024))
-        return Order(
+        return Parameters(
             width,
             height,
             fields.get("prompt", ""),
@@ -60,14 +58,14 @@ class NanoGpt(Manners):
             strength=fields.get("strength", 0.8),
         )
 
-    def body(self, call: Call, order: Order, drawn: Sequence[Drawn]) -> dict[str, Any]:
+    def body(self, call: Call, parameters: Parameters, rendered: Sequence[RenderedPicture]) -> dict[str, Any]:
         """The pictures with what they cost, and the balance that is left."""
         asked = (call.fields.get("model"), call.operation)
-        cost = self._cost_usd(*asked, len(drawn), order.width_px, order.height_px, len(order.images))
+        cost = self._cost_usd(*asked, len(rendered), parameters.width_px, parameters.height_px, len(parameters.images))
         self.balance_usd = round(self.balance_usd - cost, 6)
         return {
-            "created": int(self.shop.clock()),
-            "data": [{key: value for key, value in (("url", one.url), ("b64_json", one.base64)) if value is not None} for one in drawn],
+            "created": int(self.clock()),
+            "data": [{key: value for key, value in (("url", one.url), ("b64_json", one.base64)) if value is not None} for one in rendered],
             "cost": cost,
             "paymentSource": "USD",
             "remainingBalance": self.balance_usd,

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-from testcard.mocks.exchange import Call, Drawn, Order, PictureFormat, Refused
+from testcard.mocks.exchange import Call, Parameters, PictureFormat, Refused, RenderedPicture
+from testcard.mocks.field_meaning import one_of, read_n, read_size, salt
 from testcard.mocks.pictures import inputs
-from testcard.mocks.providers.manners import Manners, one_of, read_n, read_size, salt
+from testcard.mocks.providers.provider_format import ProviderFormat
 
 
-class Nebul(Manners):
+class Nebul(ProviderFormat):
     """Both keys stand in each item, one of them null; what was asked for is echoed."""
 
-    def order(self, call: Call) -> Order:
+    def parameters(self, call: Call) -> Parameters:
         """The pictures asked for; words outside those that OpenAI knows are refused."""
         fields = call.fields
         self.check_model(call, fields.get("model"))
@@ -28,7 +29,7 @@ class Nebul(Manners):
         images = tuple(inputs.opaque(inputs.decode(upload.data, "image")) for upload in uploads)
         edit = inputs.transparent_edits(inputs.decode(fields["mask"].data, "mask")) if "mask" in fields else None
         width, height = read_size(fields.get("size"), (1024, 1024))
-        return Order(
+        return Parameters(
             width,
             height,
             fields.get("prompt", "variation"),
@@ -42,15 +43,15 @@ class Nebul(Manners):
             strength=0.4 if call.operation == "createImageVariation" else 0.7,
         )
 
-    def body(self, call: Call, order: Order, drawn: Sequence[Drawn]) -> dict[str, Any]:
+    def body(self, call: Call, parameters: Parameters, rendered: Sequence[RenderedPicture]) -> dict[str, Any]:
         """The pictures, the echoes, and a usage of which the prompt is all."""
         fields = call.fields
         tokens = len(fields.get("prompt", "").split())
         return {
-            "created": int(self.shop.clock()),
-            "data": [{"b64_json": one.base64, "url": one.url} for one in drawn],
+            "created": int(self.clock()),
+            "data": [{"b64_json": one.base64, "url": one.url} for one in rendered],
             "background": fields.get("background", "auto"),
-            "output_format": order.format,
+            "output_format": parameters.format,
             "size": fields.get("size", "auto"),
             "quality": fields.get("quality", "auto"),
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},

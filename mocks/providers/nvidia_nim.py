@@ -11,15 +11,16 @@ from typing import Any
 import msgspec
 from PIL import Image
 
-from testcard.mocks.exchange import Answer, Call, Drawn, Order, Refused
+from testcard.mocks.exchange import Answer, Call, Parameters, Refused, RenderedPicture
+from testcard.mocks.field_meaning import checked_size, salt
 from testcard.mocks.pictures import inputs
-from testcard.mocks.providers.manners import Manners, checked_size, salt
+from testcard.mocks.providers.provider_format import ProviderFormat
 
 
-class NimImage(Manners):
+class NimImage(ProviderFormat):
     """One artifact. Modes that start from a picture refuse to start without it."""
 
-    def order(self, call: Call) -> Order:
+    def parameters(self, call: Call) -> Parameters:
         """The picture asked for; image and mask as the mode needs them, raw base64 or data URL."""
         fields = call.fields
         self.check_model(call, f"{call.path['publisher']}/{call.path['model']}")
@@ -31,7 +32,7 @@ class NimImage(Manners):
                 raise Refused(400, f"{name} is required for the mode {mode}", param=name)
         pictures = {name: inputs.decode(inputs.from_either(fields[name], name), name) for name in ("image", "mask") if name in fields}
         width, height = checked_size(int(fields.get("width", 1024)), int(fields.get("height", 1024)), "width")
-        return Order(
+        return Parameters(
             width,
             height,
             fields.get("prompt", ""),
@@ -41,9 +42,9 @@ class NimImage(Manners):
             edit=inputs.white_edits(pictures["mask"]) if mode == "inpaint" else None,
         )
 
-    def body(self, call: Call, order: Order, drawn: Sequence[Drawn]) -> dict[str, Any]:
+    def body(self, call: Call, parameters: Parameters, rendered: Sequence[RenderedPicture]) -> dict[str, Any]:
         """The artifacts, each with the seed it was drawn from."""
-        return {"artifacts": [{"base64": one.base64, "finishReason": "SUCCESS", "seed": one.seed} for one in drawn]}
+        return {"artifacts": [{"base64": one.base64, "finishReason": "SUCCESS", "seed": one.seed} for one in rendered]}
 
 
 _COLOURS = {
@@ -63,7 +64,7 @@ _TILE_PX, _TILE_TOKENS = 512, 170
 _WORDS = re.compile(r"\s*\S+")
 
 
-class NimVision(Manners):
+class NimVision(ProviderFormat):
     """Says the size and the main colour of each picture, in the same words each time."""
 
     async def complete(self, call: Call) -> Answer:
@@ -83,13 +84,13 @@ class NimVision(Manners):
         if most is not None and len(pieces) > most:
             pieces, finish = pieces[: int(most)], "length"
         usage = {"prompt_tokens": prompt_tokens, "completion_tokens": len(pieces), "total_tokens": prompt_tokens + len(pieces)}
-        head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(self.shop.clock()), "model": fields.get("model", "")}
+        head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(self.clock()), "model": fields.get("model", "")}
         if fields.get("stream"):
             events: list[Any] = [{**head, "object": "chat.completion.chunk", "choices": [choice]} for choice in _deltas(pieces, finish)]
             options = call.further.get("stream_options")
             if isinstance(options, dict) and options.get("include_usage") is True:
                 events.append({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
-            events = call.lies.tell("events", call, events) if call.lies else events
+            events = call.hooks.apply("events", call, events) if call.hooks else events
             parts = [
                 b"data: " + (event if isinstance(event, bytes) else msgspec.json.encode(event)) + b"\n\n" for event in [*events, b"[DONE]"]
             ]
@@ -101,7 +102,7 @@ class NimVision(Manners):
             "choices": [{"index": 0, "message": message, "finish_reason": finish}],
             "usage": usage,
         }
-        return Answer(200, call.lies.tell("body", call, body) if call.lies else body, billed=True)
+        return Answer(200, call.hooks.apply("body", call, body) if call.hooks else body, billed=True)
 
 
 def _deltas(pieces: list[str], finish: str) -> Iterator[dict[str, Any]]:

@@ -9,11 +9,13 @@ from typing import Any, cast
 
 from PIL import Image
 
-from testcard.mocks.exchange import Call, Drawn, Order, PictureFormat, Refused
-from testcard.mocks.pictures import bands, inputs, studio
+from testcard.mocks.exchange import Call, Parameters, PictureFormat, Refused, RenderedPicture
+from testcard.mocks.field_meaning import checked_size, read_n, read_size, salt
+from testcard.mocks.pictures import bands, inputs, renderer
 from testcard.mocks.pictures.bands import layout
-from testcard.mocks.providers.manners import Manners, Shop, checked_size, read_n, read_size, salt
+from testcard.mocks.providers.provider_format import ErrorStyle, ProviderFormat
 from testcard.mocks.store import State, Task
+from testcard.specs.loader import Provider
 
 _TIERS = {"1K": 1, "2K": 2, "4K": 4}
 _ASIDE = ("n", "async", "seed", "output_format")
@@ -22,15 +24,21 @@ _SQUARE = (1024, 1024)
 _LISTS = {"generateGptImage": "images", "editGptImage": "images", "generateQwen": "urls", "editQwen": "urls"}
 
 
-class Relay(Manners):
+def _error(refused: Refused) -> dict[str, Any]:
+    """The error of the provider's published client."""
+    kind = "authentication_error" if refused.status in (401, 403) else "invalid_request_error"
+    error = {"code": refused.code, "type": kind, "source": "relay", "message": refused.message}
+    return {"detail": refused.message, "error": {**error, "request_id": f"req_{secrets.token_hex(8)}"}}
+
+
+class Relay(ProviderFormat):
     """Errors with detail, code and request id; invalid bodies are 422, as its framework has it."""
 
-    invalid = 422
-    challenge = "X-API-Key"
+    errors = ErrorStyle(_error, invalid=422, challenge="X-API-Key")
 
-    def __init__(self, shop: Shop) -> None:
-        super().__init__(shop)
-        self._orders: dict[str, Callable[[Call], Order]] = {
+    def __init__(self, provider: Provider, clock: Callable[[], float], *, strict: bool = False) -> None:
+        super().__init__(provider, clock, strict=strict)
+        self._readers: dict[str, Callable[[Call], Parameters]] = {
             "generateStableDiffusion": self._stable_diffusion,
             "generateFlux": self._flux,
             "generateGemini": self._gemini,
@@ -39,12 +47,6 @@ class Relay(Manners):
             "generateQwen": self._qwen,
             "editQwen": self._qwen,
         }
-
-    def error(self, refused: Refused) -> dict[str, Any]:
-        """The error of the provider's published client."""
-        kind = "authentication_error" if refused.status in (401, 403) else "invalid_request_error"
-        error = {"code": refused.code, "type": kind, "source": "relay", "message": refused.message}
-        return {"detail": refused.message, "error": {**error, "request_id": f"req_{secrets.token_hex(8)}"}}
 
     def wants_task(self, call: Call) -> bool:
         """Whether the body says `"async": true`."""
@@ -66,43 +68,43 @@ class Relay(Manners):
         if state == "completed":
             body["result"] = task.result
         elif task.failure is not None:
-            body["error"] = self.error(task.failure)["error"]
+            body["error"] = _error(task.failure)["error"]
         return body
 
-    def order(self, call: Call) -> Order:
+    def parameters(self, call: Call) -> Parameters:
         """The pictures asked for, read as the endpoint documents its fields."""
-        return self._orders[call.operation](call)
+        return self._readers[call.operation](call)
 
-    def body(self, call: Call, order: Order, drawn: Sequence[Drawn]) -> dict[str, Any]:
+    def body(self, call: Call, parameters: Parameters, rendered: Sequence[RenderedPicture]) -> dict[str, Any]:
         """A list of base64 or of addresses, as the endpoint documents."""
         if call.operation in _LISTS:
-            return {_LISTS[call.operation]: [one.url for one in drawn]}
-        return {"images": [one.base64 for one in drawn]}
+            return {_LISTS[call.operation]: [one.url for one in rendered]}
+        return {"images": [one.base64 for one in rendered]}
 
-    def _stable_diffusion(self, call: Call) -> Order:
+    def _stable_diffusion(self, call: Call) -> Parameters:
         fields = call.fields
         self.check_model(call, fields.get("model"))
         if fields.get("steps", 20) < 1:
             raise Refused(422, "steps has to be at least 1", param="steps")
         width, height = checked_size(int(fields.get("width", 512)), int(fields.get("height", 512)), "width")
-        return Order(width, height, fields.get("prompt", ""), salt(call, _ASIDE))
+        return Parameters(width, height, fields.get("prompt", ""), salt(call, _ASIDE))
 
-    def _flux(self, call: Call) -> Order:
+    def _flux(self, call: Call) -> Parameters:
         fields = call.fields
         names = [name for name in ("input_image", "input_image_2", "input_image_3", "input_image_4") if name in fields]
         images = tuple(inputs.opaque(inputs.decode(inputs.from_either(fields[name], name), name)) for name in names)
         width, height = checked_size(int(fields.get("width", 1024)), int(fields.get("height", 1024)), "width")
         form = cast("PictureFormat", fields.get("output_format", "png"))
-        return Order(width, height, fields.get("prompt", ""), salt(call, _ASIDE), seed=fields.get("seed"), format=form, images=images)
+        return Parameters(width, height, fields.get("prompt", ""), salt(call, _ASIDE), seed=fields.get("seed"), format=form, images=images)
 
-    def _gemini(self, call: Call) -> Order:
+    def _gemini(self, call: Call) -> Parameters:
         fields = call.fields
         across, down = map(int, fields.get("aspect_ratio", "1:1").split(":"))
         area = (1024 * _TIERS[fields.get("image_size", "1K")]) ** 2
         width, height = (round(math.sqrt(area * ratio) / 16) * 16 for ratio in (across / down, down / across))
-        return Order(width, height, fields.get("prompt", ""), salt(call, _ASIDE))
+        return Parameters(width, height, fields.get("prompt", ""), salt(call, _ASIDE))
 
-    def _gpt(self, call: Call) -> Order:
+    def _gpt(self, call: Call) -> Parameters:
         fields = call.fields
         width, height = read_size(fields.get("size"), _SQUARE)
         images: tuple[Image.Image, ...] = ()
@@ -111,21 +113,23 @@ class Relay(Manners):
             images = (inputs.opaque(inputs.decode(inputs.from_either(fields["image"], "image"), "image")),)
             if "mask" in fields:
                 edit = inputs.white_edits(inputs.decode(inputs.from_either(fields["mask"], "mask"), "mask"))
-        return Order(
+        return Parameters(
             width, height, fields.get("prompt", ""), salt(call, _ASIDE), n=read_n(fields, 4), delivery="url", images=images, edit=edit
         )
 
-    def _qwen(self, call: Call) -> Order:
+    def _qwen(self, call: Call) -> Parameters:
         fields = call.fields
         width, height = read_size(fields.get("size"), _SQUARE)
         images: tuple[Image.Image, ...] = ()
         if "image" in fields:
             images = (self._at(fields["image"]),)
-        return Order(width, height, fields.get("prompt", ""), salt(call, _ASIDE), seed=fields.get("seed"), delivery="url", images=images)
+        return Parameters(
+            width, height, fields.get("prompt", ""), salt(call, _ASIDE), seed=fields.get("seed"), delivery="url", images=images
+        )
 
     def _at(self, text: str) -> Image.Image:
         """The picture at an address, in a data URL or in base64. Addresses are not fetched: a card drawn from the address stands in."""
         if text.startswith(("https://", "http://")):
             plan = layout(512, 512)
-            return studio.compose(plan, bands.short(text), len(text) % bands.VARIANTS, text.encode())
+            return renderer.compose(plan, bands.short(text), len(text) % bands.VARIANTS, text.encode())
         return inputs.opaque(inputs.decode(inputs.from_either(text, "image"), "image"))

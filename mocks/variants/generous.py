@@ -16,10 +16,11 @@ from urllib.parse import parse_qs, urlencode
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from testcard.mocks.exchange import Answer, Call, Drawn, Order, PictureFormat, Problem
+from testcard.mocks.exchange import Answer, Call, Parameters, PictureFormat, Problem, RenderedPicture
 from testcard.mocks.request_body import Contract
+from testcard.mocks.stages import StageHook
 from testcard.mocks.store import PREFIX
-from testcard.mocks.variants.variant import Habit, Variant, drawn
+from testcard.mocks.variants.variant import Variant, choice_of
 from testcard.specs.loader import Provider
 from testcard.specs.openapi import Schema
 from testcard.specs.profile import OperationProfile
@@ -144,14 +145,14 @@ class _Operation:
         self._contract = contract
         self._schema = provider.operation(operation).response_schema(200) or {}
 
-    def habits(self) -> Sequence[Habit]:
+    def hooks(self) -> Sequence[StageHook]:
         """At every stage at which there is something to overlook or to add."""
         return (
-            Habit("problems", self.problems),
-            Habit("order", self.order),
-            Habit("delivered", self.delivered),
-            Habit("body", self.body),
-            Habit("answer", self.answer),
+            StageHook("problems", self.problems),
+            StageHook("parameters", self.parameters),
+            StageHook("delivered", self.delivered),
+            StageHook("body", self.body),
+            StageHook("answer", self.answer),
         )
 
     def problems(self, call: Call, problems: list[Problem]) -> list[Problem]:
@@ -171,21 +172,21 @@ class _Operation:
         call.fields = read
         return []
 
-    def order(self, call: Call, order: Order) -> Order:
+    def parameters(self, call: Call, parameters: Parameters) -> Parameters:
         """Chooses size, format and delivery where the documents leave the choice to the server."""
         asked: dict[str, Any] = {entry.means: call.fields[name] for name, entry in self._profile.fields.items() if name in call.fields}
-        if order.width_px and self._free_size(asked):
-            width, height = drawn(call, "size", ((768, 512), (640, 640), (512, 768)))
-            order = replace(order, width_px=width, height_px=height)
+        if parameters.width_px and self._free_size(asked):
+            width, height = choice_of(call, "size", ((768, 512), (640, 640), (512, 768)))
+            parameters = replace(parameters, width_px=width, height_px=height)
         if "aspect_ratio" in asked and asked["aspect_ratio"] in _GEMINI:
             scale = self._profile.response.tier_edge_px.get(asked.get("tier", "1K"), 1024) / 1024
             width, height = _GEMINI[asked["aspect_ratio"]]
-            order = replace(order, width_px=int(width * scale), height_px=int(height * scale))
-        if self._free_format(asked) and not order.transparent:
-            order = replace(order, format=self._own_format())
-        if self._provider.id == "nanogpt" and order.delivery == "url" and drawn(call, "fallback", (False, True)):
-            order = replace(order, delivery="base64")
-        return order
+            parameters = replace(parameters, width_px=int(width * scale), height_px=int(height * scale))
+        if self._free_format(asked) and not parameters.transparent:
+            parameters = replace(parameters, format=self._own_format())
+        if self._provider.id == "nanogpt" and parameters.delivery == "url" and choice_of(call, "fallback", (False, True)):
+            parameters = replace(parameters, delivery="base64")
+        return parameters
 
     def _free_size(self, asked: Mapping[str, Any]) -> bool:
         if {"width", "height", "aspect_ratio", "tier"} & set(asked):
@@ -198,10 +199,10 @@ class _Operation:
     def _own_format(self) -> PictureFormat:
         return "webp" if "webp" in self._profile.response.formats and self._profile.response.url else "jpeg"
 
-    def delivered(self, call: Call, drawn: list[Drawn]) -> list[Drawn]:
+    def delivered(self, call: Call, delivered: list[RenderedPicture]) -> list[RenderedPicture]:
         """Addresses signed as an object store does it."""
         lifetime_s = self._profile.response.url_lifetime_s or 3600.0
-        return [replace(one, url=as_signed_by_a_store(one.url, lifetime_s)) if one.url else one for one in drawn]
+        return [replace(one, url=as_signed_by_a_store(one.url, lifetime_s)) if one.url else one for one in delivered]
 
     def body(self, call: Call, body: Any) -> Any:
         """Further fields wherever the schema is open; others that may be absent are null, or absent, now and then."""
@@ -211,7 +212,7 @@ class _Operation:
         if isinstance(changed.get("usage"), dict) and "total_tokens" in changed["usage"] and "completion_tokens" not in changed["usage"]:
             changed["usage"]["total_tokens"] += 1024  # what the picture itself took
         for place, name in ((changed, "created"), (changed.get("usage"), "total_tokens")):
-            if isinstance(place, dict) and isinstance(place.get(name), int) and drawn(call, f"{name} spelt", (False, True)):
+            if isinstance(place, dict) and isinstance(place.get(name), int) and choice_of(call, f"{name} spelt", (False, True)):
                 place[name] = float(place[name])  # 5.0 is an integer in JSON Schema
         return changed
 
@@ -228,8 +229,8 @@ class _Operation:
             answer.events = _decorated(answer.events)
             answer.media_type = "text/event-stream; charset=utf-8"
         elif answer.data is None and answer.json is not None:
-            answer.data = _spelt(answer.json, drawn(call, "spelling", ("pretty", "escaped", "reversed")))
-            answer.media_type = drawn(call, "media type", ("application/json; charset=utf-8", "Application/JSON", "application/json"))
+            answer.data = _spelt(answer.json, choice_of(call, "spelling", ("pretty", "escaped", "reversed")))
+            answer.media_type = choice_of(call, "media type", ("application/json; charset=utf-8", "Application/JSON", "application/json"))
         return answer
 
 
@@ -260,7 +261,7 @@ def _opened(call: Call, value: Any, schema: Schema, at: str) -> Any:
         return value
     changed: dict[str, Any] = {"x_trace": "a1b2", "x_region": None}
     for name, inner in value.items():
-        fate = drawn(call, f"{at}/{name}", ("kept", "kept", "null", "absent"))
+        fate = choice_of(call, f"{at}/{name}", ("kept", "kept", "null", "absent"))
         if name in _NEEDED or name not in schema.get("properties", {}) or fate == "kept":
             changed[name] = _opened(call, inner, schema.get("properties", {}).get(name, {}), f"{at}/{name}")
         elif fate == "null":
@@ -292,8 +293,8 @@ def _decorated(events: Sequence[bytes]) -> list[bytes]:
     return changed
 
 
-def _habits(provider: Provider, operation: str, contract: Contract) -> Sequence[Habit]:
-    return _Operation(provider, operation, contract).habits()
+def _hooks(provider: Provider, operation: str, contract: Contract) -> Sequence[StageHook]:
+    return _Operation(provider, operation, contract).hooks()
 
 
-GENEROUS = Variant("generous", habits=_habits, dress=Chunked, latency="uniform:0,0.03", file_media_type="application/octet-stream")
+GENEROUS = Variant("generous", hooks=_hooks, wrap=Chunked, latency="uniform:0,0.03", file_media_type="application/octet-stream")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from testcard.mocks.exchange import Answer, Call, Order, Problem, Refused
+from testcard.mocks.exchange import Answer, Call, Parameters, Problem, Refused
 from testcard.mocks.request_body import Contract
-from testcard.mocks.variants.variant import Habit, Variant, drawn
+from testcard.mocks.stages import StageHook
+from testcard.mocks.variants.variant import Variant, choice_of
 from testcard.specs.loader import Provider
 from testcard.specs.profile import OperationProfile
 
@@ -27,9 +28,14 @@ class _Operation:
         self._contract = contract
         self._own_errors = "http.error-shape" in provider.profile.rules
 
-    def habits(self) -> Sequence[Habit]:
+    def hooks(self) -> Sequence[StageHook]:
         """At every stage at which there is something to refuse or to keep short."""
-        return (Habit("key", self.key), Habit("problems", self.problems), Habit("order", self.order), Habit("answer", self.answer))
+        return (
+            StageHook("key", self.key),
+            StageHook("problems", self.problems),
+            StageHook("parameters", self.parameters),
+            StageHook("answer", self.answer),
+        )
 
     def key(self, call: Call, refused: Refused | None) -> Refused | None:
         """A wrong key is forbidden rather than unauthorised, where the document does not say which."""
@@ -44,9 +50,9 @@ class _Operation:
     def problems(self, call: Call, problems: list[Problem]) -> list[Problem]:
         """Refuses a body that breaks the schema with 400 or 422, and one that goes beyond the documents with any status that refuses."""
         if problems:
-            raise Refused(drawn(call, "invalid", (400, 422)), problems[0].message, param=problems[0].place or None)
+            raise Refused(choice_of(call, "invalid", (400, 422)), problems[0].message, param=problems[0].place or None)
         for param, what in self._objections(call):
-            raise Refused(drawn(call, f"refuse {param}", _STATUSES), f"{param} {what}", param=param)
+            raise Refused(choice_of(call, f"refuse {param}", _STATUSES), f"{param} {what}", param=param)
         return problems
 
     def _objections(self, call: Call) -> Iterator[tuple[str, str]]:
@@ -76,14 +82,14 @@ class _Operation:
             elif entry.means == "messages":
                 yield from _message_objections(name, value)
 
-    def order(self, call: Call, order: Order) -> Order:
+    def parameters(self, call: Call, parameters: Parameters) -> Parameters:
         """Refuses pictures too small to work on, and masks of another size."""
-        for picture in order.images:
+        for picture in parameters.images:
             if min(picture.size) < _SMALLEST_PX:
-                raise Refused(drawn(call, "small", _STATUSES), f"pictures have to be at least {_SMALLEST_PX} pixels wide and high")
-        if order.edit is not None and order.images and order.edit.size != order.images[0].size:
-            raise Refused(drawn(call, "mask size", _STATUSES), "the mask has to be as large as the picture", param="mask")
-        return order
+                raise Refused(choice_of(call, "small", _STATUSES), f"pictures have to be at least {_SMALLEST_PX} pixels wide and high")
+        if parameters.edit is not None and parameters.images and parameters.edit.size != parameters.images[0].size:
+            raise Refused(choice_of(call, "mask size", _STATUSES), "the mask has to be as large as the picture", param="mask")
+        return parameters
 
     def answer(self, call: Call, answer: Answer) -> Answer:
         """Errors in shapes of all kinds where the document gives none; successes with what is needed and no more."""
@@ -97,7 +103,7 @@ class _Operation:
 
 
 def _error(answer: Answer, call: Call) -> Answer:
-    shape = drawn(call, "error shape", ("text", "empty", "problem", "html", "detail"))
+    shape = choice_of(call, "error shape", ("text", "empty", "problem", "html", "detail"))
     if shape == "text":
         answer.data, answer.media_type = b"the request was refused\n", "text/plain; charset=utf-8"
     elif shape == "empty":
@@ -145,8 +151,8 @@ def _message_objections(name: str, messages: Sequence[Mapping[str, Any]]) -> Ite
                 yield from _text_objections(f"{name}.{place}.content", part["text"])
 
 
-def _habits(provider: Provider, operation: str, contract: Contract) -> Sequence[Habit]:
-    return _Operation(provider, operation, contract).habits()
+def _hooks(provider: Provider, operation: str, contract: Contract) -> Sequence[StageHook]:
+    return _Operation(provider, operation, contract).hooks()
 
 
-STRICT = Variant("strict", strict=True, habits=_habits)
+STRICT = Variant("strict", strict=True, hooks=_hooks)

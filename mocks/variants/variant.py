@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
-import msgspec
 from starlette.types import ASGIApp
 
-from testcard.mocks.exchange import Call, Upload
-from testcard.mocks.faults.fault import Hook, Stage
+from testcard.mocks.exchange import Call
+from testcard.mocks.field_meaning import request_digest
 from testcard.mocks.request_body import Contract
+from testcard.mocks.stages import StageHook
 from testcard.specs.loader import Provider
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Habit:
-    """What a variant does to every request at one stage (those of `testcard.mocks.faults.fault.Stage`)."""
-
-    stage: Stage
-    hook: Hook = field(repr=False)
-
-
-def _none(provider: Provider, operation: str, contract: Contract) -> Sequence[Habit]:
+def _none(provider: Provider, operation: str, contract: Contract) -> Sequence[StageHook]:
     return ()
 
 
-def _undressed(app: ASGIApp) -> ASGIApp:
+def _unwrapped(app: ASGIApp) -> ASGIApp:
     return app
 
 
@@ -38,15 +29,15 @@ def _undressed(app: ASGIApp) -> ASGIApp:
 class Variant:
     """One way to keep every contract.
 
-    `strict`: nothing beyond what the documents state is taken (see `Shop.strict`). `habits` gives those of one operation,
-    `dress` changes how answers look on the wire. `latency`: the pace when none was asked for, as `testcard mock --latency`
+    `strict`: nothing beyond what the documents state is taken . `hooks` gives what it does to the requests of one operation,
+    `wrap` changes how answers look on the wire. `latency`: the pace when none was asked for, as `testcard mock --latency`
     takes it. `file_media_type`: the type under which pictures are delivered by address, None for their own.
     """
 
     name: str
     strict: bool = False
-    habits: Callable[[Provider, str, Contract], Sequence[Habit]] = _none
-    dress: Callable[[ASGIApp], ASGIApp] = _undressed
+    hooks: Callable[[Provider, str, Contract], Sequence[StageHook]] = _none
+    wrap: Callable[[ASGIApp], ASGIApp] = _unwrapped
     latency: str | None = None
     file_media_type: str | None = None
 
@@ -54,14 +45,6 @@ class Variant:
 PLAIN = Variant("plain")
 
 
-def drawn(call: Call, question: str, choices: Sequence[T]) -> T:
+def choice_of(call: Call, question: str, choices: Sequence[T]) -> T:
     """One of the choices, the same for equal requests and questions."""
-    told = [call.operation, sorted(call.path.items()), sorted((name, _plain(value)) for name, value in call.fields.items()), question]
-    digest = hashlib.blake2b(msgspec.json.encode(told), digest_size=4).digest()
-    return choices[int.from_bytes(digest, "big") % len(choices)]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Upload):
-        return hashlib.blake2b(value.data, digest_size=8).hexdigest()
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+    return choices[int.from_bytes(request_digest(call, (), call.operation, question), "big") % len(choices)]

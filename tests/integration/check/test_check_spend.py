@@ -31,7 +31,7 @@ from testcard.mocks.faults import FAULTS
 from testcard.specs.loader import bundled_ids, load_provider
 
 PICTURE = base64.b64encode(input_picture().data).decode()
-#: Lies that let a request pass which has to be refused.
+#: StageHooks that let a request pass which has to be refused.
 LAX = ("auth.", "request.refuses-invalid", "request.step", "request.n-range", "http.method-refused", "http.malformed", "http.media-type-r",
        "input.data-url", "input.undecodable", "input.size-above", "input.image-req", "input.mask-req", "vision.undecodable")  # fmt: skip
 
@@ -169,7 +169,7 @@ def test_the_bound_costs_no_coverage(name: str) -> None:
     assert {one[0] for one in done.sent} >= {step.id for step in whole_plan(name).steps}
 
 
-#: Lies that change what a server brings or breaks off, so that a count of pictures can go wrong.
+#: StageHooks that change what a server brings or breaks off, so that a count of pictures can go wrong.
 UNRULY = ("image.count", "http.no-server-error", "http.body-complete", "http.steady", "http.status-documented", "schema.response", "auth.required",
           "request.", "delivery.", "async.", "answer.required", "rate.")  # fmt: skip
 NARROW = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from testcard.mocks.faults import FAULTS, NO_LIES, Liar, parse_fault
+from testcard.mocks.faults import FAULTS, FaultSource, parse_fault
+from testcard.mocks.stages import NO_HOOKS
 from testcard.specs.errors import UsageError
 from testcard.specs.loader import bundled_ids, load_provider
 
@@ -54,16 +55,16 @@ def test_every_operation_has_faults_of_its_own() -> None:
 @pytest.mark.parametrize(("rate", "held"), [("", 100), ("@1", 100), ("@0.5", 50), ("@0.1", 10), ("@0.07", 7)])
 def test_a_rate_is_kept_exactly(rate: str, held: int) -> None:
     """A fault with a rate holds for that share of the requests, evenly spread, and in the same rhythm each time."""
-    liar = Liar("nanogpt", "createImage", [parse_fault("image.size" + rate)])
-    told = [bool(liar.next()) for _ in range(100)]
-    assert sum(told) == held
-    again = Liar("nanogpt", "createImage", [parse_fault("image.size" + rate)])
-    assert told == [bool(again.next()) for _ in range(100)]
+    source = FaultSource("nanogpt", "createImage", [parse_fault("image.size" + rate)])
+    held_by_each = [bool(source.next()) for _ in range(100)]
+    assert sum(held_by_each) == held
+    again = FaultSource("nanogpt", "createImage", [parse_fault("image.size" + rate)])
+    assert held_by_each == [bool(again.next()) for _ in range(100)]
 
 
 def test_a_fault_stays_where_it_applies() -> None:
     """An operation that a fault does not apply to stays honest."""
-    assert Liar("opengpu-relay", "getTask", [parse_fault("image.size")]).next() is NO_LIES
+    assert FaultSource("opengpu-relay", "getTask", [parse_fault("image.size")]).next() is NO_HOOKS
 
 
 @pytest.mark.parametrize("text", ["image.sise", "image.size@0", "image.size@2", "image.size@x", "image.size@nan", ""])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from testcard.mocks.exchange import Refused
-from testcard.mocks.store import Tasks
+from testcard.mocks.store import TaskStore
 
 
 class Timer:
@@ -28,7 +28,7 @@ def test_a_task_is_queued_then_runs_then_is_completed() -> None:
         return {"images": []}
 
     async def story() -> None:
-        tasks = Tasks(timer)
+        tasks = TaskStore(timer)
         task, new = tasks.submit(work, 1.0)
         assert new
         states = []
@@ -50,7 +50,7 @@ def test_an_unknown_or_forgotten_task_is_404() -> None:
         return None
 
     async def story() -> None:
-        tasks = Tasks(Timer(), keep=2)
+        tasks = TaskStore(Timer(), keep=2)
         first, *_ = [tasks.submit(work, 1.0, key=f"k{n}")[0] for n in range(3)]
         for reference in ("0x0", first.reference):
             with pytest.raises(Refused) as caught:
@@ -67,7 +67,7 @@ def test_an_idempotency_key_gives_one_task() -> None:
     async def work() -> None:
         return None
 
-    tasks = Tasks(Timer())
+    tasks = TaskStore(Timer())
     first, new = tasks.submit(work, 1.0, key="k", body=b"1")
     again, newer = tasks.submit(work, 1.0, key="k", body=b"1")
     assert (new, newer) == (True, False)

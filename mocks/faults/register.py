@@ -5,31 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
 
+from testcard.mocks.stages import NO_HOOKS, Hook, Stage, StageHook, StageHooks
 from testcard.specs.errors import UsageError
 
-#: Where a request is on its way, and what a fault gets beside the call and may return in another form:
-#: `method` the refusal of an undocumented method, None to serve it · `key` the refusal for a missing or wrong key, or None ·
-#: `unread` the refusal of a body for its media type or because it cannot be read, None to read what there is of it ·
-#: `problems` the body's departures from the schema · `order` the pictures asked for · `drawn` the pictures' bytes ·
-#: `delivered` the same with base64 or address · `body` the JSON of a successful answer · `events` the pieces of a stream ·
-#: `answer` any answer, errors too, before it is sent
-Stage = Literal["method", "key", "unread", "problems", "order", "drawn", "delivered", "body", "events", "answer"]
+#: a provider's id and the id of one of its operations
 Place = tuple[str, str]
-Hook = Callable[[Any, Any], Any]
-
-
-class Turn(Protocol):
-    """Something that is done to every request it holds for, at one stage: a fault's lie, or a variant's habit."""
-
-    @property
-    def stage(self) -> Stage:
-        """Where on the way of a request."""
-
-    @property
-    def hook(self) -> Hook:
-        """The function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +22,7 @@ class Fault:
     places: tuple[Place, ...]
     also: tuple[str, ...]
     does: str
-    stage: Stage
-    hook: Hook = field(repr=False)
+    hook: StageHook = field(repr=False)
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -62,15 +42,15 @@ class Fault:
 FAULTS: dict[str, Fault] = {}
 
 
-def lie(stage: Stage, name: str, places: Iterable[Place], *, also: Sequence[str] = ()) -> Callable[[Hook], Hook]:
+def fault(stage: Stage, name: str, places: Iterable[Place], *, also: Sequence[str] = ()) -> Callable[[Hook], Hook]:
     """Registers the decorated function as the fault `name`; the first line of its docstring says what it does."""
 
-    def register(hook: Hook) -> Hook:
+    def register(function: Hook) -> Hook:
         if name in FAULTS:
             raise ValueError(f"the fault {name} is registered twice")
-        does = (hook.__doc__ or "").strip().splitlines()[0]
-        FAULTS[name] = Fault(name, name.partition("/")[0], tuple(places), tuple(also), does, stage, hook)
-        return hook
+        does = (function.__doc__ or "").strip().splitlines()[0]
+        FAULTS[name] = Fault(name, name.partition("/")[0], tuple(places), tuple(also), does, StageHook(stage, function))
+        return function
 
     return register
 
@@ -107,40 +87,19 @@ def parse_fault(text: str) -> ActiveFault:
     return ActiveFault(FAULTS[name], rate)
 
 
-class Lies:
-    """The faults that hold for one request, after the habits of the mock's variant; false when there are none."""
+class FaultSource:
+    """Says for each request of one operation which hooks hold: the variant's always, before the faults that are switched on."""
 
-    __slots__ = ("_told",)
-
-    def __init__(self, told: Sequence[Turn] = ()) -> None:
-        self._told = tuple(told)
-
-    def __bool__(self) -> bool:
-        return bool(self._told)
-
-    def tell(self, stage: Stage, call: Any, value: Any) -> Any:
-        """`value` as the habits and faults of this stage make it."""
-        for turn in self._told:
-            if turn.stage == stage:
-                value = turn.hook(call, value)
-        return value
-
-
-NO_LIES = Lies()
-
-
-class Liar:
-    """Decides for each request of one operation which of the switched-on faults hold."""
-
-    def __init__(self, provider: str, operation: str, active: Sequence[ActiveFault], habits: Sequence[Turn] = ()) -> None:
-        self._habits = tuple(habits)
+    def __init__(self, provider: str, operation: str, active: Sequence[ActiveFault], hooks: Sequence[StageHook] = ()) -> None:
+        self._always = StageHooks(hooks) if hooks else NO_HOOKS
+        self._hooks = tuple(hooks)
         self._active = tuple(ActiveFault(one.fault, one.rate) for one in active if one.fault.applies(provider, operation))
 
-    def next(self) -> Lies:
-        """The lies for the next request."""
-        if not self._active and not self._habits:
-            return NO_LIES
-        return Lies([*self._habits, *(one.fault for one in self._active if one.holds())])
+    def next(self) -> StageHooks:
+        """The hooks of the next request."""
+        if not self._active:
+            return self._always
+        return StageHooks([*self._hooks, *(one.fault.hook for one in self._active if one.holds())])
 
 
 NANOGPT: tuple[Place, ...] = (("nanogpt", "createImage"),)

@@ -1,4 +1,4 @@
-"""Turns an order into encoded pictures: the quick way for plain PNG cards, in a worker thread for everything that takes longer."""
+"""Turns parameters into encoded pictures: the quick way for plain PNG cards, in a worker thread for everything that takes longer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from PIL import Image, ImageDraw
 
-from testcard.mocks.exchange import Drawn, Order, PictureFormat
+from testcard.mocks.exchange import Parameters, PictureFormat, RenderedPicture
 from testcard.mocks.pictures import bands, png
 from testcard.mocks.pictures.bands import Layout, layout
 
@@ -78,7 +78,7 @@ def encode(picture: Image.Image, form: PictureFormat) -> bytes:
 _CHANCE = random.Random()
 
 
-class Shelf:
+class PictureCache:
     """Keeps recent pictures by everything that they were drawn from; at most `keep_bytes` of them."""
 
     def __init__(self, *, keep_bytes: int = 64_000_000) -> None:
@@ -104,109 +104,124 @@ class Shelf:
             self._kept_bytes -= len(oldest)
 
 
-class Studio:
-    """Draws orders. Pictures that took long are kept on its shelf, with `keep_all` the others too.
+class Renderer:
+    """Renders pictures. Those that took long are kept in its cache, with `keep_all` the others too.
 
-    `fresh` gives the seed, of 32 bits, of an order that names none; with `keep_all` it is told what the order is (see `content`).
+    `fresh` gives the seed, of 32 bits, of parameters that name none; with `keep_all` it is told what is drawn (see `content`).
     """
 
     def __init__(
-        self, shelf: Shelf | None = None, *, fresh: Callable[[bytes], int] = lambda _: _CHANCE.getrandbits(32), keep_all: bool = False
+        self,
+        cache: PictureCache | None = None,
+        *,
+        fresh: Callable[[bytes], int] = lambda _: _CHANCE.getrandbits(32),
+        keep_all: bool = False,
     ) -> None:
-        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="studio")
-        self._shelf = shelf or Shelf()
+        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="renderer")
+        self._cache = cache or PictureCache()
         self._fresh = fresh
         self._keep_all = keep_all
         self._warm: set[tuple[int, int, int]] = set()
 
-    async def draw(self, order: Order) -> list[Drawn]:
-        """`order.n` pictures, each different; the same ones again when the order has a seed and is made again."""
-        quick = order.format == "png" and not order.transparent and not order.images
-        what = content(order) if self._keep_all else order.format.encode()
-        seed = self._fresh(what) if order.seed is None else order.seed
-        drawn = []
-        for index in range(order.n):
-            digest = _digest(order, seed, index)
-            data = await (self._quick_picture(order, digest) if quick and not self._keep_all else self._picture(order, digest, what, quick))
-            drawn.append(Drawn(data, seed, order.format))
-        return drawn
+    async def draw(self, parameters: Parameters) -> list[RenderedPicture]:
+        """`parameters.n` pictures, each different; the same ones again for the same parameters where they have a seed."""
+        quick = parameters.format == "png" and not parameters.transparent and not parameters.images
+        what = content(parameters) if self._keep_all else parameters.format.encode()
+        seed = self._fresh(what) if parameters.seed is None else parameters.seed
+        rendered = []
+        for index in range(parameters.n):
+            digest = _digest(parameters, seed, index)
+            data = await (
+                self._quick_picture(parameters, digest) if quick and not self._keep_all else self._picture(parameters, digest, what, quick)
+            )
+            rendered.append(RenderedPicture(data, seed, parameters.format))
+        return rendered
 
-    async def _picture(self, order: Order, digest: bytes, what: bytes, quick: bool) -> bytes:
+    async def _picture(self, parameters: Parameters, digest: bytes, what: bytes, quick: bool) -> bytes:
         place = digest + what
-        data = self._shelf.get(place)
+        data = self._cache.get(place)
         if data is None:
-            data = await (self._quick_picture(order, digest) if quick else self._in_thread(_slow, order, digest))
-            self._shelf.keep(place, data)
+            data = await (self._quick_picture(parameters, digest) if quick else self._in_thread(_slow, parameters, digest))
+            self._cache.keep(place, data)
         return data
 
-    async def _quick_picture(self, order: Order, digest: bytes) -> bytes:
+    async def _quick_picture(self, parameters: Parameters, digest: bytes) -> bytes:
         # A card of this size and variant that was drawn before costs microseconds; the first one takes a thread.
-        card_of = (order.width_px, order.height_px, _variant(digest))
+        card_of = (parameters.width_px, parameters.height_px, _variant(digest))
         if card_of in self._warm:
-            return _quick(order, digest)
-        data = await self._in_thread(_quick, order, digest)
+            return _quick(parameters, digest)
+        data = await self._in_thread(_quick, parameters, digest)
         self._warm.add(card_of)
         return data
 
-    async def _in_thread(self, make: Callable[[Order, bytes], bytes], order: Order, digest: bytes) -> bytes:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, make, order, digest)
+    async def _in_thread(self, make: Callable[[Parameters, bytes], bytes], parameters: Parameters, digest: bytes) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, make, parameters, digest)
 
 
-class Counted:
-    """Fresh seeds without chance: the same order gets the same seeds in the same sequence, one time after the other."""
+class CountedSeeds:
+    """Fresh seeds without chance: the same parameters get the same seeds in the same sequence, one time after the other."""
 
     def __init__(self) -> None:
         self._met: Counter[bytes] = Counter()
 
     def __call__(self, what: bytes) -> int:
-        """The next seed for this order."""
+        """The next seed for what is drawn."""
         self._met[what] += 1
         return int.from_bytes(hashlib.blake2b(what + self._met[what].to_bytes(4, "big"), digest_size=4).digest(), "big")
 
 
-def repeatable_studio() -> Studio:
-    """A studio without chance, whose pictures all such studios of this process share: equal orders are drawn once for many mocks."""
-    return Studio(_shared_shelf(), fresh=Counted(), keep_all=True)
+def repeatable_renderer() -> Renderer:
+    """A renderer without chance, whose pictures all such renderers of this process share: equal ones are drawn once for many mocks."""
+    return Renderer(_shared_cache(), fresh=CountedSeeds(), keep_all=True)
 
 
 @lru_cache(maxsize=1)
-def _shared_shelf() -> Shelf:
-    return Shelf(keep_bytes=200_000_000)
+def _shared_cache() -> PictureCache:
+    return PictureCache(keep_bytes=200_000_000)
 
 
-def content(order: Order) -> bytes:
-    """A digest of all that an order's pictures are drawn from, but its seed and number."""
-    pixels = [*order.images, *([order.edit] if order.edit is not None else ())]
-    head = (order.width_px, order.height_px, order.caption, order.salt, order.format, order.transparent, order.strength, order.edit is None)
+def content(parameters: Parameters) -> bytes:
+    """A digest of all that pictures are drawn from, but their seed and number."""
+    pixels = [*parameters.images, *([parameters.edit] if parameters.edit is not None else ())]
+    head = (
+        parameters.width_px,
+        parameters.height_px,
+        parameters.caption,
+        parameters.salt,
+        parameters.format,
+        parameters.transparent,
+        parameters.strength,
+        parameters.edit is None,
+    )
     digest = hashlib.blake2b(repr((head, [(one.mode, one.size) for one in pixels])).encode(), digest_size=16)
     for one in pixels:
         digest.update(one.tobytes())
     return digest.digest()
 
 
-def _digest(order: Order, seed: int, index: int) -> bytes:
-    text = f"{seed}|{index}|{order.width_px}x{order.height_px}|{order.transparent}|".encode()
-    return hashlib.blake2b(text + order.salt, digest_size=16).digest()
+def _digest(parameters: Parameters, seed: int, index: int) -> bytes:
+    text = f"{seed}|{index}|{parameters.width_px}x{parameters.height_px}|{parameters.transparent}|".encode()
+    return hashlib.blake2b(text + parameters.salt, digest_size=16).digest()
 
 
 def _variant(digest: bytes) -> int:
     return digest[0] % bands.VARIANTS
 
 
-def _quick(order: Order, digest: bytes) -> bytes:
-    return png.write(layout(order.width_px, order.height_px), bands.short(order.caption), _variant(digest), digest)
+def _quick(parameters: Parameters, digest: bytes) -> bytes:
+    return png.write(layout(parameters.width_px, parameters.height_px), bands.short(parameters.caption), _variant(digest), digest)
 
 
-def _slow(order: Order, digest: bytes) -> bytes:
-    plan = layout(order.width_px, order.height_px)
-    picture = compose(plan, bands.short(order.caption), _variant(digest), digest)
-    if order.images:
-        source = order.images[0].resize(picture.size) if order.images[0].size != picture.size else order.images[0]
-        edit = order.edit.resize(picture.size, Image.Resampling.NEAREST) if order.edit is not None else None
-        picture = repaint(source, picture, order.strength, edit, (digest[1], digest[2], digest[3]))
+def _slow(parameters: Parameters, digest: bytes) -> bytes:
+    plan = layout(parameters.width_px, parameters.height_px)
+    picture = compose(plan, bands.short(parameters.caption), _variant(digest), digest)
+    if parameters.images:
+        source = parameters.images[0].resize(picture.size) if parameters.images[0].size != picture.size else parameters.images[0]
+        edit = parameters.edit.resize(picture.size, Image.Resampling.NEAREST) if parameters.edit is not None else None
+        picture = repaint(source, picture, parameters.strength, edit, (digest[1], digest[2], digest[3]))
         side = max(1, min(picture.size) // 5)
-        for place, further in enumerate(order.images[1:] if edit is None else ()):
+        for place, further in enumerate(parameters.images[1:] if edit is None else ()):
             picture.paste(further.resize((side, side)), (place * side % max(1, picture.width - side), 0))
-    if order.transparent:
+    if parameters.transparent:
         picture = cut_out(picture, plan)
-    return encode(picture, order.format)
+    return encode(picture, parameters.format)

@@ -1,0 +1,103 @@
+"""What a provider's mock reads and writes, and how it words its errors; each provider has a subclass, or follows its profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from testcard.mocks.exchange import Answer, Call, Parameters, Refused, RenderedPicture
+from testcard.mocks.request_body import Contract
+from testcard.mocks.store import State, Task
+from testcard.specs.loader import Provider
+
+#: bodies up to this size are served without a limit stated by the provider
+_BODY_BYTES = 32_000_000
+_SMALL_BODY_BYTES = 200_000
+_KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
+def openai_error(refused: Refused) -> dict[str, Any]:
+    """The body of an error in the shape of OpenAI's API."""
+    kind = _KINDS.get(refused.status, "invalid_request_error")
+    return {"error": {"message": refused.message, "type": kind, "param": refused.param, "code": refused.code}}
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorStyle:
+    """How a provider refuses: the body of its errors and the statuses it chooses.
+
+    `invalid` is the status for a body that breaks the schema, `unknown_model` the one for a model that is not served,
+    `challenge` what a 401 says in WWW-Authenticate.
+    """
+
+    body: Callable[[Refused], dict[str, Any]] = openai_error
+    invalid: int = 400
+    unknown_model: int = 404
+    challenge: str = "Bearer"
+
+
+class ProviderFormat:
+    """One provider's way of reading requests and writing answers.
+
+    Subclasses give `parameters` and `body` for pictures, or `complete` for chat. `clock` gives unix seconds. `strict`: nothing
+    beyond what the documents state is taken.
+    """
+
+    errors = ErrorStyle()
+
+    def __init__(self, provider: Provider, clock: Callable[[], float], *, strict: bool = False) -> None:
+        self.provider = provider
+        self.clock = clock
+        self.strict = strict
+        self.contracts = {name: Contract(provider, name, strict=strict) for name in provider.profile.operations}
+        self.models = {name: frozenset(provider.models(name)) for name in provider.profile.operations}
+
+    def body_limit(self, operation: str) -> int:
+        """Bytes above which a request body is refused with 413: midway between what must pass and what is clearly above.
+
+        A strict mock takes what must pass and no more; where nothing is stated, what a small server would.
+        """
+        limits = self.provider.profile.limits
+        if self.strict:
+            return limits.upload_accept_bytes or _SMALL_BODY_BYTES
+        if limits.upload_above_bytes is None:
+            return _BODY_BYTES
+        return (limits.upload_above_bytes + (limits.upload_accept_bytes or limits.upload_above_bytes - 2)) // 2
+
+    def refusal(self, refused: Refused) -> Answer:
+        """The answer that a refusal becomes, in the provider's own shape."""
+        return Answer(refused.status, self.errors.body(refused), headers=refused.headers)
+
+    def parameters(self, call: Call) -> Parameters:
+        """The pictures that a valid body asks for; `Refused` for what the schema cannot say."""
+        raise Refused(404, "this operation makes no pictures")
+
+    def body(self, call: Call, parameters: Parameters, rendered: Sequence[RenderedPicture]) -> dict[str, Any]:
+        """The JSON of a successful answer."""
+        raise Refused(404, "this operation makes no pictures")
+
+    async def complete(self, call: Call) -> Answer:
+        """The answer to a chat."""
+        raise Refused(404, "this operation does not chat")
+
+    def wants_task(self, call: Call) -> bool:
+        """Whether the answer is to be fetched later."""
+        return False
+
+    def accepted(self, call: Call, reference: str) -> dict[str, Any]:
+        """The body of the 202 for an accepted task."""
+        raise Refused(404, "this provider has no tasks")
+
+    def progress(self, task: Task, state: State, age_s: float) -> dict[str, Any]:
+        """The body of a poll: the task's state, and once it is terminal its result or error."""
+        raise Refused(404, "this provider has no tasks")
+
+    def lifetime_s(self, operation: str) -> float:
+        """Seconds for which an address of a picture answers."""
+        return self.provider.operation_profile(operation).response.url_lifetime_s or 3600.0
+
+    def check_model(self, call: Call, model: Any) -> None:
+        """`Refused` when the operation serves no such model."""
+        if model is not None and model not in self.models[call.operation]:
+            raise Refused(self.errors.unknown_model, f"there is no model {str(model)[:80]}", param="model", code="model_not_found")
