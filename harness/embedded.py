@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from testcard.harness.errors import Exit, TestcardError, UsageError
 from testcard.specs.loader import BUNDLED, Provider
 
-DEFAULT_KEY = "testcard"
 _ERROR_LINE = re.compile(r"^(internal )?error: ", re.IGNORECASE)  # ours, and click's
 #: How long mocks that a benchmark starts take to answer: made up, because a server that answers at once says nothing of any provider.
 MOCK_LATENCY = "lognormal:0.06,0.3"

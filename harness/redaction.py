@@ -6,9 +6,8 @@ import json
 import re
 from urllib.parse import quote
 
-from testcard.harness.embedded import DEFAULT_KEY
 from testcard.harness.runs.folder import KEY_PLACEHOLDER
-from testcard.specs.profile import Auth
+from testcard.specs.profile import MOCK_API_KEY, Auth
 
 #: From this length on, a key is found by chance in no picture. A shorter one ("test") is part of ordinary words and of base64.
 _UNMISTAKABLE = 12
@@ -25,7 +24,7 @@ class Redactor:
     def __init__(self, api_key: str | None, auth: Auth) -> None:
         self._auth = auth
         self._key = api_key
-        secret = api_key if api_key and api_key != DEFAULT_KEY else None
+        secret = api_key if api_key and api_key != MOCK_API_KEY else None
         spellings = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], secret.replace("/", "\\/")} if secret else set()
         ordered = sorted((text for text in spellings if text), key=len, reverse=True)
         pattern = "|".join(map(re.escape, ordered)) or r"(?!)"

@@ -11,12 +11,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from testcard.harness.config import Config, PricesSection
-from testcard.harness.embedded import DEFAULT_KEY, embedded_mocks, mock_name
+from testcard.harness.embedded import embedded_mocks, mock_name
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.runs.records import Target as TargetRecord
 from testcard.harness.wire.addresses import is_loopback as is_loopback
 from testcard.specs.loader import Provider, load_provider
+from testcard.specs.profile import MOCK_API_KEY
 
 KEY_ENV = "TESTCARD_API_KEY"
 _URL_HINT = "give one such as https://api.example.com or http://127.0.0.1:8080"
@@ -153,7 +154,7 @@ def open_target(
                     f"there is no key for {provider.profile.name}",
                     hint=f"set {KEY_ENV} or {provider.profile.auth.key_env}, or name a file with --api-key-file",
                 )
-            key = DEFAULT_KEY
+            key = MOCK_API_KEY
         mock = is_loopback(base_url) and is_testcard_mock(base_url)
         yield Target(provider, base_url, key, mock, Pricing(provider, mock, section))
         return

@@ -13,6 +13,7 @@ from testcard.mocks.serving import bind, serve, url_of
 from testcard.mocks.variants import VARIANTS
 from testcard.specs.errors import UsageError
 from testcard.specs.loader import Provider, bundled_ids, load_provider
+from testcard.specs.profile import MOCK_API_KEY
 
 DEFAULT_PORT = 8088
 
@@ -38,7 +39,7 @@ DEFAULT_PORT = 8088
     type=click.Choice(sorted(VARIANTS)),
     help="Keep the contract in another way: refuse, or vary, what the documents leave open.",
 )
-@click.option("--api-key", default="testcard", show_default=True, help="The key to accept.")
+@click.option("--api-key", default=MOCK_API_KEY, show_default=True, help="The key to accept.")
 @click.option("--list-faults", is_flag=True, help="Print the faults and where they apply.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line when ready (with --list-faults: the faults).")
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)

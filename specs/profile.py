@@ -24,6 +24,9 @@ Meaning = Literal[
 ]  # fmt: skip
 WireFormat = Literal["plain", "size", "base64", "data-url", "file", "url-or-base64", "messages"]
 
+#: The key that Testcard's own mocks take unless another is asked for. It is public, no secret.
+MOCK_API_KEY = "testcard"
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -36,11 +36,11 @@ from testcard.benchmarks.plan.cells import build_cells, make_transport
 from testcard.benchmarks.plan.job import Event, Job, TargetJob, WorkerJob
 from testcard.benchmarks.plan.workload import parse_workload
 from testcard.benchmarks.run.process import prepare_process, read_line, say, settle_down
-from testcard.harness.embedded import DEFAULT_KEY
 from testcard.harness.errors import Exit, TestcardError, UsageError
 from testcard.harness.runs.folder import tool_version
 from testcard.harness.targets import is_loopback, read_key, refuse_one_key_for_all, require_live
 from testcard.specs.loader import load_provider
+from testcard.specs.profile import MOCK_API_KEY
 
 PROGRESS_S = 0.5
 FLUSH_S = 1.0
@@ -230,7 +230,7 @@ def _own(target: TargetJob, index: int, order: WorkerJob) -> TargetJob:
     key = read_key(provider, Path(order.key_file) if order.key_file else None, target.key_env)
     if key is None and not is_loopback(target.base_url):
         raise UsageError(f"this worker has no key for {provider.id}", hint=f"set TESTCARD_API_KEY or {provider.profile.auth.key_env} on it")
-    return msgspec.structs.replace(target, api_key=key or DEFAULT_KEY)
+    return msgspec.structs.replace(target, api_key=key or MOCK_API_KEY)
 
 
 def main() -> int:

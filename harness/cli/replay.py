@@ -19,7 +19,6 @@ from testcard.harness.check.session import http_client
 from testcard.harness.cli import say
 from testcard.harness.cli.check_text import clean
 from testcard.harness.config import Config, PricesSection, load_config
-from testcard.harness.embedded import DEFAULT_KEY
 from testcard.harness.errors import Exit, TargetUnreachable, UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import Redactor
@@ -29,6 +28,7 @@ from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, rea
 from testcard.harness.wire.addresses import fetchable, may_ask
 from testcard.harness.wire.model import WireRequest
 from testcard.specs.loader import Provider, load_provider
+from testcard.specs.profile import MOCK_API_KEY
 
 
 @click.command()
@@ -118,7 +118,7 @@ def _request(
         if key is None and not is_loopback(url):
             variables = f"{KEY_ENV} or {provider.profile.auth.key_env}"
             raise UsageError(f"there is no key for {provider.profile.name}", hint=f"set {variables}, or name a file with --api-key-file")
-        key = key or DEFAULT_KEY
+        key = key or MOCK_API_KEY
     return request_again(chosen, reader.bytes_of(chosen.request.body), url=url, api_key=key)
 
 

@@ -11,7 +11,6 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from testcard.harness.client.call import Call
 from testcard.harness.client.http import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S
-from testcard.harness.embedded import DEFAULT_KEY
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key
@@ -19,7 +18,7 @@ from testcard.harness.wire.choice import choose
 from testcard.harness.wire.model import InputImage, TaskRequest
 from testcard.harness.wire.pictures import input_image
 from testcard.specs.loader import Provider, load_provider
-from testcard.specs.profile import Task
+from testcard.specs.profile import MOCK_API_KEY, Task
 
 #: A picture to send: its bytes, the path of a file, an address (where the contract takes one), or an `InputImage`.
 PictureSource = bytes | str | os.PathLike[str] | InputImage
@@ -136,7 +135,7 @@ def settings(
     TESTCARD_API_KEY or the profile's variable; on this machine the mocks' documented key will do."""
     loaded = load_provider(provider) if isinstance(provider, str) else provider
     url = checked_base_url(base_url if base_url is not None else loaded.profile.base_urls[0])
-    key = None if no_auth else (api_key or read_key(loaded) or (DEFAULT_KEY if is_loopback(url) else None))
+    key = None if no_auth else (api_key or read_key(loaded) or (MOCK_API_KEY if is_loopback(url) else None))
     if key is None and not no_auth:
         raise UsageError(
             f"there is no key for {loaded.profile.name}", hint=f"pass api_key, or set {KEY_ENV} or {loaded.profile.auth.key_env}"
