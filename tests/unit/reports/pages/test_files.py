@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import shutil
-import time
 from pathlib import Path
 from types import ModuleType
 
@@ -39,11 +38,8 @@ def test_report_of_the_same_runs_has_the_same_bytes(runs: list[RunReader], repor
             assert path.read_bytes() == (again / path.relative_to(report)).read_bytes(), path.name
 
 
-def test_report_is_small_quick_and_keeps_no_path_of_this_machine(runs: list[RunReader], report: Path, tmp_path: Path) -> None:
-    """At most 3 MB for five providers, well within 8 s, and nothing that names a folder outside the report's parent."""
-    began = time.monotonic()
-    write_report(runs, tmp_path / "timed")
-    assert time.monotonic() - began < 8
+def test_report_is_small_and_keeps_no_path_of_this_machine(runs: list[RunReader], report: Path) -> None:
+    """At most 3 MB for five providers, and nothing that names a folder outside the report's parent (its time: report_scale.py)."""
     assert (report / "report.html").stat().st_size < 3_000_000
     for path in report.rglob("*"):
         if path.suffix in (".html", ".md", ".json", ".csv", ".svg"):
