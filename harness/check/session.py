@@ -26,8 +26,9 @@ from testcard.harness.config import WaiverSection
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.proxies import direct
-from testcard.harness.rules import RULES, Rule
 from testcard.harness.rules.evidence import BytesOf, Inspect, see
+from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.folder import RunReader, tool_version
 from testcard.harness.runs.records import Exchange, Run

@@ -11,7 +11,7 @@ from testcard.harness.check.session import day_of, judge_again, openapi_place
 from testcard.harness.cli import say
 from testcard.harness.cli.check_result import conclude
 from testcard.harness.config import WaiverSection
-from testcard.harness.rules import Rule
+from testcard.harness.rules.rule import Rule
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder
 from testcard.harness.runs.records import Spend
 from testcard.specs.loader import Provider

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from testcard.harness.errors import UsageError
-from testcard.harness.rules import RULES, Rule
+from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.rule import Rule
 from testcard.specs.loader import Provider, bundled_ids, load_provider
 
 

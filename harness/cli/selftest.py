@@ -12,7 +12,7 @@ import click
 from testcard.harness.cli import say
 from testcard.harness.errors import Exit
 from testcard.harness.progress import Progress
-from testcard.harness.rules import RULES
+from testcard.harness.rules.registry import RULES
 from testcard.harness.selftest.kill_matrix import SEEDS, FaultRun, Matrix, kill_matrix
 from testcard.specs.loader import bundled_ids, load_provider
 

@@ -25,7 +25,7 @@ from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.judging.levels import level_of
 from testcard.harness.check.judging.verdicts import Judged
 from testcard.harness.lazy import resolve
-from testcard.harness.rules import RULES
+from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Verdict
 from testcard.harness.selftest.mock_runs import Place, confined, full_plan, judge_mock, narrowed, place

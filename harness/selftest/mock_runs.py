@@ -19,7 +19,7 @@ from testcard.harness.check.session import carry_out, judge_records
 from testcard.harness.check.spending.budget import NO_LIMITS, Limits
 from testcard.harness.lazy import resolve
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules import RULES
+from testcard.harness.rules.registry import RULES
 from testcard.harness.runs.records import Body, Exchange
 from testcard.harness.selftest.in_process import InProcess
 from testcard.harness.wire.model import PictureInfo

@@ -8,8 +8,8 @@ from typing import Literal
 
 from testcard.harness.check.generation.schema_cases import SchemaCase, generate
 from testcard.harness.check.judging.levels import level_of
-from testcard.harness.rules import RULES
 from testcard.harness.rules.promises.request import ACCEPTS, N_RANGE, REFUSES, STEP
+from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.rule import Expectation, Probe
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.fields import WireFields

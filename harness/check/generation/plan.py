@@ -16,10 +16,10 @@ from testcard.harness.check.generation.steps import MOST_IMAGES, WRONG_KEY, Plan
 from testcard.harness.check.judging.levels import level_of, softer
 from testcard.harness.errors import ContractViolation, UsageError
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules import RULES, Rule
 from testcard.harness.rules.asked import task_terms
 from testcard.harness.rules.promises.request import ACCEPTS
-from testcard.harness.rules.rule import Probe
+from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.rule import Probe, Rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.billing import worst_case
 from testcard.harness.wire.encode import build, wire_fields

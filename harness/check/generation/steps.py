@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from testcard.harness.check.spending.worst_case import most_images, most_usd
-from testcard.harness.rules import Rule
-from testcard.harness.rules.rule import Expectation, KeyUse
+from testcard.harness.rules.rule import Expectation, KeyUse, Rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Case
 from testcard.harness.wire.asked import asked_record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from testcard.harness.rules import Rule
+from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.scope import Scope
 from testcard.specs.profile import Clause, Level
 

@@ -17,7 +17,7 @@ import pytest
 
 from testcard.harness.cli import run
 from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
-from testcard.harness.rules import RULES
+from testcard.harness.rules.registry import RULES
 
 KEY = "sk-integration-0123456789"
 Capture = pytest.CaptureFixture[str]

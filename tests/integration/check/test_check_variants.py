@@ -18,7 +18,7 @@ from testcard.harness.check.running.runner import Settings
 from testcard.harness.check.session import carry_out, judge_records
 from testcard.harness.config import PricesSection
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules import RULES
+from testcard.harness.rules.registry import RULES
 from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.mocks.app import create_app
 from testcard.specs.loader import Provider, load_provider

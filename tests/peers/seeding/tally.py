@@ -22,7 +22,7 @@ from testcard.harness.check.judging.verdicts import Judged
 from testcard.harness.check.running.runner import Settings
 from testcard.harness.check.session import carry_out, judge_records
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules import RULES
+from testcard.harness.rules.registry import RULES
 from testcard.harness.selftest.mock_runs import POLL_INTERVAL_S, Memory, narrowed
 from testcard.specs.loader import load_provider
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from testcard.harness.rules import RULES, Observation
 from testcard.harness.rules.evidence import Seen, see
+from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.rule import Observation
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange, SeenResponse, SentRequest
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from testcard.harness.rules import RULES, Probe, probes
+from testcard.harness.rules import probes
 from testcard.harness.rules.asked import parse_size, task_terms
 from testcard.harness.rules.inputs import input_mask, input_picture
+from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.rule import Probe
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.contract import check_contract
 from testcard.harness.wire.encode import wire_fields

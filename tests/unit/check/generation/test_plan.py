@@ -9,7 +9,7 @@ import pytest
 from testcard.harness.check.generation.plan import MOST_IMAGES, Plan, choose_operations, choose_rules, make_plan
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules import RULES
+from testcard.harness.rules.registry import RULES
 from testcard.specs.loader import bundled_ids, load_provider
 
 

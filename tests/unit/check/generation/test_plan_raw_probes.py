@@ -8,8 +8,7 @@ import pytest
 
 from testcard.harness.check.generation.plan import make_plan
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules import Probe, Rule
-from testcard.harness.rules.rule import http_clause
+from testcard.harness.rules.rule import Probe, Rule, http_clause
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.model import WireRequest
 from testcard.specs.loader import load_provider

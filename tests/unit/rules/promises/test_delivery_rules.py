@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from testcard.harness.rules import RULES
 from testcard.harness.rules.promises.delivery import way
+from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.model import DeliveredPicture
 from testcard.specs.loader import load_provider

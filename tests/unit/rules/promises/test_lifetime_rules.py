@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from testcard.harness.rules import RULES
 from testcard.harness.rules.promises.lifetime import stated_lifetime_s
+from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.specs.loader import load_provider
 

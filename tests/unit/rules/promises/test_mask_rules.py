@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
-from testcard.harness.rules import RULES
 from testcard.harness.rules.inputs import EDGE_PX, edit_mask, input_picture
+from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.changes import change
 from testcard.specs.loader import load_provider

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from testcard.harness.check.judging.levels import level_of
-from testcard.harness.rules import RULES, http_probes
+from testcard.harness.rules import http_probes
+from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.specs.loader import bundled_ids, load_provider
 

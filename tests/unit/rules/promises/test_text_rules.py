@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from testcard.harness.rules import RULES
 from testcard.harness.rules.promises.texts import LONG_CHARACTERS, SURVIVES, texts
+from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.encode import build, wire_fields
 from testcard.specs.loader import bundled_ids, load_provider

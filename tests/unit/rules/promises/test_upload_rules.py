@@ -12,8 +12,8 @@ from PIL import Image
 
 from testcard.harness.check.generation.plan import make_plan
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules import RULES
 from testcard.harness.rules.inputs import REMOTE_PICTURE, large_picture, no_picture
+from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.rule import Probe
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.pictures import inspect

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from testcard.harness.check.judging.levels import level_of
-from testcard.harness.rules import RULES
 from testcard.harness.rules.promises import vision
+from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.encode import build, wire_fields
 from testcard.mocks.faults import FAULTS
