@@ -12,6 +12,7 @@ from testcard.specs.agreement import Problem, at, disagreements, dotted, impossi
 from testcard.specs.errors import SpecError, UsageError
 from testcard.specs.loader import profile_problems, read_profile
 from testcard.specs.openapi import OpenApi, read_openapi
+from testcard.specs.pointers import reference_parts
 from testcard.specs.yaml_lines import Pointer, YamlFile, read_yaml
 
 _SCHEMA_KEYS = ("schema", "items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else")
@@ -89,8 +90,7 @@ def _references(source: YamlFile, node: Any, pointer: Pointer) -> Iterator[Probl
 def _resolves(data: Any, reference: str) -> bool:
     if not reference.startswith("#/"):
         return False
-    for part in reference[2:].split("/"):
-        key = part.replace("~1", "/").replace("~0", "~")
+    for key in reference_parts(reference):
         if not isinstance(data, Mapping) or key not in data:
             return False
         data = data[key]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from testcard.specs.errors import SpecError
+from testcard.specs.pointers import reference_parts
 from testcard.specs.yaml_lines import Pointer, YamlFile, read_yaml
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -131,8 +132,7 @@ class OpenApi:
         while isinstance(node, dict) and "$ref" in node:
             reference = node["$ref"]
             target: Any = self.raw
-            for part in reference.removeprefix("#/").split("/"):
-                key = part.replace("~1", "/").replace("~0", "~")
+            for key in reference_parts(reference):
                 if not isinstance(target, dict) or key not in target:
                     raise SpecError(
                         f"{reference} points to nothing in this file",

@@ -18,6 +18,7 @@ from werkzeug.datastructures import Headers
 
 from testcard.harness.rules.schema_messages import clip, message_of
 from testcard.specs.openapi import OpenApi, Operation
+from testcard.specs.pointers import pointer_of, reference_parts
 from testcard.specs.yaml_lines import Pointer
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ def _described(error: Exception, operation: Operation, schema: Pointer, status: 
 
 def _schema_problems(error: ValidationError, operation: Operation, schema: Pointer) -> Iterator[SchemaProblem]:
     problem = _problem(
-        operation, json_pointer(error.absolute_path), str(error.validator), message_of(error), (*schema, *error.absolute_schema_path)
+        operation, pointer_of(error.absolute_path), str(error.validator), message_of(error), (*schema, *error.absolute_schema_path)
     )
     yield replace(problem, null_for_optional=_null_for_optional(error, operation.document, schema))
 
@@ -260,12 +261,7 @@ def _problem(operation: Operation, place: str, keyword: str, message: str, point
 def located(document: OpenApi, pointer: Pointer) -> tuple[str, int]:
     """Where a pointer really stands in the OpenAPI file: as a JSON pointer with the references on its way followed, and the line."""
     at, _ = _resolved(document, pointer)
-    return json_pointer(at), document.source.line(at)
-
-
-def json_pointer(parts: Iterable[str | int]) -> str:
-    """The parts as a JSON pointer (RFC 6901); "" for none."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    return pointer_of(at), document.source.line(at)
 
 
 @lru_cache(maxsize=4096)
@@ -287,7 +283,7 @@ def _resolved(document: OpenApi, pointer: Pointer) -> tuple[Pointer, Any]:
 
 def _followed(document: OpenApi, at: Pointer, node: Any) -> tuple[Pointer, Any]:
     while isinstance(node, dict) and "$ref" in node:
-        at = tuple(key.replace("~1", "/").replace("~0", "~") for key in node["$ref"].removeprefix("#/").split("/"))
+        at = reference_parts(node["$ref"])
         node = document.deref({"$ref": node["$ref"]})
     return at, node
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from testcard.specs.pointers import pointer_of
+
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
@@ -47,7 +49,7 @@ def _alternatives(error: ValidationError, count: int) -> str:
         return f"matches more than one of the {count} alternatives, documented is exactly one"
     reasons: dict[Any, str] = {}
     for child in error.context:
-        inner = "".join(f"/{part}" for part in child.relative_path)
+        inner = pointer_of(child.relative_path)
         reasons.setdefault(child.relative_schema_path[0], f"{inner}{' ' if inner else ''}{message_of(child)}")
     return f"matches none of the {count} alternatives: " + "; ".join(f"{index}: {reason}" for index, reason in reasons.items())
 

@@ -14,6 +14,7 @@ from testcard.harness.wire.fields import WireFields, contract_place, fields_hint
 from testcard.harness.wire.model import InputImage, TaskRequest
 from testcard.specs.loader import Provider
 from testcard.specs.openapi import OpenApi, Operation
+from testcard.specs.pointers import reference_parts
 
 # Compiled validators, kept as long as the document they come from: a cache, invisible from outside.
 _validators: WeakKeyDictionary[OpenApi, dict[str, jsonschema_rs.Draft202012Validator]] = WeakKeyDictionary()
@@ -119,7 +120,7 @@ def _line(operation: Operation, schema_path: list[str]) -> int:
     media = operation.request_media_type or ""
     for key in ["content", media, "schema", *schema_path]:
         while isinstance(node, Mapping) and "$ref" in node:
-            pointer = tuple(part.replace("~1", "/").replace("~0", "~") for part in str(node["$ref"]).removeprefix("#/").split("/"))
+            pointer = reference_parts(str(node["$ref"]))
             node = operation.document.deref({"$ref": node["$ref"]})
         if isinstance(node, Mapping) and key in node:
             node, pointer = node[key], (*pointer, key)

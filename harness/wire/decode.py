@@ -10,9 +10,9 @@ from typing import Any, Literal
 import msgspec
 
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Usage, WireResponse
-from testcard.harness.wire.pointers import at, every
 from testcard.harness.wire.sse import ChatStream, EventStream
 from testcard.specs.loader import Provider
+from testcard.specs.pointers import at, every
 from testcard.specs.profile import AsyncProtocol, OperationProfile, ResponseMap
 
 

@@ -20,10 +20,10 @@ import jsonschema_rs
 
 from testcard.harness.check.generation import schemathesis_engine as engine
 from testcard.harness.check.generation.schemathesis_engine import BadValue, Kind
-from testcard.harness.rules.schema_judge import json_pointer
 from testcard.harness.wire.encode import WireFields
 from testcard.harness.wire.model import InputImage
 from testcard.specs.openapi import Operation, Schema
+from testcard.specs.pointers import pointer_of
 from testcard.specs.profile import Lenient
 
 Steps = tuple[str | int, ...]
@@ -137,7 +137,7 @@ def _missing(place: _Place, base: WireFields) -> Iterator[Mutation]:
             yield Mutation(
                 "missing-required",
                 str(at[0]),
-                json_pointer(at),
+                pointer_of(at),
                 (*place.pointer, "required"),
                 f"without {'.'.join(map(str, at))}",
                 WireFields(base.operation, base.path, _without(base.body, at)),
@@ -251,7 +251,7 @@ def _mutated(place: _Place, bad: BadValue, base: WireFields, whole: Any, lenient
     if not text and whole.is_valid(body):
         return []
     shown = json.dumps(bad.value, ensure_ascii=False)
-    at = json_pointer(place.steps)
+    at = pointer_of(place.steps)
     return [
         Mutation(
             bad.kind,

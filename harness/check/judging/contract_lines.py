@@ -9,6 +9,7 @@ from testcard.harness.rules.evidence import Seen
 from testcard.harness.rules.rule import Observation
 from testcard.harness.rules.schema_judge import located
 from testcard.specs.openapi import Operation
+from testcard.specs.pointers import parts_of
 from testcard.specs.yaml_lines import Pointer
 
 _BRANCHES = ("oneOf", "anyOf", "allOf")
@@ -25,8 +26,8 @@ def line_of(operation: Operation, observation: Observation, one: Seen | None, *,
     place = observation.place
     if place and result and place.startswith(result + "/"):
         place = place.removeprefix(result)
-    if place:
-        parts = [part.replace("~1", "/").replace("~0", "~") for part in place.removeprefix("/").split("/")]
+    parts = parts_of(place or "")
+    if place and parts:
         for pointer in _candidates(operation, parts, place, one):
             return located(operation.document, pointer)[1]
     return operation.line()

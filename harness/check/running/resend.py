@@ -14,6 +14,7 @@ from testcard.harness.wire.billing import worst_case
 from testcard.harness.wire.model import InputImage, TaskRequest, WireRequest
 from testcard.harness.wire.pictures import inspect, lenient_base64
 from testcard.specs.loader import Provider
+from testcard.specs.pointers import pointer_of
 from testcard.specs.prices import Billable
 
 MOST_DIFFERENCES = 20
@@ -146,7 +147,7 @@ def _limited(found: Iterator[Difference]) -> list[Difference]:
 def _json(before: Any, now: Any, place: str) -> Iterator[Difference]:
     if isinstance(before, dict) and isinstance(now, dict):
         for name in dict.fromkeys((*before, *now)):
-            below = f"{place}/{str(name).replace('~', '~0').replace('/', '~1')}"
+            below = place + pointer_of((name,))
             if name not in now or name not in before:
                 yield Difference(
                     below, _value(before[name]) if name in before else "missing", _value(now[name]) if name in now else "missing"

@@ -13,7 +13,7 @@ from testcard.harness.rules.evidence import Seen
 from testcard.harness.rules.rule import Observation, Probe, openai_clause, rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.model import Answer
-from testcard.harness.wire.pointers import at
+from testcard.specs.pointers import at
 from testcard.specs.profile import Meaning
 
 #: Clocks of two machines may be this far apart, in seconds. Less than a time zone's step, which is a mistake.

@@ -11,7 +11,7 @@ from testcard.harness.rules import probes
 from testcard.harness.rules.evidence import Seen
 from testcard.harness.rules.rule import Observation, Probe, openai_clause, rule
 from testcard.harness.rules.scope import Scope
-from testcard.harness.wire.pointers import at
+from testcard.specs.pointers import at
 
 #: Sums of binary fractions are off by less than this, in USD.
 _DUST_USD = 1e-6

@@ -13,8 +13,8 @@ from testcard.harness.rules.evidence import Seen
 from testcard.harness.rules.promises.http import documented_method
 from testcard.harness.rules.rule import Observation, http_clause, openai_clause, rule
 from testcard.harness.rules.scope import Scope
-from testcard.harness.wire.pointers import at
 from testcard.specs.openapi import OpenApi, Operation, Schema
+from testcard.specs.pointers import at, pointer_of
 
 _METHOD, _MALFORMED, _MEDIA_TYPE = "http.method-refused", "http.malformed-refused", "http.media-type-refused"
 _ERROR_SHAPE = "http.error-shape"
@@ -158,7 +158,7 @@ def _misshapen(scope: Scope, one: Seen) -> str | None:
         validator = _validator(scope.operation.document, scope.operation_id, status)
         error = next(validator.iter_errors(body), None)
         if error is not None:
-            return f"{_pointer(error.instance_path) or 'the body'} breaks the documented error's {_keyword(error)}"
+            return f"{pointer_of(error.instance_path) or 'the body'} breaks the documented error's {_keyword(error)}"
     places = scope.provider.profile.errors.message
     if places and not any(isinstance(found := at(body, place), str | list) and found for place in places):
         return f"no message at {' or '.join(places)}"
@@ -168,10 +168,6 @@ def _misshapen(scope: Scope, one: Seen) -> str | None:
 @lru_cache(maxsize=64)
 def _validator(document: OpenApi, operation_id: str, status: str) -> jsonschema_rs.Draft202012Validator:
     return jsonschema_rs.Draft202012Validator(dict(dict(_error_schemas(document.operations[operation_id]))[status]))
-
-
-def _pointer(path: Iterable[str | int]) -> str:
-    return "".join(f"/{part}" for part in path)
 
 
 def _keyword(error: jsonschema_rs.ValidationError) -> str:

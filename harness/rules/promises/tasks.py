@@ -16,7 +16,7 @@ from testcard.harness.rules.scope import PROMPTS, Scope
 from testcard.harness.wire.asked import asked_record
 from testcard.harness.wire.encode import json_bytes
 from testcard.harness.wire.model import AsyncTask
-from testcard.harness.wire.pointers import at
+from testcard.specs.pointers import at
 from testcard.specs.profile import AsyncProtocol, Clause
 
 #: Of a task that was followed for its whole time, the last poll comes this near to the end of it at least.

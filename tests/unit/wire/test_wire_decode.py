@@ -16,7 +16,6 @@ from testcard.harness.wire.billing import answer_cost, delivered, worst_case
 from testcard.harness.wire.decode import decode, decode_body, retry_after
 from testcard.harness.wire.encode import fetch_request, fetchable, poll_request
 from testcard.harness.wire.model import Answer, DeliveredPicture, InputImage, PictureInfo, TaskRequest, Usage, WireResponse
-from testcard.harness.wire.pointers import at, every
 from testcard.specs.loader import bundled_ids, load_provider
 from testcard.specs.prices import PerImage, PerMegapixel
 from testcard.specs.profile import ResponseMap
@@ -144,16 +143,6 @@ def test_retry_after_takes_seconds_and_dates() -> None:
     assert retry_after("Fri, 20 Nov 2026 09:00:00 GMT", "Fri, 20 Nov 2026 10:00:00 GMT") == 0.0
     for nonsense in (None, "soon", "-1", "1.5", "٣"):
         assert retry_after(nonsense, "Fri, 20 Nov 2026 10:00:00 GMT") is None
-
-
-def test_pointers() -> None:
-    """Escapes, list indexes, the document itself, and every item of a list."""
-    document = {"a/b": [{"c": 1}, {"c": None}], "~": 2}
-    assert at(document, "/a~1b/0/c") == 1
-    assert at(document, "/~0") == 2
-    assert at(document, "") is document
-    assert at(document, "/a~1b/9") is None
-    assert every(document, "/a~1b/*/c") == [("/a~1b/0/c", 1), ("/a~1b/1/c", None)]
 
 
 def test_the_key_stays_home() -> None:

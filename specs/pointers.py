@@ -1,7 +1,8 @@
-"""JSON pointers into response bodies, with `*` for every item of a list."""
+"""JSON pointers (RFC 6901): written and read in this one place, and looked up in bodies, with `*` for every item of a list."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +14,21 @@ class _Missing:
 MISSING = _Missing()
 
 
+def parts_of(pointer: str) -> tuple[str, ...]:
+    """The names that a pointer goes by, unescaped; none for "" and "/", the document itself. A leading slash may be left out."""
+    return () if pointer in ("", "/") else _unescaped(pointer.removeprefix("/"))
+
+
+def reference_parts(reference: str) -> tuple[str, ...]:
+    """The names that a reference within a document (`#/components/schemas/Image`) goes by."""
+    return _unescaped(reference.removeprefix("#/"))
+
+
+def pointer_of(parts: Iterable[str | int]) -> str:
+    """The pointer that goes by these names and places in lists; "" for none."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
 def at(document: Any, pointer: str) -> Any:
     """The value at `pointer` ("" is the document itself), or None where it leads nowhere. A leading slash may be left out."""
     value = look_up(document, pointer)
@@ -21,7 +37,7 @@ def at(document: Any, pointer: str) -> Any:
 
 def look_up(document: Any, pointer: str) -> Any:
     """As `at`, but `MISSING` where it leads nowhere, so that a null can be told apart."""
-    for part in _parts(pointer):
+    for part in parts_of(pointer):
         document = _step(document, part)
     return document
 
@@ -29,7 +45,7 @@ def look_up(document: Any, pointer: str) -> Any:
 def every(document: Any, pointer: str) -> list[tuple[str, Any]]:
     """Every value that a pointer with `*` matches, each with the pointer to it; empty where the list is missing."""
     found: list[tuple[str, Any]] = [("", document)]
-    for part in _parts(pointer):
+    for part in parts_of(pointer):
         following: list[tuple[str, Any]] = []
         for place, value in found:
             if part == "*":
@@ -38,7 +54,7 @@ def every(document: Any, pointer: str) -> list[tuple[str, Any]]:
             else:
                 item = _step(value, part)
                 if item is not MISSING:
-                    following.append((f"{place}/{part.replace('~', '~0').replace('/', '~1')}", item))
+                    following.append((place + pointer_of((part,)), item))
         found = following
     return found
 
@@ -52,7 +68,5 @@ def _step(value: Any, part: str) -> Any:
 
 
 @lru_cache(maxsize=512)
-def _parts(pointer: str) -> tuple[str, ...]:
-    if pointer in ("", "/"):
-        return ()
-    return tuple(part.replace("~1", "/").replace("~0", "~") for part in pointer.removeprefix("/").split("/"))
+def _unescaped(path: str) -> tuple[str, ...]:
+    return tuple(part.replace("~1", "/").replace("~0", "~") for part in path.split("/"))
