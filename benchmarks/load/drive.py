@@ -14,9 +14,9 @@ import gevent
 from testcard.benchmarks.net.reply import Reply
 from testcard.benchmarks.net.transport import Prepared, Transport, clock
 from testcard.benchmarks.plan.cells import Attempt, Cell
-from testcard.harness.wire.addresses import may_ask
+from testcard.harness.wire.addresses import fetchable, may_ask
 from testcard.harness.wire.decode import decode, decode_body
-from testcard.harness.wire.encode import fetch_request, fetchable, poll_request
+from testcard.harness.wire.encode import fetch_request, poll_request
 from testcard.harness.wire.model import AsyncTask
 from testcard.specs.loader import Provider
 

@@ -22,7 +22,7 @@ from testcard.harness.config import load_config
 from testcard.harness.errors import UsageError
 from testcard.harness.progress import PLAIN_INTERVAL_S
 from testcard.harness.targets import open_target
-from testcard.harness.wire.choice import choose
+from testcard.harness.wire.contract import choose
 from testcard.specs.loader import load_provider
 from testcard.specs.profile import Task
 

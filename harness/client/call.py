@@ -28,7 +28,7 @@ from testcard.harness.client.results import Picture, Result, Timings
 from testcard.harness.pricing import Pricing
 from testcard.harness.wire.addresses import MOST_REDIRECTS, host_of
 from testcard.harness.wire.billing import answer_cost, delivered
-from testcard.harness.wire.choice import Choice
+from testcard.harness.wire.contract import Choice
 from testcard.harness.wire.course import Conditions, Done, Download, DownloadEnd, End, Steps, course
 from testcard.harness.wire.decode import message_anywhere, retry_after
 from testcard.harness.wire.encode import build

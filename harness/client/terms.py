@@ -14,7 +14,7 @@ from testcard.harness.client.http import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key
-from testcard.harness.wire.choice import choose
+from testcard.harness.wire.contract import choose
 from testcard.harness.wire.model import InputImage, TaskRequest
 from testcard.harness.wire.pictures import input_image
 from testcard.specs.loader import Provider, load_provider

@@ -3,18 +3,22 @@ so a run judged while it happens and a run judged again from its folder give the
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange
 from testcard.harness.wire.addresses import absolute, fetchable, host_of, may_ask, redirected
 from testcard.harness.wire.decode import decode, decode_body, message_anywhere
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, PictureInfo, WireResponse
 from testcard.harness.wire.pictures import inspect, lenient_base64
 from testcard.specs.loader import Provider
+from testcard.specs.profile import Level
 
+Word = Literal["pass", "broken", "note", "unproven", "unsupported"]
 BytesOf = Callable[[Body], bytes]
 Inspect = Callable[[bytes], PictureInfo]
 _ACCOUNT = re.compile(r"quota|balance|credit|billing|payment|insufficient|suspend|account|subscription", re.IGNORECASE)
@@ -141,6 +145,23 @@ class Seen:
         if not any(answer.json.get(name) for name in _ERROR_NAMES):
             return None
         return answer.error_message or message_anywhere(answer.json) or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one or more exchanges say about a promise.
+
+    `broken` breaks it, at the rule's level or at `level` where that is softer; `note` is worth knowing but promised by
+    nobody; `unproven` means that it could not be seen; `unsupported` that the target may do without. `place` is a JSON
+    pointer into the body; `line` is that of the OpenAPI file, where the judge knows it better than the place says it.
+    """
+
+    word: Word
+    detail: str = ""
+    exchanges: tuple[str, ...] = ()
+    place: str | None = None
+    level: Level = "must"
+    line: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,3 +298,146 @@ def _response(record: Exchange, body: bytes) -> WireResponse:
     assert record.response is not None
     headers = tuple((name, value) for name, value in record.response.headers)
     return WireResponse(record.response.status, headers, body, record.sent_s, record.first_byte_s or record.sent_s, record.done_s)
+
+
+# ── pictures: whose answers can be judged, which of them decode, what to name as evidence ─────────────────────────────
+
+
+def gives_pictures(scope: Scope) -> bool:
+    """Whether the operation's answers carry pictures."""
+    return scope.gives_pictures
+
+
+def delivered(seen: Sequence[Seen]) -> Iterator[Seen]:
+    """Carried out requests whose answer can be read; one that is no JSON and a task that did not finish are left to other rules."""
+    for one in seen:
+        if one.carried_out and one.waiting is None and one.answer is not None and isinstance(one.answer.json, dict):
+            yield one
+
+
+def decoded(one: Seen) -> Iterator[tuple[SeenPicture, PictureInfo]]:
+    """The pictures of an answer that decode completely; the others break image.decodes alone."""
+    for picture in one.pictures:
+        if picture.info is not None and picture.info.problem is None:
+            yield picture, picture.info
+
+
+def shown(one: Seen) -> Iterator[tuple[SeenPicture, PictureInfo]]:
+    """Those that decode and show something; blank ones break image.not-blank alone and say nothing about what was asked for."""
+    for picture, info in decoded(one):
+        if not info.blank:
+            yield picture, info
+
+
+def undecoded(one: Seen) -> Iterator[Observation]:
+    """That nothing is proved by an answer none of whose pictures decode."""
+    if one.pictures and not any(True for _ in decoded(one)):
+        withheld = next((picture for picture in one.pictures if picture.withheld), None)
+        why = f"picture {place_of(withheld)} {withheld.missing}" if withheld is not None else "no picture of the answer could be looked at"
+        yield Observation("unproven", why, (one.id,))
+
+
+def asked_by(seen: Sequence[Seen], rule_id: str) -> Iterator[Seen]:
+    """The answers that can be judged to requests that this rule asked for itself, alone or with others."""
+    for one in delivered(seen):
+        if rule_id in one.case.rules:
+            yield one
+
+
+def place_of(picture: SeenPicture) -> str:
+    """Where the picture stands in its answer, in words."""
+    return picture.picture.place or f"#{picture.picture.index}"
+
+
+def evidence(one: Seen, picture: SeenPicture) -> tuple[str, ...]:
+    """The exchanges to look at: the answer, and the one that fetched the picture."""
+    return (one.id, picture.fetched) if picture.fetched else (one.id,)
+
+
+def apart_by(seen: Sequence[Seen], rule_id: str, term: str) -> Iterator[tuple[Seen, Seen]]:
+    """Pairs of answers to requests of this rule that asked for all the same but for one term: the first of each kind with every other."""
+    groups: dict[str, list[Seen]] = {}
+    for one in asked_by(seen, rule_id):
+        if one.asked.get(term) is not None:
+            rest = {name: value for name, value in one.asked.items() if name != term}
+            groups.setdefault(json.dumps(rest, sort_keys=True, default=str), []).append(one)
+    for first, *others in groups.values():
+        for other in others:
+            if other.asked[term] != first.asked[term]:
+                yield first, other
+
+
+def same_picture(first: Seen, other: Seen) -> bool | None:
+    """Whether two answers have a picture in common, pixel by pixel; None when either has none that shows anything."""
+    one, two = ({info.pixels_sha256 for _, info in shown(answer)} for answer in (first, other))
+    return bool(one & two) if one and two else None
+
+
+# ── HTTP: which answers it implies, which the document describes ──────────────────────────────────────────────────────
+
+
+#: Statuses that HTTP itself implies for a situation: undocumented, they are a gap in the document, not the server's fault.
+ANYWHERE = frozenset({401, 402, 403, 408, 429, 431, 451})
+FOR_A_REFUSAL = frozenset({400, 404, 405, 406, 409, 411, 413, 414, 415, 422})
+
+
+def implied(seen: Seen) -> bool:
+    """Whether HTTP implies this answer's status for the request it answers."""
+    return seen.status in ANYWHERE or seen.status in FOR_A_REFUSAL
+
+
+def late_gateway_timeout(scope: Scope, seen: Seen) -> bool:
+    """Whether this is a 504 after the time that the document names, which it announces."""
+    limit = scope.provider.profile.limits.answer_time_s
+    return seen.status == 504 and limit is not None and seen.exchange.done_s - seen.exchange.sent_s >= 0.95 * limit
+
+
+def documented_method(scope: Scope, seen: Seen) -> bool:
+    """Whether the request has the operation's method, so that its answer is one of those that the document describes."""
+    return seen.exchange.request.method == scope.operation.method
+
+
+# ── what the bytes of a body are, whatever its header calls them ──────────────────────────────────────────────────────
+
+
+Kind = Literal["json", "html", "picture", "events"]
+
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
+_HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body|title)\b", re.IGNORECASE)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
+
+
+def kind_of(body: bytes, *, is_json: bool) -> Kind | None:
+    """The kind that the bytes show beyond doubt, or None. `is_json`: whether they were read as a JSON object or array."""
+    if is_json:
+        return "json"
+    start = body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if _HTML.match(start):
+        return "html"
+    if body.startswith(_PICTURES) or (body[:4] == b"RIFF" and body[8:12] == b"WEBP"):
+        return "picture"
+    if start.startswith((b"data:", b"event:")):
+        return "events"
+    return None
+
+
+def stated_kind(media_type: str) -> Kind | None:
+    """The kind that a media type (lower case, without parameters) stands for; None for types that may hold anything."""
+    if media_type == "application/json" or media_type.endswith("+json"):
+        return "json"
+    if media_type in ("text/html", "application/xhtml+xml"):
+        return "html"
+    if media_type == "text/event-stream":
+        return "events"
+    return "picture" if media_type.startswith("image/") and not media_type.endswith("+xml") else None
+
+
+def ends_too_early(body: bytes) -> bool:
+    """Whether the bytes are the beginning of a JSON object or array whose end is missing."""
+    if body.lstrip()[:1] not in (b"{", b"["):
+        return False
+    rest = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
+    opened = rest.count(b"{") + rest.count(b"[")
+    closed = rest.count(b"}") + rest.count(b"]")
+    return rest.count(b'"') % 2 == 1 or opened > closed

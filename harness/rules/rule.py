@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from testcard.harness.rules.evidence import Seen
+from testcard.harness.rules.evidence import Observation, Seen
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.model import Headers, TaskRequest
 from testcard.specs.profile import Clause, Level
 
-Word = Literal["pass", "broken", "note", "unproven", "unsupported"]
 Expectation = Literal["accept", "may-refuse", "refuse", "unauthorised"]
 KeyUse = Literal["right", "none", "wrong"]
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -55,23 +54,6 @@ class Probe:
     method: str | None = None
     media_type: str | None = None
     raw_body: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What one or more exchanges say about a promise.
-
-    `broken` breaks it, at the rule's level or at `level` where that is softer; `note` is worth knowing but promised by
-    nobody; `unproven` means that it could not be seen; `unsupported` that the target may do without. `place` is a JSON
-    pointer into the body; `line` is that of the OpenAPI file, where the judge knows it better than the place says it.
-    """
-
-    word: Word
-    detail: str = ""
-    exchanges: tuple[str, ...] = ()
-    place: str | None = None
-    level: Level = "must"
-    line: int | None = None
 
 
 Judge = Callable[[Scope, Sequence[Seen]], Iterable[Observation]]

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from testcard.harness.errors import ContractViolation
-from testcard.harness.rules.asked import parse_size, task_value
-from testcard.harness.rules.inputs import input_mask, input_picture
-from testcard.harness.wire.fields import WireFields, wire_fields
+from testcard.harness.rules.sent_pictures import input_mask, input_picture
+from testcard.harness.wire.fields import WireFields, parse_size, task_value, wire_fields
 from testcard.harness.wire.model import TaskRequest
 from testcard.specs.loader import Provider
 from testcard.specs.openapi import Operation, Schema

@@ -26,9 +26,9 @@ from testcard.harness.wire.addresses import MOST_REDIRECTS, fetchable, may_ask, 
 from testcard.harness.wire.decode import decode, decode_body
 from testcard.harness.wire.encode import fetch_request, get_request, poll_request
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Headers, WireRequest, WireResponse
-from testcard.harness.wire.pointers import at
 from testcard.harness.wire.tasks import Phase, Told, told
 from testcard.specs.loader import Provider
+from testcard.specs.pointers import at
 from testcard.specs.profile import AsyncProtocol
 
 #: Each wait between polls is so many times the one before: the end of a task is seen a tenth of its time late at most, or the first wait.

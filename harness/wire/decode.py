@@ -213,6 +213,3 @@ def _stated(body: Any, where: ResponseMap, name: Any) -> Any:
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-__all__ = ["decode", "decode_body", "message_anywhere", "retry_after", "stream_answer"]

@@ -20,7 +20,7 @@ import jsonschema_rs
 
 from testcard.harness.check.generation import schemathesis_engine as engine
 from testcard.harness.check.generation.schemathesis_engine import BadValue, Kind
-from testcard.harness.wire.encode import WireFields
+from testcard.harness.wire.fields import WireFields
 from testcard.harness.wire.model import InputImage
 from testcard.specs.openapi import Operation, Schema
 from testcard.specs.pointers import pointer_of

@@ -16,14 +16,13 @@ from testcard.harness.check.generation.steps import MOST_IMAGES, WRONG_KEY, Plan
 from testcard.harness.check.judging.levels import level_of, softer
 from testcard.harness.errors import ContractViolation, UsageError
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules.asked import task_terms
 from testcard.harness.rules.promises.request import ACCEPTS
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.rule import Probe, Rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.billing import worst_case
-from testcard.harness.wire.encode import build, wire_fields
-from testcard.harness.wire.fields import WireFields
+from testcard.harness.wire.encode import build
+from testcard.harness.wire.fields import WireFields, task_terms, wire_fields
 from testcard.specs.loader import Provider
 
 _ORDER = {"must": 0, "should": 1, "info": 2, "none": 3}

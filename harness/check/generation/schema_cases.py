@@ -23,7 +23,8 @@ from testcard.harness.check.generation.schema_domain import Domain, domains
 from testcard.harness.check.generation.schemathesis_engine import Kind
 from testcard.harness.rules.schema_judge import located
 from testcard.harness.rules.scope import Scope
-from testcard.harness.wire.encode import WireFields, build
+from testcard.harness.wire.encode import build
+from testcard.harness.wire.fields import WireFields
 from testcard.harness.wire.model import InputImage, TaskRequest, WireRequest
 from testcard.specs.errors import SpecError
 from testcard.specs.loader import Provider

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from testcard.harness.rules.asked import parse_size
-from testcard.harness.rules.inputs import input_mask, input_picture
 from testcard.harness.rules.scope import PROMPTS, Scope
-from testcard.harness.wire.encode import WireFields, wire_fields
+from testcard.harness.rules.sent_pictures import input_mask, input_picture
+from testcard.harness.wire.fields import WireFields, parse_size, wire_fields
 from testcard.harness.wire.model import TaskRequest
 from testcard.specs.profile import Task, WireField
 

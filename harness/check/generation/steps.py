@@ -10,9 +10,8 @@ from testcard.harness.check.spending.worst_case import most_images, most_usd
 from testcard.harness.rules.rule import Expectation, KeyUse, Rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Case
-from testcard.harness.wire.asked import asked_record
 from testcard.harness.wire.encode import build
-from testcard.harness.wire.fields import WireFields
+from testcard.harness.wire.fields import WireFields, asked_record
 from testcard.harness.wire.model import Headers, TaskRequest, WireRequest
 from testcard.specs.loader import Provider
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from testcard.harness.rules.evidence import Seen
-from testcard.harness.rules.rule import Observation
+from testcard.harness.rules.evidence import Observation, Seen
 from testcard.harness.rules.schema_judge import located
 from testcard.specs.openapi import Operation
 from testcard.specs.pointers import parts_of

@@ -9,9 +9,8 @@ from typing import Literal
 from testcard.harness.check.judging.contract_lines import line_of
 from testcard.harness.check.judging.levels import clause_of, level_of, softer
 from testcard.harness.errors import Exit, worst
-from testcard.harness.rules.evidence import Seen
-from testcard.harness.rules.promises.http import implied
-from testcard.harness.rules.rule import Observation, Rule
+from testcard.harness.rules.evidence import Observation, Seen, implied
+from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import CheckedTarget, ClauseRef, RuleFailure, SpecGap, Spend, Verdict, Verdicts, VerdictWord, WaiverNote
 from testcard.specs.profile import Level

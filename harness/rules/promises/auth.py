@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import Seen
-from testcard.harness.rules.rule import Observation, http_clause, rule
+from testcard.harness.rules.evidence import Observation, Seen
+from testcard.harness.rules.rule import http_clause, rule
 from testcard.harness.rules.scope import Scope
 
 _REQUIRED, _WRONG = "auth.required", "auth.wrong-refused"

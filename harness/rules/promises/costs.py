@@ -8,8 +8,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import Seen
-from testcard.harness.rules.rule import Observation, Probe, openai_clause, rule
+from testcard.harness.rules.evidence import Observation, Seen
+from testcard.harness.rules.rule import Probe, openai_clause, rule
 from testcard.harness.rules.scope import Scope
 from testcard.specs.pointers import at
 

@@ -1,4 +1,4 @@
-"""Rules about HTTP itself: statuses, media types, whole bodies, time, and the same answer to the same request.
+"""Rules about HTTP itself: statuses, media types, whole bodies, time, the same answer to the same request, and how wrong requests are refused.
 
 Requests with an undocumented method are no part of the contract: only what holds for any HTTP answer is asked of theirs.
 """
@@ -6,36 +6,31 @@ Requests with an undocumented method are no part of the contract: only what hold
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
 
-from testcard.harness.rules import http_probes, probes
-from testcard.harness.rules.bodies import ends_too_early, kind_of, stated_kind
-from testcard.harness.rules.evidence import Seen
-from testcard.harness.rules.rule import Observation, http_clause, rule
+import jsonschema_rs
+
+from testcard.harness.rules import probes
+from testcard.harness.rules.evidence import (
+    Observation,
+    Seen,
+    documented_method,
+    ends_too_early,
+    implied,
+    kind_of,
+    late_gateway_timeout,
+    stated_kind,
+)
+from testcard.harness.rules.rule import http_clause, openai_clause, rule
 from testcard.harness.rules.scope import Scope
+from testcard.specs.openapi import OpenApi, Operation, Schema
+from testcard.specs.pointers import at, pointer_of
 from testcard.specs.profile import Level
 
-#: Statuses that HTTP itself implies for a situation: undocumented, they are a gap in the document, not the server's fault.
-ANYWHERE = frozenset({401, 402, 403, 408, 429, 431, 451})
-FOR_A_REFUSAL = frozenset({400, 404, 405, 406, 409, 411, 413, 414, 415, 422})
 _NO_CONTENT = frozenset({204, 205, 304})
 #: Bodies above this many bytes are what servers and proxies commonly limit by default.
 _LARGE_BODY = 1_000_000
-
-
-def implied(seen: Seen) -> bool:
-    """Whether HTTP implies this answer's status for the request it answers."""
-    return seen.status in ANYWHERE or seen.status in FOR_A_REFUSAL
-
-
-def late_gateway_timeout(scope: Scope, seen: Seen) -> bool:
-    """Whether this is a 504 after the time that the document names, which it announces."""
-    limit = scope.provider.profile.limits.answer_time_s
-    return seen.status == 504 and limit is not None and seen.exchange.done_s - seen.exchange.sent_s >= 0.95 * limit
-
-
-def documented_method(scope: Scope, seen: Seen) -> bool:
-    """Whether the request has the operation's method, so that its answer is one of those that the document describes."""
-    return seen.exchange.request.method == scope.operation.method
 
 
 def _answered(scope: Scope, seen: Sequence[Seen]) -> Iterator[Seen]:
@@ -194,7 +189,7 @@ def answer_time(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield Observation("broken", f"{came} {took_s:.0f} s; documented are {limit:.0f} s", (one.id,))
 
 
-@rule("http.steady", level="must", clause=http_clause("15.6 Server Error 5xx"), asks=http_probes.repeated)
+@rule("http.steady", level="must", clause=http_clause("15.6 Server Error 5xx"), asks=probes.repeated)
 def steady(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """The same request is not answered now properly and now with a 5xx."""
     groups: dict[tuple[object, ...], list[Seen]] = {}
@@ -217,4 +212,177 @@ def steady(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield Observation("broken", f"the same request was answered with {statuses}", ids)
 
 
-RULES = (status_documented, no_server_error, media_type, body_complete, answer_time, steady)
+# ── wrong requests, and the answers that refuse them ──────────────────────────────────────────────────────────────────
+
+
+_METHOD, _MALFORMED, _MEDIA_TYPE = "http.method-refused", "http.malformed-refused", "http.media-type-refused"
+_ERROR_SHAPE = "http.error-shape"
+#: Refusals that a server in front of the API may give before the API sees the request.
+_IN_FRONT = frozenset({413, 414, 431})
+
+
+def _takes_a_body(scope: Scope) -> bool:
+    return scope.task is not None and scope.operation.request_media_type is not None
+
+
+def _about(one: Seen, rule_id: str) -> bool:
+    """Whether the request is there to be refused for what this rule is about."""
+    return one.sent_by_check and one.case.expects == "refuse" and rule_id in one.case.rules
+
+
+def _unproven(one: Seen) -> Observation | None:
+    """Why the request shows nothing, or None when it does."""
+    if one.case.base is not None and not one.base_accepted:
+        return Observation("unproven", f"{one.case.change}: the request it was made from was not carried out", (one.id,))
+    if one.status == 501 or one.out_of_reach is None:
+        return None
+    return Observation("unproven", f"{one.case.change}: {one.out_of_reach}", (one.id,))
+
+
+def _refused(one: Seen) -> Observation:
+    if one.refused:
+        return Observation("pass", exchanges=(one.id,))
+    detail = f"{one.case.change}: answered with status {one.status}"
+    return Observation("broken", detail, (one.id,), one.case.place, one.case.level)
+
+
+@rule(_METHOD, level="should", clause=http_clause("15.5.6 405 Method Not Allowed"), asks=probes.other_methods)
+def method_refused(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """Methods that the document does not give an operation are refused; a 405 says in Allow which ones there are.
+
+    Any 4xx refuses, and 501 as well. A redirect is noted.
+    """
+    for one in seen:
+        if not _about(one, _METHOD) or documented_method(scope, one):
+            continue
+        unproven = _unproven(one)
+        if unproven is not None:
+            yield unproven
+        elif one.status == 405 and not _header(one, "allow"):
+            yield Observation("broken", f"{one.case.change}: status 405 without Allow", (one.id,), "header:allow")
+        elif one.status == 501:
+            yield Observation("pass", exchanges=(one.id,))
+        elif one.status is not None and 300 <= one.status < 400:
+            yield Observation("note", f"{one.case.change}: redirected with status {one.status}", (one.id,))
+        else:
+            yield _refused(one)
+
+
+def _header(one: Seen, name: str) -> str | None:
+    response = one.exchange.response
+    return next((value for key, value in response.headers if key.lower() == name), None) if response is not None else None
+
+
+@rule(_MALFORMED, level="should", clause=http_clause("15.5.1 400 Bad Request"), applies=_takes_a_body, asks=probes.malformed)
+def malformed_refused(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """A body that ends before it is complete is refused with a 4xx."""
+    for one in seen:
+        if _about(one, _MALFORMED):
+            yield _unproven(one) or _refused(one)
+
+
+@rule(
+    _MEDIA_TYPE,
+    level="should",
+    clause=http_clause("15.5.16 415 Unsupported Media Type"),
+    applies=_takes_a_body,
+    asks=probes.wrong_media_type,
+)
+def media_type_refused(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """A body under a media type that the document does not give is refused with a 4xx."""
+    for one in seen:
+        if _about(one, _MEDIA_TYPE):
+            yield _unproven(one) or _refused(one)
+
+
+@rule("http.error-not-200", level="should", clause=http_clause("15.5 Client Error 4xx"), asks=probes.refusals)
+def error_not_200(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """An error is never sent as a success: no 2xx holds an error instead of what was asked for, or an empty list of pictures."""
+    pictures = scope.profile.response.pictures
+    for one in seen:
+        if not one.sent_by_check or one.status is None:
+            continue
+        if one.error_as_success is not None:
+            said = f": {one.error_as_success[:120]}" if one.error_as_success else ""
+            yield Observation("broken", f"status {one.status} holds an error{said}", (one.id,))
+        elif pictures is not None and one.accepted and _empty_list(one, pictures):
+            yield Observation("broken", f"status {one.status} holds an empty list of pictures", (one.id,), pictures.removesuffix("/*"))
+        elif one.accepted or one.refused:
+            yield Observation("pass", exchanges=(one.id,))
+
+
+def _empty_list(one: Seen, pictures: str) -> bool:
+    return one.answer is not None and one.answer.task is None and at(one.answer.json, pictures.removesuffix("/*")) == []
+
+
+def _has_a_shape(scope: Scope) -> bool:
+    stated = scope.provider.rule_entry(_ERROR_SHAPE, scope.operation_id) is not None
+    return stated or any(True for _ in _error_schemas(scope.operation))
+
+
+def _error_schemas(operation: Operation) -> Iterable[tuple[str, Schema]]:
+    for status, response in operation.responses.items():
+        schema = response.get("content", {}).get("application/json", {}).get("schema")
+        if schema and (status.startswith("4") or status == "default"):
+            yield status, operation.document.expand(schema)
+
+
+@rule(_ERROR_SHAPE, level="should", clause=openai_clause("Error codes"), applies=_has_a_shape, asks=probes.refusals)
+def error_shape(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    """A refusal says why, in the shape that the document gives for errors.
+
+    Where the document gives a shape for some statuses only, the others are held to the same. Refusals that a server in front
+    of the API may give (413, 414, 431) and those of undocumented methods are not looked at.
+    """
+    for one in seen:
+        if one.exchange.source == "fetch" or not one.refused or one.status in _IN_FRONT or not documented_method(scope, one):
+            continue
+        response = one.exchange.response
+        if response is None or not response.complete:
+            continue
+        problem = _misshapen(scope, one)
+        if problem is None:
+            yield Observation("pass", exchanges=(one.id,))
+        else:
+            yield Observation("broken", f"status {one.status}: {problem}", (one.id,))
+
+
+def _misshapen(scope: Scope, one: Seen) -> str | None:
+    body: Any = one.answer.json if one.answer is not None else None
+    if not isinstance(body, dict):
+        return "the body is no JSON object"
+    schemas = dict(_error_schemas(scope.operation))
+    if schemas:
+        status = str(one.status) if str(one.status) in schemas else next(iter(schemas))
+        validator = _validator(scope.operation.document, scope.operation_id, status)
+        error = next(validator.iter_errors(body), None)
+        if error is not None:
+            return f"{pointer_of(error.instance_path) or 'the body'} breaks the documented error's {_keyword(error)}"
+    places = scope.provider.profile.errors.message
+    if places and not any(isinstance(found := at(body, place), str | list) and found for place in places):
+        return f"no message at {' or '.join(places)}"
+    return None
+
+
+@lru_cache(maxsize=64)
+def _validator(document: OpenApi, operation_id: str, status: str) -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(dict(dict(_error_schemas(document.operations[operation_id]))[status]))
+
+
+def _keyword(error: jsonschema_rs.ValidationError) -> str:
+    return str(error.schema_path[-1]) if error.schema_path else "schema"
+
+
+RULES = (
+    status_documented,
+    no_server_error,
+    media_type,
+    body_complete,
+    answer_time,
+    steady,
+    method_refused,
+    malformed_refused,
+    media_type_refused,
+    error_not_200,
+    error_shape,
+)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import struct
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import Seen
-from testcard.harness.rules.inputs import input_picture
-from testcard.harness.rules.rule import Observation, Probe, http_clause, openai_clause, rule
+from testcard.harness.rules.evidence import Observation, Seen
+from testcard.harness.rules.rule import Probe, http_clause, openai_clause, rule
 from testcard.harness.rules.scope import Scope
+from testcard.harness.rules.sent_pictures import padded_picture
 from testcard.harness.wire.model import Answer, InputImage
 
 #: A question whose honest answer is longer than any limit that a check sets.
@@ -256,15 +253,6 @@ def _oversized(scope: Scope) -> Iterator[Probe]:
     yield from _base(scope)
     request = replace(scope.base_request(scope.task), images=(padded_picture(-(-above // 4) * 3),))
     yield probes.variant(scope, "too-large", request, change=f"a body of {above / _MIB:g} MiB", expects="may-refuse")
-
-
-@lru_cache(maxsize=1)
-def padded_picture(size_bytes: int) -> InputImage:
-    """The input picture with a private chunk that makes it this large; every decoder skips the chunk."""
-    small = input_picture().data
-    kind, filling = b"teSt", b"\0" * (size_bytes - len(small) - 12)
-    chunk = struct.pack(">I", len(filling)) + kind + filling + struct.pack(">I", zlib.crc32(filling, zlib.crc32(kind)))
-    return InputImage(small[:-12] + chunk + small[-12:], "image/png", "picture.png")
 
 
 @rule(_TOO_LARGE, level="info", clause=http_clause("15.5.14 413 Content Too Large"), applies=_has_an_upload_limit, asks=_oversized)

@@ -22,8 +22,8 @@ from testcard.harness.check.running.runner import Settings
 from testcard.harness.check.session import Carried, carry_out, judge_records
 from testcard.harness.check.spending.budget import NO_LIMITS, Limits
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules.inputs import input_picture
 from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.sent_pictures import input_picture
 from testcard.harness.selftest.in_process import InProcess
 from testcard.harness.selftest.mock_runs import API_KEY, BASE_URL, FASTER, POLL_INTERVAL_S, LeapingTime, Memory, full_plan
 from testcard.mocks.app import create_app

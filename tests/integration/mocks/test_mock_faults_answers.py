@@ -12,7 +12,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from testcard.harness.rules.scope import Scope
-from testcard.harness.wire.encode import build, wire_fields
+from testcard.harness.wire.encode import build
+from testcard.harness.wire.fields import wire_fields
 from testcard.mocks.app import create_app
 from testcard.mocks.faults import FAULTS, Fault
 from testcard.specs.loader import load_provider

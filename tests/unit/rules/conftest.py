@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from testcard.harness.rules.evidence import Seen, see
+from testcard.harness.rules.evidence import Observation, Seen, see
 from testcard.harness.rules.registry import RULES
-from testcard.harness.rules.rule import Observation
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange, SeenResponse, SentRequest
 

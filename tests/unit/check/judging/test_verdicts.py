@@ -9,9 +9,8 @@ import pytest
 
 from testcard.harness.check.judging.verdicts import judge_all, spec_gaps
 from testcard.harness.errors import Exit
-from testcard.harness.rules.evidence import Seen
+from testcard.harness.rules.evidence import Observation, Seen
 from testcard.harness.rules.registry import RULES
-from testcard.harness.rules.rule import Observation
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange, SeenResponse, SentRequest, Spend, Verdict
 from testcard.specs.loader import load_provider

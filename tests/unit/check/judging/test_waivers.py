@@ -13,9 +13,8 @@ from testcard.harness.check.judging.waivers import waive
 from testcard.harness.cli import check_text as present
 from testcard.harness.config import WaiverSection
 from testcard.harness.errors import Exit, worst
-from testcard.harness.rules.evidence import Seen
+from testcard.harness.rules.evidence import Observation, Seen
 from testcard.harness.rules.registry import RULES
-from testcard.harness.rules.rule import Observation
 from testcard.harness.rules.scope import Scope
 from testcard.specs.loader import load_provider
 

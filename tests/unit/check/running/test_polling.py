@@ -17,7 +17,7 @@ from testcard.harness.check.running.runner import Settings
 from testcard.harness.check.session import Carried, carry_out
 from testcard.harness.check.spending.budget import NO_LIMITS, Limits
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules.inputs import input_picture
+from testcard.harness.rules.sent_pictures import input_picture
 from testcard.harness.selftest.mock_runs import Memory
 from testcard.harness.wire.model import Answer, AsyncTask
 from testcard.specs.loader import load_provider

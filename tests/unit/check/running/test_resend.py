@@ -12,8 +12,8 @@ from PIL import Image
 
 from testcard.harness.check.running.resend import MOST_DIFFERENCES, Reply, differences, most_billed, moved, needs_key, origin, request_again
 from testcard.harness.runs.records import Body, Exchange, SentRequest
-from testcard.harness.wire.asked import asked_record
 from testcard.harness.wire.billing import worst_case
+from testcard.harness.wire.fields import asked_record
 from testcard.harness.wire.model import InputImage, TaskRequest
 from testcard.specs.loader import load_provider
 

@@ -17,7 +17,7 @@ from testcard.harness.check.session import Carried, carry_out, judge_records
 from testcard.harness.check.spending.budget import NO_LIMITS, Limits
 from testcard.harness.errors import KeyRefused, TargetUnreachable
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules.inputs import input_picture
+from testcard.harness.rules.sent_pictures import input_picture
 from testcard.harness.selftest.mock_runs import Memory
 from testcard.specs.loader import load_provider
 

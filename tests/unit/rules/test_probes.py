@@ -1,0 +1,114 @@
+"""What rules ask for: requests inside the documented domain, the same every time, with stable keys."""
+
+from __future__ import annotations
+
+import pytest
+
+from testcard.harness.rules import probes
+from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.rule import Probe
+from testcard.harness.rules.scope import Scope
+from testcard.harness.rules.sent_pictures import input_mask, input_picture
+from testcard.harness.wire.contract import check_contract
+from testcard.harness.wire.fields import parse_size, task_terms, wire_fields
+from testcard.harness.wire.pictures import inspect
+from testcard.specs.loader import bundled_ids, load_provider
+
+SCOPES = [
+    pytest.param(Scope(load_provider(name), operation), id=f"{name}-{operation}")
+    for name in bundled_ids()
+    for operation, profile in load_provider(name).profile.operations.items()
+    if profile.kind != "task"
+]
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_base_requests_keep_the_contract(scope: Scope) -> None:
+    """The request that everything is proved against is one that the client itself would send."""
+    for task in scope.profile.tasks:
+        request = scope.base_request(task)
+        check_contract(scope.provider, wire_fields(scope.provider, request, scope.operation_id), request)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_probes_that_must_be_accepted_keep_the_contract(scope: Scope) -> None:
+    """No probe is called valid that the OpenAPI file forbids."""
+    for rule in RULES.values():
+        for probe in rule.asks(scope) if rule.applies(scope) else ():
+            if probe.expects in ("accept", "may-refuse") and probe.only is None:
+                fields = wire_fields(scope.provider, probe.request, scope.operation_id)
+                check_contract(scope.provider, fields, probe.request)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_terms_survive_the_way_to_the_wire_and_back(scope: Scope) -> None:
+    """What a request asks for can be read from its wire fields: rules judge generated requests by it."""
+    for task in scope.profile.tasks:
+        request = scope.base_request(task)
+        terms = task_terms(scope.provider, wire_fields(scope.provider, request, scope.operation_id), task)
+        for term in ("n", "size", "seed", "format", "delivery", "quality", "steps", "model"):
+            assert getattr(terms, term) == getattr(request, term), term
+
+
+def identity(probe: Probe) -> tuple[object, ...]:
+    """What makes two probes one request."""
+    wire = (probe.request, probe.remove, probe.put, probe.only, probe.key_use, probe.path, probe.headers)
+    return (*wire, probe.method, probe.media_type, probe.raw_body)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_key_stands_for_one_request(scope: Scope) -> None:
+    """Rules that ask for the same key ask for the same request, so that one answer can serve them all."""
+    asked = {}
+    for rule in RULES.values():
+        for probe in rule.asks(scope) if rule.applies(scope) else ():
+            known = asked.setdefault(probe.key, probe)
+            assert identity(known) == identity(probe)
+
+
+def test_junk_values_are_nobodys_wish() -> None:
+    """A fuzzed value of the wrong kind asks for nothing that a server could be held to."""
+    provider = load_provider("nanogpt")
+    scope = Scope(provider, "createImage")
+    fields = wire_fields(provider, scope.base_request("generate"), "createImage")
+    fields.body.update({"n": "many", "size": 7, "seed": True, "response_format": "carrier pigeon"})
+    terms = task_terms(provider, fields)
+    assert (terms.n, terms.size, terms.seed, terms.delivery) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("512x256", (512, 256)), ("auto", None), ("0x5", None), ("512X256", None), (None, None), (5, None)]
+)
+def test_parse_size(text: object, size: tuple[int, int] | None) -> None:
+    """Only two whole numbers with an x between them are a size in pixels."""
+    assert parse_size(text) == size
+
+
+def test_inputs_are_pictures() -> None:
+    """The pictures that requests carry decode and are the same bytes each time."""
+    for image in (input_picture(), input_mask()):
+        info = inspect(image.data)
+        assert (info.format, info.width_px, info.height_px, info.problem) == ("png", 256, 256, None)
+        assert len(image.data) < 4096
+    input_picture.cache_clear()
+    assert input_picture() == input_picture()
+
+
+def test_a_wide_and_a_high_size_are_tried() -> None:
+    """Of width and height both orders are asked for, so that swapped or ignored fields are seen."""
+    keys = [probe.key for probe in probes.sizes(Scope(load_provider("opengpu-relay"), "generateFlux"))]
+    assert keys == ["generate/base", "generate/size:96x64", "generate/size:64x96"]
+
+
+def test_the_polling_operation_is_reached_through_a_task() -> None:
+    """Rules on an operation that polls ask for a request that submits a task."""
+    (probe,) = probes.base(Scope(load_provider("opengpu-relay"), "getTask"))
+    assert probe.operation != "getTask"
+    assert probe.request.asynchronous is True
+
+
+def test_the_seed_changes_the_prompt() -> None:
+    """Another seed of the run asks for other pictures, so that a cache of the provider's cannot answer for it."""
+    provider = load_provider("nanogpt")
+    prompts = {Scope(provider, "createImage", seed).base_request("generate").prompt for seed in range(8)}
+    assert len(prompts) == 8

@@ -1,0 +1,244 @@
+"""Responses become answers: what stands where, judged nowhere."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from testcard.harness.wire.addresses import fetchable
+from testcard.harness.wire.billing import answer_cost, delivered, worst_case
+from testcard.harness.wire.decode import decode, decode_body, retry_after
+from testcard.harness.wire.encode import fetch_request, poll_request
+from testcard.harness.wire.fields import asked_record
+from testcard.harness.wire.model import Answer, DeliveredPicture, InputImage, PictureInfo, TaskRequest, Usage, WireResponse
+from testcard.specs.loader import bundled_ids, load_provider
+from testcard.specs.prices import PerImage, PerMegapixel
+from testcard.specs.profile import ResponseMap
+
+
+def answer(provider: str, operation: str, body: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return decode(load_provider(provider), operation, WireResponse(status, headers, data))
+
+
+def test_nanogpt_cost_and_balance() -> None:
+    """Pictures, the provider's own cost, and the balance."""
+    got = answer(
+        "nanogpt", "createImage", {"created": 9, "data": [{"b64_json": "AA"}, {"url": "http://x"}], "cost": 1, "remainingBalance": 2.5}
+    )
+    assert [(p.index, p.base64, p.url, p.place) for p in got.pictures] == [(0, "AA", None, "/data/0"), (1, None, "http://x", "/data/1")]
+    assert (got.cost_usd, got.balance_usd, got.created, got.problem) == (1.0, 2.5, 9, None)
+
+
+def test_nebul_echoes_and_usage() -> None:
+    """Echoed fields by meaning; a null url is no url; usage without completion tokens."""
+    got = answer(
+        "nebul",
+        "createImage",
+        {"data": [{"b64_json": "AA", "url": None}], "size": "auto", "usage": {"prompt_tokens": 1, "total_tokens": 1}},
+    )
+    assert got.echoes["size"] == "auto"
+    assert got.pictures[0].url is None
+    assert got.usage == Usage(1, None, 1)
+
+
+def test_nim_seed_and_finish() -> None:
+    """An artifact's own seed and finish reason."""
+    got = answer("nvidia-nim-image", "generateImage", {"artifacts": [{"base64": "AA", "finishReason": "SUCCESS", "seed": 4}]})
+    assert (got.pictures[0].seed, got.pictures[0].finish) == (4, "SUCCESS")
+
+
+def test_relay_lists_of_strings() -> None:
+    """Items that are the picture themselves: base64 on one operation, addresses on another."""
+    assert answer("opengpu-relay", "generateFlux", {"images": ["AA"]}).pictures[0].base64 == "AA"
+    assert answer("opengpu-relay", "generateGptImage", {"images": ["http://x"]}).pictures[0].url == "http://x"
+    assert answer("opengpu-relay", "generateQwen", {"urls": ["http://x"]}).pictures[0].place == "/urls/0"
+
+
+def test_one_place_for_addresses_and_base64() -> None:
+    """A provider that puts either into the same place is told apart by the scheme."""
+    provider = load_provider("opengpu-relay")
+    either = ResponseMap(pictures="/images/*", base64="", url="")
+    operations = {
+        **provider.profile.operations,
+        "generateFlux": provider.operation_profile("generateFlux").model_copy(update={"response": either}),
+    }
+    provider = replace(provider, profile=provider.profile.model_copy(update={"operations": operations}))
+    body = json.dumps({"images": ["https://h/a.png", "iVBORw0KGgo="]}).encode()
+    pictures = decode(provider, "generateFlux", WireResponse(200, (), body)).pictures
+    assert [(p.url, p.base64) for p in pictures] == [("https://h/a.png", None), (None, "iVBORw0KGgo=")]
+
+
+@pytest.mark.parametrize("name", ["task_id", "task_address"])
+def test_relay_tasks(name: str) -> None:
+    """202 and polls carry a task, under either name; a finished one's result is the sync body."""
+    accepted = answer("opengpu-relay", "generateFlux", {name: "0x1", "status": "queued", "poll_url": "/v2/tasks/0x1"}, status=202)
+    assert accepted.task is not None
+    assert (accepted.task.reference, accepted.task.state, accepted.task.poll_url) == ("0x1", "queued", "/v2/tasks/0x1")
+    polled = answer("opengpu-relay", "getTask", {name: "0x1", "status": "completed", "result": {"images": ["AA"]}})
+    assert polled.task is not None
+    result = decode_body(load_provider("opengpu-relay"), "generateFlux", polled.task.result)
+    assert result.pictures[0].base64 == "AA"
+
+
+def test_vision_text() -> None:
+    """The first choice's text and why it ended."""
+    got = answer(
+        "nvidia-nim-vision", "createVisionChatCompletion", {"choices": [{"message": {"content": "a boat"}, "finish_reason": "stop"}]}
+    )
+    assert (got.text, got.finish_reason) == ("a boat", "stop")
+
+
+def test_errors_in_the_documented_shape_and_in_others() -> None:
+    """The documented place comes first; common places serve for gateways in between."""
+    documented = answer("nanogpt", "createImage", {"error": 400, "message": "bad size"}, status=400)
+    assert (documented.error_message, documented.error_code) == ("bad size", 400)
+    gateway = answer("nanogpt", "createImage", {"detail": "no route"}, status=404)
+    assert gateway.error_message == "no route"
+    assert answer("nanogpt", "createImage", b"<html>", status=502).problem == "the body is no valid JSON"
+
+
+@pytest.mark.parametrize("body", [b"", b"[1", b'{"a": NaN}', b"\xff\xfe", b"[" * 100_000])
+def test_what_is_no_json_says_so(body: bytes) -> None:
+    """No body makes decode raise."""
+    got = answer("nanogpt", "createImage", body)
+    assert got.json is None
+    assert got.problem is not None
+
+
+def test_numbers_beyond_doubles_are_json() -> None:
+    """1e999 is valid JSON and must not be called a broken body."""
+    assert answer("nanogpt", "createImage", b'{"created": 1e999, "data": []}').problem is None
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["data", "images", "urls", "artifacts", "choices", "usage", "url"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(json_values, st.sampled_from([200, 202, 400, 500]))
+def test_decode_never_raises(body: Any, status: int) -> None:
+    """Any JSON at any status becomes an answer, for every operation."""
+    for name in bundled_ids():
+        for operation in load_provider(name).profile.operations:
+            answer(name, operation, body, status)
+
+
+def test_retry_after_takes_seconds_and_dates() -> None:
+    """A number of seconds, a date against the Date header or the clock, and nothing for nonsense."""
+    assert retry_after("12") == 12.0
+    assert retry_after("Fri, 20 Nov 2026 10:00:30 GMT", "Fri, 20 Nov 2026 10:00:00 GMT") == 30.0
+    assert retry_after("Fri, 20 Nov 2026 10:00:30 GMT", None, datetime(2026, 11, 20, 10, 0, 20, tzinfo=UTC)) == 10.0
+    assert retry_after("Fri, 20 Nov 2026 09:00:00 GMT", "Fri, 20 Nov 2026 10:00:00 GMT") == 0.0
+    for nonsense in (None, "soon", "-1", "1.5", "٣"):
+        assert retry_after(nonsense, "Fri, 20 Nov 2026 10:00:00 GMT") is None
+
+
+def test_the_key_stays_home() -> None:
+    """A poll address elsewhere, and every download, goes without the key."""
+    provider = load_provider("opengpu-relay")
+    foreign = poll_request(provider, None, base_url="https://a.example", api_key="k", poll_url="https://evil.example/t")
+    assert "x-api-key" not in dict(foreign.headers)
+    local = poll_request(provider, None, base_url="https://a.example/relay", api_key="k", poll_url="/v2/tasks/1")
+    assert (local.url, dict(local.headers)["x-api-key"]) == ("https://a.example/relay/v2/tasks/1", "k")
+    assert [name for name, _ in fetch_request("https://a.example/1.png", "generateQwen").headers] == ["accept"]
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("https://h/x.png", True),
+        ("http://127.0.0.1:1/x", True),
+        ("data:image/png;base64,AA", False),
+        ("file:///etc/passwd", False),
+        ("/relative", False),
+        ("https://user:pass@h/", False),
+        ("http://[::1", False),
+        ("http://h:99999/", False),
+    ],
+)
+def test_only_http_addresses_are_fetched(url: str, allowed: bool) -> None:
+    """Absolute http(s) addresses without credentials."""
+    assert fetchable(url) is allowed
+
+
+def test_a_reservation_is_the_worst_case() -> None:
+    """n pictures, the asked size or the documented default, all of max_tokens."""
+    relay, vision = load_provider("opengpu-relay"), load_provider("nvidia-nim-vision")
+    assert worst_case(relay, "generateGptImage", TaskRequest("generate", prompt="x", n=4)).images == 4
+    default = worst_case(relay, "generateFlux", TaskRequest("generate", prompt="x"))
+    assert (default.width_px, default.height_px) == (1024, 1024)
+    assert worst_case(relay, "generateGemini", TaskRequest("generate", prompt="x", size=(4096, 4096))).tier == "4K"
+    assert worst_case(relay, "generateGptImage", TaskRequest("generate", prompt="x", size="auto")).size is None
+    chat = worst_case(vision, "createVisionChatCompletion", TaskRequest("describe", prompt="é" * 100, max_tokens=16))
+    assert chat.out_tokens == 16
+    assert chat.text_in_tokens >= 200
+
+
+def test_cost_is_the_answers_own_else_the_price_else_unknown() -> None:
+    """The provider's cost field wins; no price is None, never 0; refusals are free where success is billed."""
+    provider = load_provider("nanogpt")
+    price = PerImage(kind="per-image", usd_each=0.1)
+    request = TaskRequest("generate", prompt="x", n=2)
+    got = answer("nanogpt", "createImage", {"data": [{"b64_json": "AA"}, {"b64_json": "AA"}]})
+    billable = delivered(provider, "createImage", request, got, [])
+    assert answer_cost(price, got, billable) == pytest.approx(0.2)
+    assert answer_cost(None, got, billable) is None
+    assert answer_cost(price, Answer(400), billable) == 0.0
+    assert answer_cost(price, Answer(200, cost_usd=0.5), billable) == 0.5
+
+
+def test_what_was_delivered_is_what_is_billed() -> None:
+    """The decoded size counts, not the one asked for."""
+    got = answer("opengpu-relay", "generateFlux", {"images": ["AA"]})
+    request = TaskRequest("generate", prompt="x", size=(1024, 1024))
+    billable = delivered(load_provider("opengpu-relay"), "generateFlux", request, got, [PictureInfo("png", 500, 2000, 1, "")])
+    price = PerMegapixel(kind="per-megapixel", usd_each=1.0)
+    assert answer_cost(price, got, billable) == pytest.approx(1.0)
+
+
+def test_the_record_of_what_was_asked_holds_no_pictures() -> None:
+    """Hash and size stand for the bytes, and it is JSON."""
+    record = asked_record(TaskRequest("edit", prompt="x", size=(1, 2), images=(InputImage(b"abc"),), extra={"user": "me"}))
+    assert json.loads(json.dumps(record)) == record
+    assert record["size"] == [1, 2]
+    assert record["images"] == [
+        {"sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "size": 3, "media_type": "image/png"}
+    ]
+
+
+@pytest.mark.parametrize(("name", "operation"), [(name, op) for name in bundled_ids() for op in load_provider(name).profile.operations])
+@pytest.mark.parametrize("n", [None, 1, 4])
+def test_a_reservation_covers_what_a_conforming_answer_costs(name: str, operation: str, n: int | None) -> None:
+    """With the prices of the mocks, what comes is never dearer than what was reserved."""
+    provider = load_provider(name)
+    profile = provider.operation_profile(operation)
+    price = provider.price_entry(provider.default_model(operation), operation, "illustrative")
+    if not profile.tasks:
+        assert price is None or not profile.billed
+        return
+    assert price is not None
+    request = TaskRequest(
+        profile.tasks[0], prompt="x" * 40, n=n, images=(InputImage(b"a"),) if profile.tasks[0] != "generate" else (), max_tokens=20
+    )
+    reserved = price.price.usd(worst_case(provider, operation, request))
+    width, height = profile.response.default_size or (1024, 1024)
+    came = Answer(200, pictures=(DeliveredPicture(0, base64="AA"),) * (n or 1), text="word " * 10, usage=Usage(300, 20, 320))
+    if profile.kind != "chat":
+        came = Answer(200, pictures=came.pictures)
+    billed = price.price.usd(delivered(provider, operation, request, came, [PictureInfo("png", width, height, 1, "")]))
+    assert reserved is not None
+    assert billed is not None
+    assert 0 < billed <= reserved
