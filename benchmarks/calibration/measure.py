@@ -21,6 +21,7 @@ from testcard.harness.errors import Exit, Interrupted, TestcardError
 from testcard.harness.progress import Progress
 from testcard.harness.runs.records import Block
 from testcard.harness.runs.samples import SHARD_PATTERN, read_shard
+from testcard.harness.stops import sentences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,8 +108,8 @@ class Run:
             raise Interrupted("interrupted: a calibration that is not whole says nothing")
         if session.fatal is not None:
             raise session.fatal
-        if session.stop_reason is not None:
-            error = TestcardError(f"the load stopped early: {session.stop_reason}")
+        if session.stops:
+            error = TestcardError(f"the load stopped early: {sentences(session.stops)}")
             error.exit_code = Exit.INTERNAL
             raise error
         return session

@@ -53,9 +53,8 @@ def join_master(order: WorkerJob) -> int:
                 event = msgspec.json.decode(line, type=Event)
                 if event.event == "note":
                     click.echo(event.message, err=True)
-                elif event.event == "fatal":
-                    fatal = TestcardError(event.message or "the worker failed", hint=event.hint)
-                    fatal.exit_code = event.exit_code or Exit.INTERNAL
+                elif event.failure is not None:
+                    fatal = event.failure.as_error()
             process.wait()
         finally:
             for number, handler in before.items():

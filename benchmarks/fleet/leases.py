@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
+from testcard.harness.stops import Stop, StopReason
+
 LARGEST = 1000
 
 
@@ -17,7 +19,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
     requests: int | None = None
     usd: float | None = None
-    refusal: str | None = None
+    refusal: Stop | None = None
 
 
 class Ledger:
@@ -34,16 +36,14 @@ class Ledger:
         requests, usd = self._requests, self._usd
         if requests is not None:
             if requests < 1:
-                return Grant(refusal=f"the budget of {self.max_requests} requests is spent")
+                return Grant(refusal=Stop(reason=StopReason.REQUESTS_SPENT, limit=self.max_requests))
             requests = max(1, min(requests // (2 * workers), LARGEST))
         if usd is not None:
             worst = worst_usd or 0.0
             if worst > usd + 1e-12:
                 assert self.max_cost_usd is not None
                 gone = self.max_cost_usd - usd
-                return Grant(
-                    refusal=f"${gone:.4f} of ${self.max_cost_usd:g} is spent or reserved, and the next request can cost ${worst:.4f}"
-                )
+                return Grant(refusal=Stop(reason=StopReason.COST_SPENT, limit=self.max_cost_usd, spent=gone, following=worst))
             usd = max(worst, usd / (2 * workers))
         if self._requests is not None and requests is not None:
             self._requests -= requests

@@ -18,11 +18,11 @@ from testcard.benchmarks.fleet.leases import Ledger
 from testcard.benchmarks.fleet.members import Member
 from testcard.benchmarks.load.turns import Taken, Turn
 from testcard.benchmarks.load.users import locust_environment
-from testcard.benchmarks.plan.job import BlockJob, FleetJob, Job
+from testcard.benchmarks.plan.job import BlockJob, Failure, FleetJob, Job
 from testcard.benchmarks.plan.workload import Workload
 from testcard.benchmarks.show.web_page import Page
-from testcard.harness.errors import Exit
 from testcard.harness.runs.folder import tool_version
+from testcard.harness.stops import REFUSED, Stop, StopReason, sentence, sentences
 
 #: From telling the workers of a turn to its start, on this machine and across a network.
 LEAD_S, FAR_LEAD_S = 0.15, 0.6
@@ -41,9 +41,9 @@ class Master:
         self.fleet: FleetJob = job.fleet
         self.job = job
         self.workload = workload
-        self.fatal: tuple[str, str | None, int] | None = None
-        self.losses: list[str] = []
-        self._reason: str | None = None
+        self.fatal: Failure | None = None
+        self.losses: list[Stop] = []
+        self._stopped: Stop | None = None
         self._stopping = gevent.event.Event()
         self._news = gevent.event.Event()
         self._note = note
@@ -63,9 +63,9 @@ class Master:
         return int(self._runner.server.port)
 
     @property
-    def stop_reason(self) -> str | None:
-        """Why the run is not whole: stopped early, or a worker lost; None: it is."""
-        return "; ".join([*([self._reason] if self._reason else []), *self.losses]) or None
+    def stops(self) -> list[Stop]:
+        """Why the run is not whole: stopped early, or a worker lost; none: it is."""
+        return [*([self._stopped] if self._stopped is not None else []), *self.losses]
 
     def open(self) -> None:
         """Waits until all workers are ready; returns early when the run is stopped or cannot work."""
@@ -78,9 +78,9 @@ class Master:
             if self._crew is not None:
                 dead = self._crew.dead()
                 if (dead or clock() > until) and self.fatal is None:
-                    self.fatal = (f"a worker did not start{': ' + dead if dead else ''}", None, int(Exit.INTERNAL))
+                    self.fatal = Failure(message=f"a worker did not start{': ' + dead if dead else ''}")
             if self.fatal is not None:
-                self.stop("a worker cannot work")
+                self.stop(Stop(reason=StopReason.WORKER_FAILED))
 
     def take(self, block: BlockJob, sequence: int, instead_of: int | None) -> list[Taken]:
         """Shares a turn out among the workers that are there, and waits for all of them, or their loss."""
@@ -101,16 +101,16 @@ class Master:
             self._look_for_losses(block)
         taken = [member.taken(self.job, self.workload, clock()) for member in members]
         if not self._present() and self.fatal is None:
-            self.fatal = ("every worker is gone: " + "; ".join(self.losses), "what they had sent is kept", int(Exit.INTERNAL))
+            self.fatal = Failure(message=f"every worker is gone: {sentences(self.losses)}", hint="what they had sent is kept")
             self._stopping.set()
         return taken
 
-    def stop(self, reason: str, *, cut: bool = True) -> None:
+    def stop(self, stop: Stop, *, cut: bool = True) -> None:
         """Tells every worker to send nothing more."""
-        self._reason = self._reason or reason
+        self._stopped = self._stopped or stop
         self._stopping.set()
         for member in self._present():
-            self._send(member, m.Stop(reason=reason, cut=cut))
+            self._send(member, m.SendNoMore(stop=stop, cut=cut))
 
     def stopped(self) -> bool:
         """Whether no further turn is taken."""
@@ -200,12 +200,14 @@ class Master:
                 self._turned(member, message)
             case m.Failed():
                 member.gone = True
-                self.fatal = self.fatal or (f"{member}: {message.message}", message.hint, message.exit_code)
-                self.stop("a worker cannot work")
+                failure = message.failure
+                self.fatal = self.fatal or msgspec.structs.replace(failure, message=f"{member}: {failure.message}")
+                self.stop(Stop(reason=StopReason.WORKER_FAILED, target=str(member), detail=failure.message))
             case m.Bye(rows=rows):
                 member.left = True
                 if rows != member.shard.rows_written:
-                    self.losses.append(f"{member} recorded {rows} samples, of which {member.shard.rows_written} arrived")
+                    how = f"recorded {rows} samples, of which {member.shard.rows_written} arrived"
+                    self.losses.append(Stop(reason=StopReason.WORKER_LOST, target=str(member), detail=how))
                 self._send(member, m.Bye(rows=member.shard.rows_written))
                 if not self._ended and not member.gone:
                     self._lose(member, "left", None)
@@ -215,12 +217,12 @@ class Master:
         member.turned = message
         if message.fatal is not None:
             self.fatal = self.fatal or message.fatal
-            self.stop("a worker's first request was refused")
-        elif message.stop_reason is not None and not self._stopping.is_set():
+            self.stop(message.stop or Stop(reason=StopReason.KEY_REFUSED))
+        elif message.stop is not None and not self._stopping.is_set():
             # The others may use up what they hold; no further turn is taken.
-            self._reason = self._reason or message.stop_reason
-            if "answered" in message.stop_reason:
-                self.stop(message.stop_reason, cut=False)
+            self._stopped = self._stopped or message.stop
+            if message.stop.reason in REFUSED:
+                self.stop(message.stop, cut=False)
             self._stopping.set()
 
     # Who is there.
@@ -242,9 +244,9 @@ class Master:
     def _lose(self, member: Member, how: str, block: BlockJob | None) -> None:
         member.gone = True
         where = f" in {self.job.cells[block.cell].provider} {block.stage} round {block.round}" if block is not None else ""
-        text = f"{member} {how}{where}: what it had not sent on is lost, what it held of the budget counts as spent"
-        self.losses.append(text)
-        self._note(text)
+        loss = Stop(reason=StopReason.WORKER_LOST, target=str(member), detail=how + where)
+        self.losses.append(loss)
+        self._note(sentence(loss))
         self._news.set()
 
     def _send(self, member: Member, message: Any) -> None:

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from testcard.benchmarks.fleet.leases import Grant
-from testcard.benchmarks.plan.job import BlockJob, Job
+from testcard.benchmarks.plan.job import BlockJob, Failure, Job
 from testcard.harness.runs.records import Block
+from testcard.harness.stops import Stop
 
 
 class _Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,11 +45,9 @@ class Ready(_Message, frozen=True, kw_only=True):
 
 
 class Failed(_Message, frozen=True, kw_only=True):
-    """A worker cannot work, or not any more: with an exit code it ends the run."""
+    """A worker cannot work, or not any more: it ends the run."""
 
-    message: str
-    hint: str | None = None
-    exit_code: int = 4
+    failure: Failure
 
 
 class TurnPart(_Message, frozen=True, kw_only=True):
@@ -69,8 +68,8 @@ class Turned(_Message, frozen=True, kw_only=True):
     lags: bytes
     spare_requests: int
     spare_usd: float
-    stop_reason: str | None = None
-    fatal: tuple[str, str | None, int] | None = None
+    stop: Stop | None = None
+    fatal: Failure | None = None
 
 
 class Samples(_Message, frozen=True, kw_only=True):
@@ -111,10 +110,10 @@ class State(_Message, frozen=True, kw_only=True):
     state: dict[str, Any]
 
 
-class Stop(_Message, frozen=True, kw_only=True):
-    """Send nothing more; `cut`: what is in flight gets the job's grace only."""
+class SendNoMore(_Message, frozen=True, kw_only=True):
+    """Nothing more is to be sent; `cut`: what is in flight gets the job's grace only."""
 
-    reason: str
+    stop: Stop
     cut: bool
 
 
@@ -129,7 +128,7 @@ class Bye(_Message, frozen=True, kw_only=True):
 
 
 ALL: tuple[type[_Message], ...] = (
-    Hello, Work, Clock, Ready, Failed, TurnPart, Turned, Samples, Kept, Ask, Granted, Held, State, Stop, End, Bye,
+    Hello, Work, Clock, Ready, Failed, TurnPart, Turned, Samples, Kept, Ask, Granted, Held, State, SendNoMore, End, Bye,
 )  # fmt: skip
 Said = TypeVar("Said", bound=_Message)
 

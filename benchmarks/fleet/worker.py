@@ -33,11 +33,12 @@ from testcard.benchmarks.load.engine import Engine
 from testcard.benchmarks.load.turns import Turn
 from testcard.benchmarks.load.users import locust_environment
 from testcard.benchmarks.plan.cells import build_cells, make_transport
-from testcard.benchmarks.plan.job import Event, Job, TargetJob, WorkerJob
+from testcard.benchmarks.plan.job import Event, Failure, Job, TargetJob, WorkerJob
 from testcard.benchmarks.plan.workload import parse_workload
 from testcard.benchmarks.run.process import prepare_process, read_line, say, settle_down
 from testcard.harness.errors import Exit, TestcardError, UsageError
 from testcard.harness.runs.folder import tool_version
+from testcard.harness.stops import Stop, StopReason
 from testcard.harness.targets import is_loopback, read_key, refuse_one_key_for_all, require_live
 from testcard.specs.loader import load_provider
 from testcard.specs.profile import MOCK_API_KEY
@@ -54,7 +55,7 @@ class Worker:
     def __init__(self, order: WorkerJob) -> None:
         self.order = order
         self.offset_s = 0.0
-        self.leaving: str | None = None
+        self.leaving: Stop | None = None
         self.engine: Engine | None = None
         self.budget: Budget | None = None
         self.writer: ShippingWriter | None = None
@@ -79,11 +80,11 @@ class Worker:
         """Sends a message to the master."""
         self.runner.send_message(m.name_of(type(message)), m.packed(message))
 
-    def leave(self, reason: str) -> None:
+    def leave(self, stop: Stop) -> None:
         """Sends no more load, and leaves once what is in flight is in or has had its grace."""
-        self.leaving = self.leaving or reason
+        self.leaving = self.leaving or stop
         if self.engine is not None:
-            self.engine.stop(reason)
+            self.engine.stop(stop)
         self._inbox.put(m.End())
 
     def _hear(self, kind: Any) -> Any:
@@ -96,8 +97,8 @@ class Worker:
                     self.writer.confirm(message.number)
                 case m.Held() if self.engine is not None:
                     self.engine.watch.hold(message.target, message.until_s - self.offset_s)
-                case m.Stop() if self.engine is not None:
-                    self.engine.stop(message.reason, cut=message.cut)
+                case m.SendNoMore() if self.engine is not None:
+                    self.engine.stop(message.stop, cut=message.cut)
                 case m.Clock() | m.Bye():
                     self._answers.put((message, time.monotonic()))
                 case _:
@@ -131,7 +132,7 @@ class Worker:
             transport = make_transport(workload)
             cells = build_cells(job, workload, transport)
         except TestcardError as error:
-            self.send(m.Failed(message=error.message, hint=error.hint, exit_code=int(error.exit_code)))
+            self.send(m.Failed(failure=Failure(message=error.message, hint=error.hint, exit_code=int(error.exit_code))))
             raise
         limited = job.max_requests is not None or job.max_cost_usd is not None
         self.budget = LeasedBudget(self.send) if limited else Budget()
@@ -157,7 +158,7 @@ class Worker:
         try:
             taken = engine.take(turn)
         except Exception as error:
-            self.send(m.Failed(message=f"{type(error).__name__}: {error}"))
+            self.send(m.Failed(failure=Failure(message=f"{type(error).__name__}: {error}")))
             raise
         requests, usd = budget.give_back() if isinstance(budget, LeasedBudget) else (0, 0.0)
         self.send(
@@ -166,12 +167,12 @@ class Worker:
                 lags=array("f", taken.lags).tobytes(),
                 spare_requests=requests,
                 spare_usd=usd,
-                stop_reason=engine.stop_reason,
+                stop=engine.stopped,
                 fatal=engine.watch.fatal,
             )
         )
-        if engine.stop_reason is not None and self.leaving is None and not engine.cutting.is_set():
-            engine.stop_reason = None  # its lease is spent; whether the run goes on is the master's to say
+        if engine.stopped is not None and self.leaving is None and not engine.cutting.is_set():
+            engine.stopped = None  # its lease is spent; whether the run goes on is the master's to say
             engine.stopping.clear()
 
     def _leave(self, turns: int) -> int:
@@ -184,11 +185,11 @@ class Worker:
                 self._answers.get(timeout=5)
             say(Event(event="note", message=f"{self.writer.rows_written} requests in {turns} turns"))
             if not complete:
-                say(Event(event="fatal", message="the master has not confirmed all samples", exit_code=int(Exit.INTERNAL)))
+                say(Event(event="fatal", failure=Failure(message="the master has not confirmed all samples")))
                 return Exit.INTERNAL
         if self.leaving is not None and self.order.keys is None:
-            say(Event(event="done", message=self.leaving))
-            return Exit.INTERRUPTED if self.leaving == "interrupted" else Exit.INTERNAL
+            say(Event(event="done", stops=[self.leaving]))
+            return Exit.INTERRUPTED if self.leaving.reason is StopReason.INTERRUPTED else Exit.INTERNAL
         say(Event(event="done"))
         return Exit.PASS
 
@@ -205,7 +206,7 @@ class Worker:
 
     def _listen(self) -> None:
         gevent.socket.wait_read(0)
-        self.leave("interrupted")
+        self.leave(Stop(reason=StopReason.INTERRUPTED))
 
     def _watch(self) -> None:
         """Leaves when the master has not answered a heartbeat for long: its machine or its process is gone."""
@@ -213,7 +214,7 @@ class Worker:
             gevent.sleep(1.0)
             heard = self.runner.last_heartbeat_timestamp
             if heard is not None and time.time() - heard > MASTER_SILENT_S:
-                self.leave("the master is gone")
+                self.leave(Stop(reason=StopReason.MASTER_LOST))
                 return
 
 
@@ -239,16 +240,17 @@ def main() -> int:
     order = msgspec.json.decode(read_line(), type=WorkerJob)
     try:
         worker = Worker(order)
-        gevent.signal_handler(signal.SIGTERM, worker.leave, "interrupted")
+        gevent.signal_handler(signal.SIGTERM, worker.leave, Stop(reason=StopReason.INTERRUPTED))
         return worker.run()
     except TestcardError as error:
-        say(Event(event="fatal", message=error.message, hint=error.hint, exit_code=int(error.exit_code)))
+        say(Event(event="fatal", failure=Failure(message=error.message, hint=error.hint, exit_code=int(error.exit_code))))
         return int(error.exit_code)
     except ConnectionError:
-        say(Event(event="fatal", message=f"no master answers at {order.master_host}:{order.master_port}", exit_code=int(Exit.TARGET)))
+        failure = Failure(message=f"no master answers at {order.master_host}:{order.master_port}", exit_code=Exit.TARGET)
+        say(Event(event="fatal", failure=failure))
         return Exit.TARGET
     except Exception as error:
-        say(Event(event="fatal", message=f"{type(error).__name__}: {error}", exit_code=int(Exit.INTERNAL)))
+        say(Event(event="fatal", failure=Failure(message=f"{type(error).__name__}: {error}")))
         if os.environ.get("TESTCARD_TRACEBACK"):
             raise
         return Exit.INTERNAL

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from testcard.harness.stops import Stop, StopReason
+
 
 class Budget:
     """`max_requests` and `max_cost_usd` may be None (no limit). Single-threaded, as everything in a load process's event loop is.
@@ -16,16 +18,17 @@ class Budget:
         self.requests = 0
         self.spent_usd = 0.0
         self.reserved_usd = 0.0
-        self.refusal: str | None = None
+        self.refusal: Stop | None = None
 
     def reserve(self, worst_usd: float | None) -> bool:
         """Whether one more request may be sent; if so, its worst case is set aside. `refusal` says why not."""
         if self.max_requests is not None and self.requests >= self.max_requests:
-            self.refusal = f"the budget of {self.max_requests} requests is spent"
+            self.refusal = Stop(reason=StopReason.REQUESTS_SPENT, limit=self.max_requests)
             return False
         worst = worst_usd or 0.0
         if self.max_cost_usd is not None and self.spent_usd + self.reserved_usd + worst > self.max_cost_usd + 1e-12:
-            self.refusal = f"${self.spent_usd + self.reserved_usd:.4f} of ${self.max_cost_usd:g} is spent or reserved, and the next request can cost ${worst:.4f}"
+            spent = self.spent_usd + self.reserved_usd
+            self.refusal = Stop(reason=StopReason.COST_SPENT, limit=self.max_cost_usd, spent=spent, following=worst)
             return False
         self.requests += 1
         self.reserved_usd += worst

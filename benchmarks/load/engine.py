@@ -28,6 +28,7 @@ from testcard.benchmarks.plan.cells import Attempt, Cell
 from testcard.benchmarks.plan.job import Job
 from testcard.benchmarks.plan.workload import Workload
 from testcard.benchmarks.show.tally import Tally
+from testcard.harness.stops import Stop, StopReason
 
 #: Between the making of a schedule and its first deadline.
 LEAD_S = 0.02
@@ -50,7 +51,7 @@ class Engine:
         self.stopping = gevent.event.Event()
         self.cutting = gevent.event.Event()
         self.alarm = Alarm()
-        self.stop_reason: str | None = None
+        self.stopped: Stop | None = None
         self.error: BaseException | None = None
         self.in_flight = 0
         self.outcomes: dict[str, int] = {}
@@ -63,10 +64,10 @@ class Engine:
         self._runner: Any = environment.runner
         put_to_work(environment, self)
 
-    def stop(self, reason: str, *, cut: bool = True) -> None:
+    def stop(self, stop: Stop, *, cut: bool = True) -> None:
         """No further request is sent. With `cut`, those in flight get the job's grace to finish, else all the time they may take."""
-        if self.stop_reason is None:
-            self.stop_reason = reason
+        if self.stopped is None:
+            self.stopped = stop
         self.stopping.set()
         self.alarm.ring()
         if cut:
@@ -91,7 +92,7 @@ class Engine:
 
     def _failed(self, error: BaseException) -> None:
         self.error = self.error or error
-        self.stop("an internal error")
+        self.stop(Stop(reason=StopReason.INTERNAL_ERROR, detail=f"{type(error).__name__}: {error}"))
 
     # One turn.
 
@@ -197,7 +198,8 @@ class Engine:
         while not budget.reserve(worst_usd):
             if until_s is None or budget.is_spent:
                 # What is in flight has been paid for: it may finish.
-                self.stop(budget.refusal or "the budget is spent", cut=False)
+                assert budget.refusal is not None
+                self.stop(budget.refusal, cut=False)
                 return False
             if clock() >= until_s or self.stopping.wait(0.005):
                 return False

@@ -9,6 +9,9 @@ from typing import Protocol
 from testcard.benchmarks.net.reply import Reply
 from testcard.benchmarks.net.transport import clock
 from testcard.benchmarks.plan.cells import Cell
+from testcard.benchmarks.plan.job import Failure
+from testcard.harness.errors import Exit
+from testcard.harness.stops import Stop, StopReason, next_step
 from testcard.harness.wire.decode import retry_after
 
 #: A 403 that speaks of one of these is about the account, not about one prompt or model.
@@ -17,21 +20,21 @@ _ACCOUNT = re.compile(rb"quota|balance|credit|billing|payment|account|subscripti
 _FORBIDDEN_IN_A_ROW = 5
 
 
-class Stop(Protocol):
+class Stopping(Protocol):
     """How a run is stopped; with `cut`, what is in flight gets its grace only."""
 
-    def __call__(self, reason: str, *, cut: bool = True) -> None:
+    def __call__(self, stop: Stop, *, cut: bool = True) -> None:
         """Sends nothing more."""
 
 
 class Watch:
     """Looks at every answer for what no further request can mend, and stops the run for it.
 
-    `fatal`: what ended the run as an error (message, hint, exit code). `on_hold` hears of a target that asked to wait.
+    `fatal`: what ended the run as an error. `on_hold` hears of a target that asked to wait.
     """
 
-    def __init__(self, stop: Stop) -> None:
-        self.fatal: tuple[str, str | None, int] | None = None
+    def __init__(self, stop: Stopping) -> None:
+        self.fatal: Failure | None = None
         self.on_hold: Callable[[int, float], None] | None = None
         self.hold_until_s: dict[int, float] = {}
         self._stop = stop
@@ -50,18 +53,23 @@ class Watch:
         if target not in self._first_status:
             self._first_status.add(target)
             if status in (401, 403):
-                self.fatal = (f"{cell.label} answered {status} to the first request", "check the key and that it may use this model", 3)
-                self._stop("the key was refused")
+                stop = Stop(reason=StopReason.KEY_REFUSED, target=cell.label, status=status)
+                self.fatal = Failure(
+                    message=f"{cell.label} answered {status} to the first request", hint=next_step(stop), exit_code=Exit.TARGET
+                )
+                self._stop(stop)
                 return
         if 200 <= status < 300:
             if self._forbidden:
                 self._forbidden.pop(target, None)
         elif status == 402:
-            self._stop(f"{cell.label} answered 402: the account has no credit left", cut=False)
+            self._stop(Stop(reason=StopReason.ACCOUNT_REFUSED, target=cell.label, status=status), cut=False)
         elif status == 403:
             count = self._forbidden[target] = self._forbidden.get(target, 0) + 1
-            if count >= _FORBIDDEN_IN_A_ROW or _ACCOUNT.search(reply.content()[:4096]):
-                self._stop(f"{cell.label} answered 403: the account may not go on", cut=False)
+            if _ACCOUNT.search(reply.content()[:4096]):
+                self._stop(Stop(reason=StopReason.ACCOUNT_REFUSED, target=cell.label, status=status), cut=False)
+            elif count >= _FORBIDDEN_IN_A_ROW:
+                self._stop(Stop(reason=StopReason.ALL_REFUSED, target=cell.label, status=status, count=count), cut=False)
         elif status == 429 and cell.may_leave_machine and (wait := asked_to_wait_s(cell, reply)):
             self.hold(target, clock() + wait)
             if self.on_hold is not None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
+from testcard.harness.errors import TestcardError
 from testcard.harness.runs.records import Block
+from testcard.harness.stops import Stop
 
 
 class TargetJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,13 +120,27 @@ class More(msgspec.Struct, frozen=True, kw_only=True):
     blocks: list[BlockJob]
 
 
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """What ends a run as an error, told across processes."""
+
+    message: str
+    hint: str | None = None
+    exit_code: int = 4
+
+    def as_error(self) -> TestcardError:
+        """The error that it was."""
+        error = TestcardError(self.message, hint=self.hint)
+        error.exit_code = self.exit_code
+        return error
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line that a load process says: `started` (it hears further lines from now on), `ready`, `progress`, `block`, `wanting` (more blocks), `note`, `fatal` or `done`."""
+    """One line that a load process says: `started` (it hears further lines from now on), `ready`, `progress`, `block`, `wanting` (more blocks), `note`, `fatal` or `done` (both with why nothing more was sent, where that was early)."""
 
     event: str
     progress: dict[str, Any] | None = None
     block: Block | None = None
     message: str | None = None
-    exit_code: int | None = None
-    hint: str | None = None
+    failure: Failure | None = None
+    stops: list[Stop] = []
     cpu_s: float | None = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from testcard.benchmarks.load.lateness import counted, p99
 from testcard.harness.runs.records import Block
-from testcard.harness.statistics.summary import RowKey, StageFacts
+from testcard.harness.statistics.summary import GeneratorLimit, RowKey, StageFacts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,14 +61,14 @@ def _mean(blocks: Sequence[Block], worker: int, value: Callable[[Block], float])
     return sum(each * span for each, span in mine) / sum(span for _, span in mine)
 
 
-def _saturated(blocks: Sequence[Block], busy: float) -> str | None:
+def _saturated(blocks: Sequence[Block], busy: float) -> tuple[GeneratorLimit, str] | None:
     """Why the load was not what was planned, for the generator's sake; None where it was."""
     scheduled = sum(block.scheduled for block in blocks)
     missing = sum(block.dropped - block.held for block in blocks)
     if missing > MISSING_SHARE * scheduled:
-        return f"{missing} of {scheduled} requests were due and never sent: the load generator lost a part of itself"
+        return "unsent", f"{missing} of {scheduled} requests were due and never sent: the load generator lost a part of itself"
     if busy >= BUSY_PERCENT:
-        return f"the load generator was busy {busy:.0f} % of the time: what it measured is partly itself"
+        return "busy", f"the load generator was busy {busy:.0f} % of the time: what it measured is partly itself"
     return None
 
 

@@ -14,6 +14,7 @@ from testcard.benchmarks.search.saturation import SaturationSearch
 from testcard.harness.errors import Exit, worst
 from testcard.harness.runs.folder import RunWriter
 from testcard.harness.runs.records import Outcome, Summary
+from testcard.harness.stops import next_step, sentence
 from testcard.harness.targets import Target
 
 
@@ -50,7 +51,7 @@ def finish(
         writer.write("saturation", "saturation.json", finder.result())
     writer.write("summary", "summary.json", summary)
     code, outcome, reason = _decide(session, summary, finder)
-    writer.finish(outcome, code, reason)
+    writer.finish(outcome, code, reason, session.stops)
     if as_json:
         name = "summary.json" if finder is None else "saturation.json"
         click.echo((writer.folder / name).read_text(encoding="utf-8"), nl=False)
@@ -88,9 +89,9 @@ def _decide(session: Session, summary: Summary, finder: SaturationSearch | None 
         return Exit(int(session.fatal.exit_code)), "error", session.fatal.message
     codes: list[Exit] = []
     reasons: list[str] = []
-    if session.stop_reason is not None:
+    for stop in session.stops:
         codes.append(Exit.INCONCLUSIVE)
-        reasons.append(session.stop_reason)
+        reasons.append(sentence(stop))
     for found in finder.result().results if finder is not None else []:
         if found.holds_rps is None and found.breaks_rps is not None:
             codes.append(Exit.GATE_FAILED)
@@ -117,14 +118,11 @@ def _decide(session: Session, summary: Summary, finder: SaturationSearch | None 
 
 def _next_step(session: Session, summary: Summary, finder: SaturationSearch | None = None) -> str:
     """What would make an inconclusive run conclusive."""
-    if session.stop_reason is not None:
-        if "worker" in session.stop_reason:
-            return "run it again; what the lost worker had sent on is in this run"
-        if "answered" in session.stop_reason:
-            return "look at the account with the provider"
-        return "allow more with --max-requests or --max-cost, or plan less with --rate and --duration"
+    for stop in session.stops:
+        if (step := next_step(stop)) is not None:
+            return step
     if finder is not None:
         return "a longer --duration, more --max-stages, or --processes where the load generator was the limit"
-    if any("generator" in (row.note or "") for row in summary.rows if row.outcome == "inconclusive"):
+    if any(row.generator.limit is not None for row in summary.rows if row.outcome == "inconclusive"):
         return "a lower --rate (or fewer --users), or a machine with nothing else to do"
     return "more samples: a longer --duration"

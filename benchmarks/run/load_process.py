@@ -23,13 +23,14 @@ import msgspec
 
 from testcard.benchmarks.fleet.master import Master
 from testcard.benchmarks.load.conduct import Conductor
-from testcard.benchmarks.plan.job import BlockJob, Event, Job, More
+from testcard.benchmarks.plan.job import BlockJob, Event, Failure, Job, More
 from testcard.benchmarks.plan.workload import parse_workload
 from testcard.benchmarks.run.process import prepare_process, read_line, say, settle_down
 from testcard.benchmarks.run.solo import Lead, Solo
 from testcard.benchmarks.show.overview import together
 from testcard.benchmarks.show.tally import key_of
 from testcard.harness.errors import Exit, TestcardError
+from testcard.harness.stops import Stop, StopReason
 
 PROGRESS_S = 0.5
 FLUSH_S = 1.0
@@ -40,7 +41,7 @@ def work(job: Job) -> int:
     workload = parse_workload(job.workload, "the job")
     lead: Lead = Solo(job, workload) if job.fleet is None else Master(job, workload, lambda text: say(Event(event="note", message=text)))
     listener = Listener(lead.stop)
-    gevent.signal_handler(signal.SIGTERM, lead.stop, "interrupted")
+    gevent.signal_handler(signal.SIGTERM, lead.stop, Stop(reason=StopReason.INTERRUPTED))
     conductor = Conductor(job, lead.take, lead.stopped, lambda record: say(Event(event="block", block=record)))
     helpers = [gevent.spawn(listener.listen), gevent.spawn(_report, conductor, lead), gevent.spawn(_flush, lead)]
     say(Event(event="started"))
@@ -60,10 +61,9 @@ def work(job: Job) -> int:
         gevent.killall(helpers)
     say(Event(event="progress", progress=_state(conductor, lead)))
     if lead.fatal is not None:
-        message, hint, code = lead.fatal
-        say(Event(event="fatal", message=message, hint=hint, exit_code=code))
-        return code
-    say(Event(event="done", message=lead.stop_reason, cpu_s=time.process_time()))
+        say(Event(event="fatal", failure=lead.fatal, stops=lead.stops))
+        return lead.fatal.exit_code
+    say(Event(event="done", stops=lead.stops, cpu_s=time.process_time()))
     return Exit.PASS
 
 
@@ -97,7 +97,7 @@ def _flush(lead: Lead) -> None:
 class Listener:
     """What the command says on standard input: further blocks that were asked for; anything else, or its end, means stop."""
 
-    def __init__(self, stop: Callable[[str], None]) -> None:
+    def __init__(self, stop: Callable[[Stop], None]) -> None:
         self._stop = stop
         self._lines: Any = gevent.queue.Queue()
 
@@ -114,7 +114,7 @@ class Listener:
                 except msgspec.DecodeError:
                     data = b""
             if not data:
-                self._stop("interrupted")
+                self._stop(Stop(reason=StopReason.INTERRUPTED))
                 self._lines.put([])
                 return
 
@@ -131,10 +131,10 @@ def main() -> int:
     try:
         return work(msgspec.json.decode(read_line(), type=Job))
     except TestcardError as error:
-        say(Event(event="fatal", message=error.message, hint=error.hint, exit_code=int(error.exit_code)))
+        say(Event(event="fatal", failure=Failure(message=error.message, hint=error.hint, exit_code=int(error.exit_code))))
         return int(error.exit_code)
     except Exception as error:
-        say(Event(event="fatal", message=f"{type(error).__name__}: {error}", exit_code=int(Exit.INTERNAL)))
+        say(Event(event="fatal", failure=Failure(message=f"{type(error).__name__}: {error}")))
         if os.environ.get("TESTCARD_TRACEBACK"):
             raise
         return Exit.INTERNAL

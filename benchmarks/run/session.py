@@ -17,15 +17,16 @@ import msgspec
 
 from testcard.benchmarks.plan.job import BlockJob, Event, Job, More
 from testcard.benchmarks.show.view import View
-from testcard.harness.errors import Exit, TestcardError
+from testcard.harness.errors import TestcardError
 from testcard.harness.progress import Progress
 from testcard.harness.runs.records import Block
+from testcard.harness.stops import Stop
 
 BLOCKS_FILE = "blocks.jsonl"
 
 
 class Session:
-    """One load process at work. After `run`: the blocks it finished, why it stopped early (None: it did not), its error."""
+    """One load process at work. After `run`: the blocks it finished, why it stopped early (none: it did not), its error."""
 
     def __init__(self, job: Job, folder: Path) -> None:
         self.job = job
@@ -33,7 +34,7 @@ class Session:
         self.folder = folder
         self.view = View(job)
         self.blocks: list[Block] = []
-        self.stop_reason: str | None = None
+        self.stops: list[Stop] = []
         self.fatal: TestcardError | None = None
         self.interrupted = False
         self.listening = False  # it has read its job and hears further lines
@@ -91,12 +92,10 @@ class Session:
             self.blocks.append(event.block)
             blocks.write(msgspec.json.encode(event.block) + b"\n")
             blocks.flush()
-        elif event.event == "fatal":
-            error = TestcardError(event.message or "the load process failed", hint=event.hint)
-            error.exit_code = event.exit_code or Exit.INTERNAL
-            self.fatal = error
-        elif event.event == "done":
-            self.stop_reason = event.message
+        elif event.event in ("fatal", "done"):
+            self.stops = event.stops
+            if event.failure is not None:
+                self.fatal = event.failure.as_error()
 
     @contextmanager
     def _signals_heard(self) -> Iterator[None]:

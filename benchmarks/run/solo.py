@@ -11,21 +11,22 @@ from testcard.benchmarks.load.engine import Engine
 from testcard.benchmarks.load.turns import Taken, Turn
 from testcard.benchmarks.load.users import locust_environment
 from testcard.benchmarks.plan.cells import build_cells, make_transport
-from testcard.benchmarks.plan.job import BlockJob, Job
+from testcard.benchmarks.plan.job import BlockJob, Failure, Job
 from testcard.benchmarks.plan.workload import Workload
 from testcard.benchmarks.show.web_page import Page
+from testcard.harness.stops import Stop
 
 
 class Lead(Protocol):
     """Who takes the turns of a run: one engine, or a master with its workers."""
 
     @property
-    def stop_reason(self) -> str | None:
-        """Why it stopped early; None: it did not."""
+    def stops(self) -> list[Stop]:
+        """Why the run is not whole: stopped early, or a part of it lost; none: it is."""
 
     @property
-    def fatal(self) -> tuple[str, str | None, int] | None:
-        """What ended the run as an error: message, hint, exit code."""
+    def fatal(self) -> Failure | None:
+        """What ended the run as an error."""
 
     def open(self) -> None:
         """Gets ready; may wait."""
@@ -33,7 +34,7 @@ class Lead(Protocol):
     def take(self, block: BlockJob, sequence: int, instead_of: int | None) -> list[Taken]:
         """Takes a turn to its end."""
 
-    def stop(self, reason: str) -> None:
+    def stop(self, stop: Stop) -> None:
         """Sends nothing more, gives what is in flight its grace."""
 
     def stopped(self) -> bool:
@@ -73,9 +74,9 @@ class Solo:
     def open(self) -> None:
         """It is ready."""
 
-    def stop(self, reason: str) -> None:
+    def stop(self, stop: Stop) -> None:
         """Sends nothing more, gives what is in flight its grace."""
-        self.engine.stop(reason)
+        self.engine.stop(stop)
 
     def take(self, block: BlockJob, sequence: int, instead_of: int | None) -> list[Taken]:
         """Takes a turn."""
@@ -86,13 +87,13 @@ class Solo:
         return bool(self.engine.stopping.is_set())
 
     @property
-    def stop_reason(self) -> str | None:
-        """Why it stopped early; None: it did not."""
-        return self.engine.stop_reason
+    def stops(self) -> list[Stop]:
+        """Why it stopped early; none: it did not."""
+        return [self.engine.stopped] if self.engine.stopped is not None else []
 
     @property
-    def fatal(self) -> tuple[str, str | None, int] | None:
-        """What ended the run as an error: message, hint, exit code."""
+    def fatal(self) -> Failure | None:
+        """What ended the run as an error."""
         return self.engine.watch.fatal
 
     def progress(self) -> list[dict[str, Any]]:

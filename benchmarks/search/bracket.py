@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from testcard.harness.stops import Stop
+from testcard.harness.stops import sentence as stop_sentence
+
 #: Ends so close are close enough: what lies between is less than what one run differs from the next.
 RESOLUTION = 1.05
 MAX_STAGES = 20
@@ -48,7 +51,7 @@ class Search:
     start_rps: float
     max_stages: int = MAX_STAGES
     steps: list[Step] = field(default_factory=list)
-    limit: str | None = None
+    limit: Stop | None = None
     excuses: int = 0
     turns: int = 0
     again: float | None = None
@@ -118,15 +121,16 @@ def sentence(search: Search) -> str:
     """What the search found, in one sentence."""
     held, broke = search.held, search.broke
     low, high = search.interval
+    limit = stop_sentence(search.limit) if search.limit is not None else None
     sure = f", surely within {_rate(low)} to {_rate(high)}" if (low, high) != (held and held.rate_rps, broke and broke.rate_rps) else ""
     if held is None and broke is None:
-        return f"nothing was found out: {search.limit or 'no stage was measured'}"
+        return f"nothing was found out: {limit or 'no stage was measured'}"
     if held is None:
         assert broke is not None
         return f"breaks even at {_rate(broke.rate_rps)}: {broke.why}"
     if broke is None:
-        return f"holds {_rate(held.rate_rps)} and was not broken: {search.limit or f'the search ended after {search.turns} stages'}"
-    end = f"; the search ended early: {search.limit}" if search.limit is not None else ""
+        return f"holds {_rate(held.rate_rps)} and was not broken: {limit or f'the search ended after {search.turns} stages'}"
+    end = f"; the search ended early: {limit}" if limit is not None else ""
     return f"holds {_rate(held.rate_rps)}, breaks at {_rate(broke.rate_rps)}{sure}. What broke first: {broke.why}{end}"
 
 

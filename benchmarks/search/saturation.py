@@ -20,6 +20,7 @@ from testcard.benchmarks.search.stage_verdict import figures_of, judge_stage, ma
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import Block, Saturation, Saturations, SaturationStage, Summary, SummaryRow
 from testcard.harness.statistics import slo
+from testcard.harness.stops import Stop, StopReason
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +86,7 @@ class SaturationSearch:
 
         search = self.searches[job.cell]
         if not blocks or not all(block.complete for block in blocks):
-            search.limit = "the run was stopped, or a worker lost, in the middle of a stage"
+            search.limit = Stop(reason=StopReason.STAGE_CUT, target=job.stage)
             return
         blocks = [block for block in blocks if (block.cell, block.stage, block.round) not in self._left_out]
         turns = len({block.round for block in blocks})
@@ -94,7 +95,7 @@ class SaturationSearch:
         summary = summarise(frame, objectives=self._objectives, facts=stage_facts(frame, blocks, capped=capped))
         assert job.rate_rps is not None
         if not summary.rows:
-            search.limit = f"no request of the stage {job.stage} was sent"
+            search.limit = Stop(reason=StopReason.NOTHING_SENT, target=job.stage)
             return
         row = summary.rows[0]
         self.rows[job.cell, job.stage] = row
@@ -102,12 +103,13 @@ class SaturationSearch:
         step = judge_stage(job.rate_rps, row, self._objectives, figures)
         cell = self.cells[job.cell]
         name = f"{cell.provider} {cell.operation} {job.stage}"
-        if not step.held and "load generator" in (row.note or "") and may_be_the_generators_doing(row, self._objectives, figures):
+        if not step.held and row.generator.limit is not None and may_be_the_generators_doing(row, self._objectives, figures):
             # A late generator only adds to latencies: what held all the same held. What broke may have broken for its sake.
             search.turns += 1
             search.excuses += 1
             if search.excuses > EXCUSES:
-                search.limit = f"at {job.stage} {(row.note or '').partition(';')[0]}"
+                how = (row.note or "").partition(";")[0]
+                search.limit = Stop(reason=StopReason.GENERATOR_SATURATED, target=job.stage, detail=how)
                 return
             self._left_out.add((job.cell, job.stage, job.round))
             search.again = job.rate_rps
@@ -167,6 +169,7 @@ class SaturationSearch:
                     broke_first=search.broke.why if search.broke else None,
                     conclusive=search.found,
                     sentence=sentence(search),
+                    stop=search.limit,
                     stages=[
                         SaturationStage(
                             rate_rps=step.rate_rps,

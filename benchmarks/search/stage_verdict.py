@@ -108,7 +108,7 @@ def may_be_the_generators_doing(row: SummaryRow, objectives: Sequence[slo.Object
     or missed an objective by less than it. Without a known lag, or with arrivals that were never sent, it might.
     """
     lag = row.generator.send_lag_p99_s
-    if lag is None or "never sent" in (row.note or ""):
+    if lag is None or row.generator.limit == "unsent":
         return True
     if (kept_up := _kept_up(row)) < KEEPS_UP and (1.0 / kept_up - 1.0) * row.duration_s > 5.0 * lag:
         return False

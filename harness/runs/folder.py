@@ -20,6 +20,7 @@ import msgspec
 
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import Body, Environment, Exchange, Outcome, Run, Summary, Target, Verdicts
+from testcard.harness.stops import Stop
 
 INLINE_BYTES = 4096
 KEY_PLACEHOLDER = "$TESTCARD_API_KEY"
@@ -144,9 +145,9 @@ class RunWriter:
         with self._lock, path.open("ab") as file:
             file.write(line)
 
-    def finish(self, outcome: Outcome, exit_code: int, reason: str | None = None) -> None:
-        """Seals run.json with how the run ended."""
-        self.update(outcome=outcome, exit_code=int(exit_code), reason=reason, ended=utc_now())
+    def finish(self, outcome: Outcome, exit_code: int, reason: str | None = None, stops: Sequence[Stop] = ()) -> None:
+        """Seals run.json with how the run ended, and why it ended early where it did."""
+        self.update(outcome=outcome, exit_code=int(exit_code), reason=reason, stops=list(stops), ended=utc_now())
 
 
 class RunReader:

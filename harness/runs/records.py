@@ -26,6 +26,7 @@ from testcard.harness.runs.verdict_records import (
     Waived,
     WaiverNote,
 )
+from testcard.harness.stops import Stop
 
 Outcome = Literal["pass", "fail", "inconclusive", "error", "interrupted", "running"]
 
@@ -53,7 +54,11 @@ class Environment(Record, frozen=True, kw_only=True):
 
 
 class Run(Record, frozen=True, kw_only=True):
-    """run.json: the index of a run folder. `files` maps each kind of file to its path, relative to the folder."""
+    """run.json: the index of a run folder. `files` maps each kind of file to its path, relative to the folder.
+
+    `reason` says in a sentence why the run is no pass; `stops` hold in words and numbers why nothing more was sent. None of them:
+    everything planned was, or an earlier version wrote the run.
+    """
 
     schema: Literal["testcard.run/1"] = "testcard.run/1"
     kind: Literal["check", "bench", "report", "evaluate", "selftest"]
@@ -64,6 +69,7 @@ class Run(Record, frozen=True, kw_only=True):
     outcome: Outcome = "running"
     exit_code: int | None = None
     reason: str | None = None
+    stops: list[Stop] = []
     seed: int | None = None
     region: str | None = None
     targets: list[Target] = []

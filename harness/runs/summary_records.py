@@ -6,13 +6,19 @@ from typing import Any, Literal
 
 from testcard.harness.runs.measures import AsyncTasks, Delivery, Estimate, Money, RateLimits, Steadiness, Stream
 from testcard.harness.runs.record import Record
+from testcard.harness.stops import Stop
 
 
 class Generator(Record, frozen=True, kw_only=True):
-    """How the load generator itself did in a stage."""
+    """How the load generator itself did in a stage.
+
+    `limit`: how it was itself the bottleneck. `late`: it sent late; `busy`: its event loop had no time left; `unsent`: it never
+    sent some of what was due. None: it was not, or an earlier version wrote the run (whose row says it in its note).
+    """
 
     send_lag_p99_s: float | None
     cpu_percent: float | None
+    limit: Literal["late", "busy", "unsent"] | None = None
 
 
 class Gate(Record, frozen=True, kw_only=True):
@@ -93,6 +99,7 @@ class Saturation(Record, frozen=True, kw_only=True):
     """What a search found for one row: the highest rate that held, the lowest that broke, and where between them it surely lies.
 
     `low_rps` and `high_rps` are the highest rate that surely held and the lowest that surely broke. `target` as in summary.json.
+    `stop`: what ended the search before it had its answer.
     """
 
     provider: str
@@ -107,6 +114,7 @@ class Saturation(Record, frozen=True, kw_only=True):
     conclusive: bool
     sentence: str
     stages: list[SaturationStage] = []
+    stop: Stop | None = None
 
 
 class Saturations(Record, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -32,6 +32,7 @@ from testcard.harness.statistics.percentiles import percentiles
 #: A generator that lags more than this, or more than 1 % of p50, was itself the bottleneck.
 LAG_LIMIT_S = 0.010
 
+GeneratorLimit = Literal["late", "busy", "unsent"]
 RowKey = tuple[str, str | None, str, str]  # provider, model, operation, stage
 
 
@@ -42,7 +43,8 @@ class StageFacts:
     `duration_s`: seconds in which requests were scheduled for one row, warm-up left out, all rounds together; None: from the
     samples' span. `users`: closed loop with so many. `send_lag_p99_s`: the generator's own lag, where waiting for a free slot
     (an in-flight cap, a closed loop) must not count as lag; None: from sent − scheduled in an open loop. `dropped`: arrivals
-    that were scheduled and never sent. `saturated`: the bench's own judgement that the generator was the bottleneck, with why.
+    that were scheduled and never sent. `saturated`: the bench's own judgement that the generator was the bottleneck: the word for
+    it (see `Generator`) and a sentence.
     """
 
     duration_s: float | None = None
@@ -51,7 +53,7 @@ class StageFacts:
     send_lag_p99_s: float | None = None
     cpu_percent: float | None = None
     dropped: int = 0
-    saturated: str | None = None
+    saturated: tuple[GeneratorLimit, str] | None = None
 
 
 _NO_FACTS = StageFacts()
@@ -100,7 +102,8 @@ def _row(name: RowName, data: Columns, objectives: Sequence[slo.Objective], fact
     timed = delivered | censored
     latencies, worth = percentiles(latency[timed], censored[timed], data.rounds[timed])
     cost = _cost(data, delivered, good, cut, seed)
-    lag, lag_note = _lag(data, facts, latencies.get("p50"))
+    lag, late = _lag(data, facts, latencies.get("p50"))
+    saturated = facts.saturated or late
     refused = data.ended((limits.TOO_MANY,))
     steady = steadiness.steadiness(data, delivered | data.ended(("timeout",)))
     row = SummaryRow(
@@ -121,7 +124,7 @@ def _row(name: RowName, data: Columns, objectives: Sequence[slo.Objective], fact
         megapixels_per_s=rate * float(data.megapixels[delivered].mean()) if ok else 0.0,
         goodput_rps=rates.per_second(int(np.count_nonzero(good)), duration),
         cost_usd_per_image=cost.per_image,
-        generator=Generator(send_lag_p99_s=lag, cpu_percent=facts.cpu_percent),
+        generator=Generator(send_lag_p99_s=lag, cpu_percent=facts.cpu_percent, limit=saturated[0] if saturated else None),
         outcome="pass",
         duration_s=duration,
         rounds=len(np.unique(data.rounds)),
@@ -144,7 +147,7 @@ def _row(name: RowName, data: Columns, objectives: Sequence[slo.Objective], fact
         "ttfb_s": _longest(data.first_byte - data.sent, delivered, np.zeros(n, dtype=bool)),
     }
     gates = [slo.judge(objective, row, worth=worth, longest_s=longest) for objective in objectives]
-    outcome, note = _outcome(row, gates, facts.saturated or lag_note)
+    outcome, note = _outcome(row, gates, saturated[1] if saturated else None)
     alike = f"successive latencies are alike: {n} of them are worth about {worth:.0f} independent ones" if worth is not None else None
     moving = f"not steady: {steady.detail}" if steady.verdict in ("drifting", "settling") else None
     notes = [text for text in (note, moving, cost.note, alike) if text]
@@ -198,8 +201,8 @@ def _cost(data: Columns, delivered: Mask, good: Mask, cut: serial.Blocks, seed: 
     )
 
 
-def _lag(data: Columns, facts: StageFacts, p50: Estimate | None) -> tuple[float | None, str | None]:
-    """The generator's p99 send lag and, where it was the bottleneck, a sentence that says so."""
+def _lag(data: Columns, facts: StageFacts, p50: Estimate | None) -> tuple[float | None, tuple[GeneratorLimit, str] | None]:
+    """The generator's p99 send lag and, where it was the bottleneck, the word for it and a sentence that says so."""
     lag = facts.send_lag_p99_s
     if lag is None and facts.users is None and not facts.capped:
         waits = np.sort((data.sent - data.scheduled)[~np.isnan(data.sent)])
@@ -210,7 +213,7 @@ def _lag(data: Columns, facts: StageFacts, p50: Estimate | None) -> tuple[float 
     limit = max(LAG_LIMIT_S, 0.01 * middle)
     if lag <= limit:
         return lag, None
-    return lag, f"the load generator was late: p99 of its send lag is {lag * 1000:.1f} ms, more than {limit * 1000:.1f} ms"
+    return lag, ("late", f"the load generator was late: p99 of its send lag is {lag * 1000:.1f} ms, more than {limit * 1000:.1f} ms")
 
 
 def _outcome(row: SummaryRow, gates: Sequence[Gate], saturated: str | None) -> tuple[Any, str | None]:

@@ -24,6 +24,7 @@ from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import SAMPLE_COLUMNS, Summary
 from testcard.harness.runs.validate import validate_run
+from testcard.harness.stops import StopReason
 
 COMMAND = [sys.executable, "-m", "testcard.harness.cli", "bench"]
 
@@ -123,7 +124,9 @@ def test_a_spent_budget_is_inconclusive(mocks: EmbeddedMocks, tmp_path: Path) ->
     assert done.returncode == 5, done.stderr
     assert billed(mocks) - before == 5
     assert "the budget of 5 requests is spent" in done.stderr
-    assert RunReader(tmp_path / "run").run.outcome == "inconclusive"
+    run = RunReader(tmp_path / "run").run
+    assert run.outcome == "inconclusive"
+    assert [(stop.reason, stop.limit) for stop in run.stops] == [(StopReason.REQUESTS_SPENT, 5)]
 
 
 def test_ctrl_c_keeps_everything_and_exits_130(mocks: EmbeddedMocks, tmp_path: Path) -> None:

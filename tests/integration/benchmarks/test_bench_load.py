@@ -28,6 +28,7 @@ from testcard.benchmarks.plan.turn_order import blocks
 from testcard.benchmarks.plan.workload import Workload
 from testcard.harness.runs.records import SAMPLE_COLUMNS
 from testcard.harness.runs.samples import read_shard
+from testcard.harness.stops import BUDGET
 from testcard.harness.wire.encode import json_bytes
 
 Answer = Callable[["Server", int, str, bytes, asyncio.StreamWriter], Awaitable[None]]
@@ -339,7 +340,7 @@ def test_the_budget_holds_with_many_in_flight(tmp_path: Path) -> None:
             assert server.posts == len(samples)
             assert 1 <= len(samples) <= 7
             assert sum(sample["cost_usd"] for sample in samples) <= 0.075
-            assert (load.events[-1].event, "spent" in (load.events[-1].message or "")) == ("done", True)
+            assert (load.events[-1].event, load.events[-1].stops[0].reason in BUDGET) == ("done", True)
         assert one.posts == 7
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import threading
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.folder import INLINE_BYTES, RunReader, RunWriter, default_folder, require_free
 from testcard.harness.runs.records import Badge, Body, Exchange, Run, SeenResponse, SentRequest, Target
+from testcard.harness.stops import Stop, StopReason, sentence
 
 
 def an_exchange(number: int, writer: RunWriter, content: bytes = b"{}") -> Exchange:
@@ -50,6 +52,24 @@ def test_finish_records_how_it_ended(tmp_path: Path) -> None:
     assert (run.outcome, run.exit_code, run.reason) == ("inconclusive", 5, "budget spent")
     assert run.ended is not None
     assert run.ended >= run.started
+
+
+def test_the_word_for_a_stop_stands_beside_its_sentence(tmp_path: Path) -> None:
+    """Programs read the word and its numbers, people the sentence; a run of an earlier version has neither word nor number."""
+    writer = RunWriter.create(tmp_path / "run", "bench")
+    stop = Stop(reason=StopReason.REQUESTS_SPENT, limit=5)
+    writer.finish("inconclusive", 5, sentence(stop), [stop])
+    path = tmp_path / "run" / "run.json"
+    kept = json.loads(path.read_text())
+    assert (kept["reason"], kept["stops"][0]["reason"], kept["stops"][0]["limit"]) == (
+        "the budget of 5 requests is spent",
+        "requests-spent",
+        5,
+    )
+    assert RunReader(tmp_path / "run").run.stops == [stop]
+    del kept["stops"]
+    path.write_text(json.dumps(kept))
+    assert RunReader(tmp_path / "run").run.stops == []
 
 
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:

@@ -268,7 +268,7 @@ def test_short_and_unequal_rounds_say_nothing_of_the_tail() -> None:
 
 def test_a_measurement_in_doubt_decides_nothing() -> None:
     """Where the generator was the bottleneck, a slower figure may be the generator's: no decision, with its note."""
-    found = compare(some_bench(factor=2.0, facts={"saturated": "the load generator was busy 99 % of the time"}), some_bench())
+    found = compare(some_bench(factor=2.0, facts={"saturated": ("busy", "the load generator was busy 99 % of the time")}), some_bench())
     assert {change.verdict for change in found.changes} == {"no decision"}
     assert "busy 99 %" in of(found, "p50").reason
 

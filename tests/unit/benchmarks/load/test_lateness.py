@@ -67,4 +67,6 @@ def test_facts_leave_out_what_was_taken_again() -> None:
 def test_a_busy_event_loop_is_said_to_be_the_bottleneck() -> None:
     """Also in a closed loop, where a request is sent when its user is free and never late."""
     facts = stage_facts(frame(0.0), [block(0, users=8, offered_rps=None, busy_percent=97.0)], capped=False)[("p", "m", "o", "s")]
-    assert "97 %" in (facts.saturated or "")
+    assert facts.saturated is not None
+    assert facts.saturated[0] == "busy"
+    assert "97 %" in facts.saturated[1]
