@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import tomllib
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, StringConstraints
 
-from testcard.harness.errors import UsageError
+from testcard.harness.errors import SpecError, UsageError
+from testcard.harness.toml_lines import Pointer, TomlFile, read_toml
+from testcard.specs.loader import Provider, load_provider
 from testcard.specs.prices import Price
+from testcard.specs.wrong_keys import nearest, wrong_keys
 
 FILE_NAME = "testcard.toml"
+_HINT = "the keys are described in the README under Configuration"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 _File = TypeVar("_File", bound=_Section)
@@ -27,7 +31,21 @@ def _a_day(value: object) -> object:
     """Refuses what pydantic would take for seconds since 1970."""
     if isinstance(value, date | str) and not isinstance(value, datetime):
         return value
-    raise ValueError("should be a day, such as 2026-12-31")
+    raise ValueError(f"has to be a day, such as 2026-12-31, not {value}")
+
+
+def _an_objective(value: str) -> str:
+    from testcard.harness.statistics import slo
+
+    try:
+        slo.parse(value)
+    except UsageError as error:
+        raise ValueError(f"{error.message} ({error.hint})" if error.hint else error.message) from None
+    return value
+
+
+#: An objective as `slo` reads it, such as `p95<8s`.
+ObjectiveText = Annotated[str, AfterValidator(_an_objective)]
 
 
 class ProvidersSection(_Section):
@@ -62,7 +80,7 @@ class BenchSection(_Section):
     """`[bench]`: defaults of `testcard bench`."""
 
     workload: str | None = None
-    slo: tuple[str, ...] = ()
+    slo: tuple[ObjectiveText, ...] = ()
     processes: int | None = Field(default=None, ge=1)
     max_requests: int | None = Field(default=None, ge=0)
     max_cost: float | None = Field(default=None, ge=0)
@@ -105,6 +123,11 @@ class Config(_Section):
     bench: BenchSection = BenchSection()
     prices: dict[str, PricesSection] = Field(default_factory=dict)
     waiver: tuple[WaiverSection, ...] = ()
+    _source: TomlFile | None = PrivateAttr(default=None)
+
+    def wrong(self, mistakes: Sequence[tuple[Pointer, str]]) -> UsageError:
+        """The error for mistakes that only a command can find, such as a provider that there is not; each by its key."""
+        return mistaken(self._source or TomlFile(Path(FILE_NAME), {}, {}), mistakes, _HINT)
 
 
 def load_config(path: Path | None = None) -> Config:
@@ -113,30 +136,50 @@ def load_config(path: Path | None = None) -> Config:
         path = Path(FILE_NAME)
         if not path.is_file():
             return Config()
-    config = _read(path, Config)
+    config, source = read_as(path, Config)
     base = path.resolve().parent
-    return config.model_copy(update={"providers": ProvidersSection(path=tuple(base / folder for folder in config.providers.path))})
+    config = config.model_copy(update={"providers": ProvidersSection(path=tuple(base / folder for folder in config.providers.path))})
+    config._source = source
+    return config
+
+
+def providers_of(config: Config) -> list[Provider]:
+    """The provider of each `[[target]]`; one `UsageError` names everything there that no provider and no operation stands behind."""
+    found: list[Provider] = []
+    mistakes: list[tuple[Pointer, str]] = []
+    for index, section in enumerate(config.target):
+        try:
+            provider = load_provider(section.provider, config.providers.path)
+        except SpecError:
+            raise  # it has a place of its own, in the provider's files
+        except UsageError as error:
+            mistakes.append((("target", index, "provider"), f"{error.message}; {error.hint}"))
+            continue
+        found.append(provider)
+        known = provider.profile.operations
+        for number, name in enumerate(section.operations):
+            if name not in known:
+                mistakes.append((("target", index, "operations", number), f"{provider.id} has no operation {name}; {nearest(name, known)}"))
+    if mistakes:
+        raise config.wrong(mistakes)
+    return found
 
 
 def load_waivers(path: Path) -> tuple[WaiverSection, ...]:
     """The waivers of a file that holds only `[[waiver]]` entries; `UsageError` for anything else in it."""
-    return _read(path, WaiverFile).waiver
+    return read_as(path, WaiverFile)[0].waiver
 
 
-def _read(path: Path, kind: type[_File]) -> _File:
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: {error}") from None
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        said = str(first["msg"]).removeprefix("Value error, ")
-        raise UsageError(
-            f"{path}: {'.'.join(map(str, first['loc']))}: {said}", hint="the keys are described in the README under Configuration"
-        ) from None
+def read_as(path: Path, kind: type[_File]) -> tuple[_File, TomlFile]:
+    """A TOML file as a `kind`, and the file with its lines. One `UsageError` names every mistake in it by file, line and key."""
+    source = read_toml(path)
+    if mistakes := wrong_keys(kind, source.data):
+        raise mistaken(source, mistakes, _HINT)
+    return kind.model_validate(source.data), source
+
+
+def mistaken(source: TomlFile, mistakes: Sequence[tuple[Pointer, str]], hint: str) -> UsageError:
+    """The error that names each mistake of a file with its place, in the order of the lines."""
+    lines = [f"{source.place(pointer)}: {said}" for pointer, said in sorted(mistakes, key=lambda one: source.line(one[0]))]
+    many = [f"{source.path} has {len(lines)} mistakes", *(f"  {line}" for line in lines)]
+    return UsageError("\n".join(many if len(lines) > 1 else lines), hint=hint)

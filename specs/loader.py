@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from testcard.specs.agreement import Problem, at, disagreements
 from testcard.specs.errors import UsageError
 from testcard.specs.openapi import OpenApi, Operation, read_openapi
 from testcard.specs.prices import PriceEntry
 from testcard.specs.profile import Clause, Level, OperationProfile, Profile, RuleEntry, Task, WireField
-from testcard.specs.yaml_lines import Pointer, YamlFile, read_yaml
+from testcard.specs.wrong_keys import nearest, wrong_keys
+from testcard.specs.yaml_lines import YamlFile, read_yaml
 
 BUNDLED = Path(__file__).parent / "providers"
 
@@ -134,9 +130,8 @@ def load_provider(name: str, search: Sequence[Path] = ()) -> Provider:
         raise UsageError(
             f"{name} holds no openapi.yaml and profile.yaml", hint="name a folder that holds both, or one of: " + ", ".join(bundled_ids())
         )
-    raise UsageError(
-        f"there is no provider {name}", hint="the providers are: " + ", ".join(bundled_ids()) + "; or name a folder (./my-provider)"
-    )
+    known = nearest(name, known_ids(search))
+    raise UsageError(f"there is no provider {name}", hint=f"{known}{'' if known.endswith('?') else ','} or name a folder (./my-provider)")
 
 
 @lru_cache(maxsize=64)
@@ -162,33 +157,7 @@ def profile_problems(source: YamlFile) -> list[Problem]:
     """Keys of a profile that are unknown, missing or of the wrong kind."""
     if not isinstance(source.data, dict):
         return [Problem(str(source.path), 1, None, "is not a mapping")]
-    try:
-        Profile.model_validate(source.data)
-    except ValidationError as error:
-        return [at(source, _written(detail["loc"], source.data), _said(detail)) for detail in error.errors()]
-    return []
-
-
-def _written(location: tuple[str | int, ...], data: Any) -> Pointer:
-    """pydantic's location as keys of the file: without its own words for union members, with a missing key at the end."""
-    pointer: list[str | int] = []
-    for index, part in enumerate(location):
-        present = (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int) and part < len(data))
-        if present:
-            data = data[part]
-            pointer.append(part)
-        elif index == len(location) - 1 and isinstance(part, str) and isinstance(data, dict):
-            pointer.append(part)
-    return tuple(pointer)
-
-
-def _said(detail: Any) -> str:
-    if detail["type"] == "literal_error" and isinstance(detail["input"], str):
-        known = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
-        near = difflib.get_close_matches(detail["input"], known, n=1)
-        return f"{detail['input']} is not known here; {f'did you mean {near[0]}' if near else 'it is one of ' + ', '.join(known)}"
-    words = {"extra_forbidden": "is no key of a profile here", "missing": "is missing"}
-    return words.get(detail["type"], str(detail["msg"]).removeprefix("Value error, "))
+    return [at(source, pointer, said) for pointer, said in wrong_keys(Profile, source.data)]
 
 
 __all__ = ["BUNDLED", "Clause", "Level", "Provider", "bundled_ids", "known_ids", "load_provider", "profile_problems", "read_profile"]

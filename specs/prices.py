@@ -31,7 +31,10 @@ class Billable:
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+_Usd = Annotated[float, Field(ge=0)]
 
 
 class _Price(_Frozen):
@@ -89,7 +92,7 @@ class Grid(_Price):
     """A price by quality and size. An unknown or `auto` quality or size takes the dearest entry that fits."""
 
     kind: Literal["grid"]
-    usd_each: dict[str, dict[str, float]]  # quality → size → USD
+    usd_each: dict[str, dict[str, _Usd]]  # quality → size → USD
 
     def _usd(self, what: Billable) -> float | None:
         rows = [self.usd_each[what.quality]] if what.quality in self.usd_each else list(self.usd_each.values())
@@ -102,7 +105,7 @@ class PerTier(_Price):
     """A price by resolution tier ("1K", "2K", "4K"). An unknown tier takes the dearest."""
 
     kind: Literal["per-tier"]
-    usd_each: dict[str, float]
+    usd_each: dict[str, _Usd]
 
     def _usd(self, what: Billable) -> float | None:
         if not self.usd_each:

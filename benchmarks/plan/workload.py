@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from testcard.harness.config import ObjectiveText, mistaken
 from testcard.harness.errors import UsageError
-from testcard.harness.statistics import slo
+from testcard.harness.toml_lines import read_toml
 from testcard.specs.profile import Task
+from testcard.specs.wrong_keys import nearest, wrong_keys
 
 FOLDER = Path(__file__).parent.parent / "workloads"
 CHEAPEST = "cheapest"
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _size(value: str) -> str:
     if value in (CHEAPEST, "auto") or re.fullmatch(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}", value):
         return value
     raise ValueError(f'{value!r} is no size: write "512x512", "auto" or "cheapest"')
-
-
-def _objective(value: str) -> str:
-    try:
-        slo.parse(value)
-    except UsageError as error:
-        raise ValueError(f"{error.message} ({error.hint})") from None
-    return value
 
 
 class Stage(_Frozen):
@@ -89,7 +82,7 @@ class Workload(_Frozen):
     warmup_s: float = Field(default=0.0, ge=0)
     rounds: int = Field(default=1, ge=1, le=1000)
     decode: float = Field(default=1.0, ge=0, le=1)
-    slo: tuple[Annotated[str, AfterValidator(_objective)], ...] = ()
+    slo: tuple[ObjectiveText, ...] = ()
     timeouts: TimeoutsSection = TimeoutsSection()
 
     @model_validator(mode="after")
@@ -107,28 +100,27 @@ def bundled() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
+_HINT = "the bundled workloads show every key: " + ", ".join(bundled())
+
+
 def load_workload(name: str) -> Workload:
     """The workload in a file, or the bundled one of that name. `UsageError` with file, key and reason for anything wrong."""
     path = FOLDER / f"{name}.toml" if name in bundled() else Path(name)
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"there is no workload {name}", hint=f"name a TOML file, or one of: {', '.join(bundled())}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: {error}", hint="a workload is a TOML file; the bundled ones show every key") from None
-    return parse_workload({"name": path.stem, **data}, str(path))
+    if not path.exists():
+        raise UsageError(f"there is no workload {name}", hint=f"{nearest(name, bundled())} or name a TOML file")
+    source = read_toml(path)
+    data = {"name": path.stem, **source.data}
+    if mistakes := wrong_keys(Workload, data):
+        raise mistaken(source, mistakes, _HINT)
+    return Workload.model_validate(data)
 
 
 def parse_workload(data: dict[str, Any], place: str) -> Workload:
     """The workload that the data states; `place` names where it came from in errors."""
-    try:
-        return Workload.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "workload"
-        reason = str(first["msg"]).removeprefix("Value error, ")
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise UsageError(f"{place}: {key}: {reason}{more}", hint="the bundled workloads show every key: " + ", ".join(bundled())) from None
+    if mistakes := wrong_keys(Workload, data):
+        said = [f"{place}: {'.'.join(map(str, pointer)) or 'workload'}: {what}" for pointer, what in mistakes]
+        raise UsageError("\n".join(said), hint=_HINT)
+    return Workload.model_validate(data)
 
 
 def benign_prompts() -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from testcard.benchmarks.plan.job import TargetJob
-from testcard.harness.config import Config, PricesSection, TargetSection
+from testcard.harness.config import Config, PricesSection, TargetSection, providers_of
 from testcard.harness.embedded import MOCK_LATENCY, embedded_mocks, mock_name
 from testcard.harness.errors import TargetUnreachable
 from testcard.harness.pricing import Pricing
@@ -31,6 +31,7 @@ def sections_of(names: Sequence[str], raw_sections: Sequence[str], config: Confi
             found.append(TargetSection(provider=provider, base_url=url or None, live=live))
         return found
     if config.target:
+        providers_of(config)  # what is wrong there is told with its line
         return [target.model_copy(update={"live": live or target.live}) for target in config.target]
     return [TargetSection(provider=name) for name in bundled_ids()]
 

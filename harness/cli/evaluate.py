@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +14,15 @@ import click
 from testcard.harness.child_processes import ChildCommand, ChildProcesses, is_run, usable
 from testcard.harness.cli import github, say
 from testcard.harness.cli.children_display import ChildrenDisplay
-from testcard.harness.config import Config, PricesSection, TargetSection, load_config
+from testcard.harness.config import Config, PricesSection, TargetSection, load_config, providers_of
 from testcard.harness.embedded import MOCK_LATENCY, embedded_mocks, mock_name
 from testcard.harness.errors import Exit, UsageError, worst
 from testcard.harness.lazy import resolve
 from testcard.harness.pricing import Pricing
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free
 from testcard.harness.runs.records import Outcome, Target
-from testcard.harness.statistics import slo
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, is_testcard_mock, read_key, refuse_one_key_for_all
-from testcard.specs.loader import Provider, bundled_ids, load_provider
+from testcard.specs.loader import Provider, bundled_ids
 
 DEFAULT_WORKLOAD = "quick"
 #: Checks side by side: each keeps a core busy.
@@ -104,11 +102,10 @@ def evaluate(config_file: Path | None, out: Path | None, workload: str | None, s
         require_free(out)
     # Found out now, not after the checks have been paid for.
     resolve("testcard.benchmarks.plan.workload:load_workload")(workload or config.bench.workload or DEFAULT_WORKLOAD)
-    for expression in config.bench.slo:
-        slo.parse(expression)
-    sections = config.target or tuple(TargetSection(provider=name) for name in bundled_ids())
+    if not config.target:
+        config = config.model_copy(update={"target": tuple(TargetSection(provider=name) for name in bundled_ids())})
     with ExitStack() as stack:
-        planned = _plan(sections, config, stack)
+        planned = _plan(config, stack)
         writer = RunWriter.create(
             out or default_folder("evaluate"),
             "evaluate",
@@ -123,9 +120,9 @@ def evaluate(config_file: Path | None, out: Path | None, workload: str | None, s
         return _Evaluation(writer, planned, options).run()
 
 
-def _plan(sections: Sequence[TargetSection], config: Config, stack: ExitStack) -> list[_Planned]:
+def _plan(config: Config, stack: ExitStack) -> list[_Planned]:
     """The targets with their URLs; starts the mocks that are needed. Everything that can be wrong is found before anything runs."""
-    providers = [load_provider(section.provider, config.providers.path) for section in sections]
+    sections, providers = config.target, providers_of(config)
     labels: list[str] = []
     keys: list[str | None] = []
     for section, provider in zip(sections, providers, strict=True):

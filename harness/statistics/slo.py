@@ -26,7 +26,6 @@ from typing import Literal
 
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import Estimate, Gate, SummaryRow
-from testcard.harness.statistics.intervals import needed, wilson
 
 Operator = Literal["<", "<=", ">", ">="]
 
@@ -176,6 +175,8 @@ def _far_below(objective: Objective, figure: Estimate, longest_s: Mapping[str, f
     if percentile is None or objective.operator in (">", ">="):
         return False
     longest = longest_s.get(_SERIES.get(percentile.group(1), ""), math.inf)
+    from testcard.harness.statistics.intervals import needed
+
     return figure.n >= needed(PERCENTILES[f"p{percentile.group(2)}"]) and longest * FAR <= objective.threshold
 
 
@@ -184,6 +185,8 @@ def _missing(objective: Objective) -> str:
 
 
 def _limited(row: SummaryRow) -> Estimate | None:
+    from testcard.harness.statistics.intervals import wilson  # numpy: not for whoever only reads an objective, as a configuration does
+
     return row.rate_limits.share if row.rate_limits is not None else wilson(0, row.requests)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from testcard.harness.config import Config, load_config, load_waivers
+from testcard.harness.config import Config, load_config, load_waivers, providers_of
 from testcard.harness.errors import UsageError
 
 WAIVER = "[[waiver]]\nrule = 'image.*'\nprovider = 'nebul'\nreason = 'ticket 12'\nowner = 'ann'\nexpires = 2026-12-31\n"
@@ -77,12 +77,12 @@ def test_a_file_that_was_named_has_to_be_there(tmp_path: Path) -> None:
         ("[prices.nanogpt]\nadopt = 'all'\n", "prices.nanogpt.adopt"),
         ("[prices.nanogpt.models]\nhidream = {kind = 'per-image'}\n", "prices.nanogpt.models.hidream"),
         ("[prices.nanogpt.models]\nhidream = {kind = 'per-image', usd_each = -1}\n", "usd_each"),
-        ("[check\n", "line 1"),
+        ("[check\n", "testcard.toml:1: Expected"),
         (WAIVER + "until = 2026-12-31\n", "waiver.0.until"),
         (WAIVER.replace("owner", "ower"), "waiver.0.owner"),
         (WAIVER.replace("'ticket 12'", "' '"), "waiver.0.reason"),
-        (WAIVER.replace("2026-12-31", "20261231"), "waiver.0.expires: should be a day"),
-        (WAIVER.replace("2026-12-31", "2026-12-31T10:00:00"), "waiver.0.expires: should be a day"),
+        (WAIVER.replace("2026-12-31", "20261231"), "waiver.0.expires: has to be a day"),
+        (WAIVER.replace("2026-12-31", "2026-12-31T10:00:00"), "waiver.0.expires: has to be a day"),
         (WAIVER.replace("2026-12-31", "'soon'"), "waiver.0.expires"),
     ],
 )
@@ -94,6 +94,77 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, expected: str) -> None:
     assert str(path) in caught.value.message
     assert expected in caught.value.message
     assert caught.value.exit_code == 2
+
+
+def test_all_mistakes_are_named_at_once_with_file_line_and_key(tmp_path: Path) -> None:
+    """Whoever mends a file does it in one go: in the order of the lines, with the word that was probably meant."""
+    path = write(
+        tmp_path,
+        """\
+[[target]]
+provider = "nanogpt"
+model = ["hidream"]
+
+[check]
+concurency = 2
+max_cost = inf
+seed = "many"
+[bench]
+slo = ["p95<8s", "p95<8"]
+[prices.nanogpt]
+adopt = "lst"
+[prices.nanogpt.models]
+hidream = {kind = "per-imgae", usd_each = 1}
+"*" = {kind = "grid", usd_each = {low = {"512x512" = -1}}}
+flux = {usd_each = 1}
+[[waiver]]
+rule = "image.size"
+provider = "nanogpt"
+expires = 2026-12-31
+owner = ""
+""",
+    )
+    with pytest.raises(UsageError) as caught:
+        load_config(path)
+    said = caught.value.message.splitlines()
+    assert said.pop(5).startswith(f"  {path}:10: bench.slo.1: 'p95<8': ")
+    assert said == [
+        f"{path} has 11 mistakes",
+        f"  {path}:3: target.0.model: is no key here; did you mean models?",
+        f"  {path}:6: check.concurency: is no key here; did you mean concurrency?",
+        f"  {path}:7: check.max_cost: has to be a finite number, not inf",
+        f'  {path}:8: check.seed: has to be a whole number, not "many"',
+        f"  {path}:12: prices.nanogpt.adopt: lst is not known here; did you mean list?",
+        f"  {path}:14: prices.nanogpt.models.hidream.kind: per-imgae is not known here; did you mean per-image?",
+        f"  {path}:15: prices.nanogpt.models.*.usd_each.low.512x512: has to be at least 0, not -1",
+        f"  {path}:16: prices.nanogpt.models.flux.kind: is missing",
+        f"  {path}:17: waiver.0.reason: is missing",
+        f"  {path}:21: waiver.0.owner: is empty",
+    ]
+
+
+def test_targets_that_nothing_stands_behind_are_named_with_their_lines(tmp_path: Path) -> None:
+    """A provider or an operation that there is not, all at once, as soon as a command needs the targets."""
+    path = write(
+        tmp_path,
+        """\
+[[target]]
+provider = "nanogtp"
+[[target]]
+provider = "opengpu-relay"
+operations = [
+    "generateFlux",
+    "generateFlx",
+]
+""",
+    )
+    config = load_config(path)
+    with pytest.raises(UsageError) as caught:
+        providers_of(config)
+    said = caught.value.message.splitlines()
+    assert said[0] == f"{path} has 2 mistakes"
+    assert said[1].startswith(f"  {path}:2: target.0.provider: there is no provider nanogtp; did you mean nanogpt?")
+    assert said[2] == f"  {path}:7: target.1.operations.1: opengpu-relay has no operation generateFlx; did you mean generateFlux?"
 
 
 def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:

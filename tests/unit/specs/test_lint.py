@@ -24,7 +24,7 @@ MISTAKES = [
     ("nanogpt", "profile.yaml", "means: seed", "means: sed", "fields.seed.means", "did you mean seed", True),
     ("nanogpt", "profile.yaml", "      seed:", "      sead:", "fields.sead", "no such field", True),
     ("nanogpt", "profile.yaml", "kind: grid", "kind: gird", "prices.0.price", "gird", True),
-    ("nanogpt", "profile.yaml", "usd_each: 0.014", "usd_each: -1", "prices.1.price.usd_each", "greater than or equal to 0", True),
+    ("nanogpt", "profile.yaml", "usd_each: 0.014", "usd_each: -1", "prices.1.price.usd_each", "at least 0, not -1", True),
     ("nanogpt", "profile.yaml", "key_env: NANOGPT", "key_var: NANOGPT", "auth.key_env", "is missing", True),
     ("nanogpt", "profile.yaml", "key_env: NANOGPT", "key_var: NANOGPT", "auth.key_var", "is no key", True),
     ("nanogpt", "profile.yaml", "cheapest: 256x256", "cheapest: 1x1", "fields.size.cheapest", "does not allow '1x1'", False),

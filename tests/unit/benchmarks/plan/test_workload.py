@@ -50,7 +50,10 @@ def test_the_prompts_ship_and_differ() -> None:
         ("speed = 3\n[[stage]]\nrate_rps = 1\nduration_s = 1", "speed"),
         ('sizes = ["big"]\n[[stage]]\nrate_rps = 1\nduration_s = 1', "big"),
         ('slo = ["p95<8"]\n[[stage]]\nrate_rps = 1\nduration_s = 1', "unit"),
-        ("stage = ]", "line 1"),
+        ("stage = ]", "mine.toml:1:"),
+        ("[[stage]]\nrate_rps = 1\nduration_s = inf\nname = 3", "mine.toml:3: stage.0.duration_s: has to be a finite number"),
+        ("[[stage]]\nrate_rps = 1\nduration_s = 1\nname = 3", "mine.toml:4: stage.0.name: has to be a text in quotes, not 3"),
+        ("round = 2\n[[stage]]\nrate_rps = 1\nduration_s = 1", "mine.toml:1: round: is no key here; did you mean rounds?"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, expected: str) -> None:
