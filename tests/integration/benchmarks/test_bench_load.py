@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import io
 import itertools
 import json
 import os
@@ -21,7 +20,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from PIL import Image
 
 from testcard.benchmarks.plan.job import BlockJob, CellJob, Event, Job, TargetJob
 from testcard.benchmarks.plan.turn_order import blocks
@@ -30,6 +28,7 @@ from testcard.harness.runs.records import SAMPLE_COLUMNS
 from testcard.harness.runs.samples import read_shard
 from testcard.harness.stops import BUDGET
 from testcard.harness.wire.encode import json_bytes
+from testkit.pictures import gradient, in_base64
 
 Answer = Callable[["Server", int, str, bytes, asyncio.StreamWriter], Awaitable[None]]
 
@@ -90,18 +89,12 @@ def reply(body: Any, status: str = "200 OK", media_type: str = "application/json
     return f"HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {len(data)}\r\n{headers}\r\n".encode() + data
 
 
-def png(width: int = 256, height: int = 256) -> bytes:
-    file = io.BytesIO()
-    Image.linear_gradient("L").resize((width, height)).convert("RGB").save(file, "PNG")
-    return file.getvalue()
-
-
 def assert_takes(seconds: float, least: float) -> None:
     """As long as the server really took, and not much longer: at most 140 ms more, for a machine that is busy with other tests."""
     assert least - 0.005 <= seconds <= least + 0.14
 
 
-GOOD = {"created": 1, "data": [{"b64_json": base64.b64encode(png()).decode()}], "cost": 0.01}
+GOOD = {"created": 1, "data": [{"b64_json": in_base64(gradient(256, 256))}], "cost": 0.01}
 
 
 async def good(server: Server, index: int, line: str, body: bytes, writer: asyncio.StreamWriter) -> None:
@@ -181,7 +174,7 @@ ODD: list[tuple[str, int | None, bytes | None]] = [
     ("server-error", 500, reply({"error": 500, "message": "oops"}, "500 Internal Server Error")),
     ("invalid-picture", 200, reply({"created": 1, "data": []})),
     ("invalid-picture", 200, reply({"created": 1, "data": [{"b64_json": base64.b64encode(b"no picture").decode()}]})),
-    ("invalid-picture", 200, reply({"created": 1, "data": [{"b64_json": base64.b64encode(png(128, 128)).decode()}]})),
+    ("invalid-picture", 200, reply({"created": 1, "data": [{"b64_json": in_base64(gradient(128, 128))}]})),
     ("broken", 200, b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n{"created": 1, '),
     ("refused", 404, reply({"error": 404, "message": "no such model"}, "404 Not Found")),
     ("policy", 400, reply({"error": 400, "message": "content_policy_violation"}, "400 Bad Request")),
@@ -270,7 +263,7 @@ async def with_address(server: Server, index: int, line: str, body: bytes, write
         writer.write(reply({"created": 1, "data": [{"url": f"{server.url}/pictures/{index}.png"}]}))
     else:
         await asyncio.sleep(0.1)
-        writer.write(reply(png(), media_type="image/png"))
+        writer.write(reply(gradient(256, 256), media_type="image/png"))
 
 
 async def elsewhere(server: Server, index: int, line: str, body: bytes, writer: asyncio.StreamWriter) -> None:
@@ -294,7 +287,7 @@ class Tasks:
         state = "queued" if age < 0.5 else "running" if age < 1.5 else "completed"
         record: dict[str, Any] = {"task_id": name, "status": state, "elapsed_seconds": int(age)}
         if state == "completed":
-            record["result"] = {"images": [base64.b64encode(png(512, 512)).decode()]}
+            record["result"] = {"images": [in_base64(gradient(512, 512))]}
         writer.write(reply(record))
 
 

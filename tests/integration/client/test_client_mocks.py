@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +15,9 @@ from testcard.harness.cli import run
 from testcard.harness.client import AsyncClient, AuthenticationFailed, Client, Result
 from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
 from testcard.specs.loader import bundled_ids, load_provider
+from testkit.pictures import plain
 
 RELAY = "opengpu-relay"
-
-
-def png(size: tuple[int, int] = (64, 64), colour: str = "navy") -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", size, colour).save(out, "png")
-    return out.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -89,26 +83,26 @@ def test_the_same_seed_gives_the_same_picture(call: Any) -> None:
 @pytest.mark.parametrize(
     ("provider", "terms"),
     [
-        ("nanogpt", {"mask": png(colour="white"), "size": (256, 256)}),
+        ("nanogpt", {"mask": plain(colour="white"), "size": (256, 256)}),
         ("nanogpt", {"size": (256, 256)}),
-        ("nebul", {"mask": png(colour="white"), "n": 2}),
+        ("nebul", {"mask": plain(colour="white"), "n": 2}),
         ("nvidia-nim-image", {"size": (512, 512)}),
-        ("nvidia-nim-image", {"mask": png(colour="white"), "size": (512, 512)}),
-        (RELAY, {"mask": png(colour="white")}),
+        ("nvidia-nim-image", {"mask": plain(colour="white"), "size": (512, 512)}),
+        (RELAY, {"mask": plain(colour="white")}),
         (RELAY, {"operation": "generateFlux", "size": (64, 64)}),
         (RELAY, {"operation": "editQwen"}),
     ],
 )
 def test_edit(call: Any, provider: str, terms: dict[str, Any]) -> None:
     """A picture and a prompt, with and without a mask, in every spelling: data URL, base64, file, address or base64."""
-    result = call(provider, "edit", png(), "add a hat", **terms)
+    result = call(provider, "edit", plain(), "add a hat", **terms)
     assert len(result.pictures) == terms.get("n", 1)
 
 
 def test_variation_and_describe(call: Any) -> None:
     """A file part without a prompt, and a chat with an image part."""
-    assert len(call("nebul", "variation", png(), n=2).pictures) == 2
-    result = call("nvidia-nim-vision", "describe", png(), "What is this?", max_tokens=64)
+    assert len(call("nebul", "variation", plain(), n=2).pictures) == 2
+    result = call("nvidia-nim-vision", "describe", plain(), "What is this?", max_tokens=64)
     assert result.text
     assert result.usage.total_tokens == result.usage.prompt_tokens + result.usage.completion_tokens
 
@@ -116,7 +110,7 @@ def test_variation_and_describe(call: Any) -> None:
 def test_describe_streams(mocks: EmbeddedMocks) -> None:
     """The pieces add up to the text."""
     with Client("nvidia-nim-vision", base_url=mocks.base_urls["nvidia-nim-vision"], api_key=mocks.api_key) as client:
-        stream = client.describe(png(), stream=True)
+        stream = client.describe(plain(), stream=True)
         pieces = list(stream)
         assert len(pieces) > 3
         assert "".join(pieces) == stream.finish().text
@@ -127,7 +121,7 @@ def test_a_wrong_key_is_refused_and_said(call: Any, provider: str) -> None:
     """401 from every mock is an AuthenticationFailed that names the variable to set."""
     method = "describe" if provider == "nvidia-nim-vision" else "generate"
     with pytest.raises(AuthenticationFailed) as caught:
-        call(provider, method, png() if method == "describe" else "x", settings={"api_key": "sk-unwelcome"})
+        call(provider, method, plain() if method == "describe" else "x", settings={"api_key": "sk-unwelcome"})
     assert "_API_KEY" in str(caught.value.hint)
     assert "sk-unwelcome" not in caught.value.message
 
@@ -191,7 +185,7 @@ def test_without_a_name_nothing_is_overwritten(cli: Any, mocks: EmbeddedMocks) -
 
 def test_edit_variation_and_describe_commands(cli: Any, mocks: EmbeddedMocks) -> None:
     """Each reads a file; describe prints the text on stdout and the rest on stderr."""
-    Path("in.png").write_bytes(png())
+    Path("in.png").write_bytes(plain())
     assert cli("edit", "nebul", "in.png", "a hat", "--mask", "in.png", "-o", "e", "--base-url", mocks.base_urls["nebul"])[0] == 0
     assert Path("e.png").is_file()
     assert cli("variation", "nebul", "in.png", "-o", "v.png", "--base-url", mocks.base_urls["nebul"])[0] == 0
@@ -203,7 +197,7 @@ def test_edit_variation_and_describe_commands(cli: Any, mocks: EmbeddedMocks) ->
 
 def test_describe_as_json_and_without_stream(cli: Any, mocks: EmbeddedMocks) -> None:
     """--json holds the text and the usage; --no-stream prints the text at once; --quiet says nothing else."""
-    Path("in.png").write_bytes(png())
+    Path("in.png").write_bytes(plain())
     base = ["describe", "nvidia-nim-vision", "in.png", "--base-url", mocks.base_urls["nvidia-nim-vision"], "--quiet"]
     code, out, err = cli(*base, "--json")
     record = json.loads(out)

@@ -22,18 +22,13 @@ from testcard.mocks.app import create_app
 from testcard.mocks.faults import FAULTS as ALL_FAULTS
 from testcard.mocks.faults import Fault
 from testcard.specs.loader import load_provider
+from testkit.pictures import encoded, gradient, in_base64
 
 KONTEXT = "black-forest-labs/FLUX.1-Kontext-dev"
 LLAMA = "meta/llama-3.2-90b-vision-instruct"
 
 
-def png() -> bytes:
-    buffer = io.BytesIO()
-    Image.linear_gradient("L").resize((64, 64)).convert("RGB").save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-B64 = base64.b64encode(png()).decode()
+B64 = in_base64(gradient())
 #: (provider, operation) → a body with every field that faults are about, and the size of its pictures
 BODIES: dict[tuple[str, str], tuple[dict[str, Any], tuple[int, int]]] = {
     ("nanogpt", "createImage"): ({"prompt": "x", "size": "512x512", "n": 2, "seed": 5}, (512, 512)),
@@ -100,7 +95,7 @@ class Mock:
             .path.format(publisher="black-forest-labs", model="flux.1-schnell")
         )
         if self.operation in ("createImageEdit", "createImageVariation"):
-            files = [] if "image" in without else [("image", ("a.png", body.pop("file", png()), "image/png"))]
+            files = [] if "image" in without else [("image", ("a.png", body.pop("file", gradient()), "image/png"))]
             files += [("mask", ("mask.png", body["mask"], "image/png"))] if "mask" in body else []
             fields = {name: str(value) for name, value in body.items() if not isinstance(value, list | dict | bytes)}
             return self.http.post(path, data=fields, files=files or [("unused", ("a.png", b"", "image/png"))], headers=headers)
@@ -208,14 +203,12 @@ def half_masked() -> bytes:
     """A mask whose upper half is white and transparent."""
     mask = Image.new("RGBA", (64, 64), (0, 0, 0, 255))
     mask.paste((255, 255, 255, 0), (0, 0, 64, 32))
-    buffer = io.BytesIO()
-    mask.save(buffer, "PNG")
-    return buffer.getvalue()
+    return encoded(mask)
 
 
 def edited_halves(mock: Mock) -> tuple[float, float]:
     """How far the upper and the lower half of an edit with that mask are from the picture that was sent, of 255."""
-    mask, kind = base64.b64encode(half_masked()).decode(), "data:image/png;base64,"
+    mask, kind = in_base64(half_masked()), "data:image/png;base64,"
     answer = {
         "nanogpt": lambda: mock.send(imageDataUrl=kind + B64, maskDataUrl=kind + mask),
         "nebul": lambda: mock.send(mask=half_masked()),
@@ -225,7 +218,7 @@ def edited_halves(mock: Mock) -> tuple[float, float]:
     picture = opened(mock.pictures(answer)[0])
     assert picture is not None
     small = picture.convert("RGB").resize((64, 64), Image.Resampling.BOX)
-    difference = ImageChops.difference(small, Image.open(io.BytesIO(png())))
+    difference = ImageChops.difference(small, Image.open(io.BytesIO(gradient())))
     upper, lower = (ImageStat.Stat(difference.crop(box)).mean for box in ((0, 0, 64, 28), (0, 36, 64, 64)))
     return sum(upper) / 3, sum(lower) / 3
 
@@ -259,7 +252,7 @@ def without_picture(mock: Mock) -> httpx.Response:
 def padded(size: int) -> bytes:
     """A picture with so many bytes in a chunk that decoders pass over."""
     chunk = b"paDd" + bytes(size)
-    start, end = png()[:-12], png()[-12:]
+    start, end = gradient()[:-12], gradient()[-12:]
     return start + size.to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big") + end
 
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
-from PIL import Image
 from starlette.testclient import TestClient
 
 from testcard.mocks.app import create_app
 from testcard.mocks.faults import FAULTS, Fault
+from testkit.pictures import data_url, gradient
 
 LIES = [fault for fault in FAULTS.values() if fault.rule.startswith(("vision.", "stream."))]
-_buffer = io.BytesIO()
-Image.linear_gradient("L").resize((64, 64)).convert("RGB").save(_buffer, "PNG")
-PICTURE = _buffer.getvalue()
+PICTURE = gradient()
 
 
 class Mock:
@@ -29,7 +25,7 @@ class Mock:
         self.http = TestClient(create_app(["nvidia-nim-vision"], faults=list(faults)), headers={"Authorization": "Bearer testcard"})
 
     def send(self, picture: bytes = PICTURE, **fields: Any) -> httpx.Response:
-        url = "data:image/png;base64," + base64.b64encode(picture).decode()
+        url = data_url(picture)
         content = [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": url}}]
         body = {
             "model": "meta/llama-3.2-90b-vision-instruct",

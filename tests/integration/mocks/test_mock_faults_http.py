@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import io
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,27 +10,21 @@ from typing import Any
 
 import httpx
 import pytest
-from PIL import Image
 
 from testcard.harness.selftest.in_process import InProcess
 from testcard.mocks.app import create_app
 from testcard.mocks.faults import FAULTS, Fault
 from testcard.specs.loader import load_provider
+from testkit.pictures import gradient, in_base64
 
 KEY = "testcard"
 OURS = [fault for fault in FAULTS.values() if fault.name.startswith(("http.", "auth.", "rate."))]
 
 
-def png() -> bytes:
-    buffer = io.BytesIO()
-    Image.linear_gradient("L").resize((64, 64)).convert("RGB").save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 VALUES: Mapping[str, Any] = {
     "prompt": "x",
     "model": "black-forest-labs/FLUX.1-Kontext-dev",
-    "image": base64.b64encode(png()).decode(),
+    "image": in_base64(gradient()),
     "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}],
 }
 
@@ -72,7 +64,7 @@ class Mock:
             if self.contract.request_media_type is None:
                 request = client.build_request(method or self.contract.method, path, headers=headers)
             elif self.contract.request_media_type == "multipart/form-data":
-                files = [("image", ("a.png", png(), "image/png"))] if "image" in body else [("unused", ("", b""))]
+                files = [("image", ("a.png", gradient(), "image/png"))] if "image" in body else [("unused", ("", b""))]
                 text = {name: value for name, value in body.items() if name != "image"}
                 request = client.build_request(method or "POST", path, headers=headers | form, data=text, files=files)
             else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import time
 from collections.abc import Callable
@@ -11,18 +9,16 @@ from typing import Any
 
 import httpx
 import pytest
-from PIL import Image
 from starlette.testclient import TestClient
 
 from testcard.mocks.app import create_app
 from testcard.mocks.faults import FAULTS, Fault
 from testcard.specs.loader import load_provider
+from testkit.pictures import gradient, in_base64
 
 RELAY = load_provider("opengpu-relay")
 LIES = [fault for fault in FAULTS.values() if fault.rule.startswith("async.")]
-_buffer = io.BytesIO()
-Image.linear_gradient("L").resize((64, 64)).convert("RGB").save(_buffer, "PNG")
-PICTURE = base64.b64encode(_buffer.getvalue()).decode()
+PICTURE = in_base64(gradient())
 
 
 class Mock:

@@ -23,35 +23,20 @@ from werkzeug.wrappers import Request, Response
 from testcard.mocks.app import create_app
 from testcard.mocks.serving import serving
 from testcard.specs.loader import BUNDLED, bundled_ids, load_provider
+from testkit.pictures import data_url, encoded, gradient, in_base64
 
 CHAT = {"nvidia-nim-vision"}
 
 
-def picture(width: int = 64, height: int = 64, form: str = "PNG") -> bytes:
-    buffer = io.BytesIO()
-    Image.linear_gradient("L").resize((width, height)).convert("RGB").save(buffer, form)
-    return buffer.getvalue()
-
-
 def mask(*, white: bool) -> bytes:
     """A 64×64 mask that opens the left half: white on black, or transparent in an opaque picture."""
-    buffer = io.BytesIO()
     if white:
         drawn = Image.new("L", (64, 64), 0)
         drawn.paste(255, (0, 0, 32, 64))
     else:
         drawn = Image.new("RGBA", (64, 64), (0, 0, 0, 255))
         drawn.paste((0, 0, 0, 0), (0, 0, 32, 64))
-    drawn.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def data_url(data: bytes, kind: str = "png") -> str:
-    return f"data:image/{kind};base64,{b64(data)}"
+    return encoded(drawn)
 
 
 @dataclass(frozen=True)
@@ -90,34 +75,37 @@ KONTEXT = "black-forest-labs/FLUX.1-Kontext-dev"
 LLAMA = "meta/llama-3.2-90b-vision-instruct"
 P = {"prompt": "a red boat"}
 DESCRIBE = [
-    {"role": "user", "content": [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": data_url(picture())}}]}
+    {
+        "role": "user",
+        "content": [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": data_url(gradient())}}],
+    }
 ]
 
 CASES = [
     Case(*NANO, P),
     Case(*NANO, {**P, "size": "256x256", "n": 3, "seed": 42, "user": "u", "model": "hidream"}, (256, 256), 3),
     Case(*NANO, {**P, "size": "512x512", "response_format": "url", "n": 2}, (512, 512), 2),
-    Case(*NANO, {**P, "size": "256x256", "imageDataUrl": data_url(picture(256, 256)), "maskDataUrl": data_url(mask(white=True))}, (256, 256), keep_right=True),
-    Case(*NANO, {**P, "size": "256x256", "imageDataUrls": [data_url(picture(form="JPEG"), "jpeg")] * 2, "model": "flux-kontext", "strength": 0}, (256, 256)),
+    Case(*NANO, {**P, "size": "256x256", "imageDataUrl": data_url(gradient(256, 256)), "maskDataUrl": data_url(mask(white=True))}, (256, 256), keep_right=True),
+    Case(*NANO, {**P, "size": "256x256", "imageDataUrls": [data_url(gradient(form="JPEG"), "jpeg")] * 2, "model": "flux-kontext", "strength": 0}, (256, 256)),
     Case(*NANO, {**P, "num_inference_steps": 1, "guidance_scale": 20, "kontext_max_mode": True, "model": "gpt-image-1"}),
     Case(*GENERATE, {**P, "model": KONTEXT, "n": 2, "response_format": "b64_json", "size": "auto", "quality": "auto", "background": "auto"}, (1024, 1024), 2),
     Case(*GENERATE, {**P, "size": "96x160", "output_format": "jpeg", "response_format": "url"}, (96, 160), form="JPEG"),
     Case(*GENERATE, {**P, "size": "96x160", "output_format": "webp", "background": "transparent", "guidance": 3.5}, (96, 160), form="WEBP"),
-    Case(*EDIT, {**P, "model": KONTEXT, "n": "2", "size": "64x64"}, (64, 64), 2, files=(("image", picture()), ("mask", mask(white=False))), keep_right=True),
-    Case(*EDIT, {**P, "model": KONTEXT, "size": "128x128"}, (128, 128), files=(("image[]", picture()), ("image[]", picture(80, 20)))),
-    Case(*VARY, {"n": "2", "size": "64x64", "output_format": "png"}, (64, 64), 2, files=(("image", picture()),)),
+    Case(*EDIT, {**P, "model": KONTEXT, "n": "2", "size": "64x64"}, (64, 64), 2, files=(("image", gradient()), ("mask", mask(white=False))), keep_right=True),
+    Case(*EDIT, {**P, "model": KONTEXT, "size": "128x128"}, (128, 128), files=(("image[]", gradient()), ("image[]", gradient(80, 20)))),
+    Case(*VARY, {"n": "2", "size": "64x64", "output_format": "png"}, (64, 64), 2, files=(("image", gradient()),)),
     Case(*NIM, {**P, "width": 128, "height": 96, "seed": 5, "steps": 4, "cfg_scale": 3.5, "negative_prompt": "x", "sampler": "any"}, (128, 96)),
-    Case(*NIM, {**P, "width": 64, "height": 64, "mode": "image-to-image", "image": b64(picture())}, (64, 64)),
-    Case(*NIM, {**P, "width": 64, "height": 64, "mode": "inpaint", "image": data_url(picture()), "mask": b64(mask(white=True))}, (64, 64), keep_right=True),
+    Case(*NIM, {**P, "width": 64, "height": 64, "mode": "image-to-image", "image": in_base64(gradient())}, (64, 64)),
+    Case(*NIM, {**P, "width": 64, "height": 64, "mode": "inpaint", "image": data_url(gradient()), "mask": in_base64(mask(white=True))}, (64, 64), keep_right=True),
     Case(*SD, P, (512, 512)),
     Case(*SD, {**P, "model": "stable-diffusion-v1-5-pruned.safetensors", "width": 200, "height": 72, "steps": 1}, (200, 72)),
     Case(*FLUX, {**P, "width": 64, "height": 96, "output_format": "jpeg", "safety_tolerance": 6}, (64, 96), form="JPEG"),
-    Case(*FLUX, {**P, "width": 64, "height": 64, "input_image": b64(picture()), "input_image_2": b64(picture())}, (64, 64)),
+    Case(*FLUX, {**P, "width": 64, "height": 64, "input_image": in_base64(gradient()), "input_image_2": in_base64(gradient())}, (64, 64)),
     Case(*GEMINI, {**P, "aspect_ratio": "21:9", "image_size": "1K"}),
     Case(*GPT, {**P, "size": "1536x1024", "quality": "low", "n": 2}, (1536, 1024), 2),
-    Case(*GPT_EDIT, {**P, "image": b64(picture(1024, 1024)), "mask": b64(mask(white=True))}, (1024, 1024), keep_right=True),
+    Case(*GPT_EDIT, {**P, "image": in_base64(gradient(1024, 1024)), "mask": in_base64(mask(white=True))}, (1024, 1024), keep_right=True),
     Case(*QWEN, {**P, "size": "80x40", "seed": 3}, (80, 40)),
-    Case(*QWEN_EDIT, {**P, "image": b64(picture()), "size": "80x40"}, (80, 40)),
+    Case(*QWEN_EDIT, {**P, "image": in_base64(gradient()), "size": "80x40"}, (80, 40)),
     Case(*QWEN_EDIT, {**P, "image": "https://example.com/cat.png"}, (1024, 1024)),
     Case(*SEE, {"model": LLAMA, "messages": DESCRIBE, "temperature": 0.2}),
     Case(*SEE, {"model": LLAMA, "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hello"}], "max_tokens": 3}),
@@ -201,7 +189,7 @@ def test_what_the_documents_allow_is_answered_as_documented(http: httpx.Client, 
     if case.size:
         assert {one.size for one in pictures} == {case.size}
     if case.keep_right:
-        source = Image.open(io.BytesIO(picture(*pictures[0].size)))
+        source = Image.open(io.BytesIO(gradient(*pictures[0].size)))
         for one in pictures:
             box = ImageChops.difference(one.convert("RGB"), source).getbbox()
             assert box == (0, 0, one.width // 2, one.height)
@@ -245,7 +233,7 @@ def test_gemini_keeps_ratio_and_tier(http: httpx.Client, base_url: str) -> None:
         Case(*NIM, {**P, "seed": 42, "width": 64, "height": 64}),
         Case(*FLUX, {**P, "seed": 42, "width": 64, "height": 64}),
         Case(*QWEN, {**P, "seed": 42, "size": "64x64"}),
-        Case(*QWEN_EDIT, {**P, "seed": 42, "size": "64x64", "image": b64(picture())}),
+        Case(*QWEN_EDIT, {**P, "seed": 42, "size": "64x64", "image": in_base64(gradient())}),
     ],
     ids=str,
 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +13,7 @@ from PIL import Image
 from testcard.mocks.app import create_app
 from testcard.mocks.serving import serving
 from testcard.specs.loader import bundled_ids
+from testkit.pictures import data_url, encoded, in_base64, plain
 
 BEARER = {"Authorization": "Bearer testcard"}
 PATHS = {
@@ -26,16 +25,6 @@ PATHS = {
 }
 P = {"prompt": "x"}
 LLAMA = "meta/llama-3.2-90b-vision-instruct"
-
-
-def png() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def data_url(data: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
 def asking(url: str) -> dict[str, Any]:
@@ -115,11 +104,11 @@ REFUSED = [
     ("nanogpt", None, {"prompt": "x", "num_inference_steps": 0}, 400),
     ("nanogpt", None, {"prompt": "x", "model": "no-such-model"}, 400),
     ("nanogpt", None, {"prompt": "x", "imageDataUrl": "https://example.com/cat.png"}, 400),
-    ("nanogpt", None, {"prompt": "x", "imageDataUrl": base64.b64encode(png()).decode()}, 400),
+    ("nanogpt", None, {"prompt": "x", "imageDataUrl": in_base64(plain(8, 8))}, 400),
     ("nanogpt", None, {"prompt": "x", "imageDataUrl": data_url(b"no picture")}, 400),
-    ("nanogpt", None, {"prompt": "x", "imageDataUrl": data_url(png()[:40])}, 400),
+    ("nanogpt", None, {"prompt": "x", "imageDataUrl": data_url(plain(8, 8)[:40])}, 400),
     ("nanogpt", None, {"prompt": "x", "imageDataUrl": "data:image/png;base64,!!!!"}, 400),
-    ("nanogpt", None, {"prompt": "x", "imageDataUrl": data_url(png()), "maskDataUrl": "data:image/png;base64,"}, 400),
+    ("nanogpt", None, {"prompt": "x", "imageDataUrl": data_url(plain(8, 8)), "maskDataUrl": "data:image/png;base64,"}, 400),
     ("nebul", None, {"prompt": "x", "size": "huge"}, 400),
     ("nebul", None, {"prompt": "x", "size": "99999x1"}, 400),
     ("nebul", None, {"prompt": "x", "quality": "best"}, 400),
@@ -128,7 +117,7 @@ REFUSED = [
     ("nebul", None, {"prompt": "x", "model": "no-such-model"}, 404),
     ("nvidia-nim-image", None, {"prompt": "x", "mode": "upscale"}, 400),
     ("nvidia-nim-image", None, {"prompt": "x", "mode": "image-to-image"}, 400),
-    ("nvidia-nim-image", None, {"prompt": "x", "mode": "inpaint", "image": base64.b64encode(png()).decode()}, 400),
+    ("nvidia-nim-image", None, {"prompt": "x", "mode": "inpaint", "image": in_base64(plain(8, 8))}, 400),
     ("nvidia-nim-image", None, {"prompt": "x", "mode": "image-to-image", "image": "AAAA"}, 400),
     ("nvidia-nim-image", None, {"prompt": "x", "width": 0}, 400),
     ("nvidia-nim-image", None, {"prompt": "x", "steps": 0}, 400),
@@ -136,8 +125,8 @@ REFUSED = [
     ("nvidia-nim-vision", None, {"model": LLAMA, "messages": []}, 400),
     ("nvidia-nim-vision", None, {"model": LLAMA}, 400),
     ("nvidia-nim-vision", None, {"model": "no-such-model", "messages": [{"role": "user", "content": "x"}]}, 404),
-    ("nvidia-nim-vision", None, {**asking(data_url(png())), "max_tokens": 0}, 400),
-    ("nvidia-nim-vision", None, {**asking(data_url(png())), "temperature": 3}, 400),
+    ("nvidia-nim-vision", None, {**asking(data_url(plain(8, 8))), "max_tokens": 0}, 400),
+    ("nvidia-nim-vision", None, {**asking(data_url(plain(8, 8))), "temperature": 3}, 400),
     ("nvidia-nim-vision", None, asking(data_url(b"no picture")), 400),
     ("nvidia-nim-vision", None, asking("http://example.com/a.png"), 400),
     ("nvidia-nim-vision", None, asking("file:///etc/passwd"), 400),
@@ -167,12 +156,12 @@ def test_what_the_contract_does_not_allow_is_refused(
 @pytest.mark.parametrize(
     ("data", "files"),
     [
-        ({}, [("image", png())]),
-        ({"prompt": "x", "model": "no-such-model"}, [("image", png())]),
-        ({"prompt": "x", "model": "black-forest-labs/FLUX.1-Kontext-dev"}, [("mask", png())]),
-        ({"prompt": "x", "model": "black-forest-labs/FLUX.1-Kontext-dev", "n": "two"}, [("image", png())]),
+        ({}, [("image", plain(8, 8))]),
+        ({"prompt": "x", "model": "no-such-model"}, [("image", plain(8, 8))]),
+        ({"prompt": "x", "model": "black-forest-labs/FLUX.1-Kontext-dev"}, [("mask", plain(8, 8))]),
+        ({"prompt": "x", "model": "black-forest-labs/FLUX.1-Kontext-dev", "n": "two"}, [("image", plain(8, 8))]),
         ({"prompt": "x", "model": "black-forest-labs/FLUX.1-Kontext-dev"}, [("image", b"no picture")]),
-        ({"prompt": "x", "model": "black-forest-labs/FLUX.1-Kontext-dev"}, [("image", png()), ("mask", b"no picture")]),
+        ({"prompt": "x", "model": "black-forest-labs/FLUX.1-Kontext-dev"}, [("image", plain(8, 8)), ("mask", b"no picture")]),
     ],
 )
 def test_broken_forms_are_refused(http: httpx.Client, base_url: str, data: dict[str, str], files: list[tuple[str, bytes]]) -> None:
@@ -194,9 +183,7 @@ def test_json_where_a_form_belongs_is_415(http: httpx.Client, base_url: str) -> 
 def test_uploads_are_bounded(http: httpx.Client, base_url: str) -> None:
     """NanoGPT takes 3.9 MB and refuses 5 MiB with 413; vision refuses what is clearly too large; the key comes first."""
     url = f"{base_url}/nanogpt{PATHS['nanogpt']}"
-    buffer = io.BytesIO()
-    Image.effect_noise((1690, 1690), 90).save(buffer, "PNG")
-    body = {**P, "size": "256x256", "imageDataUrl": data_url(buffer.getvalue())}
+    body = {**P, "size": "256x256", "imageDataUrl": data_url(encoded(Image.effect_noise((1690, 1690), 90)))}
     request = httpx.Request("POST", url, json=body)
     assert 3_300_000 < len(request.content) < 3_900_000
     assert http.post(url, json=body, headers=BEARER).status_code == 200

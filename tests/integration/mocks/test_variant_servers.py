@@ -22,6 +22,7 @@ from testcard.mocks.app import create_app
 from testcard.mocks.serving import serving
 from testcard.specs.errors import UsageError
 from testcard.specs.loader import load_provider
+from testkit.pictures import gradient
 
 KEY = {"authorization": "Bearer testcard"}
 LLAMA = "meta/llama-3.2-90b-vision-instruct"
@@ -41,12 +42,6 @@ def generous() -> Iterator[str]:
 
 def post(url: str, **body: Any) -> httpx.Response:
     return httpx.post(url, json=body, headers=KEY, timeout=20)
-
-
-def png(edge: int = 64) -> bytes:
-    out = io.BytesIO()
-    Image.linear_gradient("L").resize((edge, edge)).convert("RGB").save(out, "PNG")
-    return out.getvalue()
 
 
 def test_strict_takes_what_is_stated_and_refuses_the_rest(strict: str) -> None:
@@ -73,7 +68,7 @@ def test_strict_knows_no_other_spelling(strict: str) -> None:
     fields = {"model": "black-forest-labs/FLUX.1-Kontext-dev", "prompt": "x"}
     edit = f"{strict}/nebul/v1/images/edits"
     for name, wanted in (("image", range(200, 300)), ("image[]", range(400, 500))):
-        answer = httpx.post(edit, data=fields, files={name: ("a.png", png(), "image/png")}, headers=KEY)
+        answer = httpx.post(edit, data=fields, files={name: ("a.png", gradient(), "image/png")}, headers=KEY)
         assert answer.status_code in wanted, name
     chat = f"{strict}/nvidia-nim-vision/v1/chat/completions"
     parts = [{"type": "text", "text": "hello"}]
@@ -87,7 +82,7 @@ def test_strict_forbids_a_wrong_key_and_a_body_above_what_is_stated(strict: str)
     assert httpx.post(url, json={"prompt": "x"}, headers={"authorization": "Bearer other"}).status_code == 403
     assert httpx.post(url, json={"prompt": "x"}).status_code == 401
     for size, wanted in ((3_900_000, 200), (3_900_001, 413), (5_242_880, 413)):
-        body = b'{"prompt":"x","size":"256x256","imageDataUrl":"data:image/png;base64,' + base64.b64encode(png()) + b'"'
+        body = b'{"prompt":"x","size":"256x256","imageDataUrl":"data:image/png;base64,' + base64.b64encode(gradient()) + b'"'
         body += b" " * (size - len(body) - 1) + b"}"
         assert httpx.post(url, content=body, headers={**KEY, "content-type": "application/json"}).status_code == wanted, size
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import json
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from testcard.harness.rules.evidence import Observation, Seen, see
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange, SeenResponse, SentRequest
+from testkit.pictures import gradient, in_base64
 
 
 def drawn(width: int = 64, height: int = 64, kind: str = "PNG", shade: int = 1) -> str:
     """A real picture of this size and format, in base64."""
-    buffer = io.BytesIO()
-    Image.linear_gradient("L").resize((width, height)).point(lambda value: (value * shade) % 256).save(buffer, kind)
-    return base64.b64encode(buffer.getvalue()).decode()
+    return in_base64(gradient(width, height, kind, shade=shade, mode="L"))
 
 
 class Recorded:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import zlib
 
 import pytest
@@ -13,6 +12,7 @@ from PIL import Image
 
 from testcard.harness.wire.model import InputImage
 from testcard.harness.wire.pictures import data_url, encode_base64, input_image, inspect, lenient_base64, look, strict_base64
+from testkit.pictures import encoded, opened
 
 QUICK = settings(max_examples=60, deadline=None)
 
@@ -21,9 +21,7 @@ def picture(kind: str, size: tuple[int, int] = (24, 16), colour: tuple[int, int,
     image = Image.new("RGB", size, colour or (0, 0, 0))
     if colour is None:
         image.putdata([((x * 9) % 256, (y * 13) % 256, (x * y) % 256) for y in range(size[1]) for x in range(size[0])])
-    out = io.BytesIO()
-    image.save(out, kind)
-    return out.getvalue()
+    return encoded(image, kind)
 
 
 @QUICK
@@ -93,10 +91,7 @@ def test_one_flipped_bit_of_a_png_is_seen_without_decoding() -> None:
 
 def test_equal_pixels_are_equal_whatever_the_compression() -> None:
     """Two files of the same pixels share the pixel hash and differ in the file hash."""
-    image = Image.open(io.BytesIO(picture("png")))
-    out = io.BytesIO()
-    image.save(out, "png", compress_level=0)
-    one, other = inspect(picture("png")), inspect(out.getvalue())
+    one, other = inspect(picture("png")), inspect(encoded(opened(picture("png")), compress_level=0))
     assert one.pixels_sha256 == other.pixels_sha256
     assert one.sha256 != other.sha256
 

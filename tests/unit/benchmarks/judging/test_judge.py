@@ -1,12 +1,10 @@
 """What an answer was worth, decided after the clock has stopped: outcomes, pictures, tokens, cost."""
 
-import io
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from testcard.benchmarks.judging.judge import judge
 from testcard.benchmarks.judging.sample import asked
@@ -19,12 +17,11 @@ from testcard.harness.wire.model import TaskRequest
 from testcard.harness.wire.pictures import encode_base64
 from testcard.specs.loader import load_provider
 from testcard.specs.prices import Billable
+from testkit.pictures import encoded, gradient, opened
 
 
 def png(width: int = 256, height: int = 256, red: int = 10) -> bytes:
-    file = io.BytesIO()
-    Image.linear_gradient("L").resize((width, height)).convert("RGB").point(lambda value: (value + red) % 256).save(file, "PNG")
-    return file.getvalue()
+    return encoded(opened(gradient(width, height)).point(lambda value: (value + red) % 256))
 
 
 def cell(name: str = "nanogpt", operation: str = "createImage", request: TaskRequest | None = None) -> Cell:
@@ -209,9 +206,8 @@ def test_the_same_picture_twice_in_an_answer_is_a_duplicate() -> None:
 
 def test_pictures_are_known_again_by_bytes_and_by_pixels() -> None:
     """A file packed in another way has other bytes and the same pixels; both marks are kept where the pixels were decoded."""
-    packed = io.BytesIO()
-    Image.open(io.BytesIO(png())).save(packed, "PNG", compress_level=1)
-    marks = [(judge(attempt(answered(pictures(data)))).picture_hashes or "").split() for data in (png(), packed.getvalue(), png(red=20))]
+    packed = encoded(opened(png()), compress_level=1)
+    marks = [(judge(attempt(answered(pictures(data)))).picture_hashes or "").split() for data in (png(), packed, png(red=20))]
     assert [len(each) for each in marks] == [2, 2, 2]
     assert marks[0][0] != marks[1][0]
     assert marks[0][1] == marks[1][1]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from testcard.harness.check.running.resend import MOST_DIFFERENCES, Reply, differences, most_billed, moved, needs_key, origin, request_again
 from testcard.harness.runs.records import Body, Exchange, SentRequest
@@ -16,6 +14,7 @@ from testcard.harness.wire.billing import worst_case
 from testcard.harness.wire.fields import asked_record
 from testcard.harness.wire.model import InputImage, TaskRequest
 from testcard.specs.loader import load_provider
+from testkit.pictures import gradient, in_base64
 
 NANOGPT = load_provider("nanogpt")
 
@@ -45,9 +44,7 @@ def told(before: Any, now: Any) -> list[tuple[str, str, str]]:
 
 
 def picture(width: int = 32, shade: int = 9) -> str:
-    buffer = io.BytesIO()
-    Image.linear_gradient("L").resize((width, 32)).point(lambda value: (value * shade) % 256).save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
+    return in_base64(gradient(width, 32, shade=shade, mode="L"))
 
 
 def test_the_key_is_put_back_where_it_stood() -> None:
