@@ -1,4 +1,4 @@
-"""StageHooks about the key."""
+"""Lies about the key."""
 
 from __future__ import annotations
 

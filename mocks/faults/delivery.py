@@ -1,4 +1,4 @@
-"""StageHooks about how a picture is delivered."""
+"""Lies about how a picture is delivered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""StageHooks about HTTP itself: statuses, media types, whole bodies, time, how wrong requests are refused, and rate limits."""
+"""Lies about HTTP itself: statuses, media types, whole bodies, time, and how wrong requests are refused."""
 
 from __future__ import annotations
 
@@ -161,15 +161,3 @@ def _another_error(call: Call, answer: Answer) -> Answer:
     if 400 <= answer.status < 500:
         answer.json = {"reason": "the request was refused", "status": answer.status}
     return answer
-
-
-@fault("key", "rate.retry-after", KEYED)
-def _when_to_come_again_is_not_said(call: Call, refused: Refused | None) -> Refused | None:
-    """Refuses requests as too many without saying when to come again."""
-    return refused or Refused(429, "too many requests", code="rate_limit_exceeded")
-
-
-@fault("key", "rate.retry-after/unreadable", KEYED)
-def _when_to_come_again_cannot_be_read(call: Call, refused: Refused | None) -> Refused | None:
-    """Refuses requests as too many and says when to come again in words that no client reads."""
-    return refused or Refused(429, "too many requests", code="rate_limit_exceeded", headers=(("retry-after", "in a minute"),))

@@ -1,4 +1,4 @@
-"""StageHooks about the pictures that requests carry."""
+"""Lies about the pictures that requests carry, masks among them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import base64
 import io
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
-from testcard.mocks.exchange import Answer, Call, Problem, Refused, Upload, in_base64
-from testcard.mocks.faults.register import IMAGE_REQUIRED, NANOGPT, NIM_IMAGE, WITH_IMAGE, fault
+from testcard.mocks.exchange import Answer, Call, Parameters, Problem, Refused, Upload, in_base64
+from testcard.mocks.faults.register import IMAGE_REQUIRED, MASK_SPELT_OUT, MASKED, NANOGPT, NIM_IMAGE, WITH_IMAGE, fault
 from testcard.mocks.pictures import inputs
 
 _PICTURES = ("imageDataUrl", "imageDataUrls", "image", "input_image", "input_image_2", "input_image_3", "input_image_4")
@@ -106,3 +107,30 @@ def _mask_of_its_own(call: Call, problems: list[Problem]) -> list[Problem]:
     if isinstance(call.fields, dict) and call.fields.get("mode") == "inpaint" and "mask" not in call.fields:
         call.fields["mask"] = base64.b64encode(_sound()).decode()
     return problems
+
+
+@fault("parameters", "image.mask-respected", MASKED)
+def _mask_ignored(call: Call, parameters: Parameters) -> Parameters:
+    """Edits the whole picture, mask or no mask."""
+    return replace(parameters, edit=None)
+
+
+@fault("parameters", "image.mask-respected/nothing-edited", MASKED)
+def _nothing_edited(call: Call, parameters: Parameters) -> Parameters:
+    """Sends the picture back as it came when there is a mask."""
+    return parameters if parameters.edit is None else replace(parameters, edit=Image.new("L", parameters.edit.size, 0))
+
+
+@fault("parameters", "image.mask-polarity", MASK_SPELT_OUT)
+def _mask_inverted(call: Call, parameters: Parameters) -> Parameters:
+    """Edits what the mask does not mark and keeps what it does."""
+    return parameters if parameters.edit is None else replace(parameters, edit=ImageOps.invert(parameters.edit))
+
+
+@fault("parameters", "image.unmasked-survives", MASKED)
+def _rest_brightened(call: Call, parameters: Parameters) -> Parameters:
+    """Edits where the mask says so, and brightens the rest."""
+    if parameters.edit is None or not parameters.images:
+        return parameters
+    first, *others = parameters.images
+    return replace(parameters, images=(first.point(lambda value: min(255, value + 16)), *others))

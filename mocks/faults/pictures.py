@@ -1,16 +1,15 @@
-"""StageHooks about pictures: how many, how large, in which format, whether they are pictures at all; about masks and seeds."""
+"""Lies about pictures: how many, how large, in which format, and whether they are pictures at all."""
 
 from __future__ import annotations
 
 import io
 import math
-import secrets
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-from PIL import Image, ImageOps
+from PIL import Image
 
 from testcard.mocks.exchange import Call, Parameters, PictureFormat, RenderedPicture, in_base64
 from testcard.mocks.faults.register import (
@@ -18,14 +17,10 @@ from testcard.mocks.faults.register import (
     COUNTED,
     FORMATTED,
     GEMINI,
-    MASK_SPELT_OUT,
-    MASKED,
     MEASURED,
     NEBUL,
-    NIM_IMAGE,
     PICTURES,
     PROMPTED,
-    SEEDED,
     fault,
 )
 from testcard.mocks.field_meaning import salt
@@ -188,48 +183,3 @@ def _line_breaks(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPi
 def _url_alphabet(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]:
     """Sends base64 with the letters of the URL alphabet and without padding."""
     return _spelt(rendered, lambda text, one: text.replace("+", "-").replace("/", "_").rstrip("="))
-
-
-@fault("parameters", "image.mask-respected", MASKED)
-def _mask_ignored(call: Call, parameters: Parameters) -> Parameters:
-    """Edits the whole picture, mask or no mask."""
-    return replace(parameters, edit=None)
-
-
-@fault("parameters", "image.mask-respected/nothing-edited", MASKED)
-def _nothing_edited(call: Call, parameters: Parameters) -> Parameters:
-    """Sends the picture back as it came when there is a mask."""
-    return parameters if parameters.edit is None else replace(parameters, edit=Image.new("L", parameters.edit.size, 0))
-
-
-@fault("parameters", "image.mask-polarity", MASK_SPELT_OUT)
-def _mask_inverted(call: Call, parameters: Parameters) -> Parameters:
-    """Edits what the mask does not mark and keeps what it does."""
-    return parameters if parameters.edit is None else replace(parameters, edit=ImageOps.invert(parameters.edit))
-
-
-@fault("parameters", "image.unmasked-survives", MASKED)
-def _rest_brightened(call: Call, parameters: Parameters) -> Parameters:
-    """Edits where the mask says so, and brightens the rest."""
-    if parameters.edit is None or not parameters.images:
-        return parameters
-    first, *others = parameters.images
-    return replace(parameters, images=(first.point(lambda value: min(255, value + 16)), *others))
-
-
-@fault("parameters", "seed.repeatable", SEEDED)
-def _seed_ignored(call: Call, parameters: Parameters) -> Parameters:
-    """Draws another picture each time, whatever the seed, and still says the seed it was given."""
-    return replace(parameters, salt=parameters.salt + secrets.token_bytes(8))
-
-
-@fault("parameters", "seed.varies", SEEDED, also=("seed.echoed",))
-def _one_seed_for_all(call: Call, parameters: Parameters) -> Parameters:
-    """Draws from the seed 1 whatever the seed, and says so where the answer says a seed."""
-    return parameters if parameters.seed is None else replace(parameters, seed=1)
-
-
-@fault("body", "seed.echoed", NIM_IMAGE)
-def _another_seed_said(call: Call, body: dict[str, Any]) -> dict[str, Any]:
-    """Draws from the seed it was given and says that it was the next one."""
-    return {**body, "artifacts": [{**item, "seed": item["seed"] + 1} for item in body["artifacts"]]}

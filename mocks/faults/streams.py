@@ -1,4 +1,4 @@
-"""StageHooks about answers that come piece by piece."""
+"""Lies about answers that come piece by piece."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""StageHooks about work that is accepted now and fetched later."""
+"""Lies about work that is accepted now and fetched later."""
 
 from __future__ import annotations
 

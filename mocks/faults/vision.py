@@ -1,4 +1,4 @@
-"""StageHooks about answers in words: what a completion holds, how long it is, which pictures are taken."""
+"""Lies about answers in words: what a completion holds, how long it is, which pictures are taken."""
 
 from __future__ import annotations
 

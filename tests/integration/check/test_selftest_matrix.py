@@ -33,6 +33,17 @@ def test_every_rule_has_a_fault() -> None:
     assert {fault.rule for fault in FAULTS.values()} == set(RULES)
 
 
+def test_a_fault_stands_where_its_rule_does() -> None:
+    """The module of a fault is called as the module of its rule: who knows one finds the other."""
+    from testcard.mocks.faults import FAULTS
+
+    modules = {
+        name: (fault.hook.function.__module__.rpartition(".")[2], RULES[fault.rule].judge.__module__.rpartition(".")[2])
+        for name, fault in FAULTS.items()
+    }
+    assert {name: found for name, found in modules.items() if found[0] != found[1]} == {}
+
+
 def test_the_command_prints_the_matrix(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """`testcard selftest` prints one row a fault and exits with 0 when the matrix is full."""
     monkeypatch.setenv("TESTCARD_PROGRESS", "none")

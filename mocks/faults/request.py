@@ -1,4 +1,4 @@
-"""StageHooks about which requests are accepted."""
+"""Lies about which requests are accepted."""
 
 from __future__ import annotations
 
