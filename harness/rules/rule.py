@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from testcard.harness.rules.areas import Area, area_of
 from testcard.harness.rules.evidence import Observation, Seen
 from testcard.harness.rules.scope import Scope
+from testcard.harness.runs.records import EvidenceKind
 from testcard.harness.wire.model import Headers, TaskRequest
 from testcard.specs.profile import Clause, Level
 
@@ -74,7 +76,8 @@ class Rule:
     """One promise. `level` and `clause` hold where the provider's profile says nothing of its own.
 
     `sentence` is what a report shows. `applies` decides from the profile whether the operation makes the promise at all.
-    `asks` names the requests the rule needs; it judges every exchange of the operation, whoever asked for it.
+    `asks` names the requests the rule needs; it judges every exchange of the operation, whoever asked for it. `evidence`: what
+    shows a finding, one exchange, two held side by side, or pictures.
     """
 
     id: str
@@ -85,14 +88,32 @@ class Rule:
     applies: Applies = _always
     asks: Asks = _no_probes
     explanation: str = ""
+    evidence: EvidenceKind = "exchange"
+
+    @property
+    def area(self) -> Area:
+        """What the rule is about, with those that stand beside it in reports."""
+        return area_of(self.id)
 
 
-def rule(rule_id: str, *, level: Level, clause: Clause, applies: Applies = _always, asks: Asks = _no_probes) -> Callable[[Judge], Rule]:
-    """Makes a judge function a rule; the first line of its docstring is the sentence, the rest the explanation."""
+def rule(
+    rule_id: str,
+    *,
+    level: Level,
+    clause: Clause,
+    applies: Applies = _always,
+    asks: Asks = _no_probes,
+    evidence: EvidenceKind | None = None,
+) -> Callable[[Judge], Rule]:
+    """Makes a judge function a rule; the first line of its docstring is the sentence, the rest the explanation.
+
+    `evidence`: where it is not what the rule's area has.
+    """
+    shown = evidence or area_of(rule_id).evidence
 
     def made(judge: Judge) -> Rule:
         lines = (inspect.getdoc(judge) or "").split("\n", 1)
-        return Rule(rule_id, level, clause, lines[0], judge, applies, asks, lines[1].strip() if len(lines) > 1 else "")
+        return Rule(rule_id, level, clause, lines[0], judge, applies, asks, lines[1].strip() if len(lines) > 1 else "", shown)
 
     return made
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from testcard.harness.runs.record import Record
 
+#: What shows a finding: one exchange is the smallest example, two answers are held side by side, or their pictures are looked at.
+EvidenceKind = Literal["exchange", "pair", "pictures"]
 VerdictWord = Literal["pass", "fail", "deviates", "info", "unsupported", "unproven", "not-run", "waived"]
+_OF_PICTURES = ("image", "seed", "delivery")
 
 
 class ClauseRef(Record, frozen=True, kw_only=True):
@@ -29,7 +34,7 @@ class Verdict(Record, frozen=True, kw_only=True):
     """One rule judged on one operation. `detail` is what was seen against what was promised; `place` is a pointer into the request,
     the answer or the OpenAPI file, and `line` is where that file says what belongs there, else where the operation stands.
 
-    `waiver` is set where the word is `waived`.
+    `waiver` is set where the word is `waived`. `area` is the group of rules that the rule stands in, `evidence` what shows a finding.
     """
 
     rule: str
@@ -43,6 +48,15 @@ class Verdict(Record, frozen=True, kw_only=True):
     line: int | None = None
     title: str = ""
     waiver: Waived | None = None
+    area: str = ""
+    evidence: EvidenceKind | None = None
+
+    def __post_init__(self) -> None:
+        """Fills in what runs of before did not say: then as now the first word of a rule's id named its area."""
+        if not self.area:
+            msgspec.structs.force_setattr(self, "area", self.rule.partition(".")[0])
+        if self.evidence is None:
+            msgspec.structs.force_setattr(self, "evidence", "pictures" if self.area in _OF_PICTURES else "exchange")
 
 
 class WaiverNote(Record, frozen=True, kw_only=True):

@@ -133,7 +133,7 @@ def _rule(rule: str, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     lines = [title, "", "Promised in:", *(f"- {clause}" for clause in clauses), "", f"More: testcard rules {rule}"]
     return _descriptor(
         rule, title, f"{title} Level: {' or '.join(levels)}.", "\n".join(lines), {"must": "error", "should": "warning", "info": "note"}[levels[0]],
-        rule.partition(".")[0],
+        verdicts[0].area,
     )  # fmt: skip
 
 

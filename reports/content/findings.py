@@ -15,7 +15,6 @@ from testcard.reports.content.pictures import Thumb, thumbnails
 
 EXCERPT = 700
 _QUIET = ("pass", "unsupported", "info")
-_PICTURE_RULE = re.compile(r"image|seed|delivery|mask|picture")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class MatrixCell:
 
 @dataclass(frozen=True, slots=True)
 class MatrixRow:
-    """One rule across all targets; `area` is the part of its id before the dot."""
+    """One rule across all targets; `area` is the group of rules that it stands in."""
 
     rule: str
     area: str
@@ -177,7 +176,7 @@ def _matrix(register: list[tuple[Party, list[RegisterLine]]]) -> list[MatrixRow]
         levels = {verdict.level for verdict in rules[rule]}
         level = next(iter(levels)) if len(levels) == 1 else "varies"
         title = next((clean(verdict.title) for verdict in rules[rule] if verdict.title), "")
-        rows.append(MatrixRow(rule, rule.partition(".")[0], title, level, cells))
+        rows.append(MatrixRow(rule, rules[rule][0].area, title, level, cells))
     return rows
 
 
@@ -202,14 +201,14 @@ def _cell(lines: list[RegisterLine]) -> MatrixCell:
 def _finding(party: Party, verdict: Verdict, number: int) -> Finding:
     known = [party.exchanges[name] for name in verdict.exchanges if name in party.exchanges]
     # A pair is the evidence where two answers are compared; otherwise the first exchange is the smallest example.
-    limit = 2 if _PICTURE_RULE.search(verdict.rule) else 1
+    limit = 1 if verdict.evidence == "exchange" else 2
     witnesses = [_witness(party, exchange, verdict) for exchange in known[:limit]]
     return Finding(f"f-{party.key}-{number}", party, verdict, witnesses, max(len(known) - limit, 0))
 
 
 def _witness(party: Party, exchange: Exchange, verdict: Verdict) -> Witness:
     folder = party.check.folder.name if party.check else ""
-    pictures = thumbnails(party, exchange, 2) if _PICTURE_RULE.search(verdict.rule) else []
+    pictures = thumbnails(party, exchange, 2) if verdict.evidence == "pictures" else []
     response = exchange.response
     if response is None:
         answer, excerpt = (

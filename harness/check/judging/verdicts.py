@@ -204,6 +204,8 @@ def _record(
         place=placed.place if placed is not None else None,
         line=_line(scope, placed, seen),
         title=rule.sentence,
+        area=rule.area.word,
+        evidence=rule.evidence,
     )
 
 

@@ -53,7 +53,7 @@ def _one_at_a_time(scope: Scope) -> Iterator[Probe]:
             yield replace(probe, alone=True)
 
 
-@rule("answer.balance-falls", level="should", clause=openai_clause("usage"), applies=_states_balance, asks=_one_at_a_time)
+@rule("answer.balance-falls", level="should", clause=openai_clause("usage"), applies=_states_balance, asks=_one_at_a_time, evidence="pair")
 def balance_falls(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """The balance after a request is the balance before it less its cost, when requests run one at a time.
 
@@ -127,7 +127,9 @@ def _exactness(scope: Scope, seen: Sequence[Seen]) -> float:
     return max(_DUST_USD, 10.0 ** -max(2, decimals))
 
 
-@rule("answer.cost-grows", level="info", clause=openai_clause("Create image · n"), applies=_states_cost, asks=probes.several)
+@rule(
+    "answer.cost-grows", level="info", clause=openai_clause("Create image · n"), applies=_states_cost, asks=probes.several, evidence="pair"
+)
 def cost_grows(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """More pictures cost more than fewer.
 

@@ -189,7 +189,7 @@ def answer_time(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield Observation("broken", f"{came} {took_s:.0f} s; documented are {limit:.0f} s", (one.id,))
 
 
-@rule("http.steady", level="must", clause=http_clause("15.6 Server Error 5xx"), asks=probes.repeated)
+@rule("http.steady", level="must", clause=http_clause("15.6 Server Error 5xx"), asks=probes.repeated, evidence="pair")
 def steady(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """The same request is not answered now properly and now with a 5xx."""
     groups: dict[tuple[object, ...], list[Seen]] = {}

@@ -352,6 +352,7 @@ def _stated(scope: Scope, request: TaskRequest, defaults: Mapping[str, Any]) -> 
     clause=openai_clause("Request body"),
     applies=_shows_defaults,
     asks=_with_and_without_defaults,
+    evidence="pictures",
 )
 def default_applied(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """Leaving a field out gives the same picture as sending its documented default.

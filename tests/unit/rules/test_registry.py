@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from testcard.harness.rules.areas import AREAS
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.specs.loader import load_provider
@@ -9,6 +10,20 @@ from testcard.specs.loader import load_provider
 NEBUL = Scope(load_provider("nebul"), "createImage")
 QWEN = Scope(load_provider("opengpu-relay"), "generateQwen")
 TASK = Scope(load_provider("opengpu-relay"), "getTask")
+
+
+def test_every_rule_stands_in_an_area() -> None:
+    """The table of areas names the groups of reports: no rule is outside of them, no area is empty, and ids begin with the area's word."""
+    assert {rule.area.word for rule in RULES.values()} == set(AREAS)
+    assert all(rule.id.startswith(f"{rule.area.word}.") for rule in RULES.values())
+
+
+def test_a_rule_says_what_shows_its_findings() -> None:
+    """Rules about pictures show pictures, those that hold two answers side by side show both, and any rule may say otherwise."""
+    shown = {rule_id: RULES[rule_id].evidence for rule_id in ("image.size", "seed.repeatable", "http.media-type", "async.result")}
+    assert shown == {"image.size": "pictures", "seed.repeatable": "pictures", "http.media-type": "exchange", "async.result": "pair"}
+    assert RULES["request.default-applied"].evidence == "pictures"
+    assert {RULES[rule_id].evidence for rule_id in ("http.steady", "answer.balance-falls", "answer.cost-grows")} == {"pair"}
 
 
 def test_every_rule_says_what_it_promises() -> None:

@@ -1,0 +1,71 @@
+"""Findings: what shows them is what their rule says, whatever it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from testcard.harness.runs.folder import RunReader, RunWriter
+from testcard.harness.runs.records import CheckedTarget, ClauseRef, Exchange, SeenResponse, SentRequest, Spend, Target, Verdict, Verdicts
+from testcard.reports.content.evidence import gather
+from testcard.reports.content.findings import Finding, judge
+
+
+def found(tmp_path: Path, synthetic: ModuleType, rule: str, **more: Any) -> Finding:
+    """The finding of one broken must that two answers with a picture each are the evidence of."""
+    import base64
+    import json
+
+    target = Target(provider="nebul", name="Nebul", base_url="http://127.0.0.1:1", mock=False)
+    writer = RunWriter.create(tmp_path / "run", "check", targets=[target], config={}, seed=0)
+    for number in (1, 2):
+        answer = json.dumps({"data": [{"b64_json": base64.b64encode(synthetic.picture(number, (32, 32))).decode()}]}).encode()
+        writer.append(
+            Exchange(
+                id=f"e{number}",
+                operation="createImage",
+                probe="p",
+                source="probe",
+                request=SentRequest(method="POST", url="http://127.0.0.1:1/v1", headers=[], body=writer.body(b"{}")),
+                response=SeenResponse(status=200, headers=[("content-type", "application/json")], body=writer.body(answer)),
+                sent_s=1.0,
+                done_s=1.5,
+                images=1,
+            )
+        )
+    verdict = Verdict(
+        rule=rule,
+        operation="createImage",
+        level="must",
+        verdict="fail",
+        clause=ClauseRef(document="d", heading="h"),
+        exchanges=["e1", "e2"],
+        **more,
+    )
+    checked = CheckedTarget(base_url=target.base_url, mock=False)
+    writer.write("verdicts", "verdicts.json", Verdicts(provider="nebul", target=checked, outcome="fail", spend=Spend(), verdicts=[verdict]))
+    writer.finish("fail", 1)
+    (finding,) = judge(gather([RunReader(writer.folder)])).findings
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("evidence", "witnesses", "thumbs"), [("exchange", ["e1"], False), ("pair", ["e1", "e2"], False), ("pictures", ["e1", "e2"], True)]
+)
+def test_what_is_shown_is_what_the_rule_says(
+    evidence: str, witnesses: list[str], thumbs: bool, tmp_path: Path, synthetic: ModuleType
+) -> None:
+    """One exchange, two side by side, or their pictures: recorded with the verdict, not guessed from the rule's name."""
+    finding = found(tmp_path, synthetic, "stranger.image-like", area="stranger", evidence=evidence)
+    assert [witness.id for witness in finding.witnesses] == witnesses
+    assert all(bool(witness.thumbs) is thumbs for witness in finding.witnesses)
+
+
+@pytest.mark.parametrize(("rule", "thumbs"), [("image.size", True), ("seed.varies", True), ("http.steady", False)])
+def test_runs_of_before_show_what_they_did(rule: str, thumbs: bool, tmp_path: Path, synthetic: ModuleType) -> None:
+    """Verdicts that do not say it are taken by their area."""
+    finding = found(tmp_path, synthetic, rule)
+    assert bool(finding.witnesses[0].thumbs) is thumbs
