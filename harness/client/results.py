@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from testcard.harness.intake import open_picture
 from testcard.harness.wire.model import Answer, Usage
 
 Bytes = bytes  # a field of this name hides the type inside the class
@@ -35,7 +35,7 @@ class Picture:
 
     def image(self) -> Image.Image:
         """The decoded picture; raises what Pillow raises where the pixels do not decode."""
-        image = Image.open(io.BytesIO(self.bytes))
+        image = open_picture(self.bytes)
         image.load()
         return image
 

@@ -415,7 +415,7 @@ def kind_of(body: bytes, *, is_json: bool) -> Kind | None:
     start = body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
     if _HTML.match(start):
         return "html"
-    if body.startswith(_PICTURES) or (body[:4] == b"RIFF" and body[8:12] == b"WEBP"):
+    if body.startswith(_PICTURES) or (body[:4] == b"RIFF" and body[8:12] == b"WEBP") or body[4:12] in (b"ftypavif", b"ftypavis"):
         return "picture"
     if start.startswith((b"data:", b"event:")):
         return "events"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-import msgspec
-
+from testcard.harness.intake import read_json
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Usage, WireResponse
 from testcard.harness.wire.sse import ChatStream, EventStream
 from testcard.specs.loader import Provider
@@ -113,18 +111,9 @@ def _parsed(body: bytes) -> tuple[Any, str | None]:
     if not body:
         return None, "the body is empty"
     try:
-        return msgspec.json.decode(body), None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
-    try:
-        # Numbers such as 1e999, which the fast decoder refuses, are JSON all the same.
-        return json.loads(body, parse_constant=_refuse), None
-    except (ValueError, RecursionError):
+        return read_json(body), None
+    except ValueError:
         return None, "the body is no valid JSON"
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(word)
 
 
 def _items(where: ResponseMap, body: Any) -> list[tuple[str, Any]]:

@@ -156,7 +156,7 @@ class PictureInfo:
     digests are sha256 but where `inspect` was given another function.
     """
 
-    format: str | None  # png, jpeg, webp or another name of Pillow's, lower case
+    format: str | None  # png, jpeg, webp, gif or avif
     width_px: int | None
     height_px: int | None
     size_bytes: int

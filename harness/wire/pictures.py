@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import binascii
 import hashlib
-import io
 import zlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pybase64
-from PIL import Image, ImageChops, ImageFilter, ImageStat, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageFilter, ImageStat
 
+from testcard.harness.intake import MOST_PIXELS, NoPicture, open_picture
 from testcard.harness.wire.model import InputImage, PictureInfo
 
-#: Pictures above this many pixels are not decoded: a few kilobytes can claim gigabytes. Pillow starts to warn there too.
-MAX_PIXELS = 89_000_000
 #: Pixels that are looked at at a time; few enough to stay in a processor's cache.
 _STRIP_PIXELS = 65_536
-_MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
+#: The formats that are looked at, as records name them, and their media types.
+MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif", "avif": "image/avif"}
+#: Further formats that a user's own file may have: they are sent as they are, and never opened.
+_SENT_UNREAD = {b"BM": ("bmp", "image/bmp"), b"II*\x00": ("tiff", "image/tiff"), b"MM\x00*": ("tiff", "image/tiff")}
 
 
 def inspect(data: bytes, *, pixels: bool = True, hashed: Any = hashlib.sha256) -> PictureInfo:
@@ -30,10 +31,10 @@ def inspect(data: bytes, *, pixels: bool = True, hashed: Any = hashlib.sha256) -
     """
     digest = hashed(data).hexdigest()
     seen = look(data)
-    if not pixels or seen.width_px is None or (seen.height_px or 0) * seen.width_px > MAX_PIXELS:
+    if not pixels or seen.width_px is None or (seen.height_px or 0) * seen.width_px > MOST_PIXELS:
         return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, problem=seen.problem)
     try:
-        picture = Image.open(io.BytesIO(data))
+        picture = open_picture(data)
         picture.load()
         pixel_digest, one_colour, lowest_alpha, highest_alpha = _pixels(picture, hashed)
     except Exception as error:  # noqa: BLE001 (Pillow's plugins raise whatever a hostile file makes them raise)
@@ -82,17 +83,15 @@ def look(data: bytes) -> Look:
 
     PNG: every chunk with its checksum up to the end mark. JPEG: the end mark. WebP: Pillow looks at the length. Never raises.
     """
-    if not data:
-        return Look(None, None, None, "no bytes")
     try:
-        picture = Image.open(io.BytesIO(data))
-    except UnidentifiedImageError:
-        return Look(None, None, None, "is no picture of a known format")
-    except Exception as error:  # noqa: BLE001 (see inspect)
-        return Look(None, None, None, str(error) or type(error).__name__)
+        picture = open_picture(data)
+    except NoPicture as error:
+        return Look(None, None, None, str(error))
     kind = (picture.format or "").lower() or None
+    if kind == "mpo":  # a JPEG with further pictures behind the first
+        kind = "jpeg"
     width, height = picture.size
-    if width * height > MAX_PIXELS:
+    if width * height > MOST_PIXELS:
         return Look(kind, width, height, f"claims {width}x{height} pixels")
     return Look(kind, width, height, _structure_problem(kind, data))
 
@@ -124,9 +123,12 @@ def _png_problem(data: bytes) -> str | None:
 
 def input_image(data: bytes, name: str | None = None) -> InputImage:
     """The bytes as a picture to send, with the media type that their header shows (PNG when it shows none)."""
-    kind = look(data).format or "png"
-    suffix = "jpg" if kind == "jpeg" else kind
-    return InputImage(data, _MEDIA_TYPES.get(kind, f"image/{kind}"), name or f"image.{suffix}")
+    kind = look(data).format
+    if kind is None:
+        kind, media_type = next((known for start, known in _SENT_UNREAD.items() if data.startswith(start)), ("png", "image/png"))
+    else:
+        media_type = MEDIA_TYPES[kind]
+    return InputImage(data, media_type, name or f"image.{'jpg' if kind == 'jpeg' else kind}")
 
 
 def strict_base64(text: str) -> bytes | None:
@@ -195,7 +197,7 @@ def change(before: bytes, after: bytes, mask: bytes, *, marks: Literal["white", 
     part of the mask is empty.
     """
     try:
-        first, second, masked = (Image.open(io.BytesIO(data)).convert("RGBA") for data in (before, after, mask))
+        first, second, masked = (_whole(data).convert("RGBA") for data in (before, after, mask))
     except Exception as error:  # noqa: BLE001 (Pillow's plugins raise whatever a hostile file makes them raise)
         raise ValueError(str(error)) from None
     difference = ImageChops.difference(_small(first), _small(second))
@@ -204,6 +206,13 @@ def change(before: bytes, after: bytes, mask: bytes, *, marks: Literal["white", 
     inside = _shrunk(marked.point(lambda value: 255 if value >= _FULL else 0))
     outside = _shrunk(marked.point(lambda value: 255 if value <= _NONE else 0))
     return Change(_mean(difference, inside), _mean(difference, outside))
+
+
+def _whole(data: bytes) -> Image.Image:
+    picture = open_picture(data)
+    if picture.width * picture.height > MOST_PIXELS:
+        raise ValueError(f"claims {picture.width}x{picture.height} pixels")
+    return picture
 
 
 def _small(picture: Image.Image) -> Image.Image:

@@ -6,8 +6,7 @@ import codecs
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
+from testcard.harness.intake import read_json
 from testcard.harness.wire.model import Usage
 
 DONE = "[DONE]"
@@ -98,8 +97,8 @@ class ChatStream:
             self.done = True
             return None
         try:
-            chunk = msgspec.json.decode(event.data.encode())
-        except (msgspec.DecodeError, UnicodeEncodeError):
+            chunk = read_json(event.data)
+        except ValueError:
             chunk = None
         if not isinstance(chunk, dict):
             self.problem = self.problem or "an event's data is no JSON object"

@@ -24,6 +24,7 @@ from testcard.mocks.faults.register import (
     fault,
 )
 from testcard.mocks.field_meaning import salt
+from testcard.mocks.pictures.inputs import opened
 
 _INVERTED = bytes(255 - value for value in range(256))
 
@@ -92,7 +93,7 @@ def _as_format(rendered: list[RenderedPicture], form: Literal["PNG", "JPEG", "WE
     changed = []
     for one in rendered:
         buffer = io.BytesIO()
-        picture = Image.open(io.BytesIO(one.data))
+        picture = opened(one.data)
         picture.convert("RGB").save(buffer, form)
         kind: PictureFormat = "png" if form == "PNG" else "jpeg" if form == "JPEG" else "webp"
         changed.append(replace(one, data=buffer.getvalue(), format=kind))
@@ -133,7 +134,7 @@ def _blank(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]
     changed = []
     for one in rendered:
         buffer = io.BytesIO()
-        Image.new("RGB", Image.open(io.BytesIO(one.data)).size, (128, 128, 128)).save(buffer, one.format.upper())
+        Image.new("RGB", opened(one.data).size, (128, 128, 128)).save(buffer, one.format.upper())
         changed.append(replace(one, data=buffer.getvalue()))
     return changed
 

@@ -43,12 +43,17 @@ def from_either(text: str, param: str) -> bytes:
     return from_data_url(text, param) if text.startswith("data:") else from_base64(text, param)
 
 
+def opened(data: bytes) -> Image.Image:
+    """The picture in these bytes, not yet decoded. No other formats are opened: for an EPS, Pillow would start Ghostscript."""
+    return Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP", "GIF"))
+
+
 def decode(data: bytes, param: str) -> Image.Image:
     """The picture, completely decoded, as RGB or (where it has transparency) RGBA; `Refused` with 400 when that fails."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture = Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP", "GIF"))
+            picture = opened(data)
             if picture.width * picture.height > MAX_PX:
                 raise Refused(400, f"{param} has more than {MAX_PX} pixels", param=param, code="image_too_large")
             picture.load()

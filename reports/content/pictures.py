@@ -1,6 +1,6 @@
 """The pictures that recorded exchanges delivered: found, decoded, measured, and made into small thumbnails.
 
-What is decoded comes from strangers: pictures over 40 megapixels are measured from their header and not decoded.
+What is decoded comes from strangers: pictures of more pixels than are ever decoded are measured from their header.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import binascii
 import hashlib
 import io
 import json
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from testcard.harness.errors import UsageError
+from testcard.harness.intake import MOST_PIXELS, NoPicture, open_picture
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Body, Exchange
 from testcard.harness.text.words import clean
@@ -24,7 +24,6 @@ from testcard.reports.content.evidence import Evidence, Party
 THUMB_PX = 132
 PER_OPERATION = 4
 MOST_PICTURES = 60
-MOST_PIXELS = 40_000_000
 MOST_DEPTH = 12
 _SHORTEST_BASE64 = 88
 
@@ -152,29 +151,25 @@ def _picture_bytes(text: str) -> bytes | None:
         data = base64.b64decode(text, validate=False)
     except (binascii.Error, ValueError):
         return None
-    known = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM")
+    known = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
     return data if data.startswith(known) else None
 
 
 def _thumb(data: bytes, exchange: str, asked: str) -> Thumb:
-    from PIL import Image
-
     digest = hashlib.sha256(data).hexdigest()
     kind, width, height = "unknown", None, None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as picture:
-                kind, (width, height) = (picture.format or "unknown").lower(), picture.size
-                if width * height > MOST_PIXELS:
-                    return Thumb(exchange, None, kind, width, height, len(data), digest, asked, "too large to show")
-                picture.draft("RGB", (THUMB_PX * 2, THUMB_PX * 2))
-                small = picture.convert("RGBA" if "A" in picture.getbands() else "RGB")
-                small.thumbnail((THUMB_PX, THUMB_PX), reducing_gap=2.0)
+        with open_picture(data) as picture:
+            kind, (width, height) = (picture.format or "unknown").lower(), picture.size
+            if width * height > MOST_PIXELS:
+                return Thumb(exchange, None, kind, width, height, len(data), digest, asked, "too large to show")
+            picture.draft("RGB", (THUMB_PX * 2, THUMB_PX * 2))
+            small = picture.convert("RGBA" if "A" in picture.getbands() else "RGB")
+            small.thumbnail((THUMB_PX, THUMB_PX), reducing_gap=2.0)
         buffer = io.BytesIO()
         small.save(buffer, "WEBP", quality=72, method=2)
-    except Image.DecompressionBombError:
-        return Thumb(exchange, None, kind, width, height, len(data), digest, asked, "too large to show")
+    except NoPicture as error:
+        return Thumb(exchange, None, kind, width, height, len(data), digest, asked, str(error))
     except Exception as error:  # noqa: BLE001 (a decoder may raise anything on a stranger's bytes; all of it means "does not decode")
         return Thumb(exchange, None, kind, width, height, len(data), digest, asked, f"does not decode ({type(error).__name__})")
     uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

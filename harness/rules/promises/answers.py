@@ -14,6 +14,7 @@ from testcard.harness.rules.rule import Probe, http_clause, openai_clause, rule
 from testcard.harness.rules.schema_judge import judge
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.model import Answer
+from testcard.harness.wire.pictures import MEDIA_TYPES
 from testcard.specs.pointers import at
 from testcard.specs.profile import Meaning
 
@@ -61,7 +62,7 @@ def _something_else(one: Seen) -> bool:
 SKEW_S = 600.0
 #: Unix seconds of the year 5138: what is above counts something smaller.
 _TOO_LATE = 1e11
-_SAME_FORMAT = {"jpg": "jpeg", "image/jpeg": "jpeg", "image/png": "png", "image/webp": "webp"}
+_SAME_FORMAT = {"jpg": "jpeg", **{media_type: kind for kind, media_type in MEDIA_TYPES.items()}}
 
 
 def _read(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Answer]]:

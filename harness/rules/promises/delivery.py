@@ -17,11 +17,11 @@ from testcard.harness.runs.records import Exchange
 from testcard.harness.wire.addresses import fetchable
 from testcard.harness.wire.fields import with_defaults
 from testcard.harness.wire.model import DeliveredPicture
-from testcard.harness.wire.pictures import lenient_base64, look
+from testcard.harness.wire.pictures import MEDIA_TYPES, lenient_base64, look
 
 Way = Literal["base64", "url", "both", "neither"]
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_PICTURE_TYPES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/webp": "webp", "image/gif": "gif"}
+_PICTURE_TYPES = {"image/jpg": "jpeg", **{media_type: kind for kind, media_type in MEDIA_TYPES.items()}}
 #: what object stores call a file that nobody told them the type of
 _ANY_BYTES = frozenset({"application/octet-stream", "binary/octet-stream"})
 _SHOWN = 60  # characters of an address that a report quotes at most

@@ -26,12 +26,10 @@ from testcard.harness.rules.evidence import (
 from testcard.harness.rules.rule import Probe, openai_clause, rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.fields import parse_size, with_defaults
-from testcard.harness.wire.pictures import lenient_base64, strict_base64
+from testcard.harness.wire.pictures import MEDIA_TYPES, lenient_base64, strict_base64
 from testcard.specs.profile import Clause
 
-_KNOWN_FORMATS = {"png": "png", "jpeg": "jpeg", "jpg": "jpeg", "webp": "webp"}
-
-
+_KNOWN_FORMATS = {"jpg": "jpeg", **{kind: kind for kind in MEDIA_TYPES}}
 #: Where base64 is what the rule says, whoever sends it.
 _RFC_4648 = Clause(document="RFC 4648", heading="4 Base 64 Encoding", source="http")
 

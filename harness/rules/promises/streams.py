@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
-
+from testcard.harness.intake import read_json
 from testcard.harness.rules import probes
 from testcard.harness.rules.evidence import Observation, Seen
 from testcard.harness.rules.promises.vision import FINISHES, may_be_empty
@@ -264,8 +263,8 @@ def read_frames(body: bytes) -> Frames:
 
 def _parsed(text: str) -> Any:
     try:
-        return msgspec.json.decode(text.encode())
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return read_json(text)
+    except ValueError:
         return None
 
 

@@ -144,6 +144,9 @@ def test_an_address_that_gives_something_else(recorded: Any, picture: Any) -> No
     for media_type in ("text/plain", "image/jpeg"):
         (mistyped,) = fetched(recorded, 200, data, media_type).observations("delivery.url-is-image")
         assert (mistyped.word, mistyped.level) == ("broken", "should")
+    for kind in ("JPEG", "WEBP", "GIF", "AVIF"):
+        typed = fetched(recorded, 200, base64.b64decode(picture(kind=kind)), f"image/{kind.lower()}")
+        assert typed.words("delivery.url-is-image") == {"pass"}
     cut = fetched(recorded, 200, data[:-40])
     assert cut.words("delivery.url-is-image") == {"pass"}
     assert cut.words("image.decodes") == {"broken"}

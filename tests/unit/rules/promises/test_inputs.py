@@ -179,7 +179,7 @@ def test_a_change_needs_pictures_and_two_parts() -> None:
     """Bytes that are no picture and a mask that marks everything are refused, not measured."""
     data, mask = input_picture().data, edit_mask("white").data
     assert change(data, data, mask, marks="white").most == 0
-    with pytest.raises(ValueError, match="identify"):
+    with pytest.raises(ValueError, match="no picture"):
         change(data, b"no picture", mask, marks="white")
     everything = io.BytesIO()
     Image.new("L", (8, 8), 255).save(everything, "PNG")

@@ -92,6 +92,10 @@ def test_format(recorded: Any) -> None:
     assert recorded(NEBUL).add(200, nano(encoded(kind="JPEG")), asked=png).words(rule) == {"broken"}
     assert recorded(NEBUL).add(200, nano(encoded(kind="JPEG"), output_format="png")).words(rule) == {"broken"}
     assert recorded(NEBUL).add(200, nano(b"no picture"), asked=png).words(rule) == {"unproven"}
+    for kind in ("GIF", "AVIF"):  # documented by nobody, and what was asked for
+        assert recorded(NEBUL).add(200, nano(encoded(kind=kind)), asked={"task": "generate", "format": kind.lower()}).words(rule) == {
+            "pass"
+        }
     for kind, word in (("PNG", "pass"), ("JPEG", "pass"), ("WEBP", "broken")):
         assert recorded(NIM).add(200, {"artifacts": [{"base64": b64(encoded(kind=kind))}]}).words(rule) == {word}
 
