@@ -7,7 +7,6 @@ with what was asked; of a stated share (`decode` in the workload) every pixel is
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -16,14 +15,12 @@ import xxhash
 from testcard.benchmarks.judging.unpack import unpacked
 from testcard.benchmarks.plan.cells import Attempt
 from testcard.harness.wire.billing import answer_cost, delivered
-from testcard.harness.wire.decode import decode
+from testcard.harness.wire.decode import decode, speaks_of_content, withheld
 from testcard.harness.wire.fields import pixel_size
 from testcard.harness.wire.model import Answer, DeliveredPicture, PictureInfo, TaskRequest
 from testcard.harness.wire.pictures import inspect, lenient_base64
 from testcard.harness.wire.sse import ChatStream, EventStream
 from testcard.specs.loader import Provider
-
-_POLICY = re.compile(r"content[_ -]?(policy|filter)|moderat|safety[_ -]|nsfw|prohibited|policy[_ -]?violation", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +112,7 @@ def _outcome(attempt: Attempt, answer: Answer | None, pictures: list[PictureInfo
     failure = reply.failure or attempt.failure
     if failure == "task-failed":
         text = str(answer.json if answer is not None else "")
-        return ("policy" if _POLICY.search(text) else "server-error"), "the task failed"
+        return ("policy" if speaks_of_content(text) else "server-error"), "the task failed"
     if failure is not None:
         return failure, reply.detail
     assert answer is not None
@@ -126,7 +123,7 @@ def _outcome(attempt: Attempt, answer: Answer | None, pictures: list[PictureInfo
         return "server-error", answer.error_message or ""
     if status >= 400:
         refused_for = f"{answer.error_code} {answer.error_message}"
-        return ("policy" if _POLICY.search(refused_for) else "refused"), answer.error_message or ""
+        return ("policy" if speaks_of_content(refused_for) else "refused"), answer.error_message or ""
     if not 200 <= status < 300:
         return "broken", f"status {status}"
     if answer.problem is not None:
@@ -140,7 +137,7 @@ def _outcome(attempt: Attempt, answer: Answer | None, pictures: list[PictureInfo
     problem = picture_problem(attempt.cell.provider, attempt.cell.operation, answer, pictures, ask)
     if problem is None:
         return "ok", ""
-    if any(picture.finish and _POLICY.search(picture.finish) for picture in answer.pictures):
+    if any(withheld(picture.finish) for picture in answer.pictures):
         return "policy", problem
     return "invalid-picture", problem
 

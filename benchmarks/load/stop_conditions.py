@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Protocol
 
@@ -12,10 +11,10 @@ from testcard.benchmarks.plan.cells import Cell
 from testcard.benchmarks.plan.job import Failure
 from testcard.harness.errors import Exit
 from testcard.harness.stops import Stop, StopReason, next_step
-from testcard.harness.wire.decode import retry_after
+from testcard.harness.wire.decode import retry_after, speaks_of_account
 
-#: A 403 that speaks of one of these is about the account, not about one prompt or model.
-_ACCOUNT = re.compile(rb"quota|balance|credit|billing|payment|account|subscription|suspend", re.IGNORECASE)
+#: So much of a 403's body is read for whether it is about the account or about one prompt or model.
+_READ_BYTES = 4096
 #: So many 403s of a target in a row are about the account, whatever they say.
 _FORBIDDEN_IN_A_ROW = 5
 
@@ -66,7 +65,7 @@ class Watch:
             self._stop(Stop(reason=StopReason.ACCOUNT_REFUSED, target=cell.label, status=status), cut=False)
         elif status == 403:
             count = self._forbidden[target] = self._forbidden.get(target, 0) + 1
-            if _ACCOUNT.search(reply.content()[:4096]):
+            if speaks_of_account(reply.content()[:_READ_BYTES].decode("utf-8", "replace")):
                 self._stop(Stop(reason=StopReason.ACCOUNT_REFUSED, target=cell.label, status=status), cut=False)
             elif count >= _FORBIDDEN_IN_A_ROW:
                 self._stop(Stop(reason=StopReason.ALL_REFUSED, target=cell.label, status=status, count=count), cut=False)

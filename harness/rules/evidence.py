@@ -12,7 +12,7 @@ from typing import Any, Literal
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange
 from testcard.harness.wire.addresses import absolute, fetchable, host_of, may_ask, redirected
-from testcard.harness.wire.decode import decode, decode_body, message_anywhere
+from testcard.harness.wire.decode import decode, decode_body, message_anywhere, speaks_of_account
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, PictureInfo, WireResponse
 from testcard.harness.wire.pictures import inspect, lenient_base64
 from testcard.specs.loader import Provider
@@ -21,14 +21,8 @@ from testcard.specs.profile import Level
 Word = Literal["pass", "broken", "note", "unproven", "unsupported"]
 BytesOf = Callable[[Body], bytes]
 Inspect = Callable[[bytes], PictureInfo]
-_ACCOUNT = re.compile(r"quota|balance|credit|billing|payment|insufficient|suspend|account|subscription", re.IGNORECASE)
 #: What servers call an error in a body that holds nothing else.
 _ERROR_NAMES = ("error", "errors", "detail", "message")
-
-
-def speaks_of_account(message: str | None) -> bool:
-    """Whether an error message is about the account that pays, and so about every request."""
-    return message is not None and _ACCOUNT.search(message) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -193,6 +194,30 @@ def message_anywhere(body: Any) -> str | None:
         if isinstance(found, str) and found:
             return found
     return None
+
+
+#: An error of these is about the account that pays. Not "insufficient" alone: insufficient permissions are about one model or operation.
+_ACCOUNT = re.compile(r"quota|balance|credit|billing|payment|funds|suspend|account|subscription", re.IGNORECASE)
+#: "safety_tolerance" is the name of a field, in which a number may be wrong.
+_CONTENT = re.compile(
+    r"content[_ -]?(?:policy|filter)|moderat|safety(?![_ -]?tolerance)|nsfw|prohibited|policy[_ -]?violation", re.IGNORECASE
+)
+_WITHHELD = re.compile(r"filter|block", re.IGNORECASE)
+
+
+def speaks_of_account(message: str | None) -> bool:
+    """Whether an error message is about the account that pays, and so about every request."""
+    return message is not None and _ACCOUNT.search(message) is not None
+
+
+def speaks_of_content(message: str | None) -> bool:
+    """Whether an error's words say that what was asked for was refused for its content: a policy, a filter, moderation."""
+    return message is not None and _CONTENT.search(message) is not None
+
+
+def withheld(finish: str | None) -> bool:
+    """Whether a finish reason says that a picture was held back for its content."""
+    return finish is not None and (speaks_of_content(finish) or _WITHHELD.search(finish) is not None)
 
 
 def _stated(body: Any, where: ResponseMap, name: Any) -> Any:

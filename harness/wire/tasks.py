@@ -5,16 +5,14 @@ The course, the rules and the reports all read states here, so that a word means
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from testcard.harness.wire.decode import speaks_of_content
 from testcard.harness.wire.model import AsyncTask
 from testcard.specs.profile import AsyncProtocol
-
-_MODERATION = re.compile(r"content[_ -]?(policy|filter)|moderat|safety[_ -]|nsfw|prohibited|policy[_ -]?violation", re.IGNORECASE)
 
 
 class Phase(StrEnum):
@@ -62,7 +60,7 @@ def told(protocol: AsyncProtocol, task: AsyncTask | None) -> Told:
         phase = Phase.COMPLETED
     elif phase is None and task.state is not None and _brought(task.error):
         phase = Phase.FAILED
-    return Told(phase, task.state, phase is Phase.FAILED and speaks_of_moderation(f"{task.state} {task.error}"))
+    return Told(phase, task.state, phase is Phase.FAILED and speaks_of_content(f"{task.state} {task.error}"))
 
 
 def _phase_of(protocol: AsyncProtocol, state: str | None) -> Phase | None:
@@ -72,8 +70,3 @@ def _phase_of(protocol: AsyncProtocol, state: str | None) -> Phase | None:
 
 def _brought(value: Any) -> bool:
     return value is not None and value != "" and value != {} and value != []
-
-
-def speaks_of_moderation(text: str) -> bool:
-    """Whether an error's words say that the content was refused: a policy, a filter, moderation."""
-    return _MODERATION.search(text) is not None

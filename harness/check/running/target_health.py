@@ -9,7 +9,7 @@ from testcard.harness.check.running.outcome import Settings
 from testcard.harness.check.running.transport import Sent
 from testcard.harness.errors import KeyRefused, TargetUnreachable
 from testcard.harness.redaction import Redactor
-from testcard.harness.rules.evidence import speaks_of_account
+from testcard.harness.wire.decode import speaks_of_account
 from testcard.harness.wire.model import Answer
 from testcard.specs.loader import Provider
 

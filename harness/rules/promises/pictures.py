@@ -25,6 +25,7 @@ from testcard.harness.rules.evidence import (
 )
 from testcard.harness.rules.rule import Probe, openai_clause, rule
 from testcard.harness.rules.scope import Scope
+from testcard.harness.wire.decode import withheld
 from testcard.harness.wire.fields import parse_size, with_defaults
 from testcard.harness.wire.pictures import MEDIA_TYPES, lenient_base64, strict_base64
 from testcard.specs.profile import Clause
@@ -164,8 +165,6 @@ def picture_format(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 #: a pixel of a transparent background is more transparent than opaque
 _HALF = 128
-#: what services call a picture that they withheld
-_WITHHELD = ("filter", "safety", "moderat", "block")
 
 
 def _counted(scope: Scope) -> bool:
@@ -193,7 +192,7 @@ def not_blank(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             finish = picture.picture.finish or ""
             if not info.blank:
                 yield Observation("pass", exchanges=(one.id,))
-            elif any(word in finish.lower() for word in _WITHHELD):
+            elif withheld(finish):
                 yield Observation("unproven", f"picture {place_of(picture)} was withheld ({finish[:40]})", (one.id,))
             else:
                 detail = f"picture {place_of(picture)} of {info.width_px}x{info.height_px} pixels shows nothing"

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from testcard.harness.wire.addresses import fetchable
 from testcard.harness.wire.billing import answer_cost, delivered, worst_case
-from testcard.harness.wire.decode import decode, decode_body, retry_after
+from testcard.harness.wire.decode import (
+    decode,
+    decode_body,
+    retry_after,
+    speaks_of_account,
+    speaks_of_content,
+    withheld,
+)
 from testcard.harness.wire.encode import fetch_request, poll_request
 from testcard.harness.wire.fields import asked_record
 from testcard.harness.wire.model import Answer, DeliveredPicture, InputImage, PictureInfo, TaskRequest, Usage, WireResponse
@@ -242,3 +249,45 @@ def test_a_reservation_covers_what_a_conforming_answer_costs(name: str, operatio
     assert reserved is not None
     assert billed is not None
     assert 0 < billed <= reserved
+
+
+@pytest.mark.parametrize(
+    ("message", "account", "content"),
+    [
+        ("You exceeded your current quota, please check your plan and billing details.", True, False),
+        ("insufficient_quota", True, False),
+        ("Insufficient balance. Please add credits.", True, False),
+        ("Not enough funds", True, False),
+        ("Your organization has been suspended", True, False),
+        ("insufficient permissions to use this model", False, False),
+        ("this key may not use the model flux-pro", False, False),
+        ("Your request was rejected as a result of our safety system.", False, True),
+        ("content_policy_violation", False, True),
+        ("The prompt was flagged by moderation", False, True),
+        ("NSFW content detected", False, True),
+        ("safety_tolerance must be at most 6", False, False),
+        ("safety-tolerance: Input should be less than or equal to 6", False, False),
+        ("size must be one of 256x256", False, False),
+        (None, False, False),
+    ],
+)
+def test_what_an_error_is_about(message: str | None, account: bool, content: bool) -> None:
+    """The account, the content, or neither: check, load users and tasks read it alike."""
+    assert (speaks_of_account(message), speaks_of_content(message)) == (account, content)
+
+
+@pytest.mark.parametrize(
+    ("finish", "held"),
+    [
+        ("CONTENT_FILTERED", True),
+        ("SAFETY", True),
+        ("IMAGE_SAFETY", True),
+        ("blocked", True),
+        ("SUCCESS", False),
+        ("stop", False),
+        (None, False),
+    ],
+)
+def test_a_picture_that_was_withheld(finish: str | None, held: bool) -> None:
+    """The words that services put beside a picture that they do not show."""
+    assert withheld(finish) is held
