@@ -35,6 +35,17 @@ class SeenResponse(Record, frozen=True, kw_only=True):
     key_echoed: bool = False
 
 
+class PlacedPicture(Record, frozen=True, kw_only=True):
+    """A picture that a response's body holds: `place` is a JSON pointer to the text, "" the body itself; `spelling` is how it stands there.
+
+    `base64`: of its bytes; `data-url`: the same, with its head; `url`: the address it was fetched from, by an exchange whose parent
+    this one is; `bytes`: the body is the picture.
+    """
+
+    place: str
+    spelling: Literal["base64", "data-url", "url", "bytes"]
+
+
 class Case(Record, frozen=True, kw_only=True):
     """What a request of a check was meant to show, so that rules can judge it again without the plan.
 
@@ -56,7 +67,8 @@ class Exchange(Record, frozen=True, kw_only=True):
     """One line of exchanges.jsonl: one request with its response or its failure.
 
     `probe` names what the request was for (stable between runs of one seed, such as `generate/seed-a`), `asked` holds the
-    task's terms it asked for, `parent` is the exchange that led to it (a poll, a fetched URL).
+    task's terms it asked for, `parent` is the exchange that led to it (a poll, a fetched URL). `pictures` are those that the response
+    holds, the first hundred; None in runs of before, which did not say.
     """
 
     id: str
@@ -77,3 +89,4 @@ class Exchange(Record, frozen=True, kw_only=True):
     done_s: float
     images: int = 0
     cost_usd: float | None = None
+    pictures: list[PlacedPicture] | None = None

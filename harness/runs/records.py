@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from testcard.harness.runs.exchange_records import Body, Case, Exchange, SeenResponse, SentRequest
+from testcard.harness.runs.exchange_records import Body, Case, Exchange, PlacedPicture, SeenResponse, SentRequest
 from testcard.harness.runs.measures import Estimate
 from testcard.harness.runs.record import Record
 from testcard.harness.runs.sample_records import FLAWS, OUTCOMES, SAMPLE_COLUMNS, Block
@@ -108,6 +108,7 @@ __all__ = [
     "Gate",
     "Generator",
     "Outcome",
+    "PlacedPicture",
     "RuleFailure",
     "Run",
     "Saturation",

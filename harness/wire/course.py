@@ -417,8 +417,8 @@ def _downloads(conditions: Conditions, pictures: Sequence[DeliveredPicture], dea
     """Every address that pictures stand behind, each once; base64 is the picture where there is both."""
     wanted: dict[str, list[int]] = {}
     for picture in pictures:
-        if picture.url is not None and picture.base64 is None:
-            wanted.setdefault(picture.url, []).append(picture.index)
+        if picture.address is not None:
+            wanted.setdefault(picture.address, []).append(picture.index)
     courses: list[Steps[Download[Any]]] = []
     left: list[Download[Any]] = []
     sent = 0

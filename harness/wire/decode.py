@@ -11,7 +11,7 @@ from testcard.harness.intake import read_json
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Usage, WireResponse
 from testcard.harness.wire.sse import ChatStream, EventStream
 from testcard.specs.loader import Provider
-from testcard.specs.pointers import at, every
+from testcard.specs.pointers import at, every, parts_of, pointer_of
 from testcard.specs.profile import AsyncProtocol, OperationProfile, ResponseMap
 
 
@@ -132,8 +132,15 @@ def _picture(where: ResponseMap, index: int, place: str, item: Any) -> Delivered
         is_address = ":" in url[:12]
         base64, url = (None, url) if is_address else (url, None)
     seed = at(item, where.item_seed) if where.item_seed is not None else None
+    value = where.base64 if base64 is not None else where.url if url is not None else None
     return DeliveredPicture(
-        index, base64, url, seed if isinstance(seed, int) and not isinstance(seed, bool) else None, text(where.finish), place
+        index,
+        base64,
+        url,
+        seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
+        text(where.finish),
+        place,
+        place + pointer_of(parts_of(value or "")),
     )
 
 

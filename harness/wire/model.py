@@ -94,14 +94,23 @@ class WireResponse:
 
 @dataclass(frozen=True, slots=True)
 class DeliveredPicture:
-    """One item of an answer's picture list, as it stands there: exactly one of `base64` and `url` in a sound answer."""
+    """One item of an answer's picture list, as it stands there: exactly one of `base64` and `url` in a sound answer.
+
+    Where there are both, the base64 is the picture. `place` is a JSON pointer to the item, `value_place` one to the text that counts.
+    """
 
     index: int
     base64: str | None = None
     url: str | None = None
     seed: int | None = None
     finish: str | None = None
-    place: str = ""  # JSON pointer to the item
+    place: str = ""
+    value_place: str = ""
+
+    @property
+    def address(self) -> str | None:
+        """The address that the picture has to be fetched from; None where its base64 is there, and where nothing is."""
+        return self.url if self.base64 is None else None
 
 
 @dataclass(frozen=True, slots=True)

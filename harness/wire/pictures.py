@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,8 +14,17 @@ import pybase64
 from PIL import Image, ImageChops, ImageFilter, ImageStat
 
 from testcard.harness.intake import MOST_PIXELS, NoPicture, open_picture
-from testcard.harness.wire.model import InputImage, PictureInfo
+from testcard.harness.wire.decode import decode_body
+from testcard.harness.wire.model import Answer, DeliveredPicture, InputImage, PictureInfo
+from testcard.specs.loader import Provider
 
+Way = Literal["base64", "url", "both", "neither"]
+#: How a picture is spelt at its place in a body; `bytes` where it is the body.
+Spelling = Literal["base64", "data-url", "url", "bytes"]
+
+#: So many of an answer's pictures are placed at most.
+_MOST_PLACED = 100
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 #: Pixels that are looked at at a time; few enough to stay in a processor's cache.
 _STRIP_PIXELS = 65_536
 #: The formats that are looked at, as records name them, and their media types.
@@ -160,6 +171,40 @@ def encode_base64(data: bytes) -> str:
 def data_url(image: InputImage) -> str:
     """The picture as a data URL of its media type."""
     return f"data:{image.media_type};base64,{encode_base64(image.data)}"
+
+
+# ── how an answer hands them over ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def way(picture: DeliveredPicture) -> Way:
+    """How a picture is really handed over, wherever it stands: an address where base64 belongs is an address."""
+    if picture.base64 is not None and picture.url is not None:
+        return "both"
+    if picture.base64 is not None:
+        return "url" if _SCHEME.match(picture.base64) else "base64"
+    if picture.url is not None:
+        data = None if _SCHEME.match(picture.url) or picture.url.startswith("data:") else lenient_base64(picture.url)
+        return "base64" if data is not None and look(data).format is not None else "url"
+    return "neither"
+
+
+def placed(provider: Provider, operation: str, answer: Answer) -> Iterator[tuple[str, Spelling]]:
+    """Where an answer's JSON holds the pictures that `operation` was asked for, and how they are spelt there.
+
+    Those of a finished task's result too, whether it stands in the task's answer or is an answer by itself.
+    """
+    protocol = provider.profile.asynchronous
+    found: tuple[DeliveredPicture, ...] = ()
+    above = ""
+    if protocol is not None and answer.task is not None and answer.task.result is not None:
+        found, above = decode_body(provider, operation, answer.task.result).pictures, protocol.result
+    if not found:
+        found, above = answer.pictures or decode_body(provider, operation, answer.json).pictures, ""
+    for picture in found[:_MOST_PLACED]:
+        text = picture.base64 if picture.base64 is not None else picture.url
+        if text is not None:
+            inline = picture.base64 is not None if (kind := way(picture)) == "both" else kind == "base64"
+            yield above + picture.value_place, "data-url" if text.startswith("data:") else "base64" if inline else "url"
 
 
 # ── how much one differs from another ───────────────────────────────────────────────────────────────────────────────

@@ -7,9 +7,10 @@ from typing import Protocol
 from testcard.harness.check.generation.steps import Step
 from testcard.harness.check.running.transport import Sent
 from testcard.harness.redaction import Redactor
-from testcard.harness.runs.records import Body, Exchange, SeenResponse, SentRequest
+from testcard.harness.runs.records import Body, Exchange, PlacedPicture, SeenResponse, SentRequest
 from testcard.harness.wire.decode import decode
 from testcard.harness.wire.model import Answer, WireRequest, WireResponse
+from testcard.harness.wire.pictures import look, placed
 from testcard.specs.loader import Provider
 
 
@@ -30,13 +31,17 @@ class Recording:
         self.redact = Redactor(api_key, provider.profile.auth)
         self._provider = provider
         self._recorder = recorder
+        #: What was decoded last: it is asked for again when it is recorded.
+        self._read: tuple[Sent, str, Answer] | None = None
 
     def answer(self, operation: str, sent: Sent) -> Answer | None:
         """What the answer means, or None when there was none."""
         if sent.status is None:
             return None
-        response = WireResponse(sent.status, sent.headers, sent.body, sent.sent_s, sent.first_byte_s or sent.sent_s, sent.done_s)
-        return decode(self._provider, operation, response)
+        if self._read is None or self._read[0] is not sent or self._read[1] != operation:
+            response = WireResponse(sent.status, sent.headers, sent.body, sent.sent_s, sent.first_byte_s or sent.sent_s, sent.done_s)
+            self._read = sent, operation, decode(self._provider, operation, response)
+        return self._read[2]
 
     def record(
         self,
@@ -93,4 +98,15 @@ class Recording:
             done_s=sent.done_s,
             images=images,
             cost_usd=cost_usd,
+            pictures=self._pictures(source, operation or step.operation, step.operation, sent),
         )
+
+    def _pictures(self, source: str | None, operation: str, asked: str, sent: Sent) -> list[PlacedPicture]:
+        """Where the body holds pictures that the operation `asked` was asked for; `operation` is the one that answered."""
+        if sent.status is None or not 200 <= sent.status < 300:
+            return []
+        if source == "fetch":
+            return [PlacedPicture(place="", spelling="bytes")] if look(sent.body).format is not None else []
+        answer = self.answer(operation, sent)
+        found = placed(self._provider, asked, answer) if answer is not None else ()
+        return [PlacedPicture(place=place, spelling=spelling) for place, spelling in found]

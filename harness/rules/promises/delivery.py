@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from testcard.harness.rules import probes
@@ -16,11 +15,8 @@ from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Exchange
 from testcard.harness.wire.addresses import fetchable
 from testcard.harness.wire.fields import with_defaults
-from testcard.harness.wire.model import DeliveredPicture
-from testcard.harness.wire.pictures import MEDIA_TYPES, lenient_base64, look
+from testcard.harness.wire.pictures import MEDIA_TYPES, way
 
-Way = Literal["base64", "url", "both", "neither"]
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _PICTURE_TYPES = {"image/jpg": "jpeg", **{media_type: kind for kind, media_type in MEDIA_TYPES.items()}}
 #: what object stores call a file that nobody told them the type of
 _ANY_BYTES = frozenset({"application/octet-stream", "binary/octet-stream"})
@@ -41,18 +37,6 @@ def _known_way(scope: Scope) -> bool:
 def may_give_urls(scope: Scope) -> bool:
     """Whether an answer of this operation may hold addresses of pictures."""
     return scope.gives_pictures and scope.profile.response.url is not None
-
-
-def way(picture: DeliveredPicture) -> Way:
-    """How a picture is really handed over, wherever it stands: an address where base64 belongs is an address."""
-    if picture.base64 is not None and picture.url is not None:
-        return "both"
-    if picture.base64 is not None:
-        return "url" if _SCHEME.match(picture.base64) else "base64"
-    if picture.url is not None:
-        data = None if _SCHEME.match(picture.url) or picture.url.startswith("data:") else lenient_base64(picture.url)
-        return "base64" if data is not None and look(data).format is not None else "url"
-    return "neither"
 
 
 def _wanted(scope: Scope, one: Seen) -> Any:

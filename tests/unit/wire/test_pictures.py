@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import base64
+import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from testcard.harness.wire.model import InputImage
-from testcard.harness.wire.pictures import data_url, encode_base64, input_image, inspect, lenient_base64, look, strict_base64
+from testcard.harness.wire.decode import decode
+from testcard.harness.wire.model import DeliveredPicture, InputImage, WireResponse
+from testcard.harness.wire.pictures import data_url, encode_base64, input_image, inspect, lenient_base64, look, placed, strict_base64
+from testcard.specs.loader import load_provider
+from testcard.specs.pointers import at
 from testkit.pictures import encoded, opened
 
 QUICK = settings(max_examples=60, deadline=None)
@@ -108,3 +113,50 @@ def test_an_input_picture_gets_its_media_type_from_its_header() -> None:
     image = input_image(picture("jpeg"), "liar.png")
     assert (image.media_type, image.name) == ("image/jpeg", "liar.png")
     assert input_image(b"junk").media_type == "image/png"
+
+
+PNG = base64.b64encode(picture("png")).decode()
+URL = "https://pictures.example/1.png"
+
+
+@pytest.mark.parametrize(
+    ("provider", "operation", "body", "expected"),
+    [
+        ("nanogpt", "createImage", {"data": [{"b64_json": PNG}, {"url": URL}]}, [("/data/0/b64_json", "base64"), ("/data/1/url", "url")]),
+        ("nanogpt", "createImage", {"data": [{"b64_json": PNG, "url": URL}]}, [("/data/0/b64_json", "base64")]),
+        ("nanogpt", "createImage", {"data": [{"b64_json": f"data:image/png;base64,{PNG}"}]}, [("/data/0/b64_json", "data-url")]),
+        ("nanogpt", "createImage", {"data": [{"url": f"data:image/png;base64,{PNG}"}]}, [("/data/0/url", "data-url")]),
+        ("nanogpt", "createImage", {"data": [{"b64_json": URL}, {"url": PNG}]}, [("/data/0/b64_json", "url"), ("/data/1/url", "base64")]),
+        ("nanogpt", "createImage", {"data": [{}, 3, None]}, []),
+        ("nanogpt", "createImage", {"error": {"message": PNG}}, []),
+        ("nvidia-nim-image", "generateImage", {"artifacts": [{"base64": PNG}]}, [("/artifacts/0/base64", "base64")]),
+        ("opengpu-relay", "generateFlux", {"images": [PNG, PNG]}, [("/images/0", "base64"), ("/images/1", "base64")]),
+        ("opengpu-relay", "generateQwen", {"urls": [URL]}, [("/urls/0", "url")]),
+        ("nvidia-nim-vision", "createVisionChatCompletion", {"choices": [{"message": {"content": PNG}}]}, []),
+    ],
+)
+def test_where_an_answer_holds_its_pictures(provider: str, operation: str, body: Any, expected: list[tuple[str, str]]) -> None:
+    """The place of the text that is the picture, or leads to it, and how it is spelt: as it really is, wherever it stands."""
+    known = load_provider(provider)
+    response = WireResponse(200, (("content-type", "application/json"),), json.dumps(body).encode())
+    found = list(placed(known, operation, decode(known, operation, response)))
+    assert found == expected
+    assert all(isinstance(at(body, place), str) for place, _ in found)
+
+
+def test_where_a_finished_task_holds_its_pictures() -> None:
+    """In its result; or anywhere that the operation itself has them, where a poll is answered with the result alone."""
+    relay = load_provider("opengpu-relay")
+    for body, places in (
+        ({"task_id": "t", "status": "completed", "result": {"urls": [URL, URL]}}, ["/result/urls/0", "/result/urls/1"]),
+        ({"urls": [URL]}, ["/urls/0"]),
+        ({"task_id": "t", "status": "running"}, []),
+    ):
+        answer = decode(relay, "getTask", WireResponse(200, (), json.dumps(body).encode()))
+        assert [place for place, _ in placed(relay, "generateQwen", answer)] == places
+
+
+def test_a_picture_in_hand_is_not_fetched() -> None:
+    """Base64 and an address beside it: the base64 is the picture, and nothing is asked of the address."""
+    both, alone, neither = (DeliveredPicture(0, base64=text, url=url) for text, url in ((PNG, URL), (None, URL), (None, None)))
+    assert [one.address for one in (both, alone, neither)] == [None, URL, None]
