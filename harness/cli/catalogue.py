@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from testcard.harness.cli import say
+from testcard.harness.cli.options import PATH, config_option, json_option
 from testcard.harness.config import Config, load_config
 from testcard.harness.errors import Exit
 from testcard.harness.pricing import Pricing
@@ -21,10 +22,8 @@ _WIDTH_OFF_TERMINAL = 200
 
 @click.command()
 @click.argument("provider", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), help="Read [providers] path and [prices] from this testcard.toml."
-)
+@config_option
+@json_option("everything")
 def providers(provider: str | None, as_json: bool, config_file: Path | None) -> None:
     """List the providers, or show one: its operations, fields, models and prices.
 
@@ -47,8 +46,8 @@ def spec() -> None:
 
 
 @spec.command("lint")
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the problems as JSON.")
+@click.argument("path", type=PATH)
+@json_option("the problems")
 def spec_lint(path: Path, as_json: bool) -> int:
     """Check a provider's two files: each by itself, and against each other.
 

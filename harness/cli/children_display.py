@@ -13,6 +13,7 @@ from testcard.harness.child_processes import ChildCommand
 from testcard.harness.cli import say
 from testcard.harness.errors import Exit
 from testcard.harness.progress import PLAIN_INTERVAL_S
+from testcard.harness.text.words import listing
 
 
 class ChildrenDisplay:
@@ -50,7 +51,7 @@ class ChildrenDisplay:
         if times > 1 or not running:
             self.notice = "interrupted"
         else:
-            self.notice = f"interrupted: {_listed(running)} may write down what is there (again: abort)"
+            self.notice = f"interrupted: {listing(running)} may write down what is there (again: abort)"
         if not self._terminal:
             say(self.notice)
 
@@ -90,7 +91,3 @@ class ChildrenDisplay:
 
 def _fields(child: ChildCommand) -> str:
     return "  ".join(f"{name} {value}" for name, value in child.fields.items() if value not in (None, ""))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

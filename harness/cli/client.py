@@ -8,20 +8,23 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import click
 
 from testcard.harness.cli import say
+from testcard.harness.cli.options import CONFIG, PATH, SECONDS, WhereAndKey, option, takes
 from testcard.harness.client.http import DEFAULT_TIMEOUT_S
 from testcard.harness.client.results import Picture, Result
 from testcard.harness.client.sync import Client
-from testcard.harness.client.terms import PictureSource, task_request
+from testcard.harness.client.terms import task_request
 from testcard.harness.config import load_config
 from testcard.harness.errors import UsageError
 from testcard.harness.progress import PLAIN_INTERVAL_S
 from testcard.harness.targets import open_target
+from testcard.harness.text.words import kilobytes
 from testcard.harness.wire.contract import choose
 from testcard.specs.loader import load_provider
 from testcard.specs.profile import Task
@@ -42,66 +45,85 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     return value
 
 
-def _target_options(command: _Command) -> _Command:
-    for option in reversed(
-        (
-            click.option("--base-url", metavar="URL", help="Where the target is; without it the embedded mock is started."),
-            click.option("--operation", metavar="ID", help="The operation to use, where the provider has several for the task."),
-            click.option("--model", "-m", metavar="M", help="The model to ask for."),
-            click.option(
-                "--live", is_flag=True, help="Allow a target that is not on this machine, and answers that lead off it. It can cost money."
-            ),
-            click.option(
-                "--api-key-file",
-                type=click.Path(path_type=Path),
-                metavar="FILE",
-                help="Read the key from a file (TESTCARD_API_KEY and the provider's own variable come first).",
-            ),
-            click.option("--no-auth", is_flag=True, help="Send no key."),
-            click.option(
-                "--timeout", "timeout_s", type=click.FloatRange(min=0.001), default=DEFAULT_TIMEOUT_S, show_default=True, metavar="S"
-            ),
-            click.option(
-                "--config", type=click.Path(path_type=Path), metavar="FILE", help="testcard.toml to read (default: ./testcard.toml)."
-            ),
-            click.option("--quiet", "-q", is_flag=True, help="No talk on stderr, only errors."),
-            click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
-        )
-    ):
-        command = option(command)
-    return command
+@dataclass(frozen=True, slots=True)
+class _Target(WhereAndKey):
+    """Whom to ask for what, and how long to wait."""
+
+    operation: Annotated[str | None, option("--operation", metavar="ID", help="The operation, where the provider has several.")] = None
+    model: Annotated[str | None, option("--model", "-m", metavar="M", help="The model to ask for.")] = None
+    timeout_s: Annotated[
+        float,
+        option("--timeout", type=SECONDS, show_default=True, metavar="S", help="Seconds for each request, poll and download."),
+    ] = DEFAULT_TIMEOUT_S
+    config_file: Annotated[Path | None, option(*CONFIG[0], **CONFIG[1])] = None
 
 
-def _picture_options(command: _Command) -> _Command:
-    for option in reversed(
-        (
-            click.option("--size", "-s", callback=_size, metavar="WxH", help="Size in pixels, or a word the provider knows (auto)."),
-            click.option("--n", "-n", type=click.IntRange(min=1), metavar="N", help="How many pictures."),
-            click.option("--seed", type=int, metavar="N"),
-            click.option("--format", "format", metavar="F", help="png, jpeg or webp."),
-            click.option("--delivery", type=click.Choice(["url", "base64"]), help="How pictures travel; addresses are downloaded."),
-            click.option("--negative-prompt", metavar="TEXT"),
-            click.option("--steps", type=int, metavar="N"),
-            click.option("--guidance", type=float, metavar="X"),
-            click.option("--quality", metavar="WORD"),
-            click.option("--async", "asynchronous", is_flag=True, default=None, help="Submit as a task and poll until it ends."),
-            click.option(
-                "--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Where to write; -1, -2, … are added for several."
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+@dataclass(frozen=True, slots=True)
+class _Talk:
+    """How much is said."""
+
+    quiet: Annotated[bool, option("--quiet", "-q", is_flag=True, help="No talk on stderr, only errors.")] = False
+    as_json: Annotated[bool, option("--json", is_flag=True, help="Print the result as one JSON object.")] = False
+
+
+@dataclass(frozen=True, slots=True)
+class _PictureTerms:
+    """What pictures are to be like; what is None is not sent. The names are those of `harness.client.terms.Terms`."""
+
+    size: Annotated[
+        Any, option("--size", "-s", callback=_size, metavar="WxH", help="Size in pixels, or a word the provider knows (auto).")
+    ] = None
+    n: Annotated[int | None, option("--n", "-n", type=click.IntRange(min=1), metavar="N", help="How many pictures.")] = None
+    seed: Annotated[
+        int | None, option("--seed", type=int, metavar="N", help="Same seed, same picture, where the provider promises it.")
+    ] = None
+    format: Annotated[str | None, option("--format", metavar="F", help="png, jpeg or webp.")] = None
+    delivery: Annotated[
+        str | None, option("--delivery", type=click.Choice(["url", "base64"]), help="How pictures travel; addresses are downloaded.")
+    ] = None
+    negative_prompt: Annotated[str | None, option("--negative-prompt", metavar="TEXT", help="What not to show.")] = None
+    steps: Annotated[int | None, option("--steps", type=int, metavar="N", help="Denoising steps.")] = None
+    guidance: Annotated[float | None, option("--guidance", type=float, metavar="X", help="How closely to keep to the prompt.")] = None
+    quality: Annotated[str | None, option("--quality", metavar="WORD", help="A quality that the provider knows.")] = None
+    asynchronous: Annotated[bool | None, option("--async", is_flag=True, help="Submit as a task and poll until it ends.")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is asked for: a task with its inputs and its terms."""
+
+    task: Task
+    prompt: str | None
+    images: tuple[str, ...] = ()
+    mask: str | None = None
+    terms: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the client is to work: the provider, the target, and how much is said."""
+
+    provider: str
+    target: _Target
+    talk: _Talk
+
+
+def _picture_command(command: _Command) -> _Command:
+    """The options of a command that gets pictures."""
+    output = click.option("--output", "-o", type=PATH, metavar="FILE", help="Where to write; -1, -2, … are added for several.")
+    return takes("picture", _PictureTerms)(output(takes("target", _Target)(takes("talk", _Talk)(command))))
 
 
 @click.command()
 @click.argument("provider")
 @click.argument("prompt")
-@_picture_options
-@_target_options
-def generate(provider: str, prompt: str, **options: Any) -> None:
-    """Generate pictures from PROMPT with PROVIDER (a bundled id, or a folder with its two files)."""
-    _pictures("generate", provider, prompt, (), None, options)
+@_picture_command
+def generate(provider: str, prompt: str, picture: _PictureTerms, output: Path | None, target: _Target, talk: _Talk) -> None:
+    """Generate pictures from PROMPT with PROVIDER (a bundled id, or a folder with its two files).
+
+    Example: testcard generate nanogpt "a red boat" --size 512x512 -o boat.png
+    """
+    _pictures(_Work("generate", prompt, terms=asdict(picture)), _Place(provider, target, talk), output)
 
 
 @click.command()
@@ -110,22 +132,38 @@ def generate(provider: str, prompt: str, **options: Any) -> None:
 @click.argument("prompt")
 @click.option("--image", "more", multiple=True, metavar="FILE", help="A further input picture.")
 @click.option("--mask", metavar="FILE", help="Where to edit; what its colours mean is the provider's to say.")
-@click.option("--strength", type=float, metavar="X")
-@_picture_options
-@_target_options
-def edit(provider: str, image: str, prompt: str, more: tuple[str, ...], mask: str | None, **options: Any) -> None:
-    """Edit IMAGE (a file) as PROMPT says."""
-    _pictures("edit", provider, prompt, (image, *more), mask, options)
+@click.option("--strength", type=float, metavar="X", help="How far from the input picture to go.")
+@_picture_command
+def edit(
+    provider: str,
+    image: str,
+    prompt: str,
+    more: tuple[str, ...],
+    mask: str | None,
+    strength: float | None,
+    picture: _PictureTerms,
+    output: Path | None,
+    target: _Target,
+    talk: _Talk,
+) -> None:
+    """Edit IMAGE (a file) as PROMPT says.
+
+    Example: testcard edit nebul boat.png "at night" -o night.png
+    """
+    work = _Work("edit", prompt, (image, *more), mask, {**asdict(picture), "strength": strength})
+    _pictures(work, _Place(provider, target, talk), output)
 
 
 @click.command()
 @click.argument("provider")
 @click.argument("image")
-@_picture_options
-@_target_options
-def variation(provider: str, image: str, **options: Any) -> None:
-    """Make pictures like IMAGE (a file)."""
-    _pictures("variation", provider, None, (image,), None, options)
+@_picture_command
+def variation(provider: str, image: str, picture: _PictureTerms, output: Path | None, target: _Target, talk: _Talk) -> None:
+    """Make pictures like IMAGE (a file).
+
+    Example: testcard variation nebul boat.png -o another.png
+    """
+    _pictures(_Work("variation", None, (image,), terms=asdict(picture)), _Place(provider, target, talk), output)
 
 
 @click.command()
@@ -134,100 +172,94 @@ def variation(provider: str, image: str, **options: Any) -> None:
 @click.argument("prompt", default="Describe this picture.")
 @click.option("--image", "more", multiple=True, metavar="FILE", help="A further input picture.")
 @click.option("--stream/--no-stream", default=True, show_default=True, help="Print the text as it arrives.")
-@click.option("--max-tokens", type=int, metavar="N")
-@click.option("--temperature", type=float, metavar="X")
-@_target_options
-def describe(provider: str, image: str, prompt: str, more: tuple[str, ...], stream: bool, as_json: bool, **options: Any) -> None:
-    """Describe IMAGE (a file, or an address where the provider takes one) in words, answering PROMPT."""
-    terms = {name: options[name] for name in ("model", "max_tokens", "temperature")}
-    images = (image, *more)
-    with _client("describe", provider, prompt, images, None, terms, options) as client:
-        if stream and not as_json:
-            with client.describe(images, prompt, stream=True, operation=options["operation"], **terms) as pieces:
+@click.option("--max-tokens", type=int, metavar="N", help="The longest answer.")
+@click.option("--temperature", type=float, metavar="X", help="How freely to choose words.")
+@takes("target", _Target)
+@takes("talk", _Talk)
+def describe(
+    provider: str,
+    image: str,
+    prompt: str,
+    more: tuple[str, ...],
+    stream: bool,
+    max_tokens: int | None,
+    temperature: float | None,
+    target: _Target,
+    talk: _Talk,
+) -> None:
+    """Describe IMAGE (a file, or an address where the provider takes one) in words, answering PROMPT.
+
+    Example: testcard describe nvidia-nim-vision boat.png "What colour is it?"
+    """
+    work = _Work("describe", prompt, (image, *more), terms={"max_tokens": max_tokens, "temperature": temperature})
+    with _client(work, _Place(provider, target, talk)) as (client, terms):
+        if stream and not talk.as_json:
+            with client.describe(work.images, prompt, stream=True, operation=target.operation, **terms) as pieces:
                 for piece in pieces:
                     sys.stdout.write(_printable(piece))
                     sys.stdout.flush()
                 result = pieces.finish()
             click.echo()
         else:
-            result = client.describe(images, prompt, operation=options["operation"], **terms)
-            click.echo(json.dumps(result.record(), indent=2) if as_json else _printable(result.text or ""))
-    if not options["quiet"]:
+            result = client.describe(work.images, prompt, operation=target.operation, **terms)
+            click.echo(json.dumps(result.record(), indent=2) if talk.as_json else _printable(result.text or ""))
+    if not talk.quiet:
         for note in [*result.notes, _summary(result)]:
             say(note)
 
 
 @contextmanager
-def _client(
-    task: Task,
-    name: str,
-    prompt: str | None,
-    images: Sequence[PictureSource],
-    mask: PictureSource | None,
-    terms: dict[str, Any],
-    options: dict[str, Any],
-) -> Iterator[Client]:
-    """A client for the target that the options name; what the contract refuses is refused before anything is started."""
-    config = load_config(options["config"])
-    provider = load_provider(name, config.providers.path)
-    choose(provider, task_request(task, prompt, images, mask, **terms), options["operation"])
-    base_url = options["base_url"]
-    if base_url is None and not options["quiet"]:
+def _client(work: _Work, place: _Place) -> Iterator[tuple[Client, Any]]:
+    """A client for the target that the options name, and the terms to call it with.
+
+    What the contract refuses is refused before anything is started.
+    """
+    config, target = load_config(place.target.config_file), place.target
+    terms: Any = {name: value for name, value in {**(work.terms or {}), "model": target.model}.items() if value is not None}
+    provider = load_provider(place.provider, config.providers.path)
+    choose(provider, task_request(work.task, work.prompt, work.images, work.mask, **terms), target.operation)
+    if target.base_url is None and not place.talk.quiet:
         say(f"no --base-url: starting the embedded mock of {provider.profile.name}; its pictures are test cards")
     with (
         open_target(
-            name, base_url, config=config, live=options["live"], key_file=options["api_key_file"], no_auth=options["no_auth"]
-        ) as target,
+            place.provider, target.base_url, config=config, live=target.live, key_file=target.api_key_file, no_auth=target.no_auth
+        ) as opened,
         Client(
-            target.provider,
-            base_url=target.base_url,
-            api_key=target.api_key,
-            no_auth=target.api_key is None,
-            pricing=target.pricing,
-            timeout_s=options["timeout_s"],
-            live=options["live"],
+            opened.provider,
+            base_url=opened.base_url,
+            api_key=opened.api_key,
+            no_auth=opened.api_key is None,
+            pricing=opened.pricing,
+            timeout_s=target.timeout_s,
+            live=target.live,
         ) as client,
     ):
-        yield client
+        yield client, terms
 
 
-def _pictures(task: Task, provider: str, prompt: str | None, images: tuple[str, ...], mask: str | None, options: dict[str, Any]) -> None:
-    output: Path | None = options["output"]
+def _pictures(work: _Work, place: _Place, output: Path | None) -> None:
+    """Gets the pictures, writes them, and prints where they are."""
     if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
         problem = "is a folder" if output.is_dir() else "its folder does not exist"
         raise UsageError(f"-o {output}: {problem}", hint="name a file in a folder that exists, such as boat.png")
-    names = (
-        "model",
-        "size",
-        "n",
-        "seed",
-        "format",
-        "delivery",
-        "negative_prompt",
-        "steps",
-        "guidance",
-        "quality",
-        "asynchronous",
-        "strength",
-    )
-    terms = {name: options[name] for name in names if options.get(name) is not None}
-    with _client(task, provider, prompt, images, mask, terms, options) as client, _waiting(client, options["quiet"]):
-        if task == "generate":
-            result = client.generate(prompt or "", operation=options["operation"], **terms)
-        elif task == "edit":
-            result = client.edit(images, prompt or "", mask=mask, operation=options["operation"], **terms)
+    operation = place.target.operation
+    with _client(work, place) as (client, terms), _waiting(client, place.talk.quiet):
+        if work.task == "generate":
+            result = client.generate(work.prompt or "", operation=operation, **terms)
+        elif work.task == "edit":
+            result = client.edit(work.images, work.prompt or "", mask=work.mask, operation=operation, **terms)
         else:
-            result = client.variation(images[0], operation=options["operation"], **terms)
-    files = _save(result.pictures, output, f"{provider.rstrip('/').rpartition('/')[2]}-{task}")
-    if not options["quiet"]:
+            result = client.variation(work.images[0], operation=operation, **terms)
+    files = _save(result.pictures, output, f"{place.provider.rstrip('/').rpartition('/')[2]}-{work.task}")
+    if not place.talk.quiet:
         for note in [*result.notes, *_size_notes(result, terms.get("size"))]:
             say(note)
-    if options["as_json"]:
+    if place.talk.as_json:
         click.echo(json.dumps({**result.record(), "files": [str(file) for file in files]}, indent=2))
         return
     for file, picture in zip(files, result.pictures, strict=True):
         seed = f", seed {picture.seed}" if picture.seed is not None else ""
-        click.echo(f"{file}: {picture.format} {picture.width}x{picture.height}, {_bytes(len(picture.bytes))}{seed}")
+        click.echo(f"{file}: {picture.format} {picture.width}x{picture.height}, {kilobytes(len(picture.bytes))}{seed}")
     click.echo(_summary(result))
 
 
@@ -279,10 +311,6 @@ def _summary(result: Result) -> str:
 def _printable(text: str) -> str:
     """The text without control sequences: a terminal would obey what a stranger's model says."""
     return "".join(letter for letter in text if letter.isprintable() or letter in "\n\t")
-
-
-def _bytes(size: int) -> str:
-    return f"{size} B" if size < 1000 else f"{size / 1000:.1f} kB" if size < 1_000_000 else f"{size / 1e6:.1f} MB"
 
 
 @contextmanager

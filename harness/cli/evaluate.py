@@ -8,12 +8,14 @@ import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import click
 
 from testcard.harness.child_processes import ChildCommand, ChildProcesses, is_run, usable
 from testcard.harness.cli import github, say
 from testcard.harness.cli.children_display import ChildrenDisplay
+from testcard.harness.cli.options import CONFIG, PATH, option, takes
 from testcard.harness.config import Config, PricesSection, TargetSection, load_config, providers_of
 from testcard.harness.embedded import MOCK_LATENCY, embedded_mocks, mock_name
 from testcard.harness.errors import Exit, UsageError, worst
@@ -39,12 +41,23 @@ _OUTCOMES: dict[Exit, Outcome] = {
 class _Options:
     """What a person may say to `evaluate`."""
 
-    config_file: Path | None
-    out: Path | None
-    workload: str | None
-    seed: int | None
-    quiet: bool
-    as_json: bool
+    config_file: Annotated[Path | None, option(*CONFIG[0], **CONFIG[1])] = None
+    out: Annotated[
+        Path | None, option("--out", type=PATH, metavar="DIR", help="Folder for the run (new). Default: testcard-runs/evaluate-<time>.")
+    ] = None
+    workload: Annotated[
+        str | None,
+        option(
+            "--workload",
+            metavar="FILE|NAME",
+            help="Workload of the benchmark: a name or a file. Default: the config's, else quick (live, where a target is).",
+        ),
+    ] = None
+    seed: Annotated[int | None, option("--seed", type=int, metavar="N", help="Seed of checks and arrivals.")] = None
+    quiet: Annotated[
+        bool, option("--quiet", "-q", is_flag=True, help="No progress on stderr; errors, and why the result is no pass, are still told.")
+    ] = False
+    as_json: Annotated[bool, option("--json", is_flag=True, help="Print the result as JSON.")] = False
 
     @property
     def for_children(self) -> list[str]:
@@ -80,41 +93,31 @@ class _Planned:
 
 
 @click.command()
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Read targets from this testcard.toml.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the run (new). Default: testcard-runs/evaluate-<time>.")
-@click.option(
-    "--workload",
-    default=None,
-    help="Workload of the benchmark: a name or a file. Default: the config's, else quick (live, where a target is).",
-)
-@click.option("--seed", type=int, default=None, help="Seed of checks and arrivals.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress on stderr; errors, and why the result is no pass, are still told.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def evaluate(config_file: Path | None, out: Path | None, workload: str | None, seed: int | None, quiet: bool, as_json: bool) -> int:
+@takes("options", _Options)
+def evaluate(options: _Options) -> int:
     """Check, load and compare every target, then write one report.
 
     Without a testcard.toml (or one without targets) it evaluates the five bundled providers against mocks on this machine.
     The limits under [check] hold for each target's check, those under [bench] for the benchmark of all of them.
     """
-    options = _Options(config_file, out, workload, seed, quiet, as_json)
-    config = load_config(config_file)
-    if out is not None:
-        require_free(out)
+    config = load_config(options.config_file)
+    if options.out is not None:
+        require_free(options.out)
     # Found out now, not after the checks have been paid for.
-    resolve("testcard.benchmarks.plan.workload:load_workload")(workload or config.bench.workload or DEFAULT_WORKLOAD)
+    resolve("testcard.benchmarks.plan.workload:load_workload")(options.workload or config.bench.workload or DEFAULT_WORKLOAD)
     if not config.target:
         config = config.model_copy(update={"target": tuple(TargetSection(provider=name) for name in bundled_ids())})
     with ExitStack() as stack:
         planned = _plan(config, stack)
         writer = RunWriter.create(
-            out or default_folder("evaluate"),
+            options.out or default_folder("evaluate"),
             "evaluate",
             targets=[target.record() for target in planned],
-            seed=seed,
+            seed=options.seed,
             config=config.model_dump(mode="json"),
         )
         own = [target.label for target in planned if target.section.base_url is None]
-        if own and not quiet:
+        if own and not options.quiet:
             whose = "any target" if len(own) == len(planned) else ", ".join(own)
             say(f"No base URL is given for {whose}: using mocks on this machine, whose latency and prices are made up.")
         return _Evaluation(writer, planned, options).run()

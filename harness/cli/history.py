@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from testcard.harness.cli import say
+from testcard.harness.cli.options import PATH, json_option
 from testcard.harness.errors import UsageError
 from testcard.harness.history.index import DEFAULT
 
@@ -32,10 +33,10 @@ _CHART = 24
 
 
 @click.command()
-@click.argument("folders", nargs=-1, metavar="[FOLDER]…", type=click.Path(path_type=Path))
-@click.option("--index", "index_path", type=click.Path(path_type=Path), help=f"The index file. Default: {DEFAULT}.")
+@click.argument("folders", nargs=-1, metavar="[FOLDER]…", type=PATH)
+@click.option("--index", "index_path", type=PATH, help=f"The index file. Default: {DEFAULT}.")
 @click.option("--rebuild", is_flag=True, help="Forget the index and read every run again.")
-@click.option("--json", "as_json", is_flag=True, help="Print trends and findings as JSON.")
+@json_option("trends and findings")
 def history(folders: tuple[Path, ...], index_path: Path | None, rebuild: bool, as_json: bool) -> None:
     """Show trends of figures, and when findings were first and last seen.
 

@@ -18,6 +18,7 @@ from testcard.harness.check.running.transport import Sent, send
 from testcard.harness.check.session import http_client
 from testcard.harness.cli import say
 from testcard.harness.cli.check_text import clean
+from testcard.harness.cli.options import PATH, config_option, json_option
 from testcard.harness.config import Config, PricesSection, load_config
 from testcard.harness.errors import Exit, TargetUnreachable, UsageError
 from testcard.harness.pricing import Pricing
@@ -32,16 +33,14 @@ from testcard.specs.profile import MOCK_API_KEY
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.argument("exchange", required=False)
 @click.option("--list", "as_list", is_flag=True, help="Print the run's exchanges, one a line; send nothing.")
 @click.option("--base-url", default=None, help="Send it there instead of where it went.")
 @click.option("--live", is_flag=True, help="Allow a target that is not on this machine, and answers that lead off it.")
-@click.option("--api-key-file", type=click.Path(path_type=Path), default=None, help="Read the key from this file.")
-@click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), default=None, help="Read prices and providers from this testcard.toml."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--api-key-file", type=PATH, metavar="FILE", help="Read the key from a file instead of from a variable.")
+@config_option
+@json_option("both answers and what differs")
 def replay(
     run: Path,
     exchange: str | None,

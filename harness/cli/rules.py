@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from testcard.harness.cli.options import json_option
 from testcard.harness.errors import UsageError
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.rule import Rule
@@ -15,7 +16,7 @@ from testcard.specs.loader import Provider, bundled_ids, load_provider
 
 @click.command()
 @click.argument("rule_id", metavar="[ID]", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option("the rules")
 def rules(rule_id: str | None, as_json: bool) -> int:
     """List the rules, or explain one: what it promises, at which level for which provider, and where that is written."""
     if rule_id is None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from testcard.harness.cli import say
+from testcard.harness.cli.options import json_option
 from testcard.harness.errors import Exit
 from testcard.harness.progress import Progress
 from testcard.harness.rules.registry import RULES
@@ -25,7 +26,7 @@ from testcard.specs.loader import bundled_ids, load_provider
 @click.option(
     "--processes", type=click.IntRange(min=1), default=None, metavar="N", help="Processes to share the work (default: one a core)."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option("the matrix")
 def selftest(names: tuple[str, ...], only: tuple[str, ...], seed: int | None, thorough: bool, processes: int | None, as_json: bool) -> int:
     """Run every fault of every mock against the rules and print the kill matrix.
 

@@ -31,7 +31,7 @@ def test_each_target_goes_to_the_benchmark_with_what_is_its_own(tmp_path: Path) 
         planned(TargetSection(provider="nanogpt", models=("hidream",), live=True), "https://nano-gpt.example", "sk-one"),
         planned(TargetSection(provider="opengpu-relay", operations=("generateFlux",)), "http://127.0.0.1:9", "sk-two"),
     ]
-    arguments = evaluate._bench_arguments(ready, tmp_path, evaluate._Options(None, None, None, None, False, False))
+    arguments = evaluate._bench_arguments(ready, tmp_path, evaluate._Options())
     raw = [after for flag, after in itertools.pairwise(arguments) if flag == "--target-section"]
     first, second = sections_of([], raw, Config(), live=False)
     assert (first.models, first.operations, first.live) == (("hidream",), (), True)

@@ -1,0 +1,101 @@
+"""Options that several commands share, each written once, and bundles of them: a command takes one value for many flags.
+
+A bundle is a frozen dataclass whose fields are annotated with the option that sets them; `takes` adds those options to a command
+and hands it the bundle. Light: every command imports this.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import click
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+PATH = click.Path(path_type=Path)
+
+
+class Finite(click.FloatRange):
+    """A number within bounds that is one: `nan` would pass every bound, and `inf` is no limit."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; click's usage error for anything else."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return number
+
+
+#: `--config`, for a bundle or a command of its own.
+CONFIG: tuple[tuple[str, ...], dict[str, Any]] = (
+    ("--config",),
+    {"type": PATH, "metavar": "FILE", "help": "testcard.toml to read (default: ./testcard.toml)."},
+)
+#: An amount of money, and a time that is not nothing.
+USD = Finite(min=0)
+SECONDS = Finite(min=0, min_open=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """How a field of a bundle is set: the option's names, and what `click.option` takes. The field's default is the option's."""
+
+    names: tuple[str, ...]
+    how: dict[str, Any]
+
+
+def option(*names: str, **how: Any) -> Option:
+    """The annotation of a field that this option sets."""
+    return Option(names, how)
+
+
+def takes(into: str, bundle: type[Any]) -> Callable[[_Command], _Command]:
+    """Adds a bundle's options to a command, which gets the bundle as the argument `into`."""
+    hints = get_type_hints(bundle, include_extras=True)
+
+    def decorate(command: _Command) -> _Command:
+        @functools.wraps(command)
+        def call(*arguments: Any, **values: Any) -> Any:
+            mine = {one.name: values.pop(one.name) for one in fields(bundle)}
+            return command(*arguments, **values, **{into: bundle(**mine)})
+
+        decorated: Any = call
+        for one in reversed(fields(bundle)):
+            (said,) = (extra for extra in hints[one.name].__metadata__ if isinstance(extra, Option))
+            decorated = click.option(*said.names, one.name, default=one.default, **said.how)(decorated)
+        wrapped: _Command = decorated
+        return wrapped
+
+    return decorate
+
+
+def config_option(command: _Command) -> _Command:
+    """`--config FILE`, as `config_file`."""
+    return click.option(*CONFIG[0], "config_file", **CONFIG[1])(command)
+
+
+def json_option(what: str = "the result") -> Callable[[_Command], _Command]:
+    """`--json`, as `as_json`; `what` it prints is for the help."""
+    return click.option("--json", "as_json", is_flag=True, help=f"Print {what} as JSON.")
+
+
+@dataclass(frozen=True, slots=True)
+class WhereAndKey:
+    """Where a target is, whether it may be off this machine, and where its key is."""
+
+    base_url: Annotated[
+        str | None, option("--base-url", metavar="URL", help="Where the target is. Without it: a mock on this machine.")
+    ] = None
+    live: Annotated[
+        bool,
+        option("--live", is_flag=True, help="Allow a target that is not on this machine, and answers that lead off it. It can cost money."),
+    ] = False
+    api_key_file: Annotated[
+        Path | None,
+        option("--api-key-file", type=PATH, metavar="FILE", help="Read the key from a file instead of from a variable."),
+    ] = None
+    no_auth: Annotated[bool, option("--no-auth", is_flag=True, help="Send no key: the target needs none.")] = False

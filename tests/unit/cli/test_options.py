@@ -1,0 +1,60 @@
+"""Bundles of options: a command gets one typed value for many flags, and numbers that bound something are numbers."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from testcard.harness.cli.options import SECONDS, USD, option, takes
+
+CLI = Path(__file__).parents[3] / "harness" / "cli"
+#: More than this nobody reads; flags that belong together travel in a bundle.
+MOST_PARAMETERS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    cost: Annotated[float | None, option("--max-cost", type=USD)] = None
+    wait_s: Annotated[float, option("--wait", type=SECONDS)] = 2.5
+    loud: Annotated[bool, option("--loud", is_flag=True)] = False
+
+
+@click.command()
+@click.argument("name")
+@takes("bounds", _Bounds)
+def _command(name: str, bounds: _Bounds) -> Any:
+    click.echo(f"{name} {bounds}")
+
+
+def test_a_bundle_takes_its_flags_and_its_defaults() -> None:
+    """Flags that are not given have the dataclass's own defaults; the order of --help is that of the fields."""
+    runner = CliRunner()
+    assert "x _Bounds(cost=None, wait_s=2.5, loud=False)" in runner.invoke(_command, ["x"]).output
+    assert "x _Bounds(cost=0.5, wait_s=2.5, loud=True)" in runner.invoke(_command, ["x", "--max-cost", "0.5", "--loud"]).output
+    said = runner.invoke(_command, ["--help"]).output
+    assert said.index("--max-cost") < said.index("--wait") < said.index("--loud")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "much"])
+def test_a_bound_is_a_number(value: str) -> None:
+    """`nan` is neither more nor less than any limit: taken for one, it would let everything through."""
+    found = CliRunner().invoke(_command, ["x", f"--max-cost={value}"])
+    assert found.exit_code == 2
+    assert "--max-cost" in found.output
+
+
+def test_no_function_of_the_command_line_takes_dozens_of_parameters() -> None:
+    """A new flag goes into a bundle, or it is passed through by hand in every place from then on."""
+    found = {
+        f"{path.name}:{node.name}": len(node.args.posonlyargs + node.args.args + node.args.kwonlyargs)
+        for path in CLI.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {name: count for name, count in found.items() if count > MOST_PARAMETERS and not name.startswith("check")} == {}
