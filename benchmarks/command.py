@@ -155,7 +155,7 @@ def bench(
         raise UsageError("--web-port belongs to --web")
     config = load_config(config_path)
     if worker:
-        from testcard.benchmarks.fleet.joining import join_master
+        from testcard.benchmarks.fleet.processes import join_master
 
         if processes is not None or master:
             raise UsageError("--worker goes with neither --processes nor --master", hint="start one worker for each core")
@@ -169,7 +169,7 @@ def bench(
             search=[str(path) for path in config.providers.path],
         )
         return join_master(order)
-    from testcard.benchmarks.run.opening import are_live, sections_of
+    from testcard.benchmarks.plan.targets import are_live, sections_of
     from testcard.benchmarks.run.running import run_bench
 
     sections = sections_of(targets, raw_sections, config, live)

@@ -87,7 +87,7 @@ def calibrate(quick: bool, processes: int, out: Path | None, as_json: bool) -> i
     else:
         from rich.console import Console
 
-        from testcard.benchmarks.calibration.words import rendered
+        from testcard.benchmarks.calibration.record import rendered
 
         Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140).print(rendered(found))
     return Exit.PASS if reason is None else Exit.INCONCLUSIVE

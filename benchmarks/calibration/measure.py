@@ -1,21 +1,26 @@
-"""The measurements of a calibration: what `bench` would do, through its own load process, on servers whose truth is known."""
+"""The measurements of a calibration: what `bench` would do, through its own load process, on servers whose truth is known.
+
+The truth of a server of known timing is computed, not measured: the same input gives the same truth.
+"""
 
 from __future__ import annotations
 
+import heapq
+import math
+import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
 
-from testcard.benchmarks.calibration.ladder import Ladder
 from testcard.benchmarks.calibration.record import Answers, Fidelity, Level, Quantile
 from testcard.benchmarks.calibration.servers import ServerCount, ServerPlan, serving
-from testcard.benchmarks.calibration.truth import lognormal_delays_s, quantile, replay_s
-from testcard.benchmarks.load.arrivals import schedule
+from testcard.benchmarks.load.facts import stage_facts
+from testcard.benchmarks.load.turns import schedule
 from testcard.benchmarks.plan.job import BlockJob, CellJob, FleetJob, Job, TargetJob
 from testcard.benchmarks.plan.workload import Workload
-from testcard.benchmarks.run.facts import stage_facts
 from testcard.benchmarks.run.session import Session
 from testcard.harness.errors import Exit, Interrupted, TestcardError
 from testcard.harness.progress import Progress
@@ -25,6 +30,91 @@ from testcard.harness.stops import sentences
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def lognormal_delays_s(median_s: float, sigma: float, count: int, seed: int) -> list[float]:
+    """`count` delays with exactly the quantiles of a log-normal distribution, in an order drawn from `seed`.
+
+    The i-th in size is the distribution's quantile at (i + ½)/count, so that no luck of drawing stands between what was
+    measured and what is true. `sigma` is the standard deviation of the logarithm.
+    """
+    normal = NormalDist()
+    delays = [median_s * math.exp(sigma * normal.inv_cdf((index + 0.5) / count)) for index in range(count)]
+    random.Random(seed).shuffle(delays)
+    return delays
+
+
+def replay_s(
+    due_s: Sequence[float], delays_s: Sequence[float], *, freeze_s: tuple[float, float] | None = None, cap: int | None = None
+) -> list[float]:
+    """True latencies (from when each was due, in its order) of a schedule on a server that takes `delays_s` in turn.
+
+    What reaches the server within `freeze_s` (seconds after its first request) begins at the end of it. With `cap`, so many are
+    in flight at most, and the next waits, in order, until one is done.
+    """
+    busy: list[float] = []
+    found: list[float] = []
+    zero: float | None = None
+    for index, due in enumerate(due_s):
+        begin = due
+        if cap is not None and len(busy) >= cap:
+            begin = max(due, heapq.heappop(busy))
+        zero = begin if zero is None else zero
+        start = begin
+        if freeze_s is not None and freeze_s[0] <= begin - zero < freeze_s[1]:
+            start = zero + freeze_s[1]
+        done = start + delays_s[index % len(delays_s)]
+        if cap is not None:
+            heapq.heappush(busy, done)
+        found.append(done - due)
+    return found
+
+
+def quantile(ascending: Sequence[float], share: float) -> float:
+    """The quantile by nearest rank, as in every summary; raises IndexError for nothing."""
+    return ascending[max(0, math.ceil(share * len(ascending) - 1e-9) - 1)]
+
+
+@dataclass
+class Ladder:
+    """Climbs `shares` of the peak; a level that is not trusted gets one more try, and the climb ends where that fails too."""
+
+    shares: tuple[float, ...]
+    peak: Level | None = None
+    levels: list[Level] = field(default_factory=list)
+    _again: bool = False
+    _over: bool = False
+
+    def next_rps(self) -> float | None:
+        """The rate to try next, in round numbers; None when the climb is over, or has no peak to start from."""
+        if self.peak is None or self._over or len(self.levels) >= len(self.shares):
+            return None
+        return rounded(self.peak.achieved_rps * self.shares[len(self.levels)])
+
+    def tried(self, level: Level) -> None:
+        """Takes in what came of the rate that was tried."""
+        if not level.trusted and not self._again:
+            self._again = True  # a machine has hiccups; a rate that it cannot do fails twice
+            return
+        self._again = False
+        self.levels.append(level)
+        self._over = not level.trusted
+
+    @property
+    def trusted_rps(self) -> float | None:
+        """The highest rate below the first that was not trusted; None where the lowest was not."""
+        return max((level.offered_rps for level in self.levels if level.trusted and level.offered_rps is not None), default=None)
+
+    @property
+    def at_ceiling(self) -> bool:
+        """Whether there are levels, and each was trusted: faster ones may well be possible."""
+        return bool(self.levels) and all(level.trusted for level in self.levels)
+
+
+def rounded(rate: float) -> float:
+    """A rate with two digits that count, and at least 0.1/s."""
+    return max(0.1, float(f"{rate:.2g}"))
+
 
 PROVIDER = Path(__file__).parent / "provider"
 OPERATION, MODEL = "generate", "calibration"

@@ -1,10 +1,14 @@
-"""What a calibration found, as its JSON file has it (`testcard.calibration/1`). Times in seconds, rates per second."""
+"""What a calibration found: its JSON file (`testcard.calibration/1`), and the same as a person reads it. Times in seconds, rates per second. Pure."""
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,3 +90,94 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     fidelity: list[Fidelity]
     outcome: Literal["pass", "inconclusive"]
     reason: str | None = None
+
+
+_CHECKED = {"structure": "structure checked", "pixels": "every pixel decoded"}
+
+
+def rendered(found: Calibration) -> RenderableType:
+    """The whole calibration: rates, fidelity, and what they mean."""
+    parts: list[RenderableType] = [_rates(found.answers), Text(), _fidelity(found.fidelity), Text()]
+    parts += [Text(line) for line in sentences(found)]
+    return Group(*parts)
+
+
+def sentences(found: Calibration) -> list[str]:
+    """What the figures mean for whoever puts on load from this machine."""
+    each = "this machine" if found.processes == 1 else f"{found.processes} processes of this machine"
+    lines = []
+    for answer in found.answers:
+        what = f"answers of {_size(answer.bytes)} ({_CHECKED[answer.checked]})"
+        cpu = f"{_time(answer.peak_cpu_s_per_request)} of CPU a request"
+        if answer.trusted_rps is None:
+            lines.append(f"{what}: {'late at every rate tried' if answer.levels else 'no time to try a rate'} on {each}; {cpu}.")
+            continue
+        more = " or more" if answer.at_ceiling else ""
+        lines.append(f"{what}: trust {each} with up to {_rate(answer.trusted_rps)} requests/s{more}; {cpu}.")
+    worst = max((abs(q.off) for one in found.fidelity for q in one.quantiles if q.name != "p99"), default=None)
+    if worst is not None and all(one.within for one in found.fidelity):
+        lines.append(f"Latencies came out true: p50, p90 and p95 within {math.ceil(worst * 1000) / 10:g} % of the servers' own timelines.")
+    for one in found.fidelity:
+        if not one.within:
+            blame = f" (the server itself was up to {_time(one.server_late_p99_s)} late)" if one.server_late_p99_s else ""
+            lines.append(f"Latencies did not come out true with the server “{one.name}”{blame}.")
+    load = found.machine.load_1min
+    if load is not None and load > found.machine.cpus / 2:
+        lines.append(
+            f"This machine was busy before (load average {load:.1f} on {found.machine.cpus} cores): measure again when it is idle."
+        )
+    if found.reason is not None:
+        lines.append(f"Inconclusive: {found.reason}.")
+    return lines
+
+
+def _rates(answers: list[Answers]) -> Table:
+    table = Table(title="Rates", title_justify="left", box=None, pad_edge=False)
+    table.add_column("answers")
+    for column in ("offered/s", "achieved/s", "lag p99", "CPU", "CPU/request"):
+        table.add_column(column, justify="right")
+    table.add_column("trusted")
+    for answer in answers:
+        name = f"{_size(answer.bytes)}, {_CHECKED[answer.checked]}"
+        table.add_row(name, "closed loop", _rate(answer.peak_rps), "–", "–", _time(answer.peak_cpu_s_per_request), "")
+        for level in answer.levels:
+            table.add_row("", *_level(level))
+    return table
+
+
+def _level(level: Level) -> tuple[str, ...]:
+    cpu = "–" if level.cpu_percent is None else f"{level.cpu_percent:.0f} %"
+    return (
+        _rate(level.offered_rps or 0.0),
+        _rate(level.achieved_rps),
+        "–" if level.send_lag_p99_s is None else _time(level.send_lag_p99_s),
+        cpu,
+        _time(level.cpu_s_per_request),
+        "yes" if level.trusted else f"no: {(level.why or '').partition(';')[0].partition(':')[0]}",
+    )
+
+
+def _fidelity(fidelity: list[Fidelity]) -> Table:
+    table = Table(title="Fidelity: measured latency (truth)", title_justify="left", box=None, pad_edge=False)
+    table.add_column("server")
+    for name in [quantile.name for quantile in fidelity[0].quantiles] if fidelity else []:
+        table.add_column(name, justify="right")
+    table.add_column("within 5 %")
+    for one in fidelity:
+        cells = [f"{_time(quantile.measured_s)} ({_time(quantile.true_s)})" for quantile in one.quantiles]
+        table.add_row(one.name, *cells, "yes" if one.within else "no")
+    return table
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:g} MB" if count >= 1_000_000 else f"{count / 1e3:g} KB"
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _time(seconds: float) -> str:
+    if seconds >= 1:
+        return f"{seconds:.3g} s"
+    return f"{seconds * 1e3:.3g} ms" if seconds >= 0.001 else f"{seconds * 1e6:.0f} µs"

@@ -1,14 +1,20 @@
-"""What master and workers say to each other, over Locust's runners: one record a message, as msgpack."""
+"""What master and workers say to each other, over Locust's runners: one record a message, as msgpack; and what they make of it.
+
+Monotonic clocks of two machines share no zero: a worker asks the master for the time, and takes the probe with the shortest way.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
+import pyarrow as pa
 
 from testcard.benchmarks.fleet.leases import Grant
 from testcard.benchmarks.plan.job import BlockJob, Failure, Job
 from testcard.harness.runs.records import Block
+from testcard.harness.runs.samples import schema
 from testcard.harness.stops import Stop
 
 
@@ -146,3 +152,29 @@ def packed(message: _Message) -> bytes:
 def unpacked(kind: type[Said], data: bytes) -> Said:
     """The message of that kind in the bytes; raises msgspec.ValidationError for anything else."""
     return msgspec.msgpack.decode(data, type=kind)
+
+
+#: So many probes find one whose way there and back was short.
+PROBES = 7
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """A question sent at `sent_s` and answered at `answered_s` by the worker's clock; the master's said `master_s` in between."""
+
+    sent_s: float
+    master_s: float
+    answered_s: float
+
+
+def offset_s(probes: Sequence[Probe]) -> float:
+    """What to add to the worker's clock to get the master's, by the probe with the shortest way (Cristian's method).
+
+    Off by at most half of that way.
+    """
+    best = min(probes, key=lambda probe: probe.answered_s - probe.sent_s)
+    return best.master_s - (best.sent_s + best.answered_s) / 2
+
+
+def batch_of(message: Samples) -> pa.RecordBatch:
+    """The batch in a message; raises pyarrow.ArrowInvalid for bytes that are none."""
+    return pa.ipc.read_record_batch(pa.py_buffer(message.data), schema())

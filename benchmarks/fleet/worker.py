@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from array import array
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,17 +26,16 @@ import locust  # noqa: F401  (first: it patches what the imports below use)
 import msgspec
 
 from testcard.benchmarks.fleet import messages as m
-from testcard.benchmarks.fleet.clocks import PROBES, Probe, offset_s
-from testcard.benchmarks.fleet.shipping import ShippingWriter
-from testcard.benchmarks.fleet.spending import LeasedBudget
-from testcard.benchmarks.load.budget import Budget
-from testcard.benchmarks.load.engine import Engine
+from testcard.benchmarks.fleet.leases import Lease
+from testcard.benchmarks.fleet.messages import PROBES, Probe, Samples, offset_s
+from testcard.benchmarks.judging.recorder import Rows
+from testcard.benchmarks.load.engine import Engine, locust_environment
+from testcard.benchmarks.load.process import prepare_process, read_line, say, settle_down
+from testcard.benchmarks.load.stop_conditions import Budget
 from testcard.benchmarks.load.turns import Turn
-from testcard.benchmarks.load.users import locust_environment
 from testcard.benchmarks.plan.cells import build_cells, make_transport
 from testcard.benchmarks.plan.job import Event, Failure, Job, TargetJob, WorkerJob
 from testcard.benchmarks.plan.workload import parse_workload
-from testcard.benchmarks.run.process import prepare_process, read_line, say, settle_down
 from testcard.harness.errors import Exit, TestcardError, UsageError
 from testcard.harness.runs.folder import tool_version
 from testcard.harness.stops import Stop, StopReason
@@ -43,10 +43,119 @@ from testcard.harness.targets import is_loopback, read_key, refuse_one_key_for_a
 from testcard.specs.loader import load_provider
 from testcard.specs.profile import MOCK_API_KEY
 
+#: A batch that the master has not confirmed after so long is sent again: a broken connection loses what was on its way.
+AGAIN_S = 5.0
+
+
+class ShippingWriter:
+    """The writer of a worker. `flush` sends what is buffered; `settle` waits until the master has all of it."""
+
+    def __init__(self, send: Callable[[Samples], None]) -> None:
+        self.rows_written = 0
+        self._rows = Rows()
+        self._send = send
+        self._number = 0
+        self._unconfirmed: dict[int, tuple[float, bytes]] = {}
+        self._all_there = gevent.event.Event()
+        self._all_there.set()
+
+    def add(self, row: tuple[Any, ...]) -> None:
+        """Buffers one row; ships when 1,000 have gathered."""
+        if self._rows.add(row):
+            self.flush()
+
+    def flush(self) -> None:
+        """Ships what is buffered, and again what was not confirmed in time."""
+        now = time.monotonic()
+        for number, (sent_s, data) in list(self._unconfirmed.items()):
+            if now - sent_s > AGAIN_S:
+                self._unconfirmed[number] = (now, data)
+                self._send(Samples(number=number, data=data))
+        batch = self._rows.take()
+        if batch is None:
+            return
+        data = batch.serialize().to_pybytes()
+        self.rows_written += len(batch)
+        self._unconfirmed[self._number] = (now, data)
+        self._all_there.clear()
+        self._send(Samples(number=self._number, data=data))
+        self._number += 1
+
+    def confirm(self, number: int) -> None:
+        """The master has written that batch."""
+        self._unconfirmed.pop(number, None)
+        if not self._unconfirmed:
+            self._all_there.set()
+
+    def settle(self, within_s: float) -> bool:
+        """Waits until everything is confirmed; whether it is."""
+        until = time.monotonic() + within_s
+        while not self._all_there.wait(0.5) and time.monotonic() < until:
+            self.flush()
+        return bool(self._all_there.is_set())
+
+    def close(self) -> None:
+        """Ships the rest."""
+        self.flush()
+
+
 PROGRESS_S = 0.5
 FLUSH_S = 1.0
 MASTER_SILENT_S = 15.0
 CONFIRM_S = 20.0
+
+
+class LeasedBudget(Budget):
+    """The budget of a worker: what it holds a lease for; asks for more in time, and waits where it has to."""
+
+    def __init__(self, ask: Any) -> None:
+        super().__init__()
+        self.lease = Lease()
+        self._ask = ask
+        self._asked = False
+        self._dry = False
+        self._answered = gevent.event.Event()
+
+    def reserve(self, worst_usd: float | None) -> bool:
+        """As `Budget.reserve`; may wait for the master's answer."""
+        worst = worst_usd or 0.0
+        while not self.lease.take(worst):
+            if self._dry:
+                return False
+            self._send(worst)
+            self._answered.wait()
+        if self.lease.is_low() and not self._dry:
+            self._send(worst)
+        self.requests += 1
+        self.reserved_usd += worst
+        return True
+
+    def settle(self, worst_usd: float | None, cost_usd: float | None) -> None:
+        """As `Budget.settle`."""
+        super().settle(worst_usd, cost_usd)
+        self.lease.settle(worst_usd or 0.0, cost_usd)
+
+    def granted(self, message: m.Granted) -> None:
+        """The master's answer."""
+        self._asked = False
+        if message.grant.refusal is not None:
+            self._dry, self.refusal = True, message.grant.refusal
+        else:
+            self.lease.add(message.grant)
+        self._answered.set()
+
+    def give_back(self) -> tuple[int, float]:
+        """What is left, at the end of a turn; the next turn may ask again."""
+        while self._asked and self._answered.wait(5.0) is False:
+            break
+        self._dry = False
+        return self.lease.empty()
+
+    def _send(self, worst: float) -> None:
+        if not self._asked:
+            self._asked = True
+            self._answered.clear()
+            self._ask(m.Ask(worst_usd=worst))
 
 
 class Worker:

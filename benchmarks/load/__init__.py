@@ -1,1 +1,4 @@
-"""Puts the load on: engine, users, arrivals, turns, stop conditions, the budget of a load process."""
+"""Puts the load on, in a load process: turns, arrivals, the engine and its users, one request's course, stop conditions, tallies.
+
+May import `judging`, `plan` and `net`.
+"""

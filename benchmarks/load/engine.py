@@ -5,30 +5,82 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import gevent
 import gevent.event
 import gevent.pool
 from greenlet import GreenletExit
+from locust import User, task
+from locust.env import Environment
+from locust.event import Events
+from locust.exception import StopUser
 
 from testcard.benchmarks.judging.judge import Judgement
 from testcard.benchmarks.judging.queue import Judging
 from testcard.benchmarks.judging.recorder import Writer
 from testcard.benchmarks.judging.sample import sample
 from testcard.benchmarks.load.alarm import Alarm
-from testcard.benchmarks.load.arrivals import offsets_of
-from testcard.benchmarks.load.budget import Budget
 from testcard.benchmarks.load.drive import perform
-from testcard.benchmarks.load.stop_conditions import Watch
-from testcard.benchmarks.load.turns import Course, Taken, Turn
-from testcard.benchmarks.load.users import put_to_work
+from testcard.benchmarks.load.stop_conditions import Budget, Watch
+from testcard.benchmarks.load.tally import Tally
+from testcard.benchmarks.load.turns import Course, Taken, Turn, offsets_of
 from testcard.benchmarks.net.transport import Prepared, Transport, clock
 from testcard.benchmarks.plan.cells import Attempt, Cell
 from testcard.benchmarks.plan.job import Job
 from testcard.benchmarks.plan.workload import Workload
-from testcard.benchmarks.show.tally import Tally
 from testcard.harness.stops import Stop, StopReason
+
+
+class Work(Protocol):
+    """What a user needs of the engine."""
+
+    def guarded(self, work: Callable[[], None]) -> None:
+        """Runs a user's work and keeps its errors."""
+
+    def open_loop(self) -> None:
+        """Dispatches every arrival of the present block."""
+
+    def closed_loop(self) -> None:
+        """Takes turns until the present block is over."""
+
+
+class _LoadUser(User):
+    """A Locust user that works for an engine; each environment makes subclasses of its own, so that two engines never mix."""
+
+    abstract = True
+    engine: Work
+
+
+class _OpenLoopUser(_LoadUser):
+    abstract = True
+
+    @task
+    def dispatch(self) -> None:
+        self.engine.guarded(self.engine.open_loop)
+        raise StopUser
+
+
+class _ClosedLoopUser(_LoadUser):
+    abstract = True
+
+    @task
+    def take_turns(self) -> None:
+        self.engine.guarded(self.engine.closed_loop)
+        raise StopUser
+
+
+def locust_environment() -> Environment:
+    """Locust's environment with our users, and no runner yet."""
+    users = [type(kind.__name__.strip("_"), (kind,), {"abstract": False}) for kind in (_OpenLoopUser, _ClosedLoopUser)]
+    return Environment(user_classes=users, events=Events(), catch_exceptions=False)  # type: ignore[no-untyped-call]
+
+
+def put_to_work(environment: Environment, engine: Work) -> None:
+    """Lets the environment's users work for this engine."""
+    for kind in environment.user_classes:
+        kind.engine = engine  # type: ignore[attr-defined]
+
 
 #: Between the making of a schedule and its first deadline.
 LEAD_S = 0.02

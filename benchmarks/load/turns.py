@@ -1,15 +1,98 @@
-"""A turn as one process takes it: its part of the arrivals or users, what happens in it, and its record."""
+"""Turns: when their requests are due, what happens in one, its record, in what order a run takes them, and which are worth taking again.
+
+A turn is taken by one process, or by several of which each has its part of the arrivals or users. Whether the generator itself was
+late is decided here, from values; nothing here opens a socket or waits.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+import time
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Literal
 
-from testcard.benchmarks.load.lateness import p99
 from testcard.benchmarks.plan.asks import seed_stream
 from testcard.benchmarks.plan.job import BlockJob, Job
 from testcard.harness.runs.records import Block
+
+ArrivalKind = Literal["poisson", "constant"]
+
+
+def schedule(kind: ArrivalKind, rate_rps: float, duration_s: float, seed: str) -> array[float]:
+    """Offsets in seconds, ascending, in [0, duration_s).
+
+    `constant`: every 1/rate seconds from 0. `poisson`: exponential gaps of mean 1/rate, drawn from `seed`. Deadlines are
+    absolute: a late request never moves the ones after it.
+    """
+    if rate_rps <= 0 or duration_s <= 0:
+        return array("d")
+    if kind == "constant":
+        count = int(rate_rps * duration_s - 1e-9) + 1
+        return array("d", (index / rate_rps for index in range(count)))
+    draw = random.Random(seed)
+    offsets = array("d")
+    now = draw.expovariate(rate_rps)
+    while now < duration_s:
+        offsets.append(now)
+        now += draw.expovariate(rate_rps)
+    return offsets
+
+
+def offsets_of(kind: ArrivalKind, block: BlockJob, seed: str) -> array[float]:
+    """When the requests of a turn are due, in seconds from its start, warm-up first.
+
+    An `exact` turn has as many Poisson arrivals as its rate says, in the warm-up and after it: the process given its count
+    (independent uniform times). A search compares rates that differ by less than chance makes them differ in a short turn.
+    """
+    rate = block.rate_rps or 0.0
+    if kind == "constant" or not block.exact:
+        return schedule(kind, rate, block.whole_s, seed)
+    draw = random.Random(seed)
+    found: list[float] = []
+    for begin, length in ((0.0, block.warmup_s), (block.warmup_s, block.duration_s)):
+        found += sorted(begin + draw.random() * length for _ in range(round(rate * length)))
+    return array("d", found)
+
+
+#: As in `harness.statistics.summary`, which the load process does not import because it brings pandas.
+LAG_LIMIT_S = 0.010
+
+
+def p99(ascending: Sequence[float]) -> float | None:
+    """The 99th percentile of values in ascending order (nearest rank), or None for none."""
+    return ascending[max(0, -(-99 * len(ascending) // 100) - 1)] if ascending else None
+
+
+def limit_s(blocks: Iterable[Block]) -> float:
+    """The send lag that a row may have at its 99th percentile: 10 ms, or 1 % of its median latency where that is more."""
+    medians = sorted(block.latency_p50_s for block in blocks if block.latency_p50_s is not None)
+    return max(LAG_LIMIT_S, 0.01 * medians[len(medians) // 2]) if medians else LAG_LIMIT_S
+
+
+def counted(blocks: Iterable[Block]) -> list[Block]:
+    """The blocks that were not taken again: those whose samples count."""
+    found = list(blocks)
+    replaced = {block.instead_of for block in found if block.instead_of is not None}
+    return [block for block in found if block.sequence not in replaced]
+
+
+def worth_repeating(blocks: Sequence[Block], lags: Mapping[int, Sequence[float]]) -> Block | None:
+    """The block with the most late requests of the first row in which the generator was late; None where it was on time.
+
+    `lags` holds the send lags of each block, by its sequence.
+    """
+    rows: dict[tuple[int, str], list[Block]] = {}
+    for block in counted(blocks):
+        rows.setdefault((block.cell, block.stage), []).append(block)
+    for row in rows.values():
+        limit = limit_s(row)
+        lag = p99(sorted(lag for block in row for lag in lags[block.sequence]))
+        if lag is not None and lag > limit:
+            return max(row, key=lambda block: sum(lag > limit for lag in lags[block.sequence]))
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +213,67 @@ def block_record(
         cpu_percent=cpu_percent,
         complete=complete,
     )
+
+
+#: Takes a turn: the block, its sequence, the sequence of the turn it is taken again for. What came of it, one for each process.
+Take = Callable[[BlockJob, int, int | None], Sequence[Taken]]
+
+
+class Conductor:
+    """Runs a job's turns. `passed_s` of `planned_s` seconds are over; `block` is the present turn's."""
+
+    def __init__(self, job: Job, take: Take, stopped: Callable[[], bool], on_block: Callable[[Block], None]) -> None:
+        self.job = job
+        self.planned_s = sum(block.whole_s for block in job.blocks)
+        self.passed_s = 0.0
+        self.block: BlockJob | None = None
+        self._began_s = 0.0
+        self._resting = True
+        self._take = take
+        self._stopped = stopped
+        self._on_block = on_block
+        self._records: list[Block] = []
+        self._lags: dict[int, list[float]] = {}
+        self._turns = 0
+
+    def present_s(self) -> float:
+        """Seconds of the plan that are over by now."""
+        within = 0.0 if self._resting or self.block is None else min(max(time.monotonic() - self._began_s, 0.0), self.block.whole_s)
+        return min(self.passed_s + within, self.planned_s)
+
+    def run(self, more: Callable[[], list[BlockJob]] | None = None) -> None:
+        """All turns until the last or a stop; then, as long as `more` gives any, further ones."""
+        self._run(self.job.blocks)
+        self._again()
+        while more is not None and not self._stopped() and (further := more()):
+            self.planned_s += sum(block.whole_s for block in further)
+            self._run(further)
+
+    def _run(self, blocks: Sequence[BlockJob]) -> None:
+        for block in blocks:
+            if self._stopped():
+                return
+            self._turn(block, None)
+
+    def _again(self) -> None:
+        for _ in range(self.job.repeats):
+            late = worth_repeating(self._records, self._lags)
+            if late is None or self._stopped():
+                return
+            again = next(
+                block for block in self.job.blocks if (block.cell, block.stage, block.round) == (late.cell, late.stage, late.round)
+            )
+            self.planned_s += again.whole_s
+            self._turn(again, late.sequence)
+
+    def _turn(self, block: BlockJob, instead_of: int | None) -> None:
+        self.block, self._began_s, self._resting = block, time.monotonic(), False
+        sequence = self._turns
+        self._turns += 1
+        taken = self._take(block, sequence, instead_of)
+        self._resting = True
+        self.passed_s += block.whole_s
+        self._lags[sequence] = [lag for one in taken for lag in one.lags]
+        for one in taken:
+            self._records.append(one.record)
+            self._on_block(one.record)

@@ -23,8 +23,8 @@ def finish(
 ) -> int:
     """Seals the samples, writes the summary, prints it, and decides."""
     from testcard.benchmarks.judging.recorder import seal
-    from testcard.benchmarks.load.lateness import counted
-    from testcard.benchmarks.run.facts import notes, stage_facts
+    from testcard.benchmarks.load.facts import notes, stage_facts
+    from testcard.benchmarks.load.turns import counted
     from testcard.benchmarks.show.table import render
     from testcard.harness.runs.folder import RunReader
     from testcard.harness.runs.samples import read

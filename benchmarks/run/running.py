@@ -12,10 +12,10 @@ import msgspec
 
 from testcard.benchmarks.plan import turn_order as plan
 from testcard.benchmarks.plan.job import FleetJob, Job
+from testcard.benchmarks.plan.targets import are_live, opened_targets, reach, target_job
 from testcard.benchmarks.plan.workload import Workload
 from testcard.benchmarks.run.announcing import say_plan
 from testcard.benchmarks.run.finishing import finish
-from testcard.benchmarks.run.opening import are_live, opened_targets, reach, target_job
 from testcard.benchmarks.run.session import BLOCKS_FILE, Session
 from testcard.benchmarks.search.bracket import SearchPlan
 from testcard.benchmarks.search.saturation import SaturationSearch

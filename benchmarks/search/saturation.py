@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from testcard.benchmarks.load.facts import stage_facts
 from testcard.benchmarks.plan.job import BlockJob, CellJob
 from testcard.benchmarks.plan.workload import Stage, Workload
-from testcard.benchmarks.run.facts import stage_facts
 from testcard.benchmarks.run.session import Session
 from testcard.benchmarks.search.bracket import Search, SearchPlan, sentence
 from testcard.benchmarks.search.stage_verdict import figures_of, judge_stage, may_be_the_generators_doing

@@ -43,11 +43,11 @@ def ours(url: str, seconds: float, *, judged: bool) -> tuple[int, float]:
 
     from testcard.benchmarks.calibration.measure import MODEL, OPERATION, PROVIDER
     from testcard.benchmarks.judging.judge import Judgement
-    from testcard.benchmarks.load.conduct import Conductor
+    from testcard.benchmarks.load.process import prepare_process, settle_down
+    from testcard.benchmarks.load.turns import Conductor
     from testcard.benchmarks.plan.job import BlockJob, CellJob, Job, TargetJob
     from testcard.benchmarks.plan.workload import Workload
-    from testcard.benchmarks.run.process import prepare_process, settle_down
-    from testcard.benchmarks.run.solo import Solo
+    from testcard.benchmarks.run.load_process import Solo
 
     prepare_process()
     workload = Workload.model_validate({"stage": [{"users": CONNECTIONS, "duration_s": seconds}], "decode": 0.0})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from testcard.benchmarks.run.opening import are_live, sections_of
+from testcard.benchmarks.plan.targets import are_live, sections_of
 from testcard.harness import cli
 from testcard.harness.cli import evaluate
 from testcard.harness.config import Config, TargetSection

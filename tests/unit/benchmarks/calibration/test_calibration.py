@@ -10,13 +10,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from testcard.benchmarks.calibration.ladder import Ladder, rounded
-from testcard.benchmarks.calibration.measure import Timing, compare, timings
-from testcard.benchmarks.calibration.record import Answers, Calibration, Level, Machine
+from testcard.benchmarks.calibration.measure import Ladder, Timing, compare, lognormal_delays_s, quantile, replay_s, rounded, timings
+from testcard.benchmarks.calibration.record import Answers, Calibration, Level, Machine, sentences
 from testcard.benchmarks.calibration.servers import ServerCount, ServerPlan, answer_body, serving
-from testcard.benchmarks.calibration.truth import lognormal_delays_s, quantile, replay_s
-from testcard.benchmarks.calibration.words import sentences
-from testcard.benchmarks.load.arrivals import schedule
+from testcard.benchmarks.load.turns import schedule
 from testcard.harness.wire.pictures import look
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testcard.benchmarks.load.arrivals import schedule
+from testcard.benchmarks.load.turns import schedule
 
 
 def test_constant_arrivals_are_evenly_spaced_from_zero() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testcard.benchmarks.load.arrivals import offsets_of
+from testcard.benchmarks.load.turns import offsets_of
 from testcard.benchmarks.plan.job import BlockJob
 from testcard.benchmarks.search.bracket import RESOLUTION, TRIES, Search, Step, sentence
 from testcard.benchmarks.search.stage_verdict import Figure, figure_of, judge_stage, may_be_the_generators_doing

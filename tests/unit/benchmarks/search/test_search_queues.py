@@ -9,7 +9,7 @@ import random
 import numpy as np
 import pytest
 
-from testcard.benchmarks.load.arrivals import ArrivalKind, offsets_of
+from testcard.benchmarks.load.turns import ArrivalKind, offsets_of
 from testcard.benchmarks.plan.job import BlockJob
 from testcard.benchmarks.search.bracket import MAX_STAGES, Search, Step
 from testcard.benchmarks.search.saturation import ENOUGH, STRETCH, WARMUP_SHARE

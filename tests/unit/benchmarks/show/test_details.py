@@ -9,8 +9,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from testcard.benchmarks.show.details import details, spread
-from testcard.benchmarks.show.table import render
+from testcard.benchmarks.show.table import details, render, spread
 from testcard.harness.runs.measures import AsyncTasks, Delivery, Money, RateLimits, Steadiness, Stream
 from testcard.harness.runs.records import Estimate, Generator, Summary, SummaryRow
 

@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from testcard.benchmarks.load.lateness import LAG_LIMIT_S, counted, limit_s, p99, worth_repeating
-from testcard.benchmarks.run.facts import notes, stage_facts
+from testcard.benchmarks.load.facts import notes, stage_facts
+from testcard.benchmarks.load.turns import LAG_LIMIT_S, counted, limit_s, p99, worth_repeating
 from testcard.harness.runs.records import Block
 from testcard.harness.statistics import summary
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testcard.benchmarks.show.overview import together
-from testcard.benchmarks.show.tally import WIDTH, Tally, key_of, quantile_s, total
+from testcard.benchmarks.load.tally import WIDTH, Tally, key_of, quantile_s, together, total
 
 
 @given(latencies=st.lists(st.floats(1e-4, 400), min_size=1, max_size=200), q=st.sampled_from([0.5, 0.95, 1.0]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from testcard.benchmarks.load.lateness import counted, p99
+from testcard.benchmarks.load.turns import counted, p99
 from testcard.harness.runs.records import Block
 from testcard.harness.statistics.summary import GeneratorLimit, RowKey, StageFacts
 

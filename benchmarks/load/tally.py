@@ -1,9 +1,14 @@
-"""How a stage goes so far: its latencies in buckets, few enough to be sent on twice a second and put together. Pure."""
+"""How a stage goes so far, and a run, put together from what its processes say. Pure.
+
+Latencies are counted in buckets, few enough to be sent on twice a second.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 #: Buckets are so wide: what is shown is within 1 % of the exact figure.
 WIDTH = 1.02
@@ -60,3 +65,23 @@ def quantile_s(buckets: Mapping[int, int], q: float) -> float | None:
         if rank <= 0:
             return math.exp((bucket + 0.5) * _STEP)
     return None
+
+
+def together(states: Sequence[dict[str, Any]], stage: str = "") -> dict[str, Any]:
+    """One state of several engines' (see `Engine.progress`): sums, outcomes together, percentiles of the stage (see `tally.key_of`) so far."""
+    outcomes: Counter[str] = Counter()
+    for state in states:
+        outcomes.update(state["outcomes"])
+    buckets = total((state["tally"] for state in states), stage)
+    return {
+        "workers": len(states),
+        "requests": sum(state["requests"] for state in states),
+        "in_flight": sum(state["in_flight"] for state in states),
+        "rate_rps": sum(state["rate_rps"] for state in states),
+        "spent_usd": sum(state["spent_usd"] for state in states),
+        "failed": sum(count for outcome, count in outcomes.items() if outcome not in ("ok", "interrupted")),
+        "outcomes": dict(outcomes.most_common()),
+        "stage_requests": sum(buckets.values()),
+        "p50_s": quantile_s(buckets, 0.5),
+        "p95_s": quantile_s(buckets, 0.95),
+    }
