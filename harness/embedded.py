@@ -7,7 +7,6 @@ watches its standard input and leaves when that closes.
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import threading
@@ -15,11 +14,11 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from testcard.harness.errors import Exit, TestcardError, UsageError
 from testcard.specs.loader import BUNDLED, Provider
 
-_ERROR_LINE = re.compile(r"^(internal )?error: ", re.IGNORECASE)  # ours, and click's
 #: How long mocks that a benchmark starts take to answer: made up, because a server that answers at once says nothing of any provider.
 MOCK_LATENCY = "lognormal:0.06,0.3"
 
@@ -56,10 +55,11 @@ def embedded_mocks(providers: Sequence[str], *, options: Sequence[str] = ()) -> 
     listener.start()
     try:
         line = process.stdout.readline()
-        if not line:
+        ready = json.loads(line) if line else {}
+        if "base_urls" not in ready:
+            process.wait()
             listener.join(5)
-            raise _refusal(process.wait(), [said.strip() for said in talk if said.strip()])
-        ready = json.loads(line)
+            raise _refusal(ready.get("error"), [said.strip() for said in talk if said.strip()])
         yield EmbeddedMocks(ready["base_urls"], ready["api_key"])
     finally:
         process.stdin.close()
@@ -73,10 +73,9 @@ def embedded_mocks(providers: Sequence[str], *, options: Sequence[str] = ()) -> 
         process.stderr.close()
 
 
-def _refusal(code: int, talk: Sequence[str]) -> TestcardError:
-    """The error of a mock that did not start, from what it said: the line that names the error, wherever it stands."""
-    named = next((line for line in talk if _ERROR_LINE.match(line)), None)
-    said = _ERROR_LINE.sub("", named) if named is not None else talk[-1] if talk else "it said nothing"
-    if code == Exit.USAGE:
+def _refusal(error: Mapping[str, Any] | None, talk: Sequence[str]) -> TestcardError:
+    """The error of a mock that did not start: what it says of itself, else the last that it said."""
+    said = error["message"] if error is not None else talk[-1] if talk else "it said nothing"
+    if error is not None and error["code"] == Exit.USAGE:
         return UsageError(said, hint="name a running target with its base URL instead of an embedded mock")
     return TestcardError(f"the embedded mock did not start: {said}", hint="try it alone: testcard mock")

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
@@ -150,7 +151,44 @@ def _not_lost(unraisable: sys.UnraisableHookArgs) -> None:
 
 
 def run(args: list[str]) -> int:
-    """The exit code of the command line with these arguments; writes to stdout and stderr, never raises."""
+    """The exit code of the command line with these arguments; writes to stdout and stderr, never raises.
+
+    With --json, a command that fails before it has printed a result prints `{"error": {"code", "message", "next"}}` as well.
+    """
+    if "--json" not in args:
+        return _run(args, lambda code, message, hint: None)
+    stdout = sys.stdout
+    noticed: Any = _Noticed(stdout)
+    sys.stdout = noticed
+
+    def fail(code: int, message: str, hint: str | None) -> None:
+        if not noticed.used:
+            import json
+
+            click.echo(json.dumps({"error": {"code": code, "message": message, "next": hint}}))
+
+    try:
+        return _run(args, fail)
+    finally:
+        sys.stdout = stdout
+
+
+class _Noticed:
+    """A stream that knows whether anything was written to it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.used = False
+
+    def write(self, text: str) -> int:
+        self.used = True
+        return int(self._stream.write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _run(args: list[str], fail: Callable[[int, str, str | None], None]) -> int:
     try:
         result = testcard.main(args=args, prog_name="testcard", standalone_mode=False)
         return int(result) if isinstance(result, int) else Exit.PASS
@@ -158,34 +196,44 @@ def run(args: list[str]) -> int:
         return wanted.exit_code
     except click.ClickException as error:
         error.show(file=sys.stderr)
+        context = getattr(error, "ctx", None)
+        fail(Exit.USAGE, error.format_message(), f"{context.command_path if context is not None else 'testcard'} --help")
         return Exit.USAGE
     except (click.Abort, KeyboardInterrupt):
         say("interrupted")
+        fail(Exit.INTERRUPTED, "interrupted", None)
         return Exit.INTERRUPTED
     except TestcardError as error:
         say(f"error: {error.message}")
         if error.hint:
             say(f"next: {error.hint}")
+        fail(int(error.exit_code), error.message, error.hint)
         return int(error.exit_code)
     except _ReaderLeft:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 128 + signal.SIGPIPE
     except OSError as error:
         if error.errno not in _MACHINES_OWN:
-            return _internal(error)
-        say(f"error: {error.strerror}{f': {error.filename}' if error.filename else ''}")
-        say("next: look at the disk, its permissions and this process's limits; what was recorded so far is kept")
+            return _internal(error, fail)
+        message = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
+        hint = "look at the disk, its permissions and this process's limits; what was recorded so far is kept"
+        say(f"error: {message}")
+        say(f"next: {hint}")
+        fail(Exit.INTERNAL, message, hint)
         return Exit.INTERNAL
     except Exception as error:  # noqa: BLE001 (the one place where whatever is left becomes exit code 4)
-        return _internal(error)
+        return _internal(error, fail)
 
 
-def _internal(error: Exception) -> int:
+def _internal(error: Exception, fail: Callable[[int, str, str | None], None]) -> int:
     """Tells of a mistake of ours; raises it again where a traceback is asked for."""
     if os.environ.get("TESTCARD_TRACEBACK"):
         raise error
-    say(f"internal error: {type(error).__name__}: {error}")
-    say("next: run it again with TESTCARD_TRACEBACK=1 and report what it prints; what was recorded so far is kept")
+    message = f"{type(error).__name__}: {error}"
+    hint = "run it again with TESTCARD_TRACEBACK=1 and report what it prints; what was recorded so far is kept"
+    say(f"internal error: {message}")
+    say(f"next: {hint}")
+    fail(Exit.INTERNAL, message, hint)
     return Exit.INTERNAL
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ from testcard.harness.cli.options import json_option
 from testcard.harness.errors import UsageError
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.rule import Rule
+from testcard.harness.text.words import listing
 from testcard.specs.loader import Provider, bundled_ids, load_provider
 
 
@@ -30,10 +32,7 @@ def rules(rule_id: str | None, as_json: bool) -> int:
         click.echo("A provider's profile may set another level. More on one: testcard rules ID")
         return 0
     if rule_id not in RULES:
-        import difflib
-
-        near = difflib.get_close_matches(rule_id, RULES, n=1)
-        raise UsageError(f"there is no rule {rule_id}", hint=f"did you mean {near[0]}?" if near else "the rules are: " + ", ".join(RULES))
+        raise UsageError(f"there is no rule {rule_id}", hint=_instead(rule_id))
     rule = RULES[rule_id]
     if as_json:
         click.echo(json.dumps(_record(rule), indent=2, ensure_ascii=False))
@@ -47,6 +46,15 @@ def rules(rule_id: str | None, as_json: bool) -> int:
         if entry["note"]:
             click.echo(f"  {'':<18} {'':<27} {'':<6}  {entry['note']}")
     return 0
+
+
+def _instead(word: str) -> str:
+    """What may have been meant: the nearest rule, or the rules of the area that the word names; else where they are listed."""
+    near = difflib.get_close_matches(word, RULES, n=3)
+    area = [name for name in RULES if name.split(".")[0] == word.split(".")[0]]
+    if near or area:
+        return f"did you mean {listing(near or area, limit=len(RULES))}?".replace(" and ", " or ")
+    return "testcard rules lists them"
 
 
 def _record(rule: Rule) -> dict[str, Any]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import click
 
 from testcard.harness.cli import say
 from testcard.harness.cli.options import json_option
-from testcard.harness.errors import Exit
+from testcard.harness.errors import Exit, UsageError
 from testcard.harness.progress import Progress
 from testcard.harness.rules.registry import RULES
-from testcard.harness.selftest.kill_matrix import SEEDS, FaultRun, Matrix, kill_matrix
+from testcard.harness.selftest.kill_matrix import SEEDS, FaultRun, Matrix, faults_of, kill_matrix
 from testcard.specs.loader import bundled_ids, load_provider
 
 
@@ -34,6 +36,14 @@ def selftest(names: tuple[str, ...], only: tuple[str, ...], seed: int | None, th
     or when a rule has no fault. Normally each fault meets the requests that its own rule and those it lists need, in memory.
     """
     providers = [load_provider(name) for name in dict.fromkeys(names or bundled_ids())]
+    for glob in only:
+        known = {one.name for provider in providers for one in faults_of(provider)}
+        if not any(fnmatchcase(name, glob) for name in known):
+            near = difflib.get_close_matches(glob, known, n=3)
+            raise UsageError(
+                f"--fault {glob} matches no fault",
+                hint=f"did you mean {' or '.join(near)}?" if near else "testcard mock --list-faults prints them",
+            )
     seeds = (seed,) if seed is not None else SEEDS if thorough else (0,)
     with Progress("selftest", unit="runs") as progress:
 

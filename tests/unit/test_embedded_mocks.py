@@ -71,10 +71,9 @@ def test_the_error_is_told_and_not_the_last_line(options: list[str], said: str) 
 
 
 def test_a_mock_that_fails_is_quoted_with_its_error() -> None:
-    """An internal error of the mock is quoted, not the advice that follows it; silence is told as such."""
-    talk = ["internal error: OSError: no", "next: run it again with TESTCARD_TRACEBACK=1"]
-    error = _refusal(4, talk)
+    """An internal error of the mock is quoted as it states it; one that died without a word by the last that it said."""
+    error = _refusal({"code": 4, "message": "OSError: no", "next": "run it again"}, ["next: run it again"])
     assert error.message == "the embedded mock did not start: OSError: no"
     assert error.exit_code == 4
-    assert _refusal(4, ["Killed"]).message.endswith(": Killed")
-    assert _refusal(4, []).message.endswith(": it said nothing")
+    assert _refusal(None, ["Killed"]).message.endswith(": Killed")
+    assert _refusal(None, []).message.endswith(": it said nothing")

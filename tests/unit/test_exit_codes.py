@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -144,3 +145,41 @@ def test_a_reader_that_leaves_is_no_verdict() -> None:
     assert process.stderr.read() == ""
     assert process.wait(timeout=10) == 141
     process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message", "step"),
+    [
+        (["check", "nanogtp", "--json"], 2, "there is no provider nanogtp", "did you mean nanogpt?"),
+        (["check", "--json", "--foo"], 2, "No such option '--foo'.", "testcard check --help"),
+        (["rules", "image.sise", "--json"], 2, "there is no rule image.sise", "did you mean image.size"),
+        (["selftest", "--fault", "image.cuont", "--json"], 2, "--fault image.cuont matches no fault", "did you mean image.count"),
+    ],
+)
+def test_a_failed_command_with_json_prints_its_error_as_json(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str, step: str
+) -> None:
+    """A script reads one JSON object from stdout, whatever happened; people read the same on stderr."""
+    assert cli.run(arguments) == code
+    out, err = capsys.readouterr()
+    error = json.loads(out)["error"]
+    assert error["code"] == code
+    assert message in error["message"]
+    assert step in error["next"]
+    assert message in err
+
+
+def test_an_error_after_the_result_adds_no_second_object(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was printed stays the only object on stdout; the exit code and stderr tell of the error."""
+
+    @click.command()
+    @click.option("--json", is_flag=True)
+    def command(json: bool) -> None:
+        click.echo("{}")
+        raise UsageError("too late")
+
+    monkeypatch.setattr(cli, "resolve", lambda name: command)
+    assert cli.run(["check", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "{}\n"
+    assert "too late" in err
