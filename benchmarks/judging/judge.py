@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 import xxhash
 
 from testcard.benchmarks.judging.unpack import unpacked
+from testcard.benchmarks.net.reply import Reply
 from testcard.benchmarks.plan.cells import Attempt
 from testcard.harness.wire.billing import answer_cost, delivered
+from testcard.harness.wire.course import Download, DownloadEnd
 from testcard.harness.wire.decode import decode, speaks_of_content, withheld
 from testcard.harness.wire.fields import pixel_size
 from testcard.harness.wire.model import Answer, DeliveredPicture, PictureInfo, TaskRequest
@@ -59,10 +61,10 @@ def judge(attempt: Attempt) -> Judgement:
     cell, reply = attempt.cell, attempt.reply
     if reply is None:
         return Judgement("interrupted")
-    size = len(reply.body) + sum(len(download.body) for download in attempt.downloads)
+    size = attempt.size
     answer = attempt.answer
     data: Mapping[str, bytes] = {}
-    if answer is None and reply.failure is None:
+    if answer is None and reply.failure is None and attempt.failure is None:
         response = reply.response()
         skeleton, data = unpacked(response.body)
         answer = decode(cell.provider, cell.operation, replace(response, body=skeleton) if data else response)
@@ -110,9 +112,10 @@ def _outcome(attempt: Attempt, answer: Answer | None, pictures: list[PictureInfo
     reply = attempt.reply
     assert reply is not None
     failure = reply.failure or attempt.failure
+    if failure == "task-moderated":
+        return "policy", "the task was refused for its content"
     if failure == "task-failed":
-        text = str(answer.json if answer is not None else "")
-        return ("policy" if speaks_of_content(text) else "server-error"), "the task failed"
+        return "server-error", "the task failed"
     if failure is not None:
         return failure, reply.detail
     assert answer is not None
@@ -132,7 +135,7 @@ def _outcome(attempt: Attempt, answer: Answer | None, pictures: list[PictureInfo
         if answer.finish_reason == "content_filter":
             return "policy", "content_filter"
         return ("ok", "") if answer.text else ("broken", "no text")
-    if any(reply.failure == "timeout" for reply in attempt.downloads):
+    if any(found.reply is not None and found.reply.failure == "timeout" for found in attempt.downloads):
         return "timeout", "a picture's address did not answer in time"
     problem = picture_problem(attempt.cell.provider, attempt.cell.operation, answer, pictures, ask)
     if problem is None:
@@ -161,12 +164,13 @@ def picture_problem(provider: Provider, operation: str, answer: Answer, pictures
 
 
 def _pictures(attempt: Attempt, answer: Answer, data: Mapping[str, bytes]) -> list[PictureInfo]:
-    downloads = iter(attempt.downloads)
+    fetched = {index: found for found in attempt.downloads for index in found.pictures}
     pixels = _decodes(attempt)
-    return [_picture(picture, data, downloads, pixels) for picture in answer.pictures]
+    return [_picture(picture, data, fetched.get(picture.index), pixels) for picture in answer.pictures]
 
 
-def _picture(picture: DeliveredPicture, known: Mapping[str, bytes], downloads: object, pixels: bool) -> PictureInfo:
+def _picture(picture: DeliveredPicture, known: Mapping[str, bytes], found: Download[Reply] | None, pixels: bool) -> PictureInfo:
+    """What a picture is. Where it carries both, its base64 is the picture; what was downloaded belongs to the picture that named it."""
     if picture.base64 is not None:
         data = known.get(picture.base64)
         if data is None:
@@ -176,10 +180,11 @@ def _picture(picture: DeliveredPicture, known: Mapping[str, bytes], downloads: o
         return inspect(data, pixels=pixels, hashed=xxhash.xxh3_128)
     if picture.url is None:
         return _unusable("neither base64 nor an address")
-    reply = next(downloads, None)  # type: ignore[call-overload]
-    if reply is None or reply.failure is not None or reply.status != 200:
-        return _unusable(f"its address answered {reply.status or reply.failure}" if reply is not None else "its address was not fetched")
-    return inspect(reply.content(), pixels=pixels, hashed=xxhash.xxh3_128)
+    if found is None or found.end is not DownloadEnd.FETCHED:
+        return _unusable(f"its address: {found.end if found is not None else DownloadEnd.DECLINED}")
+    if found.whole is None:
+        return _unusable(f"its address answered {found.reply.status if found.reply is not None else 'nothing'}")
+    return inspect(found.whole.content(), pixels=pixels, hashed=xxhash.xxh3_128)
 
 
 def _unusable(problem: str) -> PictureInfo:
@@ -209,7 +214,7 @@ def _cost(attempt: Attempt, outcome: str, answer: Answer | None, pictures: list[
         return None
     cell = attempt.cell
     billable = delivered(cell.provider, cell.operation, cell.asks[attempt.ask].request, answer, pictures)
-    if attempt.failure == "task-failed":
+    if attempt.failure in ("task-failed", "task-moderated"):
         return 0.0 if cell.price is not None and cell.price.billed_on == "success" else None
     return answer_cost(cell.price, answer, billable)
 

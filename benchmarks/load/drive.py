@@ -1,29 +1,25 @@
-"""One request from its sending to its last picture: the answer, polls of an async task, downloads of returned addresses.
+"""One request from its sending to its last picture, as a load user carries its course out: on gevent, over prepared connections.
 
-Only what must happen before the next byte can be asked for happens on the clock: an answer is parsed here when it is an
-accepted task, or when it holds addresses to fetch. Everything else is the judge's, after the clock has stopped.
+What follows an answer is the course's (`harness.wire.course`). Only what must happen before the next byte can be asked for happens on
+the clock: an answer is parsed here when it may lead on, to a task or to addresses. Everything else is the judge's, after the clock
+has stopped.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from typing import Any, TypeVar
 
 import gevent
 
 from testcard.benchmarks.net.reply import Reply
 from testcard.benchmarks.net.transport import Prepared, Transport, clock
 from testcard.benchmarks.plan.cells import Attempt, Cell
-from testcard.harness.wire.addresses import fetchable, may_ask
-from testcard.harness.wire.decode import decode, decode_body
-from testcard.harness.wire.encode import fetch_request, poll_request
-from testcard.harness.wire.model import AsyncTask
-from testcard.specs.loader import Provider
+from testcard.harness.wire.course import Done, End, Send, Step, Steps, Wait, course
 
-#: Bodies above this cannot be lists of addresses; they are not searched for any.
-_ADDRESSES_BYTES = 256 * 1024
-#: What an address in JSON has and nothing else is likely to: ":" is no letter of base64, and between values no slash follows it.
-_ADDRESS = re.compile(rb":(?:\\?/|\\u)")
+T = TypeVar("T")
+
+#: Ends of a course that leave no answer to the request, as the attempt's failure; all others that do are broken answers.
+_FAILURES = {End.TASK_FAILED: "task-failed", End.TASK_MODERATED: "task-moderated", End.TASK_UNENDED: "timeout"}
 
 
 def perform(attempt: Attempt, prepared: Prepared, transport: Transport) -> None:
@@ -33,99 +29,74 @@ def perform(attempt: Attempt, prepared: Prepared, transport: Transport) -> None:
     attempt.reply = reply
     attempt.done_s = reply.ended_s
     attempt.sent_s = reply.sent_s
-    if reply.failure is not None or reply.status is None or not 200 <= reply.status < 300:
-        return
-    cell = attempt.cell
-    protocol = cell.provider.profile.asynchronous
-    if protocol is not None and reply.status == protocol.status:
-        answer = decode(cell.provider, cell.operation, reply.response())
-        attempt.answer = answer
-        if answer.task is not None:
-            _poll(attempt, answer.task, transport)
-    elif _may_hold_addresses(cell.provider, cell.operation, reply):
-        attempt.answer = decode(cell.provider, cell.operation, reply.response())
-    if attempt.answer is not None and attempt.failure is None:
-        _download(attempt, [picture.url for picture in attempt.answer.pictures if picture.url is not None], transport)
+    if reply.failure is None and reply.status is not None and 200 <= reply.status < 300 and _may_lead_on(attempt.cell, reply):
+        _follow(attempt, reply, transport)
 
 
-def _may_hold_addresses(provider: Provider, operation: str, reply: Reply) -> bool:
-    if len(reply.body) > _ADDRESSES_BYTES or provider.operation_profile(operation).response.url is None:
+def _may_lead_on(cell: Cell, reply: Reply) -> bool:
+    marks = cell.leads_on
+    if not marks:
         return False
-    return _ADDRESS.search(reply.content()) is not None
+    size = len(reply.body)
+    return reply.status == cell.accepted_status or any(size <= most and mark.search(reply.content()) is not None for mark, most in marks)
 
 
-def _poll(attempt: Attempt, task: AsyncTask, transport: Transport) -> None:
+def _follow(attempt: Attempt, reply: Reply, transport: Transport) -> None:
     cell = attempt.cell
-    protocol = cell.provider.profile.asynchronous
-    assert protocol is not None
-    accepted = clock()
-    deadline = attempt.sent_s + transport.timeouts.whole_s
-    queued, failed, completed = (protocol.states.get(name) for name in ("queued", "failed", "completed"))
-    prepared: Prepared | None = None
-    while True:
-        if task.state != queued and attempt.queue_s is None:
-            attempt.queue_s = clock() - accepted
-        if task.state == completed:
-            attempt.answer = decode_body(cell.provider, cell.operation, task.result)
-            return
-        if task.state == failed:
-            attempt.failure = "task-failed"
-            return
-        if clock() + protocol.poll_interval_s > deadline:
-            attempt.failure, attempt.done_s = "timeout", clock()
-            return
-        gevent.sleep(protocol.poll_interval_s)
-        if prepared is None:
-            try:
-                request = poll_request(cell.provider, task.reference, base_url=cell.base_url, api_key=cell.api_key, poll_url=task.poll_url)
-                prepared = _local_only(cell, transport, request)
-            except Exception:  # noqa: BLE001 (an answer's own address, which may be anything)
-                attempt.failure, attempt.done_s = "broken", clock()
-                return
-        reply = transport.exchange(prepared, within_s=deadline - clock())
-        attempt.done_s = reply.ended_s
-        if reply.failure is not None:
-            attempt.failure = reply.failure
-            return
-        answer = decode(cell.provider, protocol.operation, reply.response())
-        if reply.status == 429 or (reply.status or 0) >= 500:
-            continue  # polls cost nothing, and the task may be doing well behind a busy status endpoint
-        if answer.task is None or answer.task.state is None:
-            attempt.failure = "broken"
-            return
-        task = AsyncTask(task.reference, answer.task.state, task.poll_url, answer.task.result, answer.task.error)
-
-
-def _download(attempt: Attempt, urls: list[str], transport: Transport) -> None:
-    if not urls:
+    steps: Steps[Done[Reply]] = course(
+        cell.conditions, cell.asks[attempt.ask].wire, reply, deadline_s=attempt.sent_s + transport.timeouts.whole_s
+    )
+    done = _Driver(transport).run(steps)
+    attempt.done_s = done.finished_s
+    if done.started_s is not None and done.accepted_s is not None:
+        attempt.queue_s = done.started_s - done.accepted_s
+    if done.end is not End.ANSWERED:
+        lost = done.reply.failure if done.end is End.TASK_LOST and done.reply is not None else None
+        attempt.failure = _FAILURES.get(done.end, lost or "broken")
+        attempt.answer = done.answer if done.end in (End.TASK_FAILED, End.TASK_MODERATED) else None
         return
-    began = clock()
-    deadline = attempt.sent_s + transport.timeouts.whole_s
-    attempt.downloads = downloads = []
-    prepared: list[Prepared] = []
-    for url in urls:
+    attempt.answer = done.answer
+    attempt.downloads = done.downloads
+    ends = [found.reply.ended_s for found in done.downloads if found.reply is not None]
+    if ends:
+        attempt.done_s = max(done.finished_s, *ends)
+        attempt.download_s = attempt.done_s - done.finished_s
+
+
+class _Driver:
+    """Carries a course's steps out in the present greenlet."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def run(self, steps: Steps[T]) -> T:
+        """The end of the course."""
+        heard: Any = None
+        while True:
+            try:
+                step = steps.send(heard)
+            except StopIteration as stop:
+                end: T = stop.value
+                return end
+            heard = self._exchanged(step) if isinstance(step, Send) else self._carried_out(step)
+
+    def _exchanged(self, send: Send) -> Reply:
+        now = clock()
         try:
-            if not fetchable(url):
-                raise ValueError("no address that may be fetched")
-            prepared.append(_local_only(attempt.cell, transport, fetch_request(url, attempt.cell.operation)))
-        except ValueError:
-            downloads.append(Reply(began, last_byte_s=began, failure="broken", detail="the address cannot be fetched"))
-    if len(prepared) == 1:
-        downloads.append(transport.exchange(prepared[0], within_s=deadline - began))
-    elif prepared:
-        workers = [gevent.spawn(transport.exchange, one, deadline - began) for one in prepared]
+            prepared = self._transport.prepare(send.request)
+        except ValueError as error:
+            return Reply(now, last_byte_s=now, failure="broken", detail=str(error))
+        return self._transport.exchange(prepared, within_s=None if send.by_s is None else send.by_s - now)
+
+    def _carried_out(self, step: Step) -> Any:
+        if isinstance(step, Wait):
+            gevent.sleep(step.seconds)
+            return clock()
+        assert not isinstance(step, Send), "requests are sent by `run`"
+        workers = [gevent.spawn(self.run, steps) for steps in step.courses]
         try:
-            gevent.joinall(workers)
+            gevent.joinall(workers, raise_error=True)
         except BaseException:
             gevent.killall(workers)
             raise
-        downloads += [worker.value for worker in workers]
-    attempt.done_s = max([attempt.done_s, *(reply.ended_s for reply in downloads)])
-    attempt.download_s = attempt.done_s - began
-
-
-def _local_only(cell: Cell, transport: Transport, request: Any) -> Prepared:
-    """The request prepared; ValueError when an answer of a server on this machine leads off it without --live."""
-    if not may_ask(request.url, asked=cell.base_url, live=cell.may_leave_machine):
-        raise ValueError("the address is none, or not on this machine")
-    return transport.prepare(request)
+        return [worker.value for worker in workers]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from testcard.benchmarks.net.reply import Reply
@@ -14,9 +17,15 @@ from testcard.benchmarks.plan.workload import Workload
 from testcard.harness.config import PricesSection
 from testcard.harness.pricing import Pricing
 from testcard.harness.wire.billing import worst_case
+from testcard.harness.wire.course import Conditions, Download
 from testcard.harness.wire.model import Answer
 from testcard.specs.loader import Provider, load_provider
 from testcard.specs.prices import Price
+
+#: What an address in JSON has and nothing else is likely to: ":" is no letter of base64, and between values no slash follows it.
+_ADDRESS = rb":(?:\\?/|\\u)"
+#: Bodies above these are neither lists of addresses nor acceptances of tasks, but pictures; they are not searched.
+_ADDRESSES_BYTES, _ACCEPTANCE_BYTES = 256 * 1024, 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -43,10 +52,38 @@ class Cell:
         """The price that counts for the cell, or None."""
         return self.pricing.price(self.model, self.operation)
 
+    @cached_property
+    def conditions(self) -> Conditions:
+        """Under what conditions its requests are followed; the time that a task has is the workload's, not the document's."""
+        return Conditions(self.provider, self.operation, self.base_url, self.api_key, live=self.may_leave_machine, limit_s=math.inf)
+
+    @cached_property
+    def leads_on(self) -> tuple[tuple[re.Pattern[bytes], int], ...]:
+        """What stands in every answer that leads on, to a picture's address or a task, and in how many bytes at most.
+
+        Such an answer has one of these; none where no answer leads on.
+        """
+        protocol = self.provider.profile.asynchronous
+        found = [(_ADDRESS, _ADDRESSES_BYTES)] if self.provider.operation_profile(self.operation).response.url is not None else []
+        if protocol is not None:
+            places = (*protocol.task_reference, *([protocol.poll_url] if protocol.poll_url else []))
+            names = b"|".join(re.escape(place.rpartition("/")[2].encode()) for place in places)
+            found.append((b'"(?:' + names + b')"', _ACCEPTANCE_BYTES))
+        return tuple((re.compile(pattern), most) for pattern, most in found)
+
+    @cached_property
+    def accepted_status(self) -> int | None:
+        """The status that accepts a task; None where there are no tasks."""
+        protocol = self.provider.profile.asynchronous
+        return protocol.status if protocol is not None else None
+
 
 @dataclass(slots=True)
 class Attempt:
-    """One request on its way and what came of it; seconds of `clock`."""
+    """One request on its way and what came of it; seconds of `clock`.
+
+    `failure`: why what followed the answer led to none (`task-failed`, `task-moderated`, or as in `Reply`).
+    """
 
     cell: Cell
     ask: int
@@ -62,14 +99,14 @@ class Attempt:
     failure: str | None = None
     queue_s: float | None = None
     download_s: float | None = None
-    downloads: Sequence[Reply] = ()
+    downloads: Sequence[Download[Reply]] = ()
     seed: int | None = None  # where it was drawn for this attempt
 
     @property
     def size(self) -> int:
         """Bytes of the answer and its downloads."""
         size = len(self.reply.body) if self.reply is not None else 0
-        return size + sum(len(download.body) for download in self.downloads) if self.downloads else size
+        return size + sum(len(found.reply.body) for found in self.downloads if found.reply is not None) if self.downloads else size
 
 
 def build_cell(job: Job, index: int, wanted: CellJob, workload: Workload, transport: Transport) -> Cell:

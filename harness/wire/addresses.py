@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 #: More redirects than this in a row lead nowhere.
@@ -14,10 +15,15 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 def is_loopback(url: str) -> bool:
     """Whether the URL's host is this machine (localhost, 127.0.0.0/8 or ::1)."""
     try:
-        host = urlsplit(url).hostname or ""
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return _is_this_machine(urlsplit(url).hostname or "")
     except ValueError:
         return False
+
+
+@lru_cache(maxsize=256)
+def _is_this_machine(host: str) -> bool:
+    """Whether a host's name is one of this machine's; ValueError for what is no address. Kept: load users ask it for every picture."""
+    return host == "localhost" or ipaddress.ip_address(host).is_loopback
 
 
 def fetchable(url: str) -> bool:
@@ -53,8 +59,10 @@ def same_origin(url: str, other: str) -> bool:
 
 def redirected(url: str, status: int, headers: Iterable[tuple[str, str]]) -> str | None:
     """The absolute address that an answer from `url` sends its reader on to; None for an answer that does not."""
+    if status not in _REDIRECTS:
+        return None
     where = next((value for name, value in headers if name.lower() == "location"), None)
-    return absolute(where, url) if status in _REDIRECTS and where else None
+    return absolute(where, url) if where else None
 
 
 def absolute(url: str, seen_at: str) -> str | None:

@@ -213,21 +213,22 @@ def course(conditions: Conditions, request: WireRequest, reply: R | None = None,
     answer = decode(conditions.provider, conditions.operation, reply.response())
     if not 200 <= reply.status < 300:
         return Done(End.REFUSED, answer, reply, finished_s=reply.ended_s, first=reply)
-    done: Done[R] = yield from follow(conditions, answer, reply.ended_s, deadline_s=deadline_s)
-    return replace(done, reply=done.reply or reply, first=reply)
+    done: Done[R] = yield from follow(conditions, answer, reply.ended_s, reply, deadline_s=deadline_s)
+    return done
 
 
-def follow(conditions: Conditions, answer: Answer, at_s: float, *, deadline_s: float | None = None) -> Steps[Done[R]]:
-    """The course from a success on that came at `at_s`: to the end of the task that it accepts, and to its pictures."""
-    done: Done[R] = Done(End.ANSWERED, answer, finished_s=at_s)
-    protocol = conditions.provider.profile.asynchronous
-    task = answer.task if protocol is not None else None
-    if task is not None and protocol is not None and (task.reference or task.poll_url is not None or not answer.pictures):
-        done = yield from _Following(conditions, protocol, answer, at_s, deadline_s).run()
-    if done.end is not End.ANSWERED or done.answer is None or not done.answer.pictures:
-        return done
-    downloads = yield from _downloads(conditions, done.answer.pictures, deadline_s)
-    return replace(done, downloads=downloads) if downloads else done
+def follow(
+    conditions: Conditions, answer: Answer, at_s: float, reply: R | None = None, *, deadline_s: float | None = None
+) -> Steps[Done[R]]:
+    """The course from a success on that came at `at_s` (with `reply`): to the end of the task that it accepts, and to its pictures."""
+    task, protocol = answer.task, conditions.provider.profile.asynchronous
+    if task is None or protocol is None or (answer.pictures and not task.reference and task.poll_url is None):
+        downloads = (yield from _downloads(conditions, answer.pictures, deadline_s)) if answer.pictures else ()
+        return Done(End.ANSWERED, answer, reply, downloads, finished_s=at_s, first=reply)
+    done: Done[R] = yield from _Following(conditions, protocol, answer, at_s, deadline_s).run()
+    found = done.answer.pictures if done.end is End.ANSWERED and done.answer is not None else ()
+    downloads = (yield from _downloads(conditions, found, deadline_s)) if found else ()
+    return replace(done, reply=done.reply or reply, downloads=downloads, first=reply)
 
 
 # Tasks.
@@ -336,7 +337,7 @@ class _Following:
             reply = yield from _sent(Send(request, purpose, number, hop, self._deadline_s))
             if reply is None:
                 return _Reached(request.url, hop, stopped=End.DECLINED)
-            onward = redirected(request.url, reply.status, reply.headers) if _is_whole(reply) else None
+            onward = _onward(request.url, reply) if _is_whole(reply) else None
             if onward is None or not fetchable(onward) or hop == MOST_REDIRECTS:
                 return _Reached(request.url, hop, reply)
             if not conditions.may_ask(onward):
@@ -401,6 +402,12 @@ class _Following:
         return Done(end, answer, reply, (), self._accepted_s, self._started_s, self._now_s, place)
 
 
+def _onward(url: str, reply: Received) -> str | None:
+    """Where a whole answer from `url` sends its reader on to."""
+    # The header fields of most answers are never taken apart.
+    return redirected(url, reply.status, reply.headers) if reply.status is not None and 300 <= reply.status < 400 else None
+
+
 def _is_whole(reply: Received) -> bool:
     return reply.failure is None and reply.status is not None
 
@@ -423,7 +430,7 @@ def _downloads(conditions: Conditions, pictures: Sequence[DeliveredPicture], dea
     left: list[Download[Any]] = []
     sent = 0
     for url, indices in wanted.items():
-        if conditions.may_ask(url):
+        if conditions.most_downloads is None or conditions.may_ask(url):
             if sent == conditions.most_downloads:
                 left.append(Download(url, DownloadEnd.DECLINED, url, pictures=tuple(indices)))
                 continue
@@ -447,18 +454,16 @@ def download(
     def ended(end: DownloadEnd, hops: int) -> Download[Any]:
         return Download(url, end, place, reply, hops, tuple(pictures))
 
-    if not fetchable(place):
-        return ended(DownloadEnd.UNUSABLE, 0)
     for hop in range(MOST_REDIRECTS + 1):
         if not conditions.may_ask(place):
-            return ended(DownloadEnd.NOT_ALLOWED, max(0, hop - 1))
+            return ended(DownloadEnd.NOT_ALLOWED if fetchable(place) else DownloadEnd.UNUSABLE, max(0, hop - 1))
         found = yield from _sent(Send(fetch_request(place, conditions.operation), "download", number, hop, deadline_s))
         if found is None:
             return ended(DownloadEnd.DECLINED, max(0, hop - 1))
         reply = found
         if not _is_whole(found):
             return ended(DownloadEnd.NO_ANSWER, hop)
-        onward = redirected(place, found.status, found.headers)
+        onward = _onward(place, found)
         if onward is None or not fetchable(onward):
             return ended(DownloadEnd.FETCHED, hop)
         place = onward

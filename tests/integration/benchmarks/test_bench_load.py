@@ -475,11 +475,11 @@ def test_an_address_off_this_machine_is_not_fetched_without_live(mixed: Mixed) -
 
 
 def test_async_tasks_are_polled_to_their_end(mixed: Mixed) -> None:
-    """202, then polls a second apart until completed; queue_s is until it was seen to run; the picture is judged."""
+    """202, then polls a second apart and a little more until completed; queue_s is until it was seen to run; the picture is judged."""
     samples = mixed.samples["task"]
     assert [(sample["outcome"], sample["images"], sample["status"]) for sample in samples] == [("ok", 1, 202)] * 2
     for sample in samples:
-        assert_takes(sample["done_s"] - sample["sent_s"], 2.0)
+        assert_takes(sample["done_s"] - sample["sent_s"], 2.1)
         assert_takes(sample["queue_s"], 1.0)
 
 

@@ -13,7 +13,8 @@ from testcard.benchmarks.plan.asks import SLOT_SEED, Ask, asks
 from testcard.benchmarks.plan.cells import Attempt, Cell
 from testcard.harness.pricing import Pricing
 from testcard.harness.runs.records import FLAWS, OUTCOMES
-from testcard.harness.wire.model import TaskRequest
+from testcard.harness.wire.course import Download, DownloadEnd
+from testcard.harness.wire.model import Answer, TaskRequest
 from testcard.harness.wire.pictures import encode_base64
 from testcard.specs.loader import load_provider
 from testcard.specs.prices import Billable
@@ -99,16 +100,50 @@ def test_a_truncated_picture_is_found_without_decoding_pixels() -> None:
     assert judge(attempt(answered(pictures(png())), shallow)).outcome == "ok"
 
 
+def fetched(reply: Reply | None, *indices: int, end: DownloadEnd = DownloadEnd.FETCHED) -> Download[Reply]:
+    return Download("http://127.0.0.1:1/a.png", end, "http://127.0.0.1:1/a.png", reply, 0, indices or (0,))
+
+
 def test_downloaded_pictures_are_judged_as_delivered_ones() -> None:
-    """An address that answered 404, that was cut off or that never answered is not a picture."""
+    """An address that answered 404, that was cut off, that leads in a circle or that never answered is not a picture."""
     body = {"created": 1, "data": [{"url": "http://127.0.0.1:1/a.png"}]}
     for expected, download in [
-        ("ok", Reply(1.0, last_byte_s=1.2, status=200, body=png())),
-        ("invalid-picture", Reply(1.0, last_byte_s=1.2, status=404, body=b"gone")),
-        ("invalid-picture", Reply(1.0, last_byte_s=1.2, status=200, body=png()[:200])),
-        ("timeout", Reply(1.0, last_byte_s=9.0, failure="timeout")),
+        ("ok", fetched(Reply(1.0, last_byte_s=1.2, status=200, body=png()))),
+        ("invalid-picture", fetched(Reply(1.0, last_byte_s=1.2, status=404, body=b"gone"))),
+        ("invalid-picture", fetched(Reply(1.0, last_byte_s=1.2, status=200, body=png()[:200]))),
+        ("invalid-picture", fetched(Reply(1.0, last_byte_s=1.2, status=302), end=DownloadEnd.CIRCLE)),
+        ("invalid-picture", fetched(None, end=DownloadEnd.NOT_ALLOWED)),
+        ("timeout", fetched(Reply(1.0, last_byte_s=9.0, failure="timeout"), end=DownloadEnd.NO_ANSWER)),
     ]:
         assert judge(attempt(answered(body), downloads=[download])).outcome == expected
+
+
+def test_a_picture_that_comes_both_ways_leaves_the_others_their_downloads() -> None:
+    """Its base64 is the picture; what was downloaded belongs to the pictures that named the address, whatever their order."""
+    three = cell(request=TaskRequest("generate", "a boat", size=(256, 256), n=3))
+    items = [
+        {"url": "http://127.0.0.1:1/a.png"},
+        {"b64_json": encode_base64(png(red=20)), "url": "http://127.0.0.1:1/b.png"},
+        {"url": "http://127.0.0.1:1/c.png"},
+    ]
+    downloads = [fetched(Reply(1.0, last_byte_s=1.2, status=200, body=png(red=red)), index) for index, red in ((2, 40), (0, 30))]
+    found = judge(attempt(answered({"created": 1, "data": items}), three, downloads=downloads))
+    assert (found.outcome, found.flaw, found.images) == ("ok", None, 3)
+
+
+def test_a_task_s_end_has_its_outcome_and_its_cost() -> None:
+    """A failure is the server's, one for its content is the policy's; what no end is known of keeps its cost unknown."""
+    relay = cell("opengpu-relay", "generateQwen", TaskRequest("generate", "a boat", asynchronous=True))
+    accepted = answered({"task_id": "t", "status": "queued"}, 202)
+    told = Answer(200, json={"status": "failed", "error": "x"})
+    for failure, answer, outcome, cost in [
+        ("task-failed", told, "server-error", 0.0),
+        ("task-moderated", told, "policy", 0.0),
+        ("timeout", None, "timeout", None),
+        ("broken", None, "broken", None),
+    ]:
+        found = judge(attempt(accepted, relay, failure=failure, answer=answer))
+        assert (found.outcome, found.cost_usd) == (outcome, cost)
 
 
 def test_costs_are_the_answers_own_else_the_price_else_unknown() -> None:
