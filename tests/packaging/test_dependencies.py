@@ -1,0 +1,188 @@
+"""pyproject.toml declares what the code imports, and what it reaches into beyond a package's public names is pinned exactly."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from testcard.harness import foreign_names
+from testcard.harness.check.running import early_answers
+
+ROOT = Path(__file__).parents[2]
+ROOTS = ("specs", "harness", "mocks", "benchmarks", "reports")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+#: declared and needed without being imported by name, and why
+NEEDED_ALL_THE_SAME = {
+    "python-multipart": "Starlette's form parser imports it",
+    "pytest-xdist": "the Makefile and CI run the tests with -n",
+    "setuptools": "tests/packaging builds the distributions with it, in processes of its own",
+}
+#: distributions whose private names are reached into, and the one module of ours that does
+REACHED_INTO = {
+    "httpx": "harness/check/running/early_answers.py",
+    "httpcore": "harness/check/running/early_answers.py",
+    "schemathesis": "harness/check/generation/schemathesis_engine.py",
+    "hypothesis": "harness/check/generation/schemathesis_engine.py",
+    "geventhttpclient": "benchmarks/net/connections.py",
+    "locust": "benchmarks/show/web_page.py",
+}
+
+
+def canonical(name: str) -> str:
+    """A distribution's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared(requirements: list[str]) -> dict[str, str]:
+    """Distribution → version specifier."""
+    found = (re.match(r"([A-Za-z0-9._-]+)(?:\[.*?\])?\s*(.*)", line) for line in requirements)
+    return {canonical(one[1]): one[2] for one in found if one is not None}
+
+
+RUNTIME = declared(PROJECT["dependencies"])
+TESTS = {**RUNTIME, **declared(PROJECT["optional-dependencies"]["test"])}
+
+
+def imported(folder: str) -> dict[str, set[str]]:
+    """Top-level names of other packages that the folder's modules import anywhere, with the files that do."""
+    ours = {
+        "testcard",
+        *(path.stem for path in (ROOT / "tests").rglob("*.py")),
+        *(path.name for path in (ROOT / "tests").rglob("*") if path.is_dir()),
+    }
+    found: dict[str, set[str]] = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for name in _imports(ast.parse(path.read_text(encoding="utf-8"))):
+            top = name.partition(".")[0]
+            if top not in sys.stdlib_module_names and top not in ours:
+                found.setdefault(top, set()).add(path.relative_to(ROOT).as_posix())
+    return found
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            yield node.module
+
+
+def distributions_of(names: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Canonical distribution names → the imports that are theirs."""
+    found: dict[str, set[str]] = {}
+    for name in names:
+        for distribution in _installed().get(name, [name]):
+            found.setdefault(canonical(distribution), set()).add(name)
+    return found
+
+
+@functools.cache
+def _installed() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
+
+
+@pytest.mark.parametrize("folder", [*ROOTS, "tests"])
+def test_what_is_imported_is_declared(folder: str) -> None:
+    """Nothing works only because another package happens to bring it along."""
+    allowed = TESTS if folder == "tests" else RUNTIME
+    missing = {
+        name: sorted(files) for name, files in imported(folder).items() if not distributions_of({name: files}).keys() & allowed.keys()
+    }
+    assert missing == {}
+
+
+def test_what_is_declared_is_imported() -> None:
+    """Nobody installs what nothing uses: run-time dependencies serve the five folders, those for tests the tests."""
+    used = set().union(*(distributions_of(imported(folder)) for folder in ROOTS))
+    assert set(RUNTIME) - used - set(NEEDED_ALL_THE_SAME) == set()
+    assert set(TESTS) - set(RUNTIME) - set(distributions_of(imported("tests"))) - set(NEEDED_ALL_THE_SAME) == set()
+
+
+def test_what_is_declared_has_a_version_that_is_tested_with() -> None:
+    """constraints.txt pins every dependency, inside what pyproject.toml allows."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = declared([line for line in lines if "==" in line])
+    assert set(TESTS) - set(pinned) == set()
+    assert {name: pinned[name] for name, wanted in TESTS.items() if wanted.startswith("==")} == {
+        name: wanted for name, wanted in TESTS.items() if wanted.startswith("==")
+    }
+
+
+def test_what_is_reached_into_is_pinned_exactly() -> None:
+    """Private names change without notice: whoever is reached into has one version, and one module that reaches."""
+    assert {name: RUNTIME[name] for name in REACHED_INTO if not RUNTIME[name].startswith("==")} == {}
+    assert f"=={early_answers.MADE_FOR}" == RUNTIME["httpx"]
+    for name, module in REACHED_INTO.items():
+        assert any(name in found.partition(".")[0] for found in _imports(ast.parse((ROOT / module).read_text(encoding="utf-8"))))
+
+
+def test_private_names_are_reached_into_nowhere_else() -> None:
+    """`other._name` and `getattr(other, "_name")`, where the name is nobody's of ours, stand in the modules named here."""
+    foreign: dict[str, set[str]] = {}
+    for path in (path for folder in ROOTS for path in sorted((ROOT / folder).rglob("*.py"))):
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
+        names = {name for name in _private(tree) if name not in _own(tree)}
+        if names:
+            foreign[path.relative_to(ROOT).as_posix()] = names
+    strangers = {path: names for path, names in foreign.items() if path not in {*REACHED_INTO.values(), *KNOWN}}
+    assert strangers == {}
+
+
+#: modules that other rules cover: os._exit, and geventhttpclient's and Locust's own points of extension
+KNOWN = {
+    "benchmarks/net/receive.py",
+    "benchmarks/run/load_process.py",
+    "benchmarks/fleet/worker.py",
+    "harness/selftest/kill_matrix.py",
+}
+
+
+def _private(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")):
+            name = node.attr
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr" and len(node.args) > 1:
+            name = getattr(node.args[1], "value", "")
+        else:
+            continue
+        if isinstance(name, str) and name.startswith("_") and not name.startswith("__"):
+            yield name
+
+
+def _own(tree: ast.AST) -> set[str]:
+    """Names that the module itself defines: functions, classes, variables and attributes of its objects."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+            found.add(node.attr)
+    return found
+
+
+def test_a_loss_is_said_once(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An httpx without the pool that is reached into: the client still works, and one note says what is lost."""
+    import httpx
+
+    monkeypatch.setattr(foreign_names, "_said", set())
+    early_answers.listen_while_sending(httpx.AsyncClient())
+    assert capsys.readouterr().err == ""
+    for _ in range(2):
+        client = httpx.AsyncClient()
+        vars(client._transport).pop("_pool")
+        early_answers.listen_while_sending(client)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("note: httpx ")
+    assert early_answers.LOST in said
