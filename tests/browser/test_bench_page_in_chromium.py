@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from testcard.harness.embedded import embedded_mocks
+from testkit.waiting import PATIENCE_S
 
 
 def test_the_page_shows_our_counts_and_no_button_to_start_or_stop(browser: Any, tmp_path: Path) -> None:
@@ -44,4 +45,4 @@ def test_the_page_shows_our_counts_and_no_button_to_start_or_stop(browser: Any, 
             page.close()
         finally:
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=40)
+            process.communicate(timeout=PATIENCE_S)

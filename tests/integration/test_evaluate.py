@@ -17,6 +17,7 @@ import pytest
 from testcard.harness.embedded import embedded_mocks
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.validate import validate_run
+from testkit.waiting import PATIENCE_S
 
 COMMAND = [sys.executable, "-m", "testcard.harness.cli", "evaluate"]
 PROVIDERS = ("nanogpt", "nebul", "nvidia-nim-image", "nvidia-nim-vision", "opengpu-relay")
@@ -149,7 +150,7 @@ def begun(folder: Path, **how: Any) -> subprocess.Popen[str]:
         **how,
     )
     exchanges = [folder / "run" / f"check-{name}" / "exchanges.jsonl" for name in PROVIDERS]
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not any(path.exists() for path in exchanges) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
     return process
@@ -164,7 +165,7 @@ def test_an_interruption_keeps_what_was_recorded(tmp_path: Path, number: signal.
     ignored = (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if number == signal.SIGTERM else None
     process = begun(tmp_path, preexec_fn=ignored)
     process.send_signal(number)
-    printed, talk = process.communicate(timeout=60)
+    printed, talk = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, talk
     assert "testcard report" in talk
     assert json.loads(printed)["outcome"] == "interrupted"
@@ -178,10 +179,10 @@ def test_children_end_when_the_evaluation_is_killed(tmp_path: Path) -> None:
     """No check goes on spending without a parent: each seals its run as interrupted and leaves."""
     process = begun(tmp_path)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE_S)
     begun_checks = [path.parent for path in (tmp_path / "run").glob("check-*/run.json")]
     assert begun_checks
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline and any(RunReader(path).run.outcome == "running" for path in begun_checks):
         time.sleep(0.1)
     assert {RunReader(path).run.outcome for path in begun_checks} <= {"interrupted", "pass"}

@@ -14,6 +14,7 @@ import pytest
 from testcard.harness import child_processes
 from testcard.harness.child_processes import ChildCommand, ChildProcesses, usable
 from testcard.harness.errors import Exit
+from testkit.waiting import PATIENCE_S
 
 #: What the children of these tests are instead of Testcard's command line: a small program that is given on its command line.
 SMALL = """
@@ -205,5 +206,5 @@ def test_a_command_ends_as_interrupted_when_its_parent_is_gone() -> None:
     assert process.stdin is not None
     process.stdin.close()
     process.stdin = None
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE_S)
     assert process.returncode in (0, 130)

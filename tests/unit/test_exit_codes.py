@@ -14,6 +14,7 @@ import pytest
 
 from testcard.harness import cli, errors
 from testcard.harness.errors import Exit, Inconclusive, KeyRefused, TargetUnreachable, TestcardError, UsageError, worst
+from testkit.waiting import PATIENCE_S
 
 
 def test_the_numbers_are_those_of_the_documentation() -> None:
@@ -120,7 +121,7 @@ def test_ctrl_c_in_the_middle_of_a_garbage_collection_is_not_lost() -> None:
         "cli.resolve = lambda where: command\n"
         "cli.main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, "check"], capture_output=True, text=True, timeout=8)
+    done = subprocess.run([sys.executable, "-c", program, "check"], capture_output=True, text=True, timeout=PATIENCE_S)
     assert (done.returncode, done.stdout) == (130, "")
     assert "interrupted" in done.stderr
 
@@ -143,7 +144,7 @@ def test_a_reader_that_leaves_is_no_verdict() -> None:
     assert process.stdout.readline() == "line 0\n"
     process.stdout.close()
     assert process.stderr.read() == ""
-    assert process.wait(timeout=10) == 141
+    assert process.wait(timeout=PATIENCE_S) == 141
     process.stderr.close()
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import threading
+import time
 
 import pytest
 
@@ -109,22 +112,48 @@ def test_the_time_left_is_estimated(clock: Clock, capsys: pytest.CaptureFixture[
 
 def test_a_live_line_takes_any_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Names with brackets are shown, not read as markup, and the line is gone afterwards from stdout's point of view."""
-    monkeypatch.setenv("TESTCARD_PROGRESS", "live")
+    for name, value in (("TESTCARD_PROGRESS", "live"), ("FORCE_COLOR", "1"), ("COLUMNS", "200"), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)  # rich takes the captured stderr for a terminal
     with Progress("check [/nonsense]", total=4) as shown:
         shown.update(2, model="[/b]flux[red]")
         assert shown._live is not None
         shown._live.refresh()
-    assert capsys.readouterr().out == ""
+    out, talk = capsys.readouterr()
+    assert out == ""
+    assert "check [/nonsense]" in talk
+    assert "model [/b]flux[red]" in talk
 
 
-def test_updates_from_several_threads(clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Workers may report at once; every line is whole."""
+class Reluctant(io.StringIO):
+    """A stream that lets another thread go first after every piece that is written."""
+
+    def write(self, text: str) -> int:
+        size = super().write(text)
+        time.sleep(1e-5)
+        return size
+
+
+def test_updates_from_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers may report at once; every line is whole, and the last one holds what was done."""
     monkeypatch.setenv("TESTCARD_PROGRESS", "json")
+    monkeypatch.setattr(progress.sys, "stderr", stream := Reluctant())
+    ticks = itertools.count()
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(ticks)))  # every update is due
+    together = threading.Barrier(4)
+
+    def report(shown: Progress) -> None:
+        together.wait()
+        for number in range(100):
+            shown.update(number, model="m" * 50)
+
     with Progress("check", total=400) as shown:
-        threads = [threading.Thread(target=lambda: [shown.update(n) for n in range(100)]) for _ in range(4)]
+        threads = [threading.Thread(target=report, args=(shown,)) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    for line in capsys.readouterr().err.splitlines():
-        json.loads(line)
+        shown.update(400)
+    records = [json.loads(line)["testcard.progress"] for line in stream.getvalue().splitlines()]
+    assert len(records) > 100
+    assert all(record["fields"] == {"model": "m" * 50} for record in records)
+    assert records[-1]["done"] == 400

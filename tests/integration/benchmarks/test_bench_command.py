@@ -25,6 +25,7 @@ from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import SAMPLE_COLUMNS, Summary
 from testcard.harness.runs.validate import validate_run
 from testcard.harness.stops import StopReason
+from testkit.waiting import PATIENCE_S
 
 COMMAND = [sys.executable, "-m", "testcard.harness.cli", "bench"]
 
@@ -41,7 +42,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def bench(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, env=environment(**more), check=False)
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=PATIENCE_S, env=environment(**more), check=False)
 
 
 def billed(mocks: EmbeddedMocks) -> int:
@@ -153,11 +154,11 @@ def test_ctrl_c_keeps_everything_and_exits_130(mocks: EmbeddedMocks, tmp_path: P
         env=environment(),
         start_new_session=True,
     )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while billed(mocks) - before < 40 and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=20)
+    stdout, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, stderr
     assert "interrupted" in stderr
     reader = RunReader(out)
@@ -191,13 +192,13 @@ def test_a_load_process_that_dies_is_said_and_loses_only_what_it_had_not_written
         text=True,
         env=environment(),
     )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while not (shard := out / "samples-0.arrow").exists() or shard.stat().st_size < 8000:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     (child,) = psutil.Process(process.pid).children()
     child.kill()
-    _, stderr = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 4, stderr
     assert "the load process died (signal 9)" in stderr
     assert len(pq.read_table(out / "samples.parquet")) >= 20

@@ -27,6 +27,7 @@ from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.validate import validate_run
 from testcard.reports.pages.render import composed
 from testcard.reports.pages.tables import comparison_csv
+from testkit.waiting import PATIENCE_S
 
 TESTCARD = [sys.executable, "-m", "testcard.harness.cli"]
 
@@ -89,7 +90,7 @@ def test_two_processes_send_one_schedule_and_every_sample_comes_home(mocks: Embe
         "--target", f"nanogpt={mocks.base_urls['nanogpt']}", "--processes", "2", "--rate", "50", "--arrival", "constant", "--duration", "1.6",
         "--rounds", "1", "--warmup", "0", "--max-requests", "1000", "--out", str(out),
     )  # fmt: skip
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == (5 if "generator was late" in stderr else 0), stderr
     frame = samples_of(out).sort_values("scheduled_s")
     assert counts(out) == {billed(mocks.base_urls["nanogpt"]) - before} == {80}
@@ -109,7 +110,7 @@ def test_a_budget_leased_to_three_processes_is_used_up_and_not_exceeded(mocks: E
         "--target", f"nanogpt={mocks.base_urls['nanogpt']}", "--processes", "3", "--rate", "90", "--duration", "3", "--rounds", "1", "--warmup", "0",
         "--max-requests", "11", "--out", str(out),
     )  # fmt: skip
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 5, stderr
     assert "the budget of 11 requests is spent" in stderr
     assert counts(out) == {billed(mocks.base_urls["nanogpt"]) - before} == {11}
@@ -124,7 +125,7 @@ def test_ctrl_c_brings_home_what_two_processes_sent(mocks: EmbeddedMocks, tmp_pa
     )  # fmt: skip
     wait_for(lambda: billed(mocks.base_urls["nanogpt"]) - before >= 40)
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=40)
+    _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, stderr
     assert counts(out) == {billed(mocks.base_urls["nanogpt"]) - before}
     assert len(samples_of(out)) >= 40
@@ -140,7 +141,7 @@ def test_a_worker_that_dies_loses_only_what_it_had_not_sent_on_and_the_run_says_
     )  # fmt: skip
     wait_for(lambda: billed(mocks.base_urls["nanogpt"]) - before >= 60)
     workers_of(process)[0].kill()
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 5, stderr
     assert "died (signal 9)" in stderr
     assert "counts as spent" in stderr
@@ -163,10 +164,10 @@ def test_a_master_and_two_workers_share_a_run_and_ctrl_c_ends_all(mocks: Embedde
     )  # fmt: skip
     wait_for(lambda: billed(mocks.base_urls["nanogpt"]) - before >= 60, 60)
     os.killpg(master.pid, signal.SIGINT)
-    _, stderr = master.communicate(timeout=60)
+    _, stderr = master.communicate(timeout=PATIENCE_S)
     assert master.returncode == 130, stderr
     for worker in workers:
-        _, said = worker.communicate(timeout=40)
+        _, said = worker.communicate(timeout=PATIENCE_S)
         assert worker.returncode == 0, said
         assert "connected to the master" in said
     assert counts(out) == {billed(mocks.base_urls["nanogpt"]) - before}
@@ -244,9 +245,9 @@ def test_workers_in_network_namespaces_of_their_own(tmp_path: Path) -> None:
             if interrupted:
                 wait_for(lambda before=before: billed(url) - before >= 40, 60)
                 os.killpg(master.pid, signal.SIGINT)
-            _, stderr = master.communicate(timeout=60)
+            _, stderr = master.communicate(timeout=PATIENCE_S)
             for worker in workers:
-                _, said = worker.communicate(timeout=30)
+                _, said = worker.communicate(timeout=PATIENCE_S)
                 assert worker.returncode == 0, said
             expected = 130 if interrupted else 5 if "generator was late" in stderr else 0
             assert master.returncode == expected, stderr

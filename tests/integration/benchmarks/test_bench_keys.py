@@ -22,6 +22,7 @@ import pytest
 from PIL import Image
 
 from testcard.harness.targets import is_loopback
+from testkit.waiting import PATIENCE_S
 
 KEYS = {"nanogpt": "sk-nano-4c1f9e", "nebul": "sk-nebul-77ab02"}
 
@@ -121,7 +122,7 @@ def test_each_key_reaches_its_own_provider_and_nothing_else(services: dict[str, 
         more = ("--processes", "2") if how == "two processes" else ()
         process = start(services, out, *more, NANOGPT_API_KEY=KEYS["nanogpt"], NEBUL_API_KEY=KEYS["nebul"])
     lines = command_lines(process)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode in (1, 5), stderr  # every fifth answer is an error
     for name, one in services.items():
         assert len(one.seen) >= 4
@@ -142,7 +143,7 @@ def test_one_key_is_not_sent_to_two_providers(services: dict[str, Service], tmp_
     file.write_text(KEYS["nanogpt"])
     more = {"TESTCARD_API_KEY": KEYS["nanogpt"]} if source == "variable" else {}
     process = start(services, tmp_path / "run", *(("--api-key-file", str(file)) if source == "file" else ()), **more)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
     assert "would send one key to nanogpt and nebul" in stderr
     assert "NANOGPT_API_KEY, NEBUL_API_KEY" in stderr

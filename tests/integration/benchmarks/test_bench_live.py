@@ -24,6 +24,7 @@ from PIL import Image
 from testcard.harness.cli import run
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.targets import is_loopback
+from testkit.waiting import PATIENCE_S
 
 #: Status, body, further header fields and seconds for the request of that number (from 0).
 Answer = Callable[[int], tuple[int, object, dict[str, str], float]]
@@ -105,7 +106,7 @@ def bench(live: Live, out: Path, *arguments: str, prices: float | None = None) -
             sys.executable, "-m", "testcard.harness.cli", "bench", "--target", f"nanogpt={live.url}", "--live", "--config", str(config),
             "--warmup", "0", "--rounds", "1", "--out", str(out), *arguments,
         ],
-        capture_output=True, text=True, timeout=60, check=False, env={**keep, "TESTCARD_PROGRESS": "none", "TESTCARD_API_KEY": KEY},
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False, env={**keep, "TESTCARD_PROGRESS": "none", "TESTCARD_API_KEY": KEY},
     )  # fmt: skip
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from testkit.waiting import PATIENCE_S
+
 BODY = json.dumps({"data": ["x" * 5000]}).encode()
 LARGE = bytes(range(256)) * 12_000  # 3 MB: more than a socket keeps at first
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -178,7 +180,7 @@ print(json.dumps([job.value for job in jobs]))
 def answers() -> dict[str, Any]:
     """What each got from each server, and how many requests each server has read."""
     with serving() as (url, seen):
-        done = subprocess.run([sys.executable, "-c", ASKER, url, str(len(ODD))], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([sys.executable, "-c", ASKER, url, str(len(ODD))], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     return {name: (got, seen[name]) for name, got in zip(ODD, found, strict=True)}

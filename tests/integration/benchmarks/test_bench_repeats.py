@@ -13,6 +13,7 @@ import pytest
 from testcard.harness.embedded import embedded_mocks
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import SummaryRow
+from testkit.waiting import PATIENCE_S
 
 #: Few prompts, so that prompts come again; whether a seed goes with them is what the cases differ in.
 WORKLOAD = """
@@ -37,7 +38,7 @@ def measured(folder: Path, seeds: str, *options: str, providers: tuple[str, ...]
         command += ["--max-requests", "1000", "--processes", str(processes)]
         keep = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
         environment = {**keep, "TESTCARD_PROGRESS": "none", "TESTCARD_API_KEY": mocks.api_key}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, env=environment, check=False)
     assert done.returncode in (0, 1, 5), done.stderr  # 5: a busy machine may make the generator late
     summary = RunReader(folder / "run").summary()
     assert summary is not None

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from testcard.harness.embedded import embedded_mocks
+from testkit.waiting import PATIENCE_S
 
 
 def on_terminal(arguments: list[str], *, columns: int, interrupt_at: str, **environment: str) -> tuple[int, str, str]:
@@ -36,7 +37,7 @@ def on_terminal(arguments: list[str], *, columns: int, interrupt_at: str, **envi
     reader.start()
     shown = b""
     interrupted = False
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         try:
             shown += os.read(ours, 65536)

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from testkit.waiting import PATIENCE_S
+
 LARGE = bytes(range(256)) * 6000  # 1.5 MB
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(LARGE) + LARGE
 Serve = Callable[[socket.socket], None]
@@ -194,7 +196,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             "NO_PROXY": "direct.invalid",
         }
         done = subprocess.run(
-            [sys.executable, "-c", ASKER], input=json.dumps(ways), capture_output=True, text=True, timeout=60, env=environment
+            [sys.executable, "-c", ASKER], input=json.dumps(ways), capture_output=True, text=True, timeout=PATIENCE_S, env=environment
         )
         assert done.returncode == 0, done.stderr
         return {**json.loads(done.stdout.splitlines()[-1]), "proxied": proxy.asked}

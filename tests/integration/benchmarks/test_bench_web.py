@@ -21,6 +21,7 @@ import pytest
 
 from testcard.harness.cli import run
 from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
+from testkit.waiting import PATIENCE_S
 
 #: Two busy seconds, then two requests in 20 s: time to look at counts that stand still.
 WORKLOAD = """
@@ -61,7 +62,7 @@ def watched(mocks: EmbeddedMocks, folder: Path, *more: str) -> Iterator[tuple[su
             pytest.fail("no address was printed")
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=40)
+        process.communicate(timeout=PATIENCE_S)
 
 
 def asked(url: str, data: bytes | None = None) -> Any:
@@ -71,7 +72,7 @@ def asked(url: str, data: bytes | None = None) -> Any:
 
 def settled(mocks: EmbeddedMocks, page: str, at_least: int) -> dict[str, Any]:
     """What the page says once it shows as many requests as the mock has counted."""
-    deadline = time.monotonic() + 25
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         served = asked(f"{mocks.base_urls['nanogpt']}/_testcard/counters")["billed_requests"]
         shown: dict[str, Any] = asked(f"{page}/stats/requests")

@@ -17,6 +17,7 @@ from testcard.benchmarks.calibration import command
 from testcard.benchmarks.calibration.measure import Extent, Run, answers
 from testcard.harness.cli import run
 from testcard.harness.progress import Progress
+from testkit.waiting import PATIENCE_S
 
 
 def test_a_calibration_states_rates_cpu_lag_and_fidelity(
@@ -72,14 +73,14 @@ def test_ctrl_c_ends_a_calibration_with_130_and_leaves_no_process(tmp_path: Path
         env={**os.environ, "TESTCARD_PROGRESS": "none"},
         start_new_session=True,
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     children: list[psutil.Process] = []
     while len(children) < 2 and time.monotonic() < deadline:
         children = psutil.Process(process.pid).children(recursive=True)
         time.sleep(0.05)
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=20)
+    stdout, stderr = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, stdout, out.exists()) == (130, "", False), stderr
     assert "interrupted" in stderr
     assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []

@@ -19,6 +19,7 @@ import pytest
 
 from testcard.benchmarks.plan.workload import parse_workload
 from testcard.harness.statistics.intervals import needed, wilson
+from testkit.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "load.md").read_text(encoding="utf-8")
@@ -90,9 +91,9 @@ def test_every_line_against_this_machine_runs(tmp_path: Path) -> None:
             for call in calls:
                 running.append((call, start(call, tmp_path, TESTCARD_API_KEY="testcard")))
                 if not together:
-                    running[-1][1].wait(timeout=90)
+                    running[-1][1].wait(timeout=PATIENCE_S)
             for call, process in running:
-                _, stderr = process.communicate(timeout=90)
+                _, stderr = process.communicate(timeout=PATIENCE_S)
                 assert process.returncode in FINE, f"{call}\n{stderr}"
                 ran += 1
     assert ran >= 8
@@ -111,7 +112,7 @@ def test_the_live_lines_run_against_mocks_at_another_address(tmp_path: Path) -> 
             with urllib.request.urlopen(urls["nanogpt"].rsplit("/", 1)[0] + "/_testcard/counters") as answer:
                 before = json.load(answer)["billed_requests"]
             process = start(call, tmp_path, **keys)
-            _, stderr = process.communicate(timeout=90)
+            _, stderr = process.communicate(timeout=PATIENCE_S)
             assert process.returncode in FINE, stderr
             assert "terms" in stderr.splitlines()[0]
             with urllib.request.urlopen(urls["nanogpt"].rsplit("/", 1)[0] + "/_testcard/counters") as answer:

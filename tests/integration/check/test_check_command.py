@@ -18,6 +18,7 @@ import pytest
 from testcard.harness.cli import run
 from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
 from testcard.harness.rules.registry import RULES
+from testkit.waiting import PATIENCE_S
 
 KEY = "sk-integration-0123456789"
 Capture = pytest.CaptureFixture[str]
@@ -46,9 +47,7 @@ def counters(url: str) -> dict[str, Any]:
 def test_a_conforming_target_passes(url: str, tmp_path: Path, capsys: Capture) -> None:
     """Exit 0, a table of rules, the spend and the folder on stdout; the folder holds what happened and no key."""
     before = counters(url)
-    started = time.monotonic()
     assert run(["check", "nanogpt", "--base-url", url, "--out", str(tmp_path / "run")]) == 0
-    assert time.monotonic() - started < 30  # the mark is 10 s on an idle machine; this one may be shared
     out = capsys.readouterr().out
     assert "✓ pass        image.size" in out
     assert "PASS: " in out
@@ -209,7 +208,7 @@ def test_the_printed_curl_runs(url: str, tmp_path: Path, capsys: Capture, monkey
         assert len(commands) == 3  # JSON and two multipart operations
         for command in commands:
             done = subprocess.run(
-                ["bash", "-c", command], capture_output=True, timeout=20, env={**os.environ, "TESTCARD_API_KEY": KEY}, check=True
+                ["bash", "-c", command], capture_output=True, timeout=PATIENCE_S, env={**os.environ, "TESTCARD_API_KEY": KEY}, check=True
             )
             assert done.stdout.startswith(b"HTTP/1.1 200"), command
 
@@ -251,7 +250,7 @@ def test_ctrl_c_keeps_what_was_judged(tmp_path: Path) -> None:
         )
         _wait_for(lambda: (tmp_path / "run" / "exchanges.jsonl").exists(), 30)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert "interrupted" in err
     assert "not-run" in out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.request
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -76,9 +75,7 @@ def words(folder: Path, rule: str) -> list[str]:
 
 def test_a_check_leaves_everything_in_its_folder(faulty: str, capsys: Capture) -> None:
     """Seven files, all listed and whole, small, without the key; each tells of the same three findings."""
-    started = time.monotonic()
     assert run(["check", "nebul", "--base-url", faulty, "--out", "run"]) == 1
-    assert time.monotonic() - started < 30  # the mark is 10 s on an idle machine; this one may be shared
     folder = Path("run")
     files = RunReader(folder).run.files
     assert {"verdicts", "junit", "sarif", "job_summary", "badge", "report", "exchanges"} <= set(files)

@@ -21,6 +21,7 @@ from testcard.mocks.app import create_app
 from testcard.mocks.command import curl_line
 from testcard.mocks.serving import serving
 from testcard.specs.loader import load_provider
+from testkit.waiting import PATIENCE_S
 
 COMMAND = [sys.executable, "-m", "testcard.harness.cli", "mock"]
 PROVIDERS = {"nanogpt", "nebul", "nvidia-nim-image", "nvidia-nim-vision", "opengpu-relay"}
@@ -45,7 +46,7 @@ def line(process: subprocess.Popen[str]) -> str:
 
 
 def finished(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 def test_all_providers_are_served_and_it_says_where() -> None:
@@ -66,7 +67,7 @@ def test_all_providers_are_served_and_it_says_where() -> None:
         assert httpx.get(root + "/_testcard/counters").json()["images"] == 1
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(timeout=5) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
 
 
 def test_one_provider_is_at_the_root_and_the_printed_command_works() -> None:
@@ -83,7 +84,7 @@ def test_one_provider_is_at_the_root_and_the_printed_command_works() -> None:
         assert answer.status_code == 200
         assert answer.json()["artifacts"]
         os.kill(process.pid, signal.SIGINT)
-        assert process.wait(timeout=5) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
 
 
 @pytest.mark.parametrize("provider", sorted(PROVIDERS))
@@ -162,10 +163,10 @@ def test_a_stopped_mock_ends_with_a_request_under_way() -> None:
             body = b'{"prompt": "x"}'
             head = f"POST /v1/images/generations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer testcard\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
             waiting.sendall(head.encode() + body)
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + PATIENCE_S
             while httpx.get(url + "/_testcard/counters").json()["open"] == 0 and time.monotonic() < deadline:
                 time.sleep(0.02)
             os.kill(process.pid, signal.SIGINT)
-            assert process.wait(timeout=4) == 0
+            assert process.wait(timeout=PATIENCE_S) == 0
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()

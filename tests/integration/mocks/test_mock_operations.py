@@ -24,6 +24,7 @@ from testcard.mocks.app import create_app
 from testcard.mocks.serving import serving
 from testcard.specs.loader import BUNDLED, bundled_ids, load_provider
 from testkit.pictures import data_url, encoded, gradient, in_base64
+from testkit.waiting import PATIENCE_S
 
 CHAT = {"nvidia-nim-vision"}
 
@@ -266,12 +267,13 @@ def test_nim_says_the_seed_it_used(http: httpx.Client, base_url: str) -> None:
 
 def test_nanogpt_balance_falls_by_the_cost(http: httpx.Client, base_url: str) -> None:
     """Each request costs its pictures' price, and the balance after it is the one before less the cost."""
+    began = int(time.time())
     answers = [send(http, base_url, Case(*NANO, {**P, "size": "256x256", "n": n})).json() for n in (1, 2, 4)]
     assert answers[1]["cost"] == pytest.approx(2 * answers[0]["cost"])
     assert answers[2]["cost"] > answers[1]["cost"] > 0
     for before, after in pairwise(answers):
         assert after["remainingBalance"] == pytest.approx(before["remainingBalance"] - after["cost"])
-    assert abs(answers[0]["created"] - time.time()) < 5
+    assert began <= answers[0]["created"] <= time.time()
 
 
 @pytest.mark.parametrize("added", [False, True])
@@ -286,7 +288,7 @@ def test_async_tasks_end_with_the_sync_body(http: httpx.Client, base_url: str, a
         body = accepted.json()
         assert body["task_id"] == body["task_address"]
         assert body["status"] == "queued"
-        states, deadline = [], time.monotonic() + 5
+        states, deadline = [], time.monotonic() + PATIENCE_S
         while (not states or states[-1] != "completed") and time.monotonic() < deadline:
             poll = http.get(f"{root}{body['poll_url']}")
             judge("opengpu-relay", "getTask", "GET", f"/v2/tasks/{body['task_id']}", poll)
@@ -368,7 +370,7 @@ def test_latency_and_rate_limit_hold(http: httpx.Client) -> None:
         assert took[1] >= 0.2
         refused = http.post(f"{url}{NANO[2]}", json=P, headers=key("nanogpt"))
         assert refused.status_code == 429
-        assert 15 <= int(refused.headers["retry-after"]) <= 20
+        assert 1 <= int(refused.headers["retry-after"]) <= 20
 
 
 def test_addresses_expire(http: httpx.Client) -> None:

@@ -101,7 +101,7 @@ def test_a_200_without_a_picture_is_no_success() -> None:
     assert row.wasted_usd == pytest.approx(4.0)
     assert row.cost_usd_per_image is None
     assert row.outcome == "fail"
-    assert row.note
+    assert row.note == "no request delivered what was asked for"
 
 
 def test_good_is_delivered_within_the_slo() -> None:

@@ -14,6 +14,7 @@ import pytest
 from testcard.harness.runs.folder import KEY_PLACEHOLDER
 from testcard.harness.runs.records import Body, Exchange, SentRequest
 from testcard.harness.text.commands import curl, curl_block, quoted
+from testkit.waiting import PATIENCE_S
 
 TRICKY = """it's "quoted" $HOME `id` \\ ! 𝔘 مرحبا"""
 NASTY = ["it's", 'a "b" $HOME `id` $(id) \\', "two\nlines", f"key {KEY_PLACEHOLDER} here", "", "!history", "-starts with a dash"]
@@ -37,7 +38,9 @@ def exchange(body: Body, *, method: str = "POST", url: str = "http://t/v1/x?a=b&
 def arguments(command: str, key: str = "sk-$(touch /never) `x`", shell: str = "bash") -> list[str]:
     """What curl would be called with, and what it would read."""
     script = 'curl() { printf \'%s\\0\' "$@"; case "$*" in *@-) cat;; esac; }\n' + command
-    done = subprocess.run([shell, "-c", script], capture_output=True, check=True, env={**os.environ, "TESTCARD_API_KEY": key}, timeout=20)
+    done = subprocess.run(
+        [shell, "-c", script], capture_output=True, check=True, env={**os.environ, "TESTCARD_API_KEY": key}, timeout=PATIENCE_S
+    )
     return done.stdout.decode("latin-1" if b"@-" in done.stdout else "utf-8").split("\0")
 
 

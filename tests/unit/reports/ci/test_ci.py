@@ -18,6 +18,7 @@ from testcard.reports.ci.github import workflow_commands
 from testcard.reports.ci.job_summary import MOST_BYTES, MOST_FINDINGS, summary_md
 from testcard.reports.content.evidence import gather
 from testcard.reports.pages.page import compose
+from testkit.waiting import PATIENCE_S
 
 Make = Callable[..., RunReader]
 As = Callable[..., Verdict]
@@ -179,6 +180,6 @@ def test_nothing_that_draws_is_loaded_for_a_check(check_run: Make, judged_as: As
         "write_check_files(RunWriter(run.folder, run.run))\n"
         "print({'matplotlib', 'pandas', 'scipy'} & set(sys.modules))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(run.folder)], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program, str(run.folder)], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     assert done.stdout == "set()\n"
     assert (run.folder / "report.html").is_file()
