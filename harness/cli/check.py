@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from testcard.harness.check.generation.plan import Plan, choose_operations, choose_rules, describe, make_plan
+from testcard.harness.check.generation.plan import Plan, describe
+from testcard.harness.check.generation.planning import choose_operations, choose_rules, make_plan
 from testcard.harness.check.spending.budget import Limits
 from testcard.harness.cli import check_text as present
 from testcard.harness.cli import say

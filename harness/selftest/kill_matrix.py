@@ -20,8 +20,8 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
-from testcard.harness.check.generation.cases import CASE_RULES
 from testcard.harness.check.generation.plan import Plan
+from testcard.harness.check.generation.planning import CASE_RULES
 from testcard.harness.check.judging.levels import level_of
 from testcard.harness.check.judging.verdicts import Judged
 from testcard.harness.lazy import resolve

@@ -1,210 +1,167 @@
-"""The plan of a check: every request that the chosen rules need, each once, in a fixed order, priced at its worst.
-
-Equal requests of several rules are merged, so that one picture serves them all; only a probe that is there to see a request
-answered twice is sent again. Order: the base requests, then what musts need, then the rest (see `_urgency`).
-"""
+"""What a plan consists of: its steps, each one request with its reasons and its price at the worst."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from fnmatch import fnmatchcase
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from testcard.harness.check.generation.cases import CASE_RULES, Draft, case_drafts
-from testcard.harness.check.generation.steps import MOST_IMAGES, WRONG_KEY, Plan, Step, altered, describe
-from testcard.harness.check.judging.levels import level_of, softer
-from testcard.harness.errors import ContractViolation, UsageError
-from testcard.harness.pricing import Pricing
-from testcard.harness.rules.promises.request import ACCEPTS
-from testcard.harness.rules.registry import RULES
-from testcard.harness.rules.rule import Probe, Rule
+from testcard.harness.check.spending.worst_case import most_images, most_usd
+from testcard.harness.rules.rule import Expectation, KeyUse, Rule
 from testcard.harness.rules.scope import Scope
-from testcard.harness.wire.billing import worst_case
+from testcard.harness.runs.records import Case
 from testcard.harness.wire.encode import build
-from testcard.harness.wire.fields import WireFields, task_terms, wire_fields
+from testcard.harness.wire.fields import WireFields, asked_record
+from testcard.harness.wire.model import Headers, TaskRequest, WireRequest
 from testcard.specs.loader import Provider
 
-_ORDER = {"must": 0, "should": 1, "info": 2, "none": 3}
+WRONG_KEY = "testcard-wrong-key-0000000000"
+#: Pictures (of a chat: answers) that one operation is billed for at most, as long as its answers hold what was asked for.
+MOST_IMAGES = 40
 
 
-def choose_rules(patterns: Sequence[str]) -> tuple[Rule, ...]:
-    """The rules whose ids match one of the globs (all, for none); `UsageError` for a glob that matches nothing."""
-    chosen: dict[str, Rule] = {}
-    for pattern in patterns or ("*",):
-        matching = [rule for rule in RULES.values() if fnmatchcase(rule.id, pattern)]
-        if not matching:
-            raise UsageError(f"--rule {pattern} matches no rule", hint="the rules are: " + ", ".join(RULES))
-        chosen.update((rule.id, rule) for rule in matching)
-    return tuple(rule for rule in RULES.values() if rule.id in chosen)
+@dataclass(frozen=True)
+class Step:
+    """One request of the plan. `request` carries no key yet (`key_use` says which it gets); `images` and `cost_usd` are the worst case.
 
-
-def choose_operations(provider: Provider, named: Sequence[str], model: str | None) -> tuple[str, ...]:
-    """The operations to check: those named, or all; with a model, those that offer it. `UsageError` names what exists."""
-    for operation in named:
-        provider.operation(operation)
-    operations = tuple(dict.fromkeys(named)) or tuple(provider.profile.operations)
-    if model is None:
-        return operations
-    known = {one: provider.models(one) for one in operations if provider.profile.operations[one].kind != "task"}
-    offering = tuple(one for one, models in known.items() if model in models)
-    if not offering:
-        models = dict.fromkeys(name for names in known.values() for name in names)
-        raise UsageError(f"{provider.profile.name} documents no model {model} there", hint="the models are: " + ", ".join(models))
-    return offering
-
-
-def make_plan(
-    provider: Provider,
-    pricing: Pricing,
-    *,
-    rules: Sequence[Rule],
-    operations: Sequence[str],
-    seed: int = 0,
-    model: str | None = None,
-    keyless: bool = False,
-    cases: bool = True,
-    only_for: Iterable[str] | None = None,
-) -> Plan:
-    """The plan for these rules and operations. `cases` adds generated schema cases; `only_for` limits the probes to what these rules ask for."""
-    scopes = tuple(Scope(provider, operation, seed, model, keyless) for operation in operations)
-    wanted = set(only_for) if only_for is not None else None
-    drafts: dict[tuple[str, str], Draft] = {}
-    for scope in scopes:
-        applying = [
-            (rule, level)
-            for rule in rules
-            if (level := level_of(scope, rule)) != "none" and rule.applies(scope) and (wanted is None or rule.id in wanted)
-        ]
-        for rule, level in applying:
-            for probe in rule.asks(scope):
-                kind = "sent again" if probe.repeat and probe.expects == "refuse" else None
-                draft = Draft(probe, "probe", media_type=probe.media_type, raw_body=probe.raw_body, kind=kind)
-                _add(drafts, scope, rule.id, level, draft)
-        levels = {rule.id: level for rule, level in applying}
-        if cases and not CASE_RULES.isdisjoint(levels):
-            for rule_id, draft in case_drafts(scope):
-                if rule_id in levels:
-                    _add(drafts, scope, rule_id, softer(levels[rule_id], draft.probe.level), draft)
-    places = {operation: place for place, operation in enumerate(operations)}
-    ordered = sorted(drafts.values(), key=lambda draft: _urgency(draft, places.get(draft.probe.operation, 0)))
-    steps = tuple(_step(provider, pricing, draft, number, keyless) for number, draft in enumerate(_merged(provider, ordered), 1))
-    return Plan(provider, scopes, tuple(rules), steps, seed)
-
-
-def _urgency(draft: Draft, place: int) -> tuple[bool, bool, int, bool, int, bool, bool]:
-    """What is sent first when money is short: bases, then musts; of those what one rule stands or falls with, before more of the same.
-
-    What is sent alone stays together with the rest of its operation (the one at this place), so that it shows what that costs.
+    `number` is its place in the plan and decides its exchange's id. `serves` lists the operation and rule that asked for it
+    (an async task's rules ask another operation); `level` is the strongest of theirs, `softest` caps what it proves.
+    `after` names the probe of the operation that has to be answered first; `alone`: no other request is under way meanwhile.
+    `kind`: in which way a generated request is broken; once enough of a kind were carried out, more would show nothing new.
+    `spare`: all that it has is shown by others, so it is sent last, and only while the operation has pictures left.
     """
-    only_more = {rule for _, rule in draft.serves} <= {ACCEPTS}
-    probe = draft.probe
-    together = place if probe.alone and not probe.first else 0
-    return (
-        not probe.first,
-        not (probe.first or probe.alone),
-        together,
-        draft.spare,
-        _ORDER[draft.level],
-        only_more,
-        draft.source != "probe",
-    )
+
+    number: int
+    operation: str
+    probe: str
+    source: str
+    fields: WireFields
+    terms: TaskRequest
+    expects: Expectation
+    key_use: KeyUse
+    base: str | None
+    change: str
+    place: str | None
+    softest: str
+    serves: tuple[tuple[str, str], ...]
+    level: str
+    first: bool
+    billed: bool
+    images: int
+    cost_usd: float | None
+    model: str | None
+    media_type: str | None = None
+    raw_body: bytes | None = None
+    headers: Headers = ()
+    after: str | None = None
+    alone: bool = False
+    kind: str | None = None
+    spare: bool = False
+    method: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The id of its exchange."""
+        return f"e{self.number:04d}"
+
+    @property
+    def elastic(self) -> bool:
+        """Whether it is sent only while there is room for what it may cost (see `Allowance`)."""
+        return self.kind is not None or self.spare
+
+    @property
+    def weight(self) -> int:
+        """Pictures that it can be billed for at most; an answer of a chat counts as one."""
+        return max(1, self.images) if self.billed else 0
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Ids of the rules that asked for it."""
+        return tuple(dict.fromkeys(rule for _, rule in self.serves))
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The task's terms, as the run folder keeps them."""
+        return asked_record(self.terms)
+
+    @property
+    def case(self) -> Case:
+        """What it is meant to show, as the run folder keeps it."""
+        return Case(
+            expects=self.expects,
+            base=self.base,
+            change=self.change,
+            place=self.place,
+            level=self.softest,  # type: ignore[arg-type] # `none` never reaches a plan
+            rules=list(self.rules),
+        )
+
+    def wire(self, provider: Provider, base_url: str, api_key: str | None) -> WireRequest:
+        """The request as it is sent, with the key that it is meant to carry."""
+        key = {"right": api_key, "none": None, "wrong": WRONG_KEY}[self.key_use]
+        stream = self.terms.stream is True
+        request = build(
+            provider, self.fields, base_url=base_url, api_key=key, media_type=self.media_type, headers=self.headers, stream=stream
+        )
+        return altered(request, self.method, self.raw_body)
 
 
-def _add(drafts: dict[tuple[str, str], Draft], scope: Scope, rule_id: str, level: str, draft: Draft) -> None:
-    """Adds a request for a rule, or adds the rule to those that asked for it already."""
-    key = (draft.probe.operation, draft.probe.key)
-    if key not in drafts:
-        if draft.fields is None:
-            draft.fields = _fields(scope.provider, draft.probe)
-        if draft.fields is None:
-            return
-        drafts[key] = draft
-    known = drafts[key]
-    if (scope.operation_id, rule_id) not in known.serves:
-        known.serves.append((scope.operation_id, rule_id))
-    if _ORDER[level] < _ORDER[known.level]:
-        known.level = level
-    if draft.probe.alone:
-        known.probe = replace(known.probe, alone=True)
+@dataclass(frozen=True)
+class Plan:
+    """All steps in order, the scopes they belong to, and the rules that judge them."""
+
+    provider: Provider
+    scopes: tuple[Scope, ...]
+    rules: tuple[Rule, ...]
+    steps: tuple[Step, ...]
+    seed: int
+
+    @property
+    def images(self) -> int:
+        """Pictures that the whole plan can bring at most: elastic steps are left out where an operation's share is spent."""
+        return self.images_within(None)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What the whole plan can cost at most, with no more pictures than that; None when a price is missing."""
+        return self.cost_within(None, None)
+
+    def images_within(self, max_images: int | None) -> int:
+        """As `images`, under a limit on pictures."""
+        return most_images(self.steps, MOST_IMAGES, max_images)
+
+    def cost_within(self, max_images: int | None, max_cost_usd: float | None) -> float | None:
+        """As `cost_usd`, under limits on pictures and on the cost itself."""
+        most = most_usd(self.steps, MOST_IMAGES, max_images)
+        return most if most is None or max_cost_usd is None else min(most, max_cost_usd)
+
+    def of(self, operation: str) -> tuple[Step, ...]:
+        """The steps of one operation."""
+        return tuple(step for step in self.steps if step.operation == operation)
 
 
-def _fields(provider: Provider, probe: Probe) -> WireFields | None:
-    """The probe in wire names, with its changes made; None where the operation has no field for what it asks."""
-    if probe.path:
-        return WireFields(probe.operation, dict(probe.path), dict(probe.put))
-    try:
-        fields = wire_fields(provider, probe.request, probe.operation)
-    except ContractViolation:
-        return None
-    body = {name: value for name, value in fields.body.items() if name not in probe.remove}
-    if probe.only is not None:
-        body = {name: value for name, value in body.items() if name in probe.only}
-    return replace(fields, body={**body, **probe.put})
+def altered(request: WireRequest, method: str | None, raw_body: bytes | None) -> WireRequest:
+    """The request with another method or other bytes; without any bytes it names no content type either."""
+    if raw_body is not None:
+        headers = request.headers if raw_body else tuple(pair for pair in request.headers if pair[0] != "content-type")
+        request = replace(request, body=raw_body, headers=headers)
+    return request if method is None else replace(request, method=method)
 
 
-def _merged(provider: Provider, drafts: Iterable[Draft]) -> list[Draft]:
-    """The drafts without those whose request an earlier one sends already; their rules move to that one."""
-    kept: list[Draft] = []
-    by_request: dict[Any, Draft] = {}
-    for draft in drafts:
-        probe = draft.probe
-        assert draft.fields is not None
-        wire = build(provider, draft.fields, base_url="", api_key=None, media_type=draft.media_type, headers=probe.headers)
-        wire = altered(wire, probe.method, draft.raw_body)
-        identity = (wire.method, wire.url, wire.headers, wire.body, probe.key_use)
-        earlier = by_request.get(identity)
-        if earlier is None or probe.repeat:
-            by_request.setdefault(identity, draft)
-            kept.append(draft)
-            continue
-        earlier.serves += [pair for pair in draft.serves if pair not in earlier.serves]
-        earlier.level = min(earlier.level, draft.level, key=_ORDER.__getitem__)
-        earlier.spare = earlier.spare and draft.spare
-        if draft.kind is None:
-            earlier.kind = None
-    return kept
-
-
-def _step(provider: Provider, pricing: Pricing, draft: Draft, number: int, keyless: bool) -> Step:
-    probe = draft.probe
-    assert draft.fields is not None
-    changed = probe.remove or probe.put or probe.path or probe.only is not None or draft.source != "probe"
-    terms = task_terms(provider, draft.fields, probe.request.task) if changed else probe.request
-    profile = provider.operation_profile(probe.operation)
-    model = terms.model or provider.default_model(probe.operation, terms.task)
-    most = worst_case(provider, probe.operation, terms)
-    most = replace(most, images=max(most.images, draft.images))
-    price = pricing.price(model, probe.operation)
-    return Step(
-        number=number,
-        operation=probe.operation,
-        probe=probe.key,
-        source=draft.source,
-        fields=draft.fields,
-        terms=terms,
-        expects=probe.expects,
-        key_use="none" if keyless else probe.key_use,
-        base=probe.base,
-        change=probe.change,
-        place=probe.place,
-        softest=probe.level,
-        serves=tuple(draft.serves),
-        level=draft.level,
-        first=probe.first,
-        billed=profile.billed,
-        images=most.images,
-        cost_usd=None if price is None else price.usd(most),
-        model=model,
-        media_type=draft.media_type,
-        raw_body=draft.raw_body,
-        headers=probe.headers,
-        after=probe.after,
-        alone=probe.alone,
-        kind=draft.kind,
-        spare=draft.spare,
-        method=probe.method,
-    )
-
-
-__all__ = ["MOST_IMAGES", "WRONG_KEY", "Plan", "Step", "choose_operations", "choose_rules", "describe", "make_plan"]
+def describe(plan: Plan) -> list[Mapping[str, Any]]:
+    """The plan as data: what is sent, why, and what it costs at most."""
+    return [
+        {
+            "id": step.id,
+            "operation": step.operation,
+            "probe": step.probe,
+            "change": step.change,
+            "expects": step.expects,
+            "rules": list(step.rules),
+            "model": step.model,
+            "billed": step.billed,
+            "images": step.images,
+            "cost_usd": step.cost_usd,
+        }
+        for step in plan.steps
+    ]

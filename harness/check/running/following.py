@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import httpx
 
-from testcard.harness.check.generation.steps import Step
+from testcard.harness.check.generation.plan import Step
 from testcard.harness.check.running.outcome import Outcome, Settings
 from testcard.harness.check.running.polling import Polling
 from testcard.harness.check.running.recording import Recording

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from testcard.harness.check.generation.steps import Plan, Step
+from testcard.harness.check.generation.plan import Plan, Step
 from testcard.harness.rules.promises.delivery import URL_LIFETIME
 from testcard.harness.runs.folder import KEY_PLACEHOLDER
 from testcard.harness.runs.records import Exchange

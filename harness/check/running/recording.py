@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from testcard.harness.check.generation.steps import Step
+from testcard.harness.check.generation.plan import Step
 from testcard.harness.check.running.transport import Sent
 from testcard.harness.redaction import Redactor
 from testcard.harness.runs.records import Body, Exchange, PlacedPicture, SeenResponse, SentRequest

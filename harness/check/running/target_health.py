@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from testcard.harness.check.generation.steps import Step
+from testcard.harness.check.generation.plan import Step
 from testcard.harness.check.running.outcome import Settings
 from testcard.harness.check.running.transport import Sent
 from testcard.harness.errors import KeyRefused, TargetUnreachable

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Literal
 
-from testcard.harness.check.generation.steps import MOST_IMAGES, Step
+from testcard.harness.check.generation.plan import MOST_IMAGES, Step
 
 #: Broken requests of one kind that are carried out at most.
 ENOUGH = 2

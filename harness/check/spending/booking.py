@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from testcard.harness.check.generation.steps import Step
+from testcard.harness.check.generation.plan import Step
 from testcard.harness.check.running.recording import Recording
 from testcard.harness.check.running.transport import Sent
 from testcard.harness.check.spending.budget import Budget, Reservation

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from testcard.harness.check.generation.steps import Step
+    from testcard.harness.check.generation.plan import Step
 
 
 def most_images(steps: Sequence[Step], room: int, limit: int | None = None) -> int:

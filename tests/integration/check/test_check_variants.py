@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from testcard.harness.check.generation.plan import make_plan
+from testcard.harness.check.generation.planning import make_plan
 from testcard.harness.check.judging.verdicts import Judged
 from testcard.harness.check.running.runner import Settings
 from testcard.harness.check.session import carry_out, judge_records

@@ -17,7 +17,8 @@ from typing import Any
 
 import httpx
 
-from testcard.harness.check.generation.plan import Plan, make_plan
+from testcard.harness.check.generation.plan import Plan
+from testcard.harness.check.generation.planning import make_plan
 from testcard.harness.check.judging.verdicts import Judged
 from testcard.harness.check.running.runner import Settings
 from testcard.harness.check.session import carry_out, judge_records

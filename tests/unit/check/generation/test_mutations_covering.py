@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testcard.harness.check.generation.covering import pairs_missing, pick_rows
-from testcard.harness.check.generation.schema_cases import SchemaCase, generate, wire_bytes
+from testcard.harness.check.generation.schema_cases import SchemaCase, generate, pairs_missing, pick_rows, wire_bytes
 from testcard.specs.loader import Provider, load_provider
 
 OPENAPI = """\

@@ -6,7 +6,8 @@ from functools import lru_cache
 
 import pytest
 
-from testcard.harness.check.generation.plan import MOST_IMAGES, Plan, choose_operations, choose_rules, make_plan
+from testcard.harness.check.generation.plan import MOST_IMAGES, Plan
+from testcard.harness.check.generation.planning import choose_operations, choose_rules, make_plan
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.registry import RULES

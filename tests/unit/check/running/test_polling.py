@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from testcard.harness.check.generation.plan import Plan, choose_rules, make_plan
+from testcard.harness.check.generation.plan import Plan
+from testcard.harness.check.generation.planning import choose_rules, make_plan
 from testcard.harness.check.running.polling import MOST_MISSES, Polling
 from testcard.harness.check.running.runner import Settings
 from testcard.harness.check.session import Carried, carry_out

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 
-from testcard.harness.check.generation.plan import Plan, choose_rules, make_plan
+from testcard.harness.check.generation.plan import Plan
+from testcard.harness.check.generation.planning import choose_rules, make_plan
 from testcard.harness.check.running.runner import Settings
 from testcard.harness.check.session import Carried, carry_out, judge_records
 from testcard.harness.check.spending.budget import NO_LIMITS, Limits

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from testcard.harness.check.generation.plan import MOST_IMAGES, Plan, Step, choose_rules, make_plan
+from testcard.harness.check.generation.plan import MOST_IMAGES, Plan, Step
+from testcard.harness.check.generation.planning import choose_rules, make_plan
 from testcard.harness.check.spending.allowance import ENOUGH, Allowance
 from testcard.harness.pricing import Pricing
 from testcard.specs.loader import load_provider

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
-from testcard.harness.check.generation.plan import make_plan
+from testcard.harness.check.generation.planning import make_plan
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.rule import Probe
