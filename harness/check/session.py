@@ -15,13 +15,13 @@ from typing import Any
 import httpx
 
 from testcard.harness.check.generation.plan import Plan
-from testcard.harness.check.judging.verdicts import Judged, judge_all
+from testcard.harness.check.judging.verdicts import Conclusion, judge_all
 from testcard.harness.check.judging.waivers import waive
 from testcard.harness.check.running.early_answers import listen_while_sending
 from testcard.harness.check.running.recording import Recorder
-from testcard.harness.check.running.runner import Outcome, Runner, Settings, Watch
+from testcard.harness.check.running.runner import CheckSettings, PlanOutcome, Runner, Watch
 from testcard.harness.check.running.transport import CONNECT_TIMEOUT_S, TIMEOUT_S, Clock
-from testcard.harness.check.spending.budget import NO_LIMITS, Budget, Limits
+from testcard.harness.check.spending.budget import NO_LIMITS, CheckBudget, SpendingLimits
 from testcard.harness.config import WaiverSection
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
@@ -40,8 +40,8 @@ from testcard.specs.loader import BUNDLED, Provider
 class Carried:
     """A plan that was carried out: how it ended and what it cost; `started` is when, in Unix seconds."""
 
-    outcome: Outcome
-    budget: Budget
+    outcome: PlanOutcome
+    budget: CheckBudget
     started: float | None = None
 
     def not_sent(self, plan: Plan) -> dict[tuple[str, str], list[str]]:
@@ -74,11 +74,11 @@ def http_client(concurrency: int, transport: httpx.AsyncBaseTransport | None = N
 
 async def carry_out(
     plan: Plan,
-    settings: Settings,
+    settings: CheckSettings,
     pricing: Pricing,
     recorder: Recorder,
     *,
-    limits: Limits = NO_LIMITS,
+    limits: SpendingLimits = NO_LIMITS,
     transport: httpx.AsyncBaseTransport | None = None,
     watch: Watch | None = None,
     on_interrupt: Callable[[], None] | None = None,
@@ -88,7 +88,7 @@ async def carry_out(
 
     `timer` gives the seconds by which answers are timed.
     """
-    budget = Budget(limits)
+    budget = CheckBudget(limits)
     start, started = timer(), time.time()
     async with http_client(settings.concurrency, transport, base_url=settings.base_url) as client:
         runner = Runner(
@@ -146,7 +146,7 @@ def judge_records(
     started: float | None = None,
     looking: Inspect = inspect,
     live: bool = False,
-) -> Judged:
+) -> Conclusion:
     """The verdicts on recorded exchanges. `started`: Unix seconds at which the run's clock stood at 0; `live` as in the run's settings."""
     provider = scopes[0].provider if scopes else None
     scopes = [replace(scope, started=started) for scope in scopes]
@@ -174,7 +174,7 @@ def run_config(
     keyless: bool,
     strict: bool,
     model: str | None,
-    limits: Limits,
+    limits: SpendingLimits,
     concurrency: int,
     live: bool = False,
     waivers: Sequence[WaiverSection] = (),
@@ -209,7 +209,7 @@ def judge_again(
     operations: Sequence[str] = (),
     strict: bool | None = None,
     waivers: Sequence[WaiverSection] | None = None,
-) -> Judged:
+) -> Conclusion:
     """The verdicts on a recorded run, with today's rules; nothing is sent. `UsageError` for a run of another provider or kind.
 
     What is None or empty is taken from the run, its waivers too; they have to hold on the day of the run.

@@ -10,7 +10,7 @@ import click
 
 from testcard.harness.check.generation.plan import Plan, describe
 from testcard.harness.check.generation.planning import choose_operations, choose_rules, make_plan
-from testcard.harness.check.spending.budget import Limits
+from testcard.harness.check.spending.budget import SpendingLimits
 from testcard.harness.cli import check_text as present
 from testcard.harness.cli import say
 from testcard.harness.cli.check_replay import replay as judge_recorded
@@ -83,7 +83,7 @@ def check(
     """
     config = load_config(config_file)
     defaults = config.check
-    limits = Limits(
+    limits = SpendingLimits(
         max_requests if max_requests is not None else defaults.max_requests,
         max_images if max_images is not None else defaults.max_images,
         max_cost if max_cost is not None else defaults.max_cost,
@@ -146,7 +146,7 @@ def _plan_pricing(provider: Provider, base_url: str | None, config: Config) -> P
     return Pricing(provider, mock, config.prices.get(provider.id, PricesSection()))
 
 
-def _require_price(provider: Provider, pricing: Pricing, limits: Limits, model: str | None, operations: tuple[str, ...]) -> None:
+def _require_price(provider: Provider, pricing: Pricing, limits: SpendingLimits, model: str | None, operations: tuple[str, ...]) -> None:
     """`UsageError` for a cost limit on a model without a price, with the key that sets one."""
     if limits.max_cost_usd is None:
         return
@@ -163,7 +163,7 @@ def _require_price(provider: Provider, pricing: Pricing, limits: Limits, model: 
                 )
 
 
-def _show_plan(plan: Plan, pricing: Pricing, limits: Limits, as_json: bool) -> int:
+def _show_plan(plan: Plan, pricing: Pricing, limits: SpendingLimits, as_json: bool) -> int:
     if as_json:
         images, cost = plan.images_within(limits.max_images), plan.cost_within(limits.max_images, limits.max_cost_usd)
         record = {"steps": describe(plan), "images": images, "cost_usd": cost, "prices": pricing.origin}

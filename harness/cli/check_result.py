@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from testcard.harness.check.judging.verdicts import Judged
+from testcard.harness.check.judging.verdicts import Conclusion
 from testcard.harness.cli import check_text as present
 from testcard.harness.cli import github, say
 from testcard.harness.errors import Exit, worst
@@ -22,7 +22,7 @@ from testcard.harness.runs.records import Body, Exchange, Outcome, Spend, Verdic
 
 def conclude(
     writer: RunWriter,
-    judged: Judged,
+    judged: Conclusion,
     record: Verdicts,
     exchanges: Mapping[str, Exchange],
     price_origin: str,
@@ -52,7 +52,7 @@ def conclude(
     return code
 
 
-def _reason(judged: Judged) -> str | None:
+def _reason(judged: Conclusion) -> str | None:
     if judged.errors:
         return f"rule {judged.errors[0].rule} raised {judged.errors[0].message}"
     expired = [note for note in judged.waivers if note.state == "expired" and note.findings]
@@ -71,7 +71,7 @@ def _files(writer: RunWriter) -> Any:
         return None
 
 
-def _print(judged: Judged, spend: Spend, price_origin: str, exchanges: Mapping[str, Exchange], writer: RunWriter) -> None:
+def _print(judged: Conclusion, spend: Spend, price_origin: str, exchanges: Mapping[str, Exchange], writer: RunWriter) -> None:
     """Table, findings, gaps, spend and the run's folder, on stdout."""
     style = _style if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else present.plain
     for line in present.table(judged, style):
@@ -106,7 +106,7 @@ def _style(text: str, colour: str) -> str:
     return click.style(text, fg=colour) if colour else text
 
 
-def _report_errors(judged: Judged) -> None:
+def _report_errors(judged: Conclusion) -> None:
     """Says on stderr which rules raised, and what to do."""
     for error in judged.errors:
         say(f"internal error: rule {error.rule} on {error.operation} raised {present.clean(error.message)}")

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from testcard.harness.check.generation.plan import Plan
-from testcard.harness.check.judging.verdicts import Judged
+from testcard.harness.check.judging.verdicts import Conclusion
 from testcard.harness.check.judging.waivers import waive
-from testcard.harness.check.running.runner import Settings
+from testcard.harness.check.running.runner import CheckSettings
 from testcard.harness.check.session import Carried, carry_out, day_of, judge_records, run_config, started_of
-from testcard.harness.check.spending.budget import Budget, Limits
+from testcard.harness.check.spending.budget import CheckBudget, SpendingLimits
 from testcard.harness.cli import check_text as present
 from testcard.harness.cli import say
 from testcard.harness.cli.check_result import conclude
@@ -33,7 +33,7 @@ class CheckRun:
         self,
         target: Target,
         plan: Plan,
-        limits: Limits,
+        limits: SpendingLimits,
         strict: bool,
         concurrency: int,
         keyless: bool,
@@ -84,11 +84,11 @@ class CheckRun:
             images, cost = self.plan.images_within(limits.max_images), self.plan.cost_within(limits.max_images, limits.max_cost_usd)
             price = "no price known" if cost is None else f"at most ${cost:.4f}"
             say(f"Plan: {len(self.plan.steps)} requests, at most {images} images, {price}. Mind the provider's terms of use.")
-        settings = Settings(target.base_url, target.api_key, self._concurrency, LOOPBACK_POLL_S if local else None, live=self._live)
+        settings = CheckSettings(target.base_url, target.api_key, self._concurrency, LOOPBACK_POLL_S if local else None, live=self._live)
         try:
             with Progress(f"check {target.provider.id}", len(self.plan.steps)) as progress:
 
-                def watch(done: int, budget: Budget, surprises: int) -> None:
+                def watch(done: int, budget: CheckBudget, surprises: int) -> None:
                     spend = budget.spend
                     cost = "?" if spend.cost_usd is None else f"${spend.cost_usd:.3f}"
                     progress.update(done, requests=spend.requests, images=spend.images, spend=cost, findings=surprises)
@@ -114,7 +114,7 @@ class CheckRun:
             raise
         return self._conclude(carried, judged, exchanges)
 
-    def _judge(self, carried: Carried) -> tuple[Judged, list[Exchange]]:
+    def _judge(self, carried: Carried) -> tuple[Conclusion, list[Exchange]]:
         run = RunReader(self.writer.folder)
         exchanges = list(run.exchanges())
         judged = judge_records(
@@ -131,7 +131,7 @@ class CheckRun:
         rules = [rule.id for rule in self.plan.rules]
         return waive(judged, self._waivers, scopes=self.plan.scopes, rules=rules, on=day_of(run.run)), exchanges
 
-    def _conclude(self, carried: Carried, judged: Judged, exchanges: list[Exchange]) -> int:
+    def _conclude(self, carried: Carried, judged: Conclusion, exchanges: list[Exchange]) -> int:
         target, writer, outcome = self.target, self.writer, carried.outcome
         writer.update(config=self._run_config(carried))
         record = judged.record(target.provider.id, target.base_url, target.mock, carried.budget.spend)

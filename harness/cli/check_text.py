@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from testcard.harness.check.generation.plan import Plan, Step
-from testcard.harness.check.judging.verdicts import Judged
-from testcard.harness.check.spending.budget import NO_LIMITS, Limits
+from testcard.harness.check.generation.plan import Plan, PlanStep
+from testcard.harness.check.judging.verdicts import Conclusion
+from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.runs.records import Exchange, Spend, Verdict
 from testcard.harness.text.commands import BodyFile, curl
 
@@ -39,7 +39,7 @@ def clean(text: str) -> str:
     return _CONTROL.sub("�", text.replace("\n", " "))
 
 
-def table(judged: Judged, style: Style = plain) -> Iterator[str]:
+def table(judged: Conclusion, style: Style = plain) -> Iterator[str]:
     """One line for each rule of each operation."""
     width = max((len(one.rule) for one in judged.verdicts), default=0)
     operation = None
@@ -55,7 +55,7 @@ def table(judged: Judged, style: Style = plain) -> Iterator[str]:
 
 
 def findings(
-    judged: Judged,
+    judged: Conclusion,
     exchanges: Mapping[str, Exchange],
     body_file: BodyFile | None = None,
     style: Style = plain,
@@ -75,7 +75,7 @@ def findings(
             yield f"  again     {curl(shown, body_file)}"
 
 
-def gaps(judged: Judged) -> Iterator[str]:
+def gaps(judged: Conclusion) -> Iterator[str]:
     """What the document leaves out."""
     if judged.spec_gaps:
         yield ""
@@ -84,7 +84,7 @@ def gaps(judged: Judged) -> Iterator[str]:
             yield f"  {gap.operation}: {clean(gap.detail)}"
 
 
-def waivers(judged: Judged) -> Iterator[str]:
+def waivers(judged: Conclusion) -> Iterator[str]:
     """The waivers that need a hand: expired, unused, or of a promise that is kept."""
     for note in judged.waivers:
         if note.state != "used":
@@ -97,7 +97,7 @@ def _waived(verdict: Verdict) -> str:
     return f"{waiver.instead_of}, waived until {waiver.expires} by {waiver.owner}: {waiver.reason}" if waiver else ""
 
 
-def summary(judged: Judged, spend: Spend, price_origin: str) -> str:
+def summary(judged: Conclusion, spend: Spend, price_origin: str) -> str:
     """One line: the outcome with counts, and what was spent."""
     counts: dict[str, int] = {}
     for one in judged.verdicts:
@@ -113,7 +113,7 @@ def spending(spend: Spend, price_origin: str) -> str:
     return f"{spend.requests} requests, {spend.billed_requests} billed, {spend.images} images, {cost}{note}"
 
 
-def plan_lines(plan: Plan, price_origin: str, limits: Limits = NO_LIMITS) -> Iterator[str]:
+def plan_lines(plan: Plan, price_origin: str, limits: SpendingLimits = NO_LIMITS) -> Iterator[str]:
     """Every request of the plan with its reason and price, and what all of it can come to within the limits."""
     width = min(max((len(step.probe) for step in plan.steps), default=0), 44)
     for operation in dict.fromkeys(step.operation for step in plan.steps):
@@ -126,12 +126,12 @@ def plan_lines(plan: Plan, price_origin: str, limits: Limits = NO_LIMITS) -> Ite
     yield f"{len(plan.steps)} requests, at most {images} images and {most}{note}; a refused request costs nothing. Nothing was sent."
 
 
-def _reason(step: Step) -> str:
+def _reason(step: PlanStep) -> str:
     expected = {"accept": "", "may-refuse": " (may be refused)", "refuse": " (to be refused)", "unauthorised": " (to be refused)"}
     return f"{step.change or 'base request'}{expected[step.expects]} · {', '.join(step.rules)}"
 
 
-def _price(step: Step) -> str:
+def _price(step: PlanStep) -> str:
     if not step.billed:
         return "free"
     count = f"{step.images} image{'s' if step.images != 1 else ''}" if step.images else "tokens"

@@ -13,8 +13,17 @@ from typing import Any
 
 import click
 
-from testcard.harness.check.running.resend import Difference, Reply, differences, most_billed, moved, needs_key, origin, request_again
-from testcard.harness.check.running.transport import Sent, send
+from testcard.harness.check.running.resend import (
+    ComparedAnswer,
+    Difference,
+    differences,
+    most_billed,
+    moved,
+    needs_key,
+    origin,
+    request_again,
+)
+from testcard.harness.check.running.transport import Received, send
 from testcard.harness.check.session import http_client
 from testcard.harness.cli import say
 from testcard.harness.cli.check_text import clean
@@ -72,8 +81,8 @@ def replay(
     if sent.failure in ("connect", "tls"):
         hint = f"testcard mock {provider.id} --port {origin(request.url)[2]} starts one there" if target.mock else "check the address"
         raise TargetUnreachable(f"nothing answers at {request.url} ({sent.detail})", hint=f"{hint}, or name another with --base-url")
-    before = Reply.recorded(chosen, reader.bytes_of(chosen.response.body) if chosen.response is not None else b"")
-    now = Reply.sent(sent, redactor.content(sent.body), redactor.headers(list(sent.headers)))
+    before = ComparedAnswer.recorded(chosen, reader.bytes_of(chosen.response.body) if chosen.response is not None else b"")
+    now = ComparedAnswer.sent(sent, redactor.content(sent.body), redactor.headers(list(sent.headers)))
     found = differences(before, now, _json)
     if as_json:
         click.echo(json.dumps(_record(chosen, request, before, now, found), indent=2, ensure_ascii=False))
@@ -140,7 +149,7 @@ def _say_price(provider: Provider, chosen: Exchange, target: Target, url: str, c
     say(f"This request is billed when it is carried out: {what}, {cost}{note}.")
 
 
-async def _send(request: WireRequest, *, follow: bool, live: bool) -> Sent:
+async def _send(request: WireRequest, *, follow: bool, live: bool) -> Received:
     start = time.monotonic()
     onward = partial(may_ask, asked=request.url, live=live) if follow else None
     async with http_client(1, base_url=request.url) as client:
@@ -154,7 +163,7 @@ def _json(body: bytes) -> Any:
         return None
 
 
-def _lines(chosen: Exchange, request: WireRequest, before: Reply, now: Reply, found: list[Difference]) -> Iterator[str]:
+def _lines(chosen: Exchange, request: WireRequest, before: ComparedAnswer, now: ComparedAnswer, found: list[Difference]) -> Iterator[str]:
     yield f"{chosen.id} · {chosen.operation} · {chosen.probe}" + (f" · {chosen.case.change}" if chosen.case and chosen.case.change else "")
     yield f"{request.method} {request.url}"
     rows = [
@@ -175,12 +184,12 @@ def _lines(chosen: Exchange, request: WireRequest, before: Reply, now: Reply, fo
         yield f"  {one.place}  {one.before} → {one.now}"
 
 
-def _status(reply: Reply) -> str:
+def _status(reply: ComparedAnswer) -> str:
     return str(reply.status) if reply.status is not None else f"none ({reply.failure})"
 
 
-def _record(chosen: Exchange, request: WireRequest, before: Reply, now: Reply, found: list[Difference]) -> dict[str, Any]:
-    def told(reply: Reply) -> dict[str, Any]:
+def _record(chosen: Exchange, request: WireRequest, before: ComparedAnswer, now: ComparedAnswer, found: list[Difference]) -> dict[str, Any]:
+    def told(reply: ComparedAnswer) -> dict[str, Any]:
         return {
             "status": reply.status,
             "media_type": reply.media_type,

@@ -23,7 +23,7 @@ from typing import Any
 from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import CASE_RULES
 from testcard.harness.check.judging.levels import level_of
-from testcard.harness.check.judging.verdicts import Judged
+from testcard.harness.check.judging.verdicts import Conclusion
 from testcard.harness.lazy import resolve
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
@@ -110,7 +110,7 @@ class Matrix:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class MockRun:
     """One run of one mock: without a fault, or with one. Small enough to be handed to another process."""
 
     folder: str
@@ -121,7 +121,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    job: Job
+    job: MockRun
     run: FaultRun | None
     broke: tuple[str, ...]
     errors: tuple[str, ...]
@@ -142,13 +142,13 @@ def kill_matrix(
     `only` are globs of faults, all for none. `complete` says that no fault is left out, so that every rule has to have one.
     """
     jobs = [
-        Job(str(provider.folder), fault, seed, thorough)
+        MockRun(str(provider.folder), fault, seed, thorough)
         for seed in seeds
         for provider in providers
         for fault in (None, *(one.name for one in faults_of(provider)))
         if fault is None or not only or any(fnmatchcase(fault, glob) for glob in only)
     ]
-    done: dict[Job, _Done] = {}
+    done: dict[MockRun, _Done] = {}
     for number, result in enumerate(_results(jobs, processes), 1):
         done[result.job] = result
         if watch is not None:
@@ -162,7 +162,7 @@ def kill_matrix(
     return Matrix(runs, conforming, tuple(error for one in results for error in one.errors), complete, tuple(seeds))
 
 
-def _results(jobs: Sequence[Job], processes: int) -> Iterator[_Done]:
+def _results(jobs: Sequence[MockRun], processes: int) -> Iterator[_Done]:
     """The results as they come. Neighbouring jobs stay together, so that few processes plan the same provider."""
     if processes <= 1:
         yield from _carried_out(jobs)
@@ -195,18 +195,18 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _all_carried_out(jobs: Sequence[Job]) -> list[_Done]:
+def _all_carried_out(jobs: Sequence[MockRun]) -> list[_Done]:
     return list(_carried_out(jobs))
 
 
-def _carried_out(jobs: Sequence[Job]) -> Iterator[_Done]:
+def _carried_out(jobs: Sequence[MockRun]) -> Iterator[_Done]:
     """The results of jobs in this process, one after the other; those that want a socket share its address."""
     with place() if any(job.thorough for job in jobs) else nullcontext() as somewhere:
         for job in jobs:
             yield _one_carried_out(job, somewhere if job.thorough else None)
 
 
-def _one_carried_out(job: Job, at: Place | None) -> _Done:
+def _one_carried_out(job: MockRun, at: Place | None) -> _Done:
     provider = load_provider(job.folder)
     if job.fault is None:
         judged = asyncio.run(judge_mock(_plan(job.folder, job.seed, True), (), at=at))
@@ -233,7 +233,7 @@ def faults_of(provider: Provider) -> list[Any]:
     return [fault for fault in resolve("testcard.mocks.faults:FAULTS").values() if provider.id in fault.providers]
 
 
-def broken_rules(provider: Provider, judged: Judged) -> tuple[str, ...]:
+def broken_rules(provider: Provider, judged: Conclusion) -> tuple[str, ...]:
     """The rules that broke on any operation: musts, shoulds, and those that only inform, which no gate counts."""
     found = {one.rule for one in judged.verdicts if _broke(provider, one)}
     return tuple(rule for rule in RULES if rule in found)
@@ -245,12 +245,12 @@ def _broke(provider: Provider, verdict: Verdict) -> bool:
     return verdict.verdict == "info" and level_of(Scope(provider, verdict.operation), RULES[verdict.rule]) == "info"
 
 
-def _missed(provider: Provider, judged: Judged, rule: str, operations: Iterable[str]) -> tuple[str, ...]:
+def _missed(provider: Provider, judged: Conclusion, rule: str, operations: Iterable[str]) -> tuple[str, ...]:
     broke = {one.operation for one in judged.verdicts if one.rule == rule and _broke(provider, one)}
     return tuple(name for name in operations if name not in broke and provider.profile.operations[name].kind != "task")
 
 
-def _errors(job: Job, provider: Provider, judged: Judged) -> tuple[str, ...]:
+def _errors(job: MockRun, provider: Provider, judged: Conclusion) -> tuple[str, ...]:
     return tuple(f"{provider.id}, {job.fault or 'no fault'}: {one.rule} raised {one.message}" for one in judged.errors)
 
 

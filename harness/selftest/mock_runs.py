@@ -14,10 +14,10 @@ import httpx
 
 from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import make_plan
-from testcard.harness.check.judging.verdicts import Judged
-from testcard.harness.check.running.runner import Settings
+from testcard.harness.check.judging.verdicts import Conclusion
+from testcard.harness.check.running.runner import CheckSettings
 from testcard.harness.check.session import carry_out, judge_records
-from testcard.harness.check.spending.budget import NO_LIMITS, Limits
+from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.lazy import resolve
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.registry import RULES
@@ -137,7 +137,7 @@ def place() -> Iterator[Place]:
         yield empty
 
 
-async def judge_mock(plan: Plan, faults: Sequence[str], *, at: Place | None = None) -> Judged:
+async def judge_mock(plan: Plan, faults: Sequence[str], *, at: Place | None = None) -> Conclusion:
     """The verdicts on the provider's mock with these faults, served in this process: in memory, or over the socket of a place."""
     create_app, renderer = resolve("testcard.mocks.app:create_app"), resolve("testcard.mocks.pictures.renderer:repeatable_renderer")
     here = LeapingTime()
@@ -156,8 +156,8 @@ async def judge_mock(plan: Plan, faults: Sequence[str], *, at: Place | None = No
 
 
 async def judge_app(
-    plan: Plan, app: Any, *, limits: Limits = NO_LIMITS, concurrency: int = 8, timer: Callable[[], float] = time.monotonic
-) -> Judged:
+    plan: Plan, app: Any, *, limits: SpendingLimits = NO_LIMITS, concurrency: int = 8, timer: Callable[[], float] = time.monotonic
+) -> Conclusion:
     """The verdicts on an ASGI application that takes `API_KEY`, without a socket."""
     return await _judge(plan, BASE_URL, InProcess(app), limits=limits, concurrency=concurrency, timer=timer)
 
@@ -167,12 +167,12 @@ async def _judge(
     base_url: str,
     transport: httpx.AsyncBaseTransport | None,
     *,
-    limits: Limits = NO_LIMITS,
+    limits: SpendingLimits = NO_LIMITS,
     concurrency: int = 8,
     timer: Callable[[], float],
-) -> Judged:
+) -> Conclusion:
     memory = Memory()
-    settings = Settings(base_url, API_KEY, concurrency=concurrency, poll_interval_s=POLL_INTERVAL_S, patience_s=0.0)
+    settings = CheckSettings(base_url, API_KEY, concurrency=concurrency, poll_interval_s=POLL_INTERVAL_S, patience_s=0.0)
     pricing = Pricing(plan.provider, mock=True)
     carried = await carry_out(plan, settings, pricing, memory, limits=limits, transport=transport, timer=timer)
     return judge_records(

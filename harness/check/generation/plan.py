@@ -21,7 +21,7 @@ MOST_IMAGES = 40
 
 
 @dataclass(frozen=True)
-class Step:
+class PlanStep:
     """One request of the plan. `request` carries no key yet (`key_use` says which it gets); `images` and `cost_usd` are the worst case.
 
     `number` is its place in the plan and decides its exchange's id. `serves` lists the operation and rule that asked for it
@@ -113,7 +113,7 @@ class Plan:
     provider: Provider
     scopes: tuple[Scope, ...]
     rules: tuple[Rule, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[PlanStep, ...]
     seed: int
 
     @property
@@ -135,7 +135,7 @@ class Plan:
         most = most_usd(self.steps, MOST_IMAGES, max_images)
         return most if most is None or max_cost_usd is None else min(most, max_cost_usd)
 
-    def of(self, operation: str) -> tuple[Step, ...]:
+    def of(self, operation: str) -> tuple[PlanStep, ...]:
         """The steps of one operation."""
         return tuple(step for step in self.steps if step.operation == operation)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from testcard.harness.check.generation.plan import MOST_IMAGES, WRONG_KEY, Plan, Step, altered, describe
+from testcard.harness.check.generation.plan import MOST_IMAGES, WRONG_KEY, Plan, PlanStep, altered, describe
 from testcard.harness.check.generation.schema_cases import SchemaCase, generate
 from testcard.harness.check.judging.levels import level_of, softer
 from testcard.harness.errors import ContractViolation, UsageError
@@ -38,7 +38,7 @@ _ORDER = {"must": 0, "should": 1, "info": 2, "none": 3}
 class Draft:
     """A request while the plan is being collected: `fields` are worked out from the probe unless they are given.
 
-    `kind` and `spare`: see `Step`.
+    `kind` and `spare`: see `PlanStep`.
     """
 
     probe: Probe
@@ -191,7 +191,7 @@ def _merged(provider: Provider, drafts: Iterable[Draft]) -> list[Draft]:
     return kept
 
 
-def _step(provider: Provider, pricing: Pricing, draft: Draft, number: int, keyless: bool) -> Step:
+def _step(provider: Provider, pricing: Pricing, draft: Draft, number: int, keyless: bool) -> PlanStep:
     probe = draft.probe
     assert draft.fields is not None
     changed = probe.remove or probe.put or probe.path or probe.only is not None or draft.source != "probe"
@@ -201,7 +201,7 @@ def _step(provider: Provider, pricing: Pricing, draft: Draft, number: int, keyle
     most = worst_case(provider, probe.operation, terms)
     most = replace(most, images=max(most.images, draft.images))
     price = pricing.price(model, probe.operation)
-    return Step(
+    return PlanStep(
         number=number,
         operation=probe.operation,
         probe=probe.key,
@@ -275,4 +275,4 @@ def _draft(scope: Scope, case: SchemaCase) -> Draft:
     return Draft(probe, "schema-case", case.fields, case.media_type, case.raw, images, kind=kind, spare=case.spare)
 
 
-__all__ = ["MOST_IMAGES", "WRONG_KEY", "Plan", "Step", "choose_operations", "choose_rules", "describe", "make_plan"]
+__all__ = ["MOST_IMAGES", "WRONG_KEY", "Plan", "PlanStep", "choose_operations", "choose_rules", "describe", "make_plan"]

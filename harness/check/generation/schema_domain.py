@@ -29,7 +29,7 @@ Row = dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class FieldChoice:
     """One choice of a factor: `terms` replace those of the base request (`extra` is merged), `label` says it in words."""
 
     label: str
@@ -41,7 +41,7 @@ class Factor:
     """One thing a request can choose. `without`: the terms of a request that leaves it out (None: it is always sent)."""
 
     name: str
-    levels: tuple[Level, ...]
+    levels: tuple[FieldChoice, ...]
     without: Mapping[str, Any] | None
 
 
@@ -144,7 +144,7 @@ def _field_factors(scope: Scope, base: TaskRequest) -> Iterator[Factor]:
             sizes = True
         elif entry.means == "mode":
             words = [word for word in scope.accepted_values(name, entry) if _word_of(entry, word) not in scope.profile.needs]
-            levels = tuple(Level(f"{name} {_word_of(entry, word)}", {"extra": {name: _word_of(entry, word)}}) for word in words)
+            levels = tuple(FieldChoice(f"{name} {_word_of(entry, word)}", {"extra": {name: _word_of(entry, word)}}) for word in words)
             yield from _factor(name, levels, {} if optional else None)
         elif entry.means == "messages":
             yield _turns(scope, name, base)
@@ -158,14 +158,14 @@ def _plain_factor(scope: Scope, name: str, entry: WireField, base: TaskRequest, 
         default = scope.operation.properties.get(name, {}).get("default", _ORDINARY.get(entry.means))
         values = () if default is None else (default,)
     if entry.means not in _TERMS:
-        levels = tuple(Level(f"{name} {_shown(value)}", {"extra": {name: entry.values.get(str(value), value)}}) for value in values)
+        levels = tuple(FieldChoice(f"{name} {_shown(value)}", {"extra": {name: entry.values.get(str(value), value)}}) for value in values)
         yield from _factor(name, levels, {} if optional else None)
         return
     cheap = getattr(base, entry.means)
     # A field whose cheapest value the base sends is always sent; the barest request is the one without it.
     always = not optional or (entry.cheapest is not None and cheap is not None)
     ordered = sorted(dict.fromkeys(values), key=lambda value: value != cheap)
-    levels = tuple(Level(f"{name} {_shown(_word_of(entry, value))}", {entry.means: value}) for value in ordered)
+    levels = tuple(FieldChoice(f"{name} {_shown(_word_of(entry, value))}", {entry.means: value}) for value in ordered)
     yield from _factor(name, levels, None if always else {entry.means: None})
 
 
@@ -174,7 +174,7 @@ def _model_factor(scope: Scope, name: str, entry: WireField, base: TaskRequest, 
     if scope.model is not None or base.model is None:
         return
     models = dict.fromkeys((base.model, *(str(value) for value in scope.accepted_values(name, entry))))
-    levels = tuple(Level(f"{name} {model}", {"model": model}) for model in models)
+    levels = tuple(FieldChoice(f"{name} {model}", {"model": model}) for model in models)
     yield from _factor(name, levels, {"model": None} if optional else None)
 
 
@@ -187,7 +187,7 @@ def _size_factor(scope: Scope, base: TaskRequest) -> Iterator[Factor]:
         both = set(scope.must_accept("height"))
         sizes = [(value, value) for value in scope.must_accept("width") if value in both and isinstance(value, int)]
     ordered = sorted(dict.fromkeys(sizes), key=lambda size: size != base.size)
-    levels = tuple(Level(f"size {_spelt(size)}", {"size": size}) for size in ordered)
+    levels = tuple(FieldChoice(f"size {_spelt(size)}", {"size": size}) for size in ordered)
     yield from _factor("size", levels, None if base.size is not None else {"size": None})
 
 
@@ -197,9 +197,9 @@ def _turns(scope: Scope, name: str, base: TaskRequest) -> Factor:
     text = [{"type": "text", "text": "Answer briefly."}]
     earlier = [{"role": "user", "content": text}, {"role": "assistant", "content": [{"type": "text", "text": "I will."}]}]
     levels = (
-        Level("one user message", {}),
-        Level("a system message first", {"extra": {name: [{"role": "system", "content": text}, *asked]}}),
-        Level("an earlier turn first", {"extra": {name: [*earlier, *asked]}}),
+        FieldChoice("one user message", {}),
+        FieldChoice("a system message first", {"extra": {name: [{"role": "system", "content": text}, *asked]}}),
+        FieldChoice("an earlier turn first", {"extra": {name: [*earlier, *asked]}}),
     )
     return Factor(name, levels, None)
 
@@ -212,11 +212,11 @@ def _picture_factors(scope: Scope, task: Task, base: TaskRequest) -> Iterator[Fa
     if any(entry.many for entry in entries):
         room = 2
     levels = tuple(
-        Level(f"{count} picture{'s' if count > 1 else ''}", {"images": (input_picture(),) * count}) for count in range(1, room + 1)
+        FieldChoice(f"{count} picture{'s' if count > 1 else ''}", {"images": (input_picture(),) * count}) for count in range(1, room + 1)
     )
     yield from _factor("pictures", levels, None)
     if base.mask is None and scope.profile.wire_name("mask") is not None and _mask_is_free(scope):
-        yield Factor("mask", (Level("a mask", {"mask": input_mask()}),), {"mask": None})
+        yield Factor("mask", (FieldChoice("a mask", {"mask": input_mask()}),), {"mask": None})
 
 
 def _mask_is_free(scope: Scope) -> bool:
@@ -225,7 +225,7 @@ def _mask_is_free(scope: Scope) -> bool:
     return found is None or not any("mask" in needs for needs in scope.profile.needs.values())
 
 
-def _factor(name: str, levels: tuple[Level, ...], without: Mapping[str, Any] | None) -> Iterator[Factor]:
+def _factor(name: str, levels: tuple[FieldChoice, ...], without: Mapping[str, Any] | None) -> Iterator[Factor]:
     if levels:
         yield Factor(name, levels, without)
 

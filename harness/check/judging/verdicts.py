@@ -24,7 +24,7 @@ NotSent = Mapping[tuple[str, str], Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Judged:
+class Conclusion:
     """Everything that a run says about its target. `errors` are our own."""
 
     verdicts: tuple[Verdict, ...]
@@ -84,7 +84,7 @@ def judge_all(
     not_sent: NotSent | None = None,
     strict: bool = False,
     stopped: bool = False,
-) -> Judged:
+) -> Conclusion:
     """Every rule on every operation it applies to, in the order of the scopes and rules."""
     verdicts: list[Verdict] = []
     gaps: list[SpecGap] = []
@@ -105,7 +105,7 @@ def judge_all(
             unsent = (not_sent or {}).get((scope.operation_id, rule.id), ())
             verdicts.append(_verdict(scope, rule, level, observations, here, unsent))
         gaps += spec_gaps(scope, here)
-    return Judged(tuple(verdicts), tuple(gaps), tuple(errors), strict, stopped)
+    return Conclusion(tuple(verdicts), tuple(gaps), tuple(errors), strict, stopped)
 
 
 def _elsewhere(scope: Scope, seen: Sequence[Seen]) -> tuple[tuple[float, float], ...]:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from testcard.harness.check.judging.verdicts import Judged
+from testcard.harness.check.judging.verdicts import Conclusion
 from testcard.harness.config import WaiverSection
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
@@ -21,7 +21,7 @@ _BROKEN = ("fail", "deviates")
 _OPEN = ("not-run", "unproven")
 
 
-def waive(judged: Judged, waivers: Sequence[WaiverSection], *, scopes: Sequence[Scope], rules: Sequence[str], on: date) -> Judged:
+def waive(judged: Conclusion, waivers: Sequence[WaiverSection], *, scopes: Sequence[Scope], rules: Sequence[str], on: date) -> Conclusion:
     """The verdicts with what the waivers cover on the day `on` set to `waived`, and a note on each waiver that concerns this run.
 
     Of several waivers for one finding the first that has not expired covers it. A waiver concerns the run when it names the
@@ -61,7 +61,7 @@ def _covered(verdict: Verdict, valid: Sequence[WaiverSection]) -> Verdict:
     return msgspec.structs.replace(verdict, verdict="waived", waiver=why)
 
 
-def _note(waiver: WaiverSection, before: Judged, after: Judged, on: date) -> WaiverNote:
+def _note(waiver: WaiverSection, before: Conclusion, after: Conclusion, on: date) -> WaiverNote:
     """What became of a waiver; `before` are the verdicts without any, `after` with all of them."""
     named = [one for one in before.verdicts if _names(waiver, one)]
     expired = on > waiver.expires

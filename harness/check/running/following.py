@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 
 import httpx
 
-from testcard.harness.check.generation.plan import Step
-from testcard.harness.check.running.outcome import Outcome, Settings
+from testcard.harness.check.generation.plan import PlanStep
+from testcard.harness.check.running.outcome import CheckSettings, PlanOutcome
 from testcard.harness.check.running.polling import Polling
 from testcard.harness.check.running.recording import Recording
 from testcard.harness.check.running.transport import Clock, send
-from testcard.harness.check.spending.budget import Budget, Reservation
+from testcard.harness.check.spending.budget import CheckBudget, Reservation
 from testcard.harness.runs.records import Exchange
 from testcard.harness.wire.decode import decode_body
 from testcard.harness.wire.encode import fetch_request, poll_request
@@ -29,13 +29,13 @@ class Following:
     def __init__(
         self,
         provider: Provider,
-        settings: Settings,
+        settings: CheckSettings,
         *,
         client: httpx.AsyncClient,
-        budget: Budget,
+        budget: CheckBudget,
         recording: Recording,
         clock: Clock,
-        outcome: Outcome,
+        outcome: PlanOutcome,
     ) -> None:
         self._provider = provider
         self._settings = settings
@@ -46,7 +46,7 @@ class Following:
         self._outcome = outcome
         self._endless: set[str] = set()
 
-    async def follow_up(self, step: Step, answer: Answer, records: list[Exchange]) -> None:
+    async def follow_up(self, step: PlanStep, answer: Answer, records: list[Exchange]) -> None:
         """Follows a success to its pictures; what that takes is added to the records."""
         pictures: Iterable[DeliveredPicture] = answer.pictures
         protocol = self._provider.profile.asynchronous
@@ -63,12 +63,12 @@ class Following:
                 return
             records.append(record)
 
-    async def again(self, step: Step, earlier: Exchange) -> Exchange | None:
+    async def again(self, step: PlanStep, earlier: Exchange) -> Exchange | None:
         """The address of an earlier download fetched once more; None when no request is left."""
         url = earlier.asked["url"]
         return await self._download(step, url, f"{earlier.id}.again", earlier.parent)
 
-    async def _download(self, step: Step, url: str, exchange_id: str, parent: str | None) -> Exchange | None:
+    async def _download(self, step: PlanStep, url: str, exchange_id: str, parent: str | None) -> Exchange | None:
         reservation = self._more()
         if reservation is None:
             return None
@@ -77,7 +77,7 @@ class Following:
         self._budget.release(reservation)
         return self._recording.record(step, exchange_id, wire, sent, source="fetch", parent=parent, url=url)
 
-    async def _poll(self, step: Step, answer: Answer, records: list[Exchange]) -> Sequence[DeliveredPicture]:
+    async def _poll(self, step: PlanStep, answer: Answer, records: list[Exchange]) -> Sequence[DeliveredPicture]:
         """Asks for the task until it has ended; its pictures, none when it ended otherwise or in no time."""
         provider = self._provider
         protocol = provider.profile.asynchronous

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from testcard.harness.check.generation.plan import Plan, Step
+from testcard.harness.check.generation.plan import Plan, PlanStep
 from testcard.harness.rules.promises.delivery import URL_LIFETIME
 from testcard.harness.runs.folder import KEY_PLACEHOLDER
 from testcard.harness.runs.records import Exchange
 
 
-def still_to_live(plan: Plan, finished: Mapping[int, Sequence[Exchange]]) -> Iterator[tuple[Step, Exchange]]:
+def still_to_live(plan: Plan, finished: Mapping[int, Sequence[Exchange]]) -> Iterator[tuple[PlanStep, Exchange]]:
     """For each operation whose addresses have to last, the first in plan order that gave its picture, with its step."""
     if URL_LIFETIME not in {rule.id for rule in plan.rules}:
         return
@@ -21,7 +21,7 @@ def still_to_live(plan: Plan, finished: Mapping[int, Sequence[Exchange]]) -> Ite
                 yield found
 
 
-def _first_download(done: Iterable[tuple[Step, Sequence[Exchange]]]) -> tuple[Step, Exchange] | None:
+def _first_download(done: Iterable[tuple[PlanStep, Sequence[Exchange]]]) -> tuple[PlanStep, Exchange] | None:
     for step, records in done:
         for record in records:
             response = record.response

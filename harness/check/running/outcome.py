@@ -11,7 +11,7 @@ PATIENCE_S = 60.0
 
 
 @dataclass
-class Outcome:
+class PlanOutcome:
     """How carrying out a plan ended. `not_sent` names each step that was left out, and why; `stopped` why all the rest was.
 
     `spared` names those that were left out because they could have shown nothing new; no verdict lacks them.
@@ -24,7 +24,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Settings:
+class CheckSettings:
     """How a plan is carried out. `poll_interval_s` None takes the profile's. `live`: a target on this machine may lead off it."""
 
     base_url: str

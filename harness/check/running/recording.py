@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from testcard.harness.check.generation.plan import Step
-from testcard.harness.check.running.transport import Sent
+from testcard.harness.check.generation.plan import PlanStep
+from testcard.harness.check.running.transport import Received
 from testcard.harness.redaction import Redactor
 from testcard.harness.runs.records import Body, Exchange, PlacedPicture, SeenResponse, SentRequest
 from testcard.harness.wire.decode import decode
@@ -34,7 +34,7 @@ class Recording:
         #: What was decoded last: it is asked for again when it is recorded.
         self._read: tuple[Sent, str, Answer] | None = None
 
-    def answer(self, operation: str, sent: Sent) -> Answer | None:
+    def answer(self, operation: str, sent: Received) -> Answer | None:
         """What the answer means, or None when there was none."""
         if sent.status is None:
             return None
@@ -45,10 +45,10 @@ class Recording:
 
     def record(
         self,
-        step: Step,
+        step: PlanStep,
         exchange_id: str,
         wire: WireRequest,
-        sent: Sent,
+        sent: Received,
         *,
         source: str | None = None,
         parent: str | None = None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import urlsplit
 
-from testcard.harness.check.running.transport import Sent
+from testcard.harness.check.running.transport import Received
 from testcard.harness.runs.folder import KEY_PLACEHOLDER
 from testcard.harness.runs.records import Exchange
 from testcard.harness.wire.billing import worst_case
@@ -66,7 +66,7 @@ def _terms(asked: Mapping[str, Any]) -> TaskRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ComparedAnswer:
     """One answer as it is compared. `status` None: none came, and `failure` says why. `took_s` is until its last byte."""
 
     status: int | None
@@ -76,7 +76,7 @@ class Reply:
     failure: str | None = None
 
     @classmethod
-    def recorded(cls, exchange: Exchange, body: bytes) -> Reply:
+    def recorded(cls, exchange: Exchange, body: bytes) -> ComparedAnswer:
         """The answer of a run folder."""
         response = exchange.response
         headers = tuple(response.headers) if response is not None else ()
@@ -84,7 +84,7 @@ class Reply:
         return cls(response.status if response else None, headers, body, exchange.done_s - exchange.sent_s, failure)
 
     @classmethod
-    def sent(cls, sent: Sent, body: bytes, headers: Sequence[tuple[str, str]]) -> Reply:
+    def sent(cls, sent: Received, body: bytes, headers: Sequence[tuple[str, str]]) -> ComparedAnswer:
         """The answer that came just now; body and headers without the key."""
         return cls(sent.status, tuple(headers), body, sent.done_s - sent.sent_s, sent.detail or sent.failure)
 
@@ -103,7 +103,7 @@ class Difference:
     now: str
 
 
-def differences(before: Reply, now: Reply, read: Any) -> list[Difference]:
+def differences(before: ComparedAnswer, now: ComparedAnswer, read: Any) -> list[Difference]:
     """What differs between two answers, status first; of the bodies' differences the first `MOST_DIFFERENCES`.
 
     `read` turns a body into JSON, or None where it is none. Pictures are compared by what they are, not by their bytes.
@@ -122,13 +122,13 @@ def differences(before: Reply, now: Reply, read: Any) -> list[Difference]:
     return found
 
 
-def _told(reply: Reply) -> str:
+def _told(reply: ComparedAnswer) -> str:
     return (
         str(reply.status) + (f" ({reply.failure})" if reply.failure else "") if reply.status is not None else f"no answer ({reply.failure})"
     )
 
 
-def _headers(before: Reply, now: Reply) -> Iterator[Difference]:
+def _headers(before: ComparedAnswer, now: ComparedAnswer) -> Iterator[Difference]:
     old, new = ({name.lower(): value for name, value in reply.headers if name.lower() not in _ALWAYS_NEW} for reply in (before, now))
     for name in dict.fromkeys((*old, *new)):
         if old.get(name) != new.get(name):

@@ -11,16 +11,16 @@ from contextlib import suppress
 
 import httpx
 
-from testcard.harness.check.generation.plan import Plan, Step
+from testcard.harness.check.generation.plan import Plan, PlanStep
 from testcard.harness.check.running.following import Following
 from testcard.harness.check.running.lifetime_check import still_to_live
-from testcard.harness.check.running.outcome import Outcome, Settings
+from testcard.harness.check.running.outcome import CheckSettings, PlanOutcome
 from testcard.harness.check.running.recording import Recorder, Recording
-from testcard.harness.check.running.target_health import Standing
-from testcard.harness.check.running.transport import Clock, Sent, send
+from testcard.harness.check.running.target_health import TargetHealth
+from testcard.harness.check.running.transport import Clock, Received, send
 from testcard.harness.check.spending.allowance import Admission, Allowance
 from testcard.harness.check.spending.booking import Booking, bill
-from testcard.harness.check.spending.budget import Budget, Reservation
+from testcard.harness.check.spending.budget import CheckBudget, Reservation
 from testcard.harness.pricing import Pricing
 from testcard.harness.runs.records import Exchange
 from testcard.harness.wire.model import WireRequest
@@ -28,7 +28,7 @@ from testcard.harness.wire.model import WireRequest
 ATTEMPTS_AT_429 = 3
 
 #: Hears how many steps are done, what is spent, and how many answers were not as the contract has it at first sight.
-Watch = Callable[[int, Budget, int], None]
+Watch = Callable[[int, CheckBudget, int], None]
 
 
 class Runner:
@@ -37,10 +37,10 @@ class Runner:
     def __init__(
         self,
         plan: Plan,
-        settings: Settings,
+        settings: CheckSettings,
         *,
         client: httpx.AsyncClient,
-        budget: Budget,
+        budget: CheckBudget,
         pricing: Pricing,
         recorder: Recorder,
         clock: Clock,
@@ -49,13 +49,13 @@ class Runner:
         self.plan = plan
         self.settings = settings
         self.budget = budget
-        self.outcome = Outcome()
+        self.outcome = PlanOutcome()
         self._client = client
         self._recorder = recorder
         self._recording = recording = Recording(plan.provider, settings.api_key, recorder)
         self._clock = clock
         self._booking = Booking(plan.provider, budget, pricing, recording)
-        self._standing = Standing(plan.provider, settings, recording.redact, self.stop)
+        self._health = TargetHealth(plan.provider, settings, recording.redact, self.stop)
         self._following = Following(
             plan.provider, settings, client=client, budget=budget, recording=recording, clock=clock, outcome=self.outcome
         )
@@ -78,7 +78,7 @@ class Runner:
             for task in self._tasks:
                 task.cancel()
 
-    async def run(self) -> Outcome:
+    async def run(self) -> PlanOutcome:
         """Carries the plan out. Raises `TargetUnreachable` or `KeyRefused` when the very first request shows that nothing can work."""
         steps = list(self.plan.steps)
         try:
@@ -93,7 +93,7 @@ class Runner:
             self._flush(everything=True)
         return self.outcome
 
-    async def _all(self, steps: Sequence[Step]) -> None:
+    async def _all(self, steps: Sequence[PlanStep]) -> None:
         """Sends the steps in order, as many at a time as allowed; waits for those under way before saying that the budget is spent."""
         try:
             for step in steps:
@@ -125,12 +125,12 @@ class Runner:
             with suppress(asyncio.CancelledError):
                 task.result()
 
-    async def _admitted(self, step: Step) -> Reservation | None:
+    async def _admitted(self, step: PlanStep) -> Reservation | None:
         while len(self._tasks) >= self.settings.concurrency:
             await self._one_done()
         while True:
             reason = self.outcome.stopped
-            if reason is None and step.operation in self._standing.silent:
+            if reason is None and step.operation in self._health.silent:
                 reason = "the base request of the operation got no answer"
             if reason is None:
                 admission = self._allowance.admission(step)
@@ -152,7 +152,7 @@ class Runner:
             self._finish(step, [])
             return None
 
-    def _spare(self, step: Step, admission: Admission) -> None:
+    def _spare(self, step: PlanStep, admission: Admission) -> None:
         """Leaves a step out that is not worth its price, or not certain to be free any more."""
         if admission == "enough":
             self.outcome.spared[step.number] = "enough requests of its kind were carried out"
@@ -161,7 +161,7 @@ class Runner:
             where[step.number] = "the operation was billed for as many pictures as a check asks for"
         self._finish(step, [])
 
-    async def _carry_out(self, step: Step, reservation: Reservation) -> None:
+    async def _carry_out(self, step: PlanStep, reservation: Reservation) -> None:
         records: list[Exchange] = []
         wire = step.wire(self.plan.provider, self.settings.base_url, self.settings.api_key)
         try:
@@ -177,13 +177,13 @@ class Runner:
             answer = self._recording.answer(step.operation, sent)
             records.append(self._booking.settled(step, wire, sent, answer, reservation))
             self._let_go_on(step)
-            self._standing.judge(step, sent, answer, first=self._done == 0)
+            self._health.judge(step, sent, answer, first=self._done == 0)
             if answer is not None and sent.status is not None and 200 <= sent.status < 300:
                 await self._following.follow_up(step, answer, records)
         except asyncio.CancelledError:
             if reservation.open:
                 self.budget.keep(reservation)
-                records.append(self._recording.record(step, step.id, wire, Sent(started_s, None, self._clock(), detail="interrupted")))
+                records.append(self._recording.record(step, step.id, wire, Received(started_s, None, self._clock(), detail="interrupted")))
             raise
         finally:
             if reservation.open:
@@ -191,7 +191,7 @@ class Runner:
             self._allowance.end(step, *bill(step, records))
             self._finish(step, records)
 
-    async def _sent_with_patience(self, step: Step, wire: WireRequest, records: list[Exchange]) -> Sent:
+    async def _sent_with_patience(self, step: PlanStep, wire: WireRequest, records: list[Exchange]) -> Received:
         """The answer; a 429 is waited out and asked again as long as patience and budget last, each time recorded."""
         for attempt in range(1, ATTEMPTS_AT_429 + 1):
             sent = await send(self._client, wire, self._clock)
@@ -218,17 +218,17 @@ class Runner:
                 return
             self._recorder.append(record)
 
-    async def _predecessor(self, step: Step) -> None:
+    async def _predecessor(self, step: PlanStep) -> None:
         """Waits until the probe that has to be answered first was, if it was to be sent at all."""
         if step.after is not None and any(one.probe == step.after for one in self.plan.of(step.operation) if one.number < step.number):
             await self._answered[step.operation, step.after].wait()
 
-    def _let_go_on(self, step: Step) -> None:
+    def _let_go_on(self, step: PlanStep) -> None:
         waiting = self._answered.get((step.operation, step.probe))
         if waiting is not None:
             waiting.set()
 
-    def _finish(self, step: Step, records: list[Exchange]) -> None:
+    def _finish(self, step: PlanStep, records: list[Exchange]) -> None:
         self._let_go_on(step)
         self._finished[step.number] = records
         self._done += bool(records)
@@ -251,7 +251,7 @@ class Runner:
             self._next += 1
 
 
-def _surprising(step: Step, record: Exchange) -> bool:
+def _surprising(step: PlanStep, record: Exchange) -> bool:
     """Whether an answer looks wrong at first sight: a 5xx, a refusal of what must be accepted, or the other way round."""
     if record.id != step.id or record.response is None:
         return record.failure == "broken"
@@ -260,4 +260,4 @@ def _surprising(step: Step, record: Exchange) -> bool:
     return not wanted[0] <= status < wanted[1]
 
 
-__all__ = ["Outcome", "Runner", "Settings", "Watch"]
+__all__ = ["CheckSettings", "PlanOutcome", "Runner", "Watch"]

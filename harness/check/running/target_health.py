@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from testcard.harness.check.generation.plan import Step
-from testcard.harness.check.running.outcome import Settings
-from testcard.harness.check.running.transport import Sent
+from testcard.harness.check.generation.plan import PlanStep
+from testcard.harness.check.running.outcome import CheckSettings
+from testcard.harness.check.running.transport import Received
 from testcard.harness.errors import KeyRefused, TargetUnreachable
 from testcard.harness.redaction import Redactor
 from testcard.harness.wire.decode import speaks_of_account
@@ -16,13 +16,13 @@ from testcard.specs.loader import Provider
 UNREACHABLE_IN_A_ROW = 3
 
 
-class Standing:
+class TargetHealth:
     """What the answers so far say about the target as a whole. `stop` is called with the reason where nothing more should be sent.
 
     `silent` are the operations whose base request got no answer in time.
     """
 
-    def __init__(self, provider: Provider, settings: Settings, redact: Redactor, stop: Callable[[str], None]) -> None:
+    def __init__(self, provider: Provider, settings: CheckSettings, redact: Redactor, stop: Callable[[str], None]) -> None:
         self.silent: set[str] = set()
         self._provider = provider
         self._settings = settings
@@ -31,7 +31,7 @@ class Standing:
         self._unreachable = 0
         self._key_accepted = False
 
-    def judge(self, step: Step, sent: Sent, answer: Answer | None, *, first: bool) -> None:
+    def judge(self, step: PlanStep, sent: Received, answer: Answer | None, *, first: bool) -> None:
         """Ends the run where going on makes no sense: nothing there, key refused, account empty. `first`: nothing was answered before."""
         name, base_url = self._provider.profile.name, self._settings.base_url
         if sent.failure in ("connect", "tls"):

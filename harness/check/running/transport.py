@@ -21,7 +21,7 @@ MAX_BODY_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class Received:
     """What became of one request. Times are seconds on the run's clock. `status` None: no response began."""
 
     sent_s: float
@@ -35,7 +35,7 @@ class Sent:
     detail: str | None = None
 
 
-async def send(client: httpx.AsyncClient, wire: WireRequest, clock: Clock, *, may_go_on: Callable[[str], bool] | None = None) -> Sent:
+async def send(client: httpx.AsyncClient, wire: WireRequest, clock: Clock, *, may_go_on: Callable[[str], bool] | None = None) -> Received:
     """Sends the request and reads the whole answer.
 
     Redirects are followed to addresses that `may_go_on` allows (None: to none); the one that is not followed is the answer.
@@ -50,7 +50,7 @@ async def send(client: httpx.AsyncClient, wire: WireRequest, clock: Clock, *, ma
     return replace(sent, sent_s=first.sent_s)
 
 
-async def _send_once(client: httpx.AsyncClient, wire: WireRequest, clock: Clock) -> Sent:
+async def _send_once(client: httpx.AsyncClient, wire: WireRequest, clock: Clock) -> Received:
     sent_s = clock()
     first_byte_s: float | None = None
     status: int | None = None
@@ -68,8 +68,8 @@ async def _send_once(client: httpx.AsyncClient, wire: WireRequest, clock: Clock)
                 size += len(chunk)
                 if size > MAX_BODY_BYTES:
                     detail = f"the body is longer than {MAX_BODY_BYTES} bytes"
-                    return Sent(sent_s, first_byte_s, clock(), status, headers, b"", False, "broken", detail)
-        return Sent(sent_s, first_byte_s, clock(), status, headers, b"".join(chunks))
+                    return Received(sent_s, first_byte_s, clock(), status, headers, b"", False, "broken", detail)
+        return Received(sent_s, first_byte_s, clock(), status, headers, b"".join(chunks))
     except httpx.ConnectError as error:
         failure = "tls" if _is_tls(error) else "connect"
         detail = _told(error)
@@ -81,7 +81,7 @@ async def _send_once(client: httpx.AsyncClient, wire: WireRequest, clock: Clock)
         failure, detail = "connect", _told(error)
     except (httpx.HTTPError, httpx.StreamError) as error:
         failure, detail = "broken", _told(error)
-    return Sent(sent_s, first_byte_s, clock(), status, headers, b"".join(chunks), False, failure, detail)
+    return Received(sent_s, first_byte_s, clock(), status, headers, b"".join(chunks), False, failure, detail)
 
 
 def _is_tls(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Literal
 
-from testcard.harness.check.generation.plan import MOST_IMAGES, Step
+from testcard.harness.check.generation.plan import MOST_IMAGES, PlanStep
 
 #: Broken requests of one kind that are carried out at most.
 ENOUGH = 2
@@ -24,7 +24,7 @@ Admission = Literal["go", "wait", "enough", "room"]
 class Allowance:
     """Counts what each operation was billed for, what it still will be, and how many broken requests of each kind were carried out."""
 
-    def __init__(self, steps: Iterable[Step]) -> None:
+    def __init__(self, steps: Iterable[PlanStep]) -> None:
         self._due: Counter[str] = Counter()
         self._spent: Counter[str] = Counter()
         self._under_way: Counter[str] = Counter()
@@ -34,7 +34,7 @@ class Allowance:
             if not step.elastic:
                 self._due[step.operation] += step.weight
 
-    def admission(self, step: Step) -> Admission:
+    def admission(self, step: PlanStep) -> Admission:
         """Whether the step may be sent now. Steps are asked for in the order of the plan."""
         if not step.elastic:
             return "go"
@@ -48,7 +48,7 @@ class Allowance:
             return "go"
         return "wait" if self._under_way[step.operation] else "room"
 
-    def begin(self, step: Step) -> None:
+    def begin(self, step: PlanStep) -> None:
         """The step is about to be sent."""
         self._under_way[step.operation] += 1
         if step.elastic:
@@ -56,7 +56,7 @@ class Allowance:
         if step.kind is not None:
             self._trying[step.operation, step.kind] += 1
 
-    def end(self, step: Step, billed: int, carried_out: bool) -> None:
+    def end(self, step: PlanStep, billed: int, carried_out: bool) -> None:
         """The step was answered, and billed for so many pictures (or answers of a chat)."""
         self._under_way[step.operation] -= 1
         self._due[step.operation] -= step.weight
@@ -65,7 +65,7 @@ class Allowance:
             self._trying[step.operation, step.kind] -= 1
             self._carried_out[step.operation, step.kind] += carried_out
 
-    def skip(self, step: Step) -> None:
+    def skip(self, step: PlanStep) -> None:
         """The step is not sent: what it might have cost is due no more."""
         if not step.elastic:
             self._due[step.operation] -= step.weight

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from testcard.harness.check.generation.plan import Step
+from testcard.harness.check.generation.plan import PlanStep
 from testcard.harness.check.running.recording import Recording
-from testcard.harness.check.running.transport import Sent
-from testcard.harness.check.spending.budget import Budget, Reservation
+from testcard.harness.check.running.transport import Received
+from testcard.harness.check.spending.budget import CheckBudget, Reservation
 from testcard.harness.pricing import Pricing
 from testcard.harness.runs.records import Exchange
 from testcard.harness.wire.billing import answer_cost, delivered
@@ -19,14 +19,14 @@ from testcard.specs.loader import Provider
 class Booking:
     """Books what each answer brought against what was reserved for it."""
 
-    def __init__(self, provider: Provider, budget: Budget, pricing: Pricing, recording: Recording) -> None:
+    def __init__(self, provider: Provider, budget: CheckBudget, pricing: Pricing, recording: Recording) -> None:
         self._provider = provider
         self._budget = budget
         self._pricing = pricing
         self._recording = recording
         self._submitted: dict[tuple[str, str], str] = {}
 
-    def settled(self, step: Step, wire: WireRequest, sent: Sent, answer: Answer | None, reservation: Reservation) -> Exchange:
+    def settled(self, step: PlanStep, wire: WireRequest, sent: Received, answer: Answer | None, reservation: Reservation) -> Exchange:
         """Books what the answer brought and returns its record."""
         images, cost, again = 0, None, False
         if sent.status is None:
@@ -46,7 +46,7 @@ class Booking:
             self._budget.settle(reservation, images=images, cost_usd=cost)
         return self._recording.record(step, step.id, wire, sent, images=images, cost_usd=cost, free=again)
 
-    def _led_to_the_same_task(self, step: Step, answer: Answer) -> bool:
+    def _led_to_the_same_task(self, step: PlanStep, answer: Answer) -> bool:
         """Whether a submission was sent again under its idempotency key and led to no second task, so that there is nothing to pay."""
         protocol = self._provider.profile.asynchronous
         key = protocol.idempotency_key(step.headers) if protocol is not None else None
@@ -56,7 +56,7 @@ class Booking:
         self._submitted[step.operation, key] = answer.task.reference
         return before == answer.task.reference
 
-    def _cost(self, step: Step, answer: Answer) -> float | None:
+    def _cost(self, step: PlanStep, answer: Answer) -> float | None:
         pictures = []
         for picture in answer.pictures:
             data = lenient_base64(picture.base64) if picture.base64 is not None else None
@@ -66,7 +66,7 @@ class Booking:
         return answer_cost(self._pricing.price(step.model, step.operation), answer, billable)
 
 
-def bill(step: Step, records: Sequence[Exchange]) -> tuple[int, bool]:
+def bill(step: PlanStep, records: Sequence[Exchange]) -> tuple[int, bool]:
     """For how many pictures (or answers of a chat) a step was billed, the worst where nobody knows; and whether it was carried out."""
     own = next((record for record in records if record.id == step.id), None)
     if own is None or (own.response is None and own.failure not in ("connect", "tls")):

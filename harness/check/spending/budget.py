@@ -16,7 +16,7 @@ _CENT_DUST = 1e-9  # sums of binary fractions: 10 x 0.01 may still be spent from
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SpendingLimits:
     """The limits of a run; None means no limit. Requests count all that are sent, images and USD only billed ones."""
 
     max_requests: int | None = None
@@ -24,7 +24,7 @@ class Limits:
     max_cost_usd: float | None = None
 
 
-NO_LIMITS = Limits()
+NO_LIMITS = SpendingLimits()
 
 
 @dataclass(slots=True)
@@ -42,10 +42,10 @@ class Reservation:
     open: bool = True
 
 
-class Budget:
+class CheckBudget:
     """Counts what was spent and what is reserved; may be used from several threads."""
 
-    def __init__(self, limits: Limits = NO_LIMITS) -> None:
+    def __init__(self, limits: SpendingLimits = NO_LIMITS) -> None:
         self.limits = limits
         self._lock = threading.Lock()
         self._requests = 0

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from testcard.harness.check.generation.plan import Step
+    from testcard.harness.check.generation.plan import PlanStep
 
 
-def most_images(steps: Sequence[Step], room: int, limit: int | None = None) -> int:
+def most_images(steps: Sequence[PlanStep], room: int, limit: int | None = None) -> int:
     """Pictures at most: of each operation those of its certain steps, or what it has room for; in all no more than the limit."""
     found = 0
     for own in _by_operation(steps):
@@ -22,7 +22,7 @@ def most_images(steps: Sequence[Step], room: int, limit: int | None = None) -> i
     return found if limit is None else min(found, limit)
 
 
-def most_usd(steps: Sequence[Step], room: int, limit: int | None = None) -> float | None:
+def most_usd(steps: Sequence[PlanStep], room: int, limit: int | None = None) -> float | None:
     """USD at most, with `limit` on the pictures of all operations together; None where a price is missing."""
     found = 0.0
     sendable = [step for own in _by_operation(steps) for step in _sendable(own, room)]
@@ -39,20 +39,20 @@ def most_usd(steps: Sequence[Step], room: int, limit: int | None = None) -> floa
     return min(found, texts + _dearest([(step.images, _usd(step)) for step in sendable if step.images], limit))
 
 
-def _by_operation(steps: Iterable[Step]) -> list[list[Step]]:
-    found: dict[str, list[Step]] = {}
+def _by_operation(steps: Iterable[PlanStep]) -> list[list[PlanStep]]:
+    found: dict[str, list[PlanStep]] = {}
     for step in steps:
         if step.billed:
             found.setdefault(step.operation, []).append(step)
     return list(found.values())
 
 
-def _sendable(own: Sequence[Step], room: int) -> list[Step]:
+def _sendable(own: Sequence[PlanStep], room: int) -> list[PlanStep]:
     """Without those that no room is ever left for."""
     return [step for step in own if not step.elastic or step.weight <= room]
 
 
-def _usd(step: Step) -> float:
+def _usd(step: PlanStep) -> float:
     return step.cost_usd or 0.0
 
 

@@ -18,10 +18,10 @@ import pytest
 
 from testcard.harness.check.generation.plan import MOST_IMAGES, Plan
 from testcard.harness.check.generation.planning import make_plan
-from testcard.harness.check.judging.verdicts import Judged
-from testcard.harness.check.running.runner import Settings
+from testcard.harness.check.judging.verdicts import Conclusion
+from testcard.harness.check.running.runner import CheckSettings
 from testcard.harness.check.session import Carried, carry_out, judge_records
-from testcard.harness.check.spending.budget import NO_LIMITS, Limits
+from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.sent_pictures import input_picture
@@ -49,14 +49,14 @@ class Done:
     carried: Carried
     counters: dict[str, Any]
     sent: tuple[tuple[Any, ...], ...]
-    judged: Judged
+    judged: Conclusion
 
 
-async def against_mock(plan: Plan, faults: Sequence[str], concurrency: int, limits: Limits) -> Done:
+async def against_mock(plan: Plan, faults: Sequence[str], concurrency: int, limits: SpendingLimits) -> Done:
     here, memory = LeapingTime(), Memory()
     app = create_app([plan.provider], faults=faults, api_key=API_KEY, timer=lambda: time.monotonic() * FASTER, sleep=here.sleep)
     transport = InProcess(app)
-    settings = Settings(BASE_URL, API_KEY, concurrency, POLL_INTERVAL_S, patience_s=0.0)
+    settings = CheckSettings(BASE_URL, API_KEY, concurrency, POLL_INTERVAL_S, patience_s=0.0)
     pricing = Pricing(plan.provider, mock=True)
     carried = await carry_out(plan, settings, pricing, memory, limits=limits, transport=transport, timer=here)
     async with httpx.AsyncClient(transport=transport) as client:
@@ -64,11 +64,11 @@ async def against_mock(plan: Plan, faults: Sequence[str], concurrency: int, limi
     return Done(carried, counters, requests(memory), judged(plan, carried, memory))
 
 
-def check(plan: Plan, faults: Sequence[str], concurrency: int = 8, limits: Limits = NO_LIMITS) -> Done:
+def check(plan: Plan, faults: Sequence[str], concurrency: int = 8, limits: SpendingLimits = NO_LIMITS) -> Done:
     return asyncio.run(against_mock(plan, faults, concurrency, limits))
 
 
-def judged(plan: Plan, carried: Carried, memory: Memory) -> Judged:
+def judged(plan: Plan, carried: Carried, memory: Memory) -> Conclusion:
     missing = carried.not_sent(plan)
     return judge_records(plan.scopes, plan.rules, memory.exchanges, memory.bytes_of, not_sent=missing, started=carried.started)
 
@@ -153,7 +153,7 @@ def test_a_server_without_checks_is_billed_for_forty_at_most(name: str) -> None:
     """Not even a server that takes every method, key, body and number brings more than forty pictures an operation."""
     plan = whole_plan(name)
     server, memory = TakesEverything(plan), Memory()
-    settings = Settings(BASE_URL, API_KEY, 32, POLL_INTERVAL_S, patience_s=0.0)
+    settings = CheckSettings(BASE_URL, API_KEY, 32, POLL_INTERVAL_S, patience_s=0.0)
     carried = asyncio.run(carry_out(plan, settings, Pricing(plan.provider, mock=True), memory, transport=server))
     assert max(server.images.values()) <= MOST_IMAGES, server.images
     assert all(count > 10 for operation, count in server.images.items() if plan.provider.profile.operations[operation].kind != "task")
@@ -198,7 +198,7 @@ def test_never_a_sixth_picture(seed: int) -> None:
     chosen = source.sample(known, source.choice([1, 2, 3]))
     # How many pictures an answer holds has to be the same each time: nobody can foresee a server that counts as it likes.
     faults = [fault.name if fault.name.startswith("image.count") else f"{fault.name}@{source.choice([0.3, 0.7, 1])}" for fault in chosen]
-    done = check(narrow_plan(name), faults, concurrency=32, limits=Limits(max_images=5))
+    done = check(narrow_plan(name), faults, concurrency=32, limits=SpendingLimits(max_images=5))
     assert done.counters["images"] <= 5, faults
     assert done.carried.budget.spend.images >= done.counters["images"], faults
 

@@ -12,8 +12,8 @@ import pytest
 
 from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import choose_rules, make_plan
-from testcard.harness.check.judging.verdicts import Judged
-from testcard.harness.check.running.runner import Settings
+from testcard.harness.check.judging.verdicts import Conclusion
+from testcard.harness.check.running.runner import CheckSettings
 from testcard.harness.check.session import carry_out, judge_records
 from testcard.harness.pricing import Pricing
 from testcard.harness.selftest.in_process import InProcess
@@ -52,10 +52,10 @@ def planned(provider: str, operation: str, *rules: str) -> Plan:
     return make_plan(loaded, Pricing(loaded, mock=True), rules=choose_rules(rules), operations=[operation], cases=False)
 
 
-def checked(plan: Plan, change: Change, *, live: bool = False, redirects: bool = False) -> tuple[Judged, set[str]]:
+def checked(plan: Plan, change: Change, *, live: bool = False, redirects: bool = False) -> tuple[Conclusion, set[str]]:
     """The verdicts, judged as of a recorded run, and the origins that were asked."""
     transport, memory = Elsewhere(plan.provider.id, change, redirects), Memory()
-    settings = Settings(HERE, API_KEY, 4, poll_interval_s=0.002, live=live)
+    settings = CheckSettings(HERE, API_KEY, 4, poll_interval_s=0.002, live=live)
     asyncio.run(carry_out(plan, settings, Pricing(plan.provider, mock=True), memory, transport=transport))
     judged = judge_records(plan.scopes, plan.rules, memory.exchanges, memory.bytes_of, started=0.0, live=live)
     return judged, transport.origins

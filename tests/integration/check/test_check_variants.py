@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from testcard.harness.check.generation.planning import make_plan
-from testcard.harness.check.judging.verdicts import Judged
-from testcard.harness.check.running.runner import Settings
+from testcard.harness.check.judging.verdicts import Conclusion
+from testcard.harness.check.running.runner import CheckSettings
 from testcard.harness.check.session import carry_out, judge_records
 from testcard.harness.config import PricesSection
 from testcard.harness.pricing import Pricing
@@ -50,11 +50,11 @@ class Variant(httpx.AsyncBaseTransport):
         return self._answer(request, response)
 
 
-def check(provider: Provider, answer: Answer, folder: Path, operations: list[str]) -> Judged:
+def check(provider: Provider, answer: Answer, folder: Path, operations: list[str]) -> Conclusion:
     pricing = Pricing(provider, True, PricesSection())
     plan = make_plan(provider, pricing, rules=tuple(RULES.values()), operations=operations, seed=3)
     writer = RunWriter.create(folder / "run", "check", targets=[], seed=3, config={})
-    settings = Settings("http://127.0.0.1:1", "testcard", 8, 0.01)
+    settings = CheckSettings("http://127.0.0.1:1", "testcard", 8, 0.01)
     carried = asyncio.run(carry_out(plan, settings, pricing, writer, transport=Variant(provider, answer)))
     run = RunReader(writer.folder)
     assert carried.outcome.stopped is None
@@ -63,7 +63,7 @@ def check(provider: Provider, answer: Answer, folder: Path, operations: list[str
     )
 
 
-def complaints(judged: Judged) -> list[tuple[str, str, str]]:
+def complaints(judged: Conclusion) -> list[tuple[str, str, str]]:
     assert judged.errors == ()
     return [(one.rule, one.verdict, one.detail) for one in judged.verdicts if one.verdict in ("fail", "deviates", "unproven", "not-run")]
 

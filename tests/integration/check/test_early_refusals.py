@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 
 from testcard.harness.check.generation.planning import choose_rules, make_plan
-from testcard.harness.check.judging.verdicts import Judged
-from testcard.harness.check.running.runner import Settings
-from testcard.harness.check.running.transport import Sent, send
+from testcard.harness.check.judging.verdicts import Conclusion
+from testcard.harness.check.running.runner import CheckSettings
+from testcard.harness.check.running.transport import Received, send
 from testcard.harness.check.session import carry_out, http_client, judge_records
 from testcard.harness.pricing import Pricing
 from testcard.harness.selftest.mock_runs import Memory
@@ -155,12 +155,12 @@ def serving(refuse: Refusal) -> Iterator[str]:
         listener.close()
 
 
-def sent_to(url: str, size: int) -> Sent:
+def sent_to(url: str, size: int) -> Received:
     wire = WireRequest(
         "x", "POST", f"{url}/", (("authorization", f"Bearer {KEY}"), ("content-type", "application/json")), b"0" * size, False
     )
 
-    async def asked() -> Sent:
+    async def asked() -> Received:
         async with http_client(1, base_url=url) as client:
             return await send(client, wire, time.monotonic)
 
@@ -207,11 +207,11 @@ def test_silence_is_a_broken_connection() -> None:
         assert (sent.status, sent.failure) == (None, "broken")
 
 
-def judged(url: str, *rules: str) -> Judged:
+def judged(url: str, *rules: str) -> Conclusion:
     provider, memory = load_provider("nanogpt"), Memory()
     pricing = Pricing(provider, mock=True)
     plan = make_plan(provider, pricing, rules=choose_rules(rules), operations=["createImage"], cases=False)
-    carried = asyncio.run(carry_out(plan, Settings(url, KEY, 4), pricing, memory))
+    carried = asyncio.run(carry_out(plan, CheckSettings(url, KEY, 4), pricing, memory))
     assert carried.outcome.stopped is None
     return judge_records(plan.scopes, plan.rules, memory.exchanges, memory.bytes_of, started=carried.started)
 

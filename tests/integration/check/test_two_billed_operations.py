@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from testcard.harness.check.judging.verdicts import Judged
+from testcard.harness.check.judging.verdicts import Conclusion
 from testcard.harness.selftest.mock_runs import full_plan, judge_mock
 from testcard.mocks.faults import FAULTS
 from testcard.specs.loader import Provider, load_provider
@@ -33,13 +33,13 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Provider:
     return load_provider(str(folder))
 
 
-def judged(provider: Provider, *faults: str) -> Judged:
+def judged(provider: Provider, *faults: str) -> Conclusion:
     found = asyncio.run(judge_mock(full_plan(provider, 0, cases=False), faults))
     assert not found.errors
     return found
 
 
-def words(found: Judged) -> dict[str, str]:
+def words(found: Conclusion) -> dict[str, str]:
     return {one.operation: one.verdict for one in found.verdicts if one.rule == RULE}
 
 

@@ -14,7 +14,7 @@ import openai
 import pytest
 from PIL import Image
 
-from testcard.harness.check.running.runner import Settings
+from testcard.harness.check.running.runner import CheckSettings
 from testcard.harness.check.session import carry_out, judge_records
 from testcard.harness.pricing import Pricing
 from testcard.harness.selftest.mock_runs import Memory, full_plan
@@ -161,7 +161,7 @@ def test_the_check_stays_silent_over_a_socket(variant: str, name: str) -> None:
     plan = full_plan(provider, 1)
     memory = Memory()
     with serving(create_app([name], variant=variant)) as url:
-        carried = asyncio.run(carry_out(plan, Settings(url, "testcard"), Pricing(provider, mock=True), memory))
+        carried = asyncio.run(carry_out(plan, CheckSettings(url, "testcard"), Pricing(provider, mock=True), memory))
         counts = httpx.get(f"{url}/_testcard/counters").json()
     judged = judge_records(plan.scopes, plan.rules, memory.exchanges, memory.bytes_of, not_sent=carried.not_sent(plan))
     assert judged.errors == ()

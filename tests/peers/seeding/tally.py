@@ -19,8 +19,8 @@ import httpx
 
 from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import make_plan
-from testcard.harness.check.judging.verdicts import Judged
-from testcard.harness.check.running.runner import Settings
+from testcard.harness.check.judging.verdicts import Conclusion
+from testcard.harness.check.running.runner import CheckSettings
 from testcard.harness.check.session import carry_out, judge_records
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.registry import RULES
@@ -72,14 +72,14 @@ class Judge:
         chosen = tuple(operations) or tuple(self.provider.profile.operations)
         self.plan = make_plan(self.provider, self._pricing, rules=tuple(RULES.values()), operations=chosen, seed=0)
 
-    def judged(self, app: Any, rules: Sequence[str] = ()) -> Judged:
+    def judged(self, app: Any, rules: Sequence[str] = ()) -> Conclusion:
         """The verdicts of everything that a check sends; with `rules`, of what those need."""
         plan = narrowed(self.plan, self.provider.profile.operations, rules) if rules else self.plan
         return self._carried_out(plan, app)
 
-    def _carried_out(self, plan: Plan, app: Any) -> Judged:
+    def _carried_out(self, plan: Plan, app: Any) -> Conclusion:
         memory = Memory()
-        settings = Settings("http://127.0.0.1:1", app.key, poll_interval_s=POLL_INTERVAL_S)
+        settings = CheckSettings("http://127.0.0.1:1", app.key, poll_interval_s=POLL_INTERVAL_S)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         carried = asyncio.run(carry_out(plan, settings, self._pricing, memory, transport=transport))
         billed: Counter[str] = Counter()
@@ -95,7 +95,7 @@ def reporters(wanted: Defect) -> list[str]:
     return [rule for rule in RULES if rule.startswith(wanted.areas)]
 
 
-def tally(judge: Judge, server: Callable[[], Any], defects: Sequence[Defect], *, own: Judged | None = None) -> list[Verdict]:
+def tally(judge: Judge, server: Callable[[], Any], defects: Sequence[Defect], *, own: Conclusion | None = None) -> list[Verdict]:
     """What becomes of these defects on a server, started anew for each. `own`: the verdicts on the server as it is.
 
     Each defect meets what its own rules need, and where they do not report it, everything that a check sends.
@@ -118,7 +118,7 @@ def tally(judge: Judge, server: Callable[[], Any], defects: Sequence[Defect], *,
     return found
 
 
-def _reported(result: Judged, wanted: Defect, known: Mapping[tuple[str, str], frozenset[str]]) -> frozenset[str]:
+def _reported(result: Conclusion, wanted: Defect, known: Mapping[tuple[str, str], frozenset[str]]) -> frozenset[str]:
     """The rules that may report the defect and say what they did not say of the server without it."""
     words = (*_BROKEN, "info") if wanted.noted else _BROKEN
     rules = set(reporters(wanted))

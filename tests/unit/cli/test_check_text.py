@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from testcard.harness.check.judging.verdicts import Judged
+from testcard.harness.check.judging.verdicts import Conclusion
 from testcard.harness.cli import check_text as present
 from testcard.harness.runs.records import Body, ClauseRef, Exchange, SentRequest, SpecGap, Spend, Verdict
 
@@ -27,7 +27,7 @@ def verdict(word: str, detail: str = "seen", rule: str = "image.size") -> Verdic
 
 def test_findings_say_promise_and_sight() -> None:
     """A finding names rule, clause, what was seen, the exchange and a command; passes are not repeated."""
-    judged = Judged((verdict("fail", "512x512 was asked for"), verdict("pass")), (), ())
+    judged = Conclusion((verdict("fail", "512x512 was asked for"), verdict("pass")), (), ())
     lines = list(present.findings(judged, {"e1": exchange(Body(size=2, text="{}"))}))
     assert "✗ image.size · createImage · must" in lines
     assert "            doc.txt · Size" in lines
@@ -38,7 +38,7 @@ def test_findings_say_promise_and_sight() -> None:
 
 def test_a_strangers_bytes_stay_text() -> None:
     """Escape sequences and newlines from a server's message reach no terminal, and half surrogates do not stop the printing."""
-    judged = Judged(
+    judged = Conclusion(
         (verdict("fail", "\x1b[31mred\x1b[0m\nsecond line\x07\ud800"),), (SpecGap(operation="o", detail="\x1b]0;title\x07"),), ()
     )
     text = "\n".join([*present.table(judged), *present.findings(judged, {}), *present.gaps(judged)])
@@ -50,7 +50,7 @@ def test_a_strangers_bytes_stay_text() -> None:
 
 def test_the_summary_counts_and_prices() -> None:
     """One line: outcome, verdicts by word, spend; no price is said as such and illustrative prices are named."""
-    judged = Judged((verdict("pass"), verdict("fail"), verdict("pass")), (), ())
+    judged = Conclusion((verdict("pass"), verdict("fail"), verdict("pass")), (), ())
     assert (
         present.summary(judged, Spend(requests=5, billed_requests=3, images=4, cost_usd=None), "none")
         == "FAIL: 2 pass, 1 fail; 5 requests, 3 billed, 4 images, no price"

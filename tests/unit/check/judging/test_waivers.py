@@ -8,7 +8,7 @@ from datetime import date
 
 import pytest
 
-from testcard.harness.check.judging.verdicts import Judged, judge_all
+from testcard.harness.check.judging.verdicts import Conclusion, judge_all
 from testcard.harness.check.judging.waivers import waive
 from testcard.harness.cli import check_text as present
 from testcard.harness.config import WaiverSection
@@ -23,7 +23,7 @@ SCOPES = [Scope(NEBUL, operation) for operation in NEBUL.profile.operations]
 DAY = date(2026, 11, 20)
 
 
-def judged(words: dict[str, str], *, strict: bool = False, level: str = "must", scopes: Sequence[Scope] = SCOPES) -> Judged:
+def judged(words: dict[str, str], *, strict: bool = False, level: str = "must", scopes: Sequence[Scope] = SCOPES) -> Conclusion:
     """Verdicts of these rules on every operation, each with the word that a rule's observation has."""
 
     def saying(word: str) -> object:
@@ -42,7 +42,9 @@ def waiver(rule: str = "image.count", operation: str | None = None, *, expires: 
     )  # type: ignore[arg-type]
 
 
-def waived(before: Judged, *waivers: WaiverSection, rules: Sequence[str] = tuple(RULES), scopes: Sequence[Scope] = SCOPES) -> Judged:
+def waived(
+    before: Conclusion, *waivers: WaiverSection, rules: Sequence[str] = tuple(RULES), scopes: Sequence[Scope] = SCOPES
+) -> Conclusion:
     return waive(before, waivers, scopes=scopes, rules=rules, on=DAY)
 
 

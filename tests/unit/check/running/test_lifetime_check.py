@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from testcard.harness.check.generation.planning import choose_rules, make_plan
-from testcard.harness.check.running.runner import Settings
+from testcard.harness.check.running.runner import CheckSettings
 from testcard.harness.check.session import carry_out
-from testcard.harness.check.spending.budget import NO_LIMITS, Limits
+from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.sent_pictures import input_picture
 from testcard.harness.runs.records import Body, Exchange
@@ -35,7 +35,7 @@ class Kept:
         self.exchanges.append(exchange)
 
 
-def checked(provider: str, operation: str, rules: tuple[str, ...], limits: Limits = NO_LIMITS, dead: int = 0) -> list[Exchange]:
+def checked(provider: str, operation: str, rules: tuple[str, ...], limits: SpendingLimits = NO_LIMITS, dead: int = 0) -> list[Exchange]:
     """The exchanges of a check of a server that delivers by address; the first `dead` addresses lead nowhere."""
     loaded, given = load_provider(provider), iter(range(1000))
 
@@ -51,7 +51,7 @@ def checked(provider: str, operation: str, rules: tuple[str, ...], limits: Limit
 
     kept, pricing = Kept(), Pricing(loaded, mock=True)
     plan = make_plan(loaded, pricing, rules=choose_rules(rules), operations=[operation], cases=False)
-    settings = Settings("http://target.test", "key-0123456789", 1)
+    settings = CheckSettings("http://target.test", "key-0123456789", 1)
     asyncio.run(carry_out(plan, settings, pricing, kept, limits=limits, transport=httpx.MockTransport(answer)))
     return kept.exchanges
 
@@ -87,6 +87,6 @@ def test_nothing_is_fetched_again_without_need(provider: str, operation: str, ru
 def test_it_fits_the_limit_of_requests() -> None:
     """The last fetch counts as a request like every other."""
     all_of_them = len(checked("opengpu-relay", "generateQwen", ("delivery.*",)))
-    fewer = checked("opengpu-relay", "generateQwen", ("delivery.*",), Limits(max_requests=all_of_them - 1))
+    fewer = checked("opengpu-relay", "generateQwen", ("delivery.*",), SpendingLimits(max_requests=all_of_them - 1))
     assert len(fewer) == all_of_them - 1
     assert not fewer[-1].id.endswith(".again")

@@ -14,9 +14,9 @@ import pytest
 from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import choose_rules, make_plan
 from testcard.harness.check.running.polling import MOST_MISSES, Polling
-from testcard.harness.check.running.runner import Settings
+from testcard.harness.check.running.runner import CheckSettings
 from testcard.harness.check.session import Carried, carry_out
-from testcard.harness.check.spending.budget import NO_LIMITS, Limits
+from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.sent_pictures import input_picture
 from testcard.harness.selftest.mock_runs import Memory
@@ -87,12 +87,12 @@ def plan(*rules: str) -> Plan:
     return replace(of, steps=tuple(step for step in of.steps if "async" in step.probe or step.probe.endswith("/base")))
 
 
-def run(of: Plan, server: Callable[[httpx.Request], httpx.Response], *, limits: Limits = NO_LIMITS) -> tuple[Carried, Memory]:
+def run(of: Plan, server: Callable[[httpx.Request], httpx.Response], *, limits: SpendingLimits = NO_LIMITS) -> tuple[Carried, Memory]:
     async def answer(request: httpx.Request) -> httpx.Response:
         return server(request)
 
     memory = Memory()
-    settings = Settings("http://target.test", "sk-polling-0123456789", 8, poll_interval_s=0.001)
+    settings = CheckSettings("http://target.test", "sk-polling-0123456789", 8, poll_interval_s=0.001)
     transport = httpx.MockTransport(answer)
     return asyncio.run(carry_out(of, settings, Pricing(RELAY, mock=True), memory, limits=limits, transport=transport)), memory
 
@@ -141,7 +141,7 @@ def test_the_picture_behind_failing_polls_is_fetched() -> None:
 def test_polls_count_as_requests() -> None:
     """--max-requests holds for polls too."""
     server = Relay(state("running"))
-    run(plan(), server, limits=Limits(max_requests=9))
+    run(plan(), server, limits=SpendingLimits(max_requests=9))
     assert len(server.requests) == 9
 
 

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from testcard.harness.check.running.resend import MOST_DIFFERENCES, Reply, differences, most_billed, moved, needs_key, origin, request_again
+from testcard.harness.check.running.resend import (
+    MOST_DIFFERENCES,
+    ComparedAnswer,
+    differences,
+    most_billed,
+    moved,
+    needs_key,
+    origin,
+    request_again,
+)
 from testcard.harness.runs.records import Body, Exchange, SentRequest
 from testcard.harness.wire.billing import worst_case
 from testcard.harness.wire.fields import asked_record
@@ -27,8 +36,8 @@ def exchange(*, source: str = "probe", operation: str = "createImage", asked: di
     )  # type: ignore[arg-type]
 
 
-def reply(body: Any, status: int | None = 200, *, headers: tuple[tuple[str, str], ...] = (), failure: str | None = None) -> Reply:
-    return Reply(status, headers, body if isinstance(body, bytes) else json.dumps(body).encode(), 0.1, failure)
+def reply(body: Any, status: int | None = 200, *, headers: tuple[tuple[str, str], ...] = (), failure: str | None = None) -> ComparedAnswer:
+    return ComparedAnswer(status, headers, body if isinstance(body, bytes) else json.dumps(body).encode(), 0.1, failure)
 
 
 def read(body: bytes) -> Any:
@@ -39,7 +48,7 @@ def read(body: bytes) -> Any:
 
 
 def told(before: Any, now: Any) -> list[tuple[str, str, str]]:
-    one, two = (value if isinstance(value, Reply) else reply(value) for value in (before, now))
+    one, two = (value if isinstance(value, ComparedAnswer) else reply(value) for value in (before, now))
     return [(found.place, found.before, found.now) for found in differences(one, two, read)]
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import choose_rules, make_plan
-from testcard.harness.check.running.runner import Settings
+from testcard.harness.check.running.runner import CheckSettings
 from testcard.harness.check.session import Carried, carry_out, judge_records
-from testcard.harness.check.spending.budget import NO_LIMITS, Limits
+from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.errors import KeyRefused, TargetUnreachable
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.sent_pictures import input_picture
@@ -46,7 +46,7 @@ def run(
     of: Plan,
     answer: Answer,
     *,
-    limits: Limits = NO_LIMITS,
+    limits: SpendingLimits = NO_LIMITS,
     concurrency: int = 8,
     patience_s: float = 60.0,
 ) -> tuple[Carried, Memory]:
@@ -54,7 +54,7 @@ def run(
     carried = asyncio.run(
         carry_out(
             of,
-            Settings("http://target.test", KEY, concurrency, poll_interval_s=0.001, patience_s=patience_s),
+            CheckSettings("http://target.test", KEY, concurrency, poll_interval_s=0.001, patience_s=patience_s),
             Pricing(of.provider, mock=True),
             memory,
             limits=limits,
@@ -106,7 +106,7 @@ def test_never_a_sixth_picture_at_concurrency_32(seed: int) -> None:
         return pictures(count)
 
     of = plan(rules=("request.accepts-valid", "request.refuses-invalid"), cases=True)
-    carried, _ = run(of, server, limits=Limits(max_images=5), concurrency=32)
+    carried, _ = run(of, server, limits=SpendingLimits(max_images=5), concurrency=32)
     assert billed <= 5
     assert carried.budget.spend.images == billed
     assert set(carried.outcome.not_sent.values()) == {"the budget is spent"}
@@ -165,7 +165,7 @@ def test_max_requests_counts_every_request() -> None:
             return httpx.Response(200, content=input_picture().data, headers={"content-type": "image/png"})
         return httpx.Response(200, json={"created": 1, "data": [{"url": "http://target.test/p.png"}]})
 
-    run(plan(), server, limits=Limits(max_requests=7), concurrency=32)
+    run(plan(), server, limits=SpendingLimits(max_requests=7), concurrency=32)
     assert seen == 7
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from testcard.harness.check.generation.plan import MOST_IMAGES, Plan, Step
+from testcard.harness.check.generation.plan import MOST_IMAGES, Plan, PlanStep
 from testcard.harness.check.generation.planning import choose_rules, make_plan
 from testcard.harness.check.spending.allowance import ENOUGH, Allowance
 from testcard.harness.pricing import Pricing
@@ -23,14 +23,14 @@ def whole_plan() -> Plan:
 MODEL = whole_plan().steps[0]
 
 
-def step(number: int, *, kind: str | None = None, spare: bool = False, images: int = 1) -> Step:
+def step(number: int, *, kind: str | None = None, spare: bool = False, images: int = 1) -> PlanStep:
     return replace(MODEL, number=number, kind=kind, spare=spare, images=images, first=False)
 
 
-def carried_out(steps: list[Step], accepts: set[int], concurrency: int, order: random.Random) -> list[int]:
+def carried_out(steps: list[PlanStep], accepts: set[int], concurrency: int, order: random.Random) -> list[int]:
     """The numbers of the steps that are sent when requests end in a random order; those in `accepts` are billed."""
     allowance = Allowance(steps)
-    under_way: list[Step] = []
+    under_way: list[PlanStep] = []
     sent: list[int] = []
 
     def one_ends() -> None:

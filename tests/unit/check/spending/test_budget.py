@@ -7,13 +7,13 @@ import threading
 
 import pytest
 
-from testcard.harness.check.spending.budget import Budget, Limits, Reservation
+from testcard.harness.check.spending.budget import CheckBudget, Reservation, SpendingLimits
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_never_above_the_limit_at_32_threads(seed: int) -> None:
     """Spent and reserved together never pass a limit, with 32 threads that reserve, settle, keep and release as they like."""
-    budget = Budget(Limits(max_requests=400, max_images=57, max_cost_usd=1.0))
+    budget = CheckBudget(SpendingLimits(max_requests=400, max_images=57, max_cost_usd=1.0))
     over = threading.Event()
     held_images = 0
     lock = threading.Lock()
@@ -58,7 +58,7 @@ def test_never_above_the_limit_at_32_threads(seed: int) -> None:
 
 def test_refusals_cost_nothing() -> None:
     """A released reservation makes room again; it stays counted as a request."""
-    budget = Budget(Limits(max_images=1))
+    budget = CheckBudget(SpendingLimits(max_images=1))
     for _ in range(3):
         reservation = budget.reserve(billed=True, images=1)
         assert reservation is not None
@@ -69,7 +69,7 @@ def test_refusals_cost_nothing() -> None:
 
 def test_free_requests_need_room_for_requests_only() -> None:
     """Polls and fetched pictures are bounded by --max-requests and by nothing else."""
-    budget = Budget(Limits(max_requests=2, max_images=0, max_cost_usd=0))
+    budget = CheckBudget(SpendingLimits(max_requests=2, max_images=0, max_cost_usd=0))
     first = budget.reserve(billed=False)
     assert first is not None
     assert budget.reserve(billed=False) is not None
@@ -78,13 +78,13 @@ def test_free_requests_need_room_for_requests_only() -> None:
 
 def test_an_unknown_price_never_fits_a_limit_on_cost() -> None:
     """A billed request that nobody can price is not sent when cost is limited."""
-    assert Budget(Limits(max_cost_usd=100.0)).reserve(billed=True, images=1, cost_usd=None) is None
-    assert Budget().reserve(billed=True, images=1, cost_usd=None) is not None
+    assert CheckBudget(SpendingLimits(max_cost_usd=100.0)).reserve(billed=True, images=1, cost_usd=None) is None
+    assert CheckBudget().reserve(billed=True, images=1, cost_usd=None) is not None
 
 
 def test_a_round_sum_can_be_spent_to_the_last_cent() -> None:
     """Ten times 0.01 fit into 0.10, binary fractions or not."""
-    budget = Budget(Limits(max_cost_usd=0.1))
+    budget = CheckBudget(SpendingLimits(max_cost_usd=0.1))
     for _ in range(10):
         reservation = budget.reserve(billed=True, images=1, cost_usd=0.01)
         assert reservation is not None
@@ -95,7 +95,7 @@ def test_a_round_sum_can_be_spent_to_the_last_cent() -> None:
 
 def test_an_unstated_cost_is_not_zero() -> None:
     """When an answer's cost is not known, the sum is not known either."""
-    budget = Budget()
+    budget = CheckBudget()
     reservation = budget.reserve(billed=True, images=1)
     assert reservation is not None
     budget.settle(reservation, images=1, cost_usd=None)
@@ -104,7 +104,7 @@ def test_an_unstated_cost_is_not_zero() -> None:
 
 def test_a_reservation_is_closed_once() -> None:
     """Closing it twice is a mistake of ours and says so."""
-    budget = Budget()
+    budget = CheckBudget()
     reservation = budget.reserve(billed=True, images=1)
     assert reservation is not None
     budget.release(reservation)
@@ -114,7 +114,7 @@ def test_a_reservation_is_closed_once() -> None:
 
 def test_a_target_that_brings_more_is_expected_to_do_it_again() -> None:
     """One picture too many the first time: from then on each reservation holds one more, or as many times more."""
-    budget = Budget(Limits(max_images=5))
+    budget = CheckBudget(SpendingLimits(max_images=5))
     budget.settle(reserved(budget.reserve(billed=True, images=1)), images=2, cost_usd=None)
     first = reserved(budget.reserve(billed=True, images=1))
     assert (first.images, first.asked_images) == (2, 1)
@@ -127,7 +127,7 @@ def test_a_target_that_brings_more_is_expected_to_do_it_again() -> None:
 
 def test_a_target_that_charges_more_is_expected_to_do_it_again() -> None:
     """Twice the price the first time: ten cents are spent after five requests of one cent each."""
-    budget = Budget(Limits(max_cost_usd=0.10))
+    budget = CheckBudget(SpendingLimits(max_cost_usd=0.10))
     sent = 0
     while (reservation := budget.reserve(billed=True, images=1, cost_usd=0.01)) is not None:
         budget.settle(reservation, images=1, cost_usd=0.02)
@@ -138,7 +138,7 @@ def test_a_target_that_charges_more_is_expected_to_do_it_again() -> None:
 
 def test_nobody_knows_what_a_lost_answer_cost() -> None:
     """A request without an answer is booked at the worst that this target has shown, and teaches nothing."""
-    budget = Budget()
+    budget = CheckBudget()
     budget.settle(reserved(budget.reserve(billed=True, images=1, cost_usd=0.01)), images=3, cost_usd=0.02)
     budget.keep(reserved(budget.reserve(billed=True, images=1, cost_usd=0.01)))
     assert budget.spend.images == 6

@@ -15,7 +15,7 @@ from testcard.harness.check.spending.worst_case import most_images, most_usd
 
 
 @dataclass(frozen=True)
-class Step:
+class PlanStep:
     """As much of a plan's step as counts here."""
 
     operation: str = "a"
@@ -36,7 +36,7 @@ class Step:
 
 steps = st.lists(
     st.builds(
-        Step,
+        PlanStep,
         operation=st.sampled_from(["a", "b"]),
         billed=st.sampled_from([True, True, True, False]),
         images=st.integers(0, 15),
@@ -49,7 +49,7 @@ steps = st.lists(
 
 
 @given(steps, st.lists(st.booleans(), min_size=20, max_size=20))
-def test_no_server_can_make_it_dearer(plan: list[Step], takes: list[bool]) -> None:
+def test_no_server_can_make_it_dearer(plan: list[PlanStep], takes: list[bool]) -> None:
     """Whatever a server carries out and refuses, in the order of the plan, both sums stay within what was said before."""
     allowance = Allowance(plan)  # type: ignore[arg-type]
     images, cost = 0, 0.0
@@ -66,7 +66,7 @@ def test_no_server_can_make_it_dearer(plan: list[Step], takes: list[bool]) -> No
 
 
 @given(steps, st.integers(0, 60))
-def test_a_limit_on_pictures_limits_the_cost(plan: list[Step], limit: int) -> None:
+def test_a_limit_on_pictures_limits_the_cost(plan: list[PlanStep], limit: int) -> None:
     """With a limit no choice of requests within it costs more; a higher limit never says less."""
     most = most_usd(plan, MOST_IMAGES, limit)
     assert most is not None
@@ -84,19 +84,19 @@ def test_a_limit_on_pictures_limits_the_cost(plan: list[Step], limit: int) -> No
     ("plan", "images", "usd"),
     [
         ([], 0, 0.0),
-        ([Step(cost_usd=0.02)] * 3, 3, 0.06),
-        ([Step(cost_usd=0.01)] * 30 + [Step(cost_usd=0.05, spare=True)] * 30, 40, 30 * 0.05 + 10 * 0.01),
-        ([Step()] * 50 + [Step(cost_usd=9.0, spare=True)] * 5, 50, 5 * 9.0 + 35 * 0.01),
-        ([Step(), Step(images=10**9, cost_usd=1e7, kind="x")], 1, 0.01),
-        ([Step(operation="a")] * 40 + [Step(operation="b", spare=True)] * 50, 80, 0.80),
-        ([Step(images=0, cost_usd=0.001)] * 60, 0, 0.06),
-        ([Step(billed=False, cost_usd=0.0)] * 9 + [Step(cost_usd=None)], 1, None),
-        ([Step(), Step(images=100, cost_usd=None, kind="x")], 1, 0.01),
+        ([PlanStep(cost_usd=0.02)] * 3, 3, 0.06),
+        ([PlanStep(cost_usd=0.01)] * 30 + [PlanStep(cost_usd=0.05, spare=True)] * 30, 40, 30 * 0.05 + 10 * 0.01),
+        ([PlanStep()] * 50 + [PlanStep(cost_usd=9.0, spare=True)] * 5, 50, 5 * 9.0 + 35 * 0.01),
+        ([PlanStep(), PlanStep(images=10**9, cost_usd=1e7, kind="x")], 1, 0.01),
+        ([PlanStep(operation="a")] * 40 + [PlanStep(operation="b", spare=True)] * 50, 80, 0.80),
+        ([PlanStep(images=0, cost_usd=0.001)] * 60, 0, 0.06),
+        ([PlanStep(billed=False, cost_usd=0.0)] * 9 + [PlanStep(cost_usd=None)], 1, None),
+        ([PlanStep(), PlanStep(images=100, cost_usd=None, kind="x")], 1, 0.01),
     ],
     ids=["nothing", "all of it", "the dear ones", "more than forty that are certain", "ten to the nine", "two operations", "texts",
          "no price", "no price, never sent"],
 )  # fmt: skip
-def test_the_worst_that_can_happen(plan: list[Step], images: int, usd: float | None) -> None:
+def test_the_worst_that_can_happen(plan: list[PlanStep], images: int, usd: float | None) -> None:
     """The dearest requests that there is room for, exactly; nothing is said where a price is missing that could count."""
     assert most_images(plan, MOST_IMAGES) == images
     found = most_usd(plan, MOST_IMAGES)
@@ -105,6 +105,6 @@ def test_the_worst_that_can_happen(plan: list[Step], images: int, usd: float | N
 
 def test_texts_are_no_pictures() -> None:
     """A limit on pictures leaves the answers of a chat to be paid for."""
-    plan = [Step(images=0, cost_usd=0.001)] * 7 + [Step(cost_usd=0.5)] * 4
+    plan = [PlanStep(images=0, cost_usd=0.001)] * 7 + [PlanStep(cost_usd=0.5)] * 4
     assert most_usd(plan, MOST_IMAGES, 0) == pytest.approx(0.007)
     assert most_usd(plan, MOST_IMAGES, 1) == pytest.approx(0.507)
