@@ -10,6 +10,7 @@ import click
 
 from testcard.harness.check.generation.plan import Plan, describe
 from testcard.harness.check.generation.planning import choose_operations, choose_rules, make_plan
+from testcard.harness.check.spending.allowance import at_most
 from testcard.harness.check.spending.budget import SpendingLimits
 from testcard.harness.cli import check_text as present
 from testcard.harness.cli import say
@@ -165,8 +166,8 @@ def _require_price(provider: Provider, pricing: Pricing, limits: SpendingLimits,
 
 def _show_plan(plan: Plan, pricing: Pricing, limits: SpendingLimits, as_json: bool) -> int:
     if as_json:
-        images, cost = plan.images_within(limits.max_images), plan.cost_within(limits.max_images, limits.max_cost_usd)
-        record = {"steps": describe(plan), "images": images, "cost_usd": cost, "prices": pricing.origin}
+        most = at_most(plan.steps, limits)
+        record = {"steps": describe(plan), "images": most.images, "cost_usd": most.cost_usd, "prices": pricing.origin}
         click.echo(json.dumps(record, indent=2, ensure_ascii=False))
     else:
         for line in present.plan_lines(plan, pricing.origin, limits):

@@ -12,6 +12,7 @@ from testcard.harness.check.judging.verdicts import Conclusion
 from testcard.harness.check.judging.waivers import waive
 from testcard.harness.check.running.runner import CheckSettings
 from testcard.harness.check.session import Carried, carry_out, day_of, judge_records, run_config, started_of
+from testcard.harness.check.spending.allowance import at_most
 from testcard.harness.check.spending.budget import CheckBudget, SpendingLimits
 from testcard.harness.cli import check_text as present
 from testcard.harness.cli import say
@@ -80,10 +81,9 @@ class CheckRun:
         target = self.target
         local = is_loopback(target.base_url)
         if not local:
-            limits = self.limits
-            images, cost = self.plan.images_within(limits.max_images), self.plan.cost_within(limits.max_images, limits.max_cost_usd)
-            price = "no price known" if cost is None else f"at most ${cost:.4f}"
-            say(f"Plan: {len(self.plan.steps)} requests, at most {images} images, {price}. Mind the provider's terms of use.")
+            most = at_most(self.plan.steps, self.limits)
+            price = "no price known" if most.cost_usd is None else f"at most ${most.cost_usd:.4f}"
+            say(f"Plan: {len(self.plan.steps)} requests, at most {most.images} images, {price}. Mind the provider's terms of use.")
         settings = CheckSettings(target.base_url, target.api_key, self._concurrency, LOOPBACK_POLL_S if local else None, live=self._live)
         try:
             with Progress(f"check {target.provider.id}", len(self.plan.steps)) as progress:

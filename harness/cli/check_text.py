@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from testcard.harness.check.generation.plan import Plan, PlanStep
 from testcard.harness.check.judging.verdicts import Conclusion
+from testcard.harness.check.spending.allowance import at_most
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.runs.records import Exchange, Spend, Verdict
 from testcard.harness.text.commands import BodyFile, curl
@@ -120,10 +121,10 @@ def plan_lines(plan: Plan, price_origin: str, limits: SpendingLimits = NO_LIMITS
         yield operation
         for step in plan.of(operation):
             yield f"  {step.id}  {_clip(step.probe, width):<{width}}  {_price(step):<18}  {_clip(_reason(step), 90)}"
-    images, cost = plan.images_within(limits.max_images), plan.cost_within(limits.max_images, limits.max_cost_usd)
-    most = "no price for some of it" if cost is None else f"${cost:.4f}"
+    most = at_most(plan.steps, limits)
+    price = "no price for some of it" if most.cost_usd is None else f"${most.cost_usd:.4f}"
     note = " (illustrative prices)" if price_origin == "illustrative" else ""
-    yield f"{len(plan.steps)} requests, at most {images} images and {most}{note}; a refused request costs nothing. Nothing was sent."
+    yield f"{len(plan.steps)} requests, at most {most.images} images and {price}{note}; a refused request costs nothing. Nothing was sent."
 
 
 def _reason(step: PlanStep) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from testcard.harness.check.spending.worst_case import most_images, most_usd
 from testcard.harness.rules.rule import Expectation, KeyUse, Rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Case
@@ -16,8 +15,6 @@ from testcard.harness.wire.model import Headers, TaskRequest, WireRequest
 from testcard.specs.loader import Provider
 
 WRONG_KEY = "testcard-wrong-key-0000000000"
-#: Pictures (of a chat: answers) that one operation is billed for at most, as long as its answers hold what was asked for.
-MOST_IMAGES = 40
 
 
 @dataclass(frozen=True)
@@ -115,25 +112,6 @@ class Plan:
     rules: tuple[Rule, ...]
     steps: tuple[PlanStep, ...]
     seed: int
-
-    @property
-    def images(self) -> int:
-        """Pictures that the whole plan can bring at most: elastic steps are left out where an operation's share is spent."""
-        return self.images_within(None)
-
-    @property
-    def cost_usd(self) -> float | None:
-        """What the whole plan can cost at most, with no more pictures than that; None when a price is missing."""
-        return self.cost_within(None, None)
-
-    def images_within(self, max_images: int | None) -> int:
-        """As `images`, under a limit on pictures."""
-        return most_images(self.steps, MOST_IMAGES, max_images)
-
-    def cost_within(self, max_images: int | None, max_cost_usd: float | None) -> float | None:
-        """As `cost_usd`, under limits on pictures and on the cost itself."""
-        most = most_usd(self.steps, MOST_IMAGES, max_images)
-        return most if most is None or max_cost_usd is None else min(most, max_cost_usd)
 
     def of(self, operation: str) -> tuple[PlanStep, ...]:
         """The steps of one operation."""

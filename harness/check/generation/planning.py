@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from testcard.harness.check.generation.plan import MOST_IMAGES, WRONG_KEY, Plan, PlanStep, altered, describe
+from testcard.harness.check.generation.plan import Plan, PlanStep, altered
 from testcard.harness.check.generation.schema_cases import SchemaCase, generate
 from testcard.harness.check.judging.levels import level_of, softer
 from testcard.harness.errors import ContractViolation, UsageError
@@ -273,6 +273,3 @@ def _draft(scope: Scope, case: SchemaCase) -> Draft:
     kind = f"{case.kind}, near" if case.coercible else case.kind
     images = case.images if scope.gives_pictures else 0
     return Draft(probe, "schema-case", case.fields, case.media_type, case.raw, images, kind=kind, spare=case.spare)
-
-
-__all__ = ["MOST_IMAGES", "WRONG_KEY", "Plan", "PlanStep", "choose_operations", "choose_rules", "describe", "make_plan"]

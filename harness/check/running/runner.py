@@ -6,22 +6,22 @@ A billed request is never sent again by itself; only one refused with 429 is, af
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import httpx
 
 from testcard.harness.check.generation.plan import Plan, PlanStep
 from testcard.harness.check.running.following import Following
-from testcard.harness.check.running.lifetime_check import still_to_live
 from testcard.harness.check.running.outcome import CheckSettings, PlanOutcome
 from testcard.harness.check.running.recording import Recorder, Recording
 from testcard.harness.check.running.target_health import TargetHealth
 from testcard.harness.check.running.transport import Clock, Received, send
 from testcard.harness.check.spending.allowance import Admission, Allowance
-from testcard.harness.check.spending.booking import Booking, bill
-from testcard.harness.check.spending.budget import CheckBudget, Reservation
+from testcard.harness.check.spending.budget import Booking, CheckBudget, Reservation, bill
 from testcard.harness.pricing import Pricing
+from testcard.harness.rules.promises.delivery import URL_LIFETIME
+from testcard.harness.runs.folder import KEY_PLACEHOLDER
 from testcard.harness.runs.records import Exchange
 from testcard.harness.wire.model import WireRequest
 
@@ -54,7 +54,7 @@ class Runner:
         self._recorder = recorder
         self._recording = recording = Recording(plan.provider, settings.api_key, recorder)
         self._clock = clock
-        self._booking = Booking(plan.provider, budget, pricing, recording)
+        self._booking = Booking(plan.provider, budget, pricing)
         self._health = TargetHealth(plan.provider, settings, recording.redact, self.stop)
         self._following = Following(
             plan.provider, settings, client=client, budget=budget, recording=recording, clock=clock, outcome=self.outcome
@@ -175,7 +175,10 @@ class Runner:
         try:
             sent = await self._sent_with_patience(step, wire, records)
             answer = self._recording.answer(step.operation, sent)
-            records.append(self._booking.settled(step, wire, sent, answer, reservation))
+            booked = self._booking.settle(step, sent.status, sent.failure, answer, reservation)
+            records.append(
+                self._recording.record(step, step.id, wire, sent, images=booked.images, cost_usd=booked.cost_usd, free=booked.again)
+            )
             self._let_go_on(step)
             self._health.judge(step, sent, answer, first=self._done == 0)
             if answer is not None and sent.status is not None and 200 <= sent.status < 300:
@@ -258,6 +261,27 @@ def _surprising(step: PlanStep, record: Exchange) -> bool:
     status = record.response.status
     wanted = {"accept": (200, 300), "may-refuse": (200, 500), "refuse": (400, 500), "unauthorised": (400, 500)}[step.expects]
     return not wanted[0] <= status < wanted[1]
+
+
+def still_to_live(plan: Plan, finished: Mapping[int, Sequence[Exchange]]) -> Iterator[tuple[PlanStep, Exchange]]:
+    """For each operation whose addresses have to last, the first in plan order that gave its picture, with its step."""
+    if URL_LIFETIME not in {rule.id for rule in plan.rules}:
+        return
+    for scope in plan.scopes:
+        if scope.profile.response.url_lifetime_s is not None:
+            found = _first_download((step, finished.get(step.number, ())) for step in plan.of(scope.operation_id))
+            if found is not None:
+                yield found
+
+
+def _first_download(done: Iterable[tuple[PlanStep, Sequence[Exchange]]]) -> tuple[PlanStep, Exchange] | None:
+    for step, records in done:
+        for record in records:
+            response = record.response
+            whole = response is not None and response.status == 200 and response.complete
+            if record.source == "fetch" and whole and KEY_PLACEHOLDER not in record.asked.get("url", ""):
+                return step, record
+    return None
 
 
 __all__ = ["CheckSettings", "PlanOutcome", "Runner", "Watch"]

@@ -1,19 +1,27 @@
-"""What one operation may be billed for in a check, beside the limits that a user sets: at most forty pictures, whatever the server takes.
+"""What one operation may be billed for in a check, beside the limits that a user sets, and what a whole plan can come to.
 
-Most requests of a plan are sent in any case. Two kinds are sent only while there is room: generated requests that have to be
-refused (a server that takes everything bills each of them), and spare ones that show combinations of values. Of broken
-requests, enough is enough: once two of a kind were carried out, the verdict stands and more of them would only cost.
-Decisions follow from the answers alone, not from their timing, so the same answers always lead to the same requests.
+At most forty pictures, whatever the server takes. Most requests of a plan are sent in any case. Two kinds are sent only while
+there is room: generated requests that have to be refused (a server that takes everything bills each of them), and spare ones
+that show combinations of values. Of broken requests, enough is enough: once two of a kind were carried out, the verdict
+stands and more of them would only cost. Decisions follow from the answers alone, not from their timing, so the same answers
+always lead to the same requests.
+
+What the plan can cost at most is a choice, not a sum: a server may refuse what is cheap and carry out what is expensive. It
+is a knapsack for each operation, filled with the requests that bring the most for the pictures that it has room for.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from testcard.harness.check.generation.plan import MOST_IMAGES, PlanStep
+from testcard.harness.check.generation.plan import PlanStep
+from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 
+#: Pictures (of a chat: answers) that one operation is billed for at most, as long as its answers hold what was asked for.
+MOST_IMAGES = 40
 #: Broken requests of one kind that are carried out at most.
 ENOUGH = 2
 
@@ -69,3 +77,73 @@ class Allowance:
         """The step is not sent: what it might have cost is due no more."""
         if not step.elastic:
             self._due[step.operation] -= step.weight
+
+
+@dataclass(frozen=True, slots=True)
+class AtMost:
+    """What a plan can come to: pictures, and USD (None where a price is missing)."""
+
+    images: int
+    cost_usd: float | None
+
+
+def at_most(steps: Sequence[PlanStep], limits: SpendingLimits = NO_LIMITS) -> AtMost:
+    """The most that these steps can come to within the limits, at a target that brings no more than it was asked for."""
+    cost = most_usd(steps, limits.max_images)
+    return AtMost(
+        most_images(steps, limits.max_images), cost if cost is None or limits.max_cost_usd is None else min(cost, limits.max_cost_usd)
+    )
+
+
+def most_images(steps: Sequence[PlanStep], limit: int | None = None) -> int:
+    """Pictures at most: of each operation those of its certain steps, or what it has room for; in all no more than the limit."""
+    found = 0
+    for own in _by_operation(steps):
+        certain = sum(step.images for step in own if not step.elastic)
+        found += max(certain, min(MOST_IMAGES, sum(step.images for step in _sendable(own))))
+    return found if limit is None else min(found, limit)
+
+
+def most_usd(steps: Sequence[PlanStep], limit: int | None = None) -> float | None:
+    """USD at most, with `limit` on the pictures of all operations together; None where a price is missing."""
+    found = 0.0
+    sendable = [step for own in _by_operation(steps) for step in _sendable(own)]
+    if any(step.cost_usd is None for step in sendable):
+        return None
+    for own in _by_operation(sendable):
+        # Once one of the elastic steps is carried out, all together stay within the room (see `Allowance`).
+        certain = sum(_usd(step) for step in own if not step.elastic)
+        found += max(certain, _most_expensive([(step.weight, _usd(step)) for step in own], MOST_IMAGES))
+    if limit is None or limit >= sum(step.images for step in sendable):
+        return found
+    # A chat's answer is no picture: it is billed for within any limit on pictures.
+    texts = sum(_usd(step) for step in sendable if not step.images)
+    return min(found, texts + _most_expensive([(step.images, _usd(step)) for step in sendable if step.images], limit))
+
+
+def _by_operation(steps: Iterable[PlanStep]) -> list[list[PlanStep]]:
+    found: dict[str, list[PlanStep]] = {}
+    for step in steps:
+        if step.billed:
+            found.setdefault(step.operation, []).append(step)
+    return list(found.values())
+
+
+def _sendable(own: Sequence[PlanStep]) -> list[PlanStep]:
+    """Without those that no room is ever left for."""
+    return [step for step in own if not step.elastic or step.weight <= MOST_IMAGES]
+
+
+def _usd(step: PlanStep) -> float:
+    return step.cost_usd or 0.0
+
+
+def _most_expensive(items: Sequence[tuple[int, float]], capacity: int) -> float:
+    """The greatest sum of costs whose weights fit in (exact: dynamic programming over the capacity)."""
+    if sum(weight for weight, _ in items) <= capacity:
+        return sum(cost for _, cost in items)
+    best = [0.0] * (capacity + 1)
+    for weight, cost in items:
+        for left in range(capacity, weight - 1, -1):
+            best[left] = max(best[left], best[left - weight] + cost)
+    return best[capacity]

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from testcard.harness.runs.records import Spend
+from testcard.harness.check.generation.plan import PlanStep
+from testcard.harness.pricing import Pricing
+from testcard.harness.runs.records import Exchange, Spend
+from testcard.harness.wire.billing import answer_cost, delivered
+from testcard.harness.wire.model import Answer
+from testcard.harness.wire.pictures import inspect, lenient_base64
+from testcard.specs.loader import Provider
 
 _CENT_DUST = 1e-9  # sums of binary fractions: 10 x 0.01 may still be spent from 0.10
 
@@ -146,3 +153,74 @@ class CheckBudget:
         self._held -= 1
         self._held_images -= reservation.images
         self._held_cost -= (reservation.cost_usd or 0.0) if reservation.billed else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """What an answer was booked with. `again`: it led to a task that was paid for before, so that there is nothing to pay."""
+
+    images: int = 0
+    cost_usd: float | None = None
+    again: bool = False
+
+
+NOTHING = Booked()
+
+
+class Booking:
+    """Books what each answer brought against what was reserved for it."""
+
+    def __init__(self, provider: Provider, budget: CheckBudget, pricing: Pricing) -> None:
+        self._provider = provider
+        self._budget = budget
+        self._pricing = pricing
+        self._submitted: dict[tuple[str, str], str] = {}
+
+    def settle(self, step: PlanStep, status: int | None, failure: str | None, answer: Answer | None, reservation: Reservation) -> Booked:
+        """Settles the reservation by what came for the step: an answer with a status, or none and a failure."""
+        budget = self._budget
+        if status is None:
+            (budget.release if failure in ("connect", "tls") else budget.keep)(reservation)
+            return NOTHING
+        if status >= 300 or answer is None:
+            budget.release(reservation)
+            return NOTHING
+        if self._led_to_the_same_task(step, answer):
+            budget.release(reservation)
+            return Booked(0, 0.0, again=True)
+        accepted_later = answer.task is not None
+        came = len(answer.pictures)
+        # Fewer pictures than were asked for may have been charged for all the same: nobody can tell.
+        short = came < reservation.asked_images and answer.cost_usd is None
+        images = reservation.images if accepted_later else max(came, reservation.asked_images)
+        cost = reservation.cost_usd if accepted_later or short else self._cost(step, answer)
+        budget.settle(reservation, images=images, cost_usd=cost)
+        return Booked(images, cost)
+
+    def _led_to_the_same_task(self, step: PlanStep, answer: Answer) -> bool:
+        """Whether a submission was sent again under its idempotency key and led to no second task, so that there is nothing to pay."""
+        protocol = self._provider.profile.asynchronous
+        key = protocol.idempotency_key(step.headers) if protocol is not None else None
+        if key is None or answer.task is None or not answer.task.reference:
+            return False
+        before = self._submitted.get((step.operation, key))
+        self._submitted[step.operation, key] = answer.task.reference
+        return before == answer.task.reference
+
+    def _cost(self, step: PlanStep, answer: Answer) -> float | None:
+        pictures = []
+        for picture in answer.pictures:
+            data = lenient_base64(picture.base64) if picture.base64 is not None else None
+            if data is not None:
+                pictures.append(inspect(data, pixels=False))
+        billable = delivered(self._provider, step.operation, step.terms, answer, pictures)
+        return answer_cost(self._pricing.price(step.model, step.operation), answer, billable)
+
+
+def bill(step: PlanStep, records: Sequence[Exchange]) -> tuple[int, bool]:
+    """For how many pictures (or answers of a chat) a step was billed, the worst where nobody knows; and whether it was carried out."""
+    own = next((record for record in records if record.id == step.id), None)
+    if own is None or (own.response is None and own.failure not in ("connect", "tls")):
+        return step.weight, False
+    billed = own.images if step.images else int(own.billed)
+    return billed, own.response is not None and own.response.status < 300

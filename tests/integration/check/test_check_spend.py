@@ -16,11 +16,12 @@ from typing import Any
 import httpx
 import pytest
 
-from testcard.harness.check.generation.plan import MOST_IMAGES, Plan
+from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import make_plan
 from testcard.harness.check.judging.verdicts import Conclusion
 from testcard.harness.check.running.runner import CheckSettings
 from testcard.harness.check.session import Carried, carry_out, judge_records
+from testcard.harness.check.spending.allowance import MOST_IMAGES
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.registry import RULES

@@ -6,8 +6,10 @@ from functools import lru_cache
 
 import pytest
 
-from testcard.harness.check.generation.plan import MOST_IMAGES, Plan
+from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import choose_operations, choose_rules, make_plan
+from testcard.harness.check.spending.allowance import MOST_IMAGES, at_most, most_usd
+from testcard.harness.check.spending.budget import SpendingLimits
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.registry import RULES
@@ -129,15 +131,15 @@ def test_prices_are_the_worst_case() -> None:
     """Every billed step has its dearest price; the plan's is that of the dearest ones that its pictures allow, not of all."""
     whole = whole_plan("nanogpt")
     dearest = sorted((step.cost_usd / step.images for step in whole.steps if step.billed and step.cost_usd), reverse=True)
-    assert whole.images == MOST_IMAGES
-    assert 0 < (whole.cost_usd or 0) <= MOST_IMAGES * dearest[0]
-    assert (whole.cost_usd or 0) < sum(step.cost_usd or 0 for step in whole.steps)
-    assert whole.images_within(5) == 5
-    assert 0 < (whole.cost_within(5, None) or 0) <= 5 * dearest[0]
-    assert whole.cost_within(None, 0.01) == 0.01
+    assert at_most(whole.steps).images == MOST_IMAGES
+    assert 0 < (most_usd(whole.steps) or 0) <= MOST_IMAGES * dearest[0]
+    assert (most_usd(whole.steps) or 0) < sum(step.cost_usd or 0 for step in whole.steps)
+    assert at_most(whole.steps, SpendingLimits(max_images=5)).images == 5
+    assert 0 < (most_usd(whole.steps, 5) or 0) <= 5 * dearest[0]
+    assert at_most(whole.steps, SpendingLimits(max_cost_usd=0.01)).cost_usd == 0.01
     provider = load_provider("nanogpt")
     unpriced = make_plan(provider, Pricing(provider, mock=False), rules=choose_rules(()), operations=("createImage",))
-    assert unpriced.cost_usd is None
+    assert most_usd(unpriced.steps) is None
 
 
 def test_unknown_names_are_answered_with_known_ones() -> None:
