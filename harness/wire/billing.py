@@ -1,9 +1,16 @@
-"""What a request can cost at most, what an answer did cost: quantities for the price model, no amounts of our own."""
+"""What a request can cost at most, what an answer did cost: quantities for the price model, no amounts of our own.
+
+Two questions that look alike have two answers. What an answer *cost*, for a figure: what it states, else what the price makes of
+what came (`answer_cost`). What it *counts as* against a limit: never less than the known price makes of what was asked for, whatever
+the answer states or leaves out (`booked_cost`). A server that errs, or lies, can end a run early and never make it longer.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from testcard.harness.errors import ContractViolation
@@ -16,11 +23,16 @@ from testcard.specs.prices import Billable, Price
 UNBOUNDED_OUT_TOKENS = 4096
 #: A picture costs a vision model at most about this many tokens (OpenAI's high detail: 765 for 1024², 1445 for the largest).
 TOKENS_PER_PICTURE = 6500
+#: A picture that is billed by tokens takes at most about this many (OpenAI, image generation: 6240 for 1024x1536 in high quality).
+OUT_TOKENS_PER_PICTURE = 6240
+#: No tokenizer makes fewer than one token of so many characters, and no picture is fewer than `_LEAST_PER_PICTURE` of them.
+_MOST_CHARS_PER_TOKEN = 16
+_LEAST_PER_PICTURE = 32
 
 
 def worst_case(provider: Provider, operation: str, request: TaskRequest) -> Billable:
     """The most that the request can be billed for: n pictures of the size asked (unknown sizes, tiers and qualities stay
-    None, for which every price takes its dearest row), all of max_tokens, one token a byte of text."""
+    None, for which every price takes its most expensive row), all of max_tokens, one token a byte of text."""
     profile = provider.operation_profile(operation)
     asked = _asked(provider, operation, request)
     if profile.kind == "chat":
@@ -40,6 +52,9 @@ def worst_case(provider: Provider, operation: str, request: TaskRequest) -> Bill
         tier=_word(asked.get("tier")),
         steps=_integer(asked.get("steps")),
         input_images=len(request.images),
+        text_in_tokens=len((request.prompt or "").encode("utf-8", "surrogatepass")) + 64,
+        image_in_tokens=TOKENS_PER_PICTURE * len(request.images),
+        out_tokens=OUT_TOKENS_PER_PICTURE * int(request.n or _integer(asked.get("n")) or 1),
     )
 
 
@@ -71,13 +86,70 @@ def delivered(provider: Provider, operation: str, request: TaskRequest, answer: 
     )
 
 
+def charged(provider: Provider, operation: str, request: TaskRequest, answer: Answer, pictures: Sequence[PictureInfo]) -> Billable:
+    """What a success counts as against a limit: what was asked for, or what came where that is more.
+
+    Token counts that the answer states are taken where they can be true of the text and the pictures that are there, else their worst case.
+    """
+    most, came = worst_case(provider, operation, request), delivered(provider, operation, request, answer, pictures)
+    usage = answer.usage
+    stated_in = _integer(usage.prompt_tokens) if usage else None
+    stated_out = _integer(usage.completion_tokens) if usage else None
+    least_in = len(request.prompt or "") // _MOST_CHARS_PER_TOKEN + _LEAST_PER_PICTURE * len(request.images)
+    least_out = len(answer.text or "") // _MOST_CHARS_PER_TOKEN + _LEAST_PER_PICTURE * len(answer.pictures)
+    if stated_in is not None and stated_in >= max(least_in, 1):
+        most = replace(most, text_in_tokens=stated_in, image_in_tokens=0)
+    if stated_out is not None and stated_out >= max(least_out, 1):
+        most = replace(most, out_tokens=stated_out)
+    return at_least(most, came)
+
+
+def at_least(asked: Billable, came: Billable) -> Billable:
+    """The larger of two quantities, one by one; of two areas the larger, and where one of them is not known the other."""
+    sizes = [one for one in (asked, came) if one.width_px and one.height_px]
+    larger = max(sizes, key=lambda one: (one.width_px or 0) * (one.height_px or 0), default=asked)
+    return Billable(
+        images=max(asked.images, came.images),
+        width_px=larger.width_px,
+        height_px=larger.height_px,
+        quality=asked.quality or came.quality,
+        size=larger.size or asked.size or came.size,
+        tier=asked.tier or came.tier,
+        steps=asked.steps if asked.steps is not None else came.steps,
+        input_images=max(asked.input_images, came.input_images),
+        text_in_tokens=max(asked.text_in_tokens, came.text_in_tokens),
+        image_in_tokens=max(asked.image_in_tokens, came.image_in_tokens),
+        out_tokens=max(asked.out_tokens, came.out_tokens),
+    )
+
+
+def stated_cost(answer: Answer) -> float | None:
+    """The cost that the answer states, in USD; None where it states none, or what can be none: below zero, or beyond every number."""
+    cost = answer.cost_usd
+    return abs(cost) if cost is not None and math.isfinite(cost) and cost >= 0 else None
+
+
 def answer_cost(price: Price | None, answer: Answer, billable: Billable) -> float | None:
     """USD that the answer cost: its own cost field where it has one, else the price; 0 for a refusal billed on success only.
 
     None where no price is known: a cost that nobody stated is not 0.
     """
-    if answer.cost_usd is not None:
-        return answer.cost_usd
+    stated = stated_cost(answer)
+    if stated is not None:
+        return stated
+    return _priced(price, answer, billable)
+
+
+def booked_cost(price: Price | None, answer: Answer, counted: Billable) -> float | None:
+    """USD that the answer counts as against a limit: what it states, or what the price makes of `counted` (see `charged`) if that is more.
+
+    None where nobody knows it.
+    """
+    known = [cost for cost in (stated_cost(answer), _priced(price, answer, counted)) if cost is not None]
+    return max(known, default=None)
+
+
+def _priced(price: Price | None, answer: Answer, billable: Billable) -> float | None:
     if price is None:
         return None
     if answer.status >= 400 and price.billed_on == "success":

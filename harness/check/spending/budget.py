@@ -14,12 +14,16 @@ from dataclasses import dataclass
 from testcard.harness.check.generation.plan import PlanStep
 from testcard.harness.pricing import Pricing
 from testcard.harness.runs.records import Exchange, Spend
-from testcard.harness.wire.billing import answer_cost, delivered
-from testcard.harness.wire.model import Answer
+from testcard.harness.wire.billing import booked_cost, charged
+from testcard.harness.wire.model import Answer, PictureInfo
 from testcard.harness.wire.pictures import inspect, lenient_base64
 from testcard.specs.loader import Provider
 
 _CENT_DUST = 1e-9  # sums of binary fractions: 10 x 0.01 may still be spent from 0.10
+#: What a target adds to a price is believed up to this: a sum of reservations has to stay a number.
+_MOST_TIMES = 1e6
+#: Refusals that nobody bills, not even who bills failures: the key, the account, the rate.
+_COST_NOTHING = (401, 402, 403, 429)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,7 @@ class CheckBudget:
             self._extra_images = max(self._extra_images, images - reservation.asked_images)
             self._times_images = max(self._times_images, images / reservation.asked_images)
         if reservation.asked_usd and cost_usd is not None:
-            self._times_cost = max(self._times_cost, cost_usd / reservation.asked_usd)
+            self._times_cost = min(max(self._times_cost, cost_usd / reservation.asked_usd), _MOST_TIMES)
 
     def keep(self, reservation: Reservation) -> None:
         """Books the worst case: the request went out and nobody knows whether it was carried out."""
@@ -182,18 +186,23 @@ class Booking:
         if status is None:
             (budget.release if failure in ("connect", "tls") else budget.keep)(reservation)
             return NOTHING
+        price = self._pricing.price(step.model, step.operation)
         if status >= 300 or answer is None:
-            budget.release(reservation)
-            return NOTHING
+            always = price is not None and price.billed_on == "always" and step.key_use == "right"
+            if not always or status < 400 or status in _COST_NOTHING:
+                budget.release(reservation)
+                return NOTHING
+            budget.settle(reservation, images=0, cost_usd=reservation.cost_usd)
+            return Booked(0, reservation.cost_usd)
         if self._led_to_the_same_task(step, answer):
             budget.release(reservation)
             return Booked(0, 0.0, again=True)
-        accepted_later = answer.task is not None
-        came = len(answer.pictures)
-        # Fewer pictures than were asked for may have been charged for all the same: nobody can tell.
-        short = came < reservation.asked_images and answer.cost_usd is None
-        images = reservation.images if accepted_later else max(came, reservation.asked_images)
-        cost = reservation.cost_usd if accepted_later or short else self._cost(step, answer)
+        if answer.task is not None:  # accepted, to be carried out later
+            images, cost = reservation.images, reservation.cost_usd
+        else:
+            # Fewer pictures than were asked for may have been charged for all the same: nobody can tell.
+            images = max(len(answer.pictures), reservation.asked_images)
+            cost = booked_cost(price, answer, charged(self._provider, step.operation, step.terms, answer, _looked_at(answer)))
         budget.settle(reservation, images=images, cost_usd=cost)
         return Booked(images, cost)
 
@@ -207,14 +216,11 @@ class Booking:
         self._submitted[step.operation, key] = answer.task.reference
         return before == answer.task.reference
 
-    def _cost(self, step: PlanStep, answer: Answer) -> float | None:
-        pictures = []
-        for picture in answer.pictures:
-            data = lenient_base64(picture.base64) if picture.base64 is not None else None
-            if data is not None:
-                pictures.append(inspect(data, pixels=False))
-        billable = delivered(self._provider, step.operation, step.terms, answer, pictures)
-        return answer_cost(self._pricing.price(step.model, step.operation), answer, billable)
+
+def _looked_at(answer: Answer) -> list[PictureInfo]:
+    """What the pictures are that stand in the answer itself."""
+    data = (lenient_base64(picture.base64) for picture in answer.pictures if picture.base64 is not None)
+    return [inspect(content, pixels=False) for content in data if content is not None]
 
 
 def bill(step: PlanStep, records: Sequence[Exchange]) -> tuple[int, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -34,12 +35,13 @@ def _paid(seen: Sequence[Seen]) -> Iterator[tuple[Seen, float | None]]:
 
 @rule("answer.cost-not-negative", level="should", clause=openai_clause("usage"), applies=_states_cost, asks=probes.base)
 def cost_not_negative(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
-    """The cost that an answer states is not below zero."""
+    """The cost that an answer states is an amount, not below zero."""
     for one, cost in _paid(seen):
         if cost is None:
             yield Observation("unsupported", "the answer states no cost", (one.id,))
-        elif cost < 0:
-            yield Observation("broken", f"the cost is {cost:g}", (one.id,), scope.profile.response.cost)
+        elif cost < 0 or not math.isfinite(cost):
+            seen_as = f"the cost is {cost:g}" if math.isfinite(cost) else "the cost is beyond every number"
+            yield Observation("broken", seen_as, (one.id,), scope.profile.response.cost)
         else:
             yield Observation("pass", exchanges=(one.id,))
 

@@ -20,9 +20,9 @@ def bill(cost: Any, balance: Any = None) -> dict[str, Any]:
     return {"data": [], "cost": cost, "remainingBalance": balance}
 
 
-@pytest.mark.parametrize(("cost", "word"), [(0.014, "pass"), (0, "pass"), (-0.014, "broken"), (None, "unsupported")])
+@pytest.mark.parametrize(("cost", "word"), [(0.014, "pass"), (0, "pass"), (-0.014, "broken"), (10**400, "broken"), (None, "unsupported")])
 def test_cost_not_negative(cost: Any, word: str, recorded: Any) -> None:
-    """Nothing and more pass, a minus breaks it, no cost is none."""
+    """Nothing and more pass; a minus, and what no amount can be, break it; no cost is none."""
     assert recorded(NANOGPT).add(200, bill(cost)).words("answer.cost-not-negative") == {word}
     assert not RULES["answer.cost-not-negative"].applies(NEBUL)
 
