@@ -5,7 +5,7 @@ consumers of the same ones. Whoever consumes them may look, and count; nothing t
 
     Planned                  once, before anything is sent
     (Sent | Answered | Spent)*   a check tells of each request; a benchmark of many at once, twice a second
-    Stopped                  at most once: nothing more is planned to be sent, and why
+    Stopped                  nothing more is sent, and why; a second one where a person then interrupts
     Judged*                  a check: each rule on each operation; a benchmark: each row of its summary
     Finished                 once, last; not after an error, which is raised instead
 
@@ -22,18 +22,23 @@ from typing import Literal
 
 from testcard.harness.errors import Exit
 from testcard.harness.runs.records import Exchange, Outcome, Spend, Summary, SummaryRow, Verdict, Verdicts
+from testcard.harness.stops import Stop, StopReason, sentence
 
 Kind = Literal["check", "bench"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedTarget:
-    """Where a run is going to send: provider id, its name for people, base URL, whether one of Testcard's mocks answers there."""
+    """Where a run is going to send: provider id, its name for people, base URL, whether one of Testcard's mocks answers there.
+
+    `embedded`: the mock was started for this run, because no base URL was given.
+    """
 
     provider: str
     name: str
     base_url: str
     mock: bool
+    embedded: bool
     on_this_machine: bool
 
 
@@ -109,10 +114,19 @@ class Spent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """Nothing more is sent, although more was planned. `sentence` says why; `interrupted`: because a person or a signal said so."""
+    """Nothing more is sent, although more was planned. `stop` says why, for programs; `sentence` for people."""
 
-    sentence: str
-    interrupted: bool = False
+    stop: Stop
+
+    @property
+    def sentence(self) -> str:
+        """Why, in one sentence without a full stop."""
+        return sentence(self.stop)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a person or a signal said so."""
+        return self.stop.reason is StopReason.INTERRUPTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,13 +146,22 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The run is over and its folder is sealed. `reason` says in a sentence why it is no pass, where a sentence can."""
+    """The run is over and its folder is sealed. `reason` says in a sentence why it is no pass, where a sentence can.
+
+    `stop` is set where the run as a whole was stopped. `prices` says where prices come from. `not_sent` counts those of the `planned`
+    requests that were not sent although verdicts lack them, and `stops` says why, each reason once.
+    """
 
     outcome: Outcome
     exit_code: Exit
     folder: Path
     spend: Spend
     reason: str | None = None
+    stop: Stop | None = None
+    prices: Literal["illustrative", "list", "config", "none"] = "none"
+    planned: int = 0
+    not_sent: int = 0
+    stops: tuple[Stop, ...] = ()
     verdicts: Verdicts | None = None
     summary: Summary | None = None
 

@@ -24,7 +24,7 @@ _URL_HINT = "give one such as https://api.example.com or http://127.0.0.1:8080"
 
 
 @dataclass(frozen=True)
-class Target:
+class OpenTarget:
     """A provider at a base URL, with the key (None: send none) and the prices that count."""
 
     provider: Provider
@@ -137,7 +137,7 @@ def open_target(
     key_env: str | None = None,
     no_auth: bool = False,
     mock_options: Sequence[str] = (),
-) -> Iterator[Target]:
+) -> Iterator[OpenTarget]:
     """The target that a command's arguments name, for as long as the block runs; starts the embedded mock when there is no URL.
 
     Raises `UsageError` for an unknown provider, a wrong URL, a missing `--live` or a missing key.
@@ -156,7 +156,7 @@ def open_target(
                 )
             key = MOCK_API_KEY
         mock = is_loopback(base_url) and is_testcard_mock(base_url)
-        yield Target(provider, base_url, key, mock, Pricing(provider, mock, section))
+        yield OpenTarget(provider, base_url, key, mock, Pricing(provider, mock, section))
         return
     with embedded_mocks([mock_name(provider)], options=mock_options) as mocks:
-        yield Target(provider, mocks.base_urls[provider.id], mocks.api_key, True, Pricing(provider, True, section))
+        yield OpenTarget(provider, mocks.base_urls[provider.id], mocks.api_key, True, Pricing(provider, True, section))

@@ -13,7 +13,7 @@ from testcard.harness.config import Config, PricesSection, TargetSection, provid
 from testcard.harness.embedded import MOCK_LATENCY, embedded_mocks, mock_name
 from testcard.harness.errors import TargetUnreachable
 from testcard.harness.pricing import Pricing
-from testcard.harness.targets import Target, open_target, refuse_one_key_for_all
+from testcard.harness.targets import OpenTarget, open_target, refuse_one_key_for_all
 from testcard.specs.loader import bundled_ids, load_provider
 
 REACH_S = 5.0
@@ -44,7 +44,7 @@ def are_live(sections: Sequence[TargetSection]) -> bool:
 @contextmanager
 def opened_targets(
     wanted: Sequence[TargetSection], config: Config, bounded: bool, key_file: Path | None, say: Callable[[str], None]
-) -> Iterator[list[Target]]:
+) -> Iterator[list[OpenTarget]]:
     """The targets in the order they were named, those without a URL on one embedded mock."""
     providers = [load_provider(entry.provider, config.providers.path) for entry in wanted]  # wrong names are told before a mock starts
     refuse_one_key_for_all(
@@ -74,11 +74,11 @@ def opened_targets(
                 continue
             assert mocks is not None
             pricing = Pricing(provider, True, config.prices.get(provider.id, PricesSection()))
-            found.append(Target(provider, mocks.base_urls[provider.id], mocks.api_key, True, pricing))
+            found.append(OpenTarget(provider, mocks.base_urls[provider.id], mocks.api_key, True, pricing))
         yield found
 
 
-def target_job(target: Target, live: bool, key_env: str | None) -> TargetJob:
+def target_job(target: OpenTarget, live: bool, key_env: str | None) -> TargetJob:
     """The target as a load process is handed it, key included."""
     return TargetJob(
         provider=mock_name(target.provider),
@@ -92,7 +92,7 @@ def target_job(target: Target, live: bool, key_env: str | None) -> TargetJob:
     )
 
 
-def reach(target: Target) -> None:
+def reach(target: OpenTarget) -> None:
     """Connects once, sends nothing; `TargetUnreachable` when nobody listens."""
     parts = urlsplit(target.base_url)
     port = parts.port or (443 if parts.scheme == "https" else 80)

@@ -11,11 +11,11 @@ from testcard.benchmarks.plan.job import BlockJob, CellJob
 from testcard.benchmarks.plan.workload import Workload
 from testcard.harness.config import TargetSection
 from testcard.harness.errors import UsageError
-from testcard.harness.targets import Target
+from testcard.harness.targets import OpenTarget
 
 
 def cells(
-    targets: Sequence[Target], models: Sequence[str], operations: Sequence[str], workload: Workload, own: Sequence[TargetSection] = ()
+    targets: Sequence[OpenTarget], models: Sequence[str], operations: Sequence[str], workload: Workload, own: Sequence[TargetSection] = ()
 ) -> list[CellJob]:
     """A cell for each target × operation × model.
 
@@ -62,14 +62,14 @@ def cells(
     return found
 
 
-def _default(target: Target, workload: Workload) -> str:
+def _default(target: OpenTarget, workload: Workload) -> str:
     tasks = target.provider.profile.tasks
     if workload.task != "auto":
         return target.provider.default_operation(workload.task)
     return target.provider.default_operation("generate" if "generate" in tasks else next(iter(tasks)))
 
 
-def _labels(targets: Sequence[Target]) -> list[str]:
+def _labels(targets: Sequence[OpenTarget]) -> list[str]:
     """The targets' names in samples: the provider's id; with its address where a provider is there twice."""
     ids = [target.provider.id for target in targets]
     return [

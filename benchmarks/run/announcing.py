@@ -11,12 +11,12 @@ from testcard.benchmarks.plan.job import CellJob
 from testcard.benchmarks.plan.workload import Workload
 from testcard.benchmarks.search.bracket import SearchPlan
 from testcard.harness.errors import UsageError
-from testcard.harness.targets import Target
+from testcard.harness.targets import OpenTarget
 from testcard.harness.wire.billing import worst_case
 
 
 def say_plan(
-    targets: Sequence[Target],
+    targets: Sequence[OpenTarget],
     cells: Sequence[CellJob],
     workload: Workload,
     max_cost: float | None,

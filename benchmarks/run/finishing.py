@@ -15,11 +15,11 @@ from testcard.harness.errors import Exit, worst
 from testcard.harness.runs.folder import RunWriter
 from testcard.harness.runs.records import Outcome, Summary
 from testcard.harness.stops import next_step, sentence
-from testcard.harness.targets import Target
+from testcard.harness.targets import OpenTarget
 
 
 def finish(
-    writer: RunWriter, session: Session, workload: Workload, targets: Sequence[Target], as_json: bool, finder: SaturationSearch | None
+    writer: RunWriter, session: Session, workload: Workload, targets: Sequence[OpenTarget], as_json: bool, finder: SaturationSearch | None
 ) -> int:
     """Seals the samples, writes the summary, prints it, and decides."""
     from testcard.benchmarks.judging.recorder import seal

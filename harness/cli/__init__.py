@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "testcard.harness.cli.evaluate:evaluate",
         "Check, load and compare every target; without a config, the five embedded mocks.",
     ),
-    "check": ("testcard.harness.cli.check:check", "Judge whether a target keeps its documented contract."),
+    "check": ("testcard.harness.cli.check:command", "Judge whether a target keeps its documented contract."),
     "replay": ("testcard.harness.cli.replay:replay", "Send one recorded exchange of a check again and show what differs."),
     "bench": ("testcard.benchmarks.command:bench", "Measure latency, throughput and cost under load."),
     "calibrate": ("testcard.benchmarks.calibration.command:calibrate", "Measure which rates this machine can be trusted with."),

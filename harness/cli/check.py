@@ -3,31 +3,55 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TypedDict, TypeVar, Unpack
 
 import click
 
-from testcard.harness.check.generation.plan import Plan, describe
-from testcard.harness.check.generation.planning import choose_operations, choose_rules, make_plan
+from testcard.harness.check.generation.plan import describe
+from testcard.harness.check.options import CheckOptions, RejudgeOptions
+from testcard.harness.check.rejudge import rejudge
+from testcard.harness.check.run import CheckRun, check
 from testcard.harness.check.spending.allowance import at_most
-from testcard.harness.check.spending.budget import SpendingLimits
 from testcard.harness.cli import check_text as present
 from testcard.harness.cli import say
-from testcard.harness.cli.check_replay import replay as judge_recorded
-from testcard.harness.cli.check_run import CheckRun
-from testcard.harness.config import CheckSection, Config, PricesSection, load_config, load_waivers
-from testcard.harness.errors import Exit, UsageError
-from testcard.harness.pricing import Pricing
-from testcard.harness.runs.folder import RunReader, require_free
-from testcard.harness.targets import checked_base_url, is_loopback, open_target
-from testcard.specs.loader import Provider, load_provider
+from testcard.harness.cli.check_output import CheckOutput
+from testcard.harness.config import Config, load_config, load_waivers
+from testcard.harness.errors import Exit
+from testcard.harness.events import Event
+from testcard.harness.runs.folder import RunReader
+from testcard.specs.loader import load_provider
 
-LOOPBACK_CONCURRENCY = 8
-LIVE_CONCURRENCY = 1
+_Value = TypeVar("_Value")
 
 
-@click.command()
+class Flags(TypedDict):
+    """The flags as click hands them over; None and empty where they were not given."""
+
+    base_url: str | None
+    operations: tuple[str, ...]
+    model: str | None
+    rules: tuple[str, ...]
+    seed: int | None
+    concurrency: int | None
+    no_auth: bool
+    max_requests: int | None
+    max_images: int | None
+    max_cost: float | None
+    strict: bool | None
+    live: bool
+    only_plan: bool
+    rejudged: Path | None
+    replayed: Path | None
+    waivers: Path | None
+    out: Path | None
+    api_key_file: Path | None
+    config_file: Path | None
+    as_json: bool
+
+
+@click.command("check")
 @click.argument("provider")
 @click.option("--base-url", default=None, help="Where the target is. Without it: a mock on this machine.")
 @click.option("--operation", "operations", multiple=True, metavar="ID", help="Check only this operation (repeatable).")
@@ -44,7 +68,14 @@ LIVE_CONCURRENCY = 1
 @click.option("--strict", is_flag=True, default=None, help="Let broken shoulds fail as well.")
 @click.option("--live", is_flag=True, help="Allow a target that is not on this machine, and answers that lead off it.")
 @click.option("--plan", "only_plan", is_flag=True, help="Print what would be sent, why, and its price; send nothing.")
-@click.option("--replay", type=click.Path(path_type=Path), default=None, metavar="RUN", help="Judge a recorded run again; send nothing.")
+@click.option(
+    "--rejudge",
+    "rejudged",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Judge a recorded run again with today's rules; send nothing.",
+)
+@click.option("--replay", "replayed", type=click.Path(path_type=Path), metavar="RUN", hidden=True)
 @click.option(
     "--waivers",
     type=click.Path(path_type=Path),
@@ -56,120 +87,92 @@ LIVE_CONCURRENCY = 1
 @click.option("--api-key-file", type=click.Path(path_type=Path), default=None, help="Read the key from this file.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), default=None, help="Read defaults from this testcard.toml.")
 @click.option("--json", "as_json", is_flag=True, help="Print verdicts.json (with --plan: the plan) instead of a table.")
-def check(
-    provider: str,
-    base_url: str | None,
-    operations: tuple[str, ...],
-    model: str | None,
-    rules: tuple[str, ...],
-    seed: int | None,
-    concurrency: int | None,
-    no_auth: bool,
-    max_requests: int | None,
-    max_images: int | None,
-    max_cost: float | None,
-    strict: bool | None,
-    live: bool,
-    only_plan: bool,
-    replay: Path | None,
-    waivers: Path | None,
-    out: Path | None,
-    api_key_file: Path | None,
-    config_file: Path | None,
-    as_json: bool,
-) -> int:
+def command(provider: str, **flags: Unpack[Flags]) -> int:
     """Judge whether PROVIDER (an id, or a folder with openapi.yaml and profile.yaml) keeps its documented contract.
 
     Exits with 0 when every must is kept, 1 when one is broken, 5 when some could not be judged.
     """
-    config = load_config(config_file)
+    config = load_config(flags["config_file"])
+    recorded = flags["rejudged"] or flags["replayed"]
+    if recorded is not None:
+        if flags["rejudged"] is None:
+            say("--replay is called --rejudge now: it judges again and sends nothing (testcard replay sends an exchange again)")
+        return _rejudged(rejudge_options(provider, recorded, flags, config), as_json=flags["as_json"])
+    run = check(check_options(provider, flags, config))
+    if flags["only_plan"]:
+        return _show_plan(run, flags["as_json"])
+    with run:
+        return _shown(run.provider.id, run, as_json=flags["as_json"])
+
+
+def check_options(provider: str, flags: Flags, config: Config) -> CheckOptions:
+    """What the flags and testcard.toml ask for together; flags win."""
     defaults = config.check
-    limits = SpendingLimits(
-        max_requests if max_requests is not None else defaults.max_requests,
-        max_images if max_images is not None else defaults.max_images,
-        max_cost if max_cost is not None else defaults.max_cost,
+    return CheckOptions(
+        provider=provider,
+        base_url=flags["base_url"],
+        operations=flags["operations"],
+        model=flags["model"],
+        rules=flags["rules"],
+        seed=_first(flags["seed"], defaults.seed) or 0,
+        concurrency=_first(flags["concurrency"], defaults.concurrency),
+        no_auth=flags["no_auth"],
+        max_requests=_first(flags["max_requests"], defaults.max_requests),
+        max_images=_first(flags["max_images"], defaults.max_images),
+        max_cost_usd=_first(flags["max_cost"], defaults.max_cost),
+        strict=bool(flags["strict"]) or defaults.strict,
+        live=flags["live"],
+        waivers=load_waivers(flags["waivers"]) if flags["waivers"] is not None else config.waiver,
+        out=flags["out"] if not flags["only_plan"] else None,
+        key_file=flags["api_key_file"],
+        search=config.providers.path,
+        prices=config.prices,
     )
-    loaded = load_provider(provider, config.providers.path)
-    chosen_rules = choose_rules(rules)
-    chosen_operations = choose_operations(loaded, operations, model)
-    strictly = bool(strict) or defaults.strict
-    chosen_waivers = load_waivers(waivers) if waivers is not None else config.waiver
-    if out is not None and not only_plan:
-        require_free(out)  # before a mock is started for it
-    if replay is not None:
-        return judge_recorded(
-            loaded,
-            RunReader(replay),
-            rules=chosen_rules if rules else None,
-            operations=chosen_operations if operations else (),
-            strict=True if strictly else None,
-            waivers=chosen_waivers if waivers is not None or chosen_waivers else None,
-            out=out,
-            as_json=as_json,
-        )
-
-    def planned(pricing: Pricing) -> Plan:
-        _require_price(loaded, pricing, limits, model, chosen_operations)
-        return make_plan(
-            loaded,
-            pricing,
-            rules=chosen_rules,
-            operations=chosen_operations,
-            seed=_seed(seed, defaults),
-            model=model,
-            keyless=no_auth,
-        )
-
-    if only_plan:
-        pricing = _plan_pricing(loaded, base_url, config)
-        return _show_plan(planned(pricing), pricing, limits, as_json)
-    bounded = limits.max_cost_usd is not None or limits.max_requests is not None
-    with ExitStack() as stack:
-        target = stack.enter_context(
-            open_target(provider, base_url, config=config, live=live, bounded=bounded, key_file=api_key_file, no_auth=no_auth)
-        )
-        if base_url is None:
-            say(f"No base URL is given: checking a mock of {loaded.profile.name} on this machine.")
-        local = is_loopback(target.base_url)
-        at_once = concurrency or defaults.concurrency or (LOOPBACK_CONCURRENCY if local else LIVE_CONCURRENCY)
-        plan = planned(target.pricing)
-        if not plan.steps:
-            raise UsageError("nothing is to be sent: none of the chosen rules applies to the chosen operations", hint="see: testcard rules")
-        return CheckRun(target, plan, limits, strictly, at_once, no_auth, model, out, as_json, chosen_waivers, live).run()
 
 
-def _seed(seed: int | None, defaults: CheckSection) -> int:
-    return seed if seed is not None else defaults.seed if defaults.seed is not None else 0
+def rejudge_options(provider: str, recorded: Path, flags: Flags, config: Config) -> RejudgeOptions:
+    """What the flags and testcard.toml ask for where a recorded run is judged again."""
+    waivers = load_waivers(flags["waivers"]) if flags["waivers"] is not None else config.waiver or None
+    return RejudgeOptions(
+        provider=provider,
+        run=recorded,
+        operations=flags["operations"],
+        rules=flags["rules"],
+        strict=True if flags["strict"] or config.check.strict else None,
+        waivers=waivers,
+        out=flags["out"],
+        search=config.providers.path,
+    )
 
 
-def _plan_pricing(provider: Provider, base_url: str | None, config: Config) -> Pricing:
-    mock = base_url is None or is_loopback(checked_base_url(base_url))
-    return Pricing(provider, mock, config.prices.get(provider.id, PricesSection()))
+def _first(*given: _Value | None) -> _Value | None:
+    """The first that was given."""
+    return next((one for one in given if one is not None), None)
 
 
-def _require_price(provider: Provider, pricing: Pricing, limits: SpendingLimits, model: str | None, operations: tuple[str, ...]) -> None:
-    """`UsageError` for a cost limit on a model without a price, with the key that sets one."""
-    if limits.max_cost_usd is None:
-        return
-    for operation in operations:
-        profile = provider.profile.operations[operation]
-        if not profile.billed:
-            continue
-        for task in profile.tasks:
-            asked = model or provider.default_model(operation, task)
-            if pricing.price(asked, operation) is None:
-                raise UsageError(
-                    f"--max-cost needs a price for {asked or operation}, and none is known",
-                    hint=f"set {pricing.missing_key(asked)}, or limit with --max-requests or --max-images",
-                )
+def _shown(provider: str, events: Iterable[Event], *, as_json: bool) -> int:
+    with CheckOutput(provider, as_json=as_json) as output:
+        for event in events:
+            output(event)
+    return output.exit_code
 
 
-def _show_plan(plan: Plan, pricing: Pricing, limits: SpendingLimits, as_json: bool) -> int:
+def _rejudged(options: RejudgeOptions, *, as_json: bool) -> int:
+    before = RunReader(options.run).run.targets
+    provider = load_provider(options.provider, options.search)
+    changed = any((one.spec_digest, one.profile_digest) != (provider.spec_digest, provider.profile_digest) for one in before[:1])
+    if changed and before[0].provider == provider.id:
+        say("openapi.yaml or profile.yaml has changed since the run was recorded: judging by what they say now")
+    return _shown(provider.id, rejudge(options), as_json=as_json)
+
+
+def _show_plan(run: CheckRun, as_json: bool) -> int:
+    plan, limits = run.plan, run.options.limits
     if as_json:
         most = at_most(plan.steps, limits)
-        record = {"steps": describe(plan), "images": most.images, "cost_usd": most.cost_usd, "prices": pricing.origin}
+        record = {"steps": describe(plan), "images": most.images, "cost_usd": most.cost_usd, "prices": run.prices}
         click.echo(json.dumps(record, indent=2, ensure_ascii=False))
     else:
-        for line in present.plan_lines(plan, pricing.origin, limits):
+        for line in present.plan_lines(plan, run.prices, limits):
             click.echo(line)
     return Exit.PASS

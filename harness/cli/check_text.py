@@ -1,20 +1,20 @@
-"""The result of a check as text for a terminal: a table per operation, findings with evidence, what was spent."""
+"""A check as text for a terminal: its plan, a table for each operation, findings with evidence, what was spent, what to do next."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 from testcard.harness.check.generation.plan import Plan, PlanStep
-from testcard.harness.check.judging.verdicts import Conclusion
 from testcard.harness.check.spending.allowance import at_most
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
-from testcard.harness.runs.records import Exchange, Spend, Verdict
+from testcard.harness.events import Finished, Planned
+from testcard.harness.runs.records import Exchange, Spend, Verdict, Verdicts
+from testcard.harness.stops import BUDGET, StopReason, next_step, sentence
 from testcard.harness.text.commands import BodyFile, curl
+from testcard.harness.text.verdicts import GLYPHS
+from testcard.harness.text.words import count, shortened
 
-GLYPHS: Mapping[str, str] = {
-    "pass": "✓", "fail": "✗", "deviates": "!", "info": "i", "unsupported": "–", "unproven": "?", "not-run": "·", "waived": "w",
-}  # fmt: skip
 COLOURS: Mapping[str, str] = {
     "pass": "green",
     "fail": "red",
@@ -23,9 +23,9 @@ COLOURS: Mapping[str, str] = {
     "not-run": "yellow",
     "info": "cyan",
 }
-_PROMISE = {"must": "must", "should": "should", "info": "info"}
 #: Control characters of what strangers send must not reach a terminal, and half surrogates cannot.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_WORDS = [word for word in GLYPHS if word != "inconclusive"]
 
 Style = Callable[[str, str], str]
 
@@ -40,11 +40,21 @@ def clean(text: str) -> str:
     return _CONTROL.sub("�", text.replace("\n", " "))
 
 
-def table(judged: Conclusion, style: Style = plain) -> Iterator[str]:
+def announcement(planned: Planned) -> Iterator[str]:
+    """What is about to happen, before it does: on which mock, or what it can cost at most."""
+    for target in planned.targets:
+        if target.embedded:
+            yield f"No base URL is given: checking a mock of {target.name} on this machine."
+    if not all(target.on_this_machine for target in planned.targets):
+        price = "no price known" if planned.cost_usd is None else f"at most ${planned.cost_usd:.4f}"
+        yield f"Plan: {planned.requests} requests, at most {planned.images} images, {price}. Mind the provider's terms of use."
+
+
+def table(record: Verdicts, style: Style = plain) -> Iterator[str]:
     """One line for each rule of each operation."""
-    width = max((len(one.rule) for one in judged.verdicts), default=0)
+    width = max((len(one.rule) for one in record.verdicts), default=0)
     operation = None
-    for one in judged.verdicts:
+    for one in record.verdicts:
         if one.operation != operation:
             if operation is not None:
                 yield ""
@@ -52,17 +62,12 @@ def table(judged: Conclusion, style: Style = plain) -> Iterator[str]:
             yield style(operation, "bold")
         word = style(f"{GLYPHS[one.verdict]} {one.verdict:<11}", COLOURS.get(one.verdict, ""))
         detail = clean(_waived(one) if one.waiver else one.detail) if one.verdict not in ("fail", "deviates") else "see below"
-        yield f"  {word} {one.rule:<{width}}  {_PROMISE[one.level]:<6}  {_clip(detail, 100)}".rstrip()
+        yield f"  {word} {one.rule:<{width}}  {one.level:<6}  {shortened(detail, 100)}".rstrip()
 
 
-def findings(
-    judged: Conclusion,
-    exchanges: Mapping[str, Exchange],
-    body_file: BodyFile | None = None,
-    style: Style = plain,
-) -> Iterator[str]:
+def findings(record: Verdicts, exchanges: Mapping[str, Exchange], body_file: BodyFile | None = None, style: Style = plain) -> Iterator[str]:
     """Each broken promise: what was seen, where it is promised, and a curl that shows it."""
-    for one in judged.verdicts:
+    for one in record.verdicts:
         if one.verdict not in ("fail", "deviates"):
             continue
         yield ""
@@ -76,18 +81,18 @@ def findings(
             yield f"  again     {curl(shown, body_file)}"
 
 
-def gaps(judged: Conclusion) -> Iterator[str]:
+def gaps(record: Verdicts) -> Iterator[str]:
     """What the document leaves out."""
-    if judged.spec_gaps:
+    if record.spec_gaps:
         yield ""
         yield "Gaps in the document (not the server's fault):"
-        for gap in judged.spec_gaps:
+        for gap in record.spec_gaps:
             yield f"  {gap.operation}: {clean(gap.detail)}"
 
 
-def waivers(judged: Conclusion) -> Iterator[str]:
+def waivers(record: Verdicts) -> Iterator[str]:
     """The waivers that need a hand: expired, unused, or of a promise that is kept."""
-    for note in judged.waivers:
+    for note in record.waivers:
         if note.state != "used":
             whom = note.rule + (f" on {note.operation}" if note.operation else "")
             yield clean(f"waiver of {whom} {note.detail} ({note.owner}, until {note.expires}: {note.reason})")
@@ -98,20 +103,40 @@ def _waived(verdict: Verdict) -> str:
     return f"{waiver.instead_of}, waived until {waiver.expires} by {waiver.owner}: {waiver.reason}" if waiver else ""
 
 
-def summary(judged: Conclusion, spend: Spend, price_origin: str) -> str:
+def summary(record: Verdicts, price_origin: str) -> str:
     """One line: the outcome with counts, and what was spent."""
     counts: dict[str, int] = {}
-    for one in judged.verdicts:
+    for one in record.verdicts:
         counts[one.verdict] = counts.get(one.verdict, 0) + 1
-    words = ", ".join(f"{counts[word]} {word}" for word in GLYPHS if word in counts)
-    return f"{judged.outcome.upper()}: {words}; {spending(spend, price_origin)}"
+    words = ", ".join(f"{counts[word]} {word}" for word in _WORDS if word in counts)
+    return f"{record.outcome.upper()}: {words}; {spending(record.spend, price_origin)}"
 
 
 def spending(spend: Spend, price_origin: str) -> str:
     """What was sent and what it cost."""
     cost = "no price" if spend.cost_usd is None else f"${spend.cost_usd:.4f}"
     note = " (illustrative prices)" if price_origin == "illustrative" and spend.cost_usd is not None else ""
-    return f"{spend.requests} requests, {spend.billed_requests} billed, {spend.images} images, {cost}{note}"
+    return f"{count(spend.requests, 'request')}, {spend.billed_requests} billed, {count(spend.images, 'image')}, {cost}{note}"
+
+
+def closing_words(finished: Finished, judge_again: str) -> Iterator[str]:
+    """What a person has to know beside the result, and what to do next; `judge_again` is the command that judges the run once more."""
+    record = finished.verdicts
+    if record is not None:
+        yield from waivers(record)
+        for error in record.errors:
+            yield f"internal error: rule {error.rule} on {error.operation} raised {clean(error.message)}"
+        if record.errors:
+            yield f"next: report this with the run folder; judge it again with a mended version: {judge_again}"
+    if finished.stop is not None and finished.stop.reason is not StopReason.INTERRUPTED:
+        yield f"stopped: {clean(sentence(finished.stop))}; everything so far is saved"
+        further = next_step(finished.stop)
+        if further is not None:
+            yield f"next: {further}"
+    spent = [stop for stop in finished.stops if stop.reason in BUDGET]
+    if spent:
+        yield f"{finished.not_sent} of {finished.planned} requests were not sent: {'; '.join(map(sentence, spent))}"
+        yield "next: raise --max-requests, --max-images or --max-cost, or narrow with --operation and --rule"
 
 
 def plan_lines(plan: Plan, price_origin: str, limits: SpendingLimits = NO_LIMITS) -> Iterator[str]:
@@ -120,7 +145,7 @@ def plan_lines(plan: Plan, price_origin: str, limits: SpendingLimits = NO_LIMITS
     for operation in dict.fromkeys(step.operation for step in plan.steps):
         yield operation
         for step in plan.of(operation):
-            yield f"  {step.id}  {_clip(step.probe, width):<{width}}  {_price(step):<18}  {_clip(_reason(step), 90)}"
+            yield f"  {step.id}  {shortened(step.probe, width):<{width}}  {_price(step):<18}  {shortened(_reason(step), 90)}"
     most = at_most(plan.steps, limits)
     price = "no price for some of it" if most.cost_usd is None else f"${most.cost_usd:.4f}"
     note = " (illustrative prices)" if price_origin == "illustrative" else ""
@@ -135,14 +160,5 @@ def _reason(step: PlanStep) -> str:
 def _price(step: PlanStep) -> str:
     if not step.billed:
         return "free"
-    count = f"{step.images} image{'s' if step.images != 1 else ''}" if step.images else "tokens"
-    return f"≤ {count} " + ("no price" if step.cost_usd is None else f"${step.cost_usd:.4f}")
-
-
-def _clip(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def broken(verdicts: Sequence[Verdict]) -> int:
-    """How many verdicts say that something is wrong."""
-    return sum(one.verdict in ("fail", "deviates") for one in verdicts)
+    what = count(step.images, "image") if step.images else "tokens"
+    return f"≤ {what} " + ("no price" if step.cost_usd is None else f"${step.cost_usd:.4f}")

@@ -23,8 +23,7 @@ from testcard.harness.check.running.resend import (
     origin,
     request_again,
 )
-from testcard.harness.check.running.transport import Received, send
-from testcard.harness.check.session import http_client
+from testcard.harness.check.running.transport import Received, http_client, send
 from testcard.harness.cli import say
 from testcard.harness.cli.check_text import clean
 from testcard.harness.cli.options import PATH, config_option, json_option

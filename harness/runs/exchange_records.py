@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from testcard.harness.runs.record import Record
@@ -90,3 +92,20 @@ class Exchange(Record, frozen=True, kw_only=True):
     images: int = 0
     cost_usd: float | None = None
     pictures: list[PlacedPicture] | None = None
+
+
+_NUMBER = re.compile(r"e(\d+)")
+
+
+def in_plan_order(exchanges: Iterable[Exchange]) -> list[Exchange]:
+    """The exchanges in the order of the plan that they were sent for, whichever of them ended first.
+
+    The number in an id is the place in the plan; those of one request, such as its polls, stay as they were recorded. Addresses
+    that were asked once more when all was done (`.again`) come last.
+    """
+    return sorted(exchanges, key=_place)
+
+
+def _place(exchange: Exchange) -> tuple[bool, int]:
+    number = _NUMBER.match(exchange.id)
+    return exchange.id.endswith(".again"), int(number.group(1)) if number is not None else 0

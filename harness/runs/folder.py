@@ -19,6 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from testcard.harness.errors import UsageError
+from testcard.harness.runs.exchange_records import in_plan_order
 from testcard.harness.runs.records import Body, Environment, Exchange, Outcome, Run, Summary, Target, Verdicts
 from testcard.harness.stops import Stop
 
@@ -168,7 +169,10 @@ class RunReader:
         return self.folder / name if (self.folder / name).exists() else None
 
     def exchanges(self) -> Iterator[Exchange]:
-        """The recorded exchanges in file order; a last line cut off by a kill is left out."""
+        """The recorded exchanges in plan order; a last line cut off by a kill is left out."""
+        return iter(in_plan_order(self._recorded()))
+
+    def _recorded(self) -> Iterator[Exchange]:
         path = self.path("exchanges")
         if path is None:
             return

@@ -1,13 +1,15 @@
-"""A recorded request as a curl command for a POSIX shell. The key is never in it: $TESTCARD_API_KEY is.
+"""Commands that a person can type: a recorded request as curl for a POSIX shell, paths as seen from the working directory.
 
-The only one who writes such commands, for terminals and for reports.
+The key is never in a command: $TESTCARD_API_KEY is. The only place that writes such commands, for terminals and for reports.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 
 from testcard.harness.runs.folder import KEY_PLACEHOLDER
 from testcard.harness.runs.records import Body, Exchange
@@ -16,6 +18,37 @@ from testcard.harness.runs.records import Body, Exchange
 LINE_BODY_CHARS = 2000
 #: Names a file that holds a recorded body, or None when there is none.
 BodyFile = Callable[[Body], str | None]
+
+
+def shown_path(path: Path | str) -> str:
+    """The path as a person in this working directory names it: relative where it lies below, else absolute.
+
+    Every path in a printed command goes through here, so that the command runs from where it was printed.
+    """
+    place = Path(os.path.abspath(path))  # links stay as they were named
+    try:
+        here = Path.cwd()
+    except OSError:  # the working directory is gone
+        return str(place)
+    shown = str(place.relative_to(here)) if place.is_relative_to(here) else str(place)
+    return f"./{shown}" if shown.startswith("-") else shown
+
+
+def typed_path(path: Path | str) -> str:
+    """The same as one word of a shell."""
+    return shlex.quote(shown_path(path))
+
+
+def resend_command(folder: Path | str, exchange: str) -> str:
+    """The command that sends a recorded exchange again."""
+    return f"testcard replay {typed_path(folder)} {shlex.quote(exchange)}"
+
+
+def rejudge_command(folder: Path | str, provider: str, openapi: str = "") -> str:
+    """The command that judges a recorded check again. `openapi`: the contract's file as the run names it; a provider that is not
+    bundled is named by its folder."""
+    named = provider if not openapi or openapi.startswith("specs/providers/") else typed_path(Path(openapi).parent)
+    return f"testcard check {named} --replay {typed_path(folder)}"
 
 
 def curl(exchange: Exchange, body_file: BodyFile | None = None) -> str:
@@ -28,7 +61,7 @@ def curl(exchange: Exchange, body_file: BodyFile | None = None) -> str:
     return " ".join(_words(exchange, _inline(text or "") if short else _from_file(exchange.request.body, body_file)))
 
 
-def curl_block(exchange: Exchange, folder: str) -> str:
+def curl_block(exchange: Exchange, folder: Path | str) -> str:
     """The same on several lines, with every body that is text written out; `folder` is the run folder, which holds those over 4 KiB."""
     body = exchange.request.body
     before = ""
@@ -38,7 +71,7 @@ def curl_block(exchange: Exchange, folder: str) -> str:
         before = f"printf %s {shlex.quote(body.base64)} | base64 -d | "
         how = ["--data-binary", "@-"]
     else:
-        how = _from_file(body, lambda found: f"{folder}/bodies/{found.sha256}" if found.sha256 else None)
+        how = _from_file(body, lambda found: shown_path(Path(folder) / "bodies" / found.sha256) if found.sha256 else None)
     lines: list[str] = []
     for word in _words(exchange, how):
         if not lines or word in ("-H", "--data-binary", "--data-raw"):

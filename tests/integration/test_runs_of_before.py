@@ -48,7 +48,7 @@ def test_every_record_fits_its_schema_still() -> None:
 def test_a_check_is_judged_again(tmp_path: Path, capsys: Capture) -> None:
     """With today's rules the same evidence leads to the same verdicts, and to a new folder that holds that evidence."""
     before = verdicts_of(BEFORE / "check")
-    assert run(["check", "nanogpt", "--replay", str(BEFORE / "check"), "--out", str(tmp_path / "again")]) == 1
+    assert run(["check", "nanogpt", "--rejudge", str(BEFORE / "check"), "--out", str(tmp_path / "again")]) == 1
     assert "✗ fail        image.count" in capsys.readouterr().out
     now = verdicts_of(tmp_path / "again")
     assert now.outcome == before.outcome

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from testcard.harness.check.running.transport import send
-from testcard.harness.check.session import http_client
+from testcard.harness.check.running.transport import http_client, send
 from testcard.harness.client import Client, ServerFailed
 from testcard.harness.proxies import direct
 from testcard.harness.wire.encode import fetch_request

@@ -9,10 +9,23 @@ from typing import Literal
 from testcard.harness.check.judging.contract_lines import line_of
 from testcard.harness.check.judging.levels import clause_of, level_of, softer
 from testcard.harness.errors import Exit, worst
-from testcard.harness.rules.evidence import Observation, Seen, implied
+from testcard.harness.rules.evidence import BytesOf, Inspect, Observation, Seen, implied, see
 from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.scope import Scope
-from testcard.harness.runs.records import CheckedTarget, ClauseRef, RuleFailure, SpecGap, Spend, Verdict, Verdicts, VerdictWord, WaiverNote
+from testcard.harness.runs.exchange_records import in_plan_order
+from testcard.harness.runs.records import (
+    CheckedTarget,
+    ClauseRef,
+    Exchange,
+    RuleFailure,
+    SpecGap,
+    Spend,
+    Verdict,
+    Verdicts,
+    VerdictWord,
+    WaiverNote,
+)
+from testcard.harness.wire.pictures import inspect
 from testcard.specs.profile import Level
 
 _BROKEN_WORD: dict[str, VerdictWord] = {"must": "fail", "should": "deviates", "info": "info"}
@@ -74,6 +87,26 @@ class Conclusion:
             waivers=list(self.waivers),
             errors=list(self.errors),
         )
+
+
+def judge_records(
+    scopes: Sequence[Scope],
+    rules: Sequence[Rule],
+    exchanges: Sequence[Exchange],
+    bytes_of: BytesOf,
+    *,
+    not_sent: Mapping[tuple[str, str], Sequence[str]] | None = None,
+    strict: bool = False,
+    stopped: bool = False,
+    started: float | None = None,
+    looking: Inspect = inspect,
+    live: bool = False,
+) -> Conclusion:
+    """The verdicts on recorded exchanges. `started`: Unix seconds at which the run's clock stood at 0; `live` as in the run's settings."""
+    provider = scopes[0].provider if scopes else None
+    scopes = [replace(scope, started=started) for scope in scopes]
+    seen = see(provider, in_plan_order(exchanges), bytes_of, looking=looking, live=live) if provider is not None else []
+    return judge_all(scopes, rules, seen, not_sent=not_sent, strict=strict, stopped=stopped)
 
 
 def judge_all(

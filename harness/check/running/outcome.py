@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
+from testcard.harness.stops import Stop, StopReason
 from testcard.harness.wire.addresses import may_ask
 
 #: Seconds that all waits after a 429 may take together.
 PATIENCE_S = 60.0
+#: Why a step that can show nothing new was left out: enough of its kind were carried out, its operation was billed for as many pictures
+#: as a check asks for, or the run was stopped before it.
+Spared = Literal["enough of its kind", "no room", "stopped"]
 
 
 @dataclass
 class PlanOutcome:
-    """How carrying out a plan ended. `not_sent` names each step that was left out, and why; `stopped` why all the rest was.
+    """How carrying out a plan ended. `not_sent` says of each step that was left out why; `stopped` why all the rest was.
 
     `spared` names those that were left out because they could have shown nothing new; no verdict lacks them.
     """
 
-    not_sent: dict[int, str] = field(default_factory=dict)
-    spared: dict[int, str] = field(default_factory=dict)
-    stopped: str | None = None
+    not_sent: dict[int, Stop] = field(default_factory=dict)
+    spared: dict[int, Spared] = field(default_factory=dict)
+    stopped: Stop | None = None
     interrupted: bool = False
 
 
@@ -37,3 +42,6 @@ class CheckSettings:
     def may_ask(self, url: str) -> bool:
         """Whether an address that an answer names may be asked."""
         return may_ask(url, asked=self.base_url, live=self.live)
+
+
+INTERRUPTED = Stop(reason=StopReason.INTERRUPTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from testcard.harness.check.generation.plan import PlanStep
@@ -24,6 +25,19 @@ class Recorder(Protocol):
         """Keeps one exchange."""
 
 
+class StepRecords(list[Exchange]):
+    """The exchanges of one step, each handed on as soon as it is there."""
+
+    def __init__(self, keep: Callable[[Exchange], None]) -> None:
+        super().__init__()
+        self._keep = keep
+
+    def append(self, record: Exchange, /) -> None:
+        """Adds one exchange and hands it on."""
+        self._keep(record)
+        super().append(record)
+
+
 class Recording:
     """Makes records of what was sent and seen. `redact` keeps the key out of them."""
 
@@ -32,7 +46,7 @@ class Recording:
         self._provider = provider
         self._recorder = recorder
         #: What was decoded last: it is asked for again when it is recorded.
-        self._read: tuple[Sent, str, Answer] | None = None
+        self._read: tuple[Received, str, Answer] | None = None
 
     def answer(self, operation: str, sent: Received) -> Answer | None:
         """What the answer means, or None when there was none."""
@@ -101,7 +115,7 @@ class Recording:
             pictures=self._pictures(source, operation or step.operation, step.operation, sent),
         )
 
-    def _pictures(self, source: str | None, operation: str, asked: str, sent: Sent) -> list[PlacedPicture]:
+    def _pictures(self, source: str | None, operation: str, asked: str, sent: Received) -> list[PlacedPicture]:
         """Where the body holds pictures that the operation `asked` was asked for; `operation` is the one that answered."""
         if sent.status is None or not 200 <= sent.status < 300:
             return []

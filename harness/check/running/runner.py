@@ -1,38 +1,47 @@
-"""Carries out a plan: sends what the budget allows, follows up on tasks and addresses, records everything in plan order.
+"""Carries out a plan: sends what the budget allows, follows up on tasks and addresses, records every answer as soon as it is there.
 
-A billed request is never sent again by itself; only one refused with 429 is, after the time that the answer names.
+A billed request is never sent again by itself; only one refused with 429 is, after the time that the answer names. Exchanges are
+appended in the order in which they end, so that a kill loses nothing that was answered; their ids keep the order of the plan.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import httpx
 
 from testcard.harness.check.generation.plan import Plan, PlanStep
 from testcard.harness.check.running.following import Following
-from testcard.harness.check.running.outcome import CheckSettings, PlanOutcome
-from testcard.harness.check.running.recording import Recorder, Recording
+from testcard.harness.check.running.outcome import INTERRUPTED, CheckSettings, PlanOutcome
+from testcard.harness.check.running.recording import Recorder, Recording, StepRecords
 from testcard.harness.check.running.target_health import TargetHealth
-from testcard.harness.check.running.transport import Clock, Received, send
-from testcard.harness.check.spending.allowance import Admission, Allowance
-from testcard.harness.check.spending.budget import Booking, CheckBudget, Reservation, bill
+from testcard.harness.check.running.transport import Clock, Received, http_client, send
+from testcard.harness.check.spending.allowance import MOST_IMAGES, Admission, Allowance
+from testcard.harness.check.spending.budget import NO_LIMITS, Booking, CheckBudget, Reservation, SpendingLimits, bill
+from testcard.harness.events import Answered, Event, Sent, Spent, Stopped
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.promises.delivery import URL_LIFETIME
 from testcard.harness.runs.folder import KEY_PLACEHOLDER
 from testcard.harness.runs.records import Exchange
+from testcard.harness.stops import Stop, StopReason, sentence
 from testcard.harness.wire.model import WireRequest
 
 ATTEMPTS_AT_429 = 3
 
-#: Hears how many steps are done, what is spent, and how many answers were not as the contract has it at first sight.
-Watch = Callable[[int, CheckBudget, int], None]
+#: Hears what happens, in the order in which it does.
+Tell = Callable[[Event], None]
+
+
+def nobody(event: Event) -> None:
+    """Hears nothing."""
 
 
 class Runner:
-    """One run of a plan against one target. `stop` may be called from a signal handler."""
+    """One run of a plan against one target. `stop` belongs into the thread of its event loop."""
 
     def __init__(
         self,
@@ -44,7 +53,7 @@ class Runner:
         pricing: Pricing,
         recorder: Recorder,
         clock: Clock,
-        watch: Watch | None = None,
+        tell: Tell = nobody,
     ) -> None:
         self.plan = plan
         self.settings = settings
@@ -59,38 +68,35 @@ class Runner:
         self._following = Following(
             plan.provider, settings, client=client, budget=budget, recording=recording, clock=clock, outcome=self.outcome
         )
-        self._watch = watch
+        self._tell = tell
         self._allowance = Allowance(plan.steps)
         self._finished: dict[int, list[Exchange]] = {}
-        self._next = 0
-        self._done = 0
-        self._surprises = 0
         self._answered = {(step.operation, step.after): asyncio.Event() for step in plan.steps if step.after is not None}
         self._patience_s = settings.patience_s
+        self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def stop(self, reason: str, *, interrupted: bool = False) -> None:
-        """Sends nothing more; `interrupted` also gives up what is under way."""
-        if self.outcome.stopped is None:
-            self.outcome.stopped = reason
+    def stop(self, stop: Stop) -> None:
+        """Sends nothing more; an interruption also gives up what is under way."""
+        interrupted = stop.reason is StopReason.INTERRUPTED
+        if self.outcome.stopped is None or interrupted:
+            self.outcome.stopped = stop
+            self._tell(Stopped(stop=stop))
+        self._stopping.set()
         if interrupted:
             self.outcome.interrupted = True
             for task in self._tasks:
                 task.cancel()
 
     async def run(self) -> PlanOutcome:
-        """Carries the plan out. Raises `TargetUnreachable` or `KeyRefused` when the very first request shows that nothing can work."""
+        """Carries the plan out. Raises `TargetUnreachable` or `KeyRefused` when the first requests show that nothing can work."""
         steps = list(self.plan.steps)
-        try:
-            if steps:
-                await self._all(steps[:1])
-                first = sum(step.first for step in steps)
-                await self._all(steps[1:first] if first else [])
-                await self._all(steps[max(first, 1) :])
-            self._flush(everything=True)
-            await self._look_again()
-        finally:
-            self._flush(everything=True)
+        if steps:
+            await self._all(steps[:1])
+            first = sum(step.first for step in steps)
+            await self._all(steps[1:first] if first else [])
+            await self._all(steps[max(first, 1) :])
+        await self._look_again()
         return self.outcome
 
     async def _all(self, steps: Sequence[PlanStep]) -> None:
@@ -129,10 +135,10 @@ class Runner:
         while len(self._tasks) >= self.settings.concurrency:
             await self._one_done()
         while True:
-            reason = self.outcome.stopped
-            if reason is None and step.operation in self._health.silent:
-                reason = "the base request of the operation got no answer"
-            if reason is None:
+            stop = self.outcome.stopped
+            if stop is None and step.operation in self._health.silent:
+                stop = Stop(reason=StopReason.OPERATION_SILENT, target=step.operation)
+            if stop is None:
                 admission = self._allowance.admission(step)
                 if admission == "wait":
                     await self._one_done()
@@ -146,47 +152,59 @@ class Runner:
                 if self._tasks:
                     await self._one_done()
                     continue
-                reason = "the budget is spent"
+                stop = self.budget.refusal
+            assert stop is not None
             self._allowance.skip(step)
-            (self.outcome.spared if step.spare else self.outcome.not_sent)[step.number] = reason
+            self._leave_out(step, stop)
             self._finish(step, [])
             return None
 
     def _spare(self, step: PlanStep, admission: Admission) -> None:
         """Leaves a step out that is not worth its price, or not certain to be free any more."""
         if admission == "enough":
-            self.outcome.spared[step.number] = "enough requests of its kind were carried out"
+            self.outcome.spared[step.number] = "enough of its kind"
+        elif step.spare:
+            self.outcome.spared[step.number] = "no room"
         else:
-            where = self.outcome.spared if step.spare else self.outcome.not_sent
-            where[step.number] = "the operation was billed for as many pictures as a check asks for"
+            self._leave_out(step, Stop(reason=StopReason.OPERATION_BILLED, target=step.operation, limit=MOST_IMAGES))
         self._finish(step, [])
 
+    def _leave_out(self, step: PlanStep, stop: Stop) -> None:
+        if step.spare:
+            self.outcome.spared[step.number] = "stopped"
+        else:
+            self.outcome.not_sent[step.number] = stop
+
     async def _carry_out(self, step: PlanStep, reservation: Reservation) -> None:
-        records: list[Exchange] = []
+        records = StepRecords(lambda record: self._keep(step, record))
         wire = step.wire(self.plan.provider, self.settings.base_url, self.settings.api_key)
         try:
             await self._predecessor(step)
         except asyncio.CancelledError:
-            self.budget.cancel(reservation)
-            self._allowance.end(step, 0, False)
-            self._finish(step, records)
+            self._never_sent(step, reservation)
             raise
+        if self.outcome.stopped is not None:
+            self._never_sent(step, reservation)
+            return
         started_s = self._clock()
         try:
-            sent = await self._sent_with_patience(step, wire, records)
-            answer = self._recording.answer(step.operation, sent)
-            booked = self._booking.settle(step, sent.status, sent.failure, answer, reservation)
+            received = await self._with_patience(step, wire, records, reservation)
+            if received is None:
+                return
+            answer = self._recording.answer(step.operation, received)
+            booked = self._booking.settle(step, received.status, received.failure, answer, reservation)
             records.append(
-                self._recording.record(step, step.id, wire, sent, images=booked.images, cost_usd=booked.cost_usd, free=booked.again)
+                self._recording.record(step, step.id, wire, received, images=booked.images, cost_usd=booked.cost_usd, free=booked.again)
             )
             self._let_go_on(step)
-            self._health.judge(step, sent, answer, first=self._done == 0)
-            if answer is not None and sent.status is not None and 200 <= sent.status < 300:
+            self._health.judge(step, received, answer)
+            if answer is not None and received.status is not None and 200 <= received.status < 300:
                 await self._following.follow_up(step, answer, records)
         except asyncio.CancelledError:
             if reservation.open:
                 self.budget.keep(reservation)
-                records.append(self._recording.record(step, step.id, wire, Received(started_s, None, self._clock(), detail="interrupted")))
+                given_up = Received(started_s, None, self._clock(), detail="interrupted")
+                records.append(self._recording.record(step, step.id, wire, given_up))
             raise
         finally:
             if reservation.open:
@@ -194,32 +212,61 @@ class Runner:
             self._allowance.end(step, *bill(step, records))
             self._finish(step, records)
 
-    async def _sent_with_patience(self, step: PlanStep, wire: WireRequest, records: list[Exchange]) -> Received:
-        """The answer; a 429 is waited out and asked again as long as patience and budget last, each time recorded."""
+    def _never_sent(self, step: PlanStep, reservation: Reservation) -> None:
+        """The run was stopped while the step waited for another one's answer."""
+        self.budget.cancel(reservation)
+        self._leave_out(step, self.outcome.stopped or INTERRUPTED)
+        self._allowance.end(step, 0, False)
+        self._finish(step, [])
+
+    async def _with_patience(self, step: PlanStep, wire: WireRequest, records: list[Exchange], reservation: Reservation) -> Received | None:
+        """The answer; a 429 is waited out and asked again as long as patience and budget last, each time recorded.
+
+        None where the run was stopped while a 429 was waited out: the request was refused, cost nothing, and is not sent again.
+        """
         for attempt in range(1, ATTEMPTS_AT_429 + 1):
-            sent = await send(self._client, wire, self._clock)
-            if sent.status != 429 or attempt == ATTEMPTS_AT_429:
-                return sent
-            answer = self._recording.answer(step.operation, sent)
+            self._tell(Sent(at_s=self._clock(), operation=step.operation, exchange=step.id, billed=step.billed))
+            received = await send(self._client, wire, self._clock)
+            if received.status != 429 or attempt == ATTEMPTS_AT_429 or self.outcome.stopped is not None:
+                return received
+            answer = self._recording.answer(step.operation, received)
             wait_s = answer.retry_after_s if answer is not None and answer.retry_after_s is not None else float(attempt)
             if wait_s > self._patience_s:
-                return sent
+                return received
             more = self.budget.reserve(billed=False)
             if more is None:
-                return sent
+                return received
             self._patience_s -= wait_s
-            records.append(self._recording.record(step, f"{step.id}.r{attempt}", wire, sent))
+            records.append(self._recording.record(step, f"{step.id}.r{attempt}", wire, received))
+            try:
+                await self._stopped_within(wait_s)
+            except asyncio.CancelledError:
+                self._call_off(step, more, reservation)
+                raise
+            if self.outcome.stopped is not None:
+                self._call_off(step, more, reservation)
+                return None
             self.budget.release(more)
-            await asyncio.sleep(wait_s)
         raise AssertionError("the loop returns")
 
+    def _call_off(self, step: PlanStep, again: Reservation, refused: Reservation) -> None:
+        """Gives back what was set aside for a request that was refused with 429 and is not sent again."""
+        self.budget.cancel(again)
+        self.budget.release(refused)
+        self._leave_out(step, self.outcome.stopped or INTERRUPTED)
+
+    async def _stopped_within(self, seconds: float) -> None:
+        """Waits, and no longer than until the run is stopped."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
     async def _look_again(self) -> None:
-        """Fetches once more an address of each operation whose addresses have to last, and records it after everything else."""
+        """Fetches once more an address of each operation whose addresses have to last, after everything else."""
         for step, earlier in still_to_live(self.plan, self._finished) if self.outcome.stopped is None else ():
             record = await self._following.again(step, earlier)
             if record is None:
                 return
-            self._recorder.append(record)
+            self._keep(step, record)
 
     async def _predecessor(self, step: PlanStep) -> None:
         """Waits until the probe that has to be answered first was, if it was to be sent at all."""
@@ -231,27 +278,65 @@ class Runner:
         if waiting is not None:
             waiting.set()
 
+    def _keep(self, step: PlanStep, record: Exchange) -> None:
+        self._recorder.append(record)
+        self._tell(Answered(at_s=record.done_s, exchange=record, surprising=int(_surprising(step, record))))
+
     def _finish(self, step: PlanStep, records: list[Exchange]) -> None:
         self._let_go_on(step)
         self._finished[step.number] = records
-        self._done += bool(records)
-        self._surprises += any(_surprising(step, record) for record in records)
-        self._flush()
-        if self._watch is not None:
-            self._watch(len(self._finished), self.budget, self._surprises)
+        self._tell(Spent(spend=self.budget.spend, done=len(self._finished), total=len(self.plan.steps)))
 
-    def _flush(self, *, everything: bool = False) -> None:
-        """Writes what is finished in the order of the plan; at the end also what stands behind a step that never finished."""
-        steps = self.plan.steps
-        while self._next < len(steps):
-            records = self._finished.get(steps[self._next].number)
-            if records is None:
-                if not everything:
-                    return
-            else:
-                for record in records:
-                    self._recorder.append(record)
-            self._next += 1
+
+@dataclass(frozen=True)
+class Carried:
+    """A plan that was carried out: how it ended and what it cost; `started` is when, in Unix seconds."""
+
+    outcome: PlanOutcome
+    budget: CheckBudget
+    started: float | None = None
+
+    def not_sent(self, plan: Plan) -> dict[tuple[str, str], list[str]]:
+        """The reasons why requests were not sent, by operation and rule that asked for them."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for step in plan.steps:
+            stop = self.outcome.not_sent.get(step.number)
+            if stop is not None:
+                for pair in step.serves:
+                    found.setdefault(pair, []).append(sentence(stop))
+        return found
+
+
+async def carry_out(
+    plan: Plan,
+    settings: CheckSettings,
+    pricing: Pricing,
+    recorder: Recorder,
+    *,
+    limits: SpendingLimits = NO_LIMITS,
+    transport: httpx.AsyncBaseTransport | None = None,
+    tell: Tell = nobody,
+    started_as: Callable[[Runner], None] | None = None,
+    timer: Clock = time.monotonic,
+) -> Carried:
+    """Sends the plan. `started_as` is given the runner, so that it can be stopped; `timer` gives the seconds by which answers are timed."""
+    budget = CheckBudget(limits)
+    start, started = timer(), time.time()
+    async with http_client(settings.concurrency, transport, base_url=settings.base_url) as client:
+        runner = Runner(
+            plan,
+            settings,
+            client=client,
+            budget=budget,
+            pricing=pricing,
+            recorder=recorder,
+            clock=lambda: timer() - start,
+            tell=tell,
+        )
+        if started_as is not None:
+            started_as(runner)
+        outcome = await runner.run()
+    return Carried(outcome, budget, started)
 
 
 def _surprising(step: PlanStep, record: Exchange) -> bool:
@@ -284,4 +369,4 @@ def _first_download(done: Iterable[tuple[PlanStep, Sequence[Exchange]]]) -> tupl
     return None
 
 
-__all__ = ["CheckSettings", "PlanOutcome", "Runner", "Watch"]
+__all__ = ["Carried", "CheckSettings", "PlanOutcome", "Runner", "Tell", "carry_out", "nobody"]

@@ -1,4 +1,4 @@
-"""Whether going on makes sense: is anything there, is the key taken, is the account in order?"""
+"""Target health: is anything there, is the key taken, is the account in order? If not, going on makes no sense."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from testcard.harness.check.running.outcome import CheckSettings
 from testcard.harness.check.running.transport import Received
 from testcard.harness.errors import KeyRefused, TargetUnreachable
 from testcard.harness.redaction import Redactor
+from testcard.harness.stops import Stop, StopReason
 from testcard.harness.wire.decode import speaks_of_account
 from testcard.harness.wire.model import Answer
 from testcard.specs.loader import Provider
 
 UNREACHABLE_IN_A_ROW = 3
+_DETAIL_CHARS = 160
 
 
 class TargetHealth:
@@ -22,44 +24,59 @@ class TargetHealth:
     `silent` are the operations whose base request got no answer in time.
     """
 
-    def __init__(self, provider: Provider, settings: CheckSettings, redact: Redactor, stop: Callable[[str], None]) -> None:
+    def __init__(self, provider: Provider, settings: CheckSettings, redact: Redactor, stop: Callable[[Stop], None]) -> None:
         self.silent: set[str] = set()
         self._provider = provider
         self._settings = settings
         self._redact = redact
         self._stop = stop
+        self._heard = False
         self._unreachable = 0
-        self._key_accepted = False
+        self._keyed = 0
+        self._accepted = 0
 
-    def judge(self, step: PlanStep, sent: Received, answer: Answer | None, *, first: bool) -> None:
-        """Ends the run where going on makes no sense: nothing there, key refused, account empty. `first`: nothing was answered before."""
-        name, base_url = self._provider.profile.name, self._settings.base_url
-        if sent.failure in ("connect", "tls"):
-            self._unreachable += 1
-            if not self._key_accepted and first:
-                what = "the TLS handshake failed" if sent.failure == "tls" else "nothing answers"
-                raise TargetUnreachable(
-                    f"{what} at {base_url} ({sent.detail})",
-                    hint="check the address and that the server runs: testcard mock starts one here",
-                )
-            if self._unreachable >= UNREACHABLE_IN_A_ROW:
-                self._stop(f"{base_url} stopped answering")
+    def judge(self, step: PlanStep, received: Received, answer: Answer | None) -> None:
+        """Ends the run where going on makes no sense: nothing there, key refused, account empty.
+
+        A key is refused by a 401 that comes before any success with it, whatever failed before; a 403 says so only as the first
+        answer to it, because later it may be about one prompt or model. `KeyRefused` and `TargetUnreachable` are raised.
+        """
+        if received.failure in ("connect", "tls"):
+            self._unreachable_again(received)
             return
+        self._heard = True
         self._unreachable = 0
-        if step.first and sent.failure == "timeout":
+        if step.first and received.failure == "timeout":
             self.silent.add(step.operation)
-        if step.key_use != "right" or sent.status is None or self._settings.api_key is None:
+        if step.key_use != "right" or received.status is None or self._settings.api_key is None:
             return
-        if sent.status in (401, 403) and not self._key_accepted and first:
+        self._judge_key(step, received.status, (answer.error_message or "") if answer is not None else "")
+
+    def _unreachable_again(self, received: Received) -> None:
+        self._unreachable += 1
+        base_url = self._settings.base_url
+        if not self._heard and self._unreachable == 1:
+            what = "the TLS handshake failed" if received.failure == "tls" else "nothing answers"
+            raise TargetUnreachable(
+                f"{what} at {base_url} ({received.detail})",
+                hint="check the address and that the server runs: testcard mock starts one here",
+            )
+        if self._unreachable >= UNREACHABLE_IN_A_ROW:
+            self._stop(Stop(reason=StopReason.TARGET_UNREACHABLE, target=base_url, count=self._unreachable))
+
+    def _judge_key(self, step: PlanStep, status: int, message: str) -> None:
+        self._keyed += 1
+        target = self._settings.base_url
+        if status < 300:
+            self._accepted += 1
+        elif status == 402 or (status == 403 and self._keyed > 1 and speaks_of_account(message)):
+            detail = self._redact.text(message)[:_DETAIL_CHARS]
+            self._stop(Stop(reason=StopReason.ACCOUNT_REFUSED, target=target, status=status, detail=detail))
+        elif not self._accepted and (status == 401 or (status == 403 and self._keyed == 1)):
             variable = self._provider.profile.auth.key_env
             raise KeyRefused(
-                f"{name} at {base_url} refused the key with status {sent.status}",
+                f"{self._provider.profile.name} at {target} refused the key with status {status}",
                 hint=f"set TESTCARD_API_KEY (or {variable}) to a valid key; for a server that needs none add --no-auth",
             )
-        message = (answer.error_message or "") if answer is not None else ""
-        if sent.status < 300:
-            self._key_accepted = True
-        elif sent.status == 402 or (sent.status == 403 and speaks_of_account(message)):
-            self._stop(f"the account was refused with status {sent.status}" + (f": {self._redact.text(message)[:160]}" if message else ""))
-        elif sent.status == 401 and step.expects == "accept":
-            self._stop("the key was accepted before and is refused now (status 401)")
+        elif status == 401 and step.expects == "accept":
+            self._stop(Stop(reason=StopReason.KEY_REFUSED, target=target, status=status, count=self._accepted))

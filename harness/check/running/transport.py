@@ -1,4 +1,4 @@
-"""Sends one wire request with httpx and says what happened, failures included; never raises for what a target does."""
+"""The client that a check sends with, and one wire request sent with it: says what happened, and never raises for what a target does."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Literal
 
 import httpx
 
+from testcard.harness.check.running.early_answers import listen_while_sending
+from testcard.harness.proxies import direct
+from testcard.harness.runs.folder import tool_version
 from testcard.harness.wire.addresses import MOST_REDIRECTS, redirected
 from testcard.harness.wire.model import WireRequest
 
@@ -33,6 +36,23 @@ class Received:
     complete: bool = True
     failure: Failure | None = None
     detail: str | None = None
+
+
+def http_client(concurrency: int, transport: httpx.AsyncBaseTransport | None = None, *, base_url: str | None = None) -> httpx.AsyncClient:
+    """A client that never follows redirects by itself, never retries, and waits as long as the slowest documented answer takes.
+
+    It asks this machine without a proxy, and reads while it sends a large body.
+    """
+    client = httpx.AsyncClient(
+        transport=transport,
+        timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+        limits=httpx.Limits(max_connections=concurrency + 2, max_keepalive_connections=concurrency + 2),
+        headers={"user-agent": f"testcard/{tool_version()}"},
+        follow_redirects=False,
+        mounts=direct(base_url),
+    )
+    listen_while_sending(client)
+    return client
 
 
 async def send(client: httpx.AsyncClient, wire: WireRequest, clock: Clock, *, may_go_on: Callable[[str], bool] | None = None) -> Received:

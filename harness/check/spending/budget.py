@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from testcard.harness.check.generation.plan import PlanStep
 from testcard.harness.pricing import Pricing
 from testcard.harness.runs.records import Exchange, Spend
+from testcard.harness.stops import Stop, StopReason
 from testcard.harness.wire.billing import booked_cost, charged
 from testcard.harness.wire.model import Answer, PictureInfo
 from testcard.harness.wire.pictures import inspect, lenient_base64
@@ -70,9 +71,11 @@ class CheckBudget:
         self._extra_images = 0
         self._times_images = 1.0
         self._times_cost = 1.0
+        #: Why the latest request for a reservation was refused; None where it was granted.
+        self.refusal: Stop | None = None
 
     def reserve(self, *, billed: bool, images: int = 0, cost_usd: float | None = None) -> Reservation | None:
-        """A reservation of the worst case, or None when it does not fit into what is left.
+        """A reservation of the worst case, or None when it does not fit into what is left; then `refusal` says why.
 
         A billed request whose cost is not known never fits a limit on cost.
         """
@@ -80,12 +83,8 @@ class CheckBudget:
         with self._lock:
             images = self._expected(asked_images)
             cost_usd = None if asked_usd is None else asked_usd * self._times_cost
-            limits = self.limits
-            if limits.max_requests is not None and self._requests + 1 > limits.max_requests:
-                return None
-            if billed and limits.max_images is not None and self._images + self._held_images + images > limits.max_images:
-                return None
-            if billed and limits.max_cost_usd is not None and not self._affordable(cost_usd, limits.max_cost_usd):
+            self.refusal = self._refusal(billed, images, cost_usd)
+            if self.refusal is not None:
                 return None
             self._requests += 1
             self._held += 1
@@ -96,8 +95,17 @@ class CheckBudget:
     def _expected(self, images: int) -> int:
         return max(images + self._extra_images, math.ceil(images * self._times_images)) if images else 0
 
-    def _affordable(self, cost_usd: float | None, limit_usd: float) -> bool:
-        return cost_usd is not None and self._cost + self._held_cost + cost_usd <= limit_usd + _CENT_DUST
+    def _refusal(self, billed: bool, images: int, cost_usd: float | None) -> Stop | None:
+        limits = self.limits
+        if limits.max_requests is not None and self._requests + 1 > limits.max_requests:
+            return Stop(reason=StopReason.REQUESTS_SPENT, limit=limits.max_requests)
+        if billed and limits.max_images is not None and self._images + self._held_images + images > limits.max_images:
+            return Stop(reason=StopReason.IMAGES_SPENT, limit=limits.max_images)
+        if billed and limits.max_cost_usd is not None:
+            gone = self._cost + self._held_cost
+            if cost_usd is None or gone + cost_usd > limits.max_cost_usd + _CENT_DUST:
+                return Stop(reason=StopReason.COST_SPENT, limit=limits.max_cost_usd, spent=gone, following=cost_usd)
+        return None
 
     def settle(self, reservation: Reservation, *, images: int, cost_usd: float | None) -> None:
         """Replaces a reservation by what was delivered. `cost_usd` None: the answer was billed and nobody knows what it cost."""
@@ -226,6 +234,8 @@ def _looked_at(answer: Answer) -> list[PictureInfo]:
 def bill(step: PlanStep, records: Sequence[Exchange]) -> tuple[int, bool]:
     """For how many pictures (or answers of a chat) a step was billed, the worst where nobody knows; and whether it was carried out."""
     own = next((record for record in records if record.id == step.id), None)
+    if own is None and records:
+        return 0, False  # refused with 429 each time
     if own is None or (own.response is None and own.failure not in ("connect", "tls")):
         return step.weight, False
     billed = own.images if step.images else int(own.billed)

@@ -67,15 +67,15 @@ def test_a_conforming_target_passes(url: str, tmp_path: Path, capsys: Capture) -
 
 
 def test_a_replay_says_the_same_without_a_request(url: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--replay gives identical verdicts, sends nothing, and is a run of its own, in a named folder or a new one."""
+    """--rejudge gives identical verdicts, sends nothing, and is a run of its own, in a named folder or a new one."""
     assert run(["check", "nanogpt", "--base-url", url, "--max-images", "6", "--out", str(tmp_path / "run"), "--json"]) == 5
     first = json.loads(capsys.readouterr().out)
     before = counters(url)
-    assert run(["check", "nanogpt", "--replay", str(tmp_path / "run"), "--out", str(tmp_path / "again"), "--json"]) == 5
+    assert run(["check", "nanogpt", "--rejudge", str(tmp_path / "run"), "--out", str(tmp_path / "again"), "--json"]) == 5
     assert json.loads(capsys.readouterr().out) == first
     assert counters(url) == before
     monkeypatch.chdir(tmp_path)
-    assert run(["check", "nanogpt", "--replay", "again", "--json"]) == 5
+    assert run(["check", "nanogpt", "--rejudge", "again", "--json"]) == 5
     assert json.loads(capsys.readouterr().out) == first
     (third,) = (tmp_path / "testcard-runs").iterdir()
     assert json.loads((third / "verdicts.json").read_text()) == first
@@ -107,7 +107,7 @@ def test_a_budget_of_five_pictures_brings_five(url: str, tmp_path: Path, capsys:
     assert run(arguments) == 5
     assert counters(url)["images"] - before["images"] <= 5
     err = capsys.readouterr().err
-    assert "the budget is spent" in err
+    assert "the budget of 5 images is spent" in err
     assert "--max-images" in err
 
 
@@ -141,7 +141,7 @@ def test_a_wrong_key_is_exit_3(url: str, tmp_path: Path, capsys: Capture, monkey
         (["--base-url", "https://api.example.com"], "--live"),
         (["--base-url", "https://api.example.com", "--live"], "--max-cost"),
         (["--base-url", "not a url"], "base URL"),
-        (["--replay", "/nowhere/at/all"], "run folder"),
+        (["--rejudge", "/nowhere/at/all"], "run folder"),
         (["--concurrency", "0"], "--concurrency"),
         (["--max-cost", "-1"], "--max-cost"),
     ],

@@ -1,4 +1,4 @@
-"""What a check leaves behind and says: its files, waivers, --strict, --replay, GitHub Actions, and the exit codes that come of them."""
+"""What a check leaves behind and says: its files, waivers, --strict, --rejudge, GitHub Actions, and the exit codes that come of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from testcard.harness.cli import check, check_result, run
+from testcard.harness.check import run as checks
+from testcard.harness.cli import check_output, run
 from testcard.harness.embedded import embedded_mocks
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.validate import validate_run
@@ -113,7 +114,7 @@ def test_a_waived_finding_passes(faulty: str, tmp_path: Path, capsys: Capture) -
     file = waivers(tmp_path, ("image.format", None, 0))
     assert run(["check", "nebul", "--base-url", faulty, *NARROW, "--waivers", str(file), "--out", "run"]) == 0
     said = capsys.readouterr()
-    assert f"w waived      image.format   must    fail, waived until {TODAY} by ann: ticket 12" in said.out
+    assert f"⊘ waived      image.format   must    fail, waived until {TODAY} by ann: ticket 12" in said.out
     assert "PASS: 6 pass, 3 waived" in said.out
     assert "waiver of" not in said.err
     assert words(tmp_path / "run", "image.format") == ["waived"] * 3
@@ -166,7 +167,7 @@ def test_strict_makes_shoulds_count(lenient: str, tmp_path: Path, capsys: Captur
     """A deviation passes; with --strict, or strict in testcard.toml, it fails in exit code, outcome, JUnit and SARIF."""
     narrow = ["check", "nanogpt", "--base-url", lenient, "--rule", "auth.*"]
     assert run([*narrow, "--out", "lax"]) == 0
-    assert "! deviates" in capsys.readouterr().out
+    assert "≈ deviates" in capsys.readouterr().out
     assert not list(ET.parse("lax/junit.xml").iter("failure"))
     assert run([*narrow, "--strict", "--out", "strict"]) == 1
     (tmp_path / "testcard.toml").write_text("[check]\nstrict = true\n")
@@ -185,12 +186,12 @@ def test_a_replay_is_the_run_again_without_a_request(faulty: str, tmp_path: Path
     file = waivers(tmp_path, ("image.format", "createImage", 0))
     assert run(["check", "nebul", "--base-url", faulty, *NARROW, "--waivers", str(file), "--out", "run"]) == 1
     before = requests_seen(faulty)
-    assert run(["check", "nebul", "--replay", "run", "--out", "again"]) == 1
-    assert run(["check", "nebul", "--replay", "again", "--out", "once-more"]) == 1
+    assert run(["check", "nebul", "--rejudge", "run", "--out", "again"]) == 1
+    assert run(["check", "nebul", "--rejudge", "again", "--out", "once-more"]) == 1
     assert requests_seen(faulty) == before
     for folder in ("again", "once-more"):
         assert Path(folder, "verdicts.json").read_bytes() == Path("run/verdicts.json").read_bytes()
-        assert Path(folder, "exchanges.jsonl").read_bytes() == Path("run/exchanges.jsonl").read_bytes()
+        assert list(RunReader(folder).exchanges()) == list(RunReader("run").exchanges())
         assert validate_run(folder) == []
         results = [json.loads(Path(name, "results.sarif").read_text())["runs"][0]["results"] for name in ("run", folder)]
         assert results[0] == results[1]
@@ -202,9 +203,9 @@ def test_a_replay_is_the_run_again_without_a_request(faulty: str, tmp_path: Path
 def test_a_replay_can_be_waived_anew(faulty: str, tmp_path: Path) -> None:
     """--waivers on a recorded run shows what they would do, at no cost, as of the day of the run; so does --strict."""
     assert run(["check", "nebul", "--base-url", faulty, *NARROW, "--out", "run"]) == 1
-    assert run(["check", "nebul", "--replay", "run", "--waivers", str(waivers(tmp_path, ("image.*", None, 0))), "--out", "waived"]) == 0
-    assert run(["check", "nebul", "--replay", "waived", "--waivers", str(waivers(tmp_path)), "--out", "unwaived"]) == 1
-    assert run(["check", "nebul", "--replay", "waived", "--strict", "--out", "strict"]) == 0
+    assert run(["check", "nebul", "--rejudge", "run", "--waivers", str(waivers(tmp_path, ("image.*", None, 0))), "--out", "waived"]) == 0
+    assert run(["check", "nebul", "--rejudge", "waived", "--waivers", str(waivers(tmp_path)), "--out", "unwaived"]) == 1
+    assert run(["check", "nebul", "--rejudge", "waived", "--strict", "--out", "strict"]) == 0
     assert RunReader("strict").run.config["strict"] is True
     assert words(tmp_path / "strict", "image.format") == ["waived"] * 3
 
@@ -216,8 +217,8 @@ def test_a_replay_of_an_old_run_keeps_its_day(faulty: str, tmp_path: Path) -> No
     record = json.loads(Path("run/run.json").read_text())
     record["started"] = f"{TODAY - timedelta(days=401)}T10:00:00.000Z"
     Path("run/run.json").write_text(json.dumps(record))
-    assert run(["check", "nebul", "--replay", "run", "--out", "again"]) == 0
-    assert run(["check", "nebul", "--replay", "again", "--out", "third"]) == 0
+    assert run(["check", "nebul", "--rejudge", "run", "--out", "again"]) == 0
+    assert run(["check", "nebul", "--rejudge", "again", "--out", "third"]) == 0
 
 
 def test_github_actions_is_told(faulty: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +244,7 @@ def test_github_actions_is_told(faulty: str, tmp_path: Path, capsys: Capture, mo
     assert json.loads(said.out) == verdicts(tmp_path / "json")
     assert said.err.count("::error file=") == 3
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "such" / "place"))
-    assert run(["check", "nebul", "--replay", "run", "--out", "third"]) == 1
+    assert run(["check", "nebul", "--rejudge", "run", "--out", "third"]) == 1
     assert "the job summary cannot be written" in capsys.readouterr().err
 
 
@@ -253,7 +254,7 @@ def test_an_occupied_folder_is_found_before_a_mock_is_started(tmp_path: Path, ca
     def started(*_: object, **__: object) -> None:
         raise AssertionError("a target was opened")
 
-    monkeypatch.setattr(check, "open_target", started)
+    monkeypatch.setattr(checks, "open_target", started)
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "mine").write_text("x")
     (tmp_path / "file").write_text("x")
@@ -272,7 +273,7 @@ def test_a_renderer_that_breaks_hides_no_verdict(lenient: str, capsys: Capture, 
     def broken(name: str) -> Any:
         raise RuntimeError(f"no {name}")
 
-    monkeypatch.setattr(check_result, "resolve", broken)
+    monkeypatch.setattr(check_output, "resolve", broken)
     assert run(["check", "nanogpt", "--base-url", lenient, "--rule", "auth.*", "--out", "run"]) == 4
     said = capsys.readouterr()
     assert "internal error: the report could not be written: RuntimeError" in said.err

@@ -18,9 +18,8 @@ import pytest
 
 from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import make_plan
-from testcard.harness.check.judging.verdicts import Conclusion
-from testcard.harness.check.running.runner import CheckSettings
-from testcard.harness.check.session import Carried, carry_out, judge_records
+from testcard.harness.check.judging.verdicts import Conclusion, judge_records
+from testcard.harness.check.running.runner import Carried, CheckSettings, carry_out
 from testcard.harness.check.spending.allowance import MOST_IMAGES
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.pricing import Pricing

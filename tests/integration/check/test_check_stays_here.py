@@ -12,9 +12,8 @@ import pytest
 
 from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import choose_rules, make_plan
-from testcard.harness.check.judging.verdicts import Conclusion
-from testcard.harness.check.running.runner import CheckSettings
-from testcard.harness.check.session import carry_out, judge_records
+from testcard.harness.check.judging.verdicts import Conclusion, judge_records
+from testcard.harness.check.running.runner import CheckSettings, carry_out
 from testcard.harness.pricing import Pricing
 from testcard.harness.selftest.in_process import InProcess
 from testcard.harness.selftest.mock_runs import API_KEY, Memory, hastened

@@ -13,9 +13,8 @@ import httpx
 import pytest
 
 from testcard.harness.check.generation.planning import make_plan
-from testcard.harness.check.judging.verdicts import Conclusion
-from testcard.harness.check.running.runner import CheckSettings
-from testcard.harness.check.session import carry_out, judge_records
+from testcard.harness.check.judging.verdicts import Conclusion, judge_records
+from testcard.harness.check.running.runner import CheckSettings, carry_out
 from testcard.harness.config import PricesSection
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.registry import RULES

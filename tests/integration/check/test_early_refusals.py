@@ -18,10 +18,9 @@ import pytest
 from PIL import Image
 
 from testcard.harness.check.generation.planning import choose_rules, make_plan
-from testcard.harness.check.judging.verdicts import Conclusion
-from testcard.harness.check.running.runner import CheckSettings
-from testcard.harness.check.running.transport import Received, send
-from testcard.harness.check.session import carry_out, http_client, judge_records
+from testcard.harness.check.judging.verdicts import Conclusion, judge_records
+from testcard.harness.check.running.runner import CheckSettings, carry_out
+from testcard.harness.check.running.transport import Received, http_client, send
 from testcard.harness.pricing import Pricing
 from testcard.harness.selftest.mock_runs import Memory
 from testcard.harness.wire.model import WireRequest

@@ -14,8 +14,8 @@ import openai
 import pytest
 from PIL import Image
 
-from testcard.harness.check.running.runner import CheckSettings
-from testcard.harness.check.session import carry_out, judge_records
+from testcard.harness.check.judging.verdicts import judge_records
+from testcard.harness.check.running.runner import CheckSettings, carry_out
 from testcard.harness.pricing import Pricing
 from testcard.harness.selftest.mock_runs import Memory, full_plan
 from testcard.mocks.app import create_app

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from testcard.harness.check.judging.verdicts import Conclusion
+from collections.abc import Sequence
+
 from testcard.harness.cli import check_text as present
-from testcard.harness.runs.records import Body, ClauseRef, Exchange, SentRequest, SpecGap, Spend, Verdict
+from testcard.harness.runs.records import Body, CheckedTarget, ClauseRef, Exchange, SentRequest, SpecGap, Spend, Verdict, Verdicts
+from testcard.harness.text.verdicts import GLYPHS
 
 
 def exchange(body: Body) -> Exchange:
@@ -25,9 +27,20 @@ def verdict(word: str, detail: str = "seen", rule: str = "image.size") -> Verdic
     )
 
 
+def judged_as(*verdicts: Verdict, gaps: Sequence[SpecGap] = (), spend: Spend | None = None, outcome: str = "fail") -> Verdicts:
+    return Verdicts(
+        provider="nebul",
+        target=CheckedTarget(base_url="http://t", mock=True),
+        outcome=outcome,  # type: ignore[arg-type]
+        spend=spend or Spend(),
+        verdicts=list(verdicts),
+        spec_gaps=list(gaps),
+    )
+
+
 def test_findings_say_promise_and_sight() -> None:
     """A finding names rule, clause, what was seen, the exchange and a command; passes are not repeated."""
-    judged = Conclusion((verdict("fail", "512x512 was asked for"), verdict("pass")), (), ())
+    judged = judged_as(verdict("fail", "512x512 was asked for"), verdict("pass"))
     lines = list(present.findings(judged, {"e1": exchange(Body(size=2, text="{}"))}))
     assert "✗ image.size · createImage · must" in lines
     assert "            doc.txt · Size" in lines
@@ -38,8 +51,8 @@ def test_findings_say_promise_and_sight() -> None:
 
 def test_a_strangers_bytes_stay_text() -> None:
     """Escape sequences and newlines from a server's message reach no terminal, and half surrogates do not stop the printing."""
-    judged = Conclusion(
-        (verdict("fail", "\x1b[31mred\x1b[0m\nsecond line\x07\ud800"),), (SpecGap(operation="o", detail="\x1b]0;title\x07"),), ()
+    judged = judged_as(
+        verdict("fail", "\x1b[31mred\x1b[0m\nsecond line\x07\ud800"), gaps=[SpecGap(operation="o", detail="\x1b]0;title\x07")]
     )
     text = "\n".join([*present.table(judged), *present.findings(judged, {}), *present.gaps(judged)])
     assert "\x1b" not in text
@@ -50,15 +63,13 @@ def test_a_strangers_bytes_stay_text() -> None:
 
 def test_the_summary_counts_and_prices() -> None:
     """One line: outcome, verdicts by word, spend; no price is said as such and illustrative prices are named."""
-    judged = Conclusion((verdict("pass"), verdict("fail"), verdict("pass")), (), ())
-    assert (
-        present.summary(judged, Spend(requests=5, billed_requests=3, images=4, cost_usd=None), "none")
-        == "FAIL: 2 pass, 1 fail; 5 requests, 3 billed, 4 images, no price"
-    )
-    assert "$0.0400 (illustrative prices)" in present.summary(judged, Spend(cost_usd=0.04), "illustrative")
+    three = [verdict("pass"), verdict("fail"), verdict("pass")]
+    unpriced = judged_as(*three, spend=Spend(requests=5, billed_requests=3, images=4, cost_usd=None))
+    assert present.summary(unpriced, "none") == "FAIL: 2 pass, 1 fail; 5 requests, 3 billed, 4 images, no price"
+    assert "$0.0400 (illustrative prices)" in present.summary(judged_as(*three, spend=Spend(cost_usd=0.04)), "illustrative")
 
 
 def test_every_word_has_a_glyph() -> None:
     """No verdict is printed without its mark."""
     words = ("pass", "fail", "deviates", "info", "unsupported", "unproven", "not-run", "waived")
-    assert len({present.GLYPHS[word] for word in words}) == len(words)
+    assert len({GLYPHS[word] for word in words}) == len(words)

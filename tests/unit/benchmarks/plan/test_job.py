@@ -9,15 +9,15 @@ from testcard.benchmarks.plan.workload import Workload
 from testcard.harness.config import TargetSection
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
-from testcard.harness.targets import Target
+from testcard.harness.targets import OpenTarget
 from testcard.specs.loader import bundled_ids, load_provider
 
 AUTO = Workload.model_validate({"stage": [{"rate_rps": 2, "duration_s": 6}], "rounds": 6, "warmup_s": 1})
 
 
-def target(name: str, url: str = "http://127.0.0.1:1") -> Target:
+def target(name: str, url: str = "http://127.0.0.1:1") -> OpenTarget:
     provider = load_provider(name)
-    return Target(provider, url, "k", True, Pricing(provider, True))
+    return OpenTarget(provider, url, "k", True, Pricing(provider, True))
 
 
 def test_every_bundled_provider_gets_a_cell_of_its_own() -> None:

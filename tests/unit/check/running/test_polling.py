@@ -14,8 +14,7 @@ import pytest
 from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import choose_rules, make_plan
 from testcard.harness.check.running.polling import MOST_MISSES, Polling
-from testcard.harness.check.running.runner import CheckSettings
-from testcard.harness.check.session import Carried, carry_out
+from testcard.harness.check.running.runner import Carried, CheckSettings, carry_out
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.sent_pictures import input_picture

@@ -13,13 +13,15 @@ import pytest
 
 from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import choose_rules, make_plan
-from testcard.harness.check.running.runner import CheckSettings
-from testcard.harness.check.session import Carried, carry_out, judge_records
+from testcard.harness.check.judging.verdicts import judge_records
+from testcard.harness.check.running.runner import Carried, CheckSettings, carry_out
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.errors import KeyRefused, TargetUnreachable
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.sent_pictures import input_picture
+from testcard.harness.runs.exchange_records import in_plan_order
 from testcard.harness.selftest.mock_runs import Memory
+from testcard.harness.stops import Stop, StopReason, sentence
 from testcard.specs.loader import load_provider
 
 NANOGPT = load_provider("nanogpt")
@@ -74,8 +76,8 @@ async def conforming(request: httpx.Request) -> httpx.Response:
     return pictures(json.loads(request.content).get("n", 1))
 
 
-def test_records_come_in_plan_order() -> None:
-    """Whatever finishes first, exchanges are recorded in the order of the plan and named after it."""
+def test_ids_keep_the_order_of_the_plan() -> None:
+    """Whatever finishes first is recorded first; the numbers of the ids bring exchanges back into the order of the plan."""
     source = random.Random(1)
 
     async def jittery(request: httpx.Request) -> httpx.Response:
@@ -84,8 +86,9 @@ def test_records_come_in_plan_order() -> None:
 
     of = plan()
     carried, memory = run(of, jittery)
-    assert [one.id for one in memory.exchanges] == [step.id for step in of.steps]
-    assert [one.probe for one in memory.exchanges] == [step.probe for step in of.steps]
+    assert [one.id for one in memory.exchanges] != [step.id for step in of.steps], "the answers came in another order"
+    assert [one.id for one in in_plan_order(memory.exchanges)] == [step.id for step in of.steps]
+    assert [one.probe for one in in_plan_order(memory.exchanges)] == [step.probe for step in of.steps]
     assert not carried.outcome.not_sent
     assert carried.budget.spend.requests == len(of.steps)
 
@@ -109,7 +112,7 @@ def test_never_a_sixth_picture_at_concurrency_32(seed: int) -> None:
     carried, _ = run(of, server, limits=SpendingLimits(max_images=5), concurrency=32)
     assert billed <= 5
     assert carried.budget.spend.images == billed
-    assert set(carried.outcome.not_sent.values()) == {"the budget is spent"}
+    assert set(carried.outcome.not_sent.values()) == {Stop(reason=StopReason.IMAGES_SPENT, limit=5)}
 
 
 def test_steps_that_need_it_run_alone() -> None:
@@ -147,7 +150,7 @@ def test_requests_that_show_nothing_new_are_left_out_without_a_verdict_lacking_t
     carried, memory = run(of, lax)
     assert not carried.outcome.not_sent
     assert {len(memory.exchanges) + len(carried.outcome.spared)} == {len(of.steps)}
-    assert set(carried.outcome.spared.values()) == {"enough requests of its kind were carried out"}
+    assert set(carried.outcome.spared.values()) == {"enough of its kind"}
     kinds = [step.kind for step in of.steps if step.kind is not None and step.number not in carried.outcome.spared]
     assert {kind: kinds.count(kind) for kind in kinds} == dict.fromkeys(kinds, 2)
     judged = judge_records(of.scopes, of.rules, memory.exchanges, memory.bytes_of, not_sent=carried.not_sent(of))
@@ -229,7 +232,8 @@ def test_an_empty_account_stops_the_run(status: int, message: str) -> None:
     carried, memory = run(of, server, concurrency=1)
     assert seen == 5
     assert carried.outcome.stopped is not None
-    assert str(status) in carried.outcome.stopped
+    assert (carried.outcome.stopped.reason, carried.outcome.stopped.status) == (StopReason.ACCOUNT_REFUSED, status)
+    assert message in sentence(carried.outcome.stopped)
     judged = judge_records(of.scopes, of.rules, memory.exchanges, memory.bytes_of, not_sent=carried.not_sent(of), stopped=True)
     assert judged.outcome == "inconclusive"
     assert {one.verdict for one in judged.verdicts} <= {"not-run", "pass"}
@@ -309,7 +313,7 @@ def test_a_silent_base_spares_the_rest() -> None:
     carried, memory = run(of, silent)
     assert seen == 1
     assert memory.exchanges[0].failure == "timeout"
-    assert set(carried.outcome.not_sent.values()) == {"the base request of the operation got no answer"}
+    assert set(carried.outcome.not_sent.values()) == {Stop(reason=StopReason.OPERATION_SILENT, target="createImage")}
     assert carried.budget.spend.images == 1
 
 

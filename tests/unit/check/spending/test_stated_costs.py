@@ -11,8 +11,7 @@ import pytest
 
 from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import choose_rules, make_plan
-from testcard.harness.check.running.runner import CheckSettings
-from testcard.harness.check.session import Carried, carry_out
+from testcard.harness.check.running.runner import Carried, CheckSettings, carry_out
 from testcard.harness.check.spending.budget import SpendingLimits
 from testcard.harness.config import PricesSection
 from testcard.harness.pricing import Pricing

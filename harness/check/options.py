@@ -1,0 +1,79 @@
+"""What a check is asked to do, as frozen values: from flags and testcard.toml by the command line, by keyword from a program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from testcard.harness.check.spending.budget import SpendingLimits
+from testcard.harness.config import Config, PricesSection, ProvidersSection, WaiverSection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOptions:
+    """One check. Only `provider` is needed: then everything is asked of an embedded mock of it, on this machine.
+
+    `provider` is a bundled id, or a folder that holds openapi.yaml and profile.yaml; `search` are further folders to look for it in.
+    `operations` (ids) and `rules` (globs of rule ids) narrow the check, and empty means all; `model` is asked for where the
+    operation has a choice. The same `seed` means the same requests. `concurrency` None: 8 on this machine, 1 elsewhere.
+    `max_requests`, `max_images` and `max_cost_usd` are never passed, and 0 is a limit; a live run needs the first or the last.
+    `strict` lets broken shoulds fail as well. `live` allows a target that is not on this machine, and answers that lead off it.
+    `out` is the run's folder (new or empty); None makes one under testcard-runs.
+    The key comes from `key_file`, else from TESTCARD_API_KEY, `key_env` or the profile's variable; `no_auth` sends none.
+    `signals`: Ctrl-C and SIGTERM stop the sending and keep what is there, as long as the events are read in the main thread.
+    """
+
+    provider: str
+    base_url: str | None = None
+    operations: tuple[str, ...] = ()
+    model: str | None = None
+    rules: tuple[str, ...] = ()
+    seed: int = 0
+    concurrency: int | None = None
+    no_auth: bool = False
+    max_requests: int | None = None
+    max_images: int | None = None
+    max_cost_usd: float | None = None
+    strict: bool = False
+    live: bool = False
+    waivers: tuple[WaiverSection, ...] = ()
+    out: Path | None = None
+    key_file: Path | None = None
+    key_env: str | None = None
+    search: tuple[Path, ...] = ()
+    prices: Mapping[str, PricesSection] = field(default_factory=dict)
+    signals: bool = True
+
+    @property
+    def limits(self) -> SpendingLimits:
+        """The limits in one value."""
+        return SpendingLimits(self.max_requests, self.max_images, self.max_cost_usd)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether what it may spend has a bound, as a live run has to have."""
+        return self.max_cost_usd is not None or self.max_requests is not None
+
+    @property
+    def config(self) -> Config:
+        """As much of a configuration as opening a target takes."""
+        return Config(providers=ProvidersSection(path=self.search), prices=dict(self.prices))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejudgeOptions:
+    """A recorded check judged again, with the rules and the contract of today; nothing is sent.
+
+    `run` is the folder of a check of `provider`. What is None or empty is taken from that run: its rules, its operations, how strict it
+    was, its waivers (which have to hold on the day of the run). `out` is the folder of the new run, which holds the same evidence.
+    """
+
+    provider: str
+    run: Path
+    operations: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    strict: bool | None = None
+    waivers: tuple[WaiverSection, ...] | None = None
+    out: Path | None = None
+    search: tuple[Path, ...] = ()

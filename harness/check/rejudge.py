@@ -1,0 +1,127 @@
+"""`rejudge(options)`: a recorded check judged again, with today's rules and contract, into a run folder of its own; nothing is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from testcard.harness.check.generation.planning import choose_operations, choose_rules
+from testcard.harness.check.judging.verdicts import Conclusion, judge_records
+from testcard.harness.check.judging.waivers import waive
+from testcard.harness.check.options import RejudgeOptions
+from testcard.harness.check.running.outcome import INTERRUPTED
+from testcard.harness.check.sealing import day_of, openapi_place, sealed, started_of
+from testcard.harness.config import WaiverSection
+from testcard.harness.errors import UsageError
+from testcard.harness.events import Event
+from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.rule import Rule
+from testcard.harness.rules.scope import Scope
+from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free
+from testcard.harness.runs.records import Run, Spend
+from testcard.harness.stops import Stop, sentence
+from testcard.specs.loader import Provider, load_provider
+
+
+def rejudge(options: RejudgeOptions) -> Iterator[Event]:
+    """The verdicts on a recorded run as events, from `Judged` to `Finished`; the new run holds the same evidence.
+
+    `UsageError` for a run of another provider, or of no check.
+    """
+    provider = load_provider(options.provider, options.search)
+    rules = choose_rules(options.rules) if options.rules else None
+    operations = choose_operations(provider, options.operations, None) if options.operations else ()
+    if options.out is not None:
+        require_free(options.out)
+    run = RunReader(options.run)
+    conclusion = judge_again(provider, run, rules=rules, operations=operations, strict=options.strict, waivers=options.waivers)
+    target, before = run.run.targets[0], run.verdicts()
+    now = msgspec.structs.replace(target, spec_digest=provider.spec_digest, profile_digest=provider.profile_digest)
+    stopped = _stopped(run.run)
+    why = sentence(stopped) if stopped is not None else run.run.config.get("stopped")
+    config: dict[str, Any] = {
+        **run.run.config,
+        "strict": conclusion.strict,
+        "openapi": openapi_place(provider),
+        "replay_of": run.folder.name,
+        "day": day_of(run.run).isoformat(),
+        "stopped": why,
+        "stop": msgspec.to_builtins(stopped),
+    }
+    if rules is not None:
+        config["rules"] = [rule.id for rule in rules]
+    if operations:
+        config["operations"] = list(operations)
+    if options.waivers is not None:
+        config["waivers"] = [one.model_dump(mode="json") for one in options.waivers if one.provider == provider.id]
+    writer = RunWriter.create(options.out or default_folder("check"), "check", targets=[now], seed=run.run.seed, config=config)
+    _copy(run, writer)
+    yield from sealed(writer, conclusion, now, before.spend if before is not None else Spend(), reason=why)
+
+
+def judge_again(
+    provider: Provider,
+    run: RunReader,
+    *,
+    rules: Sequence[Rule] | None = None,
+    operations: Sequence[str] = (),
+    strict: bool | None = None,
+    waivers: Sequence[WaiverSection] | None = None,
+) -> Conclusion:
+    """The verdicts on a recorded run, with today's rules. `UsageError` for a run of another provider or kind.
+
+    What is None or empty is taken from the run, its waivers too; they have to hold on the day of the run.
+    """
+    record = run.run
+    if record.kind != "check" or not record.targets:
+        raise UsageError(f"{run.folder} is no run of a check", hint="name a folder that testcard check wrote")
+    if record.targets[0].provider != provider.id:
+        raise UsageError(f"{run.folder} is a check of {record.targets[0].provider}, not of {provider.id}")
+    config = record.config
+    recorded = [name for name in config.get("operations", ()) if name in provider.profile.operations]
+    chosen = tuple(operations) or tuple(recorded) or tuple(provider.profile.operations)
+    model, keyless, seed = config.get("model"), bool(config.get("no_auth")), record.seed or 0
+    scopes = [Scope(provider, operation, seed, model, keyless) for operation in chosen]
+    known = [RULES[name] for name in config.get("rules", ()) if name in RULES]
+    missing = {(entry["operation"], entry["rule"]): entry["reasons"] for entry in config.get("not_sent", ())}
+    judging = rules if rules is not None else known or tuple(RULES.values())
+    conclusion = judge_records(
+        scopes,
+        judging,
+        list(run.exchanges()),
+        run.bytes_of,
+        not_sent=missing,
+        strict=bool(config.get("strict")) if strict is None else strict,
+        stopped=config.get("stopped") is not None or _stopped(record) is not None,
+        started=started_of(record),
+        live=bool(config.get("live")),
+    )
+    try:
+        day = day_of(record)
+        if waivers is None:
+            waivers = [WaiverSection.model_validate(one) for one in config.get("waivers", ())]
+    except (TypeError, ValueError):
+        raise UsageError(f"{run.folder}: run.json holds no usable day or waivers", hint="the run was changed by hand") from None
+    return waive(conclusion, waivers, scopes=scopes, rules=[rule.id for rule in judging], on=day)
+
+
+def _stopped(run: Run) -> Stop | None:
+    """Why the recorded run sent nothing more. One that was killed counts as interrupted: it says nothing of what it did not come to send."""
+    kept = run.config.get("stop")
+    if kept:
+        try:
+            return msgspec.convert(kept, Stop)
+        except msgspec.ValidationError:
+            return None  # a reason that a later version has
+    return INTERRUPTED if run.outcome == "running" or run.config.get("stopped") == "interrupted" else None
+
+
+def _copy(run: RunReader, writer: RunWriter) -> None:
+    """The evidence, into the new run."""
+    for exchange in run.exchanges():
+        for body in (exchange.request.body, exchange.response.body if exchange.response is not None else None):
+            if body is not None and body.sha256 is not None:
+                writer.body(run.bytes_of(body))
+        writer.append(exchange)

@@ -1,0 +1,186 @@
+"""What hears the events of a check on the command line: progress, the files for CI, the result on stdout, GitHub, closing words.
+
+Each is a consumer of the same events, called with one after the other, in the order of `consumers`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from testcard.harness.cli import check_text as present
+from testcard.harness.cli import github, say
+from testcard.harness.errors import Exit, worst
+from testcard.harness.events import Answered, Event, Finished, Judged, Planned, Spent, Stopped
+from testcard.harness.lazy import resolve
+from testcard.harness.progress import Progress
+from testcard.harness.runs.folder import RunReader, RunWriter
+from testcard.harness.runs.records import Body, Outcome
+from testcard.harness.text.commands import rejudge_command, shown_path
+
+Consumer = Callable[[Event], None]
+
+
+class CheckOutput:
+    """All consumers of a check, one object to hand each event to; `exit_code` is the command's, once the check is finished."""
+
+    def __init__(self, provider: str, *, as_json: bool) -> None:
+        self._files = CiFiles()
+        self._progress = ProgressLine(provider)
+        self._consumers: tuple[Consumer, ...] = (
+            self._progress,
+            self._files,
+            _print_json if as_json else _print_result,
+            GitHub(self._files, as_json=as_json),
+            lambda event: _close(event, provider),
+        )
+        self.exit_code = Exit.INTERNAL
+
+    def __enter__(self) -> CheckOutput:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.close()
+
+    def __call__(self, event: Event) -> None:
+        """Hands the event to each consumer."""
+        for consumer in self._consumers:
+            consumer(event)
+        if isinstance(event, Finished):
+            self.exit_code = worst([event.exit_code, self._files.exit_code])
+
+
+class ProgressLine:
+    """A line on stderr while requests are sent: how many, how many pictures, what was spent, what looks wrong."""
+
+    def __init__(self, provider: str) -> None:
+        self._label = f"check {provider}"
+        self._shown = ExitStack()
+        self._progress: Progress | None = None
+        self._surprises = 0
+        self._broken = 0
+
+    def __call__(self, event: Event) -> None:
+        """Shows it."""
+        if isinstance(event, Planned):
+            for line in present.announcement(event):
+                say(line)
+            self._progress = self._shown.enter_context(Progress(self._label, event.requests))
+        if self._progress is None:
+            return
+        match event:
+            case Answered():
+                self._surprises += event.surprising
+            case Spent(spend=spend):
+                cost = "?" if spend.cost_usd is None else f"${spend.cost_usd:.3f}"
+                self._progress.update(event.done, requests=spend.requests, images=spend.images, spend=cost, findings=self._surprises)
+            case Stopped(interrupted=True):
+                self._progress.say("interrupted: judging what is there; once more to abort")
+            case Judged():
+                self._broken += event.broken
+            case Finished():
+                self._progress.update(findings=self._broken)
+                self.close()
+
+    def close(self) -> None:
+        """Takes the line away."""
+        self._shown.close()
+        self._progress = None
+
+
+class CiFiles:
+    """Writes report, JUnit, SARIF, summary and badge into the run's folder. `written` is what goes out of it; None: a mistake of ours."""
+
+    def __init__(self) -> None:
+        self.written: Any = None
+        self.exit_code = Exit.PASS
+
+    def __call__(self, event: Event) -> None:
+        """Writes them when the check is finished."""
+        if not isinstance(event, Finished):
+            return
+        writer = RunWriter(event.folder, RunReader(event.folder).run)
+        try:
+            self.written = resolve("testcard.reports.ci.check_files:write_check_files")(writer)
+        except Exception as error:
+            if os.environ.get("TESTCARD_TRACEBACK"):
+                raise
+            shown = shown_path(event.folder)
+            say(f"internal error: the report could not be written: {type(error).__name__}: {present.clean(str(error))}")
+            say(f"next: the verdicts are in {shown}; TESTCARD_TRACEBACK=1 testcard report {shown} shows where it broke")
+            self.exit_code = Exit.INTERNAL
+            outcome: Outcome = "interrupted" if event.outcome == "interrupted" else "error"
+            writer.finish(outcome, worst([event.exit_code, Exit.INTERNAL]), "the files for CI could not be written")
+
+
+class GitHub:
+    """Annotations and a job summary, where GitHub Actions runs the check."""
+
+    def __init__(self, files: CiFiles, *, as_json: bool) -> None:
+        self._files = files
+        self._as_json = as_json
+
+    def __call__(self, event: Event) -> None:
+        """Tells them when the check is finished."""
+        if isinstance(event, Finished) and self._files.written is not None:
+            github.tell(self._files.written.summary, self._files.written.annotations, as_json=self._as_json)
+
+
+def _print_json(event: Event) -> None:
+    """verdicts.json on stdout."""
+    if isinstance(event, Finished):
+        click.echo((event.folder / "verdicts.json").read_text(encoding="utf-8").rstrip("\n"))
+
+
+def _print_result(event: Event) -> None:
+    """Table, findings, gaps, spend and the run's folder, on stdout."""
+    if not isinstance(event, Finished) or event.verdicts is None:
+        return
+    record, run = event.verdicts, RunReader(event.folder)
+    style = _style if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else present.plain
+    exchanges = {one.id: one for one in run.exchanges()}
+    for line in present.table(record, style):
+        click.echo(line)
+    for line in present.findings(record, exchanges, lambda body: _body_file(event.folder, body), style):
+        click.echo(line)
+    for line in present.gaps(record):
+        click.echo(line)
+    click.echo("")
+    click.echo(present.summary(record, event.prices))
+    click.echo(f"Run: {shown_path(event.folder)}")
+
+
+def _close(event: Event, provider: str) -> None:
+    """What a person has to know beside the result, on stderr."""
+    if isinstance(event, Finished):
+        for line in present.closing_words(event, rejudge_command(event.folder, provider)):
+            say(line)
+
+
+def _body_file(folder: Path, body: Body) -> str | None:
+    """A file in the run folder that holds the body; a short one that is no text is written out for the command line."""
+    if body.sha256 is not None:
+        return shown_path(folder / "bodies" / body.sha256)
+    content = body.text.encode() if body.text is not None else base64.b64decode(body.base64 or "")
+    try:
+        place = RunWriter(folder, RunReader(folder).run).add_file("request_bodies", "requests")
+        place.mkdir(exist_ok=True)
+        path = place / hashlib.sha256(content).hexdigest()
+        path.write_bytes(content)
+    except OSError:
+        return None
+    return shown_path(path)
+
+
+def _style(text: str, colour: str) -> str:
+    if colour == "bold":
+        return click.style(text, bold=True)
+    return click.style(text, fg=colour) if colour else text
