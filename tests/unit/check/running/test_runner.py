@@ -7,6 +7,7 @@ import base64
 import json
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -369,3 +370,109 @@ def test_addresses_that_cannot_be_fetched_are_left_alone() -> None:
 
     run(plan(rules=("image.decodes",)), odd)
     assert set(asked) == {"POST"}
+
+
+def test_a_request_that_waits_out_a_429_is_not_sent_after_a_stop() -> None:
+    """One request waits for its Retry-After while another is told 402: the waiting one was refused, costs nothing, and stays unsent."""
+    seen: list[tuple[str, float]] = []
+    loop_time: Callable[[], float] = lambda: asyncio.get_running_loop().time()  # noqa: E731 (the loop exists only later)
+    paid_at = 0.0
+
+    async def server(request: httpx.Request) -> httpx.Response:
+        nonlocal paid_at
+        body = json.loads(request.content)
+        seen.append((str(body.get("n", 1)), loop_time()))
+        if len(seen) == 1:
+            return pictures()
+        if body.get("n") == 2:
+            return httpx.Response(429, headers={"retry-after": "1"}, json={"error": 429, "message": "slow down"})
+        await asyncio.sleep(0.05)
+        paid_at = loop_time()
+        return httpx.Response(402, json={"error": 402, "message": "pay"})
+
+    of = plan(rules=("image.count", "seed.repeatable"))
+    carried, memory = run(of, server)
+    waited = next(step for step in of.steps if step.fields.body.get("n") == 2)
+    assert [number for number, _ in seen].count("2") == 1
+    assert carried.outcome.stopped is not None
+    assert carried.outcome.stopped.reason is StopReason.ACCOUNT_REFUSED
+    assert carried.outcome.not_sent[waited.number] == carried.outcome.stopped
+    assert [one.id for one in memory.exchanges if one.id.startswith(waited.id)] == [f"{waited.id}.r1"]
+    assert carried.budget.spend.requests == len(seen)
+    assert carried.budget.spend.images == 1
+    judged = judge_records(of.scopes, of.rules, memory.exchanges, memory.bytes_of, not_sent=carried.not_sent(of), stopped=True)
+    assert next(one for one in judged.verdicts if one.rule == "image.count").verdict == "not-run"
+
+
+def test_a_request_that_waits_for_another_is_not_sent_after_a_stop() -> None:
+    """A probe that follows another one's answer is not sent when that answer stops the run."""
+    seen = 0
+
+    async def server(request: httpx.Request) -> httpx.Response:
+        nonlocal seen
+        seen += 1
+        return pictures() if seen == 1 else httpx.Response(402, json={"error": 402, "message": "pay"})
+
+    of = plan(rules=("image.count", "seed.repeatable"))
+    last = of.steps[-1]
+    chained = replace(of, steps=(*of.steps[:-1], replace(last, after=of.steps[1].probe)))
+    carried, memory = run(chained, server)
+    assert last.number in carried.outcome.not_sent
+    assert last.id not in {one.id for one in memory.exchanges}
+    assert carried.budget.in_flight == 0
+    assert carried.budget.spend.requests == seen
+
+
+@pytest.mark.parametrize("first", [500, 503, 400, 429])
+def test_a_key_refused_after_another_failure_is_a_refused_key(first: int) -> None:
+    """The very first request fails for another reason, then the key is refused: nothing ever took it, so that is exit 3."""
+    seen = 0
+
+    async def server(request: httpx.Request) -> httpx.Response:
+        nonlocal seen
+        seen += 1
+        return httpx.Response(first if seen == 1 else 401, json={"error": first, "message": "no"})
+
+    with pytest.raises(KeyRefused) as caught:
+        run(plan(), server, concurrency=1, patience_s=0.0)
+    assert caught.value.exit_code == 3
+    assert seen == 2
+
+
+def test_a_key_refused_after_it_was_taken_stops_the_run() -> None:
+    """A 401 after successes is no wrong key but one that is not taken any more: the run stops as inconclusive and says so."""
+    seen = 0
+
+    async def server(request: httpx.Request) -> httpx.Response:
+        nonlocal seen
+        seen += 1
+        return await conforming(request) if seen <= 2 else httpx.Response(401, json={"error": 401, "message": "expired"})
+
+    carried, _ = run(plan(), server, concurrency=1)
+    assert carried.outcome.stopped is not None
+    assert carried.outcome.stopped.reason is StopReason.KEY_REFUSED
+    assert "accepted the key before" in sentence(carried.outcome.stopped)
+
+
+def test_an_answer_is_recorded_as_soon_as_it_is_there() -> None:
+    """While one early request is still under way, all later ones that were answered are in the record: a kill would lose only the one."""
+    recorded_meanwhile: list[str] = []
+    memory = Memory()
+    of = plan()
+    slow = next(step for step in of.steps if step.fields.body.get("n") == 2)
+
+    async def server(request: httpx.Request) -> httpx.Response:
+        if json.loads(request.content).get("n") == 2:
+            while len(memory.exchanges) < len(of.steps) - 1:
+                await asyncio.sleep(0.001)
+            recorded_meanwhile.extend(one.id for one in memory.exchanges)
+        return await conforming(request)
+
+    settings = CheckSettings("http://target.test", KEY, 8, poll_interval_s=0.001)
+    asyncio.run(
+        asyncio.wait_for(
+            carry_out(of, settings, Pricing(of.provider, mock=True), memory, transport=httpx.MockTransport(server)), timeout=30
+        )
+    )
+    assert sorted(recorded_meanwhile) == [step.id for step in of.steps if step.id != slow.id]
+    assert memory.exchanges[-1].id == slow.id
