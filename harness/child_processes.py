@@ -17,10 +17,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from testcard.harness.errors import Exit
+from testcard.harness.progress import leave_terminal
 
 State = Literal["waiting", "running", "done", "left out"]
 #: How long children may take to write down what they have when they are told to stop; a benchmark gives answers on their way 5 s of it.
@@ -219,13 +221,18 @@ def _heard(stop: Callable[[], None]) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
     heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     for number in heard:
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, partial(_hung_up, stop) if number == signal.SIGHUP else stop)
     try:
         yield
     finally:
         for number in heard:
             loop.remove_signal_handler(number)
             signal.signal(number, before[number])
+
+
+def _hung_up(stop: Callable[[], None]) -> None:
+    leave_terminal()
+    stop()
 
 
 async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -118,6 +119,16 @@ class Progress:
             parts.append(f"{self.done:g} {self.unit}")
         parts += [f"{name} {value}" for name, value in self.fields.items()]
         return "  ".join(parts)
+
+
+def leave_terminal() -> None:
+    """Lets stdout and stderr go nowhere where they are a terminal: it has closed, and an error of writing would end a run unsealed."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(number).st_mode):  # isatty says no of a terminal that is gone
+                os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
 def _write(line: str) -> None:

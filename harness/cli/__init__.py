@@ -116,10 +116,13 @@ def main() -> NoReturn:
 
 def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
     """Does what Ctrl-C does at this moment; as itself where Ctrl-C is ignored, as in a shell's background job."""
-    handler = signal.getsignal(signal.SIGINT)
-    if not callable(handler):
+    if number == signal.SIGHUP:
+        from testcard.harness.progress import leave_terminal
+
+        leave_terminal()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         raise KeyboardInterrupt
-    handler(signal.SIGINT, frame)
+    signal.raise_signal(signal.SIGINT)
 
 
 def _stop_with_stdin() -> None:

@@ -51,7 +51,7 @@ class ChildrenDisplay:
         if times > 1 or not running:
             self.notice = "interrupted"
         else:
-            self.notice = f"interrupted: {listing(running)} may write down what is there (again: abort)"
+            self.notice = f"interrupted: waiting for {listing(running)} to save what they have (again: abort)"
         if not self._terminal:
             say(self.notice)
 

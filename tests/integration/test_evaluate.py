@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import Any
@@ -142,12 +145,10 @@ def begun(folder: Path, **how: Any) -> subprocess.Popen[str]:
     """An evaluation of the five mocks whose first check has recorded an exchange."""
     process = subprocess.Popen(
         [*COMMAND, "--out", str(folder / "run"), "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
         text=True,
         env=clean_environment(),
         cwd=folder,
-        **how,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how},
     )
     exchanges = [folder / "run" / f"check-{name}" / "exchanges.jsonl" for name in PROVIDERS]
     deadline = time.monotonic() + PATIENCE_S
@@ -173,6 +174,22 @@ def test_an_interruption_keeps_what_was_recorded(tmp_path: Path, number: signal.
     assert reader.run.outcome == "interrupted"
     assert reader.run.children
     assert {child.run.outcome for child in reader.children()} <= {"interrupted", "pass"}
+
+
+def test_a_closed_terminal_is_an_interruption(tmp_path: Path) -> None:
+    """Nobody sees it, but the run is sealed as after Ctrl-C, although nothing can be written to the terminal any more."""
+    ours, theirs = pty.openpty()
+
+    def take_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    terminal = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    process = begun(tmp_path, preexec_fn=take_terminal, **terminal)
+    os.close(theirs)
+    os.close(ours)
+    assert process.wait(timeout=60) == 130
+    assert RunReader(tmp_path / "run").run.outcome == "interrupted"
 
 
 def test_children_end_when_the_evaluation_is_killed(tmp_path: Path) -> None:
