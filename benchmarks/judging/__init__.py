@@ -1,1 +1,4 @@
-"""What a finished attempt was worth, after the clock has stopped: judge, its queue, samples and their recorder."""
+"""What a finished attempt was worth, after the clock has stopped: the judge, its queue, samples and their recorder.
+
+May import `plan` and `net`.
+"""

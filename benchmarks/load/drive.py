@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import gevent
 
-from testcard.benchmarks.net.reply import Reply
+from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.net.transport import Prepared, Transport, clock
 from testcard.benchmarks.plan.cells import Attempt, Cell
 from testcard.harness.wire.course import Done, End, Send, Step, Steps, Wait, course

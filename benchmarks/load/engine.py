@@ -18,8 +18,7 @@ from locust.exception import StopUser
 
 from testcard.benchmarks.judging.judge import Judgement
 from testcard.benchmarks.judging.queue import Judging
-from testcard.benchmarks.judging.recorder import Writer
-from testcard.benchmarks.judging.sample import sample
+from testcard.benchmarks.judging.recorder import Writer, sample
 from testcard.benchmarks.load.alarm import Alarm
 from testcard.benchmarks.load.drive import perform
 from testcard.benchmarks.load.stop_conditions import Budget, Watch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from testcard.benchmarks.net.reply import Reply
+from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.net.transport import clock
 from testcard.benchmarks.plan.cells import Cell
 from testcard.benchmarks.plan.job import Failure

@@ -1,1 +1,1 @@
-"""The load path's bytes: connections, deadlines, sending and receiving. Knows nothing of workloads."""
+"""The load path's bytes: connections, sending and its deadlines, receiving. Knows nothing of workloads; imports no other room."""

@@ -1,1 +1,4 @@
-"""What to load: workload, what is asked, cells, the order of turns, and the job that describes it to other processes."""
+"""What to load: workload, targets, what is asked, the order of turns, the job that describes it to other processes, cells made of it.
+
+May import `net`, over whose connections a cell's requests are prepared.
+"""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from testcard.benchmarks.net.reply import Reply
+from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.net.transport import Prepared, Timeouts, Transport
 from testcard.benchmarks.plan.asks import Ask, asks, task_requests
 from testcard.benchmarks.plan.job import CellJob, Job

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from testcard.benchmarks.judging.judge import judge
-from testcard.benchmarks.judging.sample import asked
-from testcard.benchmarks.net.reply import Reply
+from testcard.benchmarks.judging.recorder import asked
+from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.plan.asks import SLOT_SEED, Ask, asks
 from testcard.benchmarks.plan.cells import Attempt, Cell
 from testcard.harness.pricing import Pricing

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from testcard.benchmarks.judging.unpack import MANY_BYTES, unpacked
+from testcard.benchmarks.judging.judge import MANY_BYTES, unpacked
 from testcard.harness.wire.pictures import encode_base64
 
 BIG = random.Random(1).randbytes(100_000)

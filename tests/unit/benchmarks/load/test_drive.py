@@ -12,7 +12,7 @@ import pytest
 
 from testcard.benchmarks.judging.judge import judge
 from testcard.benchmarks.load.drive import perform
-from testcard.benchmarks.net.reply import Reply
+from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.net.transport import Timeouts, clock
 from testcard.benchmarks.plan.asks import asks
 from testcard.benchmarks.plan.cells import Attempt, Cell

@@ -6,7 +6,7 @@ import time
 
 import gevent
 
-from testcard.benchmarks.net.deadlines import Deadlines, Expired
+from testcard.benchmarks.net.transport import Deadlines, Expired
 
 
 def waiting(deadlines: Deadlines, begin_after_s: float, takes_s: float) -> tuple[bool, float]:
