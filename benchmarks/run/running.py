@@ -97,7 +97,7 @@ def run_bench(
         writer.add_file("blocks", BLOCKS_FILE)
         session = Session(job, folder)
         if finder is not None:
-            finder.attach(session)
+            session.more = lambda: finder.more(session.blocks)
         with Progress("bench", unit="s", view=lambda: session.view, refresh_hz=2, quiet=quiet) as progress:
             session.run(progress)
         return finish(writer, session, workload, opened, as_json, finder)

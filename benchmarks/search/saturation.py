@@ -14,7 +14,6 @@ import msgspec
 from testcard.benchmarks.load.facts import stage_facts
 from testcard.benchmarks.plan.job import BlockJob, CellJob
 from testcard.benchmarks.plan.workload import Stage, Workload
-from testcard.benchmarks.run.session import Session
 from testcard.benchmarks.search.bracket import Search, SearchPlan, sentence
 from testcard.benchmarks.search.stage_verdict import figures_of, judge_stage, may_be_the_generators_doing
 from testcard.harness.errors import UsageError
@@ -35,7 +34,7 @@ EXCUSES = 3
 
 
 class SaturationSearch:
-    """The searches of a run, one for each cell, in turns. It gives a session its further blocks."""
+    """The searches of a run, one for each cell, in turns. It gives a load process its further blocks."""
 
     def __init__(self, workload: Workload, cells: Sequence[CellJob], folder: Path, *, plan: SearchPlan, say: Callable[[str], None]) -> None:
         if not workload.slo:
@@ -54,10 +53,6 @@ class SaturationSearch:
     def first(self) -> list[BlockJob]:
         """The blocks to begin with: a stage for each cell."""
         return self._next_blocks()
-
-    def attach(self, session: Session) -> None:
-        """Lets the session ask for further blocks here."""
-        session.more = lambda: self.more(session.blocks)
 
     def more(self, blocks: Sequence[Block]) -> list[BlockJob]:
         """The next stage of every search that is not over, once the last ones are judged by all that is on disk."""
