@@ -4,6 +4,7 @@ so a run judged while it happens and a run judged again from its folder give the
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange
 from testcard.harness.wire.addresses import absolute, fetchable, host_of, may_ask, redirected
-from testcard.harness.wire.decode import decode, decode_body, message_anywhere, speaks_of_account
+from testcard.harness.wire.decode import decode, decode_body, http_date, message_anywhere, speaks_of_account
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, PictureInfo, WireResponse
 from testcard.harness.wire.pictures import inspect, lenient_base64
 from testcard.specs.loader import Provider
@@ -77,6 +78,15 @@ class Seen:
     def status(self) -> int | None:
         """HTTP status, or None when no answer came."""
         return self.exchange.response.status if self.exchange.response else None
+
+    def header(self, name: str) -> str | None:
+        """The answer's first header of that name, in any case; None without one, and without an answer."""
+        return self.exchange.response.header(name) if self.exchange.response else None
+
+    @property
+    def media_type(self) -> str:
+        """What the answer says it is; "" where it does not say, and without an answer."""
+        return self.exchange.response.media_type if self.exchange.response else ""
 
     @property
     def case(self) -> Case:
@@ -389,6 +399,34 @@ def late_gateway_timeout(scope: Scope, seen: Seen) -> bool:
 def documented_method(scope: Scope, seen: Seen) -> bool:
     """Whether the request has the operation's method, so that its answer is one of those that the document describes."""
     return seen.exchange.request.method == scope.operation.method
+
+
+def answered_at(exchange: Exchange) -> float | None:
+    """Unix seconds at which the server says that it answered, by its Date header."""
+    moment = http_date(exchange.response.header("date")) if exchange.response is not None else None
+    return moment.timestamp() if moment is not None else None
+
+
+# ── words: how answers in words end, how numbers are counted ──────────────────────────────────────────────────────────
+
+
+#: Why an answer in words may say that it ended, in the convention of OpenAI's API.
+FINISHES = frozenset({"stop", "length", "content_filter", "tool_calls", "function_call"})
+#: An answer of so few tokens may well be empty: the first of them can be a space.
+FEW_TOKENS = 4
+
+
+def may_be_empty(one: Seen, finish: object) -> bool:
+    """Whether an answer without words is none of the server's mistakes: it was filtered, or hardly any tokens were allowed."""
+    most = one.asked.get("max_tokens")
+    return finish == "content_filter" or (isinstance(most, int) and most <= FEW_TOKENS)
+
+
+def whole_number(value: object) -> int | None:
+    """The number as JSON Schema's integer (5.0 is one), None for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, float) and math.isfinite(value) and int(value) == value else None
 
 
 # ── what the bytes of a body are, whatever its header calls them ──────────────────────────────────────────────────────

@@ -9,7 +9,7 @@ from testcard.harness.errors import ContractViolation
 from testcard.harness.rules.rule import KeyUse, Probe
 from testcard.harness.rules.scope import PROMPTS, Scope
 from testcard.harness.wire.encode import build
-from testcard.harness.wire.fields import parse_size, wire_fields
+from testcard.harness.wire.fields import pixel_size, wire_fields
 from testcard.harness.wire.model import TaskRequest, WireRequest
 from testcard.specs.profile import Task
 
@@ -92,8 +92,8 @@ def sizes(scope: Scope) -> Iterator[Probe]:
     yield from base(scope, scope.task)
     request = scope.base_request(scope.task)
     if scope.field("size") is not None:
-        promised = [size for size in map(parse_size, scope.must_accept("size")) if size]
-        tried = [size for size in map(parse_size, scope.may_refuse("size")) if size]
+        promised = [size for size in map(pixel_size, scope.must_accept("size")) if size]
+        tried = [size for size in map(pixel_size, scope.may_refuse("size")) if size]
         for size in (*promised, *(tried[:1] if len(promised) < 2 else ())):
             yield variant(scope, f"size:{size[0]}x{size[1]}", replace(request, size=size), change=f"size {size[0]}x{size[1]}")
     elif scope.field("width") is not None and scope.field("height") is not None:

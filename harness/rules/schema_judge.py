@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from werkzeug.datastructures import Headers
 
 from testcard.harness.intake import strict_json
+from testcard.harness.text.words import shortened
 from testcard.specs.openapi import OpenApi, Operation
 from testcard.specs.pointers import pointer_of, reference_parts
 from testcard.specs.yaml_lines import Pointer
@@ -355,4 +356,4 @@ def _kind(value: Any) -> str:
 
 def clip(text: str) -> str:
     """The text, cut off where it would fill a report."""
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return shortened(text, _SHOWN)

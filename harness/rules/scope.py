@@ -8,7 +8,7 @@ from typing import Any
 
 from testcard.harness.errors import ContractViolation
 from testcard.harness.rules.sent_pictures import input_mask, input_picture
-from testcard.harness.wire.fields import WireFields, parse_size, task_value, wire_fields
+from testcard.harness.wire.fields import WireFields, pixel_size, task_value, wire_fields
 from testcard.harness.wire.model import TaskRequest
 from testcard.specs.loader import Provider
 from testcard.specs.openapi import Operation, Schema
@@ -139,7 +139,7 @@ class Scope:
         """The cheapest documented size, from a size field or from width and height."""
         size = self.cheapest("size")
         if size is not None:
-            return parse_size(size) or str(size)
+            return pixel_size(size) or str(size)
         width, height = self.cheapest("width"), self.cheapest("height")
         return (width, height) if isinstance(width, int) and isinstance(height, int) else None
 

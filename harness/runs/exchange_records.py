@@ -36,6 +36,16 @@ class SeenResponse(Record, frozen=True, kw_only=True):
     complete: bool = True
     key_echoed: bool = False
 
+    def header(self, name: str) -> str | None:
+        """The first header of that name, in any case, or None."""
+        wanted = name.lower()
+        return next((value for key, value in self.headers if key.lower() == wanted), None)
+
+    @property
+    def media_type(self) -> str:
+        """What the answer says it is, in lower case and without parameters; "" where it does not say."""
+        return (self.header("content-type") or "").partition(";")[0].strip().lower()
+
 
 class PlacedPicture(Record, frozen=True, kw_only=True):
     """A picture that a response's body holds: `place` is a JSON pointer to the text, "" the body itself; `spelling` is how it stands there.

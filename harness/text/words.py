@@ -101,3 +101,10 @@ def clean(text: str) -> str:
 def shortened(text: str, limit: int) -> str:
     """The text in at most `limit` characters, with an ellipsis where it was cut."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def span(seconds: float) -> str:
+    """A stretch of time in its largest unit, whatever its sign: "3 days", "1.5 hours", "12 s"."""
+    units = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0))
+    unit, size = next(((unit, size) for unit, size in units if abs(seconds) >= size), ("s", 1.0))
+    return f"{abs(seconds) / size:.3g} {unit}"

@@ -93,18 +93,19 @@ def retry_after(value: str | None, date: str | None = None, now: datetime | None
     value = value.strip()
     if value.isascii() and value.isdigit():
         return float(value)
-    until, since = _http_date(value), _http_date(date) or now
+    until, since = http_date(value), http_date(date) or now
     if until is None or since is None:
         return None
     return max((until - since).total_seconds(), 0.0)
 
 
-def _http_date(text: str | None) -> datetime | None:
+def http_date(text: str | None) -> datetime | None:
+    """The moment that a header such as Date names; one without a zone is UTC, as HTTP has it. None for what is no date."""
     if text is None:
         return None
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

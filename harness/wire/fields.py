@@ -20,7 +20,7 @@ _PLAIN_TERMS = (
     "prompt", "negative_prompt", "n", "seed", "steps", "guidance", "strength", "sampler", "quality", "background", "format", "delivery",
     "aspect_ratio", "tier", "safety_tolerance", "user", "max_tokens", "temperature", "stream",
 )  # fmt: skip
-_PIXELS = re.compile(r"(\d+)x(\d+)")
+_PIXELS = re.compile(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})")
 #: A tier stands for pictures of about one area whatever their shape; so far from it is still that tier.
 _TIER_SLACK = 0.15
 _RATIO_SLACK = 0.03
@@ -45,12 +45,12 @@ def mode_of(request: TaskRequest) -> str:
     return "image-to-image" if request.images else "text-to-image"
 
 
-def pixel_size(size: tuple[int, int] | str | None) -> tuple[int, int] | None:
-    """(width, height) where the size names pixels, as a pair or as "512x512"; None for words and for no size."""
+def pixel_size(size: object) -> tuple[int, int] | None:
+    """(width, height) where the size names pixels, as a pair or as "512x512"; None for words, for no size and for anything else."""
     if isinstance(size, str):
         match = _PIXELS.fullmatch(size)
         return (int(match[1]), int(match[2])) if match else None
-    return size
+    return size if isinstance(size, tuple) else None
 
 
 def contract_place(provider: Provider, operation: Operation, *keys: str | int) -> str:
@@ -308,18 +308,11 @@ def values_by_meaning(profile: OperationProfile, body: Mapping[str, Any]) -> dic
 # can hold a server to them.
 
 
-_SIZE = re.compile(r"^([1-9][0-9]{0,5})x([1-9][0-9]{0,5})$")
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "prompt": str, "negative_prompt": str, "n": int, "seed": int, "steps": int, "guidance": (int, float), "sampler": str,
     "strength": (int, float), "quality": str, "background": str, "format": str, "delivery": str, "user": str,
     "aspect_ratio": str, "tier": str, "safety_tolerance": int, "max_tokens": int, "temperature": (int, float), "stream": bool,
 }  # fmt: skip
-
-
-def parse_size(text: object) -> tuple[int, int] | None:
-    """Width and height in pixels of "512x512"; None for anything else."""
-    found = _SIZE.match(text) if isinstance(text, str) else None
-    return (int(found[1]), int(found[2])) if found else None
 
 
 def task_value(field: WireField, wire_value: Any) -> Any:
@@ -351,7 +344,7 @@ def task_terms(provider: Provider, fields: WireFields, task: Task | None = None)
         if entry.means == "model" and isinstance(value, str):
             terms["model"] = value
         elif entry.means == "size" and isinstance(value, str):
-            terms["size"] = parse_size(value) or value
+            terms["size"] = pixel_size(value) or value
         elif entry.means == "width" and _is(value, int):
             width = value
         elif entry.means == "height" and _is(value, int):

@@ -112,8 +112,7 @@ def _delivered(run: RunReader, exchange: Exchange) -> Iterator[bytes]:
     content = _read(run, response.body)
     if content is None:
         return
-    media = next((value for name, value in response.headers if name.lower() == "content-type"), "")
-    if media.startswith("image/"):
+    if response.media_type.startswith("image/"):
         yield content
         return
     try:

@@ -15,7 +15,7 @@ from typing import Any
 
 from testcard.harness.rules.scope import PROMPTS, Scope
 from testcard.harness.rules.sent_pictures import input_mask, input_picture
-from testcard.harness.wire.fields import WireFields, parse_size, wire_fields
+from testcard.harness.wire.fields import WireFields, pixel_size, wire_fields
 from testcard.harness.wire.model import TaskRequest
 from testcard.specs.profile import Task, WireField
 
@@ -182,7 +182,7 @@ def _size_factor(scope: Scope, base: TaskRequest) -> Iterator[Factor]:
     """Sizes of a size field; or squares of width and height, which move together so that no odd shape is asked for."""
     sizes: list[Any] = []
     if scope.field("size") is not None:
-        sizes = [parse_size(value) or str(value) for value in scope.must_accept("size")]
+        sizes = [pixel_size(value) or str(value) for value in scope.must_accept("size")]
     elif scope.field("width") is not None and scope.field("height") is not None:
         both = set(scope.must_accept("height"))
         sizes = [(value, value) for value in scope.must_accept("width") if value in both and isinstance(value, int)]

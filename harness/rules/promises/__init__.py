@@ -1,1 +1,4 @@
-"""The promises a person looks for, a module for each subject. May import the machinery beside this folder, wire and records."""
+"""The promises a person looks for, a module for each subject, none of which imports another.
+
+What `harness/rules` may import, and the machinery that lies there.
+"""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import Observation, Seen, documented_method, ends_too_early, kind_of
+from testcard.harness.rules.evidence import Observation, Seen, answered_at, documented_method, ends_too_early, kind_of, whole_number
 from testcard.harness.rules.rule import Probe, http_clause, openai_clause, rule
 from testcard.harness.rules.schema_judge import judge
 from testcard.harness.rules.scope import Scope
+from testcard.harness.text.words import span
 from testcard.harness.wire.model import Answer
 from testcard.harness.wire.pictures import MEDIA_TYPES
 from testcard.specs.pointers import at
@@ -139,7 +138,7 @@ def _timely(scope: Scope, one: Seen, created: float) -> Observation:
     if not 0 <= created < _TOO_LATE:
         return Observation("broken", f"created is {created:.0f}, which are no Unix seconds", (one.id,), place)
     exchange = one.exchange
-    clocks = [now for now in (_date_of(one), None if scope.started is None else scope.started + exchange.done_s) if now is not None]
+    clocks = [now for now in (answered_at(exchange), None if scope.started is None else scope.started + exchange.done_s) if now is not None]
     if not clocks:
         return Observation("unproven", "neither the answer nor the run says when it was", (one.id,))
     earliest = exchange.done_s - exchange.sent_s + SKEW_S
@@ -147,25 +146,7 @@ def _timely(scope: Scope, one: Seen, created: float) -> Observation:
         return Observation("pass", exchanges=(one.id,))
     off = min((created - now for now in clocks), key=abs)
     when = datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds")
-    return Observation("broken", f"created is {when}, {_span(off)} the answer", (one.id,), place)
-
-
-def _span(seconds: float) -> str:
-    unit, size = next((unit, size) for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)) if abs(seconds) >= size)
-    return f"{abs(seconds) / size:.3g} {unit} {'after' if seconds > 0 else 'before'}"
-
-
-def _date_of(one: Seen) -> float | None:
-    """The answer's Date header in Unix seconds."""
-    response = one.exchange.response
-    text = next((value for name, value in response.headers if name.lower() == "date"), None) if response is not None else None
-    if text is None:
-        return None
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return Observation("broken", f"created is {when}, {span(off)} {'after' if off > 0 else 'before'} the answer", (one.id,), place)
 
 
 # ── echoes ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -233,13 +214,6 @@ def _counts(one: Seen) -> Mapping[str, Any]:
     return {name: value for name, value in stated.items() if value is not None}
 
 
-def _whole(value: Any) -> int | None:
-    """The number as JSON Schema's integer (5.0 is one), None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or int(value) != value:
-        return None
-    return int(value)
-
-
 @rule("answer.usage-integers", level="should", clause=openai_clause("usage"), applies=_counts_tokens, asks=probes.base)
 def usage_integers(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """The counts of tokens are whole numbers, not negative ones.
@@ -251,7 +225,7 @@ def usage_integers(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
         for name, value in _counts(one).items():
             stated = True
             place = next((pointer for kind, pointer in scope.profile.response.usage.items() if kind == name), None)
-            whole = _whole(value)
+            whole = whole_number(value)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 yield Observation("unproven", f"{name} is no number", (one.id,), place)
             elif whole is None or whole < 0:
@@ -270,7 +244,7 @@ def usage_sum(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     """
     apart = "completion_tokens" in scope.profile.response.usage
     for one in seen:
-        counts = {name: number for name, value in _counts(one).items() if (number := _whole(value)) is not None}
+        counts = {name: number for name, value in _counts(one).items() if (number := whole_number(value)) is not None}
         into, out, total = (counts.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
         if into is None or total is None or (apart and out is None):
             continue

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import Observation, Seen, SeenPicture, delivered, evidence
+from testcard.harness.rules.evidence import Observation, Seen, SeenPicture, answered_at, delivered, evidence
 from testcard.harness.rules.rule import openai_clause, rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Exchange
+from testcard.harness.text.words import shortened, span
 from testcard.harness.wire.addresses import fetchable
 from testcard.harness.wire.fields import with_defaults
 from testcard.harness.wire.pictures import MEDIA_TYPES, way
@@ -119,8 +119,8 @@ def url_absolute(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
         if fetchable(url):
             yield Observation("pass", exchanges=(one.id,))
         else:
-            shown = url if len(url) <= _SHOWN else url[: _SHOWN - 1] + "…"
-            yield Observation("broken", f"{picture.picture.place} holds {_unusable(url)}: {shown}", (one.id,), picture.picture.place)
+            detail = f"{picture.picture.place} holds {_unusable(url)}: {shortened(url, _SHOWN)}"
+            yield Observation("broken", detail, (one.id,), picture.picture.place)
 
 
 def _unusable(url: str) -> str:
@@ -154,7 +154,7 @@ def _downloads(scope: Scope, seen: Sequence[Seen]) -> Iterator[tuple[Seen, SeenP
 def _asks_for_a_key(fetched: Exchange) -> bool:
     if fetched.response is None:
         return False
-    challenged = any(name.lower() == "www-authenticate" for name, _ in fetched.response.headers)
+    challenged = fetched.response.header("www-authenticate") is not None
     return fetched.response.status in (401, 407) or (fetched.response.status == 403 and challenged)
 
 
@@ -222,8 +222,7 @@ def url_is_image(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
         if fetched.response is None or fetched.response.status != 200 or not fetched.response.complete:
             yield Observation("unproven", f"the URL of {place} did not answer with 200", ids)
             continue
-        named = next((value for name, value in fetched.response.headers if name.lower() == "content-type"), "")
-        media_type = named.partition(";")[0].strip().lower()
+        media_type = fetched.response.media_type
         if picture.info is None:
             what = media_type or "bytes of no stated type"
             detail = f"the URL of {place} gives {what}, {fetched.response.body.size} bytes that are no picture"
@@ -293,14 +292,12 @@ def _compact_time(text: str | None) -> float | None:
         return None
 
 
-def _answered_at(scope: Scope, one: Seen, picture: SeenPicture) -> float | None:
+def _in_hand_at(scope: Scope, one: Seen, picture: SeenPicture) -> float | None:
     """Unix time at which the address was in hand: by the server's clock where it names one, else by the run's."""
     for exchange in (one.exchange, *picture.downloads):
-        dates = [value for name, value in exchange.response.headers if name.lower() == "date"] if exchange.response else []
-        try:
-            return parsedate_to_datetime(dates[0]).timestamp()
-        except (ValueError, IndexError):
-            continue
+        said = answered_at(exchange)
+        if said is not None:
+            return said
     return None if scope.started is None else scope.started + one.exchange.done_s
 
 
@@ -316,7 +313,7 @@ def url_lifetime(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
         if picture is None:
             yield no_url(one)
             continue
-        stated_s = stated_lifetime_s(picture.picture.url or "", _answered_at(scope, one, picture))
+        stated_s = stated_lifetime_s(picture.picture.url or "", _in_hand_at(scope, one, picture))
         later = list(_later(one, picture, promised_s))
         yield from later
         if stated_s is None and not later:
@@ -324,7 +321,7 @@ def url_lifetime(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
         elif stated_s is not None and stated_s >= ABOUT * promised_s:
             yield Observation("pass", exchanges=(one.id,))
         elif stated_s is not None:
-            detail = f"the URL of {picture.picture.place} ends after {_span(stated_s)}, {_span(promised_s)} are documented"
+            detail = f"the URL of {picture.picture.place} ends after {span(stated_s)}, {span(promised_s)} are documented"
             yield Observation("broken", detail, (one.id,), picture.picture.place)
 
 
@@ -339,18 +336,11 @@ def _later(one: Seen, picture: SeenPicture, promised_s: float) -> Iterator[Obser
         if status == 200:
             yield Observation("pass", exchanges=ids)
         elif status in (403, 404, 410):
-            detail = f"the URL of {picture.picture.place} answered with {status} after {_span(age_s)}, {_span(promised_s)} are documented"
+            detail = f"the URL of {picture.picture.place} answered with {status} after {span(age_s)}, {span(promised_s)} are documented"
             yield Observation("broken", detail, ids, picture.picture.place)
         else:
             what = f"status {status}" if status is not None else f"no answer ({again.failure})"
             yield Observation("unproven", f"the URL of {picture.picture.place} gave {what} the second time", ids)
-
-
-def _span(seconds: float) -> str:
-    unit, size = next(
-        ((unit, size) for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)) if abs(seconds) >= size), ("s", 1)
-    )
-    return f"{seconds / size:.3g} {unit}"
 
 
 RULES = (

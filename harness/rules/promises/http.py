@@ -101,7 +101,7 @@ def media_type(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
         response = one.exchange.response
         if response is None or not response.complete or not one.body or one.status in _NO_CONTENT:
             continue
-        stated = next((value for name, value in response.headers if name.lower() == "content-type"), "").partition(";")[0].strip().lower()
+        stated = one.media_type
         expected = _documented_types(scope, one)
         problem = _untruth(one, stated) or _undocumented(stated, expected)
         if problem is None:
@@ -163,7 +163,7 @@ def _where_it_broke(one: Seen) -> str:
     detail = one.exchange.failure_detail or ""
     if detail and not detail.startswith(("RemoteProtocolError", "ReadError")):
         return f"the body cannot be read to its end: {detail[:120]}"
-    declared = one.exchange.response is not None and any(name.lower() == "content-length" for name, _ in one.exchange.response.headers)
+    declared = one.header("content-length") is not None
     return f"the connection broke off before {'its declared length' if declared else 'its last chunk'} had come"
 
 
@@ -258,7 +258,7 @@ def method_refused(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
         unproven = _unproven(one)
         if unproven is not None:
             yield unproven
-        elif one.status == 405 and not _header(one, "allow"):
+        elif one.status == 405 and not one.header("allow"):
             yield Observation("broken", f"{one.case.change}: status 405 without Allow", (one.id,), "header:allow")
         elif one.status == 501:
             yield Observation("pass", exchanges=(one.id,))
@@ -266,11 +266,6 @@ def method_refused(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield Observation("note", f"{one.case.change}: redirected with status {one.status}", (one.id,))
         else:
             yield _refused(one)
-
-
-def _header(one: Seen, name: str) -> str | None:
-    response = one.exchange.response
-    return next((value for key, value in response.headers if key.lower() == name), None) if response is not None else None
 
 
 @rule(_MALFORMED, level="should", clause=http_clause("15.5.1 400 Bad Request"), applies=_takes_a_body, asks=probes.malformed)

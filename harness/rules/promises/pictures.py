@@ -26,7 +26,7 @@ from testcard.harness.rules.evidence import (
 from testcard.harness.rules.rule import Probe, openai_clause, rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.decode import withheld
-from testcard.harness.wire.fields import parse_size, with_defaults
+from testcard.harness.wire.fields import pixel_size, with_defaults
 from testcard.harness.wire.pictures import MEDIA_TYPES, lenient_base64, strict_base64
 from testcard.specs.profile import Clause
 
@@ -133,7 +133,7 @@ def _wanted_size(scope: Scope, one: Seen) -> tuple[int, int] | None:
         asked = with_defaults(scope.provider, scope.operation_id, one.asked, "size") or scope.profile.response.default_size
     if isinstance(asked, list | tuple) and len(asked) == 2:
         return int(asked[0]), int(asked[1])
-    return parse_size(asked)
+    return pixel_size(asked)
 
 
 @rule("image.format", level="must", clause=openai_clause("Create image · output_format"), applies=gives_pictures, asks=probes.formats)

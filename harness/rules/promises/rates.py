@@ -23,8 +23,7 @@ def retry_after(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
         yield Observation("unsupported", "no request was answered with 429")
     header = scope.provider.profile.errors.retry_after_header
     for one in limited:
-        response = one.exchange.response
-        sent = next((value for name, value in response.headers if name.lower() == header.lower()), None) if response else None
+        sent = one.header(header)
         if sent is not None and _readable(sent):
             yield Observation("pass", exchanges=(one.id,))
             continue

@@ -12,7 +12,7 @@ from testcard.harness.rules.evidence import Observation, Seen, late_gateway_time
 from testcard.harness.rules.rule import Probe, http_clause, openai_clause, rule
 from testcard.harness.rules.scope import PROMPTS, Scope
 from testcard.harness.rules.sent_pictures import edit_mask
-from testcard.harness.wire.fields import parse_size, task_value, wire_fields
+from testcard.harness.wire.fields import pixel_size, task_value, wire_fields
 from testcard.harness.wire.model import TaskRequest
 from testcard.specs.profile import Level, Task, WireField
 
@@ -336,7 +336,7 @@ def _stated(scope: Scope, request: TaskRequest, defaults: Mapping[str, Any]) -> 
         if entry.means in ("width", "height"):
             sides[entry.means] = value
         elif entry.means == "size":
-            terms["size"] = parse_size(value) or value
+            terms["size"] = pixel_size(value) or value
         elif entry.means in TaskRequest.__dataclass_fields__:
             terms[entry.means] = task_value(entry, value)
         else:

@@ -12,8 +12,7 @@ from typing import Any
 
 from testcard.harness.intake import read_json
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import Observation, Seen
-from testcard.harness.rules.promises.vision import FINISHES, may_be_empty
+from testcard.harness.rules.evidence import FINISHES, Observation, Seen, may_be_empty
 from testcard.harness.rules.rule import Probe, openai_clause, rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.decode import message_anywhere
@@ -37,17 +36,11 @@ def stream(scope: Scope) -> Iterator[Probe]:
     yield probes.variant(scope, "stream:true", request, change=f"{scope.profile.wire_name('stream')} = true")
 
 
-def _media_type(one: Seen) -> str:
-    headers = one.exchange.response.headers if one.exchange.response is not None else []
-    stated = next((value for name, value in headers if name.lower() == "content-type"), "")
-    return stated.partition(";")[0].strip().lower()
-
-
 def _streamed(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Frames | None]]:
     """Carried out requests for a stream, each with what was streamed; None where no stream came."""
     for one in seen:
         if one.carried_out and one.asked.get("stream") is True:
-            is_stream = _media_type(one) == EVENTS or looks_like_events(one.body)
+            is_stream = one.media_type == EVENTS or looks_like_events(one.body)
             yield one, read_frames(one.body) if is_stream else None
 
 
@@ -68,7 +61,7 @@ def media_type(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     for one in seen:
         if not one.carried_out:
             continue
-        came = _media_type(one)
+        came = one.media_type
         if one.asked.get("stream") is not True:
             if came == EVENTS:
                 yield Observation("broken", "an event stream came, and none was asked for", (one.id,))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import Observation, Seen
+from testcard.harness.rules.evidence import FINISHES, Observation, Seen, may_be_empty, whole_number
 from testcard.harness.rules.rule import Probe, http_clause, openai_clause, rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.rules.sent_pictures import padded_picture
@@ -16,9 +15,6 @@ from testcard.harness.wire.model import Answer, InputImage
 
 #: A question whose honest answer is longer than any limit that a check sets.
 LONG_QUESTION = "Describe this picture in great detail: at least twenty long sentences, and at least five hundred words."
-FINISHES = frozenset({"stop", "length", "content_filter", "tool_calls", "function_call"})
-#: An answer of so few tokens may well be empty: the first of them can be a space.
-FEW_TOKENS = 4
 #: Some tokenizers join two words to one token; a text with more words than this for each token was not cut.
 _WORDS_PER_TOKEN = 2
 _MIB = 1 << 20
@@ -106,12 +102,6 @@ def content(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield Observation("broken", detail, (one.id,), f"{place}/message/content")
 
 
-def may_be_empty(one: Seen, finish: object) -> bool:
-    """Whether an answer without words is none of the server's mistakes: it was filtered, or hardly any tokens were allowed."""
-    most = one.asked.get("max_tokens")
-    return finish == "content_filter" or (isinstance(most, int) and most <= FEW_TOKENS)
-
-
 @rule(
     "vision.finish-reason",
     level="should",
@@ -142,20 +132,13 @@ def _cut(scope: Scope) -> Iterator[Probe]:
     yield probes.variant(scope, "cut", request, change="a question whose answer has to be cut")
 
 
-def _whole(value: object) -> int | None:
-    """The number as JSON Schema's integer (5.0 is one), None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return int(value) if math.isfinite(value) and int(value) == value else None
-
-
 def _allowed(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Answer, int, int | None]]:
     """Carried out requests with a limit, with their answers in words (streamed ones too), the limit and the tokens they say they took."""
     for one in seen:
-        most = _whole(one.asked.get("max_tokens"))
+        most = whole_number(one.asked.get("max_tokens"))
         if one.carried_out and one.answer is not None and one.answer.text is not None and most is not None:
             usage = one.answer.usage
-            yield one, one.answer, most, _whole(usage.completion_tokens) if usage is not None else None
+            yield one, one.answer, most, whole_number(usage.completion_tokens) if usage is not None else None
 
 
 def _too_long(answer: Answer, most: int) -> bool:

@@ -19,7 +19,7 @@ from testcard.harness.rules.rule import Probe
 from testcard.harness.rules.scope import Scope
 from testcard.harness.rules.sent_pictures import input_mask, input_picture
 from testcard.harness.wire.encode import build, encode
-from testcard.harness.wire.fields import parse_size, task_terms, wire_fields
+from testcard.harness.wire.fields import wire_fields
 from testcard.harness.wire.model import WireRequest
 from testcard.harness.wire.pictures import inspect
 from testcard.specs.loader import bundled_ids, load_provider
@@ -104,16 +104,6 @@ def test_what_breaks_the_contract_is_seen_in_the_bytes() -> None:
             assert breaches(scope.operation, build(scope.provider, replace(sent, body=body), base_url="http://t", api_key=None)) != []
 
 
-@pytest.mark.parametrize("scope", SCOPES)
-def test_terms_survive_the_way_to_the_wire_and_back(scope: Scope) -> None:
-    """What a request asks for can be read from its wire fields: rules judge generated requests by it."""
-    for task in scope.profile.tasks:
-        request = scope.base_request(task)
-        terms = task_terms(scope.provider, wire_fields(scope.provider, request, scope.operation_id), task)
-        for term in ("n", "size", "seed", "format", "delivery", "quality", "steps", "model"):
-            assert getattr(terms, term) == getattr(request, term), term
-
-
 def identity(probe: Probe) -> tuple[object, ...]:
     """What makes two probes one request."""
     wire = (probe.request, probe.remove, probe.put, probe.only, probe.key_use, probe.path, probe.headers)
@@ -128,24 +118,6 @@ def test_a_key_stands_for_one_request(scope: Scope) -> None:
         for probe in rule.asks(scope) if rule.applies(scope) else ():
             known = asked.setdefault(probe.key, probe)
             assert identity(known) == identity(probe)
-
-
-def test_junk_values_are_nobodys_wish() -> None:
-    """A fuzzed value of the wrong kind asks for nothing that a server could be held to."""
-    provider = load_provider("nanogpt")
-    scope = Scope(provider, "createImage")
-    fields = wire_fields(provider, scope.base_request("generate"), "createImage")
-    fields.body.update({"n": "many", "size": 7, "seed": True, "response_format": "carrier pigeon"})
-    terms = task_terms(provider, fields)
-    assert (terms.n, terms.size, terms.seed, terms.delivery) == (None, None, None, None)
-
-
-@pytest.mark.parametrize(
-    ("text", "size"), [("512x256", (512, 256)), ("auto", None), ("0x5", None), ("512X256", None), (None, None), (5, None)]
-)
-def test_parse_size(text: object, size: tuple[int, int] | None) -> None:
-    """Only two whole numbers with an x between them are a size in pixels."""
-    assert parse_size(text) == size
 
 
 def test_inputs_are_pictures() -> None:
