@@ -50,7 +50,7 @@ class SeenPicture:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenExchange:
     """One exchange as rules see it. `pictures` are those of its answer, or of the finished task that it led to.
 
     `base_accepted`: whether the request that this one was made from was carried out in the same run (None: made from none).
@@ -65,7 +65,7 @@ class Seen:
     base_accepted: bool | None = None
     finished: str | None = None
     waiting: str | None = None
-    polls: tuple[Seen, ...] = ()
+    polls: tuple[SeenExchange, ...] = ()
     repeatable: bool = False
     sent: Callable[[], bytes] = field(default=bytes, repr=False, compare=False)
 
@@ -180,7 +180,7 @@ class _Sight:
 
 def see(
     provider: Provider, exchanges: Iterable[Exchange], bytes_of: BytesOf, *, looking: Inspect = inspect, live: bool = False
-) -> list[Seen]:
+) -> list[SeenExchange]:
     """The exchanges as rules see them, in the order given. `looking` says what the bytes of a picture are.
 
     `live`: whether what the target answered was followed off this machine too.
@@ -204,7 +204,7 @@ def _accepted_probes(records: Sequence[Exchange]) -> dict[tuple[str, str], bool]
     return found
 
 
-def _see(sight: _Sight, record: Exchange, children: Mapping[str, list[Exchange]], accepted: Mapping[tuple[str, str], bool]) -> Seen:
+def _see(sight: _Sight, record: Exchange, children: Mapping[str, list[Exchange]], accepted: Mapping[tuple[str, str], bool]) -> SeenExchange:
     provider, bytes_of = sight.provider, sight.bytes_of
     body = bytes_of(record.response.body) if record.response is not None else b""
 
@@ -214,10 +214,10 @@ def _see(sight: _Sight, record: Exchange, children: Mapping[str, list[Exchange]]
     base = record.case.base if record.case else None
     base_accepted = accepted.get((record.operation, base), False) if base is not None else None
     if record.response is None or record.source == "fetch":
-        return Seen(record, body, None, base_accepted=base_accepted, sent=sent)
+        return SeenExchange(record, body, None, base_accepted=base_accepted, sent=sent)
     answer = decode(provider, record.operation, _response(record, body))
     pictures, finished, waiting = answer.pictures, None, None
-    polls: tuple[Seen, ...] = ()
+    polls: tuple[SeenExchange, ...] = ()
     fetched = list(children.get(record.id, ()))
     if record.source != "poll" and answer.task is not None and record.response.status < 300:
         polls = tuple(_see(sight, child, {}, {}) for child in children.get(record.id, ()) if child.source == "poll")
@@ -231,11 +231,11 @@ def _see(sight: _Sight, record: Exchange, children: Mapping[str, list[Exchange]]
     shown = tuple(_look(sight, picture, downloads, record.request.url) for picture in pictures) if judged else ()
     protocol = provider.profile.asynchronous
     repeatable = protocol is not None and protocol.idempotency_key(record.request.headers) is not None
-    return Seen(record, body, answer, shown, base_accepted, finished, waiting, polls, repeatable, sent)
+    return SeenExchange(record, body, answer, shown, base_accepted, finished, waiting, polls, repeatable, sent)
 
 
 def _task_outcome(
-    sight: _Sight, record: Exchange, polls: Sequence[Seen], task: AsyncTask
+    sight: _Sight, record: Exchange, polls: Sequence[SeenExchange], task: AsyncTask
 ) -> tuple[tuple[DeliveredPicture, ...], str | None, str | None]:
     """Pictures of the finished task, its final state, and why it is not finished. The first poll that says the end counts."""
     provider, protocol = sight.provider, sight.provider.profile.asynchronous
@@ -312,28 +312,28 @@ def gives_pictures(scope: Scope) -> bool:
     return scope.gives_pictures
 
 
-def delivered(seen: Sequence[Seen]) -> Iterator[Seen]:
+def delivered(seen: Sequence[SeenExchange]) -> Iterator[SeenExchange]:
     """Carried out requests whose answer can be read; one that is no JSON and a task that did not finish are left to other rules."""
     for one in seen:
         if one.carried_out and one.waiting is None and one.answer is not None and isinstance(one.answer.json, dict):
             yield one
 
 
-def decoded(one: Seen) -> Iterator[tuple[SeenPicture, PictureInfo]]:
+def decoded(one: SeenExchange) -> Iterator[tuple[SeenPicture, PictureInfo]]:
     """The pictures of an answer that decode completely; the others break image.decodes alone."""
     for picture in one.pictures:
         if picture.info is not None and picture.info.problem is None:
             yield picture, picture.info
 
 
-def shown(one: Seen) -> Iterator[tuple[SeenPicture, PictureInfo]]:
+def shown(one: SeenExchange) -> Iterator[tuple[SeenPicture, PictureInfo]]:
     """Those that decode and show something; blank ones break image.not-blank alone and say nothing about what was asked for."""
     for picture, info in decoded(one):
         if not info.blank:
             yield picture, info
 
 
-def undecoded(one: Seen) -> Iterator[Observation]:
+def undecoded(one: SeenExchange) -> Iterator[Observation]:
     """That nothing is proved by an answer none of whose pictures decode."""
     if one.pictures and not any(True for _ in decoded(one)):
         withheld = next((picture for picture in one.pictures if picture.withheld), None)
@@ -341,7 +341,7 @@ def undecoded(one: Seen) -> Iterator[Observation]:
         yield Observation("unproven", why, (one.id,))
 
 
-def asked_by(seen: Sequence[Seen], rule_id: str) -> Iterator[Seen]:
+def asked_by(seen: Sequence[SeenExchange], rule_id: str) -> Iterator[SeenExchange]:
     """The answers that can be judged to requests that this rule asked for itself, alone or with others."""
     for one in delivered(seen):
         if rule_id in one.case.rules:
@@ -353,14 +353,14 @@ def place_of(picture: SeenPicture) -> str:
     return picture.picture.place or f"#{picture.picture.index}"
 
 
-def evidence(one: Seen, picture: SeenPicture) -> tuple[str, ...]:
+def evidence(one: SeenExchange, picture: SeenPicture) -> tuple[str, ...]:
     """The exchanges to look at: the answer, and the one that fetched the picture."""
     return (one.id, picture.fetched) if picture.fetched else (one.id,)
 
 
-def apart_by(seen: Sequence[Seen], rule_id: str, term: str) -> Iterator[tuple[Seen, Seen]]:
+def apart_by(seen: Sequence[SeenExchange], rule_id: str, term: str) -> Iterator[tuple[SeenExchange, SeenExchange]]:
     """Pairs of answers to requests of this rule that asked for all the same but for one term: the first of each kind with every other."""
-    groups: dict[str, list[Seen]] = {}
+    groups: dict[str, list[SeenExchange]] = {}
     for one in asked_by(seen, rule_id):
         if one.asked.get(term) is not None:
             rest = {name: value for name, value in one.asked.items() if name != term}
@@ -371,7 +371,7 @@ def apart_by(seen: Sequence[Seen], rule_id: str, term: str) -> Iterator[tuple[Se
                 yield first, other
 
 
-def same_picture(first: Seen, other: Seen) -> bool | None:
+def same_picture(first: SeenExchange, other: SeenExchange) -> bool | None:
     """Whether two answers have a picture in common, pixel by pixel; None when either has none that shows anything."""
     one, two = ({info.pixels_sha256 for _, info in shown(answer)} for answer in (first, other))
     return bool(one & two) if one and two else None
@@ -385,18 +385,18 @@ ANYWHERE = frozenset({401, 402, 403, 408, 429, 431, 451})
 FOR_A_REFUSAL = frozenset({400, 404, 405, 406, 409, 411, 413, 414, 415, 422})
 
 
-def implied(seen: Seen) -> bool:
+def implied(seen: SeenExchange) -> bool:
     """Whether HTTP implies this answer's status for the request it answers."""
     return seen.status in ANYWHERE or seen.status in FOR_A_REFUSAL
 
 
-def late_gateway_timeout(scope: Scope, seen: Seen) -> bool:
+def late_gateway_timeout(scope: Scope, seen: SeenExchange) -> bool:
     """Whether this is a 504 after the time that the document names, which it announces."""
     limit = scope.provider.profile.limits.answer_time_s
     return seen.status == 504 and limit is not None and seen.exchange.done_s - seen.exchange.sent_s >= 0.95 * limit
 
 
-def documented_method(scope: Scope, seen: Seen) -> bool:
+def documented_method(scope: Scope, seen: SeenExchange) -> bool:
     """Whether the request has the operation's method, so that its answer is one of those that the document describes."""
     return seen.exchange.request.method == scope.operation.method
 
@@ -416,7 +416,7 @@ FINISHES = frozenset({"stop", "length", "content_filter", "tool_calls", "functio
 FEW_TOKENS = 4
 
 
-def may_be_empty(one: Seen, finish: object) -> bool:
+def may_be_empty(one: SeenExchange, finish: object) -> bool:
     """Whether an answer without words is none of the server's mistakes: it was filtered, or hardly any tokens were allowed."""
     most = one.asked.get("max_tokens")
     return finish == "content_filter" or (isinstance(most, int) and most <= FEW_TOKENS)

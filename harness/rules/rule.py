@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from testcard.harness.rules.areas import Area, area_of
-from testcard.harness.rules.evidence import Observation, Seen
+from testcard.harness.rules.evidence import Observation, SeenExchange
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import EvidenceKind
 from testcard.harness.wire.model import Headers, TaskRequest
@@ -58,7 +58,7 @@ class Probe:
     raw_body: bytes | None = None
 
 
-Judge = Callable[[Scope, Sequence[Seen]], Iterable[Observation]]
+Judge = Callable[[Scope, Sequence[SeenExchange]], Iterable[Observation]]
 Asks = Callable[[Scope], Iterable[Probe]]
 Applies = Callable[[Scope], bool]
 

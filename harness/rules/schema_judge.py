@@ -57,7 +57,7 @@ class SchemaProblem:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class SchemaJudgement:
     """What was found, or why nothing was looked at (`not_judged`)."""
 
     problems: tuple[SchemaProblem, ...] = ()
@@ -71,7 +71,7 @@ def judge_response(
     return list(judge(provider, operation_id, status=status, headers=headers, body=body).problems)
 
 
-def judge(provider: Provider, operation_id: str, *, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Judgement:
+def judge(provider: Provider, operation_id: str, *, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> SchemaJudgement:
     """The response's problems, or the reason why this judge has nothing to say about it.
 
     `undocumented-status`: the document does not list it. `no-schema`: it lists no body schema for it.
@@ -79,18 +79,18 @@ def judge(provider: Provider, operation_id: str, *, status: int, headers: Iterab
     """
     operation = provider.operation(operation_id)
     if not operation.documents(status):
-        return Judgement(not_judged="undocumented-status")
+        return SchemaJudgement(not_judged="undocumented-status")
     key = next(key for key in (str(status), f"{status // 100}XX", "default") if key in operation.responses)
     content: Mapping[str, Any] = operation.responses[key].get("content") or {}
     if not content:
-        return Judgement(not_judged="no-schema")
+        return SchemaJudgement(not_judged="no-schema")
     pointer: Pointer = (*operation.pointer, "responses", key, "content")
     header_list = Headers(list(headers))
     stated = header_list.get("content-type")
     media_type = (stated or "").partition(";")[0].strip().lower()
     documented = _documented(content, media_type)
     if documented == _EVENT_STREAM:
-        return Judgement(not_judged="event-stream")
+        return SchemaJudgement(not_judged="event-stream")
     problems: list[SchemaProblem] = []
     if not documented:
         expected = " or ".join(content)
@@ -98,15 +98,15 @@ def judge(provider: Provider, operation_id: str, *, status: int, headers: Iterab
         problems.append(_problem(operation, "header:content-type", "media-type", f"Content-Type {seen}, documented is {expected}", pointer))
         documented = next((name for name in content if _is_json(name)), "")
         if not documented or not _looks_like_json(body):
-            return Judgement(tuple(problems))
+            return SchemaJudgement(tuple(problems))
         media_type = documented
     if "schema" not in content[documented] and not operation.responses[key].get("headers"):
-        return Judgement(tuple(problems), None if problems else "no-schema")
+        return SchemaJudgement(tuple(problems), None if problems else "no-schema")
     exchange = _Response(status, header_list, media_type, body)
     app = _compiled(provider.openapi)
     for error in app.response_validator.iter_errors(_Request(operation), exchange):  # type: ignore[arg-type]
         problems.extend(_described(error, operation, (*pointer, documented, "schema"), key))
-    return Judgement(tuple(_merged(problems)))
+    return SchemaJudgement(tuple(_merged(problems)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,7 +218,7 @@ _FULL, _NONE = 250, 5
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class MaskedChange:
     """Mean difference of a colour channel, 0 to 255, where the mask marks and where it does not."""
 
     marked: float
@@ -235,7 +235,7 @@ class Change:
         return min(self.marked, self.unmarked)
 
 
-def change(before: bytes, after: bytes, mask: bytes, *, marks: Literal["white", "transparent"]) -> Change:
+def change(before: bytes, after: bytes, mask: bytes, *, marks: Literal["white", "transparent"]) -> MaskedChange:
     """How `after` differs from `before` (encoded pictures of any size, which are scaled alike).
 
     The mask marks what is white in it, or what is transparent. `ValueError` when a picture does not decode, or when either
@@ -250,7 +250,7 @@ def change(before: bytes, after: bytes, mask: bytes, *, marks: Literal["white", 
     marked = marked.resize((EDGE_PX, EDGE_PX), Image.Resampling.BOX)
     inside = _shrunk(marked.point(lambda value: 255 if value >= _FULL else 0))
     outside = _shrunk(marked.point(lambda value: 255 if value <= _NONE else 0))
-    return Change(_mean(difference, inside), _mean(difference, outside))
+    return MaskedChange(_mean(difference, inside), _mean(difference, outside))
 
 
 def _whole(data: bytes) -> Image.Image:

@@ -13,7 +13,7 @@ DONE = "[DONE]"
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class StreamEvent:
     """One event: its data lines joined by newlines, its type ("message" unless the stream says otherwise) and id."""
 
     data: str
@@ -32,7 +32,7 @@ class EventStream:
         self._type = ""
         self._id: str | None = None
 
-    def feed(self, block: bytes) -> list[Event]:
+    def feed(self, block: bytes) -> list[StreamEvent]:
         """The events that this block completes."""
         text = self._decoder.decode(block)
         if self._after_return and text:
@@ -54,9 +54,9 @@ class EventStream:
         """Whether the stream ended in the middle of an event, which the standard says to discard."""
         return any(self._pending) or bool(self._data)
 
-    def _line(self, line: str) -> Event | None:
+    def _line(self, line: str) -> StreamEvent | None:
         if line == "":
-            event = Event("\n".join(self._data), self._type or "message", self._id) if self._data else None
+            event = StreamEvent("\n".join(self._data), self._type or "message", self._id) if self._data else None
             self._data, self._type = [], ""
             return event
         name, _, value = line.partition(":")
@@ -88,7 +88,7 @@ class ChatStream:
         """The text so far."""
         return "".join(self.pieces)
 
-    def add(self, event: Event) -> str | None:
+    def add(self, event: StreamEvent) -> str | None:
         """The piece of text that the event carries, or None when it carries none."""
         if self.done:
             self.problem = self.problem or "events follow [DONE]"

@@ -15,7 +15,7 @@ from PIL import EpsImagePlugin, Image
 from testcard.harness import intake
 from testcard.harness.intake import MOST_PIXELS, NoPicture, open_picture, read_json, strict_json
 from testcard.harness.wire.pictures import input_image, inspect, look
-from testcard.harness.wire.sse import ChatStream, Event
+from testcard.harness.wire.sse import ChatStream, StreamEvent
 
 ROOT = Path(intake.__file__).parent.parent
 #: Where Pillow may open anything at all; mocks share no code with the harness.
@@ -168,5 +168,5 @@ def test_strict_json_is_the_standards() -> None:
 def test_a_stream_survives_an_event_nested_without_end() -> None:
     """It used to raise RecursionError, and with it the check or the load user."""
     chat = ChatStream()
-    assert chat.add(Event("[" * 100_000)) is None
+    assert chat.add(StreamEvent("[" * 100_000)) is None
     assert chat.problem == "an event's data is no JSON object"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from testcard.harness.rules.evidence import Observation, Seen
+from testcard.harness.rules.evidence import Observation, SeenExchange
 from testcard.harness.rules.schema_judge import located
 from testcard.specs.openapi import Operation
 from testcard.specs.pointers import parts_of
@@ -14,7 +14,7 @@ from testcard.specs.yaml_lines import Pointer
 _BRANCHES = ("oneOf", "anyOf", "allOf")
 
 
-def line_of(operation: Operation, observation: Observation, one: Seen | None, *, result: str | None = None) -> int:
+def line_of(operation: Operation, observation: Observation, one: SeenExchange | None, *, result: str | None = None) -> int:
     """The line for one observation; `one` is the exchange that it is about, as far as there is one.
 
     A place is a pointer into the file, into the request (where the exchange was made to break there), or into the answer, or
@@ -32,7 +32,7 @@ def line_of(operation: Operation, observation: Observation, one: Seen | None, *,
     return operation.line()
 
 
-def _candidates(operation: Operation, parts: Sequence[str], place: str, one: Seen | None) -> Iterator[Pointer]:
+def _candidates(operation: Operation, parts: Sequence[str], place: str, one: SeenExchange | None) -> Iterator[Pointer]:
     if place.startswith("header:"):
         yield from _header(operation, place.removeprefix("header:"), one)
         return
@@ -49,7 +49,7 @@ def _candidates(operation: Operation, parts: Sequence[str], place: str, one: See
             yield found
 
 
-def _header(operation: Operation, name: str, one: Seen | None) -> Iterator[Pointer]:
+def _header(operation: Operation, name: str, one: SeenExchange | None) -> Iterator[Pointer]:
     """Where the answer's headers are described; of its content type, where the media types are."""
     for status in _statuses(operation, one)[:1]:
         response = (*operation.pointer, "responses", status)
@@ -59,7 +59,7 @@ def _header(operation: Operation, name: str, one: Seen | None) -> Iterator[Point
             yield (*response, "content")
 
 
-def _statuses(operation: Operation, one: Seen | None) -> list[str]:
+def _statuses(operation: Operation, one: SeenExchange | None) -> list[str]:
     """The documented entries for the answer's status; then 200, whose body the result of a task has."""
     status = one.status if one is not None else None
     keys = [str(status), f"{status // 100}XX", "default"] if status is not None else []

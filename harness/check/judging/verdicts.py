@@ -9,7 +9,7 @@ from typing import Literal
 from testcard.harness.check.judging.contract_lines import line_of
 from testcard.harness.check.judging.levels import clause_of, level_of, softer
 from testcard.harness.errors import Exit, worst
-from testcard.harness.rules.evidence import BytesOf, Inspect, Observation, Seen, implied, see
+from testcard.harness.rules.evidence import BytesOf, Inspect, Observation, SeenExchange, implied, see
 from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.exchange_records import in_plan_order
@@ -112,7 +112,7 @@ def judge_records(
 def judge_all(
     scopes: Sequence[Scope],
     rules: Sequence[Rule],
-    seen: Sequence[Seen],
+    seen: Sequence[SeenExchange],
     *,
     not_sent: NotSent | None = None,
     strict: bool = False,
@@ -141,7 +141,7 @@ def judge_all(
     return Conclusion(tuple(verdicts), tuple(gaps), tuple(errors), strict, stopped)
 
 
-def _elsewhere(scope: Scope, seen: Sequence[Seen]) -> tuple[tuple[float, float], ...]:
+def _elsewhere(scope: Scope, seen: Sequence[SeenExchange]) -> tuple[tuple[float, float], ...]:
     """From when to when requests of other operations were under way that may have been billed; a task is until its last poll."""
     return tuple(
         (one.exchange.sent_s, max((poll.exchange.done_s for poll in one.polls), default=one.exchange.done_s))
@@ -150,9 +150,9 @@ def _elsewhere(scope: Scope, seen: Sequence[Seen]) -> tuple[tuple[float, float],
     )
 
 
-def spec_gaps(scope: Scope, seen: Sequence[Seen]) -> list[SpecGap]:
+def spec_gaps(scope: Scope, seen: Sequence[SeenExchange]) -> list[SpecGap]:
     """Statuses that HTTP implies and the document does not list, one entry each."""
-    found: dict[int, Seen] = {}
+    found: dict[int, SeenExchange] = {}
     for one in seen:
         if one.status is not None and one.exchange.source != "fetch" and not scope.operation.documents(one.status) and implied(one):
             found.setdefault(one.status, one)
@@ -167,7 +167,7 @@ def spec_gaps(scope: Scope, seen: Sequence[Seen]) -> list[SpecGap]:
 
 
 def _verdict(
-    scope: Scope, rule: Rule, level: Level, observations: Sequence[Observation], seen: Sequence[Seen], unsent: Sequence[str]
+    scope: Scope, rule: Rule, level: Level, observations: Sequence[Observation], seen: Sequence[SeenExchange], unsent: Sequence[str]
 ) -> Verdict:
     by_id = {one.id: one for one in seen}
     broken = [(_level(scope, rule, one, by_id), one) for one in observations if one.word == "broken"]
@@ -204,7 +204,7 @@ def _verdict(
     return _record(scope, rule, level, "unproven", [], detail="nothing that shows it was seen", seen=by_id)
 
 
-def _level(scope: Scope, rule: Rule, observation: Observation, seen: Mapping[str, Seen]) -> Level:
+def _level(scope: Scope, rule: Rule, observation: Observation, seen: Mapping[str, SeenExchange]) -> Level:
     status = next((seen[one].status for one in observation.exchanges if one in seen), None)
     level = softer(level_of(scope, rule, status), observation.level)
     return "info" if level == "none" else level
@@ -217,7 +217,7 @@ def _record(
     word: VerdictWord,
     shown: Sequence[Observation],
     *,
-    seen: Mapping[str, Seen],
+    seen: Mapping[str, SeenExchange],
     detail: str | None = None,
     more: Sequence[Observation] = (),
     ids: Sequence[str] = (),
@@ -242,7 +242,7 @@ def _record(
     )
 
 
-def _line(scope: Scope, placed: Observation | None, seen: Mapping[str, Seen]) -> int:
+def _line(scope: Scope, placed: Observation | None, seen: Mapping[str, SeenExchange]) -> int:
     if placed is None:
         return scope.operation.line()
     protocol = scope.provider.profile.asynchronous

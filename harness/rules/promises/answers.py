@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import Observation, Seen, answered_at, documented_method, ends_too_early, kind_of, whole_number
+from testcard.harness.rules.evidence import Observation, SeenExchange, answered_at, documented_method, ends_too_early, kind_of, whole_number
 from testcard.harness.rules.rule import Probe, http_clause, openai_clause, rule
 from testcard.harness.rules.schema_judge import judge
 from testcard.harness.rules.scope import Scope
@@ -21,7 +21,7 @@ from testcard.specs.profile import Meaning
 
 
 @rule("schema.response", level="must", clause=http_clause("8.3 Content-Type"), asks=probes.any_answer)
-def response_schema(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def response_schema(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Every answer has the body that the OpenAPI document describes for its status.
 
     What the body is, whether it came whole and what it is called are judged by http.media-type and http.body-complete, and an
@@ -50,7 +50,7 @@ def response_schema(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]
             yield Observation("pass", exchanges=(one.id,))
 
 
-def _something_else(one: Seen) -> bool:
+def _something_else(one: SeenExchange) -> bool:
     """Whether the body is no JSON at all but a page or a picture, or only the beginning of some: no schema is needed to say so."""
     if one.answer is None or one.answer.json is not None:
         return False
@@ -64,7 +64,7 @@ _TOO_LATE = 1e11
 _SAME_FORMAT = {"jpg": "jpeg", **{media_type: kind for kind, media_type in MEDIA_TYPES.items()}}
 
 
-def _read(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Answer]]:
+def _read(seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, Answer]]:
     """Carried out requests with an answer that can be read; a task that is not finished and what is no JSON are other rules'."""
     for one in seen:
         if one.carried_out and one.answer is not None and one.answer.task is None and isinstance(one.answer.json, dict):
@@ -93,7 +93,7 @@ def _has_a_container(scope: Scope) -> bool:
     applies=_has_a_container,
     asks=probes.base,
 )
-def required_fields(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def required_fields(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The field that holds what was asked for is there, though the schema requires none.
 
     An empty list is there; how many pictures or choices belong into it is for other rules.
@@ -119,7 +119,7 @@ def _says_when(scope: Scope) -> bool:
 
 
 @rule("answer.created-now", level="should", clause=openai_clause("Image object · created"), applies=_says_when, asks=probes.base)
-def created_now(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def created_now(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The answer says in Unix seconds when it was made, and that was between the request and the answer.
 
     Compared with the answer's Date header and with the clock of the run; one of them has to agree, to within ten minutes.
@@ -133,7 +133,7 @@ def created_now(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield _timely(scope, one, float(answer.created))
 
 
-def _timely(scope: Scope, one: Seen, created: float) -> Observation:
+def _timely(scope: Scope, one: SeenExchange, created: float) -> Observation:
     place = scope.profile.response.created
     if not 0 <= created < _TOO_LATE:
         return Observation("broken", f"created is {created:.0f}, which are no Unix seconds", (one.id,), place)
@@ -162,7 +162,7 @@ def _echoed_requests(scope: Scope) -> Iterator[Probe]:
 
 
 @rule("answer.echo", level="should", clause=openai_clause("Image object"), applies=_echoes, asks=_echoed_requests)
-def echo(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def echo(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Where the answer repeats a field of the request, it says what was asked for, or auto.
 
     Who asked for auto, or for nothing, may be told anything.
@@ -201,7 +201,7 @@ def _counts_tokens(scope: Scope) -> bool:
     return bool(scope.profile.response.usage)
 
 
-def _counts(one: Seen) -> Mapping[str, Any]:
+def _counts(one: SeenExchange) -> Mapping[str, Any]:
     """The counts that an answer states, streamed ones too."""
     usage = one.answer.usage if one.answer is not None else None
     if not one.carried_out or usage is None:
@@ -215,7 +215,7 @@ def _counts(one: Seen) -> Mapping[str, Any]:
 
 
 @rule("answer.usage-integers", level="should", clause=openai_clause("usage"), applies=_counts_tokens, asks=probes.base)
-def usage_integers(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def usage_integers(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The counts of tokens are whole numbers, not negative ones.
 
     A count of another type than a number is told by schema.response; one that is not stated is none.
@@ -237,7 +237,7 @@ def usage_integers(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("answer.usage-sum", level="should", clause=openai_clause("usage · total_tokens"), applies=_counts_tokens, asks=probes.base)
-def usage_sum(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def usage_sum(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The total of tokens is the sum of those that went in and those that came out.
 
     Where the document states no tokens that came out, the total is at least what went in.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import Observation, Seen
+from testcard.harness.rules.evidence import Observation, SeenExchange
 from testcard.harness.rules.rule import http_clause, rule
 from testcard.harness.rules.scope import Scope
 
@@ -18,7 +18,7 @@ def _takes_a_key(scope: Scope) -> bool:
 
 
 @rule(_REQUIRED, level="must", clause=http_clause("15.5.2 401 Unauthorized"), applies=_takes_a_key, asks=probes.no_key)
-def key_required(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def key_required(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A request without the key is refused.
 
     401 and 403 refuse it as HTTP has it. Any other 4xx to a request that is carried out with the key refuses it as well.
@@ -28,12 +28,12 @@ def key_required(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule(_WRONG, level="should", clause=http_clause("15.5.2 401 Unauthorized"), applies=_takes_a_key, asks=probes.wrong_key)
-def wrong_key_refused(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def wrong_key_refused(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A request with a wrong key is refused, as one without a key is."""
     return _refused(scope, seen, _WRONG)
 
 
-def _refused(scope: Scope, seen: Sequence[Seen], rule_id: str) -> Iterable[Observation]:
+def _refused(scope: Scope, seen: Sequence[SeenExchange], rule_id: str) -> Iterable[Observation]:
     if scope.keyless:
         yield _NO_KEY_HERE
         return
@@ -53,7 +53,7 @@ def _refused(scope: Scope, seen: Sequence[Seen], rule_id: str) -> Iterable[Obser
 
 
 @rule("auth.not-echoed", level="should", clause=http_clause("17 Security Considerations"), asks=probes.any_answer)
-def not_echoed(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def not_echoed(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The key stands in no answer, neither in its headers nor in its body."""
     if scope.keyless:
         yield _NO_KEY_HERE

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import Observation, Seen
+from testcard.harness.rules.evidence import Observation, SeenExchange
 from testcard.harness.rules.rule import Probe, openai_clause, rule
 from testcard.harness.rules.scope import Scope
 from testcard.specs.pointers import at
@@ -26,7 +26,7 @@ def _states_balance(scope: Scope) -> bool:
     return _states_cost(scope) and scope.profile.response.balance is not None
 
 
-def _paid(seen: Sequence[Seen]) -> Iterator[tuple[Seen, float | None]]:
+def _paid(seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, float | None]]:
     """Carried out requests with the cost that their answer states."""
     for one in seen:
         if one.carried_out and one.answer is not None and one.answer.task is None and isinstance(one.answer.json, dict):
@@ -34,7 +34,7 @@ def _paid(seen: Sequence[Seen]) -> Iterator[tuple[Seen, float | None]]:
 
 
 @rule("answer.cost-not-negative", level="should", clause=openai_clause("usage"), applies=_states_cost, asks=probes.base)
-def cost_not_negative(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def cost_not_negative(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The cost that an answer states is an amount, not below zero."""
     for one, cost in _paid(seen):
         if cost is None:
@@ -56,7 +56,7 @@ def _one_at_a_time(scope: Scope) -> Iterator[Probe]:
 
 
 @rule("answer.balance-falls", level="should", clause=openai_clause("usage"), applies=_states_balance, asks=_one_at_a_time, evidence="pair")
-def balance_falls(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def balance_falls(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The balance after a request is the balance before it less its cost, when requests run one at a time.
 
     Where others use the account as well, a step may be off: it counts only when not one of several fits.
@@ -79,10 +79,10 @@ def balance_falls(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
         yield Observation("unproven", "no two answers one after the other state a cost and a balance")
 
 
-def _falls(scope: Scope, seen: Sequence[Seen]) -> Iterator[tuple[tuple[str, str], float, float, float]]:
+def _falls(scope: Scope, seen: Sequence[SeenExchange]) -> Iterator[tuple[tuple[str, str], float, float, float]]:
     """Two balances with the ids of the answers that state them, and what was to be paid in between: one request, or several in a row."""
     start: tuple[str, float] | None = None
-    last: Seen | None = None
+    last: SeenExchange | None = None
     paid = 0.0
     for before, after in _pairs(scope, seen):
         if before is not last:
@@ -99,12 +99,12 @@ def _falls(scope: Scope, seen: Sequence[Seen]) -> Iterator[tuple[tuple[str, str]
             start, paid = here, 0.0
 
 
-def _balance(one: Seen) -> tuple[str, float] | None:
+def _balance(one: SeenExchange) -> tuple[str, float] | None:
     balance = one.answer.balance_usd if one.answer is not None else None
     return None if balance is None else (one.id, balance)
 
 
-def _pairs(scope: Scope, seen: Sequence[Seen]) -> Iterator[tuple[Seen, Seen]]:
+def _pairs(scope: Scope, seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, SeenExchange]]:
     """Billed requests one after the other, with no third of any operation that may have been billed under way from the first to the second."""
     sent = [one for one in seen if one.sent_by_check and (one.exchange.billed or one.status is None)]
     sent.sort(key=lambda one: one.exchange.sent_s)
@@ -119,7 +119,7 @@ def _pairs(scope: Scope, seen: Sequence[Seen]) -> Iterator[tuple[Seen, Seen]]:
         busy_until = max(busy_until, one.done_s)
 
 
-def _exactness(scope: Scope, seen: Sequence[Seen]) -> float:
+def _exactness(scope: Scope, seen: Sequence[SeenExchange]) -> float:
     """How far a stated balance may be off because it is rounded, in USD: to whole ones where all are whole numbers, else to cents or less."""
     stated = [at(one.answer.json, scope.profile.response.balance or "") for one in seen if one.answer is not None]
     numbers = [value for value in stated if isinstance(value, int | float) and not isinstance(value, bool)]
@@ -132,7 +132,7 @@ def _exactness(scope: Scope, seen: Sequence[Seen]) -> float:
 @rule(
     "answer.cost-grows", level="info", clause=openai_clause("Create image · n"), applies=_states_cost, asks=probes.several, evidence="pair"
 )
-def cost_grows(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def cost_grows(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """More pictures cost more than fewer.
 
     Answers count that hold as many as were asked for.
@@ -149,12 +149,12 @@ def cost_grows(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
                     yield Observation("note", detail, (one.id, other.id), scope.profile.response.cost)
 
 
-def _number(one: Seen) -> int:
+def _number(one: SeenExchange) -> int:
     number = one.asked.get("n")
     return number if isinstance(number, int) else 1
 
 
-def _else(one: Seen) -> str:
+def _else(one: SeenExchange) -> str:
     """All that was asked for beside the number."""
     return json.dumps({name: value for name, value in one.asked.items() if name != "n"}, sort_keys=True, default=str)
 

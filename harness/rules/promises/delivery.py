@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import Observation, Seen, SeenPicture, answered_at, delivered, evidence
+from testcard.harness.rules.evidence import Observation, SeenExchange, SeenPicture, answered_at, delivered, evidence
 from testcard.harness.rules.rule import openai_clause, rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Exchange
@@ -39,7 +39,7 @@ def may_give_urls(scope: Scope) -> bool:
     return scope.gives_pictures and scope.profile.response.url is not None
 
 
-def _wanted(scope: Scope, one: Seen) -> Any:
+def _wanted(scope: Scope, one: SeenExchange) -> Any:
     """How pictures are to be handed over: as asked, else the documented default or the only way; None where it is the server's choice."""
     response = scope.profile.response
     if scope.field("delivery") is None:
@@ -48,7 +48,7 @@ def _wanted(scope: Scope, one: Seen) -> Any:
 
 
 @rule("delivery.exclusive", level="must", clause=openai_clause("The image object"), applies=_two_ways, asks=probes.deliveries)
-def exclusive(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def exclusive(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Each picture is handed over in exactly one way, base64 or URL.
 
     Shares the base requests and those for each way with delivery.as-asked.
@@ -65,7 +65,7 @@ def exclusive(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("delivery.as-asked", level="must", clause=openai_clause("Create image · response_format"), applies=_known_way, asks=probes.deliveries)
-def as_asked(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def as_asked(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Pictures come in the way that was asked for, or in the only one that is documented.
 
     Base64 where one could ask for a URL is noted: a service may have no URLs to give. Shares the base requests and those for
@@ -90,7 +90,7 @@ def as_asked(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
                 yield Observation("note" if choice else "broken", detail, (one.id,), picture.place)
 
 
-def urls(scope: Scope, seen: Sequence[Seen]) -> Iterator[tuple[Seen, SeenPicture | None]]:
+def urls(scope: Scope, seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, SeenPicture | None]]:
     """Every picture handed over by address, with its answer; None for the picture where a URL was asked for and base64 came."""
     for one in delivered(seen):
         by_url = [picture for picture in one.pictures if way(picture.picture) == "url" and picture.picture.url is not None]
@@ -100,13 +100,13 @@ def urls(scope: Scope, seen: Sequence[Seen]) -> Iterator[tuple[Seen, SeenPicture
             yield one, None
 
 
-def no_url(one: Seen) -> Observation:
+def no_url(one: SeenExchange) -> Observation:
     """What such an answer says about addresses."""
     return Observation("unsupported", "base64 came where a URL was wanted", (one.id,))
 
 
 @rule("delivery.url-absolute", level="must", clause=openai_clause("The image object · url"), applies=may_give_urls, asks=probes.deliveries)
-def url_absolute(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def url_absolute(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The URL of a picture is an absolute http or https address.
 
     Shares the requests for pictures by URL with the other rules about delivery.
@@ -138,7 +138,7 @@ def _unusable(url: str) -> str:
     return "an address with a name and password" if parts.username is not None else "an address without a host"
 
 
-def _downloads(scope: Scope, seen: Sequence[Seen]) -> Iterator[tuple[Seen, SeenPicture, Exchange] | Observation]:
+def _downloads(scope: Scope, seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, SeenPicture, Exchange] | Observation]:
     """Each picture by URL with the exchange that fetched it first; an observation where there is none."""
     for one, picture in urls(scope, seen):
         if picture is None:
@@ -159,7 +159,7 @@ def _asks_for_a_key(fetched: Exchange) -> bool:
 
 
 @rule("delivery.url-fetchable", level="must", clause=openai_clause("The image object · url"), applies=may_give_urls, asks=probes.deliveries)
-def url_fetchable(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def url_fetchable(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The URL of a picture answers with 200, after redirects if need be.
 
     A request for a key breaks delivery.url-keyless alone; silence for too long proves nothing. Shares the requests for
@@ -185,7 +185,7 @@ def url_fetchable(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("delivery.url-keyless", level="should", clause=openai_clause("The image object · url"), applies=may_give_urls, asks=probes.deliveries)
-def url_keyless(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def url_keyless(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The URL of a picture can be fetched without the key.
 
     The key is never sent to an address that an answer names. Shares the requests for pictures by URL with the other rules
@@ -206,7 +206,7 @@ def url_keyless(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("delivery.url-is-image", level="must", clause=openai_clause("The image object · url"), applies=may_give_urls, asks=probes.deliveries)
-def url_is_image(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def url_is_image(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The URL of a picture gives a picture, under a media type that fits it.
 
     A picture under a wrong media type counts as a deviation at most; bytes of unknown type are taken for what they are.
@@ -292,7 +292,7 @@ def _compact_time(text: str | None) -> float | None:
         return None
 
 
-def _in_hand_at(scope: Scope, one: Seen, picture: SeenPicture) -> float | None:
+def _in_hand_at(scope: Scope, one: SeenExchange, picture: SeenPicture) -> float | None:
     """Unix time at which the address was in hand: by the server's clock where it names one, else by the run's."""
     for exchange in (one.exchange, *picture.downloads):
         said = answered_at(exchange)
@@ -302,7 +302,7 @@ def _in_hand_at(scope: Scope, one: Seen, picture: SeenPicture) -> float | None:
 
 
 @rule(URL_LIFETIME, level="must", clause=openai_clause("The image object · url"), applies=_has_a_lifetime, asks=probes.deliveries)
-def url_lifetime(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def url_lifetime(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The URL of a picture lasts about as long as the document says.
 
     About: three quarters of it. Seen from the end that a signed URL states, and from one URL of the operation that is fetched
@@ -325,7 +325,7 @@ def url_lifetime(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield Observation("broken", detail, (one.id,), picture.picture.place)
 
 
-def _later(one: Seen, picture: SeenPicture, promised_s: float) -> Iterator[Observation]:
+def _later(one: SeenExchange, picture: SeenPicture, promised_s: float) -> Iterator[Observation]:
     """What fetching the address again shows, where it answered before and should still."""
     for again in picture.downloads[1:]:
         age_s = again.sent_s - one.exchange.done_s

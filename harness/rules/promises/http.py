@@ -14,7 +14,7 @@ import jsonschema_rs
 from testcard.harness.rules import probes
 from testcard.harness.rules.evidence import (
     Observation,
-    Seen,
+    SeenExchange,
     documented_method,
     ends_too_early,
     implied,
@@ -33,7 +33,7 @@ _NO_CONTENT = frozenset({204, 205, 304})
 _LARGE_BODY = 1_000_000
 
 
-def _answered(scope: Scope, seen: Sequence[Seen]) -> Iterator[Seen]:
+def _answered(scope: Scope, seen: Sequence[SeenExchange]) -> Iterator[SeenExchange]:
     """Everything that was answered, whole or not, but for addresses of pictures, which are no part of the operation."""
     for one in seen:
         if one.status is not None and one.exchange.source != "fetch":
@@ -41,7 +41,7 @@ def _answered(scope: Scope, seen: Sequence[Seen]) -> Iterator[Seen]:
 
 
 @rule("http.status-documented", level="must", clause=http_clause("15 Status Codes"), asks=probes.any_answer)
-def status_documented(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def status_documented(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Every answer has a status that the document lists, or one that HTTP implies for the situation.
 
     A 5xx is judged by http.no-server-error alone. Statuses that only HTTP implies are listed as gaps in the document.
@@ -57,7 +57,7 @@ def status_documented(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observatio
 
 
 @rule("http.no-server-error", level="must", clause=http_clause("15.6 Server Error 5xx"), asks=probes.any_answer)
-def no_server_error(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def no_server_error(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """No request, valid or not, is answered with a 5xx, or with a connection that breaks off before the answer begins.
 
     A 504 after the time that the document names is announced there and is no violation, and 501 says properly that a method
@@ -81,18 +81,18 @@ def no_server_error(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]
             yield Observation("pass", exchanges=(one.id,))
 
 
-def _may_be_too_large(one: Seen) -> bool:
+def _may_be_too_large(one: SeenExchange) -> bool:
     return one.exchange.request.body.size > _LARGE_BODY and one.case.expects in ("may-refuse", "refuse")
 
 
-def _to(one: Seen) -> str:
+def _to(one: SeenExchange) -> str:
     """What kind of request it answered, where the check made one: a 500 to a wrong request says something else than to a right one."""
     expects = one.case.expects if one.sent_by_check else "accept"
     return {"refuse": " to a request that had to be refused", "unauthorised": " to a request without a valid key"}.get(expects, "")
 
 
 @rule("http.media-type", level="must", clause=http_clause("8.3 Content-Type"), asks=probes.any_answer)
-def media_type(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def media_type(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """An answer's media type is the documented one, and says truly what the body is.
 
     A missing media type, and an untrue one on an answer whose body no document describes, count as deviations at most.
@@ -111,7 +111,7 @@ def media_type(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield Observation("broken", f"status {one.status}: {problem}", (one.id,), "header:content-type", level)
 
 
-def _documented_types(scope: Scope, one: Seen) -> tuple[str, ...]:
+def _documented_types(scope: Scope, one: SeenExchange) -> tuple[str, ...]:
     """The media types that the document gives for this answer; none where it describes no body."""
     if one.status is None or not documented_method(scope, one):
         return ()
@@ -120,7 +120,7 @@ def _documented_types(scope: Scope, one: Seen) -> tuple[str, ...]:
     return tuple(name.partition(";")[0].strip().lower() for name in responses[key].get("content") or ()) if key is not None else ()
 
 
-def _untruth(one: Seen, stated: str) -> str | None:
+def _untruth(one: SeenExchange, stated: str) -> str | None:
     said = stated_kind(stated)
     reads_as_json = isinstance(one.answer.json, dict | list) if one.answer is not None else False
     kind = kind_of(one.body, is_json=reads_as_json or (said == "events" and one.body.lstrip()[:1] in (b"{", b"[")))
@@ -143,7 +143,7 @@ def _covers(entry: str, stated: str) -> bool:
 
 
 @rule("http.body-complete", level="must", clause=http_clause("8.6 Content-Length"), asks=probes.any_answer)
-def body_complete(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def body_complete(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Every body comes whole: as long as it was declared, ended as its transfer coding ends, its JSON closed."""
     for one in _answered(scope, seen):
         response, exchange = one.exchange.response, one.exchange
@@ -159,7 +159,7 @@ def body_complete(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield Observation("pass", exchanges=(one.id,))
 
 
-def _where_it_broke(one: Seen) -> str:
+def _where_it_broke(one: SeenExchange) -> str:
     detail = one.exchange.failure_detail or ""
     if detail and not detail.startswith(("RemoteProtocolError", "ReadError")):
         return f"the body cannot be read to its end: {detail[:120]}"
@@ -172,7 +172,7 @@ def _names_a_time(scope: Scope) -> bool:
 
 
 @rule("http.answer-time", level="must", clause=http_clause("15.6.5 504 Gateway Timeout"), applies=_names_a_time, asks=probes.base)
-def answer_time(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def answer_time(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Every answer comes within the time that the document names; a 504 at its end is an answer."""
     limit = scope.provider.profile.limits.answer_time_s
     for one in seen:
@@ -190,9 +190,9 @@ def answer_time(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("http.steady", level="must", clause=http_clause("15.6 Server Error 5xx"), asks=probes.repeated, evidence="pair")
-def steady(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def steady(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The same request is not answered now properly and now with a 5xx."""
-    groups: dict[tuple[object, ...], list[Seen]] = {}
+    groups: dict[tuple[object, ...], list[SeenExchange]] = {}
     for one in seen:
         request = one.exchange.request
         if one.exchange.source != "fetch" and (one.status is not None or one.exchange.failure == "broken"):
@@ -225,12 +225,12 @@ def _takes_a_body(scope: Scope) -> bool:
     return scope.task is not None and scope.operation.request_media_type is not None
 
 
-def _about(one: Seen, rule_id: str) -> bool:
+def _about(one: SeenExchange, rule_id: str) -> bool:
     """Whether the request is there to be refused for what this rule is about."""
     return one.sent_by_check and one.case.expects == "refuse" and rule_id in one.case.rules
 
 
-def _unproven(one: Seen) -> Observation | None:
+def _unproven(one: SeenExchange) -> Observation | None:
     """Why the request shows nothing, or None when it does."""
     if one.case.base is not None and not one.base_accepted:
         return Observation("unproven", f"{one.case.change}: the request it was made from was not carried out", (one.id,))
@@ -239,7 +239,7 @@ def _unproven(one: Seen) -> Observation | None:
     return Observation("unproven", f"{one.case.change}: {one.out_of_reach}", (one.id,))
 
 
-def _refused(one: Seen) -> Observation:
+def _refused(one: SeenExchange) -> Observation:
     if one.refused:
         return Observation("pass", exchanges=(one.id,))
     detail = f"{one.case.change}: answered with status {one.status}"
@@ -247,7 +247,7 @@ def _refused(one: Seen) -> Observation:
 
 
 @rule(_METHOD, level="should", clause=http_clause("15.5.6 405 Method Not Allowed"), asks=probes.other_methods)
-def method_refused(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def method_refused(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Methods that the document does not give an operation are refused; a 405 says in Allow which ones there are.
 
     Any 4xx refuses, and 501 as well. A redirect is noted.
@@ -269,7 +269,7 @@ def method_refused(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule(_MALFORMED, level="should", clause=http_clause("15.5.1 400 Bad Request"), applies=_takes_a_body, asks=probes.malformed)
-def malformed_refused(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def malformed_refused(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A body that ends before it is complete is refused with a 4xx."""
     for one in seen:
         if _about(one, _MALFORMED):
@@ -283,7 +283,7 @@ def malformed_refused(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observatio
     applies=_takes_a_body,
     asks=probes.wrong_media_type,
 )
-def media_type_refused(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def media_type_refused(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A body under a media type that the document does not give is refused with a 4xx."""
     for one in seen:
         if _about(one, _MEDIA_TYPE):
@@ -291,7 +291,7 @@ def media_type_refused(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observati
 
 
 @rule("http.error-not-200", level="should", clause=http_clause("15.5 Client Error 4xx"), asks=probes.refusals)
-def error_not_200(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def error_not_200(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """An error is never sent as a success: no 2xx holds an error instead of what was asked for, or an empty list of pictures."""
     pictures = scope.profile.response.pictures
     for one in seen:
@@ -306,7 +306,7 @@ def error_not_200(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield Observation("pass", exchanges=(one.id,))
 
 
-def _empty_list(one: Seen, pictures: str) -> bool:
+def _empty_list(one: SeenExchange, pictures: str) -> bool:
     return one.answer is not None and one.answer.task is None and at(one.answer.json, pictures.removesuffix("/*")) == []
 
 
@@ -323,7 +323,7 @@ def _error_schemas(operation: Operation) -> Iterable[tuple[str, Schema]]:
 
 
 @rule(_ERROR_SHAPE, level="should", clause=openai_clause("Error codes"), applies=_has_a_shape, asks=probes.refusals)
-def error_shape(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def error_shape(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A refusal says why, in the shape that the document gives for errors.
 
     Where the document gives a shape for some statuses only, the others are held to the same. Refusals that a server in front
@@ -342,7 +342,7 @@ def error_shape(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield Observation("broken", f"status {one.status}: {problem}", (one.id,))
 
 
-def _misshapen(scope: Scope, one: Seen) -> str | None:
+def _misshapen(scope: Scope, one: SeenExchange) -> str | None:
     body: Any = one.answer.json if one.answer is not None else None
     if not isinstance(body, dict):
         return "the body is no JSON object"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import Observation, Seen, SeenPicture, delivered, evidence, place_of, shown
+from testcard.harness.rules.evidence import Observation, SeenExchange, SeenPicture, delivered, evidence, place_of, shown
 from testcard.harness.rules.rule import Probe, http_clause, openai_clause, rule
 from testcard.harness.rules.schema_judge import clip
 from testcard.harness.rules.scope import Scope
@@ -17,7 +17,7 @@ from testcard.harness.wire.decode import message_anywhere
 from testcard.harness.wire.encode import build
 from testcard.harness.wire.fields import wire_fields
 from testcard.harness.wire.model import InputImage, TaskRequest
-from testcard.harness.wire.pictures import Change, change
+from testcard.harness.wire.pictures import MaskedChange, change
 from testcard.specs.profile import Meaning, Task, WireField
 
 # ── masks ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -69,7 +69,7 @@ def _with_a_mask(scope: Scope) -> Iterator[Probe]:
     yield probe
 
 
-def _changes(scope: Scope, seen: Sequence[Seen]) -> Iterator[tuple[Seen, SeenPicture, Change] | Observation]:
+def _changes(scope: Scope, seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, SeenPicture, MaskedChange] | Observation]:
     """How each picture that an edit with a mask brought differs from the one that was sent."""
     field = _mask_field(scope)
     sent, mask = input_picture(), edit_mask(field.edits if field else None)
@@ -90,18 +90,18 @@ def _changes(scope: Scope, seen: Sequence[Seen]) -> Iterator[tuple[Seen, SeenPic
                 yield one, picture, change(sent.data, data(), mask.data, marks=marks)  # type: ignore[arg-type] # one of the two words
 
 
-def _kept_to_a_part(change: Change) -> bool:
+def _kept_to_a_part(change: MaskedChange) -> bool:
     """Whether something changed, and one part clearly more than the other."""
     return change.most >= CHANGED and change.most >= CLEARLY_MORE * change.least
 
 
-def _said(picture: SeenPicture, change: Change) -> str:
+def _said(picture: SeenPicture, change: MaskedChange) -> str:
     where = f"picture {place_of(picture)} differs from the one sent by {change.marked:.0f} of 255 where the mask marks"
     return f"{where} and by {change.unmarked:.0f} elsewhere"
 
 
 @rule("image.mask-respected", level="should", clause=_CLAUSE, applies=_takes_a_mask, asks=_with_a_mask)
-def mask_respected(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def mask_respected(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """An edit with a mask changes the picture, and one side of the mask's border clearly more than the other.
 
     Clearly: at least twice as much in the mean. Which side it should be is for image.mask-polarity. The three rules about
@@ -120,7 +120,7 @@ def mask_respected(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("image.mask-polarity", level="should", clause=_CLAUSE, applies=_says_what_it_means, asks=_with_a_mask)
-def mask_polarity(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def mask_polarity(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """What changes is what the mask marks: the white part, or where the OpenAI convention holds the transparent one.
 
     The mask marks in the documented way only. Judged where an edit kept to one side of the mask's border; the three rules
@@ -141,7 +141,7 @@ def mask_polarity(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("image.unmasked-survives", level="info", clause=_CLAUSE, applies=_takes_a_mask, asks=_with_a_mask)
-def unmasked_survives(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def unmasked_survives(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """What the mask does not mark stays about as it was.
 
     About: within 12 of 255 in the mean, which leaves room for encoding and for models that redraw the whole picture. Judged
@@ -191,7 +191,7 @@ def _on_the_base(scope: Scope, task: Task, key: str, request: TaskRequest, *, ch
     return Probe(f"{task}/{key}", scope.operation_id, request, "refuse", base=f"{task}/base", change=change, place=place)
 
 
-def _judged(seen: Sequence[Seen], rule_id: str, decide: Callable[[Seen], Observation]) -> Iterator[Observation]:
+def _judged(seen: Sequence[SeenExchange], rule_id: str, decide: Callable[[SeenExchange], Observation]) -> Iterator[Observation]:
     """What the answers to a rule's own requests say; nothing where the request they were made from was not carried out."""
     for one in seen:
         # The base requests serve the rule as well: they are judged by others.
@@ -209,7 +209,7 @@ def _judged(seen: Sequence[Seen], rule_id: str, decide: Callable[[Seen], Observa
             yield decide(one)
 
 
-def _has_to_be_refused(one: Seen) -> Observation:
+def _has_to_be_refused(one: SeenExchange) -> Observation:
     if one.refused:
         return Observation("pass", exchanges=(one.id,))
     return Observation("broken", f"{one.case.change}: answered with status {one.status}", (one.id,), one.case.place, one.case.level)
@@ -245,7 +245,7 @@ def _remote_pictures(scope: Scope) -> Iterator[Probe]:
 
 
 @rule("input.data-url-only", level="must", clause=http_clause("15.5.1 400 Bad Request"), applies=_inline_only, asks=_remote_pictures)
-def data_url_only(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def data_url_only(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Where pictures have to come as data URLs, the address of a picture is refused with a 4xx.
 
     The address lies under .invalid, which leads nowhere (RFC 6761): what is to be refused is the address, whatever stands there.
@@ -255,7 +255,7 @@ def data_url_only(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     return _judged(seen, "input.data-url-only", _an_address_is_refused)
 
 
-def _an_address_is_refused(one: Seen) -> Observation:
+def _an_address_is_refused(one: SeenExchange) -> Observation:
     said = (one.answer.error_message or message_anywhere(one.answer.json) or "") if one.answer is not None else ""
     if one.refused and _LOOKED_FOR.search(said) and not _AS_AN_ADDRESS.search(said):
         detail = f"{one.case.change}: refused with status {one.status} because nothing was found there ({clip(said)})"
@@ -282,7 +282,7 @@ def _undecodable(scope: Scope) -> Iterator[Probe]:
     applies=_takes_pictures,
     asks=_undecodable,
 )
-def undecodable_refused(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def undecodable_refused(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Bytes that are no picture are refused with a 4xx where a picture belongs.
 
     They are sent in sound base64, or as a file, and begin as a PNG does. Shares the base requests of edits; is billed only
@@ -335,13 +335,13 @@ def _clearly_above(scope: Scope) -> Iterator[Probe]:
 
 
 @rule("input.size-accepted", level="must", clause=http_clause("15.5.14 413 Content Too Large"), applies=_accepts_up_to, asks=_just_under)
-def size_accepted(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def size_accepted(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A picture just under the documented limit is taken, even when the limit is held against the whole body.
 
     The picture is noise, since nothing smaller can be made of that. Asks for one edited picture beyond the base request's.
     """
 
-    def taken(one: Seen) -> Observation:
+    def taken(one: SeenExchange) -> Observation:
         if one.accepted:
             return Observation("pass", exchanges=(one.id,))
         return Observation("broken", f"{one.case.change}: refused with status {one.status}", (one.id,), one.case.place)
@@ -350,14 +350,14 @@ def size_accepted(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("input.size-above", level="info", clause=http_clause("15.5.14 413 Content Too Large"), applies=_has_a_limit, asks=_clearly_above)
-def size_above(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def size_above(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A picture clearly above the documented limit is refused with a 4xx.
 
     A server may take more than it says: that is worth knowing and no violation. A 5xx breaks http.no-server-error. Is billed
     only where the picture is taken.
     """
 
-    def refused(one: Seen) -> Observation:
+    def refused(one: SeenExchange) -> Observation:
         if one.refused:
             return Observation("pass", exchanges=(one.id,))
         return Observation("broken", f"{one.case.change}: taken with status {one.status}", (one.id,), one.case.place)
@@ -417,7 +417,7 @@ def _without_the_mask(scope: Scope) -> Iterator[Probe]:
     applies=_image_needed,
     asks=_without_the_image,
 )
-def image_required(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def image_required(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A request that works on a picture is refused with a 4xx without one.
 
     Where the schema does not say so but a mode cannot do without, taking it counts as a deviation. Shares the requests with
@@ -433,7 +433,7 @@ def image_required(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     applies=_mask_needed,
     asks=_without_the_mask,
 )
-def mask_required(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def mask_required(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A request for an edit by mask is refused with a 4xx without a mask.
 
     Shares the base requests of edits; is billed only where the promise is broken.

@@ -12,7 +12,7 @@ from dataclasses import replace
 from testcard.harness.rules import probes
 from testcard.harness.rules.evidence import (
     Observation,
-    Seen,
+    SeenExchange,
     apart_by,
     decoded,
     delivered,
@@ -44,7 +44,7 @@ def _sized(scope: Scope) -> bool:
 
 
 @rule("image.count", level="must", clause=openai_clause("Create image · n"), applies=gives_pictures, asks=probes.several)
-def count(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def count(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """As many pictures come back as were asked for.
 
     Where the operation has no field for a number, one request is answered with one picture.
@@ -65,7 +65,7 @@ def _pictures(number: int) -> str:
 
 
 @rule("image.decodes", level="must", clause=openai_clause("Create image · returns"), applies=gives_pictures, asks=probes.base)
-def decodes(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def decodes(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Every picture decodes completely.
 
     A picture that stands behind a URL is fetched without the key first.
@@ -84,7 +84,7 @@ def decodes(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("image.base64-strict", level="should", clause=_RFC_4648, applies=_in_base64, asks=probes.base)
-def base64_strict(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def base64_strict(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Base64 is standard: no data: prefix, no line breaks, no letters of the URL alphabet, padded to its end.
 
     What no reading makes base64 of is for image.decodes. Shares every answer with pictures in base64.
@@ -112,7 +112,7 @@ def _looseness(text: str) -> str:
 
 
 @rule("image.size", level="must", clause=openai_clause("Create image · size"), applies=_sized, asks=probes.sizes)
-def size(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def size(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A picture has the width and height that were asked for, or the documented default."""
     for one in delivered(seen):
         wanted = _wanted_size(scope, one)
@@ -127,7 +127,7 @@ def size(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
                 yield Observation("broken", detail, evidence(one, picture), picture.picture.place)
 
 
-def _wanted_size(scope: Scope, one: Seen) -> tuple[int, int] | None:
+def _wanted_size(scope: Scope, one: SeenExchange) -> tuple[int, int] | None:
     asked = one.asked.get("size")
     if asked is None and one.asked.get("task") != "edit":
         asked = with_defaults(scope.provider, scope.operation_id, one.asked, "size") or scope.profile.response.default_size
@@ -137,7 +137,7 @@ def _wanted_size(scope: Scope, one: Seen) -> tuple[int, int] | None:
 
 
 @rule("image.format", level="must", clause=openai_clause("Create image · output_format"), applies=gives_pictures, asks=probes.formats)
-def picture_format(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def picture_format(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A picture is in the format that was asked for, and in the one that the answer says it is in.
 
     Where none was asked for, any format that the document allows will do.
@@ -181,7 +181,7 @@ def _may_be_transparent(scope: Scope) -> bool:
 
 
 @rule("image.not-blank", level="should", clause=openai_clause("Create image · returns"), applies=gives_pictures, asks=probes.base)
-def not_blank(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def not_blank(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A picture shows something: not all of its pixels are alike, and not all are transparent.
 
     One that the answer says was withheld proves nothing. Shares every answer with pictures.
@@ -200,7 +200,7 @@ def not_blank(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("image.distinct", level="should", clause=openai_clause("Create image · n"), applies=_counted, asks=probes.several)
-def distinct(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def distinct(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Pictures that come together differ from each other.
 
     Compared pixel by pixel. Shares the request for several pictures with image.count.
@@ -220,7 +220,7 @@ def distinct(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("image.follows-prompt", level="should", clause=openai_clause("Create image · prompt"), applies=_prompted, asks=probes.another_prompt)
-def follows_prompt(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def follows_prompt(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Another prompt gives another picture, under the same seed where there is one.
 
     Asks for one picture beyond the base request's. Without a seed this tells only canned pictures apart from drawn ones.
@@ -251,7 +251,7 @@ def _transparent_background(scope: Scope) -> Iterator[Probe]:
     applies=_may_be_transparent,
     asks=_transparent_background,
 )
-def transparent(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def transparent(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A picture has transparent pixels where a transparent background was asked for, and none where an opaque one was.
 
     A server may refuse a transparent background. Asks for one picture beyond the base request's.
@@ -323,7 +323,7 @@ def _tiers(scope: Scope) -> Iterator[Probe]:
 
 
 @rule("image.ratio", level="should", clause=openai_clause("Create image · size"), applies=_shaped, asks=_extreme_ratios)
-def shape(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def shape(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A picture's width and height stand in the ratio that was asked for, or the documented default, within 3 percent.
 
     Asks for the widest and the highest documented shape beyond the base request; judges every other answer as well.
@@ -346,7 +346,7 @@ def shape(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("image.tier", level="should", clause=openai_clause("Create image · size"), applies=_tiered, asks=_tiers)
-def tier(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def tier(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A picture has about as many pixels as the square that its resolution tier stands for, whatever its shape.
 
     About: within a quarter, where the next tier has four times as many. Asks for one tier beyond the base request's; judges

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import Observation, Seen
+from testcard.harness.rules.evidence import Observation, SeenExchange
 from testcard.harness.rules.rule import http_clause, rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.decode import retry_after as retry_after_s
 
 
 @rule("rate.retry-after", level="should", clause=http_clause("10.2.3 Retry-After"), asks=probes.base)
-def retry_after(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def retry_after(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A 429 says in Retry-After when to come again, in seconds or as a date.
 
     Without a 429 there is nothing to judge: `unsupported`.

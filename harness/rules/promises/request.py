@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import Observation, Seen, late_gateway_timeout, same_picture
+from testcard.harness.rules.evidence import Observation, SeenExchange, late_gateway_timeout, same_picture
 from testcard.harness.rules.rule import Probe, http_clause, openai_clause, rule
 from testcard.harness.rules.scope import PROMPTS, Scope
 from testcard.harness.rules.sent_pictures import edit_mask
@@ -93,13 +93,13 @@ def _bounds_n(scope: Scope) -> bool:
     return found is not None and not {"minimum", "maximum"}.isdisjoint(scope.operation.properties.get(found[0], {}))
 
 
-def _said(one: Seen) -> str:
+def _said(one: SeenExchange) -> str:
     message = one.answer.error_message if one.answer else None
     return f" ({message[:120]})" if message else ""
 
 
 @rule(ACCEPTS, level="must", clause=http_clause("15.5 Client Error 4xx"), applies=_takes_a_body, asks=documented_values)
-def accepts_valid(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def accepts_valid(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Requests with the values that the document states are carried out.
 
     Values that a model may not know are tried as well; a 4xx to those is `unsupported`, not a violation. Of a request that
@@ -128,7 +128,7 @@ def accepts_valid(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield Observation("broken", detail, (one.id,), one.case.place, level=one.case.level)
 
 
-def _values_carried_out(seen: Sequence[Seen]) -> set[tuple[str, str]]:
+def _values_carried_out(seen: Sequence[SeenExchange]) -> set[tuple[str, str]]:
     return {pair for one in seen if one.carried_out for pair in _values(one.asked)}
 
 
@@ -140,7 +140,7 @@ def _values(asked: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, st
             yield name, str(value)
 
 
-def _suspects(one: Seen, known: set[tuple[str, str]]) -> str | None:
+def _suspects(one: SeenExchange, known: set[tuple[str, str]]) -> str | None:
     """The values of a refused request that no other request was carried out with, where they are few; a request with one change says it itself."""
     if one.exchange.source != "schema-case":
         return None
@@ -153,7 +153,7 @@ def _broken_requests(scope: Scope) -> Iterator[Probe]:
     yield from probes.unfinished_modes(scope)
 
 
-def _refusals(rule_id: str, seen: Sequence[Seen]) -> Iterator[Observation]:
+def _refusals(rule_id: str, seen: Sequence[SeenExchange]) -> Iterator[Observation]:
     """What the answers to the broken requests that a rule asked for say; one counts only when its base was carried out."""
     for one in seen:
         if not one.sent_by_check or one.case.expects != "refuse" or rule_id not in one.case.rules:
@@ -170,7 +170,7 @@ def _refusals(rule_id: str, seen: Sequence[Seen]) -> Iterator[Observation]:
 
 
 @rule(REFUSES, level="must", clause=http_clause("15.5.1 400 Bad Request"), applies=_takes_a_body, asks=_broken_requests)
-def refuses_invalid(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def refuses_invalid(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Requests that break the documented schema are refused with a 4xx.
 
     A missing required field counts at the rule's level; a wrong type, bound or enumerated value as a deviation, since
@@ -185,7 +185,7 @@ def _base(scope: Scope) -> Iterator[Probe]:
 
 
 @rule(STEP, level="should", clause=http_clause("15.5.1 400 Bad Request"), applies=_has_a_step, asks=_base)
-def step(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def step(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Numbers off their documented step are refused with a 4xx.
 
     The requests come from the schema cases; each counts only when the request it was made from was carried out.
@@ -194,7 +194,7 @@ def step(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule(N_RANGE, level="should", clause=http_clause("15.5.1 400 Bad Request"), applies=_bounds_n, asks=_base)
-def n_range(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def n_range(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Fewer or more pictures than the documented bounds of n allow are refused with a 4xx.
 
     The requests come from the schema cases; each counts only when the request it was made from was carried out.
@@ -248,7 +248,7 @@ def _awkward_texts(scope: Scope) -> Iterator[Probe]:
 
 
 @rule(SURVIVES, level="must", clause=http_clause("15.6 Server Error 5xx"), applies=_takes_text, asks=_awkward_texts)
-def text_survives(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def text_survives(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """No text makes the server fail: it is carried out, or refused with a 4xx.
 
     Other scripts, characters beyond the sixteen-bit range, right-to-left text, quotes, control characters, and 10,000 characters.
@@ -354,14 +354,14 @@ def _stated(scope: Scope, request: TaskRequest, defaults: Mapping[str, Any]) -> 
     asks=_with_and_without_defaults,
     evidence="pictures",
 )
-def default_applied(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def default_applied(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Leaving a field out gives the same picture as sending its documented default.
 
     Seen where a seed is sent, and where the same request with the same seed gives the same picture in the same run. For a field
     that only some models know, another picture counts as a deviation at most: the model may have a default of its own.
     """
     defaults = _defaults(scope)
-    groups: dict[str, list[tuple[Seen, dict[str, Any]]]] = {}
+    groups: dict[str, list[tuple[SeenExchange, dict[str, Any]]]] = {}
     for one in seen:
         if one.carried_out and one.waiting is None and one.asked.get("seed") is not None:
             body = _object(one.sent())
@@ -381,13 +381,13 @@ def _object(body: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _equal(group: Sequence[tuple[Seen, dict[str, Any]]]) -> Iterator[tuple[Seen, Seen]]:
+def _equal(group: Sequence[tuple[SeenExchange, dict[str, Any]]]) -> Iterator[tuple[SeenExchange, SeenExchange]]:
     first, body = group[0]
     yield from ((first, other) for other, same in group[1:] if same == body)
 
 
 def _compared(
-    scope: Scope, group: Sequence[tuple[Seen, dict[str, Any]]], defaults: Mapping[str, Any], repeats: Sequence[bool | None]
+    scope: Scope, group: Sequence[tuple[SeenExchange, dict[str, Any]]], defaults: Mapping[str, Any], repeats: Sequence[bool | None]
 ) -> Iterator[Observation]:
     """What requests say that differ only in which defaults they state."""
     first, body = group[0]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import Observation, Seen, apart_by, delivered, place_of, same_picture
+from testcard.harness.rules.evidence import Observation, SeenExchange, apart_by, delivered, place_of, same_picture
 from testcard.harness.rules.rule import Probe, openai_clause, rule
 from testcard.harness.rules.scope import Scope
 
@@ -16,9 +16,9 @@ def _has_a_seed(scope: Scope) -> bool:
 
 
 @rule("seed.repeatable", level="should", clause=openai_clause("seed"), applies=_has_a_seed, asks=probes.seed_pair)
-def repeatable(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def repeatable(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The same seed with the same parameters gives the same pixels, picture by picture."""
-    groups: dict[tuple[str, str, str], list[Seen]] = {}
+    groups: dict[tuple[str, str, str], list[SeenExchange]] = {}
     for one in seen:
         request = one.exchange.request
         if one.carried_out and one.waiting is None and one.asked.get("seed") is not None:
@@ -30,7 +30,7 @@ def repeatable(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield _compared(first, other)
 
 
-def _compared(first: Seen, other: Seen) -> Observation:
+def _compared(first: SeenExchange, other: SeenExchange) -> Observation:
     ids = (first.id, other.id)
     if len(first.pictures) != len(other.pictures) or not first.pictures:
         return Observation("unproven", f"{len(first.pictures)} and {len(other.pictures)} pictures came", ids)
@@ -56,7 +56,7 @@ def _another_seed(scope: Scope) -> Iterator[Probe]:
 
 
 @rule("seed.varies", level="should", clause=openai_clause("seed"), applies=_has_a_seed, asks=_another_seed)
-def varies(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def varies(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Another seed gives another picture.
 
     Asks for one picture beyond the base request's.
@@ -76,7 +76,7 @@ def _says_its_seed(scope: Scope) -> bool:
 
 
 @rule("seed.echoed", level="info", clause=openai_clause("seed"), applies=_says_its_seed, asks=probes.base)
-def echoed(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def echoed(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The answer says the seed that was asked for, beside the first picture.
 
     Of several pictures the others may have seeds of their own. Shares every answer to a request with a seed.

@@ -12,7 +12,7 @@ from typing import Any
 
 from testcard.harness.intake import read_json
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import FINISHES, Observation, Seen, may_be_empty
+from testcard.harness.rules.evidence import FINISHES, Observation, SeenExchange, may_be_empty
 from testcard.harness.rules.rule import Probe, openai_clause, rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.decode import message_anywhere
@@ -36,7 +36,7 @@ def stream(scope: Scope) -> Iterator[Probe]:
     yield probes.variant(scope, "stream:true", request, change=f"{scope.profile.wire_name('stream')} = true")
 
 
-def _streamed(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Frames | None]]:
+def _streamed(seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, Frames | None]]:
     """Carried out requests for a stream, each with what was streamed; None where no stream came."""
     for one in seen:
         if one.carried_out and one.asked.get("stream") is True:
@@ -44,7 +44,7 @@ def _streamed(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Frames | None]]:
             yield one, read_frames(one.body) if is_stream else None
 
 
-def _readable(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Frames] | Observation]:
+def _readable(seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, Frames] | Observation]:
     """Streams with at least one chunk, or why there is none to look at."""
     for one, frames in _streamed(seen):
         if frames is None:
@@ -56,7 +56,7 @@ def _readable(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Frames] | Observatio
 
 
 @rule("stream.media-type", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
-def media_type(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def media_type(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A stream comes where it was asked for, as text/event-stream, and nowhere else."""
     for one in seen:
         if not one.carried_out:
@@ -72,7 +72,7 @@ def media_type(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("stream.frames", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
-def frames(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def frames(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A stream is made of server-sent events, and each event carries a JSON object or [DONE].
 
     Comments, ids, retry times and any line end are part of the format.
@@ -87,7 +87,7 @@ def frames(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("stream.one-id", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
-def one_id(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def one_id(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Every chunk of a stream carries the same id."""
     for found in _readable(seen):
         if isinstance(found, Observation):
@@ -105,7 +105,7 @@ def one_id(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("stream.finish-reason", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
-def finish_reason(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def finish_reason(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A stream says at its end, and only there, why it ended."""
     for found in _readable(seen):
         if isinstance(found, Observation):
@@ -140,7 +140,7 @@ def _finish_problem(read: Frames) -> str | None:
 
 
 @rule("stream.terminated", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
-def terminated(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def terminated(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The last event of a stream is [DONE]."""
     for found in _readable(seen):
         if isinstance(found, Observation):
@@ -158,7 +158,7 @@ def terminated(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("stream.text", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
-def text(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def text(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The chunks of a stream are chat.completion.chunk objects of one model, and their pieces add up to a text."""
     for found in _readable(seen):
         if isinstance(found, Observation):

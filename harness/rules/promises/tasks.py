@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import Observation, Seen
+from testcard.harness.rules.evidence import Observation, SeenExchange
 from testcard.harness.rules.rule import Probe, http_clause, rule
 from testcard.harness.rules.schema_judge import judge_response
 from testcard.harness.rules.scope import PROMPTS, Scope
@@ -65,14 +65,14 @@ def _submission_pair(scope: Scope) -> Iterator[Probe]:
     yield replace(again, headers=headers, repeat=True, after=first.key)
 
 
-def _submitted(seen: Sequence[Seen]) -> Iterator[Seen]:
+def _submitted(seen: Sequence[SeenExchange]) -> Iterator[SeenExchange]:
     """Requests that asked to be carried out later and were answered with a success."""
     for one in seen:
         if one.carried_out and one.asked.get("asynchronous") is True:
             yield one
 
 
-def _accepted(seen: Sequence[Seen]) -> Iterator[tuple[Seen, AsyncTask]]:
+def _accepted(seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, AsyncTask]]:
     """Those of them that were accepted, with what the acceptance says."""
     for one in _submitted(seen):
         if one.answer is not None and one.answer.task is not None:
@@ -80,7 +80,7 @@ def _accepted(seen: Sequence[Seen]) -> Iterator[tuple[Seen, AsyncTask]]:
 
 
 @rule("async.accepted", level="must", clause=_CLAUSE, applies=_submits, asks=submission)
-def accepted(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def accepted(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A request to be carried out later is answered with the status that accepts it (202), and no other request is.
 
     A refusal is request.accepts-valid's. A task for a request that did not ask for one counts as a deviation.
@@ -102,10 +102,10 @@ def accepted(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("async.reference", level="should", clause=_CLAUSE, applies=_submits, asks=submission)
-def reference(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def reference(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """An accepted request gets a reference of its own to ask by, under any of the names that are known for it."""
     places = _protocol(scope).task_reference
-    first: dict[str, Seen] = {}
+    first: dict[str, SeenExchange] = {}
     for one, task in _accepted(seen):
         if one.answer is None or not isinstance(one.answer.json, dict):
             continue  # schema.response's
@@ -125,7 +125,7 @@ def _rank(protocol: AsyncProtocol, state: str | None) -> int | None:
     return next((ranks[word] for word, spelt in protocol.states.items() if spelt == state), None)
 
 
-def _states(protocol: AsyncProtocol, one: Seen) -> list[tuple[str, str]]:
+def _states(protocol: AsyncProtocol, one: SeenExchange) -> list[tuple[str, str]]:
     """The documented states that the acceptance and the polls name, each with its exchange's id, in order."""
     told = [
         (answer.task.state, exchange.id)
@@ -136,7 +136,7 @@ def _states(protocol: AsyncProtocol, one: Seen) -> list[tuple[str, str]]:
 
 
 @rule("async.forward", level="should", clause=_CLAUSE, applies=_submits, asks=submission)
-def forward(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def forward(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A task's states only move forward, and what it ended as it stays."""
     protocol = _protocol(scope)
     for one, _ in _accepted(seen):
@@ -156,7 +156,7 @@ def _turned_back(protocol: AsyncProtocol, old: str, new: str) -> bool:
     return before is not None and after is not None and (after < before or (before == after == 2 and old != new))
 
 
-def _end(protocol: AsyncProtocol, one: Seen) -> tuple[Seen, AsyncTask] | None:
+def _end(protocol: AsyncProtocol, one: SeenExchange) -> tuple[SeenExchange, AsyncTask] | None:
     """The first poll that says that the task is over, with what it says."""
     for poll in one.polls:
         task = poll.answer.task if poll.accepted and poll.answer is not None else None
@@ -166,7 +166,7 @@ def _end(protocol: AsyncProtocol, one: Seen) -> tuple[Seen, AsyncTask] | None:
 
 
 @rule("async.terminal", level="should", clause=_CLAUSE, applies=_submits, asks=submission)
-def terminal(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def terminal(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A task ends, completed or failed, within the documented time."""
     protocol = _protocol(scope)
     for one, _ in _accepted(seen):
@@ -180,7 +180,7 @@ def terminal(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield _unended(protocol, one, told[-1])
 
 
-def _unended(protocol: AsyncProtocol, one: Seen, last: Seen) -> Observation:
+def _unended(protocol: AsyncProtocol, one: SeenExchange, last: SeenExchange) -> Observation:
     state = last.answer.task.state if last.answer and last.answer.task else None
     took_s, ids = last.exchange.done_s - one.exchange.done_s, (one.id, last.id)
     if took_s < _WHOLE_TIME * protocol.timeout_s:
@@ -189,7 +189,7 @@ def _unended(protocol: AsyncProtocol, one: Seen, last: Seen) -> Observation:
 
 
 @rule("async.result", level="should", clause=_CLAUSE, applies=_submits, asks=submission)
-def result(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def result(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A completed task brings what the request would have been answered with at once, in the same shape.
 
     A task that fails breaks it where the same request is carried out when it is not to wait.
@@ -212,7 +212,7 @@ def result(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
             yield Observation("broken", problem[1], ids, protocol.result + problem[0])
 
 
-def _failed(one: Seen, task: AsyncTask, ids: tuple[str, str]) -> Observation:
+def _failed(one: SeenExchange, task: AsyncTask, ids: tuple[str, str]) -> Observation:
     told = task.error if isinstance(task.error, str) else at(task.error, "/message")
     detail = "the task failed" + (f" ({told[:120]})" if isinstance(told, str) else "")
     if one.base_accepted and one.case.expects == "accept":
@@ -237,13 +237,13 @@ def _shape(scope: Scope, value: object) -> tuple[str, str] | None:
 
 
 @rule("async.repeatable-submit", level="should", clause=_CLAUSE, applies=_submits_repeatably, asks=_submission_pair)
-def repeatable_submit(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def repeatable_submit(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A submission sent again under the same idempotency key leads to the task that it led to before.
 
     A refusal of the second one (409) is noted: nothing is done or paid twice, but the reference is not told again.
     """
     protocol = _protocol(scope)
-    groups: dict[str, list[Seen]] = {}
+    groups: dict[str, list[SeenExchange]] = {}
     for one in seen:
         key = protocol.idempotency_key(one.exchange.request.headers)
         if one.sent_by_check and key is not None:
@@ -264,7 +264,7 @@ def repeatable_submit(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observatio
                 yield Observation("broken", f"two tasks came of one submission: {before[:50]} and {after[:50]}", ids)
 
 
-def _reference(one: Seen) -> str | None:
+def _reference(one: SeenExchange) -> str | None:
     task = one.answer.task if one.accepted and one.answer is not None else None
     return task.reference or None if task is not None else None
 
@@ -286,7 +286,7 @@ def _strangers(scope: Scope) -> Iterator[Probe]:
 
 
 @rule(UNKNOWN_TASK, level="should", clause=http_clause("15.5.5 404 Not Found"), applies=_polls, asks=_strangers)
-def unknown_task(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def unknown_task(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A poll of a task that nobody submitted is answered with 404.
 
     Another refusal is noted: a server may see by its form that a reference is none of its own. Of references that look like

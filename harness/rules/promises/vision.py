@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import FINISHES, Observation, Seen, may_be_empty, whole_number
+from testcard.harness.rules.evidence import FINISHES, Observation, SeenExchange, may_be_empty, whole_number
 from testcard.harness.rules.rule import Probe, http_clause, openai_clause, rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.rules.sent_pictures import padded_picture
@@ -38,7 +38,7 @@ def _base(scope: Scope) -> Iterator[Probe]:
         yield from probes.base(scope, scope.task)
 
 
-def _completions(seen: Sequence[Seen]) -> Iterator[tuple[Seen, list[Any]]]:
+def _completions(seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, list[Any]]]:
     """Carried out requests whose answer is a completion in JSON, with its choices; a missing list is answer.required-fields'."""
     for one in seen:
         if one.carried_out and one.answer is not None and isinstance(one.answer.json, dict):
@@ -47,7 +47,7 @@ def _completions(seen: Sequence[Seen]) -> Iterator[tuple[Seen, list[Any]]]:
                 yield one, choices
 
 
-def _each_choice(seen: Sequence[Seen]) -> Iterator[tuple[Seen, str, Mapping[str, Any]]]:
+def _each_choice(seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, str, Mapping[str, Any]]]:
     for one, choices in _completions(seen):
         for number, choice in enumerate(choices):
             if isinstance(choice, dict):
@@ -55,7 +55,7 @@ def _each_choice(seen: Sequence[Seen]) -> Iterator[tuple[Seen, str, Mapping[str,
 
 
 @rule("vision.choices", level="must", clause=openai_clause("Chat completion object · choices"), applies=_chats, asks=_base)
-def choices(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def choices(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A completion has at least one choice, and each choice has a message."""
     for one, found in _completions(seen):
         empty = next((number for number, choice in enumerate(found) if not isinstance(choice, dict) or choice.get("message") is None), None)
@@ -68,7 +68,7 @@ def choices(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("vision.role", level="should", clause=openai_clause("Chat completion object · choices.message.role"), applies=_chats, asks=_base)
-def role(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def role(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The message of a completion is the assistant's."""
     for one, place, choice in _each_choice(seen):
         message = choice.get("message")
@@ -83,7 +83,7 @@ def role(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
 
 
 @rule("vision.content", level="must", clause=openai_clause("Chat completion object · choices.message.content"), applies=_chats, asks=_base)
-def content(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def content(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The message of a completion has words in it.
 
     Where a filter cut them, or next to no tokens were allowed, it may have none.
@@ -109,7 +109,7 @@ def content(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     applies=_chats,
     asks=_base,
 )
-def finish_reason(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def finish_reason(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A completion says why it ended, in one of the words that clients know."""
     for one, place, choice in _each_choice(seen):
         said = choice.get("finish_reason")
@@ -132,7 +132,7 @@ def _cut(scope: Scope) -> Iterator[Probe]:
     yield probes.variant(scope, "cut", request, change="a question whose answer has to be cut")
 
 
-def _allowed(seen: Sequence[Seen]) -> Iterator[tuple[Seen, Answer, int, int | None]]:
+def _allowed(seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, Answer, int, int | None]]:
     """Carried out requests with a limit, with their answers in words (streamed ones too), the limit and the tokens they say they took."""
     for one in seen:
         most = whole_number(one.asked.get("max_tokens"))
@@ -146,7 +146,7 @@ def _too_long(answer: Answer, most: int) -> bool:
 
 
 @rule("vision.max-tokens", level="should", clause=openai_clause("Create chat completion · max_tokens"), applies=_takes_a_limit, asks=_cut)
-def max_tokens(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def max_tokens(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """An answer takes no more tokens than were allowed: by its own count, and by its length."""
     for one, answer, most, took in _allowed(seen):
         if took is not None and took > most:
@@ -168,7 +168,7 @@ def max_tokens(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
     applies=_takes_a_limit,
     asks=_cut,
 )
-def length_finish(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def length_finish(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A text that was cut at the allowed length says `length`.
 
     Seen where a long answer was asked for and all the allowed tokens were taken. A text that was not cut is vision.max-tokens',
@@ -210,7 +210,7 @@ def _undecodable(scope: Scope) -> Iterator[Probe]:
 
 
 @rule(_UNDECODABLE, level="must", clause=http_clause("15.5.1 400 Bad Request"), applies=_chats, asks=_undecodable)
-def undecodable_refused(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def undecodable_refused(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A picture that cannot be decoded is refused with a 4xx.
 
     Counts only when the same question about a real picture was answered.
@@ -239,7 +239,7 @@ def _oversized(scope: Scope) -> Iterator[Probe]:
 
 
 @rule(_TOO_LARGE, level="info", clause=http_clause("15.5.14 413 Content Too Large"), applies=_has_an_upload_limit, asks=_oversized)
-def too_large(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+def too_large(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A body that is too large is refused with 413, or with 400.
 
     No document says what is too large: a server that takes the body does nothing wrong.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from testcard.harness.rules.evidence import Observation, Seen, see
+from testcard.harness.rules.evidence import Observation, SeenExchange, see
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange, SeenResponse, SentRequest
@@ -93,7 +93,7 @@ class Recorded:
         return Body(size=len(content), sha256=name)
 
     @property
-    def seen(self) -> list[Seen]:
+    def seen(self) -> list[SeenExchange]:
         """The exchanges as rules see them."""
         return see(self.scope.provider, self.records, lambda body: self._bodies[body.sha256 or ""])
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from testcard.harness.wire.decode import decode
 from testcard.harness.wire.model import WireResponse
-from testcard.harness.wire.sse import ChatStream, Event, EventStream
+from testcard.harness.wire.sse import ChatStream, EventStream, StreamEvent
 from testcard.specs.loader import load_provider
 
 
@@ -26,7 +26,7 @@ STREAM = (
 ).encode()
 
 
-def read(blocks: list[bytes]) -> list[Event]:
+def read(blocks: list[bytes]) -> list[StreamEvent]:
     stream = EventStream()
     return [event for block in blocks for event in stream.feed(block)]
 
@@ -45,7 +45,7 @@ def test_single_bytes_change_nothing() -> None:
 def test_events_are_what_the_standard_says() -> None:
     """Types, ids, comments, several data lines, and a data line without a value."""
     events = read([b"data: a\ndata\ndata:  b\nid: 7\nevent: x\n\n: only a comment\n\ndata: c\n\nid: 8\n\ndata: unfinished"])
-    assert events == [Event("a\n\n b", "x", "7"), Event("c", "message", "7")]
+    assert events == [StreamEvent("a\n\n b", "x", "7"), StreamEvent("c", "message", "7")]
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from testcard.harness.check.judging.contract_lines import line_of
-from testcard.harness.rules.evidence import Observation, Seen
+from testcard.harness.rules.evidence import Observation, SeenExchange
 from testcard.harness.runs.records import Body, Case, Exchange, SeenResponse, SentRequest
 from testcard.specs.loader import load_provider
 
 
-def about(status: int, place: str | None = None) -> Seen:
+def about(status: int, place: str | None = None) -> SeenExchange:
     """An exchange answered with a status; with a place, one that was made to break there."""
     exchange = Exchange(
         id="e1",
@@ -23,10 +23,10 @@ def about(status: int, place: str | None = None) -> Seen:
         sent_s=0.0,
         done_s=1.0,
     )
-    return Seen(exchange, b"", None)
+    return SeenExchange(exchange, b"", None)
 
 
-def written(provider: str, operation: str, place: str | None, one: Seen | None = None) -> tuple[int, str]:
+def written(provider: str, operation: str, place: str | None, one: SeenExchange | None = None) -> tuple[int, str]:
     """The line for a finding at this place, and what is written there."""
     loaded = load_provider(provider)
     contract = loaded.operation(operation)

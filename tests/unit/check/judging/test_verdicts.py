@@ -9,7 +9,7 @@ import pytest
 
 from testcard.harness.check.judging.verdicts import judge_all, spec_gaps
 from testcard.harness.errors import Exit
-from testcard.harness.rules.evidence import Observation, Seen
+from testcard.harness.rules.evidence import Observation, SeenExchange
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange, SeenResponse, SentRequest, Spend, Verdict
@@ -22,7 +22,7 @@ RELAY = Scope(load_provider("opengpu-relay"), "generateQwen")
 def saying(*observations: Observation, rule: str = "image.size", scope: Scope = SCOPE, **more: object) -> Verdict:
     """The verdict when a rule observes this."""
 
-    def judge(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    def judge(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
         return observations
 
     judged = judge_all([scope], [replace(RULES[rule], judge=judge)], [], **more)  # type: ignore[arg-type]
@@ -94,7 +94,7 @@ def test_clauses_come_from_the_profile() -> None:
 def test_a_rule_that_raises_is_our_error() -> None:
     """It is named, the other rules are judged, and the exit code is 4: never a pass."""
 
-    def judge(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    def judge(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
         raise KeyError("oh")
 
     judged = judge_all([SCOPE], [replace(RULES["image.size"], judge=judge), RULES["image.count"]], [])
@@ -120,7 +120,7 @@ def test_a_rule_that_raises_is_our_error() -> None:
 def test_exit_codes(words: tuple[str, ...], level: str, strict: bool, stopped: bool, code: Exit) -> None:
     """1 for a broken must (with --strict a should), 5 for an unproven must or a stopped run, 0 otherwise."""
 
-    def judge(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    def judge(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
         return [Observation(word, "x", level=level) for word in words]  # type: ignore[arg-type]
 
     judged = judge_all([SCOPE], [replace(RULES["image.size"], judge=judge)], [], strict=strict, stopped=stopped)
@@ -128,7 +128,7 @@ def test_exit_codes(words: tuple[str, ...], level: str, strict: bool, stopped: b
     assert judged.record("nanogpt", "http://t", True, Spend()).outcome == judged.outcome
 
 
-def recorded(status: int, *, expects: str = "refuse", rules: Sequence[str] = ()) -> Seen:
+def recorded(status: int, *, expects: str = "refuse", rules: Sequence[str] = ()) -> SeenExchange:
     exchange = Exchange(
         id="e1",
         operation="createImage",
@@ -140,7 +140,7 @@ def recorded(status: int, *, expects: str = "refuse", rules: Sequence[str] = ())
         sent_s=0,
         done_s=1,
     )
-    return Seen(exchange, b"", None)
+    return SeenExchange(exchange, b"", None)
 
 
 def test_gaps_are_apart() -> None:

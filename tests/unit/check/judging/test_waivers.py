@@ -13,7 +13,7 @@ from testcard.harness.check.judging.waivers import waive
 from testcard.harness.cli import check_text as present
 from testcard.harness.config import WaiverSection
 from testcard.harness.errors import Exit, worst
-from testcard.harness.rules.evidence import Observation, Seen
+from testcard.harness.rules.evidence import Observation, SeenExchange
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.specs.loader import load_provider
@@ -27,7 +27,7 @@ def judged(words: dict[str, str], *, strict: bool = False, level: str = "must", 
     """Verdicts of these rules on every operation, each with the word that a rule's observation has."""
 
     def saying(word: str) -> object:
-        def judge(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+        def judge(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
             return [Observation(word, "seen", ("e1",), level=level)]  # type: ignore[arg-type]
 
         return judge
@@ -163,7 +163,7 @@ def test_every_combination_has_its_exit_code(
     def judge(word: str, level: str) -> object:
         return lambda scope, seen: [Observation(word, "x", level=level)]  # type: ignore[arg-type]
 
-    def raising(scope: Scope, seen: Sequence[Seen]) -> Iterable[Observation]:
+    def raising(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
         raise KeyError("oh")
 
     words = [("auth.required", "broken", broken)] * bool(broken)
