@@ -115,7 +115,7 @@ class SeenExchange:
         if self.status is None:
             return f"no answer ({self.exchange.failure or 'not finished'})"
         if self.status < 300 and self.exchange.response is not None and not self.exchange.response.complete:
-            return "the body broke off"
+            return "the body was cut short"
         if self.status in (402, 429) or self.account_refused:
             return f"status {self.status}"
         if self.status >= 500:

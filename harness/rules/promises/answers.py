@@ -24,8 +24,9 @@ from testcard.specs.profile import Meaning
 def response_schema(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Every answer has the body that the OpenAPI document describes for its status.
 
-    What the body is, whether it came whole and what it is called are judged by http.media-type and http.body-complete, and an
-    undocumented method has no documented answer. A null where a property might have been left out is noted, not counted: lenient readers take it for the same.
+    What kind of body it is, whether it arrived whole and what it is called are judged by http.media-type and http.body-complete;
+    an undocumented method has no documented answer. A null where a property could have been left out is only noted: lenient
+    readers treat the two alike.
     """
     for one in seen:
         response = one.exchange.response
@@ -94,9 +95,9 @@ def _has_a_container(scope: Scope) -> bool:
     asks=probes.base,
 )
 def required_fields(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """The field that holds what was asked for is there, though the schema requires none.
+    """The field that holds what was asked for is there, even where the schema does not require it.
 
-    An empty list is there; how many pictures or choices belong into it is for other rules.
+    An empty list counts as there; how many pictures or choices belong in it is judged by other rules.
     """
     place = _container(scope) or ""
     name = place.lstrip("/").replace("/", ".")
@@ -120,9 +121,9 @@ def _says_when(scope: Scope) -> bool:
 
 @rule("answer.created-now", level="should", clause=openai_clause("Image object · created"), applies=_says_when, asks=probes.base)
 def created_now(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """The answer says in Unix seconds when it was made, and that was between the request and the answer.
+    """The answer says in Unix seconds when it was made, and that lies between the request and the answer.
 
-    Compared with the answer's Date header and with the clock of the run; one of them has to agree, to within ten minutes.
+    Compared with the answer's Date header and with the clock of the run; it has to agree with one of them to within ten minutes.
     """
     for one, answer in _read(seen):
         if answer.created is None:
@@ -136,7 +137,7 @@ def created_now(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observat
 def _timely(scope: Scope, one: SeenExchange, created: float) -> Observation:
     place = scope.profile.response.created
     if not 0 <= created < _TOO_LATE:
-        return Observation("broken", f"created is {created:.0f}, which are no Unix seconds", (one.id,), place)
+        return Observation("broken", f"created is {created:.0f}, which is no time in Unix seconds", (one.id,), place)
     exchange = one.exchange
     clocks = [now for now in (answered_at(exchange), None if scope.started is None else scope.started + exchange.done_s) if now is not None]
     if not clocks:
@@ -165,7 +166,7 @@ def _echoed_requests(scope: Scope) -> Iterator[Probe]:
 def echo(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Where the answer repeats a field of the request, it says what was asked for, or auto.
 
-    Who asked for auto, or for nothing, may be told anything.
+    A request for auto, or for nothing in particular, may be told anything.
     """
     for one, answer in _read(seen):
         for meaning, echoed in answer.echoes.items():
@@ -216,9 +217,9 @@ def _counts(one: SeenExchange) -> Mapping[str, Any]:
 
 @rule("answer.usage-integers", level="should", clause=openai_clause("usage"), applies=_counts_tokens, asks=probes.base)
 def usage_integers(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """The counts of tokens are whole numbers, not negative ones.
+    """Token counts are whole numbers, and not negative.
 
-    A count of another type than a number is told by schema.response; one that is not stated is none.
+    A count that is no number at all is judged by schema.response; a count that is not stated is not judged.
     """
     stated = False
     for one in seen:
@@ -238,9 +239,9 @@ def usage_integers(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Obser
 
 @rule("answer.usage-sum", level="should", clause=openai_clause("usage · total_tokens"), applies=_counts_tokens, asks=probes.base)
 def usage_sum(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """The total of tokens is the sum of those that went in and those that came out.
+    """The total of tokens is the sum of input and output tokens.
 
-    Where the document states no tokens that came out, the total is at least what went in.
+    Where the document has no count of output tokens, the total is at least the input.
     """
     apart = "completion_tokens" in scope.profile.response.usage
     for one in seen:
@@ -250,7 +251,7 @@ def usage_sum(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observatio
             continue
         place = scope.profile.response.usage.get("total_tokens")
         if apart and out is not None and total != into + out:
-            yield Observation("broken", f"{into} + {out} tokens are said to be {total}", (one.id,), place)
+            yield Observation("broken", f"{into} + {out} tokens are given as {total} in all", (one.id,), place)
         elif total < into:
             yield Observation("broken", f"{into} tokens went in, the total is {total}", (one.id,), place)
         else:

@@ -21,8 +21,8 @@ def _takes_a_key(scope: Scope) -> bool:
 def key_required(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A request without the key is refused.
 
-    401 and 403 refuse it as HTTP has it. Any other 4xx to a request that is carried out with the key refuses it as well.
-    Counts only when the same request was carried out with the key.
+    401 and 403 are what HTTP has for this; any other 4xx counts as a refusal too. Judged only where the same request was carried
+    out with the key.
     """
     return _refused(scope, seen, _REQUIRED)
 
@@ -54,7 +54,7 @@ def _refused(scope: Scope, seen: Sequence[SeenExchange], rule_id: str) -> Iterab
 
 @rule("auth.not-echoed", level="should", clause=http_clause("17 Security Considerations"), asks=probes.any_answer)
 def not_echoed(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """The key stands in no answer, neither in its headers nor in its body."""
+    """The key appears in no answer, neither in its headers nor in its body."""
     if scope.keyless:
         yield _NO_KEY_HERE
         return

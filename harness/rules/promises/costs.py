@@ -35,7 +35,7 @@ def _paid(seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, float | 
 
 @rule("answer.cost-not-negative", level="should", clause=openai_clause("usage"), applies=_states_cost, asks=probes.base)
 def cost_not_negative(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """The cost that an answer states is an amount, not below zero."""
+    """The cost that an answer states is an amount, and not negative."""
     for one, cost in _paid(seen):
         if cost is None:
             yield Observation("unsupported", "the answer states no cost", (one.id,))
@@ -59,7 +59,7 @@ def _one_at_a_time(scope: Scope) -> Iterator[Probe]:
 def balance_falls(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The balance after a request is the balance before it less its cost, when requests run one at a time.
 
-    Where others use the account as well, a step may be off: it counts only when not one of several fits.
+    Others may use the same account, so that a step may be off: the rule is broken only where not one of several steps fits.
     """
     exact = _exactness(scope, [one for one, _ in _paid(seen)])
     fitting: list[Observation] = []
@@ -135,7 +135,7 @@ def _exactness(scope: Scope, seen: Sequence[SeenExchange]) -> float:
 def cost_grows(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """More pictures cost more than fewer.
 
-    Answers count that hold as many as were asked for.
+    Only answers with as many pictures as were asked for are compared.
     """
     paid = [(one, cost) for one, cost in _paid(seen) if cost is not None and len(one.pictures) == _number(one)]
     for one, cost in paid:

@@ -49,9 +49,9 @@ def _wanted(scope: Scope, one: SeenExchange) -> Any:
 
 @rule("delivery.exclusive", level="must", clause=openai_clause("The image object"), applies=_two_ways, asks=probes.deliveries)
 def exclusive(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """Each picture is handed over in exactly one way, base64 or URL.
+    """Each picture is delivered in exactly one way, as base64 or as a URL.
 
-    Shares the base requests and those for each way with delivery.as-asked.
+    Shares the base requests, and those for each way, with delivery.as-asked.
     """
     for one in delivered(seen):
         for seen_picture in one.pictures:
@@ -68,8 +68,8 @@ def exclusive(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observatio
 def as_asked(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Pictures come in the way that was asked for, or in the only one that is documented.
 
-    Base64 where one could ask for a URL is noted: a service may have no URLs to give. Shares the base requests and those for
-    each way with delivery.exclusive.
+    Base64 where a URL could be asked for is only noted: a service may have no URLs to give. Shares the base requests, and those
+    for each way, with delivery.exclusive.
     """
     choice = scope.field("delivery") is not None
     for one in delivered(seen):
@@ -162,7 +162,7 @@ def _asks_for_a_key(fetched: Exchange) -> bool:
 def url_fetchable(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The URL of a picture answers with 200, after redirects if need be.
 
-    A request for a key breaks delivery.url-keyless alone; silence for too long proves nothing. Shares the requests for
+    A URL that asks for a key breaks delivery.url-keyless instead; no answer in time proves nothing. Shares the requests for
     pictures by URL with the other rules about delivery.
     """
     for found in _downloads(scope, seen):
@@ -186,10 +186,10 @@ def url_fetchable(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
 
 @rule("delivery.url-keyless", level="should", clause=openai_clause("The image object · url"), applies=may_give_urls, asks=probes.deliveries)
 def url_keyless(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """The URL of a picture can be fetched without the key.
+    """The URL of a picture can be downloaded without the key.
 
-    The key is never sent to an address that an answer names. Shares the requests for pictures by URL with the other rules
-    about delivery.
+    The key is never sent to an address that an answer names. Shares the requests for pictures by URL with the other rules about
+    delivery.
     """
     for found in _downloads(scope, seen):
         if isinstance(found, Observation):
@@ -207,11 +207,10 @@ def url_keyless(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observat
 
 @rule("delivery.url-is-image", level="must", clause=openai_clause("The image object · url"), applies=may_give_urls, asks=probes.deliveries)
 def url_is_image(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """The URL of a picture gives a picture, under a media type that fits it.
+    """The URL of a picture returns a picture, with a media type that matches it.
 
-    A picture under a wrong media type counts as a deviation at most; bytes of unknown type are taken for what they are.
-    Whether the picture decodes to its end is for image.decodes. Shares the requests for pictures by URL with the other rules
-    about delivery.
+    A picture with a wrong media type counts as a deviation at most; application/octet-stream matches any. Whether the picture
+    decodes to its end is judged by image.decodes. Shares the requests for pictures by URL with the other rules about delivery.
     """
     for found in _downloads(scope, seen):
         if isinstance(found, Observation):
@@ -303,10 +302,10 @@ def _in_hand_at(scope: Scope, one: SeenExchange, picture: SeenPicture) -> float 
 
 @rule(URL_LIFETIME, level="must", clause=openai_clause("The image object · url"), applies=_has_a_lifetime, asks=probes.deliveries)
 def url_lifetime(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """The URL of a picture lasts about as long as the document says.
+    """The URL of a picture works for about as long as the document says.
 
-    About: three quarters of it. Seen from the end that a signed URL states, and from one URL of the operation that is fetched
-    once more when everything else of a check is done. Shares the requests for pictures by URL with the rules about delivery.
+    About: three quarters of that time. Judged by the end that a signed URL states, and by downloading one URL of the operation
+    again when everything else of a check is done. Shares the requests for pictures by URL with the other rules about delivery.
     """
     promised_s = scope.profile.response.url_lifetime_s or 0.0
     for one, picture in urls(scope, seen):

@@ -42,7 +42,7 @@ def _answered(scope: Scope, seen: Sequence[SeenExchange]) -> Iterator[SeenExchan
 
 @rule("http.status-documented", level="must", clause=http_clause("15 Status Codes"), asks=probes.any_answer)
 def status_documented(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """Every answer has a status that the document lists, or one that HTTP implies for the situation.
+    """Every answer has a status that the document lists, or one that HTTP itself implies for the situation.
 
     A 5xx is judged by http.no-server-error alone. Statuses that only HTTP implies are listed as gaps in the document.
     """
@@ -58,11 +58,11 @@ def status_documented(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Ob
 
 @rule("http.no-server-error", level="must", clause=http_clause("15.6 Server Error 5xx"), asks=probes.any_answer)
 def no_server_error(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """No request, valid or not, is answered with a 5xx, or with a connection that breaks off before the answer begins.
+    """No request, valid or not, is answered with a 5xx, or with a connection that closes before the answer begins.
 
-    A 504 after the time that the document names is announced there and is no violation, and 501 says properly that a method
-    is unknown. A connection that breaks off within a body is judged by http.body-complete. Who finds a body too large may
-    close the connection while it is sent (RFC 9110, 15.5.14): that proves nothing of a large body that may be refused.
+    A 504 after the time limit that the document states is expected and breaks nothing, and 501 is the right answer to an unknown
+    method. A connection that closes within a body is judged by http.body-complete. A server that finds a body too large may close
+    the connection while it is being sent (RFC 9110, 15.5.14): for a large body that may be refused, that proves nothing.
     """
     for one in seen:
         if one.exchange.source == "fetch":
@@ -70,7 +70,9 @@ def no_server_error(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Obse
         if one.status is None and one.exchange.failure == "broken" and _may_be_too_large(one):
             yield Observation("unproven", "the connection was closed on a large body", (one.id,))
         elif one.status is None and one.exchange.failure == "broken":
-            yield Observation("broken", f"the connection broke off: {one.exchange.failure_detail or 'no answer came'}", (one.id,))
+            yield Observation(
+                "broken", f"the connection closed before an answer: {one.exchange.failure_detail or 'nothing more is known'}", (one.id,)
+            )
         elif one.status is None:
             yield Observation("unproven", one.out_of_reach or "no answer", (one.id,))
         elif one.status == 501 and not documented_method(scope, one):
@@ -93,9 +95,9 @@ def _to(one: SeenExchange) -> str:
 
 @rule("http.media-type", level="must", clause=http_clause("8.3 Content-Type"), asks=probes.any_answer)
 def media_type(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """An answer's media type is the documented one, and says truly what the body is.
+    """An answer's media type is the documented one, and matches what the body is.
 
-    A missing media type, and an untrue one on an answer whose body no document describes, count as deviations at most.
+    A missing media type counts as a deviation at most; so does a wrong one on an answer whose body no document describes.
     """
     for one in _answered(scope, seen):
         response = one.exchange.response
@@ -127,7 +129,7 @@ def _untruth(one: SeenExchange, stated: str) -> str | None:
     if said is None or kind is None or kind == said:
         return None
     words = {"json": "JSON", "html": "an HTML page", "picture": "a picture", "events": "an event stream"}
-    return f"the body is {words[kind]} and is called {stated}"
+    return f"the body is {words[kind]}, its media type says {stated}"
 
 
 def _undocumented(stated: str, expected: Sequence[str]) -> str | None:
@@ -144,7 +146,7 @@ def _covers(entry: str, stated: str) -> bool:
 
 @rule("http.body-complete", level="must", clause=http_clause("8.6 Content-Length"), asks=probes.any_answer)
 def body_complete(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """Every body comes whole: as long as it was declared, ended as its transfer coding ends, its JSON closed."""
+    """Every body arrives whole: its declared length, its last chunk, and the end of its JSON."""
     for one in _answered(scope, seen):
         response, exchange = one.exchange.response, one.exchange
         if response is None:
@@ -164,7 +166,7 @@ def _where_it_broke(one: SeenExchange) -> str:
     if detail and not detail.startswith(("RemoteProtocolError", "ReadError")):
         return f"the body cannot be read to its end: {detail[:120]}"
     declared = one.header("content-length") is not None
-    return f"the connection broke off before {'its declared length' if declared else 'its last chunk'} had come"
+    return f"the connection closed before {'the declared length' if declared else 'the last chunk'} had arrived"
 
 
 def _names_a_time(scope: Scope) -> bool:
@@ -173,7 +175,7 @@ def _names_a_time(scope: Scope) -> bool:
 
 @rule("http.answer-time", level="must", clause=http_clause("15.6.5 504 Gateway Timeout"), applies=_names_a_time, asks=probes.base)
 def answer_time(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """Every answer comes within the time that the document names; a 504 at its end is an answer."""
+    """Every answer arrives within the time that the document states; a 504 at the end of that time is an answer."""
     limit = scope.provider.profile.limits.answer_time_s
     for one in seen:
         if limit is None or not one.sent_by_check:
@@ -185,13 +187,13 @@ def answer_time(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observat
             word = "pass" if one.status is not None else "unproven"
             yield Observation(word, "" if one.status else f"given up after {took_s:.0f} s", (one.id,))  # type: ignore[arg-type]
         else:
-            came = "the answer came after" if one.status is not None else "no answer had come after"
+            came = "the answer arrived after" if one.status is not None else "no answer had arrived after"
             yield Observation("broken", f"{came} {took_s:.0f} s; documented are {limit:.0f} s", (one.id,))
 
 
 @rule("http.steady", level="must", clause=http_clause("15.6 Server Error 5xx"), asks=probes.repeated, evidence="pair")
 def steady(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """The same request is not answered now properly and now with a 5xx."""
+    """A request that is answered properly once is not answered with a 5xx the next time."""
     groups: dict[tuple[object, ...], list[SeenExchange]] = {}
     for one in seen:
         request = one.exchange.request
@@ -208,7 +210,7 @@ def steady(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
         elif len(failed) == len(group):
             yield Observation("unproven", "the same request failed every time", ids)
         else:
-            statuses = " and ".join(dict.fromkeys(str(one.status or "a broken connection") for one in group))
+            statuses = " and ".join(dict.fromkeys(str(one.status or "a closed connection") for one in group))
             yield Observation("broken", f"the same request was answered with {statuses}", ids)
 
 
@@ -248,9 +250,9 @@ def _refused(one: SeenExchange) -> Observation:
 
 @rule(_METHOD, level="should", clause=http_clause("15.5.6 405 Method Not Allowed"), asks=probes.other_methods)
 def method_refused(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """Methods that the document does not give an operation are refused; a 405 says in Allow which ones there are.
+    """Methods that the document does not list for an operation are refused; a 405 names the allowed ones in Allow.
 
-    Any 4xx refuses, and 501 as well. A redirect is noted.
+    Any 4xx counts as a refusal, and so does 501. A redirect is only noted.
     """
     for one in seen:
         if not _about(one, _METHOD) or documented_method(scope, one):
@@ -270,7 +272,7 @@ def method_refused(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Obser
 
 @rule(_MALFORMED, level="should", clause=http_clause("15.5.1 400 Bad Request"), applies=_takes_a_body, asks=probes.malformed)
 def malformed_refused(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A body that ends before it is complete is refused with a 4xx."""
+    """A body that is cut off before its end is refused with a 4xx."""
     for one in seen:
         if _about(one, _MALFORMED):
             yield _unproven(one) or _refused(one)
@@ -284,7 +286,7 @@ def malformed_refused(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Ob
     asks=probes.wrong_media_type,
 )
 def media_type_refused(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A body under a media type that the document does not give is refused with a 4xx."""
+    """A body with a media type that the document does not list is refused with a 4xx."""
     for one in seen:
         if _about(one, _MEDIA_TYPE):
             yield _unproven(one) or _refused(one)
@@ -292,7 +294,7 @@ def media_type_refused(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[O
 
 @rule("http.error-not-200", level="should", clause=http_clause("15.5 Client Error 4xx"), asks=probes.refusals)
 def error_not_200(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """An error is never sent as a success: no 2xx holds an error instead of what was asked for, or an empty list of pictures."""
+    """An error is never sent as a success: no 2xx carries an error, or an empty list of pictures, in place of what was asked for."""
     pictures = scope.profile.response.pictures
     for one in seen:
         if not one.sent_by_check or one.status is None:
@@ -326,8 +328,8 @@ def _error_schemas(operation: Operation) -> Iterable[tuple[str, Schema]]:
 def error_shape(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A refusal says why, in the shape that the document gives for errors.
 
-    Where the document gives a shape for some statuses only, the others are held to the same. Refusals that a server in front
-    of the API may give (413, 414, 431) and those of undocumented methods are not looked at.
+    Where the document gives a shape for some statuses only, refusals with other statuses are held to the same one. Refusals that
+    a server in front of the API may send (413, 414, 431), and those of undocumented methods, are not judged.
     """
     for one in seen:
         if one.exchange.source == "fetch" or not one.refused or one.status in _IN_FRONT or not documented_method(scope, one):

@@ -102,9 +102,9 @@ def _said(picture: SeenPicture, change: MaskedChange) -> str:
 
 @rule("image.mask-respected", level="should", clause=_CLAUSE, applies=_takes_a_mask, asks=_with_a_mask)
 def mask_respected(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """An edit with a mask changes the picture, and one side of the mask's border clearly more than the other.
+    """An edit with a mask changes the picture, and changes one side of the mask's border clearly more than the other.
 
-    Clearly: at least twice as much in the mean. Which side it should be is for image.mask-polarity. The three rules about
+    Clearly: at least twice as much on average. Which side it should be is judged by image.mask-polarity. The three rules about
     masks share one picture.
     """
     for found in _changes(scope, seen):
@@ -115,16 +115,16 @@ def mask_respected(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Obser
         if _kept_to_a_part(change):
             yield Observation("pass", exchanges=evidence(one, picture))
         else:
-            what = "nothing was edited" if change.most < CHANGED else "the mask was not kept to"
+            what = "nothing was edited" if change.most < CHANGED else "the edit did not keep to the mask"
             yield Observation("broken", f"{what}: {_said(picture, change)}", evidence(one, picture), picture.picture.place)
 
 
 @rule("image.mask-polarity", level="should", clause=_CLAUSE, applies=_says_what_it_means, asks=_with_a_mask)
 def mask_polarity(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """What changes is what the mask marks: the white part, or where the OpenAI convention holds the transparent one.
+    """What an edit changes is what the mask marks: the white part, or the transparent one under the OpenAI convention.
 
-    The mask marks in the documented way only. Judged where an edit kept to one side of the mask's border; the three rules
-    about masks share one picture.
+    The mask marks in the documented way only. Judged where an edit kept to one side of the mask's border; the three rules about
+    masks share one picture.
     """
     for found in _changes(scope, seen):
         if isinstance(found, Observation):
@@ -136,7 +136,7 @@ def mask_polarity(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
         elif change.marked > change.unmarked:
             yield Observation("pass", exchanges=evidence(one, picture))
         else:
-            detail = f"the part was edited that the mask does not mark: {_said(picture, change)}"
+            detail = f"the edit changed the part that the mask does not mark: {_said(picture, change)}"
             yield Observation("broken", detail, evidence(one, picture), picture.picture.place)
 
 
@@ -144,7 +144,7 @@ def mask_polarity(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
 def unmasked_survives(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """What the mask does not mark stays about as it was.
 
-    About: within 12 of 255 in the mean, which leaves room for encoding and for models that redraw the whole picture. Judged
+    About: to within 12 of 255 on average, which leaves room for encoding and for models that redraw the whole picture. Judged
     where the marked part was edited; the three rules about masks share one picture.
     """
     for found in _changes(scope, seen):
@@ -246,11 +246,11 @@ def _remote_pictures(scope: Scope) -> Iterator[Probe]:
 
 @rule("input.data-url-only", level="must", clause=http_clause("15.5.1 400 Bad Request"), applies=_inline_only, asks=_remote_pictures)
 def data_url_only(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """Where pictures have to come as data URLs, the address of a picture is refused with a 4xx.
+    """Where pictures have to be sent as data URLs, the address of a picture is refused with a 4xx.
 
-    The address lies under .invalid, which leads nowhere (RFC 6761): what is to be refused is the address, whatever stands there.
-    A refusal whose message says that the picture was looked for and not found proves nothing. Shares the base requests of edits;
-    is billed only where the promise is broken.
+    The address lies under .invalid, which never exists (RFC 6761), so that nobody is asked: it has to be refused for being an
+    address. A refusal that says that the picture was looked for and not found proves nothing. Shares the base requests of edits;
+    billed only where the promise is broken.
     """
     return _judged(seen, "input.data-url-only", _an_address_is_refused)
 
@@ -283,10 +283,10 @@ def _undecodable(scope: Scope) -> Iterator[Probe]:
     asks=_undecodable,
 )
 def undecodable_refused(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """Bytes that are no picture are refused with a 4xx where a picture belongs.
+    """Bytes that are no picture are refused with a 4xx where a picture is expected.
 
-    They are sent in sound base64, or as a file, and begin as a PNG does. Shares the base requests of edits; is billed only
-    where the promise is broken.
+    They are sent in valid base64, or as a file, and begin as a PNG does. Shares the base requests of edits; billed only where the
+    promise is broken.
     """
     return _judged(seen, "input.undecodable-refused", _has_to_be_refused)
 
@@ -336,9 +336,9 @@ def _clearly_above(scope: Scope) -> Iterator[Probe]:
 
 @rule("input.size-accepted", level="must", clause=http_clause("15.5.14 413 Content Too Large"), applies=_accepts_up_to, asks=_just_under)
 def size_accepted(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A picture just under the documented limit is taken, even when the limit is held against the whole body.
+    """A picture just under the documented limit is accepted, even where the limit applies to the whole body.
 
-    The picture is noise, since nothing smaller can be made of that. Asks for one edited picture beyond the base request's.
+    The picture is noise, which cannot be made smaller. Needs one edited picture beyond the base request's.
     """
 
     def taken(one: SeenExchange) -> Observation:
@@ -353,14 +353,14 @@ def size_accepted(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
 def size_above(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A picture clearly above the documented limit is refused with a 4xx.
 
-    A server may take more than it says: that is worth knowing and no violation. A 5xx breaks http.no-server-error. Is billed
-    only where the picture is taken.
+    A server may accept more than it documents: worth knowing, and no violation. A 5xx breaks http.no-server-error. Billed only
+    where the picture is accepted.
     """
 
     def refused(one: SeenExchange) -> Observation:
         if one.refused:
             return Observation("pass", exchanges=(one.id,))
-        return Observation("broken", f"{one.case.change}: taken with status {one.status}", (one.id,), one.case.place)
+        return Observation("broken", f"{one.case.change}: accepted with status {one.status}", (one.id,), one.case.place)
 
     return _judged(seen, "input.size-above", refused)
 
@@ -418,10 +418,10 @@ def _without_the_mask(scope: Scope) -> Iterator[Probe]:
     asks=_without_the_image,
 )
 def image_required(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A request that works on a picture is refused with a 4xx without one.
+    """A request that works on a picture is refused with a 4xx when the picture is missing.
 
-    Where the schema does not say so but a mode cannot do without, taking it counts as a deviation. Shares the requests with
-    request.refuses-invalid; they are billed only where the promise is broken.
+    Where the schema does not require the picture but a mode cannot do without it, accepting the request counts as a deviation.
+    Shares its requests with request.refuses-invalid; they are billed only where the promise is broken.
     """
     return _judged(seen, "input.image-required", _has_to_be_refused)
 
@@ -434,9 +434,9 @@ def image_required(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Obser
     asks=_without_the_mask,
 )
 def mask_required(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A request for an edit by mask is refused with a 4xx without a mask.
+    """A request to edit by mask is refused with a 4xx when the mask is missing.
 
-    Shares the base requests of edits; is billed only where the promise is broken.
+    Shares the base requests of edits; billed only where the promise is broken.
     """
     return _judged(seen, "input.mask-required", _has_to_be_refused)
 

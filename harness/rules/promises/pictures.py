@@ -47,7 +47,7 @@ def _sized(scope: Scope) -> bool:
 def count(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """As many pictures come back as were asked for.
 
-    Where the operation has no field for a number, one request is answered with one picture.
+    Where the operation has no field for a number, one picture is expected.
     """
     counted = scope.field("n") is not None
     for one in delivered(seen):
@@ -68,7 +68,7 @@ def _pictures(number: int) -> str:
 def decodes(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Every picture decodes completely.
 
-    A picture that stands behind a URL is fetched without the key first.
+    A picture behind a URL is downloaded first, without the key.
     """
     for one in delivered(seen):
         for picture in one.pictures:
@@ -85,9 +85,9 @@ def decodes(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]
 
 @rule("image.base64-strict", level="should", clause=_RFC_4648, applies=_in_base64, asks=probes.base)
 def base64_strict(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """Base64 is standard: no data: prefix, no line breaks, no letters of the URL alphabet, padded to its end.
+    """Base64 is standard: no data: prefix, no line breaks, no letters of the URL alphabet, padded at its end.
 
-    What no reading makes base64 of is for image.decodes. Shares every answer with pictures in base64.
+    Text that is no base64 in any reading is judged by image.decodes. Needs no request of its own.
     """
     for one in delivered(seen):
         for picture in one.pictures:
@@ -138,9 +138,9 @@ def _wanted_size(scope: Scope, one: SeenExchange) -> tuple[int, int] | None:
 
 @rule("image.format", level="must", clause=openai_clause("Create image · output_format"), applies=gives_pictures, asks=probes.formats)
 def picture_format(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A picture is in the format that was asked for, and in the one that the answer says it is in.
+    """A picture is in the format that was asked for, and in the one that the answer names.
 
-    Where none was asked for, any format that the document allows will do.
+    Where none was asked for, any format that the document allows is right.
     """
     allowed = scope.profile.response.formats
     for one in delivered(seen):
@@ -182,9 +182,9 @@ def _may_be_transparent(scope: Scope) -> bool:
 
 @rule("image.not-blank", level="should", clause=openai_clause("Create image · returns"), applies=gives_pictures, asks=probes.base)
 def not_blank(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A picture shows something: not all of its pixels are alike, and not all are transparent.
+    """A picture shows something: its pixels are not all alike, and not all transparent.
 
-    One that the answer says was withheld proves nothing. Shares every answer with pictures.
+    A picture that the answer says was withheld proves nothing. Needs no request of its own.
     """
     for one in delivered(seen):
         yield from undecoded(one)
@@ -201,9 +201,9 @@ def not_blank(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observatio
 
 @rule("image.distinct", level="should", clause=openai_clause("Create image · n"), applies=_counted, asks=probes.several)
 def distinct(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """Pictures that come together differ from each other.
+    """Pictures that come in one answer differ from each other.
 
-    Compared pixel by pixel. Shares the request for several pictures with image.count.
+    Compared pixel by pixel, in the request for several pictures that image.count makes.
     """
     for one in delivered(seen):
         asked = one.asked.get("n")
@@ -223,7 +223,7 @@ def distinct(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation
 def follows_prompt(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Another prompt gives another picture, under the same seed where there is one.
 
-    Asks for one picture beyond the base request's. Without a seed this tells only canned pictures apart from drawn ones.
+    Needs one picture beyond the base request's. Without a seed this only tells fixed pictures from generated ones.
     """
     for first, other in apart_by(seen, "image.follows-prompt", "prompt"):
         ids, same = (first.id, other.id), same_picture(first, other)
@@ -254,7 +254,7 @@ def _transparent_background(scope: Scope) -> Iterator[Probe]:
 def transparent(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A picture has transparent pixels where a transparent background was asked for, and none where an opaque one was.
 
-    A server may refuse a transparent background. Asks for one picture beyond the base request's.
+    A server may refuse a transparent background. Needs one picture beyond the base request's.
     """
     for one in delivered(seen):
         asked = one.asked.get("background")
@@ -324,9 +324,9 @@ def _tiers(scope: Scope) -> Iterator[Probe]:
 
 @rule("image.ratio", level="should", clause=openai_clause("Create image · size"), applies=_shaped, asks=_extreme_ratios)
 def shape(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A picture's width and height stand in the ratio that was asked for, or the documented default, within 3 percent.
+    """A picture's width and height are in the ratio that was asked for, or in the documented default, to within 3 percent.
 
-    Asks for the widest and the highest documented shape beyond the base request; judges every other answer as well.
+    Needs pictures of the widest and the tallest documented shape beyond the base request's; judges every other answer as well.
     """
     for one in delivered(seen):
         asked = with_defaults(scope.provider, scope.operation_id, one.asked, "aspect_ratio")
@@ -347,10 +347,10 @@ def shape(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
 
 @rule("image.tier", level="should", clause=openai_clause("Create image · size"), applies=_tiered, asks=_tiers)
 def tier(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A picture has about as many pixels as the square that its resolution tier stands for, whatever its shape.
+    """A picture has about as many pixels as the square of its resolution tier, whatever its shape.
 
-    About: within a quarter, where the next tier has four times as many. Asks for one tier beyond the base request's; judges
-    every other answer as well.
+    About: to within a quarter, where the next tier has four times as many. Needs one picture in another tier beyond the base
+    request's; judges every other answer as well.
     """
     edges = scope.profile.response.tier_edge_px
     for one in delivered(seen):

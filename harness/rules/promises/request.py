@@ -102,8 +102,8 @@ def _said(one: SeenExchange) -> str:
 def accepts_valid(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Requests with the values that the document states are carried out.
 
-    Values that a model may not know are tried as well; a 4xx to those is `unsupported`, not a violation. Of a request that
-    was refused, the values that no request carried out had are named.
+    Values that a model may not know are tried as well; a 4xx to those is `unsupported`, not a violation. Of a refused request,
+    the values that appear in no successful request are named.
     """
     known = _values_carried_out(seen)
     for one in seen:
@@ -173,8 +173,8 @@ def _refusals(rule_id: str, seen: Sequence[SeenExchange]) -> Iterator[Observatio
 def refuses_invalid(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Requests that break the documented schema are refused with a 4xx.
 
-    A missing required field counts at the rule's level; a wrong type, bound or enumerated value as a deviation, since
-    servers that coerce are lenient, not broken. Counts only when the request it was made from was carried out.
+    A missing required field counts at the rule's level; a wrong type, bound or enumerated value counts as a deviation, since a
+    server that converts values is lenient, not broken. Judged only where the request it was made from was carried out.
     """
     return _refusals(REFUSES, seen)
 
@@ -186,9 +186,9 @@ def _base(scope: Scope) -> Iterator[Probe]:
 
 @rule(STEP, level="should", clause=http_clause("15.5.1 400 Bad Request"), applies=_has_a_step, asks=_base)
 def step(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """Numbers off their documented step are refused with a 4xx.
+    """A number that is not on its documented step is refused with a 4xx.
 
-    The requests come from the schema cases; each counts only when the request it was made from was carried out.
+    The requests come from the schema cases; each is judged only where the request it was made from was carried out.
     """
     return _refusals(STEP, seen)
 
@@ -197,7 +197,7 @@ def step(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
 def n_range(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Fewer or more pictures than the documented bounds of n allow are refused with a 4xx.
 
-    The requests come from the schema cases; each counts only when the request it was made from was carried out.
+    The requests come from the schema cases; each is judged only where the request it was made from was carried out.
     """
     return _refusals(N_RANGE, seen)
 
@@ -249,15 +249,15 @@ def _awkward_texts(scope: Scope) -> Iterator[Probe]:
 
 @rule(SURVIVES, level="must", clause=http_clause("15.6 Server Error 5xx"), applies=_takes_text, asks=_awkward_texts)
 def text_survives(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """No text makes the server fail: it is carried out, or refused with a 4xx.
+    """No text makes the server fail: every request is carried out, or refused with a 4xx.
 
-    Other scripts, characters beyond the sixteen-bit range, right-to-left text, quotes, control characters, and 10,000 characters.
+    Tried are other scripts, characters beyond 16 bits, right-to-left text, quotes, control characters, and 10,000 characters.
     """
     for one in seen:
         if SURVIVES not in one.case.rules or one.case.base is None or not one.sent_by_check:
             continue
         if one.status is None and one.exchange.failure == "broken":
-            yield Observation("broken", f"{one.case.change}: the connection broke off", (one.id,))
+            yield Observation("broken", f"{one.case.change}: the connection closed before an answer", (one.id,))
         elif one.status is not None and one.status >= 500 and not late_gateway_timeout(scope, one):
             yield Observation("broken", f"{one.case.change}: status {one.status} was answered", (one.id,))
         elif one.out_of_reach is not None:
@@ -357,7 +357,7 @@ def _stated(scope: Scope, request: TaskRequest, defaults: Mapping[str, Any]) -> 
 def default_applied(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Leaving a field out gives the same picture as sending its documented default.
 
-    Seen where a seed is sent, and where the same request with the same seed gives the same picture in the same run. For a field
+    Judged where a seed is sent, and where the same request with the same seed gave the same picture in the same run. For a field
     that only some models know, another picture counts as a deviation at most: the model may have a default of its own.
     """
     defaults = _defaults(scope)

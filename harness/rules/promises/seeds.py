@@ -59,7 +59,7 @@ def _another_seed(scope: Scope) -> Iterator[Probe]:
 def varies(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Another seed gives another picture.
 
-    Asks for one picture beyond the base request's.
+    Needs one picture beyond the base request's.
     """
     for first, other in apart_by(seen, "seed.varies", "seed"):
         ids, same = (first.id, other.id), same_picture(first, other)
@@ -77,9 +77,9 @@ def _says_its_seed(scope: Scope) -> bool:
 
 @rule("seed.echoed", level="info", clause=openai_clause("seed"), applies=_says_its_seed, asks=probes.base)
 def echoed(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """The answer says the seed that was asked for, beside the first picture.
+    """The answer names the seed that was asked for, beside the first picture.
 
-    Of several pictures the others may have seeds of their own. Shares every answer to a request with a seed.
+    Of several pictures, the others may have seeds of their own. Needs no request of its own.
     """
     for one in delivered(seen):
         asked = one.asked.get("seed")

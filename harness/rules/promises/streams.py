@@ -57,7 +57,7 @@ def _readable(seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, Fram
 
 @rule("stream.media-type", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
 def media_type(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A stream comes where it was asked for, as text/event-stream, and nowhere else."""
+    """A stream is sent where one was asked for, as text/event-stream, and nowhere else."""
     for one in seen:
         if not one.carried_out:
             continue
@@ -106,7 +106,7 @@ def one_id(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
 
 @rule("stream.finish-reason", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
 def finish_reason(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A stream says at its end, and only there, why it ended."""
+    """A stream says why it ended, at its end and only there."""
     for found in _readable(seen):
         if isinstance(found, Observation):
             yield found
@@ -159,7 +159,7 @@ def terminated(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observati
 
 @rule("stream.text", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
 def text(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """The chunks of a stream are chat.completion.chunk objects of one model, and their pieces add up to a text."""
+    """The chunks of a stream are chat.completion.chunk objects of one model, and their pieces form a text."""
     for found in _readable(seen):
         if isinstance(found, Observation):
             yield found
@@ -180,7 +180,7 @@ def text(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
         elif may_be_empty(one, one.answer.finish_reason if one.answer is not None else None):
             yield Observation("unproven", "the text is empty, as it may be here", (one.id,))
         else:
-            yield Observation("broken", "the pieces add up to no text", (one.id,), "/choices/0/delta/content")
+            yield Observation("broken", "the pieces form no text", (one.id,), "/choices/0/delta/content")
 
 
 def _pieces(read: Frames) -> str:

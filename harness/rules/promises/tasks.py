@@ -81,9 +81,9 @@ def _accepted(seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, Asyn
 
 @rule("async.accepted", level="must", clause=_CLAUSE, applies=_submits, asks=submission)
 def accepted(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A request to be carried out later is answered with the status that accepts it (202), and no other request is.
+    """A request to be carried out later is answered with the documented status (202), and no other request is.
 
-    A refusal is request.accepts-valid's. A task for a request that did not ask for one counts as a deviation.
+    A refusal is judged by request.accepts-valid. A task that nobody asked for counts as a deviation.
     """
     wanted, name = _protocol(scope).status, scope.profile.wire_name("async")
     for one in seen:
@@ -103,7 +103,7 @@ def accepted(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation
 
 @rule("async.reference", level="should", clause=_CLAUSE, applies=_submits, asks=submission)
 def reference(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """An accepted request gets a reference of its own to ask by, under any of the names that are known for it."""
+    """An accepted request gets a reference of its own to poll by, under any of the names that are known for it."""
     places = _protocol(scope).task_reference
     first: dict[str, SeenExchange] = {}
     for one, task in _accepted(seen):
@@ -137,7 +137,7 @@ def _states(protocol: AsyncProtocol, one: SeenExchange) -> list[tuple[str, str]]
 
 @rule("async.forward", level="should", clause=_CLAUSE, applies=_submits, asks=submission)
 def forward(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A task's states only move forward, and what it ended as it stays."""
+    """A task's states only move forward, and its end is final."""
     protocol = _protocol(scope)
     for one, _ in _accepted(seen):
         states = _states(protocol, one)
@@ -184,15 +184,15 @@ def _unended(protocol: AsyncProtocol, one: SeenExchange, last: SeenExchange) -> 
     state = last.answer.task.state if last.answer and last.answer.task else None
     took_s, ids = last.exchange.done_s - one.exchange.done_s, (one.id, last.id)
     if took_s < _WHOLE_TIME * protocol.timeout_s:
-        return Observation("unproven", f"it was followed for {took_s:.1f} s and was last {str(state)[:40]}", ids)
-    return Observation("broken", f"after {took_s:.1f} s of the documented {protocol.timeout_s:g} s the task was {str(state)[:40]}", ids)
+        return Observation("unproven", f"the task was followed for {took_s:.1f} s and was {str(state)[:40]} at last", ids)
+    return Observation("broken", f"the task was still {str(state)[:40]} after {took_s:.1f} s; documented are {protocol.timeout_s:g} s", ids)
 
 
 @rule("async.result", level="should", clause=_CLAUSE, applies=_submits, asks=submission)
 def result(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A completed task brings what the request would have been answered with at once, in the same shape.
+    """A completed task returns what the request would have returned at once, in the same shape.
 
-    A task that fails breaks it where the same request is carried out when it is not to wait.
+    A task that fails breaks it where the same request is carried out at once.
     """
     protocol = _protocol(scope)
     for one, _ in _accepted(seen):
@@ -238,9 +238,9 @@ def _shape(scope: Scope, value: object) -> tuple[str, str] | None:
 
 @rule("async.repeatable-submit", level="should", clause=_CLAUSE, applies=_submits_repeatably, asks=_submission_pair)
 def repeatable_submit(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A submission sent again under the same idempotency key leads to the task that it led to before.
+    """A submission repeated under the same idempotency key leads to the same task.
 
-    A refusal of the second one (409) is noted: nothing is done or paid twice, but the reference is not told again.
+    A refusal of the second one (409) is only noted: nothing is done or paid twice, but the reference is not told again.
     """
     protocol = _protocol(scope)
     groups: dict[str, list[SeenExchange]] = {}
@@ -261,7 +261,7 @@ def repeatable_submit(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Ob
             elif before == after:
                 yield Observation("pass", exchanges=ids)
             else:
-                yield Observation("broken", f"two tasks came of one submission: {before[:50]} and {after[:50]}", ids)
+                yield Observation("broken", f"one submission led to two tasks: {before[:50]} and {after[:50]}", ids)
 
 
 def _reference(one: SeenExchange) -> str | None:
@@ -289,8 +289,8 @@ def _strangers(scope: Scope) -> Iterator[Probe]:
 def unknown_task(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A poll of a task that nobody submitted is answered with 404.
 
-    Another refusal is noted: a server may see by its form that a reference is none of its own. Of references that look like
-    nobody's, any refusal will do; that none of them is answered with a 5xx is http.no-server-error's.
+    Another refusal is only noted: a server may see by its form that a reference is not its own. Of references that look like no
+    server's, any refusal is right; that none of them leads to a 5xx is judged by http.no-server-error.
     """
     for one in seen:
         if not one.sent_by_check or one.case.expects != "refuse" or UNKNOWN_TASK not in one.case.rules:

@@ -69,7 +69,7 @@ def choices(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]
 
 @rule("vision.role", level="should", clause=openai_clause("Chat completion object · choices.message.role"), applies=_chats, asks=_base)
 def role(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """The message of a completion is the assistant's."""
+    """The message of a completion has the role assistant."""
     for one, place, choice in _each_choice(seen):
         message = choice.get("message")
         if not isinstance(message, dict):
@@ -84,9 +84,9 @@ def role(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
 
 @rule("vision.content", level="must", clause=openai_clause("Chat completion object · choices.message.content"), applies=_chats, asks=_base)
 def content(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """The message of a completion has words in it.
+    """The message of a completion has text in it.
 
-    Where a filter cut them, or next to no tokens were allowed, it may have none.
+    Where a filter cut it, or hardly any tokens were allowed, it may have none.
     """
     for one, place, choice in _each_choice(seen):
         message = choice.get("message")
@@ -110,7 +110,7 @@ def content(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]
     asks=_base,
 )
 def finish_reason(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A completion says why it ended, in one of the words that clients know."""
+    """A completion says why it ended, with a finish reason that clients know."""
     for one, place, choice in _each_choice(seen):
         said = choice.get("finish_reason")
         if said in FINISHES:
@@ -147,16 +147,16 @@ def _too_long(answer: Answer, most: int) -> bool:
 
 @rule("vision.max-tokens", level="should", clause=openai_clause("Create chat completion · max_tokens"), applies=_takes_a_limit, asks=_cut)
 def max_tokens(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """An answer takes no more tokens than were allowed: by its own count, and by its length."""
+    """An answer uses no more tokens than were allowed: by its own count, and by its length."""
     for one, answer, most, took in _allowed(seen):
         if took is not None and took > most:
-            yield Observation("broken", f"{most} tokens were allowed, {took} were taken", (one.id,), "/usage/completion_tokens")
+            yield Observation("broken", f"{most} tokens were allowed, {took} were used", (one.id,), "/usage/completion_tokens")
         elif _too_long(answer, most):
             words = len((answer.text or "").split())
             yield Observation("broken", f"{most} tokens were allowed, the text has {words} words", (one.id,), "/choices/0/message/content")
         elif took is None:
             if one.asked.get("stream") is not True:
-                yield Observation("unproven", "the answer does not say how many tokens it took", (one.id,))
+                yield Observation("unproven", "the answer does not say how many tokens it used", (one.id,))
         else:
             yield Observation("pass", exchanges=(one.id,))
 
@@ -169,10 +169,10 @@ def max_tokens(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observati
     asks=_cut,
 )
 def length_finish(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A text that was cut at the allowed length says `length`.
+    """A text that was cut at the allowed length has the finish reason `length`.
 
-    Seen where a long answer was asked for and all the allowed tokens were taken. A text that was not cut is vision.max-tokens',
-    and a finish reason that is none vision.finish-reason's.
+    Judged where a long answer was asked for and all the allowed tokens were used. A text that was not cut is judged by
+    vision.max-tokens, an unknown finish reason by vision.finish-reason.
     """
     for one, answer, most, took in _allowed(seen):
         if one.asked.get("prompt") != LONG_QUESTION or one.asked.get("stream") is True:
@@ -180,7 +180,7 @@ def length_finish(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
         if answer.finish_reason == "length":
             yield Observation("pass", exchanges=(one.id,))
         elif took == most and answer.finish_reason in FINISHES and not _too_long(answer, most):
-            detail = f"all {most} tokens were taken, and the finish_reason is {answer.finish_reason}"
+            detail = f"all {most} tokens were used, and the finish_reason is {answer.finish_reason}"
             yield Observation("broken", detail, (one.id,), "/choices/0/finish_reason")
         else:
             yield Observation("unproven", "no text is known to have been cut", (one.id,))
@@ -213,7 +213,7 @@ def _undecodable(scope: Scope) -> Iterator[Probe]:
 def undecodable_refused(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A picture that cannot be decoded is refused with a 4xx.
 
-    Counts only when the same question about a real picture was answered.
+    Judged only where the same question about a real picture was answered.
     """
     for one in seen:
         if not one.sent_by_check or one.case.expects != "refuse" or _UNDECODABLE not in one.case.rules:
@@ -242,13 +242,13 @@ def _oversized(scope: Scope) -> Iterator[Probe]:
 def too_large(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A body that is too large is refused with 413, or with 400.
 
-    No document says what is too large: a server that takes the body does nothing wrong.
+    No document says what is too large: a server that accepts the body breaks nothing.
     """
     for one in seen:
         if not one.sent_by_check or _TOO_LARGE not in one.case.rules or one.case.base is None:
             continue
         if one.accepted:
-            yield Observation("unsupported", f"{one.case.change} was taken", (one.id,))
+            yield Observation("unsupported", f"{one.case.change} was accepted", (one.id,))
         elif one.status in (400, 413):
             yield Observation("pass", exchanges=(one.id,))
         elif one.out_of_reach is not None or one.status in (401, 403):
