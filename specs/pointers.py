@@ -8,7 +8,7 @@ from typing import Any
 
 
 class _Missing:
-    """The value of a pointer that leads nowhere; distinct from a JSON null."""
+    """The value of a pointer that finds nothing; distinct from a JSON null."""
 
 
 MISSING = _Missing()
@@ -30,13 +30,13 @@ def pointer_of(parts: Iterable[str | int]) -> str:
 
 
 def at(document: Any, pointer: str) -> Any:
-    """The value at `pointer` ("" is the document itself), or None where it leads nowhere. A leading slash may be left out."""
+    """The value at `pointer` ("" is the document itself), or None where there is nothing. A leading slash may be left out."""
     value = look_up(document, pointer)
     return None if value is MISSING else value
 
 
 def look_up(document: Any, pointer: str) -> Any:
-    """As `at`, but `MISSING` where it leads nowhere, so that a null can be told apart."""
+    """As `at`, but `MISSING` where there is nothing, so that a null can be told apart."""
     for part in parts_of(pointer):
         document = _step(document, part)
     return document

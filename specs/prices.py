@@ -89,7 +89,7 @@ class PerMegapixel(_Price):
 
 
 class Grid(_Price):
-    """A price by quality and size. An unknown or `auto` quality or size takes the dearest entry that fits."""
+    """A price by quality and size. An unknown or `auto` quality or size takes the most expensive entry that fits."""
 
     kind: Literal["grid"]
     usd_each: dict[str, dict[str, _Usd]]  # quality → size → USD
@@ -102,7 +102,7 @@ class Grid(_Price):
 
 
 class PerTier(_Price):
-    """A price by resolution tier ("1K", "2K", "4K"). An unknown tier takes the dearest."""
+    """A price by resolution tier ("1K", "2K", "4K"). An unknown tier takes the most expensive."""
 
     kind: Literal["per-tier"]
     usd_each: dict[str, _Usd]
@@ -121,7 +121,7 @@ class StepTier(_Frozen):
 
 
 class PerSteps(_Price):
-    """A price by number of denoising steps; rows in rising order. Unknown steps take the dearest row."""
+    """A price by number of denoising steps; rows in rising order. Unknown steps take the most expensive row."""
 
     kind: Literal["per-steps"]
     tiers: tuple[StepTier, ...]

@@ -47,7 +47,7 @@ def cost_not_negative(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Ob
 
 
 def _one_at_a_time(scope: Scope) -> Iterator[Probe]:
-    """Requests that other rules ask for as well, sent with no other under way: one twice as dear, one repeated, one with another prompt."""
+    """Requests that other rules ask for as well, sent with no other under way: one twice as expensive, one repeated, one with another prompt."""
     assert scope.task is not None
     yield from probes.base(scope)
     for probe in (*probes.several(scope), *probes.seed_pair(scope), *probes.another_prompt(scope)):

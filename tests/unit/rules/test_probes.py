@@ -11,7 +11,7 @@ import pytest
 import python_multipart
 from jsonschema import Draft202012Validator
 
-from testcard.harness.check.generation.plan import make_plan
+from testcard.harness.check.generation.planning import make_plan
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules import probes
 from testcard.harness.rules.registry import RULES
