@@ -24,19 +24,15 @@ def salt(call: Call, without: Sequence[str], *, always: bool = False) -> bytes:
     """
     if call.fields.get("seed") is None and not always:
         return b""
-    return request_digest(call, without)
+    sent = [(name, plain(value)) for name, value in sorted(call.fields.items()) if name not in without]
+    return hashlib.blake2b(msgspec.json.encode([sorted(call.path.items()), sent]), digest_size=16).digest()
 
 
-def request_digest(call: Call, without: Sequence[str] = (), *about: str) -> bytes:
-    """Sixteen bytes for the path's parameters and the fields, but for those named `without`, and for what else it is `about`."""
-    sent = [(name, _plain(value)) for name, value in sorted(call.fields.items()) if name not in without]
-    return hashlib.blake2b(msgspec.json.encode([sorted(call.path.items()), sent, *about]), digest_size=16).digest()
-
-
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A field's value as JSON can hold it: a file as a digest of its bytes."""
     if isinstance(value, Upload):
         return hashlib.blake2b(value.data, digest_size=16).hexdigest()
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+    return [plain(item) for item in value] if isinstance(value, list) else value
 
 
 def read_size(value: Any, automatic: tuple[int, int], param: str = "size") -> tuple[int, int]:
