@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from testcard.harness.embedded import embedded_mocks
 from testcard.harness.errors import UsageError
 from testcard.harness.targets import checked_base_url, is_loopback, open_target, read_key, require_live
 from testcard.specs.loader import load_provider
+from testkit.servers import Response, answering
 
 NANOGPT = load_provider("nanogpt")
 
@@ -152,23 +151,8 @@ def test_an_unknown_provider_is_a_usage_error() -> None:
 @pytest.fixture
 def stranger() -> Iterator[str]:
     """A server on this machine that is no mock of ours, although it answers our health address with 200."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b'{"status": "ok"}')
-
-        def log_message(self, format: str, *args: object) -> None:
-            return
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering(lambda request: Response({"status": "ok"})) as server:
+        yield server.url
 
 
 def test_only_our_own_mock_gets_made_up_prices(stranger: str) -> None:

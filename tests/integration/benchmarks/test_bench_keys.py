@@ -2,94 +2,50 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 import os
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from testcard.harness.targets import is_loopback
+from testkit.pictures import in_base64, numbered
+from testkit.servers import Request, Response, Server, answering, own_address
 from testkit.waiting import PATIENCE_S
 
 KEYS = {"nanogpt": "sk-nano-4c1f9e", "nebul": "sk-nebul-77ab02"}
 
 
-def own_address() -> str:
-    found = [each.address for name in psutil.net_if_addrs().values() for each in name if each.family == socket.AF_INET]
-    return next((address for address in found if not address.startswith("127.")), "127.0.0.1")
+def respond(request: Request) -> Response:
+    """A picture, and for every fifth request an error that holds what was sent."""
+    if request.number % 5 == 4:
+        return Response({"error": {"message": f"bad request of {heads(request)}", "type": "invalid_request_error"}}, 400, after_s=0.1)
+    return Response({"created": 1, "data": [{"b64_json": in_base64(numbered(request.number))}]}, after_s=0.1)
 
 
-class Service:
-    """A provider that answers with pictures, and now and then with an error that holds what it was sent."""
-
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-        self.url = ""
-
-
-@contextmanager
-def service() -> Iterator[Service]:
-    one = Service()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            number = len(one.seen)
-            one.seen.append(str(self.headers))
-            self.rfile.read(int(self.headers["Content-Length"]))
-            buffer = io.BytesIO()
-            Image.new("RGB", (256, 256), (number % 256, 1, 2)).save(buffer, "PNG")
-            body: object = {"created": 1, "data": [{"b64_json": base64.b64encode(buffer.getvalue()).decode()}]}
-            if number % 5 == 4:
-                body = {"error": {"message": f"bad request of {self.headers}", "type": "invalid_request_error"}}
-            time.sleep(0.05)
-            data = json.dumps(body).encode()
-            self.send_response(400 if number % 5 == 4 else 200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer((own_address(), 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    one.url = f"http://{server.server_address[0]}:{server.server_address[1]}"
-    yield one
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+def heads(request: Request) -> str:
+    """Every header that a request carried."""
+    return "\n".join(f"{name}: {value}" for name, value in request.headers.items())
 
 
 @pytest.fixture
-def services() -> Iterator[dict[str, Service]]:
+def services() -> Iterator[dict[str, Server]]:
     with ExitStack() as stack:
-        yield {name: stack.enter_context(service()) for name in KEYS}
+        yield {name: stack.enter_context(answering(respond, own_address())) for name in KEYS}
 
 
-def start(services: dict[str, Service], out: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+def start(services: dict[str, Server], out: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     keep = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     targets = [part for name, one in services.items() for part in ("--target", f"{name}={one.url}")]
     return subprocess.Popen(
         [
-            sys.executable, "-m", "testcard.harness.cli", "bench", *targets, "--live", "--max-requests", "40", "--users", "4", "--duration",
+            sys.executable, "-m", "testcard.harness.cli", "bench", *targets, "--live", "--max-requests", "400", "--users", "4", "--duration",
             "1.6", "--rounds", "2", "--out", str(out), *arguments,
         ],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**keep, "TESTCARD_PROGRESS": "plain", **environment},
@@ -110,7 +66,7 @@ def command_lines(process: subprocess.Popen[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("how", ["the profiles' own variables", "named variables", "two processes"])
-def test_each_key_reaches_its_own_provider_and_nothing_else(services: dict[str, Service], tmp_path: Path, how: str) -> None:
+def test_each_key_reaches_its_own_provider_and_nothing_else(services: dict[str, Server], tmp_path: Path, how: str) -> None:
     """Every request carries its provider's key alone; no key in the folder, on stdout or stderr, or in a command line."""
     out = tmp_path / "run"
     if how == "named variables":  # as `evaluate` hands them over
@@ -127,7 +83,7 @@ def test_each_key_reaches_its_own_provider_and_nothing_else(services: dict[str, 
     for name, one in services.items():
         assert len(one.seen) >= 4
         others = [key for other, key in KEYS.items() if other != name]
-        assert all(KEYS[name] in head and not any(key in head for key in others) for head in one.seen)
+        assert all(KEYS[name] in head and not any(key in head for key in others) for head in map(heads, one.seen))
     assert any("load_process" in line for line in lines)
     columns = pq.read_table(out / "samples.parquet").to_pydict()
     said = [stdout, stderr, *lines, repr(columns), *(path.read_text("utf-8", "replace") for path in out.rglob("*") if path.is_file())]
@@ -135,7 +91,7 @@ def test_each_key_reaches_its_own_provider_and_nothing_else(services: dict[str, 
 
 
 @pytest.mark.parametrize("source", ["variable", "file"])
-def test_one_key_is_not_sent_to_two_providers(services: dict[str, Service], tmp_path: Path, source: str) -> None:
+def test_one_key_is_not_sent_to_two_providers(services: dict[str, Server], tmp_path: Path, source: str) -> None:
     """TESTCARD_API_KEY or --api-key-file with two live providers: exit 2, naming the variables to set; nothing was sent."""
     if is_loopback(services["nanogpt"].url):
         pytest.skip("this machine has no address but 127.0.0.1")

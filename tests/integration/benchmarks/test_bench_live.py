@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 import os
-import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from testcard.harness.cli import run
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.targets import is_loopback
+from testkit.pictures import in_base64, numbered
+from testkit.servers import Request, Response, Server, answering, own_address
 from testkit.waiting import PATIENCE_S
 
 #: Status, body, further header fields and seconds for the request of that number (from 0).
@@ -33,71 +26,22 @@ KEY = "key-of-the-live-tests-5f2b"
 
 def picture(number: int) -> dict[str, object]:
     """An answer with a picture that no other number's equals."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (256, 256), (number % 256, number // 256, 99)).save(buffer, "PNG")
-    return {"created": 1, "data": [{"b64_json": base64.b64encode(buffer.getvalue()).decode()}]}
-
-
-def own_address() -> str:
-    """An address of this machine that is not loopback; without one, 127.0.0.1, which --live treats as live too."""
-    found = [each.address for name in psutil.net_if_addrs().values() for each in name if each.family == socket.AF_INET]
-    return next((address for address in found if not address.startswith("127.")), "127.0.0.1")
-
-
-class Live:
-    """A live service: how often it was asked, when, and how many requests at once."""
-
-    def __init__(self, answer: Answer) -> None:
-        self.answer = answer
-        self.times: list[float] = []
-        self.at_once = self.most_at_once = 0
-        self.url = ""
-        self._lock = threading.Lock()
-
-    def handle(self, handler: BaseHTTPRequestHandler) -> None:
-        with self._lock:
-            number = len(self.times)
-            self.times.append(time.monotonic())
-            self.at_once += 1
-            self.most_at_once = max(self.most_at_once, self.at_once)
-        handler.rfile.read(int(handler.headers["Content-Length"]))
-        status, body, fields, seconds = self.answer(number)
-        time.sleep(seconds)
-        data = json.dumps(body).encode()
-        with self._lock:
-            self.at_once -= 1
-        handler.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **fields}.items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        handler.wfile.write(data)
+    return {"created": 1, "data": [{"b64_json": in_base64(numbered(number))}]}
 
 
 @contextmanager
-def service(answer: Answer) -> Iterator[Live]:
-    live = Live(answer)
+def service(answer: Answer) -> Iterator[Server]:
+    """A live service: how often it was asked, when, and how many requests at once."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def respond(request: Request) -> Response:
+        status, body, fields, seconds = answer(request.number)
+        return Response(body, status, fields, seconds)
 
-        def do_POST(self) -> None:
-            live.handle(self)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer((own_address(), 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    live.url = f"http://{server.server_address[0]}:{server.server_address[1]}"
-    yield live
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with answering(respond, own_address()) as live:
+        yield live
 
 
-def bench(live: Live, out: Path, *arguments: str, prices: float | None = None) -> subprocess.CompletedProcess[str]:
+def bench(live: Server, out: Path, *arguments: str, prices: float | None = None) -> subprocess.CompletedProcess[str]:
     config = out.parent / "testcard.toml"
     config.write_text("" if prices is None else f'[prices.nanogpt.models]\n"*" = {{ kind = "per-image", usd_each = {prices} }}\n')
     keep = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}

@@ -6,14 +6,14 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from testkit.servers import read_request, talking
 from testkit.waiting import PATIENCE_S
 
 BODY = json.dumps({"data": ["x" * 5000]}).encode()
@@ -91,36 +91,21 @@ MISREAD_BY_LOCUST = {"100 before the answer", "100 apart from the answer"}
 def serving() -> Iterator[tuple[str, dict[str, int]]]:
     """A server of `ODD`, by the index in the path; and how many requests of each it has read."""
     seen: dict[str, int] = {}
-    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     names = list(ODD)
 
     def serve(sock: socket.socket) -> None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        pending = b""
-        with suppress(OSError), sock:
-            while data := sock.recv(65536):
-                pending += data
-                end = pending.find(b"\r\n\r\n")
-                if end < 0 or not pending.endswith(b"}"):
-                    continue
-                name = names[int(pending.split(b" ", 2)[1].strip(b"/"))]
-                pending = b""
-                seen[name] = seen.get(name, 0) + 1
-                pieces, gap, close = ODD[name]
-                for piece in pieces:
-                    sock.sendall(piece)
-                    time.sleep(gap)
-                if close:
-                    return
+        while (read := read_request(sock)) is not None:
+            name = names[int(read[0].split(b" ", 2)[1].strip(b"/"))]
+            seen[name] = seen.get(name, 0) + 1
+            pieces, gap, close = ODD[name]
+            for piece in pieces:
+                sock.sendall(piece)
+                time.sleep(gap)
+            if close:
+                return
 
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}", seen
-    listener.close()
+    with talking(serve) as server:
+        yield server.url, seen
 
 
 #: Asks for each path twice, with both, in one process that Locust has patched; prints what each got.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import pytest
 
 from testcard.harness.cli import run
 from testcard.harness.embedded import embedded_mocks
+from testkit.servers import Response, content_length, talking
 
 KEY = "sk-later-0123456789"
 
@@ -126,53 +126,25 @@ def test_a_server_that_answers_large_bodies_early_is_conforming(check: Any) -> N
     assert verdicts["createVisionChatCompletion", "vision.too-large"]["verdict"] in ("pass", "unproven")
 
 
-class Slammer:
+def slams(connection: socket.socket) -> None:
     """Answers chats properly, and closes the connection on a body above 1 MB without a word, as some proxies do."""
-
-    def __init__(self) -> None:
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._server.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            data = b""
-            while b"\r\n\r\n" not in data:
-                more = connection.recv(65536)
-                if not more:
-                    return
-                data += more
-            head, _, body = data.partition(b"\r\n\r\n")
-            length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
-            if length > 1_000_000:
-                return
-            while len(body) < length:
-                body += connection.recv(65536)
-            message = {"role": "assistant", "content": "A gradient."}
-            answer = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
-            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: ")
-            connection.sendall(str(len(answer)).encode() + b"\r\n\r\n" + answer)
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += connection.recv(65536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    if content_length(head) > 1_000_000:
+        return
+    while len(body) < content_length(head):
+        body += connection.recv(65536)
+    message = {"role": "assistant", "content": "A gradient."}
+    connection.sendall(Response({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}, close=True).encode())
 
 
 def test_a_connection_closed_on_a_large_body_is_no_crash(check: Any) -> None:
     """Who finds a body too large may hang up while it is sent: nothing is proved by that, and nothing broken."""
-    server = Slammer()
-    try:
-        rules = ("--rule", "vision.too-large", "--rule", "http.no-server-error")
+    rules = ("--rule", "vision.too-large", "--rule", "http.no-server-error")
+    with talking(slams) as server:
         _, verdicts, exchanges = check("nvidia-nim-vision", server.url, *rules)
-    finally:
-        server.close()
     large = next(one for one in exchanges if one["probe"] == "describe/too-large")
     assert large["failure"] == "broken"
     assert verdicts["createVisionChatCompletion", "vision.too-large"]["verdict"] == "unproven"

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import socket
-import socketserver
-import struct
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +12,6 @@ from typing import Any
 
 import anyio
 import pytest
-from PIL import Image
 
 from testcard.harness.client import (
     AsyncClient,
@@ -35,16 +30,11 @@ from testcard.harness.client import (
     TimedOut,
 )
 from testcard.harness.errors import KeyRefused, TargetUnreachable, UsageError
+from testkit.pictures import in_base64, plain
+from testkit.servers import free_port, read_request, reset, talking
 
-
-def _png(size: tuple[int, int] = (16, 8)) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", size, (200, 30, 30)).save(out, "png")
-    return out.getvalue()
-
-
-PNG = _png()
-B64 = base64.b64encode(PNG).decode()
+PNG = plain(16, 8)
+B64 = in_base64(PNG)
 RESET = object()
 
 
@@ -85,39 +75,26 @@ def http_head(status: int, headers: dict[str, str]) -> bytes:
 def server() -> Iterator[Scripted]:
     scripted = Scripted()
 
-    class Handler(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            method, path, _ = self.rfile.readline().decode().split(" ", 2)
-            headers: dict[str, str] = {}
-            while (line := self.rfile.readline().decode().strip()) != "":
-                name, _, value = line.partition(":")
-                headers[name.strip().lower()] = value.strip()
-            body = self.rfile.read(int(headers.get("content-length", "0")))
-            scripted.seen.append(Seen(method, path, headers, body))
-            for step in scripted.scripts.pop(0):
-                if step is RESET:
-                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    self.connection.close()
-                    return
-                if isinstance(step, bytes):
-                    self.wfile.write(step)
-                    self.wfile.flush()
-                else:
-                    time.sleep(step)
+    def talk(connection: socket.socket) -> None:
+        read = read_request(connection)
+        if read is None:
+            return
+        first, *lines = read[0].decode().split("\r\n")
+        method, path, _ = first.split(" ", 2)
+        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        scripted.seen.append(Seen(method, path, headers, read[1]))
+        for step in scripted.scripts.pop(0):
+            if step is RESET:
+                reset(connection)
+                return
+            if isinstance(step, bytes):
+                connection.sendall(step)
+            else:
+                time.sleep(step)
 
-    class Server(socketserver.ThreadingTCPServer):
-        daemon_threads = True
-        allow_reuse_address = True
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """A client that goes away is part of these tests."""
-
-    with Server(("127.0.0.1", 0), Handler) as tcp:
-        scripted.base_url = f"http://127.0.0.1:{tcp.server_address[1]}"
-        thread = threading.Thread(target=tcp.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
+    with talking(talk) as running:
+        scripted.base_url = running.url
         yield scripted
-        tcp.shutdown()
 
 
 class Driver:
@@ -371,11 +348,8 @@ def test_a_broken_answer_is_told_from_none(call: Driver, server: Scripted, steps
 
 def test_nothing_listening_is_a_connection_failure(call: Driver) -> None:
     """A dead port is a TargetUnreachable with exit code 3 and a next step."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     with pytest.raises(TargetUnreachable) as caught:
-        call("nanogpt", "generate", "x", settings={"base_url": f"http://127.0.0.1:{port}"})
+        call("nanogpt", "generate", "x", settings={"base_url": f"http://127.0.0.1:{free_port()}"})
     assert caught.value.exit_code == 3
     assert caught.value.hint
 
