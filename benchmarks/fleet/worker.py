@@ -127,7 +127,7 @@ class LeasedBudget(Budget):
         if self.lease.is_low() and not self._dry:
             self._send(worst)
         self.requests += 1
-        self.reserved_usd += worst
+        self.held_usd += worst
         return True
 
     def settle(self, worst_usd: float | None, cost_usd: float | None) -> None:

@@ -18,7 +18,7 @@ import xxhash
 
 from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.plan.cells import Attempt
-from testcard.harness.wire.billing import answer_cost, delivered
+from testcard.harness.wire.billing import answer_cost, booked_cost, charged, delivered
 from testcard.harness.wire.course import Download, DownloadEnd
 from testcard.harness.wire.decode import decode, speaks_of_content, withheld
 from testcard.harness.wire.fields import pixel_size
@@ -81,6 +81,7 @@ class Judgement:
     """One attempt judged. `images` and `megapixels` count sound pictures only; `first_token_s` is in seconds of the load clock.
 
     `inter_token_s`: mean seconds from one token of a stream to the next. `retry_after_s`: what a 429 asked to wait.
+    `cost_usd` is what the answer cost, for figures; `booked_usd` what it counts as against a limit, which no answer can lower.
     `pictures`: those that came, sound or not; `flaw`: what was wrong with them, one of `FLAWS`; `picture_hashes`: see `hashes`.
     """
 
@@ -97,6 +98,7 @@ class Judgement:
     pictures: int = 0
     flaw: str | None = None
     picture_hashes: str | None = None
+    booked_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def judge(attempt: Attempt) -> Judgement:
     outcome, detail, flaw = outcome_of(attempt, answer, pictures, ask)
     sound = [picture for picture in pictures if picture.problem is None]
     tokens = _tokens(answer)
-    cost = _cost(attempt, outcome, answer, pictures)
+    cost, booked = _cost(attempt, outcome, answer, pictures)
     first, between = token_times(attempt, tokens) if reply.blocks and answer is not None and answer.text else (None, None)
     return Judgement(
         outcome,
@@ -142,6 +144,7 @@ def judge(attempt: Attempt) -> Judgement:
         pictures=len(pictures),
         flaw=flaw,
         picture_hashes=hashes(sound),
+        booked_usd=booked,
     )
 
 
@@ -258,16 +261,18 @@ def _tokens(answer: Answer | None) -> int | None:
     return count if isinstance(count, int) and not isinstance(count, bool) else None
 
 
-def _cost(attempt: Attempt, outcome: str, answer: Answer | None, pictures: list[PictureInfo]) -> float | None:
+def _cost(attempt: Attempt, outcome: str, answer: Answer | None, pictures: list[PictureInfo]) -> tuple[float | None, float | None]:
+    """What the answer cost, and what it counts as against a limit (see `wire.billing`); None where nobody knows it."""
     if outcome in ("connect", "tls"):
-        return 0.0  # nothing was asked for
+        return 0.0, 0.0  # nothing was asked for
     if answer is None:
-        return None
+        return None, None
     cell = attempt.cell
-    billable = delivered(cell.provider, cell.operation, cell.asks[attempt.ask].request, answer, pictures)
     if attempt.failure in ("task-failed", "task-moderated"):
-        return 0.0 if cell.price is not None and cell.price.billed_on == "success" else None
-    return answer_cost(cell.price, answer, billable)
+        free = 0.0 if cell.price is not None and cell.price.billed_on == "success" else None
+        return free, free
+    asked = cell.provider, cell.operation, cell.asks[attempt.ask].request, answer, pictures
+    return answer_cost(cell.price, answer, delivered(*asked)), booked_cost(cell.price, answer, charged(*asked))
 
 
 def token_times(attempt: Attempt, tokens: int | None) -> tuple[float | None, float | None]:

@@ -286,7 +286,7 @@ class Engine:
             self.judging.put(attempt)
 
     def _record(self, attempt: Attempt, judgement: Judgement) -> None:
-        self.budget.settle(attempt.cell.worst_usd[attempt.ask], judgement.cost_usd)
+        self.budget.settle(attempt.cell.worst_usd[attempt.ask], judgement.booked_usd)
         self.outcomes[judgement.outcome] = self.outcomes.get(judgement.outcome, 0) + 1
         if not attempt.warmup and judgement.outcome in ("ok", "slow", "timeout"):
             self.tally.add(attempt.done_s - attempt.scheduled_s)

@@ -13,12 +13,16 @@ from testcard.harness.errors import Exit
 from testcard.harness.stops import Stop, StopReason, next_step
 from testcard.harness.wire.decode import retry_after, speaks_of_account
 
+#: What a target adds to a price is believed up to this: sums have to stay numbers.
+_MOST_TIMES = 1e6
+
 
 class Budget:
     """`max_requests` and `max_cost_usd` may be None (no limit). Single-threaded, as everything in a load process's event loop is.
 
     A request whose cost stays unknown (a timeout, say) keeps its worst case reserved. Polls and downloads belong to the
-    request that they follow and are not counted.
+    request that they follow and are not counted. A target that charges more than the worst case is expected to do it again: what
+    is under way, and what follows, is reserved at as many times its worst case.
     """
 
     def __init__(self, max_requests: int | None = None, max_cost_usd: float | None = None) -> None:
@@ -26,21 +30,27 @@ class Budget:
         self.max_cost_usd = max_cost_usd
         self.requests = 0
         self.spent_usd = 0.0
-        self.reserved_usd = 0.0
+        self.held_usd = 0.0  # worst cases of what is under way
+        self.times = 1.0
         self.refusal: Stop | None = None
+
+    @property
+    def reserved_usd(self) -> float:
+        """What is set aside for what is under way."""
+        return self.held_usd * self.times
 
     def reserve(self, worst_usd: float | None) -> bool:
         """Whether one more request may be sent; if so, its worst case is set aside. `refusal` says why not."""
         if self.max_requests is not None and self.requests >= self.max_requests:
             self.refusal = Stop(reason=StopReason.REQUESTS_SPENT, limit=self.max_requests)
             return False
-        worst = worst_usd or 0.0
+        worst = (worst_usd or 0.0) * self.times
         if self.max_cost_usd is not None and self.spent_usd + self.reserved_usd + worst > self.max_cost_usd + 1e-12:
             spent = self.spent_usd + self.reserved_usd
             self.refusal = Stop(reason=StopReason.COST_SPENT, limit=self.max_cost_usd, spent=spent, following=worst)
             return False
         self.requests += 1
-        self.reserved_usd += worst
+        self.held_usd += worst_usd or 0.0
         return True
 
     @property
@@ -49,14 +59,16 @@ class Budget:
         return self.reserved_usd < 1e-9 or (self.max_requests is not None and self.requests >= self.max_requests)
 
     def settle(self, worst_usd: float | None, cost_usd: float | None) -> None:
-        """Replaces a reservation by what the request did cost; by its worst case where that is not known."""
+        """Replaces a reservation by what the request counts as (`Judgement.booked_usd`); by its worst case where that is not known."""
         worst = worst_usd or 0.0
-        self.reserved_usd = max(0.0, self.reserved_usd - worst)
-        self.spent_usd += worst if cost_usd is None else cost_usd
+        self.held_usd = max(0.0, self.held_usd - worst)
+        self.spent_usd += worst * self.times if cost_usd is None else cost_usd
+        if worst and cost_usd is not None:
+            self.times = min(max(self.times, cost_usd / worst), _MOST_TIMES)
 
     def release(self, worst_usd: float | None) -> None:
         """Takes back a reservation whose request was never sent."""
-        self.reserved_usd = max(0.0, self.reserved_usd - (worst_usd or 0.0))
+        self.held_usd = max(0.0, self.held_usd - (worst_usd or 0.0))
         self.requests -= 1
 
 

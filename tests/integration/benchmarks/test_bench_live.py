@@ -125,11 +125,28 @@ def test_two_processes_together_keep_to_the_budget(tmp_path: Path) -> None:
     assert done.returncode == 5
 
 
+@pytest.mark.parametrize("stated", [0, -1, 10**400])
+def test_no_stated_cost_makes_the_budget_larger(tmp_path: Path, stated: float | None) -> None:
+    """The price is $0.005 a picture, and answers claim less, nothing or what no amount can be: twenty pictures for $0.1, not one more."""
+    with service(lambda number: (200, {**picture(number), "cost": stated}, {}, 0.02)) as live:
+        done = bench(live, tmp_path / "run", "--users", "30", "--max-cost", "0.1", "--duration", "2", prices=0.005)
+    assert len(live.times) == 20, done.stderr
+    assert done.returncode == 5
+
+
+def test_a_stated_cost_above_the_price_ends_a_run_earlier(tmp_path: Path) -> None:
+    """A target that charges $0.02 where the price says $0.005 is believed: one at a time, five requests for $0.1."""
+    with service(lambda number: (200, {**picture(number), "cost": 0.02}, {}, 0.02)) as live:
+        done = bench(live, tmp_path / "run", "--users", "1", "--max-cost", "0.1", "--duration", "2", prices=0.005)
+    assert len(live.times) == 5, done.stderr
+
+
 def test_a_budget_is_used_up_where_answers_cost_less_than_reserved(tmp_path: Path) -> None:
-    """Reserved are $0.005 each, the answers say $0.001: thirty users wait for what is on its way instead of stopping at twenty."""
-    with service(lambda number: (200, {**picture(number), "cost": 0.001}, {}, 0.1)) as live:
+    """Every other request is refused and costs nothing: thirty users wait for what is on its way instead of stopping at twenty."""
+    with service(lambda number: (200, picture(number), {}, 0.1) if number % 2 else (400, {"error": "no"}, {}, 0.1)) as live:
         done = bench(live, tmp_path / "run", "--users", "30", "--max-cost", "0.1", "--duration", "9", prices=0.005)
-    assert len(live.times) == 96, done.stderr  # the 97th could make it more than $0.1
+    assert samples(tmp_path / "run").count("ok") == 20, done.stderr
+    assert len(live.times) > 30, done.stderr
     assert "spent or reserved" in done.stderr
 
 

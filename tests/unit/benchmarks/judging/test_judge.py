@@ -157,6 +157,19 @@ def test_costs_are_the_answers_own_else_the_price_else_unknown() -> None:
     assert judge(attempt(Reply(0.0, failure="connect"))).cost_usd == 0.0
 
 
+@pytest.mark.parametrize("stated", [0, -1, 0.001, 10**400, True, "0", None])
+def test_what_counts_against_a_limit_is_never_less_than_the_price(stated: Any) -> None:
+    """An answer cannot lower what is booked for it, by its cost, by a smaller picture, or by none."""
+    price = cell().price
+    assert price is not None
+    least = price.usd(Billable(images=1, width_px=256, height_px=256))
+    for body in (pictures(png()), pictures(png(64, 64)), pictures()):
+        assert judge(attempt(answered({**body, "cost": stated}))).booked_usd == least
+    assert judge(attempt(answered({**pictures(png()), "cost": 9.5}))).booked_usd == 9.5
+    assert judge(attempt(answered({"error": 1, "message": "no"}, 400))).booked_usd == 0.0
+    assert judge(attempt(Reply(0.0, failure="timeout"))).booked_usd is None
+
+
 def test_an_invalid_picture_is_paid_for() -> None:
     """Its cost counts although it delivers no image: that is what wasted money is."""
     found = judge(attempt(answered({**pictures(TRUNCATED), "cost": 0.01})))

@@ -47,3 +47,19 @@ def test_a_request_that_was_never_sent_gives_its_reservation_back() -> None:
     assert budget.reserve(0.5)
     budget.release(0.5)
     assert budget.reserve(0.5)
+
+
+def test_a_target_that_charges_more_is_expected_to_do_it_again() -> None:
+    """The price says $0.01 and an answer costs $0.03: the next reservation is $0.03, and so is what is under way."""
+    budget = Budget(max_cost_usd=0.10)
+    assert budget.reserve(0.01)
+    assert budget.reserve(0.01)
+    budget.settle(0.01, 0.03)
+    assert budget.reserved_usd == pytest.approx(0.03)
+    assert budget.reserve(0.01)
+    assert not budget.reserve(0.01)
+    budget.settle(0.01, None)
+    assert budget.spent_usd == pytest.approx(0.06)
+    budget.settle(0.01, 1e300)
+    assert not budget.reserve(0.01)
+    assert budget.refusal is not None
