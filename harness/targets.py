@@ -64,21 +64,29 @@ def checked_base_url(base_url: str) -> str:
 
 
 def read_key(provider: Provider, key_file: Path | None = None, key_env: str | None = None) -> str | None:
-    """The key from TESTCARD_API_KEY, else the named or the profile's variable, else the file; None when there is none.
+    """The key from the file where one is named, else from TESTCARD_API_KEY, else from the named or the profile's variable; None for none.
 
-    `UsageError` for a file that cannot be read and for a key that no header can carry; neither message shows the key.
+    Flags win over the environment. `UsageError` for a file that cannot be read or holds no key, and for a key that no header can
+    carry; no message shows the key.
     """
+    if key_file is not None:
+        return _from_file(key_file)
     for name in (KEY_ENV, key_env, provider.profile.auth.key_env):
         if name and (key := os.environ.get(name, "").strip()):
             return _sendable(key, name)
-    if key_file is not None:
-        try:
-            return _sendable(key_file.read_text(encoding="utf-8").strip(), f"--api-key-file {key_file}") or None
-        except OSError as error:
-            raise UsageError(f"--api-key-file {key_file}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise UsageError(f"--api-key-file {key_file}: is not a text file") from None
     return None
+
+
+def _from_file(key_file: Path) -> str:
+    try:
+        key = key_file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise UsageError(f"--api-key-file {key_file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--api-key-file {key_file}: is not a text file") from None
+    if not key:
+        raise UsageError(f"--api-key-file {key_file}: holds no key", hint=f"write the key into it, or set {KEY_ENV} and leave the flag out")
+    return _sendable(key, f"--api-key-file {key_file}")
 
 
 def _sendable(key: str, source: str) -> str:
@@ -92,7 +100,7 @@ def refuse_one_key_for_all(targets: Sequence[tuple[Provider, str]], key_file: Pa
     strangers = {provider.id: provider.profile.auth.key_env for provider, base_url in targets if not is_loopback(base_url)}
     if len(set(strangers.values())) < 2:  # providers of one house share a key
         return
-    for source in (KEY_ENV if os.environ.get(KEY_ENV) else None, f"--api-key-file {key_file}" if key_file is not None else None):
+    for source in (f"--api-key-file {key_file}" if key_file is not None else None, KEY_ENV if os.environ.get(KEY_ENV) else None):
         if source is not None:
             raise UsageError(
                 f"{source} would send one key to {' and '.join(strangers)}",

@@ -83,30 +83,32 @@ def test_a_password_in_the_url_is_refused_and_not_repeated(url: str) -> None:
     assert "secret" not in caught.value.message + str(caught.value.hint)
 
 
-def test_the_key_comes_from_the_safest_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """TESTCARD_API_KEY, then the named variable, then the profile's, then the file; blanks around it and blank ones do not count."""
+def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The named file, then TESTCARD_API_KEY, then the named variable, then the profile's; blanks around it and blank ones do not count."""
     file = tmp_path / "key"
     file.write_text("from-file\n")
     assert read_key(NANOGPT) is None
-    assert read_key(NANOGPT, file) == "from-file"
     monkeypatch.setenv("NANOGPT_API_KEY", " from-profile ")
-    assert read_key(NANOGPT, file) == "from-profile"
+    assert read_key(NANOGPT) == "from-profile"
     monkeypatch.setenv("OTHER_KEY", "from-config")
-    assert read_key(NANOGPT, file, "OTHER_KEY") == "from-config"
+    assert read_key(NANOGPT, None, "OTHER_KEY") == "from-config"
     monkeypatch.setenv("TESTCARD_API_KEY", "from-testcard")
-    assert read_key(NANOGPT, file, "OTHER_KEY") == "from-testcard"
+    assert read_key(NANOGPT, None, "OTHER_KEY") == "from-testcard"
+    assert read_key(NANOGPT, file, "OTHER_KEY") == "from-file"
     monkeypatch.setenv("TESTCARD_API_KEY", "  ")
-    assert read_key(NANOGPT, file, "OTHER_KEY") == "from-config"
+    assert read_key(NANOGPT, None, "OTHER_KEY") == "from-config"
+    with open_target("nanogpt", "http://127.0.0.1:9", config=Config(), key_file=file) as target:
+        assert target.api_key == "from-file"
 
 
-def test_a_key_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    """Missing, a folder, binary: each a usage error with the file's name. An empty one holds no key."""
+def test_a_key_file_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Missing, a folder, binary, empty: each a usage error with the file's name, and no other key is taken instead."""
+    monkeypatch.setenv("TESTCARD_API_KEY", "from-testcard")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "empty").write_text(" \n")
-    for name in ("missing", ".", "binary"):
+    for name in ("missing", ".", "binary", "empty"):
         with pytest.raises(UsageError, match="--api-key-file"):
             read_key(NANOGPT, tmp_path / name)
-    assert read_key(NANOGPT, tmp_path / "empty") is None
 
 
 @pytest.mark.parametrize("key", ["two\nlines", "schlüssel", "tab\tinside", "two words"])
