@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, TypeVar, Unpack
+from typing import Annotated, TypeVar
 
 import click
 
@@ -17,6 +18,7 @@ from testcard.harness.check.spending.allowance import at_most
 from testcard.harness.cli import check_text as present
 from testcard.harness.cli import say
 from testcard.harness.cli.check_output import CheckOutput
+from testcard.harness.cli.options import PATH, USD, WhereAndKey, config_option, json_option, option, takes
 from testcard.harness.config import Config, load_config, load_waivers
 from testcard.harness.errors import Exit
 from testcard.harness.events import Event
@@ -26,121 +28,103 @@ from testcard.specs.loader import load_provider
 _Value = TypeVar("_Value")
 
 
-class Flags(TypedDict):
-    """The flags as click hands them over; None and empty where they were not given."""
+@dataclass(frozen=True, slots=True)
+class CheckFlags:
+    """What is asked of the target, how much of it may be spent, and what becomes of the result; None and empty: not given."""
 
-    base_url: str | None
-    operations: tuple[str, ...]
-    model: str | None
-    rules: tuple[str, ...]
-    seed: int | None
-    concurrency: int | None
-    no_auth: bool
-    max_requests: int | None
-    max_images: int | None
-    max_cost: float | None
-    strict: bool | None
-    live: bool
-    only_plan: bool
-    rejudged: Path | None
-    replayed: Path | None
-    waivers: Path | None
-    out: Path | None
-    api_key_file: Path | None
-    config_file: Path | None
-    as_json: bool
+    operations: Annotated[
+        tuple[str, ...], option("--operation", multiple=True, metavar="ID", help="Check only this operation (repeatable).")
+    ] = ()
+    model: Annotated[str | None, option("--model", help="The model that requests ask for. Default: the cheapest documented one.")] = None
+    rules: Annotated[
+        tuple[str, ...], option("--rule", multiple=True, metavar="GLOB", help="Judge only rules that match (repeatable).")
+    ] = ()
+    seed: Annotated[int | None, option("--seed", type=int, help="Same seed, same requests. Default: 0.")] = None
+    concurrency: Annotated[
+        int | None,
+        option("--concurrency", type=click.IntRange(1, 256), help="Requests at a time. Default: 8 on this machine, 1 elsewhere."),
+    ] = None
+    max_requests: Annotated[int | None, option("--max-requests", type=click.IntRange(0), help="Never send more requests than this.")] = None
+    max_images: Annotated[
+        int | None, option("--max-images", type=click.IntRange(0), help="Never be billed for more pictures than this.")
+    ] = None
+    max_cost: Annotated[float | None, option("--max-cost", type=USD, metavar="USD", help="Never spend more than this.")] = None
+    strict: Annotated[bool, option("--strict", is_flag=True, help="Let broken shoulds fail as well.")] = False
+    only_plan: Annotated[bool, option("--plan", is_flag=True, help="Print what would be sent, why, and its price; send nothing.")] = False
+    rejudged: Annotated[
+        Path | None,
+        option("--rejudge", type=PATH, metavar="RUN", help="Judge a recorded run again with today's rules; send nothing."),
+    ] = None
+    replayed: Annotated[Path | None, option("--replay", type=PATH, metavar="RUN", hidden=True)] = None
+    waivers: Annotated[
+        Path | None,
+        option("--waivers", type=PATH, metavar="FILE", help="Read [[waiver]] entries from this file instead of from testcard.toml."),
+    ] = None
+    out: Annotated[
+        Path | None, option("--out", type=PATH, metavar="DIR", help="Folder for the run (new). Default: testcard-runs/check-<time>.")
+    ] = None
 
 
 @click.command("check")
 @click.argument("provider")
-@click.option("--base-url", default=None, help="Where the target is. Without it: a mock on this machine.")
-@click.option("--operation", "operations", multiple=True, metavar="ID", help="Check only this operation (repeatable).")
-@click.option("--model", default=None, help="The model that requests ask for. Default: the cheapest documented one.")
-@click.option("--rule", "rules", multiple=True, metavar="GLOB", help="Judge only rules that match (repeatable).")
-@click.option("--seed", type=int, default=None, help="Same seed, same requests. Default: 0.")
-@click.option(
-    "--concurrency", type=click.IntRange(1, 256), default=None, help="Requests at a time. Default: 8 on this machine, 1 elsewhere."
-)
-@click.option("--no-auth", is_flag=True, help="Send no key: the target needs none.")
-@click.option("--max-requests", type=click.IntRange(0), default=None, help="Never send more requests than this.")
-@click.option("--max-images", type=click.IntRange(0), default=None, help="Never be billed for more pictures than this.")
-@click.option("--max-cost", type=click.FloatRange(0), default=None, metavar="USD", help="Never spend more than this.")
-@click.option("--strict", is_flag=True, default=None, help="Let broken shoulds fail as well.")
-@click.option("--live", is_flag=True, help="Allow a target that is not on this machine, and answers that lead off it.")
-@click.option("--plan", "only_plan", is_flag=True, help="Print what would be sent, why, and its price; send nothing.")
-@click.option(
-    "--rejudge",
-    "rejudged",
-    type=click.Path(path_type=Path),
-    metavar="RUN",
-    help="Judge a recorded run again with today's rules; send nothing.",
-)
-@click.option("--replay", "replayed", type=click.Path(path_type=Path), metavar="RUN", hidden=True)
-@click.option(
-    "--waivers",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="FILE",
-    help="Read [[waiver]] entries from this file instead of from testcard.toml.",
-)
-@click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder for the run (new). Default: testcard-runs/check-<time>.")
-@click.option("--api-key-file", type=click.Path(path_type=Path), default=None, help="Read the key from this file.")
-@click.option("--config", "config_file", type=click.Path(path_type=Path), default=None, help="Read defaults from this testcard.toml.")
-@click.option("--json", "as_json", is_flag=True, help="Print verdicts.json (with --plan: the plan) instead of a table.")
-def command(provider: str, **flags: Unpack[Flags]) -> int:
+@takes("where", WhereAndKey)
+@takes("flags", CheckFlags)
+@config_option
+@json_option("verdicts.json (with --plan: the plan)")
+def command(provider: str, where: WhereAndKey, flags: CheckFlags, config_file: Path | None, as_json: bool) -> int:
     """Judge whether PROVIDER (an id, or a folder with openapi.yaml and profile.yaml) keeps its documented contract.
 
     Exits with 0 when every must is kept, 1 when one is broken, 5 when some could not be judged.
     """
-    config = load_config(flags["config_file"])
-    recorded = flags["rejudged"] or flags["replayed"]
+    config = load_config(config_file)
+    recorded = flags.rejudged or flags.replayed
     if recorded is not None:
-        if flags["rejudged"] is None:
+        if flags.rejudged is None:
             say("--replay is called --rejudge now: it judges again and sends nothing (testcard replay sends an exchange again)")
-        return _rejudged(rejudge_options(provider, recorded, flags, config), as_json=flags["as_json"])
-    run = check(check_options(provider, flags, config))
-    if flags["only_plan"]:
-        return _show_plan(run, flags["as_json"])
+        return _rejudged(rejudge_options(provider, recorded, flags, config), as_json=as_json)
+    run = check(check_options(provider, where, flags, config))
+    if flags.only_plan:
+        return _show_plan(run, as_json)
     with run:
-        return _shown(run.provider.id, run, as_json=flags["as_json"])
+        return _shown(run.provider.id, run, as_json=as_json)
 
 
-def check_options(provider: str, flags: Flags, config: Config) -> CheckOptions:
+def check_options(provider: str, where: WhereAndKey, flags: CheckFlags, config: Config) -> CheckOptions:
     """What the flags and testcard.toml ask for together; flags win."""
     defaults = config.check
     return CheckOptions(
         provider=provider,
-        base_url=flags["base_url"],
-        operations=flags["operations"],
-        model=flags["model"],
-        rules=flags["rules"],
-        seed=_first(flags["seed"], defaults.seed) or 0,
-        concurrency=_first(flags["concurrency"], defaults.concurrency),
-        no_auth=flags["no_auth"],
-        max_requests=_first(flags["max_requests"], defaults.max_requests),
-        max_images=_first(flags["max_images"], defaults.max_images),
-        max_cost_usd=_first(flags["max_cost"], defaults.max_cost),
-        strict=bool(flags["strict"]) or defaults.strict,
-        live=flags["live"],
-        waivers=load_waivers(flags["waivers"]) if flags["waivers"] is not None else config.waiver,
-        out=flags["out"] if not flags["only_plan"] else None,
-        key_file=flags["api_key_file"],
+        base_url=where.base_url,
+        operations=flags.operations,
+        model=flags.model,
+        rules=flags.rules,
+        seed=_first(flags.seed, defaults.seed) or 0,
+        concurrency=_first(flags.concurrency, defaults.concurrency),
+        no_auth=where.no_auth,
+        max_requests=_first(flags.max_requests, defaults.max_requests),
+        max_images=_first(flags.max_images, defaults.max_images),
+        max_cost_usd=_first(flags.max_cost, defaults.max_cost),
+        strict=flags.strict or defaults.strict,
+        live=where.live,
+        waivers=load_waivers(flags.waivers) if flags.waivers is not None else config.waiver,
+        out=flags.out if not flags.only_plan else None,
+        key_file=where.api_key_file,
         search=config.providers.path,
         prices=config.prices,
     )
 
 
-def rejudge_options(provider: str, recorded: Path, flags: Flags, config: Config) -> RejudgeOptions:
+def rejudge_options(provider: str, recorded: Path, flags: CheckFlags, config: Config) -> RejudgeOptions:
     """What the flags and testcard.toml ask for where a recorded run is judged again."""
-    waivers = load_waivers(flags["waivers"]) if flags["waivers"] is not None else config.waiver or None
+    waivers = load_waivers(flags.waivers) if flags.waivers is not None else config.waiver or None
     return RejudgeOptions(
         provider=provider,
         run=recorded,
-        operations=flags["operations"],
-        rules=flags["rules"],
-        strict=True if flags["strict"] or config.check.strict else None,
+        operations=flags.operations,
+        rules=flags.rules,
+        strict=True if flags.strict or config.check.strict else None,
         waivers=waivers,
-        out=flags["out"],
+        out=flags.out,
         search=config.providers.path,
     )
 
