@@ -4,6 +4,7 @@
 everything that is not here may move. Each name is imported when it is first asked for: importing this module costs nothing.
 
     clients    Client, AsyncClient, Result, Picture, Timings, TextStream, AsyncTextStream, and what they raise
+    check      check(CheckOptions(...)) gives a CheckRun, whose events are read in a loop; rejudge(RejudgeOptions(...)) judges a recorded one
     runs       RunReader (a run folder), Exit (the exit codes)
     events     what a check and a benchmark give while they run
     providers  load_provider, bundled_ids
@@ -16,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 from testcard.harness.lazy import resolve
 
 if TYPE_CHECKING:
+    from testcard.harness.check.options import CheckOptions, RejudgeOptions
+    from testcard.harness.check.rejudge import rejudge
+    from testcard.harness.check.run import CheckRun, check
     from testcard.harness.client import (
         AddressNotAllowed,
         AsyncClient,
@@ -53,6 +57,9 @@ if TYPE_CHECKING:
     from testcard.specs.loader import Provider, bundled_ids, load_provider
 
 _HOMES: dict[str, tuple[str, ...]] = {
+    "testcard.harness.check.options": ("CheckOptions", "RejudgeOptions"),
+    "testcard.harness.check.rejudge": ("rejudge",),
+    "testcard.harness.check.run": ("CheckRun", "check"),
     "testcard.harness.client": (
         "AddressNotAllowed",
         "AsyncClient",
@@ -108,6 +115,8 @@ __all__ = [
     "AsyncClient",
     "AsyncTextStream",
     "AuthenticationFailed",
+    "CheckOptions",
+    "CheckRun",
     "Client",
     "ClientError",
     "ConnectionFailed",
@@ -127,6 +136,7 @@ __all__ = [
     "PlannedTarget",
     "Provider",
     "RateLimited",
+    "RejudgeOptions",
     "RequestRefused",
     "Result",
     "RunReader",
@@ -144,7 +154,9 @@ __all__ = [
     "Timings",
     "UsageError",
     "bundled_ids",
+    "check",
     "load_provider",
+    "rejudge",
 ]
 
 

@@ -21,7 +21,7 @@ from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free
 from testcard.harness.runs.records import Run, Spend
-from testcard.harness.stops import Stop, sentence
+from testcard.harness.stops import sentence
 from testcard.specs.loader import Provider, load_provider
 
 
@@ -39,8 +39,7 @@ def rejudge(options: RejudgeOptions) -> Iterator[Event]:
     conclusion = judge_again(provider, run, rules=rules, operations=operations, strict=options.strict, waivers=options.waivers)
     target, before = run.run.targets[0], run.verdicts()
     now = msgspec.structs.replace(target, spec_digest=provider.spec_digest, profile_digest=provider.profile_digest)
-    stopped = _stopped(run.run)
-    why = sentence(stopped) if stopped is not None else run.run.config.get("stopped")
+    why = _stopped(run.run)
     config: dict[str, Any] = {
         **run.run.config,
         "strict": conclusion.strict,
@@ -48,7 +47,6 @@ def rejudge(options: RejudgeOptions) -> Iterator[Event]:
         "replay_of": run.folder.name,
         "day": day_of(run.run).isoformat(),
         "stopped": why,
-        "stop": msgspec.to_builtins(stopped),
     }
     if rules is not None:
         config["rules"] = [rule.id for rule in rules]
@@ -58,7 +56,7 @@ def rejudge(options: RejudgeOptions) -> Iterator[Event]:
         config["waivers"] = [one.model_dump(mode="json") for one in options.waivers if one.provider == provider.id]
     writer = RunWriter.create(options.out or default_folder("check"), "check", targets=[now], seed=run.run.seed, config=config)
     _copy(run, writer)
-    yield from sealed(writer, conclusion, now, before.spend if before is not None else Spend(), reason=why)
+    yield from sealed(writer, conclusion, now, before.spend if before is not None else Spend(), reason=why, stops=run.run.stops)
 
 
 def judge_again(
@@ -94,7 +92,7 @@ def judge_again(
         run.bytes_of,
         not_sent=missing,
         strict=bool(config.get("strict")) if strict is None else strict,
-        stopped=config.get("stopped") is not None or _stopped(record) is not None,
+        stopped=_stopped(record) is not None,
         started=started_of(record),
         live=bool(config.get("live")),
     )
@@ -107,15 +105,10 @@ def judge_again(
     return waive(conclusion, waivers, scopes=scopes, rules=[rule.id for rule in judging], on=day)
 
 
-def _stopped(run: Run) -> Stop | None:
+def _stopped(run: Run) -> str | None:
     """Why the recorded run sent nothing more. One that was killed counts as interrupted: it says nothing of what it did not come to send."""
-    kept = run.config.get("stop")
-    if kept:
-        try:
-            return msgspec.convert(kept, Stop)
-        except msgspec.ValidationError:
-            return None  # a reason that a later version has
-    return INTERRUPTED if run.outcome == "running" or run.config.get("stopped") == "interrupted" else None
+    why = run.config.get("stopped")
+    return str(why) if why is not None else sentence(INTERRUPTED) if run.outcome == "running" else None
 
 
 def _copy(run: RunReader, writer: RunWriter) -> None:

@@ -7,8 +7,6 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.judging.verdicts import Conclusion
 from testcard.harness.check.options import CheckOptions
@@ -41,7 +39,6 @@ def run_config(options: CheckOptions, plan: Plan, concurrency: int, carried: Car
         "planned": len(plan.steps),
         "spared": len(carried.outcome.spared) if carried is not None else 0,
         "stopped": sentence(stopped) if stopped is not None else None,
-        "stop": msgspec.to_builtins(stopped),
         "not_sent": [{"operation": operation, "rule": rule, "reasons": reasons} for (operation, rule), reasons in missing.items()],
     }
 
@@ -56,11 +53,12 @@ def sealed(
     reason: str | None = None,
     planned: int = 0,
     not_sent: Sequence[Stop] = (),
+    stops: Sequence[Stop] = (),
 ) -> Iterator[Event]:
     """Writes verdicts.json and seals the run; gives a `Judged` for each verdict, then `Finished`.
 
     `stop` says why the run was stopped, and `not_sent` why each request that was left out was. `reason`: the sentence that run.json keeps,
-    where it is not that of the stop.
+    where it is not that of the stop; `stops`: those of a recorded run.
     """
     interrupted = stop is not None and stop.reason is StopReason.INTERRUPTED
     record = conclusion.record(target.provider, target.base_url, target.mock, spend)
@@ -68,7 +66,8 @@ def sealed(
     outcome: Outcome = "interrupted" if interrupted else "error" if conclusion.errors else conclusion.outcome
     reason = reason or (sentence(stop) if stop is not None else reason_of(conclusion))
     writer.write("verdicts", "verdicts.json", record)
-    writer.finish(outcome, code, reason)
+    open_reasons = tuple({one.reason: one for one in not_sent}.values())
+    writer.finish(outcome, code, reason, list({one.reason: one for one in (*([stop] if stop else []), *open_reasons, *stops)}.values()))
     for verdict in conclusion.verdicts:
         yield Judged(verdict=verdict)
     yield Finished(
@@ -81,7 +80,7 @@ def sealed(
         prices=target.prices,
         planned=planned,
         not_sent=len(not_sent),
-        stops=tuple({stop.reason: stop for stop in not_sent}.values()),
+        stops=open_reasons,
         verdicts=record,
     )
 

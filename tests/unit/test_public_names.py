@@ -19,6 +19,8 @@ EXPECTED = [
     "AsyncClient",
     "AsyncTextStream",
     "AuthenticationFailed",
+    "CheckOptions",
+    "CheckRun",
     "Client",
     "ClientError",
     "ConnectionFailed",
@@ -38,6 +40,7 @@ EXPECTED = [
     "PlannedTarget",
     "Provider",
     "RateLimited",
+    "RejudgeOptions",
     "RequestRefused",
     "Result",
     "RunReader",
@@ -55,7 +58,9 @@ EXPECTED = [
     "Timings",
     "UsageError",
     "bundled_ids",
+    "check",
     "load_provider",
+    "rejudge",
 ]
 
 
