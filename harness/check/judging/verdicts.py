@@ -180,7 +180,7 @@ def _verdict(
     passed = len(words["pass"])
     if unsent:
         detail = f"{len(unsent)} request{'s' if len(unsent) != 1 else ''} not sent: {unsent[0]}" + (
-            f"; {passed} seen held" if passed else ""
+            f"; it held {passed} time{'s' if passed != 1 else ''} where it was seen" if passed else ""
         )
         return _record(scope, rule, level, "not-run", [], detail=detail, seen=by_id)
     if words["note"]:

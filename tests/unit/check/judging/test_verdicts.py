@@ -74,7 +74,7 @@ def test_what_was_not_sent_is_not_run() -> None:
     missing = {("createImage", "image.size"): ["the budget is spent", "the budget is spent"]}
     verdict = saying(Observation("pass"), not_sent=missing)
     assert verdict.verdict == "not-run"
-    assert verdict.detail == "2 requests not sent: the budget is spent; 1 seen held"
+    assert verdict.detail == "2 requests not sent: the budget is spent; it held 1 time where it was seen"
     assert saying(Observation("broken", "x"), not_sent=missing).verdict == "fail"
 
 
