@@ -25,9 +25,10 @@ UNBOUNDED_OUT_TOKENS = 4096
 TOKENS_PER_PICTURE = 6500
 #: A picture that is billed by tokens takes at most about this many (OpenAI, image generation: 6240 for 1024x1536 in high quality).
 OUT_TOKENS_PER_PICTURE = 6240
-#: No tokenizer makes fewer than one token of so many characters, and no picture is fewer than `_LEAST_PER_PICTURE` of them.
+#: No tokenizer makes fewer than one token of so many characters, and no picture that is drawn fewer than so many. (A picture that is
+#: looked at may count as none: models with cross-attention, such as Llama 3.2 Vision, take it in beside the prompt.)
 _MOST_CHARS_PER_TOKEN = 16
-_LEAST_PER_PICTURE = 32
+_LEAST_PER_DRAWN_PICTURE = 32
 
 
 def worst_case(provider: Provider, operation: str, request: TaskRequest) -> Billable:
@@ -38,7 +39,7 @@ def worst_case(provider: Provider, operation: str, request: TaskRequest) -> Bill
     if profile.kind == "chat":
         return Billable(
             input_images=len(request.images),
-            text_in_tokens=len((request.prompt or "").encode("utf-8", "surrogatepass")) + 64,
+            text_in_tokens=_tokens_at_most(request.prompt or ""),
             image_in_tokens=TOKENS_PER_PICTURE * len(request.images),
             out_tokens=request.max_tokens if request.max_tokens is not None else UNBOUNDED_OUT_TOKENS,
         )
@@ -52,7 +53,7 @@ def worst_case(provider: Provider, operation: str, request: TaskRequest) -> Bill
         tier=_word(asked.get("tier")),
         steps=_integer(asked.get("steps")),
         input_images=len(request.images),
-        text_in_tokens=len((request.prompt or "").encode("utf-8", "surrogatepass")) + 64,
+        text_in_tokens=_tokens_at_most(request.prompt or ""),
         image_in_tokens=TOKENS_PER_PICTURE * len(request.images),
         out_tokens=OUT_TOKENS_PER_PICTURE * int(request.n or _integer(asked.get("n")) or 1),
     )
@@ -89,18 +90,21 @@ def delivered(provider: Provider, operation: str, request: TaskRequest, answer: 
 def charged(provider: Provider, operation: str, request: TaskRequest, answer: Answer, pictures: Sequence[PictureInfo]) -> Billable:
     """What a success counts as against a limit: what was asked for, or what came where that is more.
 
-    Token counts that the answer states are taken where they can be true of the text and the pictures that are there, else their worst case.
+    Token counts that the answer states are taken where they can be true of the text and the pictures that are there; else the worst
+    case counts, of text that came a token a byte.
     """
     most, came = worst_case(provider, operation, request), delivered(provider, operation, request, answer, pictures)
     usage = answer.usage
     stated_in = _integer(usage.prompt_tokens) if usage else None
     stated_out = _integer(usage.completion_tokens) if usage else None
-    least_in = len(request.prompt or "") // _MOST_CHARS_PER_TOKEN + _LEAST_PER_PICTURE * len(request.images)
-    least_out = len(answer.text or "") // _MOST_CHARS_PER_TOKEN + _LEAST_PER_PICTURE * len(answer.pictures)
+    least_in = len(request.prompt or "") // _MOST_CHARS_PER_TOKEN
+    least_out = len(answer.text or "") // _MOST_CHARS_PER_TOKEN + _LEAST_PER_DRAWN_PICTURE * len(answer.pictures)
     if stated_in is not None and stated_in >= max(least_in, 1):
         most = replace(most, text_in_tokens=stated_in, image_in_tokens=0)
     if stated_out is not None and stated_out >= max(least_out, 1):
         most = replace(most, out_tokens=stated_out)
+    elif answer.text:
+        most = replace(most, out_tokens=min(most.out_tokens, _tokens_at_most(answer.text)))
     return at_least(most, came)
 
 
@@ -155,6 +159,11 @@ def _priced(price: Price | None, answer: Answer, billable: Billable) -> float | 
     if answer.status >= 400 and price.billed_on == "success":
         return 0.0
     return price.usd(billable)
+
+
+def _tokens_at_most(text: str) -> int:
+    """One token a byte, and some for what stands around the text."""
+    return len(text.encode("utf-8", "surrogatepass")) + 64
 
 
 def _asked(provider: Provider, operation: str, request: TaskRequest) -> dict[str, Any]:
