@@ -20,7 +20,7 @@ from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free
-from testcard.harness.runs.records import Run, Spend
+from testcard.harness.runs.records import Exchange, Run, Spend
 from testcard.harness.stops import sentence
 from testcard.specs.loader import Provider, load_provider
 
@@ -55,8 +55,9 @@ def rejudge(options: RejudgeOptions) -> Iterator[Event]:
     if options.waivers is not None:
         config["waivers"] = [one.model_dump(mode="json") for one in options.waivers if one.provider == provider.id]
     writer = RunWriter.create(options.out or default_folder("check"), "check", targets=[now], seed=run.run.seed, config=config)
-    _copy(run, writer)
-    yield from sealed(writer, conclusion, now, before.spend if before is not None else Spend(), reason=why, stops=run.run.stops)
+    exchanges = list(run.exchanges())
+    _copy(run, exchanges, writer)
+    yield from sealed(writer, conclusion, now, before.spend if before is not None else _spent(exchanges), reason=why, stops=run.run.stops)
 
 
 def judge_again(
@@ -111,9 +112,18 @@ def _stopped(run: Run) -> str | None:
     return str(why) if why is not None else sentence(INTERRUPTED) if run.outcome == "running" else None
 
 
-def _copy(run: RunReader, writer: RunWriter) -> None:
+def _spent(exchanges: Sequence[Exchange]) -> Spend:
+    """What the recorded answers cost, where the run did not come to say it; what was under way when it was killed, nobody knows."""
+    billed = [one for one in exchanges if one.billed]
+    costs = [one.cost_usd for one in billed]
+    known = [cost for cost in costs if cost is not None]
+    total = round(sum(known), 9) if len(known) == len(costs) else None
+    return Spend(requests=len(exchanges), billed_requests=len(billed), images=sum(one.images for one in billed), cost_usd=total)
+
+
+def _copy(run: RunReader, exchanges: Sequence[Exchange], writer: RunWriter) -> None:
     """The evidence, into the new run."""
-    for exchange in run.exchanges():
+    for exchange in exchanges:
         for body in (exchange.request.body, exchange.response.body if exchange.response is not None else None):
             if body is not None and body.sha256 is not None:
                 writer.body(run.bytes_of(body))

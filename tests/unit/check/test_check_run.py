@@ -294,12 +294,14 @@ def test_a_killed_check_is_judged_as_far_as_it_came(server: Server) -> None:
     record = json.loads(Path("run/run.json").read_text())
     record |= {"outcome": "running", "exit_code": None, "ended": None}
     Path("run/run.json").write_text(json.dumps(record))
+    Path("run/verdicts.json").unlink()
     lines = Path("run/exchanges.jsonl").read_bytes().splitlines(keepends=True)
     Path("run/exchanges.jsonl").write_bytes(b"".join(lines[:1]) + lines[1][:40])
     finished = list(rejudge(RejudgeOptions(provider="nanogpt", run=Path("run"), out=Path("again"))))[-1]
     assert isinstance(finished, Finished)
     assert (finished.outcome, finished.exit_code, finished.reason) == ("inconclusive", Exit.INCONCLUSIVE, "interrupted")
     assert len(list(RunReader("again").exchanges())) == 1
+    assert (finished.spend.requests, finished.spend.billed_requests, finished.spend.images, finished.spend.cost_usd) == (1, 1, 1, 0.01)
 
 
 def test_a_run_is_an_iterable_and_a_context() -> None:
