@@ -15,6 +15,7 @@ from testcard.harness.config import Config, load_config
 from testcard.harness.errors import Exit
 from testcard.harness.pricing import Pricing
 from testcard.harness.text.prices import in_words
+from testcard.harness.text.words import count
 from testcard.specs.loader import Provider, known_ids, load_provider
 
 _WIDTH_OFF_TERMINAL = 200
@@ -28,6 +29,8 @@ def providers(provider: str | None, as_json: bool, config_file: Path | None) -> 
     """List the providers, or show one: its operations, fields, models and prices.
 
     PROVIDER is an id of this list, or a folder that holds openapi.yaml and profile.yaml.
+
+    Example: testcard providers nebul
     """
     config = load_config(config_file)
     names = [provider] if provider is not None else list(known_ids(config.providers.path))
@@ -53,6 +56,8 @@ def spec_lint(path: Path, as_json: bool) -> int:
 
     PATH is a folder that holds both, one of the files, or the id of a provider. Prints file:line: key: problem, and
     exits with 2 when there is any.
+
+    Example: testcard spec lint ./my-provider
     """
     from testcard.specs.lint import lint  # imports validators that no other command here needs
 
@@ -64,7 +69,7 @@ def spec_lint(path: Path, as_json: bool) -> int:
         for one in problems:
             click.echo(str(one))
     if problems:
-        say(f"{len(problems)} problem{'s' if len(problems) != 1 else ''} in {path}")
+        say(f"{count(len(problems), 'problem')} in {path}")
         return Exit.USAGE
     say(f"{path}: no problems")
     return Exit.PASS

@@ -13,7 +13,15 @@ from testcard.harness.child_processes import ChildCommand
 from testcard.harness.cli import say
 from testcard.harness.errors import Exit
 from testcard.harness.progress import PLAIN_INTERVAL_S
+from testcard.harness.text.verdicts import GLYPHS
 from testcard.harness.text.words import listing
+
+_STATES = {"waiting": ("·", "dim"), "running": ("▸", "bold"), "left out": ("–", "dim")}
+_ENDS: dict[Exit | None, tuple[str, str]] = {
+    Exit.PASS: (GLYPHS["pass"], "green"),
+    Exit.INCONCLUSIVE: (GLYPHS["inconclusive"], "yellow"),
+    Exit.INTERRUPTED: (GLYPHS["not-run"], "yellow"),
+}
 
 
 class ChildrenDisplay:
@@ -72,9 +80,7 @@ class ChildrenDisplay:
 
         table = Table.grid(padding=(0, 2))
         for child in self.children:
-            mark, style = {"waiting": ("·", "dim"), "running": ("▸", "bold"), "left out": ("–", "dim")}.get(child.state, ("✓", "green"))
-            if child.state == "done" and child.exit_code:
-                mark, style = ("!", "yellow") if child.result in (Exit.INCONCLUSIVE, Exit.INTERRUPTED) else ("✗", "red")
+            mark, style = _STATES.get(child.state) or _ENDS.get(child.result, (GLYPHS["fail"], "red"))
             bar: Any = child.words
             if child.state == "running":
                 bar = ProgressBar(

@@ -24,6 +24,7 @@ from testcard.harness.config import load_config
 from testcard.harness.errors import UsageError
 from testcard.harness.progress import PLAIN_INTERVAL_S
 from testcard.harness.targets import open_target
+from testcard.harness.text.prices import amount
 from testcard.harness.text.words import kilobytes
 from testcard.harness.wire.contract import choose
 from testcard.specs.loader import load_provider
@@ -303,8 +304,7 @@ def _summary(result: Result) -> str:
         parts.append("no price known")
     else:
         whose = {"answer": "as the answer states", "illustrative": "illustrative price", "list": "list price", "config": "your price"}
-        digits = 4 if result.cost_usd >= 0.01 or result.cost_usd == 0 else 6
-        parts.append(f"${result.cost_usd:.{digits}f} ({whose.get(result.price_origin, result.price_origin)})")
+        parts.append(f"{amount(result.cost_usd)} ({whose.get(result.price_origin, result.price_origin)})")
     return ", ".join(parts)
 
 

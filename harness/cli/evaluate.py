@@ -99,6 +99,8 @@ def evaluate(options: _Options) -> int:
 
     Without a testcard.toml (or one without targets) it evaluates the five bundled providers against mocks on this machine.
     The limits under [check] hold for each target's check, those under [bench] for the benchmark of all of them.
+
+    Example: testcard evaluate --config testcard.toml --out testcard-runs/today
     """
     config = load_config(options.config_file)
     if options.out is not None:
@@ -120,6 +122,9 @@ def evaluate(options: _Options) -> int:
         if own and not options.quiet:
             whose = "any target" if len(own) == len(planned) else ", ".join(own)
             say(f"No base URL is given for {whose}: using mocks on this machine, whose latency and prices are made up.")
+        for target in planned:
+            if len(target.section.models) > 1 and not options.quiet:
+                say(f"check {target.label} asks for {target.section.models[0]}, the first of its models; the benchmark loads all of them.")
         return _Evaluation(writer, planned, options).run()
 
 

@@ -14,18 +14,20 @@ from testcard.harness.cli import say
 from testcard.harness.cli.options import PATH, json_option
 from testcard.harness.errors import UsageError
 from testcard.harness.history.index import DEFAULT
+from testcard.harness.text.words import DOLLARS, NONE, PER_SECOND, PERCENT, SECONDS
+from testcard.harness.text.words import count as counted
 
 if TYPE_CHECKING:
     from testcard.harness.history.reading import History, Seen
 
 _TITLES = {
-    "p50_s": ("p50 latency", "s"),
-    "p95_s": ("p95 latency", "s"),
-    "p99_s": ("p99 latency", "s"),
-    "achieved_rps": ("achieved", "/s"),
-    "goodput_rps": ("goodput", "/s"),
-    "error_rate": ("error rate", "%"),
-    "cost_usd_per_1000_good_images": ("cost of 1,000 good images", "USD"),
+    "p50_s": ("p50 latency", SECONDS),
+    "p95_s": ("p95 latency", SECONDS),
+    "p99_s": ("p99 latency", SECONDS),
+    "achieved_rps": ("achieved", PER_SECOND),
+    "goodput_rps": ("goodput", PER_SECOND),
+    "error_rate": ("error rate", PERCENT),
+    "cost_usd_per_1000_good_images": ("cost of 1,000 good images", DOLLARS),
 }
 _BARS = "▁▂▃▄▅▆▇█"
 #: Points that a terminal's little chart has room for.
@@ -43,6 +45,8 @@ def history(folders: tuple[Path, ...], index_path: Path | None, rebuild: bool, a
     FOLDER is a run, or a folder that holds runs at any depth; without any, testcard-runs. What was read is kept in a SQLite
     index beside the runs, which only saves time: it can be deleted, and --rebuild makes it anew. Runs are put side by side
     where operation, size, n, model, arrival, region and environment are the same.
+
+    Example: testcard history testcard-runs
     """
     from testcard.harness.history.index import Index
     from testcard.harness.history.reading import histories, seen
@@ -62,7 +66,7 @@ def history(folders: tuple[Path, ...], index_path: Path | None, rebuild: bool, a
         content = {"index": str(index.path), "runs": count, "trends": series, "findings": findings}
         click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
         return
-    say(f"{index.path}: {count} runs ({done.read} read now, {done.forgotten} gone)")
+    say(f"{index.path}: {counted(count, 'run')} ({done.read} read now, {done.forgotten} gone)")
     if not count:
         raise UsageError("there is no run to show", hint="testcard check, bench or evaluate record one")
     _print(series, findings)
@@ -112,17 +116,17 @@ def _cells(each: History) -> list[str]:
     values = [point.value for point in each.points]
     moved = each.trend
     change = f" ({100 * moved.change:+.0f} %)" if moved.change is not None and moved.word in ("rising", "falling") else ""
-    latest = f"{_number(values[-1], unit)}" + (f" (×{moved.latest:.2f})" if moved.latest is not None else "")
+    latest = unit.text(values[-1]) + (f" (×{moved.latest:.2f})" if moved.latest is not None else "")
     return [
         each.provider,
         each.site,
-        each.model or "–",
+        each.model or NONE,
         each.operation,
         each.stage,
-        f"{title}, {unit}",
+        f"{title}, {unit.name}",
         str(len(values)),
-        _number(values[0], unit),
-        _number(median(values), unit),
+        unit.text(values[0]),
+        unit.text(median(values)),
         latest,
         chart(values),
         moved.word + change,
@@ -136,10 +140,6 @@ def chart(values: Sequence[float]) -> str:
     if high - low <= 1e-9 * max(abs(high), abs(low)):  # equal but for rounding
         return _BARS[3] * len(shown)
     return "".join(_BARS[round((value - low) / (high - low) * (len(_BARS) - 1))] for value in shown)
-
-
-def _number(value: float, unit: str) -> str:
-    return f"{100 * value:.2f}" if unit == "%" else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def _day(moment: str) -> str:

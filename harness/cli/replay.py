@@ -34,6 +34,8 @@ from testcard.harness.redaction import Redactor
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Exchange, Target
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key, require_live
+from testcard.harness.text.prices import amount
+from testcard.harness.text.words import count
 from testcard.harness.wire.addresses import fetchable, may_ask
 from testcard.harness.wire.model import WireRequest
 from testcard.specs.loader import Provider, load_provider
@@ -62,6 +64,8 @@ def replay(
     """Send EXCHANGE of the run folder RUN again, and print both answers and what differs.
 
     The key is put back from the environment. The run folder stays as it is.
+
+    Example: testcard replay testcard-runs/check-20260101-120000 e0042
     """
     reader = RunReader(run)
     if reader.run.kind != "check" or not reader.run.targets:
@@ -142,9 +146,10 @@ def _say_price(provider: Provider, chosen: Exchange, target: Target, url: str, c
         return
     pricing = Pricing(provider, target.mock and is_loopback(url), config.prices.get(provider.id, PricesSection()))
     price = pricing.price(chosen.model, chosen.operation)
-    cost = "no price is known" if price is None else f"at most ${price.usd(most):.4f}"
+    most_usd = price.usd(most) if price is not None else None
+    cost = "no price is known" if most_usd is None else f"at most {amount(most_usd)}"
     note = " (illustrative prices)" if price is not None and pricing.origin == "illustrative" else ""
-    what = f"{most.images} image{'s' if most.images != 1 else ''}" if most.images else "tokens"
+    what = count(most.images, "image") if most.images else "tokens"
     say(f"This request is billed when it is carried out: {what}, {cost}{note}.")
 
 

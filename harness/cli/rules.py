@@ -20,7 +20,10 @@ from testcard.specs.loader import Provider, bundled_ids, load_provider
 @click.argument("rule_id", metavar="[ID]", required=False)
 @json_option("the rules")
 def rules(rule_id: str | None, as_json: bool) -> int:
-    """List the rules, or explain one: what it promises, at which level for which provider, and where that is written."""
+    """List the rules, or explain one: what it promises, at which level for which provider, and where that is written.
+
+    Example: testcard rules image.size
+    """
     if rule_id is None:
         if as_json:
             click.echo(json.dumps([_record(rule) for rule in RULES.values()], indent=2, ensure_ascii=False))

@@ -17,6 +17,8 @@ from testcard.harness.errors import Exit, UsageError
 from testcard.harness.progress import Progress
 from testcard.harness.rules.registry import RULES
 from testcard.harness.selftest.kill_matrix import SEEDS, FaultRun, Matrix, faults_of, kill_matrix
+from testcard.harness.text.verdicts import GLYPHS
+from testcard.harness.text.words import count
 from testcard.specs.loader import bundled_ids, load_provider
 
 
@@ -34,6 +36,8 @@ def selftest(names: tuple[str, ...], only: tuple[str, ...], seed: int | None, th
 
     Exits with 1 when a fault is missed, when a rule breaks that the fault does not list, when the conforming mock breaks one,
     or when a rule has no fault. Normally each fault meets the requests that its own rule and those it lists need, in memory.
+
+    Example: testcard selftest --provider nebul --fault 'image.*'
     """
     providers = [load_provider(name) for name in dict.fromkeys(names or bundled_ids())]
     for glob in only:
@@ -89,7 +93,7 @@ def _lines(matrix: Matrix) -> Iterator[str]:
         conforming = "conforming mock: none broken" if not broke else "conforming mock breaks " + ", ".join(broke)
         yield f"{provider}: {_score(matrix, provider)} faults caught; {conforming}"
     seeds = f"seed{'s' if len(matrix.seeds) > 1 else ''} {', '.join(map(str, matrix.seeds))}"
-    yield f"in all: {_score(matrix)} faults caught by {len(RULES)} rules ({seeds})"
+    yield f"in all: {_score(matrix)} faults caught by {count(len(RULES), 'rule')} ({seeds})"
     yield from dict.fromkeys(_complaints(matrix))
     yield "the kill matrix is full" if matrix.full else "the kill matrix is not as it has to be"
 
@@ -97,7 +101,7 @@ def _lines(matrix: Matrix) -> Iterator[str]:
 def _mark(runs: Sequence[FaultRun]) -> str:
     if not runs:
         return " "
-    return "✗" if not all(run.caught for run in runs) else "!" if any(run.unexpected for run in runs) else "✓"
+    return GLYPHS["fail"] if not all(run.caught for run in runs) else "!" if any(run.unexpected for run in runs) else GLYPHS["pass"]
 
 
 def _score(matrix: Matrix, provider: str | None = None) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from testcard.harness.cli import run
 from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
+from testcard.harness.runs.folder import RunReader
 
 KEY = "sk-replayed-0123456789"
 Capture = pytest.CaptureFixture[str]
@@ -93,7 +94,7 @@ def test_an_unknown_exchange_is_a_usage_error(recorded: Path, capsys: Capture) -
     assert "--list" in capsys.readouterr().err
     assert run(["replay", str(recorded), "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == [one["id"] for one in exchanges(recorded)]
+    assert [line.split()[0] for line in lines] == [one.id for one in RunReader(recorded).exchanges()]
     assert run(["replay", str(recorded), "--list", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == len(lines)
 
