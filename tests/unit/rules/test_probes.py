@@ -17,11 +17,9 @@ from testcard.harness.rules import probes
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.rule import Probe
 from testcard.harness.rules.scope import Scope
-from testcard.harness.rules.sent_pictures import input_mask, input_picture
 from testcard.harness.wire.encode import build, encode
 from testcard.harness.wire.fields import wire_fields
 from testcard.harness.wire.model import WireRequest
-from testcard.harness.wire.pictures import inspect
 from testcard.specs.loader import bundled_ids, load_provider
 from testcard.specs.openapi import Operation
 
@@ -118,16 +116,6 @@ def test_a_key_stands_for_one_request(scope: Scope) -> None:
         for probe in rule.asks(scope) if rule.applies(scope) else ():
             known = asked.setdefault(probe.key, probe)
             assert identity(known) == identity(probe)
-
-
-def test_inputs_are_pictures() -> None:
-    """The pictures that requests carry decode and are the same bytes each time."""
-    for image in (input_picture(), input_mask()):
-        info = inspect(image.data)
-        assert (info.format, info.width_px, info.height_px, info.problem) == ("png", 256, 256, None)
-        assert len(image.data) < 4096
-    input_picture.cache_clear()
-    assert input_picture() == input_picture()
 
 
 def test_a_wide_and_a_high_size_are_tried() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from testcard.harness.wire.addresses import host_of, is_loopback, may_ask, redirected
+from testcard.harness.wire.addresses import fetchable, host_of, is_loopback, may_ask, redirected
 
 HERE, THERE = "http://127.0.0.1:8080/v1", "https://api.example/v1"
 
@@ -76,3 +76,21 @@ def test_where_a_redirect_leads(status: int, location: str, onward: str | None) 
 def test_hosts_as_people_read_them(url: str, host: str) -> None:
     """The host, and its port where one is named; never an exception."""
     assert host_of(url) == host
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("https://h/x.png", True),
+        ("http://127.0.0.1:1/x", True),
+        ("data:image/png;base64,AA", False),
+        ("file:///etc/passwd", False),
+        ("/relative", False),
+        ("https://user:pass@h/", False),
+        ("http://[::1", False),
+        ("http://h:99999/", False),
+    ],
+)
+def test_only_http_addresses_are_fetched(url: str, allowed: bool) -> None:
+    """Absolute http(s) addresses without credentials."""
+    assert fetchable(url) is allowed

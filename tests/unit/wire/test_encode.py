@@ -11,8 +11,9 @@ import python_multipart
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testcard.harness.wire.encode import encode_multipart
+from testcard.harness.wire.encode import encode_multipart, fetch_request, poll_request
 from testcard.harness.wire.model import InputImage
+from testcard.specs.loader import load_provider
 
 
 def parsed(content_type: str, body: bytes) -> list[tuple[str, str | None, bytes]]:
@@ -67,3 +68,13 @@ def test_equal_content_has_an_equal_boundary_and_other_content_another() -> None
     assert encode_multipart({"a": "1"})[0] != encode_multipart({"a": "2"})[0]
     # Parts that would run together in a plain concatenation are told apart.
     assert encode_multipart({"a": "12", "b": ""})[0] != encode_multipart({"a": "1", "b": "2"})[0]
+
+
+def test_the_key_stays_home() -> None:
+    """A poll address elsewhere, and every download, goes without the key."""
+    provider = load_provider("opengpu-relay")
+    foreign = poll_request(provider, None, base_url="https://a.example", api_key="k", poll_url="https://evil.example/t")
+    assert "x-api-key" not in dict(foreign.headers)
+    local = poll_request(provider, None, base_url="https://a.example/relay", api_key="k", poll_url="/v2/tasks/1")
+    assert (local.url, dict(local.headers)["x-api-key"]) == ("https://a.example/relay/v2/tasks/1", "k")
+    assert [name for name, _ in fetch_request("https://a.example/1.png", "generateQwen").headers] == ["accept"]

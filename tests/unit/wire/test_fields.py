@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from testcard.harness.rules.scope import Scope
-from testcard.harness.wire.fields import pixel_size, task_terms, wire_fields
+from testcard.harness.wire.fields import asked_record, pixel_size, task_terms, wire_fields
+from testcard.harness.wire.model import InputImage, TaskRequest
 from testcard.specs.loader import bundled_ids, load_provider
 
 SCOPES = [
@@ -53,3 +56,13 @@ def test_junk_values_are_nobodys_wish() -> None:
 def test_a_size_in_pixels(text: object, size: tuple[int, int] | None) -> None:
     """Only two whole numbers with an x between them are a size in pixels."""
     assert pixel_size(text) == size
+
+
+def test_the_record_of_what_was_asked_holds_no_pictures() -> None:
+    """Hash and size stand for the bytes, and it is JSON."""
+    record = asked_record(TaskRequest("edit", prompt="x", size=(1, 2), images=(InputImage(b"abc"),), extra={"user": "me"}))
+    assert json.loads(json.dumps(record)) == record
+    assert record["size"] == [1, 2]
+    assert record["images"] == [
+        {"sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "size": 3, "media_type": "image/png"}
+    ]

@@ -19,8 +19,8 @@ from testcard.harness.pricing import Pricing
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.rule import Probe
 from testcard.harness.rules.scope import Scope
-from testcard.harness.rules.sent_pictures import EDGE_PX, REMOTE_PICTURE, edit_mask, input_picture, large_picture, no_picture
-from testcard.harness.wire.pictures import change, inspect
+from testcard.harness.rules.sent_pictures import EDGE_PX, REMOTE_PICTURE, edit_mask, input_picture
+from testcard.harness.wire.pictures import change
 from testcard.specs.loader import load_provider
 
 # ── masks ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -138,16 +138,6 @@ def test_what_proves_nothing(recorded: Any) -> None:
     assert words(recorded, packed(drawn(1)), rules=("request.accepts-valid",)) == [""] * 3
     assert words(recorded, packed(inpainted(1)), marks="transparent") == ["unproven"] * 3
     assert run(recorded, packed(drawn(1))).add(400, asked=asked(), rules=RULE_IDS).words("image.mask-polarity") == {"unproven"}
-
-
-def test_each_mask_says_it_in_the_documented_way_only() -> None:
-    """White on black has no transparency, the transparent mask no white, and both mark the same part; undocumented is both."""
-    white, transparent, both = (Image.open(io.BytesIO(edit_mask(marks).data)) for marks in ("white", "transparent", None))
-    assert white.mode == "RGB"
-    assert transparent.convert("RGB").getextrema() == ((0, 0),) * 3
-    assert ImageChops.invert(transparent.getchannel("A")).tobytes() == white.convert("L").tobytes()
-    assert both.convert("L").tobytes() == white.convert("L").tobytes()
-    assert both.getchannel("A").tobytes() == transparent.getchannel("A").tobytes()
 
 
 @pytest.mark.parametrize(
@@ -279,27 +269,6 @@ def test_a_form_is_filled_to_the_byte() -> None:
     scope = Scope(dataclasses.replace(EDIT.provider, profile=profile), "createImageEdit")
     assert RULES["input.size-accepted"].applies(scope)
     assert [len(body) for body in bodies("input.size-accepted", scope).values()] == [1_000_001]
-
-
-@pytest.mark.parametrize("size", [10_000, 65_537, 2_924_001])
-def test_a_large_picture_is_a_picture(size: int) -> None:
-    """It has the bytes asked for, decodes to its end, shows noise, and is the same every time."""
-    data = large_picture(size).data
-    assert len(data) == size
-    info = inspect(data)
-    assert (info.format, info.problem, info.blank) == ("png", None, False)
-    picture = Image.open(io.BytesIO(data))
-    assert picture.size[0] == 1024
-    assert picture.size[0] * picture.size[1] * 3 > 0.6 * size
-    large_picture.cache_clear()
-    assert large_picture(size).data == data
-
-
-def test_what_is_no_picture() -> None:
-    """It passes for a PNG by its first bytes and for nothing by the rest."""
-    data = no_picture().data
-    assert data.startswith(b"\x89PNG\r\n\x1a\n")
-    assert inspect(data).problem is not None
 
 
 def test_addresses_go_into_every_field_for_pictures() -> None:
