@@ -8,8 +8,7 @@ import time
 
 import pytest
 
-from testcard.harness.check.running.runner import Settings
-from testcard.harness.check.session import carry_out
+from testcard.harness.check.running.runner import CheckSettings, carry_out
 from testcard.harness.lazy import resolve
 from testcard.harness.pricing import Pricing
 from testcard.harness.runs.records import Exchange
@@ -32,7 +31,7 @@ def test_every_picture_of_a_check_is_found_where_its_record_says(name: str, oper
     plan = narrowed(full_plan(load_provider(name), 0, cases=False), operations, rules)
     memory = Memory()
     app = resolve("testcard.mocks.app:create_app")([plan.provider], api_key=API_KEY, timer=lambda: time.monotonic() * FASTER)
-    settings = Settings(BASE_URL, API_KEY, concurrency=4, poll_interval_s=POLL_INTERVAL_S, patience_s=0.0)
+    settings = CheckSettings(BASE_URL, API_KEY, concurrency=4, poll_interval_s=POLL_INTERVAL_S, patience_s=0.0)
     asyncio.run(carry_out(plan, settings, Pricing(plan.provider, mock=True), memory, transport=InProcess(app)))
     spellings = set()
     fetched = {record.asked["url"] for record in memory.exchanges if record.source == "fetch"}
