@@ -24,6 +24,7 @@ from testcard.benchmarks.load.drive import perform
 from testcard.benchmarks.load.stop_conditions import Budget, Watch
 from testcard.benchmarks.load.tally import Tally
 from testcard.benchmarks.load.turns import Course, Taken, Turn, offsets_of
+from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.net.transport import Prepared, Transport, clock
 from testcard.benchmarks.plan.cells import Attempt, Cell
 from testcard.benchmarks.plan.job import Job
@@ -271,6 +272,11 @@ class Engine:
             attempt.done_s = clock()
             attempt.sent_s = attempt.sent_s or attempt.done_s
             attempt.failure = "interrupted"
+        except Exception as error:  # noqa: BLE001 (raised again by `take`)
+            # A mistake of ours ends the run, but a request that may have been billed is never without its sample.
+            attempt.done_s = clock()
+            attempt.failure, attempt.reply = "broken", attempt.reply or Reply(attempt.sent_s, failure="broken", detail=str(error))
+            self._failed(error)
         finally:
             self.in_flight -= 1
         done_s = attempt.done_s

@@ -68,6 +68,8 @@ class Reply:
 
 
 SCRATCH_BYTES = 16 * 1024
+#: The longest answer that is read, as the client and the check have it: a head can state terabytes.
+MOST_BYTES = 256 * 1024 * 1024
 clock = time.monotonic
 _HEAD = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2})(?: [^\r\n\0]*)?\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*)\r\n")
 _FRAMING = re.compile(rb"(?:^|\n)(content-length|transfer-encoding|connection|upgrade):[ \t]*([^\r]*)", re.IGNORECASE)
@@ -107,6 +109,8 @@ class Receiver:
         got = count - begin
         if got == length:
             return bytes(self._view[begin:count])
+        if length > MOST_BYTES:
+            raise _too_long(f"the answer states {length:,} bytes")
         begun = bytes(self._view[begin:count])  # others use the scratch memory while this one waits
         connection.gather(length - got)
         # From Arrow's pool: its memory is neither zeroed nor given back to the system between answers. Taken only now, so that
@@ -124,6 +128,9 @@ class Receiver:
         message = _Message(method, now)
         while True:
             message.feed(data)
+            if message.body_bytes > MOST_BYTES:
+                reply.status, reply.first_byte_s = message.get_code(), message.began_s
+                raise _too_long("the answer goes on and on")
             if message.headers_complete and message.get_code() >= 200:
                 reply.status, reply.first_byte_s = message.get_code(), message.began_s
                 if message.message_complete:
@@ -154,6 +161,10 @@ def _plain_framing(head: bytes) -> tuple[int, bool] | None:
     return None if length is None else (length, keep)
 
 
+def _too_long(what: str) -> HTTPParseError:
+    return HTTPParseError(f"{what}; more than {MOST_BYTES:,} are never read")
+
+
 class _Message(HTTPResponse):
     """The parser, keeping the body in pieces with the moment at which each arrived."""
 
@@ -162,7 +173,7 @@ class _Message(HTTPResponse):
         self.began_s = now_s
         self.pieces: list[bytes] = []
         self.arrivals: list[tuple[float, int]] = []
-        self._length = 0
+        self.body_bytes = 0
         super().__init__(method)
 
     def _on_message_begin(self) -> None:
@@ -171,5 +182,5 @@ class _Message(HTTPResponse):
 
     def _on_body(self, buf: Any) -> None:
         self.pieces.append(bytes(buf))
-        self._length += len(buf)
-        self.arrivals.append((self.now_s, self._length))
+        self.body_bytes += len(buf)
+        self.arrivals.append((self.now_s, self.body_bytes))

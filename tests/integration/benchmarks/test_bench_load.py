@@ -128,10 +128,10 @@ def target_job(cell: Cells, url: str) -> TargetJob:
 class Load:
     """A load process at work on a job."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, command: tuple[str, ...] = ("-m", "testcard.benchmarks.run.load_process")) -> None:
         self.job = job
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "testcard.benchmarks.run.load_process"],
+            [sys.executable, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -318,6 +318,39 @@ async def streaming(server: Server, index: int, line: str, body: bytes, writer: 
 async def slowish(server: Server, index: int, line: str, body: bytes, writer: asyncio.StreamWriter) -> None:
     await asyncio.sleep(0.2)
     writer.write(reply(GOOD))
+
+
+#: A load process whose transport makes a mistake with every third request, after it was sent.
+MISTAKEN = """
+import itertools, sys
+import locust
+from testcard.benchmarks.net.transport import Transport
+from testcard.benchmarks.run import load_process
+
+count, exchange = itertools.count(), Transport.exchange
+
+def mistaken(self, prepared, within_s=None):
+    reply = exchange(self, prepared, within_s)
+    if next(count) % 3 == 2:
+        raise OverflowError("ours")
+    return reply
+
+Transport.exchange = mistaken
+sys.exit(load_process.main())
+"""
+
+
+def test_a_mistake_of_ours_costs_no_sample(tmp_path: Path) -> None:
+    """Whatever the load path raises, each request that went out has its sample; the run ends with code 4 and says what it was."""
+    with serving(good) as server:
+        load = Load(make_job(tmp_path, server.url, stage=[{"rate_rps": 20, "duration_s": 1}]), ("-c", MISTAKEN))
+        samples = load.finish()
+    assert load.process.returncode == 4
+    assert server.posts == len(samples) >= 3
+    assert samples[2]["outcome"] == "broken"
+    failure = load.events[-1].failure
+    assert failure is not None
+    assert "OverflowError: ours" in failure.message
 
 
 def test_the_budget_holds_with_many_in_flight(tmp_path: Path) -> None:
