@@ -78,7 +78,7 @@ def round_values(data: Columns, row: SummaryRow, *, limit_s: float | None, offer
     with np.errstate(divide="ignore", invalid="ignore"):
         if offered_rps is not None:
             found["throughput"] = RoundValues(answers / sizes * lengths / taken * offered_rps, sizes)
-            found["goodput"] = RoundValues(within / sizes * offered_rps, sizes)
+            found["goodput"] = RoundValues(within / sizes * lengths / taken * offered_rps, sizes)
         else:
             found["throughput"] = RoundValues(answers / taken, sizes)
             found["goodput"] = RoundValues(within / taken, sizes)

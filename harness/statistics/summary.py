@@ -4,9 +4,9 @@ Definitions, all over the requests scheduled in the stage outside its warm-up:
 
 - latency = done − scheduled, service = done − sent, ttfb = first byte − sent, of requests that delivered (`ok`, `slow`) and of
   timeouts, which count as "at least as long as it was waited for". Other failures are in the error rate, not in a latency.
-- offered: scheduled starts per second of the stage. Achieved, images/s, megapixels/s: what was delivered per second of the time
+- offered: scheduled starts per second of the stage. Achieved, goodput, images/s, megapixels/s: what was delivered per second of the time
   in which it came in (`rates.spent_s`): the stage's own length where the server keeps up, so that neither ramp nor drain
-  flatters or hurts, and longer where it falls behind. Achieved never exceeds offered.
+  flatters or hurts, and longer where it falls behind. Achieved never exceeds offered, goodput never achieved.
 - good: delivered within the SLO's latency bound (see `slo.limit_s`; without one, delivered). Goodput: good requests per second.
 - cost per image: cost of everything / pictures delivered. Per 1,000 good images: cost of everything / pictures of good requests.
   Wasted: cost of requests that were not good. All None where a delivered request has no cost: "no price", never 0.
@@ -122,7 +122,7 @@ def _row(name: RowName, data: Columns, objectives: Sequence[slo.Objective], fact
         ttfb_s=percentiles((data.first_byte - data.sent)[delivered], None, data.rounds[delivered])[0],
         images_per_s=rate * float(data.images[delivered].mean()) if ok else 0.0,
         megapixels_per_s=rate * float(data.megapixels[delivered].mean()) if ok else 0.0,
-        goodput_rps=rates.per_second(int(np.count_nonzero(good)), duration),
+        goodput_rps=rates.per_second(int(np.count_nonzero(good)), taken),
         cost_usd_per_image=cost.per_image,
         generator=Generator(send_lag_p99_s=lag, cpu_percent=facts.cpu_percent, limit=saturated[0] if saturated else None),
         outcome="pass",
@@ -132,7 +132,7 @@ def _row(name: RowName, data: Columns, objectives: Sequence[slo.Objective], fact
         error_rate=_rate(~delivered[finished], serial.blocks(data.rounds[finished])),
         wasted_usd=cost.wasted_usd,
         cost_usd_per_1000_good_images=cost.per_1000_good,
-        goodput=bootstrap.ratio(cut.sums(good), unit_duration, n=n, seed=seed) if n and duration else None,
+        goodput=bootstrap.ratio(cut.sums(good), stretched, n=n, seed=seed) if n and duration else None,
         invalid_pictures=data.counts("flaw"),
         delivery=delivery.delivery(data, delivered, cut, stretched, seed=seed) if n and duration else None,
         stream=delivery.stream(data, delivered),

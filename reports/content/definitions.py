@@ -15,7 +15,10 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
         "Completed",
         "Delivered requests per second of the time in which they came in: the stage's own length where the target keeps up, longer by as much as latency grows where it falls behind. So it never exceeds what was offered, and shows a saturated target's own rate.",
     ),
-    ("Goodput", "Requests delivered within the SLO per second, with a bootstrap interval over rounds or blocks."),
+    (
+        "Goodput",
+        "Requests delivered within the SLO per second of the same time as Completed, so it never exceeds that; with a bootstrap interval over rounds or blocks.",
+    ),
     ("Good image", "One that decodes, is what was asked for and arrives within the SLO. It says nothing of beauty."),
     (
         "Images/s, megapixels/s",

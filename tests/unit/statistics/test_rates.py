@@ -14,13 +14,19 @@ Floats = npt.NDArray[np.float64]
 
 
 def a_row(
-    scheduled: Floats, done: Floats, rounds: npt.NDArray[np.int_], *, outcome: str | Floats = "ok", **facts: float | int
+    scheduled: Floats,
+    done: Floats,
+    rounds: npt.NDArray[np.int_],
+    *,
+    outcome: str | Floats = "ok",
+    objectives: tuple[str, ...] = (),
+    **facts: float | int,
 ) -> SummaryRow:
     samples = pd.DataFrame({
         "provider": "p", "model": "m", "operation": "o", "stage": "s", "round": rounds, "scheduled_s": scheduled, "sent_s": scheduled,
         "first_byte_s": done, "done_s": done, "outcome": outcome, "images": 1, "megapixels": 0.25, "cost_usd": 0.01, "warmup": False,
     })  # fmt: skip
-    return summarise(samples, facts={"s": StageFacts(**facts)}).rows[0]  # type: ignore[arg-type]
+    return summarise(samples, objectives=objectives, facts={"s": StageFacts(**facts)}).rows[0]  # type: ignore[arg-type]
 
 
 def poisson(generator: np.random.Generator, rate: float, length: float, rounds: int) -> tuple[Floats, npt.NDArray[np.int_]]:
@@ -58,6 +64,37 @@ def test_a_saturated_queue_shows_its_own_rate(load: float) -> None:
     row = a_row(scheduled, done, rounds, duration_s=240)
     assert row.achieved_rps == pytest.approx(10, rel=0.10)
     assert row.offered_rps == pytest.approx(10 * load, rel=0.1)
+
+
+def test_goodput_counts_by_the_time_that_answers_took() -> None:
+    """Offered 100/s, done 50/s: what is good comes in at 50/s at most, with its interval, and a gate for more than 90/s fails."""
+    scheduled = np.tile(np.arange(400) / 100.0, 8) + np.repeat(np.arange(8) * 100.0, 400)
+    rounds = np.repeat(np.arange(8), 400)
+    done = np.tile((np.arange(400) + 1) / 50.0, 8) + np.repeat(np.arange(8) * 100.0, 400)
+    row = a_row(scheduled, done, rounds, objectives=("goodput_rps>90",), duration_s=32)
+    assert row.offered_rps == pytest.approx(100)
+    assert row.achieved_rps == pytest.approx(50, rel=0.02)
+    assert row.goodput_rps == pytest.approx(50, rel=0.02)
+    assert row.goodput is not None
+    assert row.goodput.value == pytest.approx(50, rel=0.02)
+    assert row.goodput.high is not None
+    assert row.goodput.high < 60
+    assert [gate.verdict for gate in row.gates] == ["fail"]
+
+
+@pytest.mark.parametrize("load", [0.5, 0.9, 1.25, 3.0])
+def test_nothing_is_good_faster_than_it_is_achieved(load: float) -> None:
+    """A single server under a bound on latency, below and above what it can do: goodput is never above the achieved rate."""
+    generator = np.random.default_rng(7)
+    scheduled, rounds = poisson(generator, 10 * load, 20, 8)
+    done = np.empty(len(scheduled))
+    for number in range(8):
+        free = 0.0
+        for index in np.flatnonzero(rounds == number):
+            free = max(free, scheduled[index]) + generator.gamma(4, 0.025)
+            done[index] = free
+    row = a_row(scheduled, done, rounds, objectives=("p95<2s",), duration_s=160)
+    assert 0 < row.goodput_rps <= row.achieved_rps + 1e-9
 
 
 def test_what_timed_out_was_not_achieved() -> None:
