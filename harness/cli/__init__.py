@@ -68,11 +68,15 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click does, but for a broken pipe, which click would turn into 1: the code of a failed gate."""
+        """As click does, but for a broken pipe, which click, and rich, would turn into 1: the code of a failed gate."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
             raise _ReaderLeft from error
+        except SystemExit as error:
+            if isinstance(error.__context__, BrokenPipeError):
+                raise _ReaderLeft from error
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the table's own help lines, so that --help imports nothing."""

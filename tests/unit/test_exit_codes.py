@@ -126,15 +126,21 @@ def test_ctrl_c_in_the_middle_of_a_garbage_collection_is_not_lost() -> None:
     assert "interrupted" in done.stderr
 
 
-def test_a_reader_that_leaves_is_no_verdict() -> None:
-    """`testcard rules | head -1` ends with the code of SIGPIPE: 1 would say that a gate failed, 0 that one passed."""
+@pytest.mark.parametrize("printing", ["click.echo", "Console().print"])
+def test_a_reader_that_leaves_is_no_verdict(printing: str) -> None:
+    """`testcard rules | head -1` ends with the code of SIGPIPE: 1 would say that a gate failed, 0 that one passed.
+
+    Also where rich prints, which leaves with 1 by itself.
+    """
     program = (
         "import click\n"
+        "from rich.console import Console\n"
         "from testcard.harness import cli\n"
         "@click.command()\n"
         "def command():\n"
-        "    for number in range(100_000):\n"
-        "        click.echo(f'line {number}')\n"
+        f"    write = {printing}\n"
+        "    for number in range(30_000):\n"
+        "        write(f'line {number}')\n"
         "cli.resolve = lambda where: command\n"
         "cli.main()\n"
     )
