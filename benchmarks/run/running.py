@@ -94,6 +94,7 @@ def run_bench(
             if finder is None and not bounded and all(is_loopback(target.base_url) for target in opened)
             else 0,
         )
+        stack.enter_context(writer)  # however it ends, run.json says how
         writer.add_file("blocks", BLOCKS_FILE)
         session = Session(job, folder)
         if finder is not None:

@@ -118,6 +118,7 @@ def evaluate(options: _Options) -> int:
             seed=options.seed,
             config=config.model_dump(mode="json"),
         )
+        stack.enter_context(writer)  # however it ends, run.json says how
         own = [target.label for target in planned if target.section.base_url is None]
         if own and not options.quiet:
             whose = "any target" if len(own) == len(planned) else ", ".join(own)

@@ -11,14 +11,16 @@ import platform
 import re
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path, PurePath
+from types import TracebackType
 from typing import Any, Literal
 
 import msgspec
 
-from testcard.harness.errors import UsageError
+from testcard.harness.errors import Exit, Interrupted, TestcardError, UsageError
 from testcard.harness.runs.exchange_records import in_plan_order
 from testcard.harness.runs.records import Body, Environment, Exchange, Outcome, Run, Summary, Target, Verdicts
 from testcard.harness.stops import Stop
@@ -60,7 +62,11 @@ def environment() -> Environment:
 
 
 class RunWriter:
-    """A run folder being written. Appending is safe from several threads; every append reaches the file at once."""
+    """A run folder being written. Appending is safe from several threads; every append reaches the file at once.
+
+    As a context manager it seals the run however the block ends: an error or Ctrl-C that leaves the block before `finish` was
+    called is written down as the run's end (see `_ending`), so that run.json never says `running` of a command that is over.
+    """
 
     def __init__(self, folder: Path, run: Run) -> None:
         self.folder = folder
@@ -147,8 +153,28 @@ class RunWriter:
             file.write(line)
 
     def finish(self, outcome: Outcome, exit_code: int, reason: str | None = None, stops: Sequence[Stop] = ()) -> None:
-        """Seals run.json with how the run ended, and why it ended early where it did."""
-        self.update(outcome=outcome, exit_code=int(exit_code), reason=reason, stops=list(stops), ended=utc_now())
+        """Seals run.json with how the run ended, and why it ended early where it did.
+
+        Once more only changes what it says of the end, never when that was.
+        """
+        self.update(outcome=outcome, exit_code=int(exit_code), reason=reason, stops=list(stops), ended=self.run.ended or utc_now())
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.run.outcome == "running":
+            with suppress(OSError):  # a full disk: what ended the run is what the command tells of
+                self.finish(*_ending(error))
+
+
+def _ending(error: BaseException | None) -> tuple[Outcome, Exit, str]:
+    """How a run ended that nobody sealed."""
+    if isinstance(error, KeyboardInterrupt | Interrupted):
+        return "interrupted", Exit.INTERRUPTED, "interrupted"
+    if isinstance(error, TestcardError):
+        return "error", Exit(int(error.exit_code)), error.message
+    return "error", Exit.INTERNAL, f"{type(error).__name__}: {error}" if error is not None else "it ended without saying how"
 
 
 class RunReader:

@@ -47,24 +47,25 @@ def write_page(evidence: Evidence, page: Page, out: Path | None = None) -> Path:
         targets=[party.target for party in evidence.parties],
         config={"runs": [_relative(run.folder, out) for run in evidence.runs]},
     )
-    path = writer.add_file("report", "report.html")
-    texts = {
-        ("report", "report.html"): html,
-        ("report_markdown", "report.md"): report_md(page),
-        ("job_summary", "summary.md"): summary_md(page),
-        ("comparison_csv", "comparison.csv"): comparison_csv(page.comparison),
-        ("measures_csv", "measures.csv"): measures_csv(evidence),
-        ("verdicts_csv", "verdicts.csv"): verdicts_csv(evidence),
-        **ci_texts(evidence),
-    }
-    for (kind, name), text in texts.items():
-        writer.add_file(kind, name).write_text(text, encoding="utf-8", newline="\n")
-    (out / "figures").mkdir(exist_ok=True)
-    for name, drawing in page.gallery.drawings.items():
-        writer.add_file(f"figure_{name}_svg", f"figures/{name}.svg").write_bytes(drawing.svg)
-        writer.add_file(f"figure_{name}_png", f"figures/{name}.png").write_bytes(drawing.png)
-    writer.write("badge", "badge.json", page.overall.badge)
-    writer.finish(page.overall.word, page.baseline.exit if page.baseline else Exit.PASS, page.overall.sentence)
+    with writer:
+        path = writer.add_file("report", "report.html")
+        texts = {
+            ("report", "report.html"): html,
+            ("report_markdown", "report.md"): report_md(page),
+            ("job_summary", "summary.md"): summary_md(page),
+            ("comparison_csv", "comparison.csv"): comparison_csv(page.comparison),
+            ("measures_csv", "measures.csv"): measures_csv(evidence),
+            ("verdicts_csv", "verdicts.csv"): verdicts_csv(evidence),
+            **ci_texts(evidence),
+        }
+        for (kind, name), text in texts.items():
+            writer.add_file(kind, name).write_text(text, encoding="utf-8", newline="\n")
+        (out / "figures").mkdir(exist_ok=True)
+        for name, drawing in page.gallery.drawings.items():
+            writer.add_file(f"figure_{name}_svg", f"figures/{name}.svg").write_bytes(drawing.svg)
+            writer.add_file(f"figure_{name}_png", f"figures/{name}.png").write_bytes(drawing.png)
+        writer.write("badge", "badge.json", page.overall.badge)
+        writer.finish(page.overall.word, page.baseline.exit if page.baseline else Exit.PASS, page.overall.sentence)
     return path
 
 

@@ -283,3 +283,70 @@ def test_a_record_keeps_every_field() -> None:
     fields = msgspec.json.decode(msgspec.json.encode(Badge(label="a", message="b", color="c")))
     assert set(fields) == {"schemaVersion", "label", "message", "color"}
     assert {"ended", "reason", "children", "files"} <= {field.name for field in msgspec.structs.fields(Run)}
+
+
+class TestSeal:
+    """However a command ends, run.json says how."""
+
+    def made(self, folder: Path) -> RunWriter:
+        return RunWriter.create(folder / "run", "check")
+
+    @pytest.mark.parametrize(
+        ("raised", "outcome", "code", "reason"),
+        [
+            (KeyboardInterrupt(), "interrupted", 130, "interrupted"),
+            (UsageError("the key file is gone"), "error", 2, "the key file is gone"),
+            (ZeroDivisionError("float division"), "error", 4, "ZeroDivisionError: float division"),
+            (None, "error", 4, "it ended without saying how"),
+        ],
+    )
+    def test_what_ends_a_run_is_written_down(
+        self, tmp_path: Path, raised: BaseException | None, outcome: str, code: int, reason: str
+    ) -> None:
+        """An error, Ctrl-C or a forgotten end seals the run; the error itself goes on."""
+        writer = self.made(tmp_path)
+        if raised is None:
+            with writer:
+                pass
+        else:
+            with pytest.raises(type(raised)), writer:
+                raise raised
+        run = RunReader(writer.folder).run
+        assert (run.outcome, run.exit_code, run.reason) == (outcome, code, reason)
+        assert run.ended is not None
+
+    def test_a_sealed_run_stays_as_it_was_sealed(self, tmp_path: Path) -> None:
+        """What goes wrong after the seal (a report, printing) changes neither outcome nor end; sealing the same again changes nothing."""
+        writer = self.made(tmp_path)
+
+        def printing_fails() -> None:
+            with writer:
+                writer.finish("pass", 0)
+                raise BrokenPipeError
+
+        with pytest.raises(BrokenPipeError):
+            printing_fails()
+        ended = RunReader(writer.folder).run.ended
+        writer.finish("pass", 0)
+        run = RunReader(writer.folder).run
+        assert (run.outcome, run.exit_code, run.ended) == ("pass", 0, ended)
+
+    def test_a_worse_end_after_the_seal_is_kept(self, tmp_path: Path) -> None:
+        """A command that finds out more after it sealed (the report could not be written) says so; the end stays when it was."""
+        writer = self.made(tmp_path)
+        writer.finish("pass", 0)
+        ended = writer.run.ended
+        writer.finish("error", 4, "the files for CI could not be written")
+        run = RunReader(writer.folder).run
+        assert (run.outcome, run.exit_code, run.reason, run.ended) == ("error", 4, "the files for CI could not be written", ended)
+
+    def test_a_seal_that_cannot_be_written_hides_no_error(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On a full disk the error that ended the run is what the command tells of."""
+        writer = self.made(tmp_path)
+
+        def full(*_: object, **__: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(RunWriter, "update", full)
+        with pytest.raises(UsageError, match="the key"), writer:
+            raise UsageError("the key file is gone")
