@@ -113,7 +113,7 @@ def _told(party: Party, verdict: Verdict) -> str:
         lines.append(f"exchange: {', '.join(verdict.exchanges)}")
     first = next((party.exchanges[name] for name in verdict.exchanges if name in party.exchanges), None)
     if first is not None and party.check is not None:
-        lines.append(shortened(curl_block(first, party.check.folder.name), MOST_TEXT))
+        lines.append(shortened(curl_block(first, party.check.folder), MOST_TEXT))
     return clean("\n".join(lines))
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import Body, Exchange, Verdict
-from testcard.harness.text.commands import curl_block
+from testcard.harness.text.commands import curl_block, rejudge_command
 from testcard.harness.text.verdicts import SEVERITY, worst_word
 from testcard.harness.text.words import clean, shortened
 from testcard.reports.content.evidence import Evidence, Party
@@ -207,7 +208,7 @@ def _finding(party: Party, verdict: Verdict, number: int) -> Finding:
 
 
 def _witness(party: Party, exchange: Exchange, verdict: Verdict) -> Witness:
-    folder = party.check.folder.name if party.check else ""
+    folder = party.check.folder if party.check else Path()
     pictures = thumbnails(party, exchange, 2) if verdict.evidence == "pictures" else []
     response = exchange.response
     if response is None:
@@ -224,7 +225,9 @@ def _witness(party: Party, exchange: Exchange, verdict: Verdict) -> Witness:
         answer=answer,
         excerpt=excerpt,
         curl=curl_block(exchange, folder),
-        replay=f"testcard check {party.target.provider} --replay {folder}",
+        replay=rejudge_command(
+            folder, party.target.provider, party.openapi if party.check and party.check.run.config.get("openapi") else ""
+        ),
         change=clean(exchange.case.change) if exchange.case else "",
         thumbs=pictures,
     )

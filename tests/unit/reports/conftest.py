@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
@@ -57,8 +58,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunReader]:
 
 @pytest.fixture(scope="session")
 def report(runs: list[RunReader]) -> Path:
-    """The folder of the report of `runs`, beside them."""
-    return write_report(runs, runs[0].folder.parent / "report").parent
+    """The folder of the report of `runs`, beside them, written by someone who works in the folder above."""
+    with contextlib.chdir(runs[0].folder.parent):
+        return write_report(runs, runs[0].folder.parent / "report").parent
 
 
 @dataclass

@@ -13,7 +13,7 @@ import pytest
 
 from testcard.harness.runs.folder import KEY_PLACEHOLDER
 from testcard.harness.runs.records import Body, Exchange, SentRequest
-from testcard.harness.text.commands import curl, curl_block, quoted
+from testcard.harness.text.commands import curl, curl_block, quoted, rejudge_command, resend_command, shown_path, typed_path
 from testkit.waiting import PATIENCE_S
 
 TRICKY = """it's "quoted" $HOME `id` \\ ! 𝔘 مرحبا"""
@@ -125,3 +125,39 @@ def test_in_a_block_other_bodies_come_from_where_they_are() -> None:
     *words, said, read = arguments(block(exchange(Body(size=3, base64="AP8B"))))
     assert (words[-2:], f"{said}\0{read}") == (["--data-binary", "@-"], "\0\xff\x01")
     assert arguments(block(exchange(Body(size=9000, sha256="ab" * 32))))[-2] == f"@check-x/bodies/{'ab' * 32}"
+
+
+def test_paths_are_named_as_seen_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below it relative, however they were given; elsewhere absolute; never mistaken for an option."""
+    home = tmp_path / "home"
+    (home / "runs" / "it's a run").mkdir(parents=True)
+    monkeypatch.chdir(home)
+    assert shown_path("runs/a") == "runs/a"
+    assert shown_path(home / "runs" / "a") == "runs/a"
+    assert shown_path("runs/../runs/./a") == "runs/a"
+    assert shown_path("-x") == "./-x"
+    assert shown_path(tmp_path / "elsewhere") == str(tmp_path / "elsewhere")
+    assert shown_path("../elsewhere") == str(tmp_path / "elsewhere")
+    done = subprocess.run(
+        ["bash", "-c", f"cd -- {typed_path('runs/it' + chr(39) + 's a run')} && pwd"], capture_output=True, text=True, cwd=home
+    )
+    assert done.stdout.strip().endswith("runs/it's a run")
+
+
+def test_a_path_is_named_whole_where_the_working_directory_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is relative to a folder that was deleted."""
+
+    def gone() -> Path:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "cwd", gone)
+    assert shown_path(tmp_path / "run") == str(tmp_path / "run")
+
+
+def test_replay_commands_name_the_run_so_that_they_run_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run's folder as seen from here; a provider that is not bundled by its own folder."""
+    monkeypatch.chdir(tmp_path)
+    assert resend_command(tmp_path / "a b", "e0001.f1") == "testcard replay 'a b' e0001.f1"
+    assert rejudge_command("runs/x", "nebul", "specs/providers/nebul/openapi.yaml") == "testcard check nebul --replay runs/x"
+    assert rejudge_command("runs/x", "nebul") == "testcard check nebul --replay runs/x"
+    assert rejudge_command("x", "mine", str(tmp_path / "my api" / "openapi.yaml")) == "testcard check 'my api' --replay x"

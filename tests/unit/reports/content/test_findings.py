@@ -1,15 +1,21 @@
-"""Findings: what shows them is what their rule says, whatever it is called."""
+"""Findings: what shows them is what their rule says, whatever it is called, and commands show it again from where one stands."""
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import pytest
 
 from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import CheckedTarget, ClauseRef, Exchange, SeenResponse, SentRequest, Spend, Target, Verdict, Verdicts
+from testcard.reports.ci.junit import junit_xml
 from testcard.reports.content.evidence import gather
 from testcard.reports.content.findings import Finding, judge
 
@@ -69,3 +75,33 @@ def test_runs_of_before_show_what_they_did(rule: str, thumbs: bool, tmp_path: Pa
     """Verdicts that do not say it are taken by their area."""
     finding = found(tmp_path, synthetic, rule)
     assert bool(finding.witnesses[0].thumbs) is thumbs
+
+
+Make = Callable[..., RunReader]
+As = Callable[..., Verdict]
+
+
+def with_a_long_body(run: RunReader) -> RunReader:
+    """The run with a request body that the folder keeps in a file."""
+    writer = RunWriter(run.folder, run.run)
+    (only,) = run.exchanges()
+    long = msgspec.structs.replace(only.request, body=writer.body(b"x" * 5000))
+    (run.folder / "exchanges.jsonl").write_bytes(msgspec.json.encode(msgspec.structs.replace(only, request=long)) + b"\n")
+    return RunReader(run.folder)
+
+
+def test_commands_of_findings_run_from_the_working_directory(
+    check_run: Make, judged_as: As, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run folder and body are named as seen from where the report is made, in the page as in junit.xml; a bare name would lead nowhere."""
+    run = with_a_long_body(check_run(judged_as("fail")))
+    monkeypatch.chdir(tmp_path)
+    evidence = gather([run])
+    (finding,) = judge(evidence).findings
+    witness = finding.witnesses[0]
+    bodies = [re.search(r"@([^\s<]+)", command) for command in (witness.curl, junit_xml(evidence))]
+    for body in bodies:
+        assert body is not None
+        assert Path(body[1]).read_bytes() == b"x" * 5000
+        assert not os.path.isabs(body[1])
+    assert RunReader(shlex.split(witness.replay)[-1]).run.kind == "check"

@@ -30,8 +30,11 @@ def test_run_json_lists_every_file_that_was_written(report: Path) -> None:
     assert len([name for name in written if name.endswith(".png")]) == len([name for name in written if name.endswith(".svg")]) == 9
 
 
-def test_report_of_the_same_runs_has_the_same_bytes(runs: list[RunReader], report: Path, tmp_path: Path) -> None:
-    """Only run.json, which says when the report was made, differs."""
+def test_report_of_the_same_runs_has_the_same_bytes(
+    runs: list[RunReader], report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only run.json, which says when the report was made, differs; made in the same working directory, as commands name paths from there."""
+    monkeypatch.chdir(report.parent)
     again = write_report(runs, tmp_path / "again").parent
     for path in sorted(report.rglob("*")):
         if path.is_file() and path.name != "run.json":
@@ -39,7 +42,7 @@ def test_report_of_the_same_runs_has_the_same_bytes(runs: list[RunReader], repor
 
 
 def test_report_is_small_and_keeps_no_path_of_this_machine(runs: list[RunReader], report: Path) -> None:
-    """At most 3 MB for five providers, and nothing that names a folder outside the report's parent (its time: report_scale.py)."""
+    """At most 3 MB for five providers, and nothing that names a folder outside the working directory (its time: report_scale.py)."""
     assert (report / "report.html").stat().st_size < 3_000_000
     for path in report.rglob("*"):
         if path.suffix in (".html", ".md", ".json", ".csv", ".svg"):
@@ -93,7 +96,9 @@ def test_command_prints_verdict_and_place(runs: list[RunReader], tmp_path: Path)
     assert all((tmp_path / "r" / name).is_file() for name in said["files"].values())
 
 
-def test_evaluate_folder_stands_for_its_children(runs: list[RunReader], report: Path, tmp_path: Path) -> None:
+def test_evaluate_folder_stands_for_its_children(
+    runs: list[RunReader], report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The report of the parent folder is the report of what is in it."""
     parent = tmp_path / "evaluation"
     shutil.copytree(runs[0].folder.parent, parent, ignore=shutil.ignore_patterns("report"))
@@ -104,6 +109,7 @@ def test_evaluate_folder_stands_for_its_children(runs: list[RunReader], report: 
     for name in moved:
         shutil.move(str(tmp_path / "parts" / name), str(parent / name))
     writer.update(children=[run.folder.name for run in runs])
+    monkeypatch.chdir(parent)
     page = write_report([RunReader(parent)], tmp_path / "report")
     assert page.read_bytes() == (report / "report.html").read_bytes()
 
