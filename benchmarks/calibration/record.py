@@ -10,6 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from testcard.harness.text.words import data_size, significant, time_span
+
 
 class Level(msgspec.Struct, frozen=True, kw_only=True):
     """One level of load that was tried.
@@ -107,19 +109,19 @@ def sentences(found: Calibration) -> list[str]:
     each = "this machine" if found.processes == 1 else f"{found.processes} processes of this machine"
     lines = []
     for answer in found.answers:
-        what = f"answers of {_size(answer.bytes)} ({_CHECKED[answer.checked]})"
-        cpu = f"{_time(answer.peak_cpu_s_per_request)} of CPU a request"
+        what = f"answers of {data_size(answer.bytes)} ({_CHECKED[answer.checked]})"
+        cpu = f"{time_span(answer.peak_cpu_s_per_request)} of CPU a request"
         if answer.trusted_rps is None:
             lines.append(f"{what}: {'late at every rate tried' if answer.levels else 'no time to try a rate'} on {each}; {cpu}.")
             continue
         more = " or more" if answer.at_ceiling else ""
-        lines.append(f"{what}: trust {each} with up to {_rate(answer.trusted_rps)} requests/s{more}; {cpu}.")
+        lines.append(f"{what}: trust {each} with up to {significant(answer.trusted_rps, 2)} requests/s{more}; {cpu}.")
     worst = max((abs(q.off) for one in found.fidelity for q in one.quantiles if q.name != "p99"), default=None)
     if worst is not None and all(one.within for one in found.fidelity):
         lines.append(f"Latencies came out true: p50, p90 and p95 within {math.ceil(worst * 1000) / 10:g} % of the servers' own timelines.")
     for one in found.fidelity:
         if not one.within:
-            blame = f" (the server itself was up to {_time(one.server_late_p99_s)} late)" if one.server_late_p99_s else ""
+            blame = f" (the server itself was up to {time_span(one.server_late_p99_s)} late)" if one.server_late_p99_s else ""
             lines.append(f"Latencies did not come out true with the server “{one.name}”{blame}.")
     load = found.machine.load_1min
     if load is not None and load > found.machine.cpus / 2:
@@ -138,8 +140,8 @@ def _rates(answers: list[Answers]) -> Table:
         table.add_column(column, justify="right")
     table.add_column("trusted")
     for answer in answers:
-        name = f"{_size(answer.bytes)}, {_CHECKED[answer.checked]}"
-        table.add_row(name, "closed loop", _rate(answer.peak_rps), "–", "–", _time(answer.peak_cpu_s_per_request), "")
+        name = f"{data_size(answer.bytes)}, {_CHECKED[answer.checked]}"
+        table.add_row(name, "closed loop", significant(answer.peak_rps, 2), "–", "–", time_span(answer.peak_cpu_s_per_request), "")
         for level in answer.levels:
             table.add_row("", *_level(level))
     return table
@@ -148,11 +150,11 @@ def _rates(answers: list[Answers]) -> Table:
 def _level(level: Level) -> tuple[str, ...]:
     cpu = "–" if level.cpu_percent is None else f"{level.cpu_percent:.0f} %"
     return (
-        _rate(level.offered_rps or 0.0),
-        _rate(level.achieved_rps),
-        "–" if level.send_lag_p99_s is None else _time(level.send_lag_p99_s),
+        significant(level.offered_rps or 0.0, 2),
+        significant(level.achieved_rps, 2),
+        "–" if level.send_lag_p99_s is None else time_span(level.send_lag_p99_s),
         cpu,
-        _time(level.cpu_s_per_request),
+        time_span(level.cpu_s_per_request),
         "yes" if level.trusted else f"no: {(level.why or '').partition(';')[0].partition(':')[0]}",
     )
 
@@ -164,20 +166,6 @@ def _fidelity(fidelity: list[Fidelity]) -> Table:
         table.add_column(name, justify="right")
     table.add_column("within 5 %")
     for one in fidelity:
-        cells = [f"{_time(quantile.measured_s)} ({_time(quantile.true_s)})" for quantile in one.quantiles]
+        cells = [f"{time_span(quantile.measured_s)} ({time_span(quantile.true_s)})" for quantile in one.quantiles]
         table.add_row(one.name, *cells, "yes" if one.within else "no")
     return table
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:g} MB" if count >= 1_000_000 else f"{count / 1e3:g} KB"
-
-
-def _rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
-
-
-def _time(seconds: float) -> str:
-    if seconds >= 1:
-        return f"{seconds:.3g} s"
-    return f"{seconds * 1e3:.3g} ms" if seconds >= 0.001 else f"{seconds * 1e6:.0f} µs"

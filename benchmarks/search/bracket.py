@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from testcard.harness.stops import Stop
 from testcard.harness.stops import sentence as stop_sentence
+from testcard.harness.text.words import significant
 
 #: Ends so close are close enough: what lies between is less than what one run differs from the next.
 RESOLUTION = 1.05
@@ -135,4 +136,4 @@ def sentence(search: Search) -> str:
 
 
 def _rate(value: float | None) -> str:
-    return "?" if value is None else f"{value:.3g}/s"
+    return "?" if value is None else f"{significant(value)}/s"

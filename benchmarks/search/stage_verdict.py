@@ -23,6 +23,7 @@ import numpy.typing as npt
 from testcard.benchmarks.search.bracket import Step
 from testcard.harness.runs.records import SummaryRow
 from testcard.harness.statistics import slo
+from testcard.harness.text.words import significant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +94,9 @@ def judge_stage(rate: float, row: SummaryRow, objectives: Sequence[slo.Objective
                 unsure.append(words if not objective.keeps(value) else f"{objective.expression} just holds ({_shown(value)})")
     failed = row.requests - row.ok
     if (kept_up := _kept_up(row)) < KEEPS_UP:
-        broken.append(f"the server falls behind: {row.achieved_rps:.3g} of {row.offered_rps or 0.0:.3g} requests a second")
+        broken.append(
+            f"the server falls behind: {significant(row.achieved_rps)} of {significant(row.offered_rps or 0.0)} requests a second"
+        )
         unsure = [] if kept_up < SURELY_BEHIND else [*unsure, broken[-1]]
     if failed > FAILURES * row.requests and not any(objective.metric in ("error_rate", "ok_rate") for objective in objectives):
         kinds = ", ".join(f"{count} {name}" for name, count in row.errors.items())
@@ -129,4 +132,4 @@ def _is_clear(objective: slo.Objective, figure: float) -> bool:
 
 
 def _shown(figure: float | None) -> str:
-    return "not measured" if figure is None else f"{figure:.3g}"
+    return "not measured" if figure is None else significant(figure)

@@ -13,13 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from testcard.harness.runs.records import Estimate, Gate, Summary, SummaryRow
-
-
-def figure(value: float | None) -> str:
-    """A number with three significant digits; thousands in full."""
-    if value is None:
-        return "?"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+from testcard.harness.text.words import significant
 
 
 def spread(estimate: Estimate | None, *, factor: float = 1.0, unit: str = "") -> str:
@@ -28,10 +22,10 @@ def spread(estimate: Estimate | None, *, factor: float = 1.0, unit: str = "") ->
         return "–"
     if estimate.value is None:
         return "n too small"
-    text = f"{figure(estimate.value * factor)}{unit}"
+    text = f"{significant(estimate.value * factor)}{unit}"
     if estimate.low is None and estimate.high is None:
         return text
-    ends = ["?" if end is None else figure(end * factor) for end in (estimate.low, estimate.high)]
+    ends = ["?" if end is None else significant(end * factor) for end in (estimate.low, estimate.high)]
     return f"{text} [{', '.join(ends)}]"
 
 
@@ -56,7 +50,7 @@ def details(row: SummaryRow) -> Iterator[tuple[str, str]]:
         wasted = (
             f"{percent(money.wasted_share)} of it wasted on {money.wasted_requests} requests" if money.wasted_usd else "none of it wasted"
         )
-        parts = [f"${figure(money.spent_usd)} spent", wasted]
+        parts = [f"${significant(money.spent_usd)} spent", wasted]
         if money.cost_usd_per_megapixel is not None:
             parts.append(f"${spread(money.cost_usd_per_megapixel)} a megapixel")
         if row.cost_usd_per_1000_good_images is not None:
@@ -90,7 +84,7 @@ def _limits(row: SummaryRow) -> str:
     assert limits is not None
     parts = [f"{percent(limits.share)} got 429", f"Retry-After in {percent(limits.retry_after_given)} of them"]
     if limits.retry_after_s:
-        ends = [figure(limits.retry_after_s[name].value) for name in ("shortest", "longest")]
+        ends = [significant(limits.retry_after_s[name].value) for name in ("shortest", "longest")]
         parts.append(f"asking for {ends[0]} to {ends[1]} s")
     if limits.refused_early is not None:
         parts.append(f"sent earlier: {percent(limits.refused_early)} refused again (n = {limits.refused_early.n})")
@@ -110,16 +104,12 @@ def seconds(estimate: Estimate | None) -> str:
     if estimate is None or estimate.n == 0:
         return "–"
     if estimate.value is None:
-        return f"> {_figure(estimate.low)}" if estimate.low is not None else "n too small"
+        return f"> {significant(estimate.low)}" if estimate.low is not None else "n too small"
     if estimate.low is None:
-        return _figure(estimate.value)
-    return f"{_figure(estimate.value)} [{_figure(estimate.low)}, {_figure(estimate.high) if estimate.high is not None else '∞'}]"
-
-
-def _figure(value: float | None) -> str:
-    if value is None:
-        return "?"
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+        return significant(estimate.value)
+    return (
+        f"{significant(estimate.value)} [{significant(estimate.low)}, {significant(estimate.high) if estimate.high is not None else '∞'}]"
+    )
 
 
 def _dollars(estimate: Estimate | None) -> str:
@@ -187,10 +177,10 @@ def _cells(row: SummaryRow) -> list[str]:
     if cost is not None and cost.value is None:
         cost = None
     return [
-        "–" if row.offered_rps is None else f"{row.offered_rps:.3g}",
-        f"{row.achieved_rps:.3g}",
+        "–" if row.offered_rps is None else significant(row.offered_rps),
+        significant(row.achieved_rps),
         *(seconds(row.latency_s.get(name)) for name in ("p50", "p95", "p99")),
-        f"{row.goodput_rps:.3g}",
+        significant(row.goodput_rps),
         errors,
         _dollars(cost) if row.images_per_s or cost else "–",
         str(row.requests),

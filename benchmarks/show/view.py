@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testcard.benchmarks.plan.job import Job
+from testcard.harness.text.words import significant
 
 #: Outcomes that are no errors.
 _FINE = ("ok", "slow", "interrupted")
@@ -31,7 +32,7 @@ class View:
         state = self.state
         found: dict[str, Any] = {"target": self._target(), "stage": state["stage"] or "–", "round": state["round"] or "–"}
         found["rate"] = self._rate()
-        found |= {name: f"{state[f'{name}_s']:.3g} s" for name in ("p50", "p95") if state[f"{name}_s"] is not None}
+        found |= {name: f"{significant(state[f'{name}_s'])} s" for name in ("p50", "p95") if state[f"{name}_s"] is not None}
         found |= {"in flight": state["in_flight"], "sent": self._sent()}
         if money := self._money():
             found["spent"] = money
@@ -79,16 +80,16 @@ class View:
 
     def _rate(self) -> str:
         state = self.state
-        achieved = f"{_figure(state['rate_rps'])}/s achieved"
+        achieved = f"{significant(state['rate_rps'])}/s achieved"
         if state["offered_rps"] is not None:
-            return f"{_figure(state['offered_rps'])}/s offered, {achieved}"
+            return f"{significant(state['offered_rps'])}/s offered, {achieved}"
         return f"{state['users']} user{'s' if state['users'] != 1 else ''}, {achieved}" if state["users"] is not None else achieved
 
     def _latency(self) -> str:
         state = self.state
         if state["p50_s"] is None:
             return "no answer of this stage yet"
-        return f"p50 {state['p50_s']:.3g} s, p95 {state['p95_s']:.3g} s (this stage so far, {state['stage_requests']:,} answers)"
+        return f"p50 {significant(state['p50_s'])} s, p95 {significant(state['p95_s'])} s (this stage so far, {state['stage_requests']:,} answers)"
 
     def _sent(self) -> str:
         limit = self.job.max_requests
@@ -110,7 +111,3 @@ class View:
     def _left(self) -> str:
         seconds = max(0, round(self.state["planned_s"] - self._passed_s()))
         return f"{seconds // 60}:{seconds % 60:02d}" if seconds < 3600 else f"{seconds // 3600}:{seconds % 3600 // 60:02d} h"
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

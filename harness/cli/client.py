@@ -25,7 +25,7 @@ from testcard.harness.errors import UsageError
 from testcard.harness.progress import PLAIN_INTERVAL_S
 from testcard.harness.targets import open_target
 from testcard.harness.text.prices import amount
-from testcard.harness.text.words import kilobytes
+from testcard.harness.text.words import data_size
 from testcard.harness.wire.contract import choose
 from testcard.specs.loader import load_provider
 from testcard.specs.profile import Task
@@ -260,7 +260,7 @@ def _pictures(work: _Work, place: _Place, output: Path | None) -> None:
         return
     for file, picture in zip(files, result.pictures, strict=True):
         seed = f", seed {picture.seed}" if picture.seed is not None else ""
-        click.echo(f"{file}: {picture.format} {picture.width}x{picture.height}, {kilobytes(len(picture.bytes))}{seed}")
+        click.echo(f"{file}: {picture.format} {picture.width}x{picture.height}, {data_size(len(picture.bytes))}{seed}")
     click.echo(_summary(result))
 
 

@@ -14,10 +14,13 @@ from testcard.harness.runs.record import Record
 from testcard.harness.runs.sample_records import FLAWS, OUTCOMES, SAMPLE_COLUMNS, Block
 from testcard.harness.runs.summary_records import Gate, Generator, Saturation, Saturations, SaturationStage, Summary, SummaryRow
 from testcard.harness.runs.verdict_records import (
+    LEVELS,
+    SEVERITY,
     Badge,
     CheckedTarget,
     ClauseRef,
     EvidenceKind,
+    Level,
     RuleFailure,
     SpecGap,
     Spend,
@@ -92,9 +95,11 @@ RECORD_TYPES: dict[str, Any] = {
 
 __all__ = [
     "FLAWS",
+    "LEVELS",
     "OUTCOMES",
     "RECORD_TYPES",
     "SAMPLE_COLUMNS",
+    "SEVERITY",
     "Badge",
     "Block",
     "Body",
@@ -107,6 +112,7 @@ __all__ = [
     "Exchange",
     "Gate",
     "Generator",
+    "Level",
     "Outcome",
     "PlacedPicture",
     "RuleFailure",

@@ -12,6 +12,11 @@ from testcard.harness.runs.record import Record
 EvidenceKind = Literal["exchange", "pair", "pictures"]
 VerdictWord = Literal["pass", "fail", "deviates", "info", "unsupported", "unproven", "not-run", "waived"]
 _OF_PICTURES = ("image", "seed", "delivery")
+Level = Literal["must", "should", "info"]
+#: From what matters most to what matters least, where one word has to stand for several.
+SEVERITY: tuple[VerdictWord, ...] = ("fail", "deviates", "unproven", "not-run", "waived", "info", "pass", "unsupported")
+#: From the strongest promise to the weakest, where one level has to stand for several.
+LEVELS: tuple[Level, ...] = ("must", "should", "info")
 
 
 class ClauseRef(Record, frozen=True, kw_only=True):

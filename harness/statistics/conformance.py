@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from testcard.harness.runs.records import Run, Verdicts
+from testcard.harness.runs.records import SEVERITY, Run, Verdicts
 
-#: From what matters most to what matters least, where one word stands for several verdicts of a rule on an operation.
-_SEVERITY = ("fail", "deviates", "unproven", "not-run", "waived", "info", "pass", "unsupported")
 _BROKEN = ("fail", "deviates")
 _KEPT = ("pass", "info", "unsupported")
 
@@ -79,6 +77,6 @@ def _standing(checks: Sequence[tuple[Run, Verdicts]]) -> dict[RuleKey, tuple[str
         for verdict in verdicts.verdicts:
             key = (verdicts.provider, verdict.operation, verdict.rule)
             known = found.get(key)
-            if known is None or _SEVERITY.index(verdict.verdict) < _SEVERITY.index(known[0]):
+            if known is None or SEVERITY.index(verdict.verdict) < SEVERITY.index(known[0]):
                 found[key] = (verdict.verdict, verdict.level, verdict.detail, run.started)
     return found

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from testcard.harness.runs.records import Estimate
 from testcard.harness.statistics.compare import Change, Comparison, Metric, Refusal
 from testcard.harness.statistics.conformance import RuleChange
 from testcard.harness.statistics.welch import ROUNDING
+from testcard.harness.text.words import NONE, count, fixed, listing
 
 _LATENCIES = ("p50", "p95")
 _UNITS = {"p50": "s", "p95": "s", "throughput": "/s", "goodput": "/s", "cost": "USD"}
@@ -54,17 +53,17 @@ def figures(change: Change) -> tuple[str, str]:
 
 def _figure(metric: Metric, value: float | None, short: bool) -> str:
     if value is None:
-        return "–"
+        return NONE
     if metric.share:
         return f"{100 * value:.2g} %" if value else "0 %"
-    return f"{_digits(1000 * value)} ms" if short else f"{_digits(value)} {_UNITS[metric.name]}"
+    return f"{fixed(1000 * value)} ms" if short else f"{fixed(value)} {_UNITS[metric.name]}"
 
 
 def extent(change: Change) -> str:
     """How much more or less, with the 95 % interval: "15 % more [11 to 19 %]", "2.1 points more [0.4 to 3.8]"."""
     estimate = change.change
     if estimate is None or estimate.value is None:
-        return "–"
+        return NONE
     still = 0.0 if change.metric.share else 1.0
     if all(end is not None and abs(end - still) < ROUNDING for end in (estimate.low, estimate.high)):
         return "the same in every round"
@@ -83,17 +82,17 @@ def verdict_line(comparison: Comparison) -> str:
     broken = [rule for rule in comparison.rules if rule.regression]
     parts = []
     if worse:
-        parts.append(f"{_count(len(worse), 'metric')} got worse ({_names([f'{c.metric.title} of {c.target}' for c in worse])})")
+        parts.append(f"{count(len(worse), 'metric')} got worse ({_named([f'{c.metric.title} of {c.target}' for c in worse])})")
     if broken:
-        parts.append(f"{_count(len(broken), 'must')} newly broken ({_names([rule.rule for rule in broken])})")
+        parts.append(f"{count(len(broken), 'must')} newly broken ({_named([rule.rule for rule in broken])})")
     if not parts:
         parts.append("nothing could be compared" if comparison.empty else "nothing got worse")
     if better:
-        parts.append(f"{_count(better, 'metric')} got better")
+        parts.append(f"{count(better, 'metric')} got better")
     if comparison.undecided:
-        parts.append(f"{_count(comparison.undecided, 'metric')} without a decision")
+        parts.append(f"{count(comparison.undecided, 'metric')} without a decision")
     if comparison.refused:
-        parts.append(f"{_count(len(comparison.refused), 'row')} not comparable")
+        parts.append(f"{count(len(comparison.refused), 'row')} not comparable")
     text = ", ".join(parts)
     return text[0].upper() + text[1:] + "."
 
@@ -128,17 +127,5 @@ def _percent(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}".removesuffix(".0")
 
 
-def _digits(value: float) -> str:
-    if value == 0:
-        return "0"
-    places = max(2 - math.floor(math.log10(abs(value)) + 1e-9), 0)
-    return f"{value:,.{places}f}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun if number == 1 else noun + 's'}"
-
-
-def _names(names: list[str]) -> str:
-    unique = list(dict.fromkeys(names))
-    return ", ".join(unique[:3]) + (f" and {len(unique) - 3} more" if len(unique) > 3 else "")
+def _named(names: list[str]) -> str:
+    return listing(list(dict.fromkeys(names)), 3)

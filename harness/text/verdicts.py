@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from testcard.harness.runs.records import Waived, WaiverNote
+from testcard.harness.runs.records import SEVERITY, Waived, WaiverNote
 
+#: One character for each verdict, the same on a terminal and in a report; no two are alike, for those who see no colour.
 GLYPHS = {
     "pass": "✓",
     "fail": "✗",
@@ -17,6 +18,7 @@ GLYPHS = {
     "waived": "⊘",
     "inconclusive": "?",
 }
+
 MEANINGS = {
     "pass": "the promise was kept",
     "fail": "a must was broken",
@@ -27,8 +29,6 @@ MEANINGS = {
     "not-run": "not tried (budget, or the run ended early)",
     "waived": "broken, and waived by the user",
 }
-#: From what matters most to what matters least, where one word has to stand for several.
-SEVERITY = ("fail", "deviates", "unproven", "not-run", "waived", "info", "pass", "unsupported")
 
 
 def worst_word(words: Iterable[str]) -> str:

@@ -9,29 +9,42 @@ from dataclasses import dataclass
 
 from testcard.harness.runs.records import Estimate
 
+#: What stands where there is no number.
 NONE = "–"
+_SPANS = ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
-def significant(value: float | None, digits: int = 3) -> str:
-    """A number with three significant digits, thousands separated, no exponent: 0.412, 12.3, 1,230."""
+def fixed(value: float | None, digits: int = 3) -> str:
+    """A number with so many significant digits, thousands separated, never an exponent: 0.412, 0.500, 12.3, 1,230.
+
+    Trailing zeros are kept, so that columns of numbers line up in precision; NONE where there is no finite number.
+    """
     if value is None or not math.isfinite(value):
         return NONE
     if value == 0:
         return "0"
-    places = max(digits - 1 - math.floor(math.log10(abs(value)) + 1e-12), 0)
-    text = f"{round(value, places):,.{places}f}"
+    places = max(digits - 1 - math.floor(math.log10(abs(value)) + 1e-9), 0)
+    return f"{round(value, places):,.{places}f}"
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """As `fixed` without trailing zeros, for prose and axes: 0.5, 2, 12.3."""
+    text = fixed(value, digits)
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def fixed(value: float | None, digits: int = 3) -> str:
-    """As `significant`, with trailing zeros kept, so that columns of numbers line up in precision."""
-    if value is None or not math.isfinite(value):
-        return NONE
-    if value == 0:
-        return "0"
-    places = max(digits - 1 - math.floor(math.log10(abs(value)) + 1e-12), 0)
-    return f"{round(value, places):,.{places}f}"
+def data_size(count: int) -> str:
+    """A number of bytes in B, kB or MB (powers of 1,000): 512 B, 12.3 kB, 1.4 MB."""
+    return f"{count:,} B" if count < 1000 else f"{count / 1000:,.1f} kB" if count < 1_000_000 else f"{count / 1e6:,.1f} MB"
+
+
+def time_span(seconds: float) -> str:
+    """A length of time in the unit that suits it, from µs to days, with three significant digits at most."""
+    if seconds == 0:
+        return "0 s"
+    size, unit = next(((size, unit) for size, unit in _SPANS if abs(seconds) >= size), _SPANS[-1])
+    return f"{significant(seconds / size)} {unit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +94,6 @@ def listing(parts: Sequence[str], limit: int = 6) -> str:
     if len(shown) < 2:
         return "".join(shown)
     return ", ".join(shown[:-1]) + " and " + shown[-1]
-
-
-def kilobytes(size: int) -> str:
-    """A size in bytes or kB (1,000 bytes)."""
-    return f"{size:,} B" if size < 1000 else f"{size / 1000:,.1f} kB"
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from testcard.harness.runs.folder import RunReader
-from testcard.harness.runs.records import Verdict
-from testcard.harness.text.verdicts import SEVERITY
+from testcard.harness.runs.records import SEVERITY, Verdict
 from testcard.harness.text.words import clean, shortened
 from testcard.reports.content.evidence import Evidence, Party, gather
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from testcard.harness.errors import UsageError
-from testcard.harness.runs.records import Body, Exchange, Verdict
+from testcard.harness.runs.records import SEVERITY, Body, Exchange, Verdict
 from testcard.harness.text.commands import curl_block, rejudge_command
-from testcard.harness.text.verdicts import SEVERITY, worst_word
+from testcard.harness.text.verdicts import worst_word
 from testcard.harness.text.words import clean, shortened
 from testcard.reports.content.evidence import Evidence, Party
 from testcard.reports.content.pictures import Thumb, thumbnails

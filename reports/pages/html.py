@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from testcard.harness.text.verdicts import GLYPHS, MEANINGS, waiver_line, waiver_reason
-from testcard.harness.text.words import clean, count, kilobytes, listing
+from testcard.harness.text.words import clean, count, data_size, listing
 from testcard.reports.content.comparison import compared_at
 from testcard.reports.content.definitions import DEFINITIONS
 from testcard.reports.content.volumes import NOTE, VOLUMES
@@ -46,7 +46,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        compared_at=compared_at, clean=clean, kilobytes=kilobytes, listing=listing, waiver_line=waiver_line, waiver_reason=waiver_reason
+        compared_at=compared_at, clean=clean, data_size=data_size, listing=listing, waiver_line=waiver_line, waiver_reason=waiver_reason
     )
     environment.globals.update(definitions=DEFINITIONS, volumes=VOLUMES, volume_note=NOTE, glyphs=GLYPHS, meanings=MEANINGS, count=count)
     return environment

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from testcard.harness.runs.records import Estimate
-from testcard.harness.text.verdicts import worst_word
-from testcard.harness.text.words import MILLISECONDS, SECONDS, count, fixed, listing, significant, time_unit
+from testcard.harness.runs.records import SEVERITY, Estimate
+from testcard.harness.text.verdicts import GLYPHS, MEANINGS, worst_word
+from testcard.harness.text.words import MILLISECONDS, SECONDS, count, data_size, fixed, listing, significant, time_span, time_unit
 
 
 def test_numbers_are_written_with_three_digits() -> None:
@@ -23,3 +23,22 @@ def test_words_join_as_prose() -> None:
     assert listing([str(n) for n in range(9)], 2) == "0, 1 and 7 more"
     assert (count(1, "rule"), count(1200, "rule")) == ("1 rule", "1,200 rules")
     assert worst_word(["pass", "deviates", "unsupported"]) == "deviates"
+
+
+def test_a_number_that_rounds_up_to_a_thousand_has_no_exponent() -> None:
+    """999.6 is 1,000 and not 1e+03, 0.0000123 is written out."""
+    assert [significant(value) for value in (999.6, 1e-5 * 1.23, -1234.0, float("inf"))] == ["1,000", "0.0000123", "-1,234", "–"]
+
+
+def test_sizes_and_spans_come_in_the_unit_that_suits_them() -> None:
+    """Bytes in powers of a thousand, times from microseconds to days."""
+    assert [data_size(count) for count in (0, 999, 1500, 1_443_320)] == ["0 B", "999 B", "1.5 kB", "1.4 MB"]
+    spans = [time_span(seconds) for seconds in (0, 0.0000123, 0.0042, 1.5, 90, 5400, 604800)]
+    assert spans == ["0 s", "12.3 µs", "4.2 ms", "1.5 s", "1.5 minutes", "1.5 hours", "7 days"]
+
+
+def test_every_verdict_has_a_glyph_of_its_own_and_a_meaning() -> None:
+    """No two verdicts look alike where colour is not seen, on a terminal and in a report."""
+    assert set(MEANINGS) == set(SEVERITY) <= set(GLYPHS)
+    assert len({GLYPHS[word] for word in SEVERITY}) == len(SEVERITY)
+    assert all(len(glyph) == 1 for glyph in GLYPHS.values())

@@ -138,9 +138,9 @@ def test_words_say_what_can_be_trusted_and_what_not() -> None:
         reason="it was late",
     )
     assert sentences(found) == [
-        "answers of 1.5 KB (structure checked): trust 2 processes of this machine with up to 4,400 requests/s or more; 70 µs of CPU a request.",
-        "answers of 1.5 KB (structure checked): late at every rate tried on 2 processes of this machine; 70 µs of CPU a request.",
-        "answers of 1.5 KB (structure checked): no time to try a rate on 2 processes of this machine; 70 µs of CPU a request.",
+        "answers of 1.5 kB (structure checked): trust 2 processes of this machine with up to 4,400 requests/s or more; 70 µs of CPU a request.",
+        "answers of 1.5 kB (structure checked): late at every rate tried on 2 processes of this machine; 70 µs of CPU a request.",
+        "answers of 1.5 kB (structure checked): no time to try a rate on 2 processes of this machine; 70 µs of CPU a request.",
         "Latencies did not come out true with the server “slow” (the server itself was up to 4 ms late).",
         "This machine was busy before (load average 7.2 on 2 cores): measure again when it is idle.",
         "Inconclusive: it was late.",

@@ -15,6 +15,7 @@ from testcard.benchmarks.search.bracket import RESOLUTION, TRIES, Search, Step, 
 from testcard.benchmarks.search.stage_verdict import Figure, figure_of, judge_stage, may_be_the_generators_doing
 from testcard.harness.runs.records import Estimate, Gate, Generator, SummaryRow
 from testcard.harness.statistics import slo
+from testcard.harness.text.words import significant
 
 
 def run(search: Search, knee_rps: float) -> Search:
@@ -36,7 +37,7 @@ def test_the_knee_lies_between_what_held_and_what_broke(knee: float, start: floa
         assert search.held is not None
         assert search.broke is not None
         assert search.held.rate_rps <= knee < search.broke.rate_rps <= search.held.rate_rps * RESOLUTION
-        assert f"holds {search.held.rate_rps:.3g}/s" in sentence(search)
+        assert f"holds {significant(search.held.rate_rps)}/s" in sentence(search)
         assert "What broke first: p95<1s" in sentence(search)
     else:
         assert search.turns == 24
