@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
@@ -21,13 +21,13 @@ from typing import Any, Literal
 import msgspec
 
 from testcard.harness.errors import Exit, Interrupted, TestcardError, UsageError
-from testcard.harness.runs.exchange_records import in_plan_order
 from testcard.harness.runs.records import Body, Environment, Exchange, Outcome, Run, Summary, Target, Verdicts
 from testcard.harness.stops import Stop
 
 INLINE_BYTES = 4096
 KEY_PLACEHOLDER = "$TESTCARD_API_KEY"
 RULESET_VERSION = "2026.11"
+_EXCHANGE_NUMBER = re.compile(r"e(\d+)")
 _ANOTHER = "name another folder with --out"
 _RECORDED_PACKAGES = ("testcard", "httpx", "locust", "geventhttpclient", "schemathesis", "openapi-core", "pillow")
 
@@ -250,6 +250,20 @@ class RunReader:
             return msgspec.json.decode(path.read_bytes(), type=kind)
         except (msgspec.DecodeError, OSError) as error:
             raise UsageError(f"{path}: {error}", hint="the run was written by another version, or changed by hand") from None
+
+
+def in_plan_order(exchanges: Iterable[Exchange]) -> list[Exchange]:
+    """The exchanges in the order of the plan that they were sent for, whichever of them ended first.
+
+    The number in an id is the place in the plan; those of one request, such as its polls, stay as they were recorded. Addresses
+    that were asked once more when all was done (`.again`) come last.
+    """
+    return sorted(exchanges, key=_place_in_plan)
+
+
+def _place_in_plan(exchange: Exchange) -> tuple[bool, int]:
+    number = _EXCHANGE_NUMBER.match(exchange.id)
+    return exchange.id.endswith(".again"), int(number.group(1)) if number is not None else 0
 
 
 def _stays_inside(name: str) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from testcard.harness.runs.measures import AsyncTasks, Delivery, Money, Stream
-from testcard.harness.runs.records import Estimate
+from testcard.harness.runs.records import AsyncTasks, Delivery, Estimate, Money, Stream
 from testcard.harness.statistics import bootstrap, intervals
 from testcard.harness.statistics.columns import Columns, Floats, Mask
 from testcard.harness.statistics.percentiles import percentiles

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from testcard.harness.runs.measures import RateLimits
-from testcard.harness.runs.records import Estimate
+from testcard.harness.runs.records import Estimate, RateLimits
 from testcard.harness.statistics import intervals
 from testcard.harness.statistics.columns import Columns, Floats, Mask
 

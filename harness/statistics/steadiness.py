@@ -26,8 +26,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from testcard.harness.runs.measures import Steadiness
-from testcard.harness.runs.records import Estimate
+from testcard.harness.runs.records import Estimate, Steadiness
 from testcard.harness.statistics.columns import Columns, Floats, Mask
 
 #: Chance that the test of the stage, and that of the turns, calls a steady one drifting, by design.

@@ -10,7 +10,7 @@ Definitions, all over the requests scheduled in the stage outside its warm-up:
 - good: delivered within the SLO's latency bound (see `slo.limit_s`; without one, delivered). Goodput: good requests per second.
 - cost per image: cost of everything / pictures delivered. Per 1,000 good images: cost of everything / pictures of good requests.
   Wasted: cost of requests that were not good. All None where a delivered request has no cost: "no price", never 0.
-- The parts of a row (deliveries, streams, tasks, rate limits, money, steadiness) are defined by their records in `harness.runs.measures`.
+- The parts of a row (deliveries, streams, tasks, rate limits, money, steadiness) are defined by their records in `harness.runs.records`.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from testcard.harness.runs.measures import Delivery
-from testcard.harness.runs.records import FLAWS, Estimate, SummaryRow
+from testcard.harness.runs.records import FLAWS, Delivery, Estimate, SummaryRow
 from testcard.harness.text.words import DOLLARS, NONE, PER_SECOND, PERCENT, SECONDS, Unit, clean, time_unit
 from testcard.reports.content.comparison import Comparison, too_few
 from testcard.reports.content.evidence import Evidence, Series

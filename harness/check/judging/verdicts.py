@@ -12,7 +12,7 @@ from testcard.harness.errors import Exit, worst
 from testcard.harness.rules.evidence import BytesOf, Inspect, Observation, SeenExchange, implied, see
 from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.scope import Scope
-from testcard.harness.runs.exchange_records import in_plan_order
+from testcard.harness.runs.folder import in_plan_order
 from testcard.harness.runs.records import (
     CheckedTarget,
     ClauseRef,

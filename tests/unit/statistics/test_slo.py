@@ -6,8 +6,7 @@ import msgspec
 import pytest
 
 from testcard.harness.errors import UsageError
-from testcard.harness.runs.measures import AsyncTasks, Delivery, Money, RateLimits, Stream
-from testcard.harness.runs.records import Estimate, Generator, SummaryRow
+from testcard.harness.runs.records import AsyncTasks, Delivery, Estimate, Generator, Money, RateLimits, Stream, SummaryRow
 from testcard.harness.statistics.slo import judge, limit_s, parse
 
 

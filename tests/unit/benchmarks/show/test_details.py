@@ -10,8 +10,18 @@ import pytest
 from rich.console import Console
 
 from testcard.benchmarks.show.table import details, render, spread
-from testcard.harness.runs.measures import AsyncTasks, Delivery, Money, RateLimits, Steadiness, Stream
-from testcard.harness.runs.records import Estimate, Generator, Summary, SummaryRow
+from testcard.harness.runs.records import (
+    AsyncTasks,
+    Delivery,
+    Estimate,
+    Generator,
+    Money,
+    RateLimits,
+    Steadiness,
+    Stream,
+    Summary,
+    SummaryRow,
+)
 
 SURE = Estimate(value=0.25, low=0.2, high=0.3, n=200)
 BARE = SummaryRow(

@@ -20,7 +20,7 @@ from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.errors import KeyRefused, TargetUnreachable
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.sent_pictures import input_picture
-from testcard.harness.runs.exchange_records import in_plan_order
+from testcard.harness.runs.folder import in_plan_order
 from testcard.harness.selftest.mock_runs import Memory
 from testcard.harness.stops import Stop, StopReason, sentence
 from testcard.specs.loader import load_provider
