@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from testcard.harness.runs.repeats import duplicates_marked
 from testcard.harness.runs.samples import SHARD_PATTERN, read_shard, schema
+from testcard.harness.statistics.samples import duplicates_marked
 
 if TYPE_CHECKING:  # the command's process seals shards and knows nothing of gevent
     from testcard.benchmarks.judging.judge import Judgement

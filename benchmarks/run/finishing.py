@@ -27,7 +27,7 @@ def finish(
     from testcard.benchmarks.load.turns import counted
     from testcard.benchmarks.show.table import render
     from testcard.harness.runs.folder import RunReader
-    from testcard.harness.runs.samples import read
+    from testcard.harness.statistics.samples import read
     from testcard.harness.statistics.summary import summarise
 
     kept = {id(block) for block in counted(session.blocks)}

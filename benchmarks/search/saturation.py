@@ -119,8 +119,8 @@ class SaturationSearch:
         """The samples of the stage's turns that count, in order."""
         import pyarrow as pa
 
-        from testcard.harness.runs.repeats import duplicates_marked
         from testcard.harness.runs.samples import SHARD_PATTERN, read_shard
+        from testcard.harness.statistics.samples import duplicates_marked
 
         cell = self.cells[job.cell]
         shards = [read_shard(shard) for shard in sorted(self._folder.glob(SHARD_PATTERN))]

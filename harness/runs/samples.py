@@ -1,4 +1,7 @@
-"""Samples of a benchmark on disk: appended to Arrow IPC shards while it runs, sealed into samples.parquet, read back from either."""
+"""Samples of a benchmark on disk: appended to Arrow IPC shards while it runs, sealed into samples.parquet, read back from either.
+
+What they mean is `harness.statistics.samples`'s: read them there.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,11 @@ from typing import TYPE_CHECKING, Any
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import SAMPLE_COLUMNS
-from testcard.harness.runs.repeats import NEEDED, duplicates_marked
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
 SHARD_PATTERN = "samples-*.arrow"
-#: Columns that only tell which pictures are the same: a text for each request, which a frame does not carry unless it is asked for.
-HASHES = ("picture_hashes",)
 
 
 def schema() -> pa.Schema:
@@ -34,8 +33,14 @@ def schema() -> pa.Schema:
     return pa.schema([(name, types[kind]) for name, kind in SAMPLE_COLUMNS.items()])
 
 
+def is_sealed(run: RunReader) -> bool:
+    """Whether the run's samples stand in samples.parquet."""
+    path = run.path("samples")
+    return path is not None and path.suffix == ".parquet"
+
+
 def read_table(run: RunReader, columns: Sequence[str] | None = None) -> pa.Table:
-    """The run's samples from samples.parquet, else from its shards; an empty table where it has neither. `columns`: only these.
+    """The run's samples as recorded: from samples.parquet, else from its shards; empty where it has neither. `columns`: only these.
 
     Missing columns come back as nulls and further ones are kept. A shard's cut last batch is left out. `UsageError` for a file
     that is neither, or whose columns have other types.
@@ -50,12 +55,9 @@ def read_table(run: RunReader, columns: Sequence[str] | None = None) -> pa.Table
             return _conform(pq.read_table(path, columns=wanted), path, columns)
         except (pa.ArrowException, OSError) as error:
             raise UsageError(f"{path}: {error}", hint="the file was changed by hand, or the disk is failing") from None
-    # Pictures that came again are marked when shards are sealed; what was never sealed is read as if it had been.
-    both = None if columns is None else list(dict.fromkeys((*columns, *NEEDED)))
-    tables = [_conform(read_shard(shard), shard, both) for shard in sorted(run.folder.glob(SHARD_PATTERN))]
+    tables = [_conform(read_shard(shard), shard, columns) for shard in sorted(run.folder.glob(SHARD_PATTERN))]
     if tables:
-        whole = duplicates_marked(pa.concat_tables(tables, promote_options="default"))
-        return whole if columns is None else whole.select([name for name in whole.column_names if name in columns])
+        return pa.concat_tables(tables, promote_options="default")
     return schema().empty_table() if columns is None else schema().empty_table().select(list(columns))
 
 
@@ -75,20 +77,7 @@ def read_shard(path: Path) -> pa.Table:
     return pa.Table.from_batches(batches, schema=shape)
 
 
-def read(run: RunReader, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """The run's samples as a frame with the columns of `SAMPLE_COLUMNS` but `HASHES` first, in file order (`columns`: only these).
-
-    Texts are categories.
-    """
-    if columns is None:
-        columns = [name for name in _names(run) if name not in HASHES]
-    table = read_table(run, columns)
-    texts = [field.name for field in table.schema if str(field.type) in ("string", "large_string")]
-    frame: pd.DataFrame = table.to_pandas(categories=texts, split_blocks=True, self_destruct=True)
-    return frame
-
-
-def _names(run: RunReader) -> list[str]:
+def column_names(run: RunReader) -> list[str]:
     """The columns that a run's samples have, those of the format first."""
     path = run.path("samples")
     if path is None or path.suffix != ".parquet":

@@ -84,7 +84,7 @@ def summarised(folder: Path) -> None:
 
 def marked(folder: Path) -> None:
     """Looks for pictures that came again in the samples, as a benchmark does when it seals them."""
-    from testcard.harness.runs.repeats import NEEDED, duplicates_marked
+    from testcard.harness.statistics.samples import NEEDED, duplicates_marked
 
     found = duplicates_marked(pq.read_table(folder / "samples.parquet", columns=list(NEEDED)))
     assert found["flaw"].null_count == len(found)

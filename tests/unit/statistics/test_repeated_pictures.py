@@ -12,8 +12,8 @@ import pytest
 
 from testcard.benchmarks.judging.recorder import seal
 from testcard.harness.runs.folder import RunReader, RunWriter
-from testcard.harness.runs.repeats import duplicates_marked
-from testcard.harness.runs.samples import read, schema
+from testcard.harness.runs.samples import schema
+from testcard.harness.statistics.samples import duplicates_marked, read
 
 BASE = {"provider": "p", "model": "m", "operation": "o", "target": 0, "outcome": "ok", "images": 1, "pictures": 1, "cost_usd": 0.01}
 
