@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from testcard.benchmarks.search.bracket import Step
-from testcard.harness.runs.records import SummaryRow
+from testcard.harness.runs.records import PERCENTILES, SummaryRow
 from testcard.harness.statistics import slo
 from testcard.harness.text.words import significant
 
@@ -69,7 +69,7 @@ def figures_of(frame: pd.DataFrame, names: Sequence[str], turns: int = 1) -> dic
     kept = frame[~frame["warmup"].fillna(False).astype(bool) & frame["outcome"].isin(("ok", "slow", "timeout"))]
     found = {}
     for prefix, begin in (("", "scheduled_s"), ("service_", "sent_s")):
-        for name, q in slo.PERCENTILES.items():
+        for name, q in PERCENTILES.items():
             if prefix + name in names and len(kept):
                 found[prefix + name] = figure_of((kept["done_s"] - kept[begin]).to_numpy(dtype=np.float64), q, turns)
     return found

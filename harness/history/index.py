@@ -13,7 +13,7 @@ from typing import Any
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Estimate, Run, Summary, SummaryRow, Target, Verdicts
-from testcard.harness.statistics.fingerprint import fingerprint, target_of
+from testcard.harness.statistics.matching import fingerprint, target_of
 
 #: "TCHI": says that a SQLite file is one of ours, so that no other is ever emptied.
 APPLICATION = 0x54434849

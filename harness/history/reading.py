@@ -1,14 +1,38 @@
-"""Trends and findings, read from an index."""
+"""Trends and findings, read from an index.
+
+A trend is Mann and Kendall's test over runs of one fingerprint, its size Theil and Sen's slope.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from testcard.harness.history.index import METRICS, Index
-from testcard.harness.statistics import trend as trends_of
 from testcard.harness.statistics.compare import NOISE_LIVE, NOISE_MOCK
-from testcard.harness.statistics.trend import Trend
+
+#: Fewest runs that a trend is read from.
+MIN_RUNS = 8
+ALPHA = 0.05
+
+Word = Literal["rising", "falling", "steady", "too few runs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """How a figure moved: `word`, the change over the whole series as a share of its median (Theil–Sen), and the test's p.
+
+    `latest`: the last value over the median of those before it, None with fewer than two or a median of 0.
+    """
+
+    word: Word
+    change: float | None
+    p: float | None
+    latest: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +95,7 @@ def histories(index: Index) -> list[History]:
     for key in sorted(found, key=lambda key: (*(part or "" for part in key[:6]), order.index(key[6]))):
         provider, where, model, operation, stage, mark, metric = key
         points = found[key]
-        moved = trends_of.trend([point.value for point in points], noise=NOISE_MOCK if mocks[key] else NOISE_LIVE)
+        moved = trend([point.value for point in points], noise=NOISE_MOCK if mocks[key] else NOISE_LIVE)
         series.append(History(provider, where, model, operation, stage, mark, metric, points, moved))
     return series
 
@@ -97,3 +121,25 @@ def seen(index: Index) -> list[Seen]:
     found.sort(key=lambda each: each.last_seen, reverse=True)
     found.sort(key=lambda each: not each.open)
     return found
+
+
+def trend(values: Sequence[float], *, noise: float) -> Trend:
+    """The trend of values in the order of time. It rises or falls where the test says so (Mann 1945, p < 5 %, two-sided) and
+    the change over the series is more than `noise` of the median (of the range of values where the median is 0)."""
+    series = np.asarray(values, dtype=np.float64)
+    n = len(series)
+    before = float(np.median(series[:-1])) if n > 1 else 0.0
+    latest = float(series[-1]) / before if before else None
+    if n < MIN_RUNS:
+        return Trend("too few runs", None, None, latest)
+    rows, columns = np.triu_indices(n, 1)
+    steps = series[columns] - series[rows]
+    score = float(np.sign(steps).sum())
+    _, ties = np.unique(series, return_counts=True)
+    variance = (n * (n - 1) * (2 * n + 5) - float((ties * (ties - 1) * (2 * ties + 5)).sum())) / 18.0
+    p = math.erfc(max(abs(score) - 1.0, 0.0) / math.sqrt(2.0 * variance)) if variance > 0 else 1.0
+    slope = float(np.median(steps / (columns - rows)))
+    scale = abs(float(np.median(series))) or float(np.ptp(series))
+    change = slope * (n - 1) / scale if scale else 0.0
+    word: Word = "steady" if p >= ALPHA or abs(change) <= noise else "rising" if change > 0 else "falling"
+    return Trend(word, change, p, latest)

@@ -420,6 +420,10 @@ class Gate(Record, frozen=True, kw_only=True):
     detail: str = ""
 
 
+#: Percentiles that a summary row carries, by their keys.
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+
+
 class SummaryRow(Record, frozen=True, kw_only=True):
     """One provider × model × operation × stage of a benchmark. Percentile keys: p50, p90, p95, p99 (p99.9 may follow).
 

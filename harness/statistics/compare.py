@@ -7,6 +7,8 @@ drift outlasts a round differ truly, a little. In simulation it takes the false 
 leaves a server that is 15 % slower found in 38 of 40 pairs or more where rounds scatter by 5 %. An error rate has zeros, which have no logarithm: there the shares themselves are
 compared, the change is in percentage points, noise is half a point (1.5 points live), and the error is never taken to be
 smaller than counts of that size have. Fewer than 8 rounds on a side decide nothing.
+
+Of checks it says which rules are newly broken, still broken or fixed.
 """
 
 from __future__ import annotations
@@ -19,13 +21,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from testcard.harness.runs.records import Estimate, Run, Summary, SummaryRow, Verdicts
-from testcard.harness.statistics import fingerprint, holm, slo, welch
+from testcard.harness.runs.records import SEVERITY, Estimate, Run, SummaryRow, Verdicts
+from testcard.harness.statistics import slo
 from testcard.harness.statistics.columns import Columns, Floats, RowName, columns
 from testcard.harness.statistics.columns import rows as grouped
-from testcard.harness.statistics.conformance import RuleChange, judged_on_both, rule_changes
-from testcard.harness.statistics.matching import Pair, matched
-from testcard.harness.statistics.rounds import RoundValues, round_values
+from testcard.harness.statistics.matching import Pair, Side, differences, matched, target_of, warnings
+from testcard.harness.statistics.rounds import Gap, RoundValues, gap, holm, log_gap, round_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,11 @@ UNEQUAL, ENOUGH = 1.5, 72
 
 _Places = Sequence[tuple[RowName, npt.NDArray[np.intp]]]
 Word = Literal["better", "worse", "within noise", "no decision", "not comparable"]
+_BROKEN = ("fail", "deviates")
+_KEPT = ("pass", "info", "unsupported")
+
+Kind = Literal["newly broken", "broken, not judged before", "still broken", "fixed", "no longer shown"]
+RuleKey = tuple[str, str, str]  # provider, operation, rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +70,6 @@ METRICS = (
     Metric("error_rate", "error rate", True, share=True),
     Metric("cost", "cost of a good image", True),
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Bench:
-    """One benchmark run: its index, its summary and its samples."""
-
-    run: Run
-    summary: Summary
-    samples: pd.DataFrame
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Side:
-    """One side of a comparison: the benchmarks and the checks of a run."""
-
-    benches: Sequence[Bench] = ()
-    checks: Sequence[tuple[Run, Verdicts]] = ()
-
-    @property
-    def runs(self) -> list[Run]:
-        """Every run of the side."""
-        return [*(bench.run for bench in self.benches), *(run for run, _ in self.checks)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +143,7 @@ def compare(new: Side, old: Side) -> Comparison:
     notes: list[str] = []
     places = {id(bench): grouped(bench.samples) for bench in (*new.benches, *old.benches)}
     for pair in pairs:
-        reasons = fingerprint.differences((pair.new.run, pair.new.summary, pair.row), (pair.old.run, pair.old.summary, pair.counterpart))
+        reasons = differences((pair.new.run, pair.new.summary, pair.row), (pair.old.run, pair.old.summary, pair.counterpart))
         if reasons:
             refused.append(Refusal(pair.target, pair.row.model, pair.row.operation, pair.row.stage, reasons))
             continue
@@ -167,7 +151,7 @@ def compare(new: Side, old: Side) -> Comparison:
         if pair.new.summary.slo != pair.old.summary.slo:
             notes.append("the SLO differs: both runs' goodput and cost are counted by the new run's")
     rules = rule_changes(new.checks, old.checks)
-    said = [*fingerprint.warnings(new.runs, old.runs), *dict.fromkeys(notes)]
+    said = [*warnings(new.runs, old.runs), *dict.fromkeys(notes)]
     return Comparison(_decided(changes), rules, refused, alone, said, judged_on_both(new.checks, old.checks))
 
 
@@ -180,7 +164,7 @@ def _changes(pair: Pair, places: Mapping[int, _Places]) -> list[Change]:
         _values(_data(bench.samples, row, places[id(bench)]), row, limit, offered)
         for bench, row in ((pair.new, pair.row), (pair.old, pair.counterpart))
     )
-    targets = [fingerprint.target_of(pair.new.run, pair.row), fingerprint.target_of(pair.old.run, pair.counterpart)]
+    targets = [target_of(pair.new.run, pair.row), target_of(pair.old.run, pair.counterpart)]
     noise = NOISE_MOCK if all(target is not None and target.mock for target in targets) else NOISE_LIVE
     late = next((why for row, side in ((pair.row, "new run"), (pair.counterpart, "baseline")) if (why := _in_doubt(row, side))), "")
     found = []
@@ -213,28 +197,28 @@ def _change(pair: Pair, metric: Metric, one: RoundValues, other: RoundValues, no
     many = max(float(np.median(one.requests)), float(np.median(other.requests)))
     if metric.name == "p95" and many > UNEQUAL * few and few < ENOUGH:
         return replace(base, verdict="not comparable", reason=f"rounds of about {few:.0f} and {many:.0f} requests estimate different tails")
-    gap, estimate = _gap(metric, one, other)
-    if gap is None or estimate is None:
+    found, estimate = _gap(metric, one, other)
+    if found is None or estimate is None:
         return replace(base, reason="the baseline delivered none")
     if late:
         return replace(base, change=estimate, reason=late)
-    return replace(base, verdict="within noise", change=estimate, p=gap.p_differs, p_beyond=gap.p_beyond(_bound(metric, noise)))
+    return replace(base, verdict="within noise", change=estimate, p=found.p_differs, p_beyond=found.p_beyond(_bound(metric, noise)))
 
 
-def _gap(metric: Metric, one: RoundValues, other: RoundValues) -> tuple[welch.Gap | None, Estimate | None]:
+def _gap(metric: Metric, one: RoundValues, other: RoundValues) -> tuple[Gap | None, Estimate | None]:
     new, old = one.known, other.known
     n = int(min(one.requests.sum(), other.requests.sum()))
     if metric.share:
-        gap = welch.gap(new, old, least_error=_counting_error(one, other))
-        return gap, Estimate(value=gap.value, low=gap.low, high=gap.high, n=n)
+        found = gap(new, old, least_error=_counting_error(one, other))
+        return found, Estimate(value=found.value, low=found.low, high=found.high, n=n)
     if (new > 0).all() and (old > 0).all():
-        gap = welch.log_gap(new, old)
-        return gap, Estimate(value=math.exp(gap.value), low=math.exp(gap.low), high=math.exp(gap.high), n=n)
+        found = log_gap(new, old)
+        return found, Estimate(value=math.exp(found.value), low=math.exp(found.low), high=math.exp(found.high), n=n)
     middle = float(old.mean())  # a round that delivered nothing has no logarithm
     if middle <= 0:
         return None, None
-    gap = welch.gap(new / middle, old / middle)
-    return gap, Estimate(value=max(0.0, 1 + gap.value), low=max(0.0, 1 + gap.low), high=1 + gap.high, n=n)
+    found = gap(new / middle, old / middle)
+    return found, Estimate(value=max(0.0, 1 + found.value), low=max(0.0, 1 + found.low), high=1 + found.high, n=n)
 
 
 def _counting_error(one: RoundValues, other: RoundValues) -> float:
@@ -250,7 +234,7 @@ def _decided(changes: list[Change]) -> list[Change]:
     found = list(changes)
     for metric in METRICS:
         places = [place for place, change in enumerate(changes) if change.metric is metric and change.p is not None]
-        for place, p in zip(places, holm.adjusted([changes[place].p for place in places]), strict=True):
+        for place, p in zip(places, holm([changes[place].p for place in places]), strict=True):
             change = changes[place]
             if p is None or change.p_beyond is None or change.change is None or change.change.value is None:
                 continue
@@ -290,3 +274,70 @@ def _data(samples: pd.DataFrame, row: SummaryRow, known: _Places) -> Columns | N
         if name.key == (row.provider, row.model, row.operation, row.stage) and (row.target is None or name.target == row.target):
             return columns(samples, places)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleChange:
+    """One rule on one operation that is broken on at least one side. `first_seen`: start of the first run known to show it (UTC).
+
+    `no longer shown`: broken in the baseline, and not proven either way now.
+    """
+
+    provider: str
+    operation: str
+    rule: str
+    level: str
+    kind: Kind
+    before: str | None
+    now: str | None
+    detail: str
+    first_seen: str
+
+    @property
+    def regression(self) -> bool:
+        """Whether a must that was kept is broken now."""
+        return self.kind == "newly broken" and self.now == "fail"
+
+
+def rule_changes(
+    new: Sequence[tuple[Run, Verdicts]], old: Sequence[tuple[Run, Verdicts]], *, first_seen: Mapping[RuleKey, str] | None = None
+) -> list[RuleChange]:
+    """The rules that are broken on either side, newly broken ones first. Empty where a side holds no check.
+
+    `first_seen` may know of earlier runs than these two (see `testcard history`).
+    """
+    if not new or not old:
+        return []
+    now, before = _standing(new), _standing(old)
+    found = []
+    for key, (word, level, detail, started) in now.items():
+        earlier = before.get(key)
+        was = earlier[0] if earlier else None
+        if word in _BROKEN:
+            kind: Kind = "still broken" if was in _BROKEN else "newly broken" if was in _KEPT else "broken, not judged before"
+            since = min(started, earlier[3]) if earlier and was in _BROKEN else started
+            found.append(RuleChange(*key, level, kind, was, word, detail, min(since, (first_seen or {}).get(key, since))))
+        elif was in _BROKEN and earlier is not None:
+            kind = "fixed" if word in _KEPT else "no longer shown"
+            found.append(RuleChange(*key, level, kind, was, word, detail, min(earlier[3], (first_seen or {}).get(key, earlier[3]))))
+    order: tuple[Kind, ...] = ("newly broken", "broken, not judged before", "still broken", "no longer shown", "fixed")
+    return sorted(
+        found, key=lambda change: (order.index(change.kind), change.now != "fail", change.provider, change.rule, change.operation)
+    )
+
+
+def judged_on_both(new: Sequence[tuple[Run, Verdicts]], old: Sequence[tuple[Run, Verdicts]]) -> int:
+    """How many rules (each on an operation of a provider) both sides have a verdict on."""
+    return len(_standing(new).keys() & _standing(old).keys())
+
+
+def _standing(checks: Sequence[tuple[Run, Verdicts]]) -> dict[RuleKey, tuple[str, str, str, str]]:
+    """For each rule on each operation the worst word, its level, its detail and the start of its run."""
+    found: dict[RuleKey, tuple[str, str, str, str]] = {}
+    for run, verdicts in checks:
+        for verdict in verdicts.verdicts:
+            key = (verdicts.provider, verdict.operation, verdict.rule)
+            known = found.get(key)
+            if known is None or SEVERITY.index(verdict.verdict) < SEVERITY.index(known[0]):
+                found[key] = (verdict.verdict, verdict.level, verdict.detail, run.started)
+    return found

@@ -1,16 +1,61 @@
-"""Which row of a run has which row of its baseline as its counterpart."""
+"""Which row of a run has which row of its baseline as its counterpart, and whether the two may be compared.
+
+A fingerprint is operation, size, n, model, arrival, region and environment, with what else decides how much work a request is
+(prompts, seeds, further parameters, streaming). Runs that differ in it measured different things, so they are refused, with
+the reason. Another version of the tool, of the rule set or of the contract only warns.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from testcard.harness.runs.records import Run, SummaryRow
-from testcard.harness.statistics.fingerprint import target_of
+from testcard.harness.runs.records import Run, Summary, SummaryRow, Target, Verdicts
 
 if TYPE_CHECKING:
-    from testcard.harness.statistics.compare import Bench
+    import pandas as pd
+
+#: Keys of a workload that belong to the fingerprint → what a person calls them.
+_WORKLOAD = {
+    "task": "task",
+    "size": "size",
+    "sizes": "size",
+    "n": "n",
+    "prompts": "prompts",
+    "seeds": "seeds",
+    "extra": "further parameters",
+    "stream": "streaming",
+    "asynchronous": "asynchronous requests",
+    "arrival": "arrival",
+    "max_in_flight": "in-flight cap",
+}
+_LOAD = {"rate_rps": "rate", "users": "users"}
+_GENERATOR = ("locust", "geventhttpclient", "httpx")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """One benchmark run: its index, its summary and its samples."""
+
+    run: Run
+    summary: Summary
+    samples: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """One side of a comparison: the benchmarks and the checks of a run."""
+
+    benches: Sequence[Bench] = ()
+    checks: Sequence[tuple[Run, Verdicts]] = ()
+
+    @property
+    def runs(self) -> list[Run]:
+        """Every run of the side."""
+        return [*(bench.run for bench in self.benches), *(run for run, _ in self.checks)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,3 +135,113 @@ def _name(entry: _Entry, alike: Sequence[_Entry]) -> str:
 
 def _words(row: SummaryRow) -> str:
     return " ".join(part for part in (row.provider, row.model, row.operation, row.stage) if part)
+
+
+def target_of(run: Run, row: SummaryRow) -> Target | None:
+    """The target that a row was measured at, as run.json lists it; None where it does not."""
+    if row.target is not None and 0 <= row.target < len(run.targets):
+        return run.targets[row.target]
+    return next((target for target in run.targets if target.provider == row.provider), None)
+
+
+def differences(new: tuple[Run, Summary, SummaryRow], old: tuple[Run, Summary, SummaryRow]) -> list[str]:
+    """Why the two rows must not be compared, a phrase each ("size: 512x512 against 1024x1024"); empty where they may."""
+    (run, summary, row), (other_run, other_summary, other) = new, old
+    found = []
+    for name, mine, theirs in (("operation", row.operation, other.operation), ("model", row.model, other.model)):
+        if mine != theirs:
+            found.append(_against(name, mine, theirs))
+    one, two = summary.workload, other_summary.workload
+    for key, name in _WORKLOAD.items():
+        if one.get(key) != two.get(key):
+            found.append(f"{name} differ" if name in ("prompts", "further parameters") else _against(name, one.get(key), two.get(key)))
+    load, other_load = _stage(one, row), _stage(two, other)
+    stated = all(any(side.get(key) is not None for key in _LOAD) for side in (load, other_load))
+    for key, name in _LOAD.items() if stated else ():
+        if load.get(key) != other_load.get(key):
+            found.append(_against(name, load.get(key), other_load.get(key)))
+    if not stated and row.stage != other.stage:
+        found.append(_against("stage", row.stage, other.stage))
+    if run.region != other_run.region:
+        found.append(_against("region", run.region, other_run.region))
+    here, there = run.environment, other_run.environment
+    if here.platform != there.platform:
+        found.append(_against("environment", here.platform, there.platform))
+    if here.cpu_count != there.cpu_count:
+        found.append(_against("environment", f"{here.cpu_count} CPUs", f"{there.cpu_count} CPUs"))
+    target, other_target = target_of(run, row), target_of(other_run, other)
+    if target is not None and other_target is not None and target.mock != other_target.mock:
+        found.append(_against("environment", *("a mock" if each.mock else "a real service" for each in (target, other_target))))
+    return list(dict.fromkeys(found))
+
+
+def fingerprint(run: Run, summary: Summary, row: SummaryRow) -> str:
+    """A digest of everything that `differences` refuses for: rows with equal ones may be put side by side."""
+    target = target_of(run, row)
+    load = _stage(summary.workload, row)
+    facts = {
+        "row": [row.operation, row.model, row.stage],
+        "workload": {key: summary.workload.get(key) for key in _WORKLOAD},
+        "load": [load.get(key) for key in _LOAD],
+        "place": [run.region, run.environment.platform, run.environment.cpu_count, target is not None and target.mock],
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def warnings(new: Sequence[Run], old: Sequence[Run]) -> list[str]:
+    """What does not forbid a comparison and may explain a change: versions, contracts, runs that did not end well."""
+    found = []
+    for place, name in enumerate(_VERSIONS):
+        mine, theirs = (sorted({_versions(run)[place] for run in side}) for side in (new, old))
+        if mine != theirs:
+            found.append(f"{name} {', '.join(mine)} against {', '.join(theirs)}")
+    contracts, others = _contracts(new), _contracts(old)
+    changed = sorted(provider for provider in contracts.keys() & others.keys() if contracts[provider].isdisjoint(others[provider]))
+    if changed:
+        found.append(f"the contract of {', '.join(changed)} was described otherwise (openapi.yaml or profile.yaml changed)")
+    for side, runs in (("the new run", new), ("the baseline", old)):
+        found += [f"{side} has a part that {_ENDINGS[run.outcome]}" for run in runs if run.outcome in _ENDINGS]
+    return list(dict.fromkeys(found))
+
+
+_VERSIONS = ("Testcard", "rule set", "Python", *_GENERATOR)
+_ENDINGS = {"error": "ended with an error", "interrupted": "was interrupted", "running": "has not ended"}
+
+
+def _versions(run: Run) -> list[str]:
+    python = ".".join(run.environment.python.split(".")[:2])
+    return [run.tool_version, run.ruleset_version, python, *(run.environment.packages.get(name, "none") for name in _GENERATOR)]
+
+
+def _contracts(runs: Sequence[Run]) -> dict[str, set[tuple[str, str]]]:
+    found: dict[str, set[tuple[str, str]]] = {}
+    for run in runs:
+        for target in run.targets:
+            found.setdefault(target.provider, set()).add((target.spec_digest, target.profile_digest))
+    return found
+
+
+def _stage(workload: Mapping[str, Any], row: SummaryRow) -> Mapping[str, Any]:
+    """The stage as the workload states it; what the row itself says where the workload does not."""
+    stages = workload.get("stage")
+    for stage in stages if isinstance(stages, list) else ():
+        if isinstance(stage, dict):
+            rate, users = stage.get("rate_rps"), stage.get("users")
+            label = stage.get("name") or (f"{rate:g}/s" if rate is not None else f"{users} user{'s' if users != 1 else ''}")
+            if label == row.stage:
+                return stage
+    return {"users": row.users}
+
+
+def _against(name: str, mine: object, theirs: object) -> str:
+    return f"{name}: {_text(mine)} against {_text(theirs)}"
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from testcard.harness.runs.records import Estimate
-from testcard.harness.statistics.compare import Change, Comparison, Metric, Refusal
-from testcard.harness.statistics.conformance import RuleChange
-from testcard.harness.statistics.welch import ROUNDING
+from testcard.harness.statistics.compare import Change, Comparison, Metric, Refusal, RuleChange
+from testcard.harness.statistics.rounds import ROUNDING
 from testcard.harness.text.words import NONE, count, fixed, listing
 
 _LATENCIES = ("p50", "p95")

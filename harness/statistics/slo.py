@@ -25,7 +25,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from testcard.harness.errors import UsageError
-from testcard.harness.runs.records import Estimate, Gate, SummaryRow
+from testcard.harness.runs.records import PERCENTILES, Estimate, Gate, SummaryRow
 
 Operator = Literal["<", "<=", ">", ">="]
 
@@ -35,8 +35,6 @@ _EXPRESSION = re.compile(
 _PERCENTILE = re.compile(r"(?:(service|ttfb|latency|first_token|inter_token|queue|generation)_)?p([0-9]{1,2}(?:\.[0-9]+)?)")
 _SERIES = {None: "latency_s", "latency": "latency_s", "service": "service_s", "ttfb": "ttfb_s"}
 _PARTS = {"first_token": "stream", "inter_token": "stream", "queue": "tasks", "generation": "tasks"}
-#: Percentiles that a summary row carries.
-PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 #: How many times the longest sample an upper bound has to be for correlation not to matter to it.
 FAR = 10.0
 _NOTHING_KNOWN: Mapping[str, float] = MappingProxyType({})
@@ -175,7 +173,7 @@ def _far_below(objective: Objective, figure: Estimate, longest_s: Mapping[str, f
     if percentile is None or objective.operator in (">", ">="):
         return False
     longest = longest_s.get(_SERIES.get(percentile.group(1), ""), math.inf)
-    from testcard.harness.statistics.intervals import needed
+    from testcard.harness.statistics.percentiles import needed
 
     return figure.n >= needed(PERCENTILES[f"p{percentile.group(2)}"]) and longest * FAR <= objective.threshold
 
@@ -185,7 +183,7 @@ def _missing(objective: Objective) -> str:
 
 
 def _limited(row: SummaryRow) -> Estimate | None:
-    from testcard.harness.statistics.intervals import wilson  # numpy: not for whoever only reads an objective, as a configuration does
+    from testcard.harness.statistics.ratios import wilson  # numpy: not for whoever only reads an objective, as a configuration does
 
     return row.rate_limits.share if row.rate_limits is not None else wilson(0, row.requests)
 

@@ -24,10 +24,10 @@ import numpy as np
 import pandas as pd
 
 from testcard.harness.runs.records import OUTCOMES, Estimate, Gate, Generator, Summary, SummaryRow
-from testcard.harness.statistics import bootstrap, delivery, intervals, limits, rates, serial, slo, steadiness
+from testcard.harness.statistics import measures, rates, ratios, serial, slo, steadiness
 from testcard.harness.statistics.columns import CENSORED, DELIVERED, Columns, Floats, Mask, RowName, columns
 from testcard.harness.statistics.columns import rows as grouped
-from testcard.harness.statistics.percentiles import percentiles
+from testcard.harness.statistics.percentiles import nearest_rank, percentiles
 
 #: A generator that lags more than this, or more than 1 % of p50, was itself the bottleneck.
 LAG_LIMIT_S = 0.010
@@ -101,10 +101,10 @@ def _row(name: RowName, data: Columns, objectives: Sequence[slo.Objective], fact
     errors = {name: int(count) for name, count in zip(data.outcomes, counts, strict=True) if count and name not in DELIVERED}
     timed = delivered | censored
     latencies, worth = percentiles(latency[timed], censored[timed], data.rounds[timed])
-    cost = _cost(data, delivered, good, cut, seed)
+    cost = measures.cost(data, delivered, good, cut, seed)
     lag, late = _lag(data, facts, latencies.get("p50"))
     saturated = facts.saturated or late
-    refused = data.ended((limits.TOO_MANY,))
+    refused = data.ended((measures.TOO_MANY,))
     steady = steadiness.steadiness(data, delivered | data.ended(("timeout",)))
     row = SummaryRow(
         provider=name.provider,
@@ -129,16 +129,16 @@ def _row(name: RowName, data: Columns, objectives: Sequence[slo.Objective], fact
         duration_s=duration,
         rounds=len(np.unique(data.rounds)),
         users=facts.users,
-        error_rate=_rate(~delivered[finished], serial.blocks(data.rounds[finished])),
+        error_rate=ratios.clustered(~delivered[finished], serial.blocks(data.rounds[finished])),
         wasted_usd=cost.wasted_usd,
         cost_usd_per_1000_good_images=cost.per_1000_good,
-        goodput=bootstrap.ratio(cut.sums(good), stretched, n=n, seed=seed) if n and duration else None,
+        goodput=ratios.bootstrapped(cut.sums(good), stretched, n=n, seed=seed) if n and duration else None,
         invalid_pictures=data.counts("flaw"),
-        delivery=delivery.delivery(data, delivered, cut, stretched, seed=seed) if n and duration else None,
-        stream=delivery.stream(data, delivered),
-        tasks=delivery.tasks(data, delivered),
-        rate_limits=limits.rate_limits(data, _rate(refused, cut), refused),
-        money=delivery.money(data, delivered, good, cut, seed=seed),
+        delivery=measures.delivery(data, delivered, cut, stretched, seed=seed) if n and duration else None,
+        stream=measures.stream(data, delivered),
+        tasks=measures.tasks(data, delivered),
+        rate_limits=measures.rate_limits(data, ratios.clustered(refused, cut), refused),
+        money=measures.money(data, delivered, good, cut, seed=seed),
         steadiness=steady,
     )
     longest = {
@@ -161,52 +161,12 @@ def _longest(values: Floats, delivered: Mask, censored: Mask) -> float:
     return float(np.nanmax(values[delivered], initial=0.0))
 
 
-def _rate(events: Mask, cut: serial.Blocks) -> Estimate:
-    n = len(events)
-    hits = int(np.count_nonzero(events))
-    worth = None
-    if 0 < hits < n and n >= serial.MIN_SAMPLES and serial.is_correlated(events.astype(np.float64), cut):
-        worth = serial.effective_n(events, cut)
-    return intervals.wilson(hits, n, effective_n=worth)
-
-
-@dataclass(frozen=True, slots=True)
-class _Cost:
-    per_image: Estimate | None
-    per_1000_good: Estimate | None
-    wasted_usd: float | None
-    note: str | None
-
-
-def _cost(data: Columns, delivered: Mask, good: Mask, cut: serial.Blocks, seed: int) -> _Cost:
-    unknown = np.isnan(data.cost)
-    if not delivered.any():
-        spent = None if unknown.all() else float(np.nansum(data.cost))
-        return _Cost(None, None, spent, None)
-    if (unknown & delivered).any():
-        return _Cost(None, None, None, None)
-    cost = np.nan_to_num(data.cost)
-    n = len(cost)
-    images = np.where(delivered, data.images, 0.0)
-    kept = np.where(good, data.images, 0.0)
-    per_image = bootstrap.ratio(cut.sums(cost), cut.sums(images), n=n, seed=seed)
-    per_good = bootstrap.ratio(1000.0 * cut.sums(cost), cut.sums(kept), n=n, seed=seed)
-    missing = int(np.count_nonzero(unknown))
-    note = f"the cost of {missing} failed requests is not known and counts as 0" if missing else None
-    return _Cost(
-        per_image if per_image.value is not None else None,
-        per_good if per_good.value is not None else None,
-        float(cost[~good].sum()),
-        note,
-    )
-
-
 def _lag(data: Columns, facts: StageFacts, p50: Estimate | None) -> tuple[float | None, tuple[GeneratorLimit, str] | None]:
     """The generator's p99 send lag and, where it was the bottleneck, the word for it and a sentence that says so."""
     lag = facts.send_lag_p99_s
     if lag is None and facts.users is None and not facts.capped:
         waits = np.sort((data.sent - data.scheduled)[~np.isnan(data.sent)])
-        lag = float(waits[intervals.nearest_rank(len(waits), 0.99) - 1]) if len(waits) else None
+        lag = float(waits[nearest_rank(len(waits), 0.99) - 1]) if len(waits) else None
     if lag is None:
         return None, None
     middle = p50.value if p50 is not None and p50.value is not None else 0.0

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from testcard.harness.errors import Exit, UsageError, worst
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.statistics import samples, sentences
-from testcard.harness.statistics.compare import Bench, Change, Comparison, Side, compare
+from testcard.harness.statistics.compare import Change, Comparison, compare
+from testcard.harness.statistics.matching import Bench, Side
 from testcard.harness.text.words import clean, count, listing
 from testcard.reports.content.answer import GateLine
 from testcard.reports.content.evidence import Evidence, leaves

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from testcard.harness.runs.records import Estimate, SummaryRow, Verdict
-from testcard.harness.statistics import intervals, rank
+from testcard.harness.statistics.percentiles import needed
+from testcard.harness.statistics.ranking import ranks as ranked
 from testcard.harness.text.verdicts import worst_word
 from testcard.harness.text.words import DOLLARS, NONE, PER_SECOND, PERCENT, Unit, clean, time_unit
 from testcard.reports.content.evidence import Evidence, Party, Series
@@ -192,7 +193,7 @@ def _cells(columns: list[Column], lines: list[_Line], rivals: list[tuple[str, st
         for group in set(rivals):  # only like is ranked with like: describing a picture is no rival of generating one
             members = [place for place, other in enumerate(rivals) if other == group and estimates[place] is not None]
             if len(members) > 1:
-                found = rank.ranks([estimates[place] for place in members], lower_is_better=column.lower_is_better)
+                found = ranked([estimates[place] for place in members], lower_is_better=column.lower_is_better)
                 for place, value in zip(members, found, strict=True):
                     ranks[place] = value
         # A column in which everybody shares the first rank has no best.
@@ -238,5 +239,5 @@ def compared_at(comparison: Comparison) -> list[str]:
 
 def too_few(percentile: str, n: int) -> str:
     """Why a percentile has no interval: too few samples, or samples so alike that they count as few."""
-    needed = intervals.needed(_SHARES[percentile])
-    return f"n\u00a0<\u00a0{needed}" if n < needed else "too\u00a0alike"
+    fewest = needed(_SHARES[percentile])
+    return f"n\u00a0<\u00a0{fewest}" if n < fewest else "too\u00a0alike"

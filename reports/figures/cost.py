@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from testcard.harness.runs.records import Estimate
+from testcard.harness.statistics.ranking import frontier
 from testcard.harness.text.words import DOLLARS, NONE, Unit, listing
 from testcard.reports.content.evidence import Series
 from testcard.reports.figures import palette
@@ -77,28 +78,6 @@ def sketch(rows: Sequence[Series], unit: Unit) -> Sketch | None:
         return figure
 
     return Sketch("cost-against-latency", "Cost against latency", _caption(rows, priced, best), table(rows, unit), draw)
-
-
-def frontier(points: Sequence[tuple[Estimate, Estimate]]) -> list[int]:
-    """Places of the points that nothing beats, from left to right (lower is better on both axes).
-
-    A point is beaten by one that is wholly better on an axis (its interval ends before the other begins) and not wholly worse on
-    the other axis, so that chance differences neither put a point on the frontier nor take one off it.
-    """
-    spans = [tuple(_span(estimate) for estimate in point) for point in points]
-    unbeaten = [place for place, mine in enumerate(spans) if not any(_beats(other, mine) for other in spans)]
-    return sorted(unbeaten, key=lambda place: (points[place][0].value or 0.0, points[place][1].value or 0.0))
-
-
-def _span(estimate: Estimate) -> tuple[float, float]:
-    value = estimate.value or 0.0
-    return (value if estimate.low is None else estimate.low, value if estimate.high is None else estimate.high)
-
-
-def _beats(one: tuple[tuple[float, float], ...], other: tuple[tuple[float, float], ...]) -> bool:
-    better = any(mine[1] < yours[0] for mine, yours in zip(one, other, strict=True))
-    worse = any(mine[0] > yours[1] for mine, yours in zip(one, other, strict=True))
-    return better and not worse
 
 
 def _p50(series: Series) -> Estimate | None:

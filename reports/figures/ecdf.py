@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from testcard.harness.runs.records import Estimate
-from testcard.harness.statistics import ecdf
+from testcard.harness.statistics.percentiles import Ecdf, dkw
+from testcard.harness.statistics.ranking import told_apart
 from testcard.harness.text.words import Unit, listing, significant
 from testcard.reports.content.evidence import Evidence, Series
 from testcard.reports.figures import palette
@@ -29,7 +29,7 @@ def sketch(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Sketch | N
         ]
         latency = (frame["done_s"] - frame["scheduled_s"]).to_numpy(dtype=float) * unit.factor
         timeout = (frame["outcome"] == "timeout").to_numpy(dtype=bool) | np.isnan(latency)
-        curve = ecdf.dkw(np.where(np.isnan(latency), np.inf, latency), censored=timeout, points=POINTS)
+        curve = dkw(np.where(np.isnan(latency), np.inf, latency), censored=timeout, points=POINTS)
         if len(curve.x):
             curves.append((series, curve, int(timeout.sum())))
     if not curves:
@@ -64,24 +64,16 @@ def sketch(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Sketch | N
     return Sketch("latency-ecdf", "How long requests take", _caption(rows, curves, unit), _table(curves, unit), draw)
 
 
-def _at(curve: ecdf.Ecdf, share: float) -> float | None:
+def _at(curve: Ecdf, share: float) -> float | None:
     place = int(np.searchsorted(curve.share, share - 1e-12))
     return float(curve.x[place]) if place < len(curve.x) else None
-
-
-def told_apart(one: Estimate | None, other: Estimate | None) -> bool:
-    """Whether two estimates have intervals that do not overlap."""
-    if one is None or other is None or None in (one.low, one.high, other.low, other.high):
-        return False
-    low, high = sorted((one, other), key=lambda estimate: estimate.low or 0.0)
-    return (low.high or 0.0) < (high.low or 0.0)
 
 
 def _note(n: int, late: int) -> str:
     return f"n = {n:,}" + (f", {late:,} timed out" if late else "")
 
 
-def _caption(rows: Sequence[Series], curves: list[tuple[Series, ecdf.Ecdf, int]], unit: Unit) -> str:
+def _caption(rows: Sequence[Series], curves: list[tuple[Series, Ecdf, int]], unit: Unit) -> str:
     medians = [(series.label, at) for series, curve, _ in curves if (at := _at(curve, 0.5)) is not None]
     said = ""
     if len(medians) > 1:
@@ -101,7 +93,7 @@ def _caption(rows: Sequence[Series], curves: list[tuple[Series, ecdf.Ecdf, int]]
     return f"{said}{gap}Bands hold the whole true curve with 95 % confidence (Dvoretzky–Kiefer–Wolfowitz); warm-up is left out."
 
 
-def _table(curves: list[tuple[Series, ecdf.Ecdf, int]], unit: Unit) -> Table:
+def _table(curves: list[tuple[Series, Ecdf, int]], unit: Unit) -> Table:
     header = ("target", "n", "timeouts", *(f"{share:.0%} within, {unit.name}" for share in _SHARES))
     rows = []
     for series, curve, late in curves:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from testcard.harness.runs.records import Estimate
-from testcard.harness.statistics.intervals import wilson
+from testcard.harness.statistics.ratios import wilson
 from testcard.harness.text.words import Unit, clean, fixed, listing
 from testcard.reports.content.evidence import Series
 from testcard.reports.figures import palette

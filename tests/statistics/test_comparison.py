@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from testcard.harness.statistics import intervals, welch
+from testcard.harness.statistics import percentiles, rounds
 from testcard.harness.statistics import rounds as round_estimates
 from testcard.harness.statistics.compare import compare
 
@@ -74,7 +74,7 @@ def test_single_requests_would_have_raised_false_alarms() -> None:
     for _ in range(60):
         server = servers.Server(generator)
         one, other = (np.concatenate([latency for _, latency in servers.rounds_of(server)]) for _ in range(2))
-        alarms += welch.log_gap(one, other).p_differs < 0.05
+        alarms += rounds.log_gap(one, other).p_differs < 0.05
     print(f"{alarms / 60:.2f} of A/A pairs differ when single requests are compared")
     assert alarms / 60 >= 0.15
 
@@ -85,7 +85,7 @@ def test_rounds_that_resemble_each_other_are_covered() -> None:
     hits = 0
     for _ in range(1500):
         series = generator.normal(size=16) * 0.05 + 0.04 * servers.drift(generator, 16, 0.4)
-        found = welch.gap(series[8:], series[:8])
+        found = rounds.gap(series[8:], series[:8])
         hits += found.low <= 0.0 <= found.high
     print(f"covers {hits / 1500:.3f}")
     assert hits / 1500 >= 0.90
@@ -100,7 +100,7 @@ def test_the_round_estimate_beats_an_order_statistic(n: int) -> None:
     for q, most in ((0.5, 0.97), (0.95, 1.01)):
         truth = 0.4 * norm.ppf(q)
         smooth = np.log([round_estimates.harrell_davis(row, q) for row in ordered]) - truth
-        plain = np.log(ordered[:, intervals.nearest_rank(n, q) - 1]) - truth
+        plain = np.log(ordered[:, percentiles.nearest_rank(n, q) - 1]) - truth
         error = np.sqrt(np.mean(smooth**2)) / np.sqrt(np.mean(plain**2))
         print(f"p{100 * q:g} of {n}: error {error:.3f} of the order statistic's, bias {smooth.mean():+.3f} against {plain.mean():+.3f}")
         assert error <= most

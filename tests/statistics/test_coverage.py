@@ -11,8 +11,8 @@ import pytest
 from scipy.signal import lfilter
 from scipy.stats import norm
 
-from testcard.harness.statistics import bootstrap, intervals, serial, slo, summary
-from testcard.harness.statistics.ecdf import dkw
+from testcard.harness.statistics import percentiles, ratios, serial, slo, summary
+from testcard.harness.statistics.percentiles import dkw
 
 Floats = npt.NDArray[np.float64]
 
@@ -92,7 +92,7 @@ def test_independence_would_have_been_wrong_there() -> None:
     generator = np.random.default_rng(5)
     hits = 0
     for _ in range(300):
-        found = intervals.quantile(ar1(generator, 1000, 0.8), 0.5)
+        found = percentiles.quantile(ar1(generator, 1000, 0.8), 0.5)
         assert found.low is not None
         assert found.high is not None
         hits += found.low <= 0.0 <= found.high
@@ -125,7 +125,7 @@ def test_rates_are_covered(share: float) -> None:
     """Wilson intervals of 500 independent trials hold the true rate in at least 93 % of runs."""
     generator = np.random.default_rng(7)
     counts = generator.binomial(500, share, size=3000)
-    found = [intervals.wilson(int(count), 500) for count in counts]
+    found = [ratios.wilson(int(count), 500) for count in counts]
     assert np.mean([e.low is not None and e.high is not None and e.low <= share <= e.high for e in found]) >= 0.93
 
 
@@ -135,7 +135,7 @@ def test_errors_in_bursts_are_covered() -> None:
     plain, ours, repeats = 0, 0, 200
     for _ in range(repeats):
         events = np.repeat(generator.random(200) < 0.1, 10)
-        alone = intervals.wilson(int(events.sum()), 2000)
+        alone = ratios.wilson(int(events.sum()), 2000)
         found = summary._rate(events, serial.blocks(np.zeros(2000)))
         for estimate, is_ours in ((alone, False), (found, True)):
             assert estimate.low is not None
@@ -167,7 +167,7 @@ def test_ratios_are_covered(units: int) -> None:
     for _ in range(repeats):
         level = generator.lognormal(0.0, 0.3, size=units)  # a round's own price level
         images = generator.poisson(40, size=units)
-        found = bootstrap.ratio(images * level, images, n=int(images.sum()), resamples=600)
+        found = ratios.bootstrapped(images * level, images, n=int(images.sum()), resamples=600)
         assert found.low is not None
         assert found.high is not None
         hits += found.low <= np.exp(0.045) <= found.high

@@ -21,7 +21,8 @@ from testcard.harness.runs.records import (
     Verdicts,
 )
 from testcard.harness.statistics import sentences
-from testcard.harness.statistics.compare import Bench, Change, Comparison, Side, compare
+from testcard.harness.statistics.compare import Change, Comparison, compare
+from testcard.harness.statistics.matching import Bench, Side
 from testcard.harness.statistics.summary import StageFacts, summarise
 
 WORKLOAD: dict[str, Any] = {

@@ -11,7 +11,7 @@ from testcard.benchmarks.plan.workload import benign_prompts, bundled, load_work
 from testcard.harness.config import Config
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import SummaryRow
-from testcard.harness.statistics.fingerprint import _stage
+from testcard.harness.statistics.matching import _stage
 
 FLAGS = {"rate": None, "arrival": None, "max_in_flight": None, "users": None, "duration": None, "warmup": None, "rounds": None, "slos": ()}
 

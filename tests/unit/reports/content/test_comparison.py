@@ -6,15 +6,11 @@ import json
 from pathlib import Path
 from types import ModuleType
 
-import pytest
-
 from testcard.harness.runs.folder import RunReader
-from testcard.harness.runs.records import ClauseRef, Estimate, Verdict
+from testcard.harness.runs.records import ClauseRef, Verdict
 from testcard.reports.content.answer import overall
 from testcard.reports.content.comparison import compare, conformance, too_few
 from testcard.reports.content.evidence import gather
-from testcard.reports.figures.cost import frontier
-from testcard.reports.figures.ecdf import told_apart
 
 
 def _verdict(rule: str, word: str, level: str = "must", operation: str = "op") -> Verdict:
@@ -106,19 +102,6 @@ def test_a_late_generator_leaves_its_row_open(synthetic: ModuleType, tmp_path: P
     ]
 
 
-def test_captions_claim_no_difference_that_intervals_do_not_show() -> None:
-    """Overlapping or unknown intervals are not told apart."""
-
-    def of(low: float | None, high: float | None) -> Estimate:
-        return Estimate(value=1.0, low=low, high=high, n=9)
-
-    assert told_apart(of(1, 2), of(3, 4))
-    assert told_apart(of(3, 4), of(1, 2))
-    assert not told_apart(of(1, 3), of(2, 4))
-    assert not told_apart(of(1, None), of(2, 4))
-    assert not told_apart(None, of(2, 4))
-
-
 def test_two_targets_of_one_provider_keep_apart(synthetic: ModuleType, tmp_path: Path) -> None:
     """Checked twice, at two addresses, a provider has two columns with the address in their names."""
     maker = synthetic.MAKERS[0]
@@ -128,22 +111,3 @@ def test_two_targets_of_one_provider_keep_apart(synthetic: ModuleType, tmp_path:
     assert [party.key for party in evidence.parties] == ["nanogpt", "nanogpt-2"]
     assert len({party.label for party in evidence.parties}) == 2
     assert [series.party.key for series in evidence.series] == ["nanogpt", "nanogpt-2"]
-
-
-def _point(*spans: tuple[float, float]) -> tuple[Estimate, ...]:
-    return tuple(Estimate(value=(low + high) / 2, low=low, high=high, n=9) for low, high in spans)
-
-
-@pytest.mark.parametrize(
-    ("points", "expected"),
-    [
-        ([_point((1, 1), (1, 1))], [0]),
-        ([_point((1, 1), (5, 5)), _point((2, 2), (3, 3)), _point((3, 3), (4, 4)), _point((4, 4), (1, 1))], [0, 1, 3]),
-        ([_point((2, 2), (2, 2)), _point((1, 1), (1, 1))], [1]),
-        ([_point((1, 3), (5, 5)), _point((2, 4), (1, 1))], [1]),  # a speed that cannot be told apart does not pay for the price
-        ([_point((1, 3), (4, 6)), _point((2, 4), (5, 7))], [0, 1]),  # nothing can be told apart
-    ],
-)
-def test_frontier_is_what_nothing_beats(points: list[tuple[Estimate, Estimate]], expected: list[int]) -> None:
-    """From left to right; overlapping intervals decide nothing."""
-    assert frontier(points) == expected

@@ -1,4 +1,7 @@
-"""Bootstrap over rounds (or blocks) of figures that are ratios of sums: cost per good image, goodput, images per second."""
+"""Shares and ratios of sums with their 95 % intervals: Wilson's for a share of requests, a bootstrap over rounds for a ratio.
+
+Error rates, rate limits, goodput, cost a good image: whatever is so many of so many, or so much for so many.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,48 @@ import numpy as np
 import numpy.typing as npt
 
 from testcard.harness.runs.records import Estimate
+from testcard.harness.statistics import serial
 
+#: Normal quantile of 97.5 %.
+Z = 1.959963984540054
 #: Fewest rounds or blocks that a bootstrap may draw from; below, no interval is claimed.
 MIN_UNITS = 6
 RESAMPLES = 2000
 
 
-def ratio(
+def wilson(successes: float, n: float, *, effective_n: float | None = None) -> Estimate:
+    """The share successes/n with its Wilson score 95 % interval (Wilson 1927); None throughout for n = 0.
+
+    `effective_n` is the number of independent trials that correlated ones are worth (`serial.effective_n`): the interval is that of the same share among so many.
+    """
+    if n < 0 or not 0 <= successes <= n:
+        raise ValueError(f"{successes} of {n} is no share")
+    if n == 0:
+        return Estimate(value=None, n=0)
+    share = successes / n
+    worth = n if effective_n is None else max(1.0, min(float(n), effective_n))
+    bottom = 1.0 + Z * Z / worth
+    middle = (share + Z * Z / (2.0 * worth)) / bottom
+    half = Z * math.sqrt(share * (1.0 - share) / worth + Z * Z / (4.0 * worth * worth)) / bottom
+    return Estimate(
+        value=share,
+        low=0.0 if successes == 0 else max(0.0, middle - half),
+        high=1.0 if successes == n else min(1.0, middle + half),
+        n=int(n),
+    )
+
+
+def clustered(events: npt.NDArray[np.bool_], cut: serial.Blocks) -> Estimate:
+    """The share of events in time order with its interval: wider where blocks say that they come in spells."""
+    n = len(events)
+    hits = int(np.count_nonzero(events))
+    worth = None
+    if 0 < hits < n and n >= serial.MIN_SAMPLES and serial.is_correlated(events.astype(np.float64), cut):
+        worth = serial.effective_n(events, cut)
+    return wilson(hits, n, effective_n=worth)
+
+
+def bootstrapped(
     numerators: Sequence[float] | npt.NDArray[Any],
     denominators: Sequence[float] | npt.NDArray[Any],
     *,

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from testcard.harness.runs.records import Estimate
-from testcard.harness.statistics.ecdf import dkw, epsilon
-from testcard.harness.statistics.intervals import nearest_rank, needed, order_indices, quantile, wilson
-from testcard.harness.statistics.rank import ranks
+from testcard.harness.statistics.percentiles import dkw, epsilon, nearest_rank, needed, order_indices, quantile
 
 
 @pytest.mark.parametrize(("q", "n"), [(0.5, 6), (0.9, 36), (0.95, 72), (0.99, 368), (0.999, 3688), (0.05, 72)])
@@ -100,23 +98,6 @@ def test_fewer_effective_samples_widen_and_may_silence() -> None:
     assert quantile(values, 0.95, effective_n=50).value is None
 
 
-@pytest.mark.parametrize(("hits", "n"), [(0, 100), (1, 100), (50, 100), (99, 100), (100, 100), (3, 7)])
-def test_wilson_agrees_with_scipy(hits: int, n: int) -> None:
-    """The same interval as an implementation that is not ours."""
-    found = wilson(hits, n)
-    theirs = stats.binomtest(hits, n).proportion_ci(method="wilson")
-    assert found.value == hits / n
-    assert found.low == pytest.approx(theirs.low, abs=1e-12)
-    assert found.high == pytest.approx(theirs.high, abs=1e-12)
-
-
-def test_wilson_of_nothing_claims_nothing() -> None:
-    """No trial, no rate."""
-    assert wilson(0, 0) == Estimate(value=None, n=0)
-    with pytest.raises(ValueError, match="no share"):
-        wilson(3, 2)
-
-
 @pytest.mark.parametrize("call", [quantile, lambda values, q: dkw(values)])
 def test_nan_is_refused(call: object) -> None:
     """A missing value is the caller's to leave out; it never becomes a percentile."""
@@ -151,20 +132,3 @@ def test_thinning_for_drawing_keeps_ends_and_heights() -> None:
     assert (thin.x[0], thin.x[-1]) == (full.x[0], full.x[-1])
     assert np.array_equal(thin.share, full.share[np.searchsorted(full.x, thin.x)])
     assert thin.high[0] - thin.share[0] == pytest.approx(epsilon(20_000))
-
-
-def span(low: float | None, high: float | None) -> Estimate:
-    return Estimate(value=low if high is not None else None, low=low, high=high, n=9)
-
-
-def test_rows_that_overlap_share_a_rank() -> None:
-    """Only a row that is wholly better pushes another down."""
-    rows = [span(1, 2), span(1.5, 3), span(2.5, 4), span(5, 6)]
-    assert ranks(rows) == [1, 1, 2, 4]
-    assert ranks(rows, lower_is_better=False) == [3, 2, 2, 1]
-
-
-def test_a_row_without_a_figure_has_no_rank() -> None:
-    """No price and too few samples are no rank; a row lost in timeouts can be beaten and beats nobody."""
-    assert ranks([None, Estimate(value=None, n=3), span(1, 2), span(9, None)]) == [None, None, 1, 2]
-    assert ranks([span(9, None), span(20, 30)]) == [1, 1]
