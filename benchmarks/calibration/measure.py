@@ -26,6 +26,7 @@ from testcard.harness.errors import Exit, Interrupted, TestcardError
 from testcard.harness.progress import Progress
 from testcard.harness.runs.records import Block
 from testcard.harness.runs.samples import SHARD_PATTERN, read_shard
+from testcard.harness.statistics.percentiles import nearest
 from testcard.harness.stops import sentences
 
 if TYPE_CHECKING:
@@ -68,11 +69,6 @@ def replay_s(
             heapq.heappush(busy, done)
         found.append(done - due)
     return found
-
-
-def quantile(ascending: Sequence[float], share: float) -> float:
-    """The quantile by nearest rank, as in every summary; raises IndexError for nothing."""
-    return ascending[max(0, math.ceil(share * len(ascending) - 1e-9) - 1)]
 
 
 @dataclass
@@ -358,7 +354,7 @@ def compare(timing: Timing, measured_s: Sequence[float], count: ServerCount) -> 
     truth = timing.truth_s()
     quantiles = []
     for name, share in QUANTILES.items():
-        true, seen = quantile(truth, share), quantile(measured_s, share) if measured_s else 0.0
+        true, seen = nearest(truth, share), nearest(measured_s, share) if measured_s else 0.0
         quantiles.append(Quantile(name=name, true_s=true, measured_s=seen, off=seen / true - 1))
     close = all(
         abs(each.measured_s - each.true_s) <= max(TOLERANCE * each.true_s, TOLERANCE_S) for each in quantiles if each.name in DECIDING

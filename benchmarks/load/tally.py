@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from testcard.harness.statistics.percentiles import nearest_rank
+
 #: Buckets are so wide: what is shown is within 1 % of the exact figure.
 WIDTH = 1.02
 _STEP = math.log(WIDTH)
@@ -59,7 +61,7 @@ def total(tallies: Iterable[tuple[str, Mapping[int, int]]], key: str) -> Buckets
 
 def quantile_s(buckets: Mapping[int, int], q: float) -> float | None:
     """The latency below which a share `q` lies (nearest rank, the middle of its bucket), or None for none."""
-    rank = max(1, math.ceil(q * sum(buckets.values())))
+    rank = nearest_rank(sum(buckets.values()), q)
     for bucket in sorted(buckets):
         rank -= buckets[bucket]
         if rank <= 0:

@@ -17,6 +17,7 @@ from typing import Literal
 from testcard.benchmarks.plan.asks import seed_stream
 from testcard.benchmarks.plan.job import BlockJob, Job
 from testcard.harness.runs.records import Block
+from testcard.harness.statistics.percentiles import nearest
 
 ArrivalKind = Literal["poisson", "constant"]
 
@@ -63,7 +64,7 @@ LAG_LIMIT_S = 0.010
 
 def p99(ascending: Sequence[float]) -> float | None:
     """The 99th percentile of values in ascending order (nearest rank), or None for none."""
-    return ascending[max(0, -(-99 * len(ascending) // 100) - 1)] if ascending else None
+    return nearest(ascending, 0.99) if ascending else None
 
 
 def limit_s(blocks: Iterable[Block]) -> float:

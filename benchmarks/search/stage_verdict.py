@@ -23,6 +23,7 @@ import numpy.typing as npt
 from testcard.benchmarks.search.bracket import Step
 from testcard.harness.runs.records import PERCENTILES, SummaryRow
 from testcard.harness.statistics import slo
+from testcard.harness.statistics.percentiles import nearest, nearest_rank
 from testcard.harness.text.words import significant
 
 if TYPE_CHECKING:
@@ -58,10 +59,10 @@ def figure_of(latencies_s: npt.NDArray[np.float64], q: float, turns: int = 1) ->
     length = max(1, n // (BLOCKS * turns))
     begins = np.random.default_rng(0).integers(0, n - length + 1, size=(RESAMPLES, n // length))
     drawn = latencies_s[(begins[:, :, None] + np.arange(length)).reshape(RESAMPLES, -1)]
-    rank = max(0, math.ceil(q * drawn.shape[1]) - 1)
+    rank = nearest_rank(drawn.shape[1], q) - 1
     drawn.partition(rank, axis=1)
     spread = float(np.log(np.maximum(drawn[:, rank], 1e-9)).std())
-    return Figure(float(np.partition(latencies_s, max(0, math.ceil(q * n) - 1))[max(0, math.ceil(q * n) - 1)]), spread, n)
+    return Figure(nearest(np.sort(latencies_s), q), spread, n)
 
 
 def figures_of(frame: pd.DataFrame, names: Sequence[str], turns: int = 1) -> dict[str, Figure]:

@@ -52,7 +52,7 @@ def percentiles(values: Floats, censored: Mask | None, rounds: npt.NDArray[np.in
             continue
         if correlated:
             # A tail seen too briefly to show its clusters must not claim more than the middle does.
-            mine = serial.effective_n(values <= lowest[nearest_rank(n, q) - 1] + TIE_S, cut, q)
+            mine = serial.effective_n(values <= nearest(lowest, q) + TIE_S, cut, q)
             worth = mine if worth is None else min(worth, mine)
         found[name] = sorted_quantile(lowest, highest, q, effective_n=worth)
     return found, worth
@@ -138,6 +138,11 @@ def sorted_quantile(lowest: Floats, highest: Floats, q: float, *, effective_n: f
 def nearest_rank(n: int, q: float) -> int:
     """Rank (from 1) of the `q` quantile among n sorted values: the smallest whose share is at least q."""
     return max(1, math.ceil(n * q - 1e-9))
+
+
+def nearest(ascending: Sequence[float] | Floats, q: float) -> float:
+    """The `q` quantile of values in ascending order, by nearest rank; IndexError for none. The one quantile of this project."""
+    return float(ascending[nearest_rank(len(ascending), q) - 1])
 
 
 def _checked(q: float) -> None:

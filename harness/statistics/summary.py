@@ -27,7 +27,7 @@ from testcard.harness.runs.records import OUTCOMES, Estimate, Gate, Generator, S
 from testcard.harness.statistics import measures, rates, ratios, serial, slo, steadiness
 from testcard.harness.statistics.columns import CENSORED, DELIVERED, Columns, Floats, Mask, RowName, columns
 from testcard.harness.statistics.columns import rows as grouped
-from testcard.harness.statistics.percentiles import nearest_rank, percentiles
+from testcard.harness.statistics.percentiles import nearest, percentiles
 
 #: A generator that lags more than this, or more than 1 % of p50, was itself the bottleneck.
 LAG_LIMIT_S = 0.010
@@ -166,7 +166,7 @@ def _lag(data: Columns, facts: StageFacts, p50: Estimate | None) -> tuple[float 
     lag = facts.send_lag_p99_s
     if lag is None and facts.users is None and not facts.capped:
         waits = np.sort((data.sent - data.scheduled)[~np.isnan(data.sent)])
-        lag = float(waits[nearest_rank(len(waits), 0.99) - 1]) if len(waits) else None
+        lag = nearest(waits, 0.99) if len(waits) else None
     if lag is None:
         return None, None
     middle = p50.value if p50 is not None and p50.value is not None else 0.0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from testcard.harness.statistics.percentiles import nearest
 from testcard.harness.text.words import MILLISECONDS, NONE, clean, fixed
 from testcard.reports.content.evidence import Evidence, Series
 from testcard.reports.figures.drawing import Table
@@ -49,11 +50,10 @@ def _lags(evidence: Evidence, series: Series) -> tuple[float, float, float, int]
     """p50, p99 and the largest send lag in seconds after the warm-up, and their number."""
     frame = evidence.samples(series)
     lag = frame.loc[~frame["warmup"].fillna(False).to_numpy(dtype=bool), "lag_s"].to_numpy(dtype=float)
-    lag = lag[~np.isnan(lag)]
+    lag = np.sort(lag[~np.isnan(lag)])
     if not len(lag):
         return None
-    p50, p99 = np.quantile(lag, [0.5, 0.99], method="inverted_cdf")
-    return float(p50), float(p99), float(lag.max()), len(lag)
+    return nearest(lag, 0.5), nearest(lag, 0.99), float(lag[-1]), len(lag)
 
 
 def _caption(rows: Sequence[tuple[Series, tuple[float, float, float, int]]]) -> str:

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from testcard.benchmarks.calibration.measure import Ladder, Timing, compare, lognormal_delays_s, quantile, replay_s, rounded, timings
+from testcard.benchmarks.calibration.measure import Ladder, Timing, compare, lognormal_delays_s, replay_s, rounded, timings
 from testcard.benchmarks.calibration.record import Answers, Calibration, Level, Machine, sentences
 from testcard.benchmarks.calibration.servers import ServerCount, ServerPlan, answer_body, serving
 from testcard.benchmarks.load.turns import schedule
+from testcard.harness.statistics.percentiles import nearest
 from testcard.harness.wire.pictures import look
 
 
@@ -22,9 +23,9 @@ def test_the_freeze_of_the_design_has_the_percentiles_that_the_design_states() -
     due = schedule("constant", 100, 9, "")
     for cap, p90, p95 in ((None, 0.16, 0.61), (10, 0.58, 0.81)):
         truth = sorted(replay_s(due, [0.05], freeze_s=(4.0, 5.0), cap=cap))
-        assert quantile(truth, 0.90) == pytest.approx(p90, abs=0.011)
-        assert quantile(truth, 0.95) == pytest.approx(p95, abs=0.011)
-        assert quantile(truth, 0.5) == pytest.approx(0.05)
+        assert nearest(truth, 0.90) == pytest.approx(p90, abs=0.011)
+        assert nearest(truth, 0.95) == pytest.approx(p95, abs=0.011)
+        assert nearest(truth, 0.5) == pytest.approx(0.05)
 
 
 def test_a_cap_makes_requests_wait_in_order() -> None:
@@ -39,7 +40,7 @@ def test_drawn_delays_have_the_quantiles_of_their_distribution() -> None:
     assert delays == lognormal_delays_s(0.1, 0.5, 400, seed=1) != sorted(delays)
     for share in (0.1, 0.5, 0.9, 0.99):
         expected = 0.1 * math.exp(0.5 * NormalDist().inv_cdf(share))
-        assert quantile(sorted(delays), share) == pytest.approx(expected, rel=0.025)
+        assert nearest(sorted(delays), share) == pytest.approx(expected, rel=0.025)
 
 
 def level(rate: float | None, *, trusted: bool = True) -> Level:
