@@ -1,18 +1,24 @@
-"""`testcard report`."""
+"""`testcard report` and `testcard compare`."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
-from testcard.harness.errors import UsageError
+from testcard.harness.errors import Exit, UsageError
 from testcard.harness.runs.folder import RunReader
 
 if TYPE_CHECKING:
     from testcard.harness.history.reading import History
+    from testcard.reports.content.baseline import Baseline
+
+_COLOURS = {"fail": "red", "deviates": "yellow", "pass": "green", "unproven": "yellow"}
+_WORDS = {Exit.PASS: "pass", Exit.GATE_FAILED: "fail", Exit.USAGE: "not comparable", Exit.INCONCLUSIVE: "inconclusive"}
 
 
 @click.command()
@@ -65,3 +71,87 @@ def _histories(path: Path | None) -> list[History]:
         return histories(index)
     finally:
         index.close()
+
+
+@click.command()
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("baseline", metavar="BASELINE", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Also write a report of RUN against BASELINE into this new folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print every figure as JSON.")
+def compare(run: Path, baseline: Path, out: Path | None, as_json: bool) -> int:
+    """Say what got better or worse from BASELINE to RUN, one sentence a metric.
+
+    Both are folders that bench, check or evaluate wrote. A metric is compared by its value in each round (8 rounds or more on
+    each side): better or worse where the rounds surely differ by more than noise, 5 % against mocks and 15 % live. Rules that a
+    check found newly broken or fixed are listed too. Exits 1 for a regression, 2 where the runs measured different things, and
+    5 where there is too little to decide on.
+    """
+    from testcard.reports.content.baseline import against
+
+    readers = [RunReader(run)], [RunReader(baseline)]
+    if out is not None:
+        from testcard.reports.pages.render import composed, write_page
+
+        evidence, page = composed(readers[0], baseline=readers[1])
+        write_page(evidence, page, out)
+        assert page.baseline is not None
+        found = page.baseline
+    else:
+        found = against(*readers)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(as_data(found)), indent=2).decode())
+    else:
+        _print_comparison(found)
+        if out is not None:
+            click.echo(f"report  {out / 'report.html'}")
+    return int(found.exit)
+
+
+def as_data(found: Baseline) -> dict[str, Any]:
+    """The comparison as plain data: every change with its figures and its sentence, rules, refusals, remarks."""
+    from testcard.harness.statistics import sentences
+
+    comparison = found.comparison
+    changes = []
+    for change in comparison.changes:
+        data = msgspec.to_builtins(change)
+        changes.append(
+            {
+                **data,
+                "metric": change.metric.name,
+                "kind": "difference" if change.metric.share else "ratio",
+                "sentence": sentences.sentence(change),
+            }
+        )
+    return {
+        "outcome": _WORDS[found.exit],
+        "exit_code": int(found.exit),
+        "sentence": sentences.verdict_line(comparison),
+        "baseline": found.name,
+        "changes": changes,
+        "rules": [
+            {**msgspec.to_builtins(rule), "regression": rule.regression, "sentence": sentences.rule_sentence(rule)}
+            for rule in comparison.rules
+        ],
+        "not_comparable": [msgspec.to_builtins(refused) for refused in comparison.refused],
+        "only_on_one_side": comparison.alone,
+        "warnings": comparison.warnings,
+    }
+
+
+def _print_comparison(found: Baseline) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    for group in found.groups:
+        console.print(Text(group.name, style="bold"), soft_wrap=True)
+        for line in group.lines:
+            console.print(Text.assemble("  ", (f"{line.glyph} ", _COLOURS.get(line.style, "")), line.text), soft_wrap=True)
+    if found.rules:
+        console.print(Text("rules", style="bold"))
+        for line in found.rules:
+            console.print(Text.assemble("  ", (f"{line.glyph} ", _COLOURS.get(line.style, "")), line.text), soft_wrap=True)
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+    console.print(Text.assemble((_WORDS[found.exit].upper(), "bold"), "  ", found.sentence), soft_wrap=True)

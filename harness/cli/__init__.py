@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("testcard.benchmarks.command:bench", "Measure latency, throughput and cost under load."),
     "calibrate": ("testcard.benchmarks.calibration.command:calibrate", "Measure which rates this machine can be trusted with."),
     "report": ("testcard.reports.command:report", "Render runs as one offline HTML file, Markdown, CSV and figures."),
-    "compare": ("testcard.reports.compare_command:compare", "Say what got better or worse between two runs."),
+    "compare": ("testcard.reports.command:compare", "Say what got better or worse between two runs."),
     "history": ("testcard.harness.cli.history:history", "Show how figures and findings moved over runs."),
     "mock": ("testcard.mocks.command:mock", "Serve one or more providers' contracts on this machine, with faults if asked."),
     "generate": ("testcard.harness.cli.client:generate", "Generate pictures from a prompt (the reference client)."),

@@ -109,7 +109,7 @@ class CiFiles:
             return
         writer = RunWriter(event.folder, RunReader(event.folder).run)
         try:
-            self.written = resolve("testcard.reports.ci.check_files:write_check_files")(writer)
+            self.written = resolve("testcard.reports.pages.render:write_check_files")(writer)
         except Exception as error:
             if os.environ.get("TESTCARD_TRACEBACK"):
                 raise

@@ -10,8 +10,8 @@ from testcard.harness.runs.records import Estimate
 from testcard.harness.statistics.ranking import frontier
 from testcard.harness.text.words import DOLLARS, NONE, Unit, listing
 from testcard.reports.content.evidence import Series
+from testcard.reports.content.exhibits import Table
 from testcard.reports.figures import palette
-from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, keys, marker
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from testcard.reports.content.comparison import Comparison
 from testcard.reports.content.evidence import Evidence
-from testcard.reports.figures.drawing import Drawing
+from testcard.reports.content.exhibits import Drawing
 
 if TYPE_CHECKING:
     from testcard.reports.figures.style import Sketch
@@ -39,7 +39,7 @@ def hang(evidence: Evidence, comparison: Comparison) -> Gallery:
     """All figures that this evidence allows. Nothing that draws is loaded where nothing was measured."""
     if not evidence.summaries:
         return Gallery({}, dict.fromkeys(FIGURES, "No benchmark is among the runs: testcard bench measures this."))
-    from testcard.reports.figures import cost, ecdf, lag, outcomes, percentiles, phases, rates, tail, throughput, timeline
+    from testcard.reports.figures import cost, distribution, load, outcomes, timing
     from testcard.reports.figures.style import render
 
     rows = comparison.compared
@@ -47,17 +47,17 @@ def hang(evidence: Evidence, comparison: Comparison) -> Gallery:
     stages = sorted(evidence.series, key=lambda series: series.index)
     why = "No request was answered."
     wanted: dict[str, tuple[Sketch | None, str]] = {
-        "latency-ecdf": (ecdf.sketch(evidence, rows, unit), why),
-        "latency-tail": (tail.sketch(evidence, rows, unit), "No row has enough answers for a tail: it needs more than 10 beyond it."),
-        "latency-percentiles": (percentiles.sketch(rows, unit), why),
-        "time-split": (phases.sketch(evidence, rows, unit), "No answered request has the times that make up its latency."),
-        "latency-over-time": (timeline.sketch(evidence, rows, unit), "The runs hold no samples."),
+        "latency-ecdf": (distribution.ecdf(evidence, rows, unit), why),
+        "latency-tail": (distribution.tail(evidence, rows, unit), "No row has enough answers for a tail: it needs more than 10 beyond it."),
+        "latency-percentiles": (distribution.percentiles(rows, unit), why),
+        "time-split": (timing.time_split(evidence, rows, unit), "No answered request has the times that make up its latency."),
+        "latency-over-time": (timing.latency_over_time(evidence, rows, unit), "The runs hold no samples."),
         "latency-against-rate": (
-            rates.sketch(stages, unit),
+            load.latency_against_rate(stages, unit),
             "Each row was offered one rate only, so there is no curve of latency over load.",
         ),
-        "throughput": (throughput.sketch(stages), why),
-        "send-lag": (lag.sketch(evidence, stages), "The samples do not record how late the generator was."),
+        "throughput": (load.throughput(stages), why),
+        "send-lag": (load.send_lag(evidence, stages), "The samples do not record how late the generator was."),
         "outcomes": (outcomes.sketch(stages), why if not rows else "No measured request failed."),
         "cost-against-latency": (
             cost.sketch(rows, unit),

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from testcard.harness.runs.records import OUTCOMES
 from testcard.harness.text.words import PERCENT, clean, count, listing
 from testcard.reports.content.evidence import Series
+from testcard.reports.content.exhibits import Table
 from testcard.reports.figures import palette
-from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, heading, row_labels
 
 

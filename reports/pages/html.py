@@ -15,7 +15,7 @@ from testcard.harness.text.verdicts import GLYPHS, MEANINGS, waiver_line, waiver
 from testcard.harness.text.words import clean, count, data_size, listing
 from testcard.reports.content.comparison import compared_at
 from testcard.reports.content.definitions import DEFINITIONS
-from testcard.reports.content.volumes import NOTE, VOLUMES
+from testcard.reports.content.measures import VOLUME_NOTE, VOLUMES
 from testcard.reports.figures import palette
 from testcard.reports.pages.page import SECTIONS, Page
 
@@ -48,7 +48,9 @@ def _environment() -> Environment:
     environment.filters.update(
         compared_at=compared_at, clean=clean, data_size=data_size, listing=listing, waiver_line=waiver_line, waiver_reason=waiver_reason
     )
-    environment.globals.update(definitions=DEFINITIONS, volumes=VOLUMES, volume_note=NOTE, glyphs=GLYPHS, meanings=MEANINGS, count=count)
+    environment.globals.update(
+        definitions=DEFINITIONS, volumes=VOLUMES, volume_note=VOLUME_NOTE, glyphs=GLYPHS, meanings=MEANINGS, count=count
+    )
     return environment
 
 

@@ -1,4 +1,4 @@
-"""report.md, the same content as the page. Everything from a run is escaped."""
+"""report.md, the same content as the page, and summary.md, what a CI job shows. Everything from a run is escaped."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterable, Sequence
 
 from testcard.harness.text.verdicts import GLYPHS, MEANINGS, waiver_line
-from testcard.harness.text.words import clean, listing, shortened
-from testcard.reports.content import volumes
+from testcard.harness.text.words import clean, count, listing, shortened
 from testcard.reports.content.comparison import Cell, ComparisonRow, compared_at
 from testcard.reports.content.definitions import DEFINITIONS
+from testcard.reports.content.exhibits import Table
 from testcard.reports.content.findings import Finding
-from testcard.reports.content.volumes import NOTE
-from testcard.reports.figures.drawing import Table
+from testcard.reports.content.measures import VOLUME_NOTE, forecast_table
 from testcard.reports.pages.page import SECTIONS, Page
 
 _BLOCK_START = re.compile(r"^(\d*)([-+*#=.)])")
@@ -22,6 +21,9 @@ _FIGURES = {
     "errors": ("outcomes",),
     "cost": ("cost-against-latency",),
 }
+#: GitHub refuses a job summary of more than 1 MiB a step, and other steps may have written to it.
+MOST_BYTES = 900_000
+MOST_FINDINGS = 10
 
 
 def escaped(text: str) -> str:
@@ -201,7 +203,7 @@ def _figures(anchor: str, page: Page) -> list[str]:
     for panel in page.panels.get(anchor, ()):
         parts += [f"### {panel.title}", escaped(panel.sentence), _data(panel.table)]
     if anchor == "cost" and page.forecasts:
-        parts += ["### What other volumes would cost", escaped(NOTE), _data(volumes.table(page.forecasts))]
+        parts += ["### What other volumes would cost", escaped(VOLUME_NOTE), _data(forecast_table(page.forecasts))]
     if anchor == "load" and page.notes:
         parts.append("\n".join(f"- {escaped(note)}" for note in page.notes))
     return list(dict.fromkeys(parts))
@@ -274,3 +276,48 @@ _SECTION_WRITERS = {
     "method": _method,
     "provenance": _provenance,
 }
+
+
+# ── summary.md: the verdict, how each operation stands, the first findings, the waivers that need a hand ──────────────
+
+
+def summary_md(page: Page) -> str:
+    """The summary, under 900 kB whatever a server said; equal runs give equal text."""
+    parts = [
+        f"## Testcard: {page.overall.word.upper()}",
+        *verdict_part(page),
+        *_standings(page),
+        *_first_findings(page),
+        *waivers_part(page),
+    ]
+    text = "\n\n".join(parts) + "\n"
+    return text if len(text.encode()) < MOST_BYTES else "\n\n".join(parts[:2]) + "\n\nThe rest is in the report.\n"
+
+
+def _standings(page: Page) -> list[str]:
+    """Measured figures where there are any; otherwise how each checked operation stands."""
+    if any(row.series for row in page.comparison.rows):
+        return ["### Comparison", *comparison_part(page)]
+    rows = []
+    for row in page.comparison.rows:
+        judged = row.conformance
+        if judged is not None:
+            counts = (f"{judged.passed}/{judged.total}", judged.broken, judged.deviated, judged.open, judged.waived)
+            rows.append((escaped(row.party.label), escaped(row.operation), *map(str, counts)))
+    header = ("target", "operation", "musts passed", "musts broken", "shoulds deviating", "not decided", "waived")
+    return ["### Conformance", table(header, rows, right=range(2, len(header)))] if rows else []
+
+
+def _first_findings(page: Page) -> list[str]:
+    findings = page.judgement.findings
+    if not findings:
+        return []
+    lines = [
+        f"- {GLYPHS[finding.verdict.verdict]} **{escaped(finding.party.label)}** · {escaped(finding.verdict.operation)} · "
+        f"{escaped(finding.verdict.rule)}: {escaped(shortened(finding.verdict.detail, 300))}"
+        for finding in findings[:MOST_FINDINGS]
+    ]
+    parts = [f"### {count(len(findings), 'finding')}", "\n".join(lines)]
+    if len(findings) > MOST_FINDINGS:
+        parts.append(f"{len(findings) - MOST_FINDINGS} more are in the report.")
+    return parts

@@ -12,11 +12,10 @@ from testcard.harness.text.words import NONE, clean, count
 from testcard.reports.content.answer import Overall, overall
 from testcard.reports.content.comparison import Comparison, compare
 from testcard.reports.content.evidence import Evidence, Party
+from testcard.reports.content.exhibits import Drawing, Panel, Table
 from testcard.reports.content.findings import Judgement, judge
-from testcard.reports.content.measures import Panel, panels
+from testcard.reports.content.measures import Forecast, forecasts, panels
 from testcard.reports.content.pictures import Strip, strips
-from testcard.reports.content.volumes import Forecast, forecasts
-from testcard.reports.figures.drawing import Drawing, Table
 from testcard.reports.figures.gallery import Gallery, hang
 
 if TYPE_CHECKING:
@@ -105,10 +104,10 @@ def compose(evidence: Evidence, baseline: Baseline | None = None, histories: Seq
 
 
 def _against_others(baseline: Baseline | None, histories: Sequence[History]) -> dict[str, Drawing]:
-    from testcard.reports.figures import forest, history
+    from testcard.reports.figures import over_runs
     from testcard.reports.figures.style import render
 
-    sketches = (forest.sketch(baseline.comparison) if baseline else None, history.sketch(histories))
+    sketches = (over_runs.new_over_old(baseline.comparison) if baseline else None, over_runs.over_the_runs(histories))
     return {sketch.name: render(sketch) for sketch in sketches if sketch is not None}
 
 

@@ -1,22 +1,26 @@
-"""`write_report`: run folders in, a folder of kind `report` out."""
+"""Run folders in, files out: a folder of kind `report`, or what a check leaves in its own folder beside its verdicts."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from testcard.harness.errors import Exit
-from testcard.harness.history.reading import History
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder
-from testcard.reports.ci.check_files import ci_texts
-from testcard.reports.ci.job_summary import summary_md
-from testcard.reports.content.baseline import against
+from testcard.reports.ci.github import workflow_commands
+from testcard.reports.ci.junit import junit_xml
+from testcard.reports.ci.sarif import sarif_json
 from testcard.reports.content.evidence import Evidence, gather
 from testcard.reports.pages.html import render_html
-from testcard.reports.pages.markdown import report_md
+from testcard.reports.pages.markdown import report_md, summary_md
 from testcard.reports.pages.page import Page, compose
 from testcard.reports.pages.tables import comparison_csv, measures_csv, verdicts_csv
+
+if TYPE_CHECKING:
+    from testcard.harness.history.reading import History
 
 
 def write_report(
@@ -34,7 +38,12 @@ def write_report(
 def composed(runs: Sequence[RunReader], *, baseline: Sequence[RunReader] = (), histories: Sequence[History] = ()) -> tuple[Evidence, Page]:
     """What the runs hold, and the page that says so."""
     evidence = gather(runs)
-    return evidence, compose(evidence, against(runs, baseline, evidence=evidence) if baseline else None, histories)
+    compared = None
+    if baseline:
+        from testcard.reports.content.baseline import against  # pandas and more, which a check has no use for
+
+        compared = against(runs, baseline, evidence=evidence)
+    return evidence, compose(evidence, compared, histories)
 
 
 def write_page(evidence: Evidence, page: Page, out: Path | None = None) -> Path:
@@ -56,7 +65,7 @@ def write_page(evidence: Evidence, page: Page, out: Path | None = None) -> Path:
             ("comparison_csv", "comparison.csv"): comparison_csv(page.comparison),
             ("measures_csv", "measures.csv"): measures_csv(evidence),
             ("verdicts_csv", "verdicts.csv"): verdicts_csv(evidence),
-            **ci_texts(evidence),
+            **_ci_texts(evidence),
         }
         for (kind, name), text in texts.items():
             writer.add_file(kind, name).write_text(text, encoding="utf-8", newline="\n")
@@ -67,6 +76,33 @@ def write_page(evidence: Evidence, page: Page, out: Path | None = None) -> Path:
         writer.write("badge", "badge.json", page.overall.badge)
         writer.finish(page.overall.word, page.baseline.exit if page.baseline else Exit.PASS, page.overall.sentence)
     return path
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFiles:
+    """What goes out of the folder: annotations for GitHub Actions, a line each, and the text of a job summary."""
+
+    annotations: list[str]
+    summary: str
+
+
+def write_check_files(writer: RunWriter) -> CheckFiles:
+    """Writes the files of a check that is sealed, and lists them in its run.json."""
+    evidence = gather([RunReader(writer.folder)])
+    page = compose(evidence)
+    summary = summary_md(page)
+    texts = {("report", "report.html"): render_html(page), ("job_summary", "summary.md"): summary, **_ci_texts(evidence)}
+    for (kind, name), text in texts.items():
+        writer.add_file(kind, name).write_text(text, encoding="utf-8", newline="\n")
+    writer.write("badge", "badge.json", page.overall.badge)
+    return CheckFiles(workflow_commands(evidence), summary)
+
+
+def _ci_texts(evidence: Evidence) -> dict[tuple[str, str], str]:
+    """JUnit and SARIF by kind and name of file; nothing where nothing was checked."""
+    if not any(party.verdicts is not None for party in evidence.parties):
+        return {}
+    return {("junit", "junit.xml"): junit_xml(evidence), ("sarif", "results.sarif"): sarif_json(evidence)}
 
 
 def _relative(folder: Path, out: Path) -> str:

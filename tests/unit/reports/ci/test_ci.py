@@ -13,11 +13,11 @@ import pytest
 from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import SpecGap, Verdict, Waived, WaiverNote
 from testcard.harness.runs.validate import validate_run
-from testcard.reports.ci.check_files import write_check_files
 from testcard.reports.ci.github import workflow_commands
-from testcard.reports.ci.job_summary import MOST_BYTES, MOST_FINDINGS, summary_md
 from testcard.reports.content.evidence import gather
+from testcard.reports.pages.markdown import MOST_BYTES, MOST_FINDINGS, summary_md
 from testcard.reports.pages.page import compose
+from testcard.reports.pages.render import write_check_files
 from testkit.waiting import PATIENCE_S
 
 Make = Callable[..., RunReader]
@@ -175,7 +175,7 @@ def test_nothing_that_draws_is_loaded_for_a_check(check_run: Make, judged_as: As
         "import sys\n"
         "from pathlib import Path\n"
         "from testcard.harness.runs.folder import RunReader, RunWriter\n"
-        "from testcard.reports.ci.check_files import write_check_files\n"
+        "from testcard.reports.pages.render import write_check_files\n"
         "run = RunReader(Path(sys.argv[1]))\n"
         "write_check_files(RunWriter(run.folder, run.run))\n"
         "print({'matplotlib', 'pandas', 'scipy'} & set(sys.modules))\n"

@@ -20,8 +20,7 @@ from testcard.harness.runs.samples import schema
 from testcard.harness.statistics.summary import StageFacts, summarise
 from testcard.reports.content.comparison import compared_at
 from testcard.reports.content.definitions import DEFINITIONS
-from testcard.reports.content.measures import scaled
-from testcard.reports.content.volumes import DELIVERED, GOOD
+from testcard.reports.content.measures import ALL_IMAGES, GOOD_IMAGES, scaled
 from testcard.reports.pages.page import Page
 from testcard.reports.pages.render import composed, write_page
 
@@ -168,8 +167,8 @@ def test_money_says_what_was_wasted(page: Page) -> None:
 def test_other_volumes_are_the_measured_cost_times_the_number(page: Page, folder: Path) -> None:
     """Images and good images at four volumes with their intervals; no price where there is none; what writes words has no line."""
     lines = {(line.target, line.what): line for line in page.forecasts}
-    assert set(lines) == {("Painter", DELIVERED), ("Painter", GOOD), ("Free", DELIVERED)}
-    good = lines["Painter", GOOD]
+    assert set(lines) == {("Painter", ALL_IMAGES), ("Painter", GOOD_IMAGES), ("Free", ALL_IMAGES)}
+    good = lines["Painter", GOOD_IMAGES]
     row = next(series.row for series in page.comparison.compared if series.party.label == "Painter")
     assert row.cost_usd_per_1000_good_images is not None
     assert good.each is not None
@@ -178,8 +177,8 @@ def test_other_volumes_are_the_measured_cost_times_the_number(page: Page, folder
         good.at(1000)
         == f"{row.cost_usd_per_1000_good_images.value:.1f} [{row.cost_usd_per_1000_good_images.low:.1f}–{row.cost_usd_per_1000_good_images.high:.1f}]"
     )
-    assert lines["Painter", DELIVERED].at(1_000_000) == "10,000"  # a cent each in every round
-    assert lines["Free", DELIVERED].at(1000) == "no price"
+    assert lines["Painter", ALL_IMAGES].at(1_000_000) == "10,000"  # a cent each in every round
+    assert lines["Free", ALL_IMAGES].at(1000) == "no price"
     html, markdown = (folder / "report.html").read_text(), (folder / "report.md").read_text()
     assert html.count('class="num yours"') == 4  # the heading and three lines
     assert html.count(" data-each=") == 2

@@ -15,7 +15,7 @@ from testcard.harness.runs.folder import RunReader
 from testcard.harness.text.words import SECONDS
 from testcard.reports.content.comparison import compare
 from testcard.reports.content.evidence import Evidence, Series, gather
-from testcard.reports.figures import lag, phases, rates, tail
+from testcard.reports.figures import distribution, load, timing
 from testcard.reports.figures.style import Sketch, render
 
 
@@ -45,18 +45,18 @@ def _stages(series: Series, shares: dict[float, float]) -> list[Series]:
 
 def test_tail_ends_where_ten_samples_remain(evidence: Evidence, rows: list[Series]) -> None:
     """The last point of each curve has at least ten samples beyond it, and one step further there would be fewer."""
-    sketch = tail.sketch(evidence, rows, SECONDS)
+    sketch = distribution.tail(evidence, rows, SECONDS)
     assert sketch is not None
     assert len(sketch.table.rows) == len(rows)
     for line in sketch.table.rows:
         match = re.search(r"\(([\d.]+) %\)", line[-1])
         assert match is not None
-        assert round(float(match[1]) / 100 * int(line[1])) == tail.REMAINING
+        assert round(float(match[1]) / 100 * int(line[1])) == distribution.REMAINING
 
 
 def test_tail_agrees_with_the_samples(evidence: Evidence, rows: list[Series]) -> None:
     """The time that one in twenty requests exceeds is the 95th percentile of the raw samples, timeouts counted as longer."""
-    sketch = tail.sketch(evidence, rows, SECONDS)
+    sketch = distribution.tail(evidence, rows, SECONDS)
     assert sketch is not None
     for series in rows:
         frame = evidence.samples(series)
@@ -71,7 +71,7 @@ def test_saturation_is_the_first_rate_that_loses_good_answers(rows: list[Series]
     """5 points under the lowest rate's share is saturated; a row that is faulty at every rate alike is not."""
     full = _stages(rows[0], {2.0: 0.99, 4.0: 0.97, 8.0: 0.71, 16.0: 0.4})
     faulty = _stages(rows[1], {2.0: 0.82, 4.0: 0.81, 8.0: 0.80, 16.0: 0.79})
-    sketch = rates.sketch([*full, *faulty], SECONDS)
+    sketch = load.latency_against_rate([*full, *faulty], SECONDS)
     assert sketch is not None
     assert f"Saturated: {rows[0].label} at 8.00 requests per second (71% good, 99% at its lowest rate)." in sketch.caption
     assert f"No saturation up to the highest rate offered: {rows[1].label}." in sketch.caption
@@ -80,12 +80,12 @@ def test_saturation_is_the_first_rate_that_loses_good_answers(rows: list[Series]
 
 def test_one_rate_gives_no_curve(rows: list[Series]) -> None:
     """A run with a single stage has no figure over the load."""
-    assert rates.sketch(_stages(rows[0], {2.0: 0.9}), SECONDS) is None
+    assert load.latency_against_rate(_stages(rows[0], {2.0: 0.9}), SECONDS) is None
 
 
 def test_parts_of_the_time_add_up_to_the_mean_latency(evidence: Evidence, rows: list[Series]) -> None:
     """Nothing is counted twice and nothing lost: the parts of each row sum to its mean latency."""
-    sketch = phases.sketch(evidence, rows, SECONDS)
+    sketch = timing.time_split(evidence, rows, SECONDS)
     assert sketch is not None
     for series, line in zip(rows, sketch.table.rows, strict=True):
         frame = evidence.samples(series)
@@ -100,7 +100,7 @@ def test_parts_of_the_time_add_up_to_the_mean_latency(evidence: Evidence, rows: 
 
 def test_send_lag_is_the_generator_s_not_the_queue_s(evidence: Evidence, rows: list[Series]) -> None:
     """Waiting for a free place is no lag: the saturated row's lag stays at 2 ms."""
-    sketch = lag.sketch(evidence, rows)
+    sketch = load.send_lag(evidence, rows)
     assert sketch is not None
     assert max(float(line[3].removesuffix(" ms")) for line in sketch.table.rows) <= 2.0
     assert "99 % of the requests left within 2.00 ms" in sketch.caption
@@ -109,7 +109,7 @@ def test_send_lag_is_the_generator_s_not_the_queue_s(evidence: Evidence, rows: l
 def test_samples_without_lag_give_no_figure(evidence: Evidence, rows: list[Series]) -> None:
     """Runs of an earlier Testcard do not record it; a reason takes the figure's place."""
     bare = replace(evidence, frames=[frame.assign(lag_s=np.nan) for frame in evidence.frames])
-    assert lag.sketch(bare, rows) is None
+    assert load.send_lag(bare, rows) is None
 
 
 @pytest.mark.parametrize("kind", ["tail", "rates", "phases", "lag"])
@@ -117,10 +117,10 @@ def test_equal_samples_give_equal_bytes(evidence: Evidence, rows: list[Series], 
     """SVG and PNG of a second drawing are those of the first; both schemes are in the SVG."""
     stages = [stage for series in rows for stage in _stages(series, {2.0: 0.99, 8.0: 0.6})]
     makers: dict[str, Any] = {
-        "tail": lambda: tail.sketch(evidence, rows, SECONDS),
-        "rates": lambda: rates.sketch(stages, SECONDS),
-        "phases": lambda: phases.sketch(evidence, rows, SECONDS),
-        "lag": lambda: lag.sketch(evidence, rows),
+        "tail": lambda: distribution.tail(evidence, rows, SECONDS),
+        "rates": lambda: load.latency_against_rate(stages, SECONDS),
+        "phases": lambda: timing.time_split(evidence, rows, SECONDS),
+        "lag": lambda: load.send_lag(evidence, rows),
     }
     drawn = []
     for _ in range(2):

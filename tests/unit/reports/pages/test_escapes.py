@@ -14,8 +14,8 @@ import pytest
 
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.text.words import clean
+from testcard.reports.content.exhibits import Table
 from testcard.reports.content.pictures import _thumb
-from testcard.reports.figures.drawing import Table
 from testcard.reports.figures.style import Sketch, canvas, heading, render
 from testcard.reports.pages.markdown import escaped, fenced
 from testcard.reports.pages.render import write_report

@@ -1,4 +1,4 @@
-"""Figures and tables as data, apart from what draws them: a report without a benchmark needs no drawing library."""
+"""Tables and figures as data, apart from what draws or writes them: a report without a benchmark needs no drawing library."""
 
 from __future__ import annotations
 
@@ -24,3 +24,13 @@ class Drawing:
     inline: str
     svg: bytes
     png: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A table with its heading and one sentence that says what it shows."""
+
+    name: str
+    title: str
+    sentence: str
+    table: Table

@@ -1,0 +1,290 @@
+"""How a row's latencies are distributed: the share answered within a time, the slow end of it, and its percentiles with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from testcard.harness.runs.records import Estimate
+from testcard.harness.statistics.percentiles import Ecdf, dkw
+from testcard.harness.statistics.ranking import told_apart
+from testcard.harness.text.words import NONE, Unit, listing, significant
+from testcard.reports.content.evidence import Evidence, Series
+from testcard.reports.content.exhibits import Table
+from testcard.reports.figures import palette
+from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, keys, marker, row_labels
+
+ECDF_POINTS = 240
+_SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+#: A curve ends where fewer samples than this are beyond it: what follows would be single requests, not a tail.
+REMAINING = 10
+TAIL_POINTS = 160
+_TAIL_SHARES = (0.5, 0.1, 0.05, 0.01, 0.001)
+_SHARE_NAMES = {0.5: "one in 2", 0.1: "one in 10", 0.05: "one in 20", 0.01: "one in 100", 0.001: "one in 1,000"}
+LEVELS = (("p50", "o"), ("p95", "s"), ("p99", "D"))
+
+
+# ── the share of requests answered within a time, with a band ─────────────────────────────────────────────────────────
+
+
+def ecdf(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Sketch | None:
+    """The figure, or None where no request was answered."""
+    curves = []
+    for series in rows:
+        frame = evidence.samples(series)
+        frame = frame[
+            (~frame["warmup"].fillna(False).to_numpy(dtype=bool)) & frame["outcome"].isin(["ok", "slow", "timeout"]).to_numpy(dtype=bool)
+        ]
+        latency = (frame["done_s"] - frame["scheduled_s"]).to_numpy(dtype=float) * unit.factor
+        timeout = (frame["outcome"] == "timeout").to_numpy(dtype=bool) | np.isnan(latency)
+        curve = dkw(np.where(np.isnan(latency), np.inf, latency), censored=timeout, points=ECDF_POINTS)
+        if len(curve.x):
+            curves.append((series, curve, int(timeout.sum())))
+    if not curves:
+        return None
+    curves.sort(key=lambda entry: _at(entry[1], 0.5) or np.inf)
+    limit = None if evidence.slo_s is None else evidence.slo_s * unit.factor
+
+    def draw() -> Figure:
+        step = 33
+        figure, (axes,) = canvas(max(4.0, 0.95 + len(curves) * step / 72))
+        axes.grid(True, axis="both")
+        reach = [float(value) for _, curve, _ in curves for value in (curve.x[0], curve.x[-1])]
+        inside = limit is not None and min(reach) / 10 <= limit <= max(reach) * 3
+        fit_axis(axes, "x", [*reach, limit] if inside and limit is not None else reach, from_zero=False)
+        axes.set_ylim(0, 1.0)
+        axes.set_yticks([0, 0.25, 0.5, 0.75, 0.9, 1.0], ["0 %", "25 %", "50 %", "75 %", "90 %", "100 %"])
+        for series, curve, _ in curves:
+            tint = colour(series).light
+            axes.fill_between(curve.x, curve.low, curve.high, step="post", color=tint, alpha=0.13, linewidth=0)
+            axes.step(np.concatenate([curve.x[:1], curve.x]), np.concatenate([[0.0], curve.share]), where="post", color=tint)
+            spots = [at for share in (0.25, 0.5, 0.75) if (at := _at(curve, share)) is not None]
+            axes.plot(spots, [0.25, 0.5, 0.75][: len(spots)], linestyle="none", marker=marker(series), color=tint)
+        if inside and limit is not None:
+            axes.axvline(limit, color=palette.INK.light, linestyle=(0, (4, 3)), linewidth=1.1)
+            axes.annotate(f"SLO {significant(limit)} {unit.name} ", (limit, 0.04), ha="right", color=palette.INK.light, fontsize=8.5)
+        beyond = "" if inside or limit is None else f" (the SLO, {significant(limit)} {unit.name}, is off this axis)"
+        axes.set_xlabel(f"latency from the scheduled start, {unit.name}{beyond}")
+        heading(axes, "share of requests answered", "further left is better")
+        keys(axes, [(colour(s), marker(s), s.label, _note(curve.n, late)) for s, curve, late in curves], step_pt=step)
+        return figure
+
+    return Sketch("latency-ecdf", "How long requests take", _ecdf_caption(rows, curves, unit), _ecdf_table(curves, unit), draw)
+
+
+def _at(curve: Ecdf, share: float) -> float | None:
+    place = int(np.searchsorted(curve.share, share - 1e-12))
+    return float(curve.x[place]) if place < len(curve.x) else None
+
+
+def _note(n: int, late: int) -> str:
+    return f"n = {n:,}" + (f", {late:,} timed out" if late else "")
+
+
+def _ecdf_caption(rows: Sequence[Series], curves: list[tuple[Series, Ecdf, int]], unit: Unit) -> str:
+    medians = [(series.label, at) for series, curve, _ in curves if (at := _at(curve, 0.5)) is not None]
+    said = ""
+    if len(medians) > 1:
+        first, last = medians[0], medians[-1]
+        fastest, slowest = (unit.text(at / unit.factor) for at in (first[1], last[1]))
+        spans = {series.label: series.row.latency_s.get("p50") for series in rows}
+        if told_apart(spans[first[0]], spans[last[0]]):
+            said = (
+                f"Half of {first[0]}'s requests are answered within {fastest} {unit.name}; {last[0]} needs {slowest} {unit.name} for that. "
+            )
+        else:
+            said = f"The medians, {fastest} to {slowest} {unit.name}, cannot be told apart: their intervals overlap. "
+    elif medians:
+        said = f"Half of the requests are answered within {unit.text(medians[0][1] / unit.factor)} {unit.name}. "
+    late = [series.label for series, _, number in curves if number]
+    gap = f"Timeouts are the gap below 100 % ({listing(late)}). " if late else ""
+    return f"{said}{gap}Bands hold the whole true curve with 95 % confidence (Dvoretzky–Kiefer–Wolfowitz); warm-up is left out."
+
+
+def _ecdf_table(curves: list[tuple[Series, Ecdf, int]], unit: Unit) -> Table:
+    header = ("target", "n", "timeouts", *(f"{share:.0%} within, {unit.name}" for share in _SHARES))
+    rows = []
+    for series, curve, late in curves:
+        spots = [_at(curve, share) for share in _SHARES]
+        rows.append((series.label, f"{curve.n:,}", f"{late:,}", *(unit.text(None if at is None else at / unit.factor) for at in spots)))
+    return Table(header, tuple(rows))
+
+
+# ── the slow tail: the share that takes longer than a time, both axes logarithmic ─────────────────────────────────────
+
+
+def tail(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Sketch | None:
+    """The figure, or None where no row has more than 20 answers."""
+    curves = [(series, *_tail_curve(evidence, series, unit)) for series in rows]
+    curves = [curve for curve in curves if len(curve[1]) > 1]
+    if not curves:
+        return None
+    curves.sort(key=lambda curve: -float(curve[1][-1]))
+
+    def draw() -> Figure:
+        step = 33
+        figure, (axes,) = canvas(max(4.0, 0.95 + len(curves) * step / 72))
+        axes.grid(True, axis="both")
+        fit_axis(axes, "x", [float(value) for _, x, _, _ in curves for value in (x[0], x[-1])], from_zero=False)
+        lowest = min(float(share[-1]) for _, _, share, _ in curves)
+        axes.set_yscale("log")
+        axes.set_ylim(lowest / 1.4, 1.0)
+        ticks = [tick for tick in (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.001, 0.0001, 0.00001) if tick >= lowest / 1.4]
+        axes.set_yticks(ticks, [f"{tick * 100:.3g} %" for tick in ticks], minor=False)
+        axes.set_yticks([], minor=True)
+        for series, x, share, _ in curves:
+            tint = colour(series).light
+            axes.step(x, share, where="post", color=tint)
+            axes.plot([x[-1]], [share[-1]], linestyle="none", marker=marker(series), markersize=7, color=tint)
+        axes.set_xlabel(f"latency from the scheduled start, {unit.name}")
+        heading(axes, "share of requests that take longer", "further left is better")
+        keys(axes, [(colour(s), marker(s), s.label, f"n = {n:,}") for s, _, _, n in curves], step_pt=step)
+        return figure
+
+    return Sketch("latency-tail", "The slow tail", _tail_caption(curves, unit), _tail_table(curves, unit), draw)
+
+
+def _tail_curve(evidence: Evidence, series: Series, unit: Unit) -> tuple[Any, Any, int]:
+    """Times, the share that takes longer than each, and n; timeouts count as longer than everything from the first of them on."""
+    frame = evidence.samples(series)
+    warm = frame["warmup"].fillna(False).to_numpy(dtype=bool)
+    frame = frame[~warm & frame["outcome"].isin(["ok", "slow", "timeout"]).to_numpy(dtype=bool)]
+    latency = (frame["done_s"] - frame["scheduled_s"]).to_numpy(dtype=float) * unit.factor
+    censored = (frame["outcome"] == "timeout").to_numpy(dtype=bool) | np.isnan(latency)
+    n = len(latency)
+    limit = np.nanmin(latency[censored]) if censored.any() and not np.isnan(latency[censored]).all() else np.inf
+    known = np.sort(latency[~censored & (latency <= limit)])
+    known = known[: max(n - REMAINING, 0)]
+    if not len(known):
+        return known, known, n
+    places = np.arange(1, len(known) + 1)
+    share = (n - places) / n
+    # Evenly by the logarithm of what remains: half of all points would otherwise lie in the fast half, which is drawn elsewhere.
+    wanted = np.geomspace(share[0], share[-1], TAIL_POINTS)
+    chosen = np.unique(np.searchsorted(-share, -wanted).clip(0, len(known) - 1))
+    return known[chosen], share[chosen], n
+
+
+def _beyond(x: Any, share: Any, level: float) -> float | None:
+    """The time that this share of requests exceeds, None where the curve ends before."""
+    place = int(np.searchsorted(-share, -level - 1e-12))
+    return float(x[place]) if place < len(x) else None
+
+
+def _tail_caption(curves: list[tuple[Series, Any, Any, int]], unit: Unit) -> str:
+    common = [level for level in _TAIL_SHARES if all(_beyond(x, share, level) is not None for _, x, share, _ in curves)]
+    said = ""
+    if common:
+        level = common[-1]
+        places = sorted((_beyond(x, share, level) or 0.0, series.label) for series, x, share, _ in curves)
+        parts = [f"{unit.text(at / unit.factor)} {unit.name} at {label}" for at, label in places]
+        said = f"{_SHARE_NAMES[level].capitalize()} requests takes longer than {listing(parts)}. "
+    return (
+        f"{said}A curve that falls steeply has a short tail; one that runs flat to the right makes a few people wait very long. "
+        f"Each ends, with its marker, where fewer than {REMAINING} samples remain beyond it."
+    )
+
+
+def _tail_table(curves: list[tuple[Series, Any, Any, int]], unit: Unit) -> Table:
+    rows = []
+    for series, x, share, n in curves:
+        cells = [_beyond(x, share, level) for level in _TAIL_SHARES]
+        shown = [NONE if at is None else f"{unit.text(at / unit.factor)} {unit.name}" for at in cells]
+        rows.append((series.label, f"{n:,}", *shown, f"{unit.text(float(x[-1]) / unit.factor)} {unit.name} ({share[-1] * 100:.2g} %)"))
+    return Table(
+        ("target", "n", *(f"{_SHARE_NAMES[level]} is over" for level in _TAIL_SHARES), "curve ends at (share beyond)"), tuple(rows)
+    )
+
+
+# ── p50, p95 and p99 as dots with their intervals ─────────────────────────────────────────────────────────────────────
+
+
+def percentiles(rows: Sequence[Series], unit: Unit) -> Sketch | None:
+    """The figure, or None where no percentile is known."""
+    shown = [series for series in rows if any(_value(series, name) is not None for name, _ in LEVELS)]
+    if not shown:
+        return None
+    shown.sort(key=lambda series: _value(series, "p50") or float("inf"))
+
+    def draw() -> Figure:
+        figure, (axes,) = canvas(1.05 + 0.5 * len(shown), left=0.235, right=0.97)
+        axes.grid(True, axis="x")
+        values = [bound * unit.factor for series in shown for name, _ in LEVELS for bound in _bounds(series.row.latency_s.get(name))]
+        fit_axis(axes, "x", values)
+        axes.set_ylim(len(shown) - 0.45, -0.55)
+        for place, series in enumerate(shown):
+            for shift, (name, mark) in zip((-0.17, 0.0, 0.17), LEVELS, strict=True):
+                estimate = series.row.latency_s.get(name)
+                if estimate is None or estimate.value is None:
+                    continue
+                tint = colour(series).light
+                if estimate.low is not None and estimate.high is not None:
+                    axes.plot(
+                        [estimate.low * unit.factor, estimate.high * unit.factor],
+                        [place + shift] * 2,
+                        color=tint,
+                        linewidth=2.2,
+                        alpha=0.55,
+                    )
+                hollow = estimate.low is None
+                axes.plot(
+                    [estimate.value * unit.factor],
+                    [place + shift],
+                    linestyle="none",
+                    marker=mark,
+                    color=tint,
+                    markerfacecolor="none" if hollow else tint,
+                )
+        row_labels(axes, [(series.label, f"n = {series.row.requests:,}") for series in shown])
+        axes.set_xlabel(f"latency from the scheduled start, {unit.name}")
+        heading(axes, "circle: p50 · square: p95 · diamond: p99", "lower is better", pad_pt=10)
+        return figure
+
+    return Sketch("latency-percentiles", "Percentiles", _percentile_caption(shown, unit), _percentile_table(shown, unit), draw)
+
+
+def _value(series: Series, name: str) -> float | None:
+    estimate = series.row.latency_s.get(name)
+    return estimate.value if estimate else None
+
+
+def _bounds(estimate: Estimate | None) -> list[float]:
+    return [] if estimate is None else [bound for bound in (estimate.low, estimate.value, estimate.high) if bound is not None]
+
+
+def _percentile_caption(shown: Sequence[Series], unit: Unit) -> str:
+    ratios = [(series.label, p99 / p50) for series in shown if (p50 := _value(series, "p50")) and (p99 := _value(series, "p99"))]
+    said = ""
+    if ratios:
+        label, ratio = max(ratios, key=lambda entry: entry[1])
+        said = f"The heaviest tail is {label}'s: its p99 is {ratio:.1f} times its p50. "
+    few = [
+        series.label
+        for series in shown
+        if any(name not in series.row.latency_s or series.row.latency_s[name].low is None for name, _ in LEVELS)
+    ]
+    whom = "every row" if len(few) == len(shown) else listing(few)
+    small = (
+        f"Where a dot is missing, the samples are too few or too alike for a 95 % interval (p50 needs 6 independent ones, p95 72, p99 368): {whom}. "
+        if few
+        else ""
+    )
+    return f"{said}{small}Lines are 95 % order-statistic intervals."
+
+
+def _percentile_table(shown: Sequence[Series], unit: Unit) -> Table:
+    rows = []
+    for series in shown:
+        row = series.row
+        rows.append(
+            (
+                series.label,
+                f"{row.requests:,}",
+                *(unit.full(row.latency_s.get(name)) for name, _ in LEVELS),
+                unit.full(row.service_s.get("p50")),
+            )
+        )
+    return Table(("target", "n", *(name for name, _ in LEVELS), "service p50 (from sending)"), tuple(rows))
