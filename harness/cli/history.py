@@ -18,7 +18,7 @@ from testcard.harness.text.words import DOLLARS, NONE, PER_SECOND, PERCENT, SECO
 from testcard.harness.text.words import count as counted
 
 if TYPE_CHECKING:
-    from testcard.harness.history.reading import History, Seen
+    from testcard.harness.history.reading import BrokenRule, History
 
 _TITLES = {
     "p50_s": ("p50 latency", SECONDS),
@@ -49,14 +49,14 @@ def history(folders: tuple[Path, ...], index_path: Path | None, rebuild: bool, a
     Example: testcard history testcard-runs
     """
     from testcard.harness.history.index import Index
-    from testcard.harness.history.reading import histories, seen
+    from testcard.harness.history.reading import broken_rules, histories
 
     if not folders and not DEFAULT.parent.is_dir():
         raise UsageError("there is no testcard-runs here", hint="name folders that hold runs: testcard history FOLDER")
     index = Index(index_path or DEFAULT, rebuild=rebuild)
     try:
         done = index.update(folders or (DEFAULT.parent,))
-        series, findings = histories(index), seen(index)
+        series, findings = histories(index), broken_rules(index)
         (count,) = index.query("SELECT COUNT(*) FROM runs")[0]
     finally:
         index.close()
@@ -72,7 +72,7 @@ def history(folders: tuple[Path, ...], index_path: Path | None, rebuild: bool, a
     _print(series, findings)
 
 
-def _print(series: Sequence[History], findings: Sequence[Seen]) -> None:
+def _print(series: Sequence[History], findings: Sequence[BrokenRule]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

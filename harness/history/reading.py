@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from testcard.harness.history.index import METRICS, Index
+from testcard.harness.runs.records import LEVELS
 from testcard.harness.statistics.compare import NOISE_LIVE, NOISE_MOCK
 
 #: Fewest runs that a trend is read from.
@@ -63,8 +64,8 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A broken rule over time. `runs`: how many showed it; `last_judged`: the latest run that could have; `open`: whether that one did."""
+class BrokenRule:
+    """A rule that was found broken, over time. `level`: the strongest that was broken; `runs`: how many showed it; `last_judged`: the latest run that could have; `open`: whether that one did."""
 
     provider: str
     site: str
@@ -100,23 +101,25 @@ def histories(index: Index) -> list[History]:
     return series
 
 
-def seen(index: Index) -> list[Seen]:
+def broken_rules(index: Index) -> list[BrokenRule]:
     """Every rule that any run found broken, those that still are first, the latest first among them."""
     found = []
+    rank = "CASE level " + " ".join(f"WHEN '{level}' THEN {place}" for place, level in enumerate(LEVELS)) + " END"
+    broken = "word IN ('fail', 'deviates')"
     for row in index.query(
-        "SELECT provider, site, operation, rule, MAX(level), "
-        "MIN(CASE WHEN word IN ('fail', 'deviates') THEN started END), MAX(CASE WHEN word IN ('fail', 'deviates') THEN started END), "
-        "COUNT(DISTINCT CASE WHEN word IN ('fail', 'deviates') THEN run END), COUNT(DISTINCT run), MAX(started) "
+        f"SELECT provider, site, operation, rule, MIN(CASE WHEN {broken} THEN {rank} END), "
+        f"MIN(CASE WHEN {broken} THEN started END), MAX(CASE WHEN {broken} THEN started END), "
+        f"COUNT(DISTINCT CASE WHEN {broken} THEN run END), COUNT(DISTINCT run), MAX(started) "
         "FROM verdicts JOIN runs ON runs.id = verdicts.run WHERE word NOT IN ('not-run', 'unproven') "
-        "GROUP BY provider, site, operation, rule HAVING SUM(word IN ('fail', 'deviates')) > 0"
+        f"GROUP BY provider, site, operation, rule HAVING SUM({broken}) > 0"
     ):
-        provider, where, operation, rule, level, first, last, runs, judged, latest = row
+        provider, where, operation, rule, place, first, last, runs, judged, latest = row
         ((detail,),) = index.query(
             "SELECT detail FROM verdicts JOIN runs ON runs.id = verdicts.run WHERE provider = ? AND site = ? AND operation = ? AND rule = ? "
-            "AND word IN ('fail', 'deviates') ORDER BY started DESC LIMIT 1",
+            f"AND {broken} ORDER BY started DESC, {rank} LIMIT 1",
             (provider, where, operation, rule),
         )
-        found.append(Seen(provider, where, operation, rule, level, first, last, runs, judged, latest, last == latest, detail))
+        found.append(BrokenRule(provider, where, operation, rule, LEVELS[place], first, last, runs, judged, latest, last == latest, detail))
     found.sort(key=lambda each: (each.provider, each.operation, each.rule))
     found.sort(key=lambda each: each.last_seen, reverse=True)
     found.sort(key=lambda each: not each.open)

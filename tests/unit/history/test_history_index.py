@@ -14,7 +14,7 @@ from testcard.harness import cli
 from testcard.harness.cli.history import chart
 from testcard.harness.errors import UsageError
 from testcard.harness.history.index import Index, run_folders
-from testcard.harness.history.reading import histories, seen
+from testcard.harness.history.reading import broken_rules, histories
 from testcard.harness.runs.folder import RunWriter
 from testcard.harness.runs.records import (
     CheckedTarget,
@@ -84,13 +84,44 @@ def test_trends_and_findings_are_those_of_the_folders(runs: Path) -> None:
     assert [round(point.value, 4) for point in p50.points] == [round(0.5 * 1.05**day, 4) for day in range(1, 11)]
     assert p50.site == "mock"
     assert p50.trend.word == "rising"
-    found = {each.rule: each for each in seen(index)}
+    found = {each.rule: each for each in broken_rules(index)}
     assert {rule: (each.first_seen[:10], each.last_seen[:10], each.runs, each.judged, each.open) for rule, each in found.items()} == {
         "image.size": ("2026-11-02", "2026-11-03", 2, 3, True),
         "auth.required": ("2026-11-01", "2026-11-02", 2, 3, False),
     }
     assert found["image.size"].detail == "seen on day 3"
     index.close()
+
+
+def test_a_broken_must_is_a_must_whatever_shoulds_the_rule_has_beside_it(tmp_path: Path) -> None:
+    """A rule that is judged as a must and as a should of one operation has the level of the strongest that was broken."""
+
+    def check(day: int, *verdicts: tuple[str, str]) -> None:
+        writer = RunWriter.create(tmp_path / f"check-{day}", "check")
+        judged = [
+            Verdict(
+                rule="request.refuses-invalid", operation="createImage", level=level, verdict=word, detail=f"{level} of day {day}",  # type: ignore[arg-type]
+                clause=ClauseRef(document="d", heading="h"),
+            )
+            for level, word in verdicts
+        ]  # fmt: skip
+        target = CheckedTarget(base_url="http://127.0.0.1:1", mock=True)
+        writer.write(
+            "verdicts", "verdicts.json", Verdicts(provider="nanogpt", target=target, outcome="fail", spend=Spend(), verdicts=judged)
+        )
+        writer.update(started=f"2026-11-{day:02d}T09:00:00.000Z", outcome="fail", exit_code=1)
+
+    def levels() -> list[tuple[str, str]]:
+        index = Index(tmp_path / ".history.sqlite", rebuild=True)
+        index.update([tmp_path])
+        found = [(each.level, each.detail) for each in broken_rules(index)]
+        index.close()
+        return found
+
+    check(1, ("must", "pass"), ("should", "deviates"))
+    assert levels() == [("should", "should of day 1")]
+    check(2, ("should", "deviates"), ("must", "fail"), ("info", "info"))
+    assert levels() == [("must", "must of day 2")]
 
 
 def test_only_runs_of_one_fingerprint_form_a_series(runs: Path) -> None:
@@ -123,19 +154,19 @@ def test_the_index_can_be_thrown_away_rebuilt_and_moved(runs: Path) -> None:
     path = runs / ".history.sqlite"
     index = Index(path)
     index.update([runs])
-    before = msgspec.json.encode([histories(index), seen(index)])
+    before = msgspec.json.encode([histories(index), broken_rules(index)])
     index.close()
     for rebuild in (True, False):
         if not rebuild:
             path.unlink()
         index = Index(path, rebuild=rebuild)
         assert index.update([runs]).read == 13
-        assert msgspec.json.encode([histories(index), seen(index)]) == before
+        assert msgspec.json.encode([histories(index), broken_rules(index)]) == before
         index.close()
     moved = runs.rename(runs.parent / "elsewhere")
     index = Index(moved / ".history.sqlite")
     assert index.update([moved]).known == 13
-    assert msgspec.json.encode([histories(index), seen(index)]) == before
+    assert msgspec.json.encode([histories(index), broken_rules(index)]) == before
     index.close()
 
 
