@@ -124,10 +124,18 @@ def test_no_delivery_costs_more_than_its_reservation(
         {"kind": "per-image", "usd_each": 0.01, "usd": 1},
         MEGAPIXELS | {"pixels_per_megapixel": 0},
         MEGAPIXELS | {"unknown_megapixels": 0},
+        GRID | {"usd_each": {"low": {"1024x1024": -0.01}}},
+        TIERS | {"usd_each": {"1K": 0.1, "4K": -0.3}},
+        STEPS | {"tiers": [{"usd_each": -0.04}]},
+        TOKENS | {"image_in_usd": -1},
+        MEGAPIXELS | {"first_usd": -0.01},
+        TIERS | {"input_image_usd": -0.001},
+        {"kind": "per-image", "usd_each": float("nan")},
+        TIERS | {"usd_each": {"1K": float("inf")}},
     ],
 )
 def test_a_price_that_makes_no_sense_is_refused(data: dict[str, Any]) -> None:
-    """A missing, negative or unknown part of a price is an error where it is written, not a wrong amount later."""
+    """A missing, negative, endless or unknown part of a price is an error where it is written, not a wrong amount later."""
     with pytest.raises(ValidationError):
         price(data)
 
