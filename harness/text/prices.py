@@ -6,7 +6,7 @@ from testcard.specs.prices import Grid, PerImage, PerMegapixel, PerSteps, PerTie
 
 
 def amount(usd: float) -> str:
-    """An amount in dollars without trailing noughts, never in scientific notation: $0.004, $2, $0.0011."""
+    """An amount in dollars without trailing zeros, never in scientific notation: $0.004, $2, $0.0011."""
     return "$" + (f"{usd:.10f}".rstrip("0").rstrip(".") or "0")
 
 

@@ -34,6 +34,11 @@ def significant(value: float | None, digits: int = 3) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def percent(share: float, places: int = 0) -> str:
+    """A share in percent: 40 %, 97.5 %."""
+    return f"{100 * share:.{places}f} %"
+
+
 def data_size(count: int) -> str:
     """A number of bytes in B, kB or MB (powers of 1,000): 512 B, 12.3 kB, 1.4 MB."""
     return f"{count:,} B" if count < 1000 else f"{count / 1000:,.1f} kB" if count < 1_000_000 else f"{count / 1e6:,.1f} MB"

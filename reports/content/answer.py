@@ -145,7 +145,7 @@ def _sentence(evidence: Evidence, gates: list[GateLine], word: Word, reasons: li
     if word == "pass":
         kept = [part for part, kind in ((_kept(evidence), True), ("holds every threshold", False)) if _has(gates, kind)]
         whom = "The target" if len(evidence.parties) == 1 else f"Each of the {count(len(evidence.parties), 'target')}"
-        return f"{whom} {' and '.join(kept) or 'ran to its end; nothing was gated'}."
+        return f"{whom} {' and '.join(kept) or 'ran to the end; nothing was gated'}."
     said: dict[str, list[str]] = {}
     rest = [party for party in evidence.parties if not _note(evidence, party, gates, "fail", said)]
     rest = [party for party in rest if not _note(evidence, party, gates, "inconclusive", said)]
@@ -162,7 +162,9 @@ def _sentence(evidence: Evidence, gates: list[GateLine], word: Word, reasons: li
     if parts:
         tail = f"; the other {'target passes' if len(rest) == 1 else f'{len(rest)} targets pass'}" if rest else ""
         return "; ".join(parts) + tail + "."
-    return f"Not conclusive: {shortened(listing(reasons, 3), 300)}." if reasons else "A run ended without a pass; its own messages say why."
+    return (
+        f"Not conclusive: {shortened(listing(reasons, 3), 300)}." if reasons else "A run ended without passing; its own messages say why."
+    )
 
 
 def _note(evidence: Evidence, party: Party, gates: list[GateLine], word: Word, said: dict[str, list[str]]) -> bool:

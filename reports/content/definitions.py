@@ -19,16 +19,16 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
         "Goodput",
         "Requests delivered within the SLO per second of the same time as Completed, so it never exceeds that; with a bootstrap interval over rounds or blocks.",
     ),
-    ("Good image", "One that decodes, is what was asked for and arrives within the SLO. It says nothing of beauty."),
+    ("Good image", "One that decodes, is what was asked for and arrives within the SLO. It says nothing about beauty."),
     (
         "Images/s, megapixels/s",
         "Delivered: every picture that came, in whatever answer (megapixels: of those that can be read). Valid: those of requests that got what they asked for. Per second as Completed, intervals by bootstrap.",
     ),
     (
         "Invalid picture",
-        "An answer of success without the picture that was asked for: none, another number, undecodable, another size, or a duplicate: the same bytes or pixels as the answer to another request of the run with another prompt or seed. Its cost is wasted.",
+        "A successful answer without the picture that was asked for: none, another number, undecodable, another size, or a duplicate: the same bytes or pixels as the answer to another request of the run with another prompt or seed. Its cost is wasted.",
     ),
-    ("Tokens/s", "Tokens that answers state to have generated, per second as Completed."),
+    ("Tokens/s", "Tokens that the answers say were generated, per second as Completed."),
     ("First token", "From the moment of sending to the first piece of text of a stream."),
     (
         "Between tokens",
@@ -36,12 +36,12 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Queue",
-        "Of an async task: from its acceptance to the first poll that no longer calls it waiting; exact to one poll interval. A task that this poll calls done already is counted apart, for how its time is divided is not known.",
+        "Of an async task: from its acceptance to the first poll that no longer reports it as waiting; exact to one poll interval. A task that this poll already reports as done is counted separately, because how its time is divided is not known.",
     ),
-    ("Generation", "Of an async task: from there to the poll that calls it done, downloads left out."),
+    ("Generation", "Of an async task: from there to the poll that reports it as done, downloads left out."),
     (
         "Rate limits",
-        "The share of requests answered with 429; of those the share with Retry-After and the waits it asked for; of requests sent before such a wait was over the share refused again; of the first requests sent after it the share not refused.",
+        "The share of requests answered with 429; how many of those carried Retry-After, and the waits it asked for; how many requests sent before such a wait was over were refused again; how many of the first requests sent after it were not refused.",
     ),
     (
         "Cost",
@@ -53,15 +53,15 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Steady",
-        "Whether latency stood still after the warm-up: the slowest cosine of its logarithm over the stage against the next eight (Student's t with 8 degrees of freedom, Müller and Watson 2008), which correlation at shorter times does not fool; and the same within turns. By simulation at most 4.5 % of stationary queues alarm. A warning: nothing is trimmed.",
+        "Whether latency stayed level after the warm-up: the slowest cosine of its logarithm over the stage against the next eight (Student's t with 8 degrees of freedom, Müller and Watson 2008), which correlation at shorter times does not fool; and the same within turns. In simulation at most 4.5 % of stationary queues raise a false alarm. A warning: nothing is trimmed.",
     ),
-    ("Ranks", "1 + the number of rows of the same stage that are wholly better; overlapping intervals share a rank."),
+    ("Ranks", "1 + the number of rows of the same stage that are clearly better; overlapping intervals share a rank."),
     (
         "Against a baseline",
         "Two runs are compared by one value a round (8 rounds or more on each side), never by single requests. A change counts where Welch's t on the logarithms says so after Holm's correction within the metric (5 %), and where it is beyond the noise, 5 % against mocks and 15 % live, with 90 % confidence. A round's latency is the Harrell–Davis estimate of its quantile; error rates are compared in points.",
     ),
     (
         "Verdicts",
-        "A must is promised by the provider's own document; breaking one fails. A should is convention; breaking one deviates. Without evidence a verdict is unproven, never a pass.",
+        "A must is promised by the provider's own document: a target that breaks one fails. A should is convention: a target that breaks one deviates. Without evidence a verdict is unproven, never a pass.",
     ),
 )

@@ -86,7 +86,7 @@ def _p50(series: Series) -> Estimate | None:
 
 def _caption(rows: Sequence[Series], priced: list[tuple[Series, Estimate, Estimate]], best: list[int]) -> str:
     names = [priced[place][0].label for place in best]
-    why = "no other is wholly cheaper or faster without being wholly worse on the other axis"
+    why = "none is clearly cheaper or faster without being clearly worse on the other axis"
     unpriced = [
         series.label
         for series in rows
@@ -95,7 +95,7 @@ def _caption(rows: Sequence[Series], priced: list[tuple[Series, Estimate, Estima
     missing = f" No price is known for {listing(unpriced)}." if unpriced else ""
     illustrative = any(series.party.target.prices == "illustrative" for series, _, _ in priced)
     label = " Prices are illustrative, made up for runs against mocks." if illustrative else ""
-    said = f"Nothing beats {listing(names)} (ringed): {why}." if len(priced) > 1 else f"Only {priced[0][0].label} has a price."
+    said = f"No target beats {listing(names)} (ringed): {why}." if len(priced) > 1 else f"Only {priced[0][0].label} has a price."
     return said + missing + label
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from testcard.harness.runs.records import Estimate
 from testcard.harness.statistics.percentiles import Ecdf, dkw
 from testcard.harness.statistics.ranking import told_apart
-from testcard.harness.text.words import NONE, Unit, listing, significant
+from testcard.harness.text.words import NONE, Unit, listing, percent, significant
 from testcard.reports.content.evidence import Evidence, Series
 from testcard.reports.content.exhibits import Table
 from testcard.reports.figures import palette
@@ -105,7 +105,7 @@ def _ecdf_caption(rows: Sequence[Series], curves: list[tuple[Series, Ecdf, int]]
 
 
 def _ecdf_table(curves: list[tuple[Series, Ecdf, int]], unit: Unit) -> Table:
-    header = ("target", "n", "timeouts", *(f"{share:.0%} within, {unit.name}" for share in _SHARES))
+    header = ("target", "n", "timeouts", *(f"{percent(share)} within, {unit.name}" for share in _SHARES))
     rows = []
     for series, curve, late in curves:
         spots = [_at(curve, share) for share in _SHARES]
@@ -183,7 +183,7 @@ def _tail_caption(curves: list[tuple[Series, Any, Any, int]], unit: Unit) -> str
         parts = [f"{unit.text(at / unit.factor)} {unit.name} at {label}" for at, label in places]
         said = f"{_SHARE_NAMES[level].capitalize()} requests takes longer than {listing(parts)}. "
     return (
-        f"{said}A curve that falls steeply has a short tail; one that runs flat to the right makes a few people wait very long. "
+        f"{said}A steep curve has a short tail; a flat one means that a few people wait very long. "
         f"Each ends, with its marker, where fewer than {REMAINING} samples remain beyond it."
     )
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from testcard.harness.runs.records import Estimate
 from testcard.harness.statistics.percentiles import nearest
 from testcard.harness.statistics.ratios import wilson
-from testcard.harness.text.words import MILLISECONDS, NONE, PER_SECOND, Unit, clean, fixed, listing
+from testcard.harness.text.words import MILLISECONDS, NONE, PER_SECOND, Unit, clean, fixed, listing, percent
 from testcard.reports.content.evidence import Evidence, Series
 from testcard.reports.content.exhibits import Table
 from testcard.reports.figures import palette
@@ -136,7 +136,7 @@ def _rate_bounds(estimate: Estimate | None) -> list[float]:
 def _rate_caption(lines: Sequence[Sequence[Series]], unit: Unit) -> str:
     full = [(members, stage) for members in lines if (stage := saturated_from(members)) is not None]
     parts = [
-        f"{members[0].label} at {fixed(stage.row.offered_rps)} requests per second ({_good_share(stage):.0%} good, {_good_share(members[0]):.0%} at its lowest rate)"
+        f"{members[0].label} at {fixed(stage.row.offered_rps)} requests per second ({percent(_good_share(stage))} good, {percent(_good_share(members[0]))} at its lowest rate)"
         for members, stage in full
     ]
     calm = [members[0].label for members in lines if saturated_from(members) is None]
@@ -156,7 +156,7 @@ def _rate_table(lines: Sequence[Sequence[Series]], unit: Unit) -> Table:
                     series.label,
                     clean(series.row.stage),
                     fixed(series.row.offered_rps),
-                    f"{_good_share(series):.1%}",
+                    percent(_good_share(series), 1),
                     *(unit.full(series.row.latency_s.get(name)) for name in RATE_LEVELS),
                     "saturated" if over else "holds",
                     f"{series.row.requests:,}",
@@ -241,7 +241,7 @@ def _throughput_caption(rows: Sequence[Series]) -> str:
         if series.row.offered_rps and series.row.goodput_rps < series.row.offered_rps
     ]
     lost.sort(key=lambda entry: -entry[1])
-    behind = [f"{label} ({share:.0%})" for label, share in lost if share >= 0.02]
+    behind = [f"{label} ({percent(share)})" for label, share in lost if share >= 0.02]
     if behind:
         return f"Share of the offered requests that did not become good ones in time: {listing(behind)}. The others delivered what was offered."
     if any(series.row.offered_rps for series in rows):
@@ -318,15 +318,15 @@ def _lags(evidence: Evidence, series: Series) -> tuple[float, float, float, int]
 def _lag_caption(rows: Sequence[tuple[Series, tuple[float, float, float, int]]]) -> str:
     series, (_, p99, _, _) = max(rows, key=lambda row: row[1][1])
     p50 = series.row.latency_s.get("p50")
-    against = f", {p99 / p50.value:.1%} of that row's median latency" if p50 is not None and p50.value else ""
+    against = f", {percent(p99 / p50.value, 1)} of that row's median latency" if p50 is not None and p50.value else ""
     doubt = [
         each.label
         for each, _ in rows
         if each.row.outcome == "inconclusive" and each.row.note and ("load generator was" in each.row.note or "bottleneck" in each.row.note)
     ]
-    said = " It was the bottleneck somewhere: the stages that say so are inconclusive." if doubt else ""
+    said = " In some stages it was the bottleneck; those stages are inconclusive and say so." if doubt else ""
     return (
-        f"99 % of the requests left within {MILLISECONDS.text(p99)} ms of when they could have, or sooner, in every row (the latest: {series.label}"
+        f"In every row 99 % of the requests were sent within {MILLISECONDS.text(p99)} ms of when they could have been (the latest: {series.label}"
         f"{against}). This is Testcard's own lateness, not the service's; it is part of every latency, which counts from the scheduled start.{said}"
     )
 

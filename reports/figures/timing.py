@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from testcard.harness.text.words import NONE, Unit, count, listing
+from testcard.harness.text.words import NONE, Unit, count, listing, percent
 from testcard.reports.content.evidence import Evidence, Series
 from testcard.reports.content.exhibits import Table
 from testcard.reports.figures import palette
@@ -114,9 +114,9 @@ def _split_caption(parts: Sequence[tuple[Series, dict[str, float], int]]) -> str
             said.append(f"{verb} at {listing(members)}")
     first = f"Most of the time goes into {listing(said)}. " if said else ""
     return (
-        f"{first}Generate is all that the service needs until its first byte, and for a task until it is finished, pauses between polls "
+        f"{first}Generate is the time that the service takes until its first byte, and for a task until it is finished, pauses between polls "
         "included; receive is from the first to the last byte of the answer. Pictures are decoded after the clock has stopped, so decoding "
-        "is in no latency."
+        "is part of no latency."
     )
 
 
@@ -124,7 +124,7 @@ def _split_table(parts: Sequence[tuple[Series, dict[str, float], int]], unit: Un
     rows = []
     for series, means, n in parts:
         whole = sum(means.values())
-        cells = [f"{unit.text(means[name])} ({means[name] / whole:.0%})" if means[name] > 0 else NONE for name in PHASES]
+        cells = [f"{unit.text(means[name])} ({percent(means[name] / whole)})" if means[name] > 0 else NONE for name in PHASES]
         rows.append((series.label, f"{n:,}", *cells, unit.text(whole)))
     return Table(("target", "delivered", *(f"{name}, {unit.name}" for name in PHASES), f"mean latency, {unit.name}"), tuple(rows))
 
@@ -229,7 +229,7 @@ def _timeline_caption(panels: list[tuple[Series, dict[str, Any]]], drawn: list[t
     warm = sum(int(data["warmup"].sum()) for _, data in panels)
     hatched = f"Hatched: warm-up ({count(warm, 'request')}), shown here and left out of everything else. " if warm else ""
     rest = f" Of {len(panels)} rows the first {len(drawn)} are drawn." if len(drawn) < len(panels) else ""
-    return f"{said}{hatched}Gaps are the other targets' turns: targets are interleaved in rounds, so that drift hits all alike.{rest}"
+    return f"{said}{hatched}Gaps are the other targets' turns: targets are interleaved in rounds, so that drift affects all of them equally.{rest}"
 
 
 def _timeline_table(panels: list[tuple[Series, dict[str, Any]]], unit: Unit) -> Table:

@@ -140,7 +140,7 @@ def _left_out(evidence: Evidence) -> list[str]:
     warm = sum(int(frame["warmup"].fillna(False).sum()) for frame in evidence.frames)
     late = sum(series.row.errors.get("timeout", 0) for series in evidence.series)
     if warm:
-        said.append(f"{count(warm, 'warm-up request')}: declared before the run, plotted, and in no figure.")
+        said.append(f"{count(warm, 'warm-up request')}: declared before the run; plotted, but counted in no figure.")
     if late:
         said.append(f"{count(late, 'timeout')} kept as “at least this long”: none was dropped.")
     for party in evidence.parties:

@@ -2,7 +2,7 @@
 
     .venv/bin/python tests/browser/docs_pictures.py [mixed] [evaluate] [--keep FOLDER]
 
-`mixed` loads and checks four mocks that were spoilt on purpose (a slow, a dear, a faulty and a saturating one) and cuts docs/mixed-*.png
+`mixed` loads and checks four mocks that were spoilt on purpose (a slow, an expensive, a faulty and a saturating one) and cuts docs/mixed-*.png
 out of their report; `evaluate` makes docs/report.png from the report of `testcard evaluate`. Both by default; about three minutes on a
 machine with nothing else to do. Chromium is found as in the tests of this folder. `--keep` leaves the runs there, to look at.
 """

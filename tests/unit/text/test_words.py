@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from testcard.harness.runs.records import SEVERITY, Estimate
 from testcard.harness.text.verdicts import GLYPHS, MEANINGS, worst_word
-from testcard.harness.text.words import MILLISECONDS, SECONDS, count, data_size, fixed, listing, significant, time_span, time_unit
+from testcard.harness.text.words import MILLISECONDS, SECONDS, count, data_size, fixed, listing, percent, significant, time_span, time_unit
 
 
 def test_numbers_are_written_with_three_digits() -> None:
@@ -28,6 +28,11 @@ def test_words_join_as_prose() -> None:
 def test_a_number_that_rounds_up_to_a_thousand_has_no_exponent() -> None:
     """999.6 is 1,000 and not 1e+03, 0.0000123 is written out."""
     assert [significant(value) for value in (999.6, 1e-5 * 1.23, -1234.0, float("inf"))] == ["1,000", "0.0000123", "-1,234", "–"]
+
+
+def test_a_share_is_written_in_percent() -> None:
+    """With a space before the sign, as everywhere."""
+    assert (percent(0.404), percent(0.975, 1), percent(0)) == ("40 %", "97.5 %", "0 %")
 
 
 def test_sizes_and_spans_come_in_the_unit_that_suits_them() -> None:

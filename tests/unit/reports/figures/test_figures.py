@@ -73,7 +73,7 @@ def test_saturation_is_the_first_rate_that_loses_good_answers(rows: list[Series]
     faulty = _stages(rows[1], {2.0: 0.82, 4.0: 0.81, 8.0: 0.80, 16.0: 0.79})
     sketch = load.latency_against_rate([*full, *faulty], SECONDS)
     assert sketch is not None
-    assert f"Saturated: {rows[0].label} at 8.00 requests per second (71% good, 99% at its lowest rate)." in sketch.caption
+    assert f"Saturated: {rows[0].label} at 8.00 requests per second (71 % good, 99 % at its lowest rate)." in sketch.caption
     assert f"No saturation up to the highest rate offered: {rows[1].label}." in sketch.caption
     assert [line[-2] for line in sketch.table.rows] == ["holds", "holds", "saturated", "saturated", *["holds"] * 4]
 
@@ -103,7 +103,7 @@ def test_send_lag_is_the_generator_s_not_the_queue_s(evidence: Evidence, rows: l
     sketch = load.send_lag(evidence, rows)
     assert sketch is not None
     assert max(float(line[3].removesuffix(" ms")) for line in sketch.table.rows) <= 2.0
-    assert "99 % of the requests left within 2.00 ms" in sketch.caption
+    assert "99 % of the requests were sent within 2.00 ms" in sketch.caption
 
 
 def test_samples_without_lag_give_no_figure(evidence: Evidence, rows: list[Series]) -> None:
