@@ -14,7 +14,7 @@ from testcard.harness.config import Config, PricesSection
 from testcard.harness.embedded import embedded_mocks, mock_name
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
-from testcard.harness.runs.records import Target as TargetRecord
+from testcard.harness.runs.records import TargetRecord
 from testcard.harness.wire.addresses import is_loopback as is_loopback
 from testcard.specs.loader import Provider, load_provider
 from testcard.specs.profile import MOCK_API_KEY

@@ -14,7 +14,7 @@ from testcard.harness.check.running.runner import Carried
 from testcard.harness.errors import Exit, worst
 from testcard.harness.events import Event, Finished, Judged
 from testcard.harness.runs.folder import RunWriter
-from testcard.harness.runs.records import Outcome, Run, Spend, Target
+from testcard.harness.runs.records import Outcome, Run, Spend, TargetRecord
 from testcard.harness.stops import Stop, StopReason, sentence
 from testcard.specs.loader import BUNDLED, Provider
 
@@ -46,7 +46,7 @@ def run_config(options: CheckOptions, plan: Plan, concurrency: int, carried: Car
 def sealed(
     writer: RunWriter,
     conclusion: Conclusion,
-    target: Target,
+    target: TargetRecord,
     spend: Spend,
     *,
     stop: Stop | None = None,

@@ -22,7 +22,7 @@ from testcard.harness.errors import Exit, UsageError, worst
 from testcard.harness.lazy import resolve
 from testcard.harness.pricing import Pricing
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free
-from testcard.harness.runs.records import Outcome, Target
+from testcard.harness.runs.records import Outcome, TargetRecord
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, is_testcard_mock, read_key, refuse_one_key_for_all
 from testcard.specs.loader import Provider, bundled_ids
 
@@ -78,9 +78,9 @@ class _Planned:
     api_key: str | None
     prices: PricesSection = field(default_factory=PricesSection)
 
-    def record(self) -> Target:
+    def record(self) -> TargetRecord:
         """The target as run.json keeps it."""
-        return Target(
+        return TargetRecord(
             provider=self.provider.id,
             name=self.provider.profile.name,
             base_url=self.base_url,

@@ -32,7 +32,7 @@ from testcard.harness.errors import Exit, TargetUnreachable, UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import Redactor
 from testcard.harness.runs.folder import RunReader
-from testcard.harness.runs.records import Exchange, Target
+from testcard.harness.runs.records import Exchange, TargetRecord
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key, require_live
 from testcard.harness.text.prices import amount
 from testcard.harness.text.words import count
@@ -109,7 +109,7 @@ def _chosen(reader: RunReader, name: str | None) -> Exchange:
 
 
 def _request(
-    reader: RunReader, chosen: Exchange, provider: Provider, target: Target, base_url: str | None, live: bool, key_file: Path | None
+    reader: RunReader, chosen: Exchange, provider: Provider, target: TargetRecord, base_url: str | None, live: bool, key_file: Path | None
 ) -> WireRequest:
     """The request as it will be sent. The key goes only where a person, or the provider's profile, says that it may."""
     wanted = checked_base_url(base_url) if base_url is not None else None
@@ -139,7 +139,7 @@ def _key_of(request: WireRequest, provider: Provider) -> str | None:
     return next((value.removeprefix(header.prefix) for name, value in request.headers if name.lower() == header.name.lower()), None)
 
 
-def _say_price(provider: Provider, chosen: Exchange, target: Target, url: str, config: Config) -> None:
+def _say_price(provider: Provider, chosen: Exchange, target: TargetRecord, url: str, config: Config) -> None:
     """Says what the request can cost before it is sent."""
     most = most_billed(provider, chosen)
     if most is None:

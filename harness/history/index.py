@@ -12,7 +12,7 @@ from typing import Any
 
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.folder import RunReader
-from testcard.harness.runs.records import Estimate, Run, Summary, SummaryRow, Target, Verdicts
+from testcard.harness.runs.records import Estimate, Run, Summary, SummaryRow, TargetRecord, Verdicts
 from testcard.harness.statistics.matching import fingerprint, target_of
 
 #: "TCHI": says that a SQLite file is one of ours, so that no other is ever emptied.
@@ -154,7 +154,7 @@ def run_folders(top: Path) -> Iterator[Path]:
             names[:] = []
 
 
-def site(target: Target | None) -> str:
+def site(target: TargetRecord | None) -> str:
     """Where a target is, for telling series apart: `mock`, else its base URL (a mock's port changes from run to run)."""
     return "" if target is None else "mock" if target.mock else target.base_url
 

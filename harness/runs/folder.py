@@ -21,7 +21,7 @@ from typing import Any, Literal
 import msgspec
 
 from testcard.harness.errors import Exit, Interrupted, TestcardError, UsageError
-from testcard.harness.runs.records import Body, Environment, Exchange, Outcome, Run, Summary, Target, Verdicts
+from testcard.harness.runs.records import Body, Environment, Exchange, Outcome, Run, Summary, TargetRecord, Verdicts
 from testcard.harness.stops import Stop
 
 INLINE_BYTES = 4096
@@ -80,7 +80,7 @@ class RunWriter:
         folder: Path,
         kind: Literal["check", "bench", "report", "evaluate", "selftest"],
         *,
-        targets: Sequence[Target] = (),
+        targets: Sequence[TargetRecord] = (),
         config: dict[str, Any] | None = None,
         seed: int | None = None,
         region: str | None = None,

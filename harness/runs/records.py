@@ -22,7 +22,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=False, kw_only=True):
 Outcome = Literal["pass", "fail", "inconclusive", "error", "interrupted", "running"]
 
 
-class Target(Record, frozen=True, kw_only=True):
+class TargetRecord(Record, frozen=True, kw_only=True):
     """What a run talked to. Digests are sha256 of openapi.yaml and profile.yaml."""
 
     provider: str
@@ -63,7 +63,7 @@ class Run(Record, frozen=True, kw_only=True):
     stops: list[Stop] = []
     seed: int | None = None
     region: str | None = None
-    targets: list[Target] = []
+    targets: list[TargetRecord] = []
     config: dict[str, Any] = {}
     environment: Environment
     files: dict[str, str] = {}

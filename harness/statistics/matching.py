@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from testcard.harness.runs.records import Run, Summary, SummaryRow, Target, Verdicts
+from testcard.harness.runs.records import Run, Summary, SummaryRow, TargetRecord, Verdicts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,7 +137,7 @@ def _words(row: SummaryRow) -> str:
     return " ".join(part for part in (row.provider, row.model, row.operation, row.stage) if part)
 
 
-def target_of(run: Run, row: SummaryRow) -> Target | None:
+def target_of(run: Run, row: SummaryRow) -> TargetRecord | None:
     """The target that a row was measured at, as run.json lists it; None where it does not."""
     if row.target is not None and 0 <= row.target < len(run.targets):
         return run.targets[row.target]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.folder import RunReader
-from testcard.harness.runs.records import Exchange, RuleFailure, Summary, SummaryRow, Target, Verdict, Verdicts, WaiverNote
+from testcard.harness.runs.records import Exchange, RuleFailure, Summary, SummaryRow, TargetRecord, Verdict, Verdicts, WaiverNote
 from testcard.harness.statistics import slo
 from testcard.harness.text.words import clean, shortened
 
@@ -31,7 +31,7 @@ class Party:
 
     key: str
     label: str
-    target: Target
+    target: TargetRecord
     check: RunReader | None = None
     verdicts: Verdicts | None = None
     exchanges: dict[str, Exchange] = field(default_factory=dict)
@@ -121,7 +121,7 @@ def gather(runs: Sequence[RunReader]) -> Evidence:
             "there is nothing to report on: no run holds verdicts.json or summary.json",
             hint="name folders that check, bench or evaluate wrote",
         )
-    targets: dict[str, tuple[Target, RunReader | None, Verdicts | None]] = {}
+    targets: dict[str, tuple[TargetRecord, RunReader | None, Verdicts | None]] = {}
     for run, verdicts in checks:
         target = run.run.targets[0] if run.run.targets else _target_of(verdicts)
         targets[_free(targets, target.provider)] = (target, run, verdicts)
@@ -164,7 +164,7 @@ def leaves(runs: Sequence[RunReader]) -> list[RunReader]:
     return list(found.values())
 
 
-def _free(taken: dict[str, tuple[Target, RunReader | None, Verdicts | None]], provider: str) -> str:
+def _free(taken: dict[str, tuple[TargetRecord, RunReader | None, Verdicts | None]], provider: str) -> str:
     stem = re.sub(r"[^A-Za-z0-9-]+", "-", provider).strip("-") or "target"
     number, key = 1, stem
     while key in taken:
@@ -173,27 +173,27 @@ def _free(taken: dict[str, tuple[Target, RunReader | None, Verdicts | None]], pr
     return key
 
 
-def _same(one: Target, other: Target) -> bool:
+def _same(one: TargetRecord, other: TargetRecord) -> bool:
     """Whether a benchmark's target is a check's: the same address, or the same provider's mock."""
     return one.provider == other.provider and (one.base_url == other.base_url or (one.mock and other.mock))
 
 
-def _target_of(verdicts: Verdicts) -> Target:
-    return Target(provider=verdicts.provider, name=verdicts.provider, base_url=verdicts.target.base_url, mock=verdicts.target.mock)
+def _target_of(verdicts: Verdicts) -> TargetRecord:
+    return TargetRecord(provider=verdicts.provider, name=verdicts.provider, base_url=verdicts.target.base_url, mock=verdicts.target.mock)
 
 
-def _bench_targets(run: RunReader, summary: Summary) -> list[Target]:
+def _bench_targets(run: RunReader, summary: Summary) -> list[TargetRecord]:
     known = {target.provider for target in run.run.targets}
     placed = len(run.run.targets)
     rest = dict.fromkeys(row.provider for row in summary.rows if row.provider not in known and not _placed(row, placed))
-    return [*run.run.targets, *(Target(provider=name, name=name, base_url="", mock=False) for name in rest)]
+    return [*run.run.targets, *(TargetRecord(provider=name, name=name, base_url="", mock=False) for name in rest)]
 
 
 def _placed(row: SummaryRow, targets: int) -> bool:
     return row.target is not None and 0 <= row.target < targets
 
 
-def _party(key: str, target: Target, run: RunReader | None, verdicts: Verdicts | None, *, repeated: bool) -> Party:
+def _party(key: str, target: TargetRecord, run: RunReader | None, verdicts: Verdicts | None, *, repeated: bool) -> Party:
     label = clean(target.name or target.provider)
     if repeated:
         label = f"{label} ({clean(target.base_url)})"

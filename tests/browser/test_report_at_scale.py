@@ -12,7 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from testcard.harness.runs.folder import RunReader, RunWriter
-from testcard.harness.runs.records import CheckedTarget, ClauseRef, Spend, Target, Verdict, Verdicts
+from testcard.harness.runs.records import CheckedTarget, ClauseRef, Spend, TargetRecord, Verdict, Verdicts
 from testcard.reports.pages.render import write_report
 
 AREAS = ("answer", "async", "auth", "delivery", "http", "image", "request", "seed", "stream", "vision")
@@ -22,7 +22,7 @@ TARGETS = 20
 
 def _check(folder: Path, place: int) -> RunReader:
     """A check with a hundred verdicts, of which a few differ from pass, others at each target."""
-    target = Target(provider=f"service-{place}", name=f"Image service {place}", base_url="http://127.0.0.1:1", mock=False)
+    target = TargetRecord(provider=f"service-{place}", name=f"Image service {place}", base_url="http://127.0.0.1:1", mock=False)
     writer = RunWriter.create(folder / f"check-{place}", "check", targets=[target], seed=0)
     verdicts = []
     for number, rule in enumerate(RULES):

@@ -30,10 +30,11 @@ def write_run(folder: Path, n: int) -> None:
     """A bench run of n samples: five targets, ten rounds, log-normal latencies, 2 % failures, 3 % warm-up."""
     from testcard.harness.runs import samples
     from testcard.harness.runs.folder import RunWriter
-    from testcard.harness.runs.records import Target
+    from testcard.harness.runs.records import TargetRecord
 
     targets = [
-        Target(provider=name, name=name, base_url=f"http://127.0.0.1:9/{name}", mock=True, prices="illustrative") for name in PROVIDERS
+        TargetRecord(provider=name, name=name, base_url=f"http://127.0.0.1:9/{name}", mock=True, prices="illustrative")
+        for name in PROVIDERS
     ]
     writer = RunWriter.create(folder, "bench", targets=targets, seed=1)
     generator = np.random.default_rng(1)

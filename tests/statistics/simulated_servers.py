@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from testcard.harness.runs.records import Environment, Run, Target
+from testcard.harness.runs.records import Environment, Run, TargetRecord
 from testcard.harness.statistics.columns import columns
 from testcard.harness.statistics.columns import rows as grouped
 from testcard.harness.statistics.compare import Bench, Side
@@ -83,7 +83,7 @@ def run(server: Server, *, slow: float = 1.0, rounds: int = ROUNDS, requests: in
         started="2026-11-20T00:00:00.000Z",
         outcome="pass",
         environment=Environment(python="3.12.1", platform="Linux x86_64", cpu_count=2),
-        targets=[Target(provider="p", name="P", base_url="http://127.0.0.1:1", mock=True)],
+        targets=[TargetRecord(provider="p", name="P", base_url="http://127.0.0.1:1", mock=True)],
     )
     return Side(benches=[Bench(record, summary, samples)])
 

@@ -24,14 +24,14 @@ from testcard.harness.runs.records import (
     Spend,
     Summary,
     SummaryRow,
-    Target,
+    TargetRecord,
     Verdict,
     Verdicts,
 )
 
 
 def a_bench(folder: Path, day: int, p50: float, *, size: str = "512x512", outcome: str = "pass") -> Path:
-    target = Target(provider="nanogpt", name="NanoGPT", base_url=f"http://127.0.0.1:{8000 + day}", mock=True)
+    target = TargetRecord(provider="nanogpt", name="NanoGPT", base_url=f"http://127.0.0.1:{8000 + day}", mock=True)
     writer = RunWriter.create(folder, "bench", targets=[target])
     estimate = Estimate(value=p50, low=0.9 * p50, high=1.1 * p50, n=400)
     row = SummaryRow(

@@ -23,7 +23,7 @@ from testcard.harness.runs.records import (
     SentRequest,
     SpecGap,
     Spend,
-    Target,
+    TargetRecord,
     Verdict,
     Verdicts,
     WaiverNote,
@@ -84,7 +84,7 @@ class CheckMaker:
     ) -> RunReader:
         """A sealed run with these verdicts and one exchange, `e1`."""
         self.made += 1
-        target = Target(provider=provider, name="Nebul", base_url="http://127.0.0.1:1", mock=False, spec_digest="ab" * 32)
+        target = TargetRecord(provider=provider, name="Nebul", base_url="http://127.0.0.1:1", mock=False, spec_digest="ab" * 32)
         config = {"strict": strict, **({"openapi": openapi} if openapi else {})}
         writer = RunWriter.create(self.folder / f"check-{self.made}", "check", targets=[target], config=config, seed=0)
         request = SentRequest(method="POST", url="http://127.0.0.1:1/v1", headers=[], body=writer.body(b'{"prompt": "x"}'))

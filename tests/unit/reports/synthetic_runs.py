@@ -29,7 +29,7 @@ from testcard.harness.runs.records import (
     SentRequest,
     SpecGap,
     Spend,
-    Target,
+    TargetRecord,
     Verdict,
     Verdicts,
 )
@@ -185,8 +185,8 @@ def write_evaluation(
     return [RunReader(path) for path in folders]
 
 
-def _target(maker: Maker, mock: bool) -> Target:
-    return Target(
+def _target(maker: Maker, mock: bool) -> TargetRecord:
+    return TargetRecord(
         provider=maker.id,
         name=maker.name,
         base_url=f"http://127.0.0.1:8080/{maker.id}" if mock else f"https://{maker.id}.example",

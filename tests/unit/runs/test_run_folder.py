@@ -14,7 +14,7 @@ import pytest
 
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.folder import INLINE_BYTES, RunReader, RunWriter, default_folder, require_free
-from testcard.harness.runs.records import Badge, Body, Exchange, Run, SeenResponse, SentRequest, Target
+from testcard.harness.runs.records import Badge, Body, Exchange, Run, SeenResponse, SentRequest, TargetRecord
 from testcard.harness.stops import Stop, StopReason, sentence
 
 
@@ -35,7 +35,7 @@ def an_exchange(number: int, writer: RunWriter, content: bytes = b"{}") -> Excha
 
 def test_a_new_run_says_what_it_is_before_anything_is_sent(tmp_path: Path) -> None:
     """run.json stands from the first moment, with outcome `running`, so that a killed run is recognisable."""
-    target = Target(provider="nanogpt", name="NanoGPT", base_url="http://127.0.0.1:1", mock=True)
+    target = TargetRecord(provider="nanogpt", name="NanoGPT", base_url="http://127.0.0.1:1", mock=True)
     RunWriter.create(tmp_path / "deep" / "run", "check", targets=[target], config={"n": 1}, seed=7, region="eu")
     run = RunReader(tmp_path / "deep" / "run").run
     assert (run.kind, run.outcome, run.ended, run.seed, run.region) == ("check", "running", None, 7, "eu")

@@ -16,7 +16,7 @@ from testcard.harness.runs.records import (
     Environment,
     Run,
     Spend,
-    Target,
+    TargetRecord,
     Verdict,
     Verdicts,
 )
@@ -69,7 +69,7 @@ def some_bench(
         started="2026-11-20T00:00:00.000Z",
         outcome="pass",
         environment=Environment(python="3.12.1", platform="Linux x86_64", cpu_count=2),
-        targets=[Target(provider=name, name=name.title(), base_url=f"http://127.0.0.1/{name}", mock=mock) for name in providers],
+        targets=[TargetRecord(provider=name, name=name.title(), base_url=f"http://127.0.0.1/{name}", mock=mock) for name in providers],
     )
     return Side(benches=[Bench(msgspec.structs.replace(record, **(run or {})), summary, samples)])
 
@@ -156,7 +156,7 @@ def test_a_stage_by_another_name_is_the_same_load() -> None:
 
 def test_other_versions_only_warn() -> None:
     """Tool, rule set, Python, a contract described otherwise and a run that was cut short are said and do not forbid."""
-    target = Target(provider="nanogpt", name="Nanogpt", base_url="http://127.0.0.1/nanogpt", mock=True, spec_digest="ff")
+    target = TargetRecord(provider="nanogpt", name="Nanogpt", base_url="http://127.0.0.1/nanogpt", mock=True, spec_digest="ff")
     other = some_bench(run={"tool_version": "2.0", "ruleset_version": "2027.01", "outcome": "interrupted", "targets": [target]})
     found = compare(other, some_bench())
     assert found.refused == []

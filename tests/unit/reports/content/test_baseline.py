@@ -14,7 +14,7 @@ import pytest
 from testcard.harness import cli
 from testcard.harness.runs import samples
 from testcard.harness.runs.folder import RunReader, RunWriter
-from testcard.harness.runs.records import CheckedTarget, ClauseRef, Spend, Target, Verdict, Verdicts
+from testcard.harness.runs.records import CheckedTarget, ClauseRef, Spend, TargetRecord, Verdict, Verdicts
 from testcard.harness.runs.validate import validate_run
 from testcard.harness.statistics.summary import StageFacts, summarise
 from testcard.reports.content.baseline import side
@@ -27,7 +27,7 @@ EACH = 60
 def a_bench(folder: Path, *, factor: float = 1.0, seed: int = 1, rounds: int = 8, size: str = "512x512", twins: bool = False) -> Path:
     """A benchmark of one provider (or of the same one at two addresses) with log-normal latencies around `factor` × 0.5 s."""
     targets = [
-        Target(provider="nanogpt", name="NanoGPT", base_url=f"http://127.0.0.1:{8000 + place}", mock=True, prices="illustrative")
+        TargetRecord(provider="nanogpt", name="NanoGPT", base_url=f"http://127.0.0.1:{8000 + place}", mock=True, prices="illustrative")
         for place in range(2 if twins else 1)
     ]
     writer = RunWriter.create(folder, "bench", targets=targets, seed=seed)
@@ -64,7 +64,7 @@ def a_bench(folder: Path, *, factor: float = 1.0, seed: int = 1, rounds: int = 8
 
 def a_check(folder: Path, word: str) -> Path:
     writer = RunWriter.create(
-        folder, "check", targets=[Target(provider="nanogpt", name="NanoGPT", base_url="http://127.0.0.1:8000", mock=True)]
+        folder, "check", targets=[TargetRecord(provider="nanogpt", name="NanoGPT", base_url="http://127.0.0.1:8000", mock=True)]
     )
     verdict = Verdict(
         rule="image.size",

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from testcard.harness.runs.folder import RunReader, RunWriter
-from testcard.harness.runs.records import SAMPLE_COLUMNS, Estimate, Target
+from testcard.harness.runs.records import SAMPLE_COLUMNS, Estimate, TargetRecord
 from testcard.harness.runs.samples import schema
 from testcard.harness.statistics.summary import StageFacts, summarise
 from testcard.reports.content.comparison import compared_at
@@ -65,7 +65,7 @@ def _part(place: int, rate: float, random: np.random.Generator) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> RunReader:
     """Three targets at two rates."""
-    targets = [Target(provider=name, name=name.title(), base_url="http://127.0.0.1:1", mock=True, prices="config") for name in NAMES]
+    targets = [TargetRecord(provider=name, name=name.title(), base_url="http://127.0.0.1:1", mock=True, prices="config") for name in NAMES]
     writer = RunWriter.create(tmp_path_factory.mktemp("rich") / "run", "bench", targets=targets)
     random = np.random.default_rng(9)
     frame = pd.concat([_part(place, rate, random) for rate in RATES for place in range(3)], ignore_index=True)
