@@ -26,7 +26,7 @@ from testcard.harness.statistics import slo
 from testcard.harness.statistics.columns import Columns, Floats, RowName, columns
 from testcard.harness.statistics.columns import rows as grouped
 from testcard.harness.statistics.matching import Pair, Side, differences, matched, target_of, warnings
-from testcard.harness.statistics.rounds import Gap, RoundValues, gap, holm, log_gap, round_values
+from testcard.harness.statistics.rounds import Difference, RoundValues, difference, holm, log_difference, round_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -197,7 +197,7 @@ def _change(pair: Pair, metric: Metric, one: RoundValues, other: RoundValues, no
     many = max(float(np.median(one.requests)), float(np.median(other.requests)))
     if metric.name == "p95" and many > UNEQUAL * few and few < ENOUGH:
         return replace(base, verdict="not comparable", reason=f"rounds of about {few:.0f} and {many:.0f} requests estimate different tails")
-    found, estimate = _gap(metric, one, other)
+    found, estimate = _difference(metric, one, other)
     if found is None or estimate is None:
         return replace(base, reason="the baseline delivered none")
     if late:
@@ -205,19 +205,19 @@ def _change(pair: Pair, metric: Metric, one: RoundValues, other: RoundValues, no
     return replace(base, verdict="within noise", change=estimate, p=found.p_differs, p_beyond=found.p_beyond(_bound(metric, noise)))
 
 
-def _gap(metric: Metric, one: RoundValues, other: RoundValues) -> tuple[Gap | None, Estimate | None]:
+def _difference(metric: Metric, one: RoundValues, other: RoundValues) -> tuple[Difference | None, Estimate | None]:
     new, old = one.known, other.known
     n = int(min(one.requests.sum(), other.requests.sum()))
     if metric.share:
-        found = gap(new, old, least_error=_counting_error(one, other))
+        found = difference(new, old, least_error=_counting_error(one, other))
         return found, Estimate(value=found.value, low=found.low, high=found.high, n=n)
     if (new > 0).all() and (old > 0).all():
-        found = log_gap(new, old)
+        found = log_difference(new, old)
         return found, Estimate(value=math.exp(found.value), low=math.exp(found.low), high=math.exp(found.high), n=n)
     middle = float(old.mean())  # a round that delivered nothing has no logarithm
     if middle <= 0:
         return None, None
-    found = gap(new / middle, old / middle)
+    found = difference(new / middle, old / middle)
     return found, Estimate(value=max(0.0, 1 + found.value), low=max(0.0, 1 + found.low), high=1 + found.high, n=n)
 
 

@@ -12,7 +12,7 @@
 - error rate: the share of requests that failed; those that were cut off by whoever stopped the run do not count.
 - cost: of everything in the round over the pictures of its good requests. None where a delivered request has no price.
 
-Two series of round values are compared by Welch's t (`gap`, `log_gap`), on logarithms where the answer is a ratio, never by single
+Two series of round values are compared by Welch's t (`difference`, `log_difference`), on logarithms where the answer is a ratio, never by single
 requests: requests of one round share whatever the server and the network were doing then, and treating them as independent raises
 false alarms under drift. Rounds that resemble their neighbours (drift slower than a round) are worth fewer: the variance grows with
 their correlation. Many comparisons share one chance of a false alarm (`holm`).
@@ -144,7 +144,7 @@ def _sums(series: npt.NDArray[np.generic], edges: npt.NDArray[np.intp]) -> Float
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class Difference:
     """new − old (of logarithms, where a ratio is asked for) with its standard error and Welch's degrees of freedom."""
 
     value: float
@@ -163,11 +163,11 @@ class Gap:
 
     @property
     def p_differs(self) -> float:
-        """How often rounds that do not differ would show a gap at least this wide (two-sided)."""
+        """How often rounds that do not differ would show a difference at least this wide (two-sided)."""
         return min(1.0, 2.0 * self._tail(abs(self.value)))
 
     def p_beyond(self, bound: float) -> float:
-        """How often a gap of at most `bound` (≥ 0), to this side, would look at least this wide (one-sided)."""
+        """How often a difference of at most `bound` (≥ 0), to this side, would look at least this wide (one-sided)."""
         return self._tail(abs(self.value) - bound)
 
     @property
@@ -184,8 +184,8 @@ class Gap:
         return float(stdtr(self.freedom, -distance / self.error))
 
 
-def gap(new: Sequence[float] | npt.NDArray[Any], old: Sequence[float] | npt.NDArray[Any], *, least_error: float = 0.0) -> Gap:
-    """The gap between the means of two series in the order of their rounds, at least two values each (Welch 1947).
+def difference(new: Sequence[float] | npt.NDArray[Any], old: Sequence[float] | npt.NDArray[Any], *, least_error: float = 0.0) -> Difference:
+    """The difference between the means of two series in the order of their rounds, at least two values each (Welch 1947).
 
     `least_error` is a standard error that is known to be there whatever the rounds show (of counts, say).
     """
@@ -203,15 +203,15 @@ def gap(new: Sequence[float] | npt.NDArray[Any], old: Sequence[float] | npt.NDAr
         if sum(parts) > 0
         else float(len(one) + len(other) - 2)
     )
-    return Gap(float(one.mean() - other.mean()), max(math.sqrt(variance), least_error), freedom)
+    return Difference(float(one.mean() - other.mean()), max(math.sqrt(variance), least_error), freedom)
 
 
-def log_gap(new: Sequence[float] | npt.NDArray[Any], old: Sequence[float] | npt.NDArray[Any]) -> Gap:
-    """The gap of the logarithms of positive values: e to its value is the ratio new / old of their geometric means."""
+def log_difference(new: Sequence[float] | npt.NDArray[Any], old: Sequence[float] | npt.NDArray[Any]) -> Difference:
+    """The difference of the logarithms of positive values: e to its value is the ratio new / old of their geometric means."""
     one, other = np.asarray(new, dtype=np.float64), np.asarray(old, dtype=np.float64)
     if not ((one > 0).all() and (other > 0).all()):
         raise ValueError("only positive values have logarithms")
-    return gap(np.log(one), np.log(other))
+    return difference(np.log(one), np.log(other))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -37,7 +37,7 @@ class Conformance:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ComparisonCell:
     """A figure of the comparison, written out. `sort` is None where there is nothing to sort by; such rows come last."""
 
     text: str
@@ -70,7 +70,7 @@ class ComparisonRow:
     task: str
     conformance: Conformance | None
     series: Series | None
-    cells: dict[str, Cell]
+    cells: dict[str, ComparisonCell]
     further: bool = False
 
     @property
@@ -91,7 +91,7 @@ class ComparisonRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ComparisonTable:
     """All lines, the columns they have, and the stage that targets are compared at."""
 
     columns: list[Column]
@@ -120,7 +120,7 @@ def conformance(verdicts: list[Verdict]) -> Conformance | None:
     return Conformance(musts["pass"], total, musts["fail"], deviated, musts["unproven"] + musts["not-run"], waived)
 
 
-def compare(evidence: Evidence) -> Comparison:
+def compared(evidence: Evidence) -> ComparisonTable:
     """The comparison of everything in the evidence, what was measured first, in the order of the targets."""
     stages = _compared_stages(evidence)
     unit = time_unit(max((top for series in evidence.series if (top := _longest(series.row)) is not None), default=None))
@@ -145,7 +145,7 @@ def compare(evidence: Evidence) -> Comparison:
         judged = conformance([verdict for verdict in party.judged() if verdict.operation == operation])
         model = clean(series.row.model) if series and series.row.model else None
         rows.append(ComparisonRow(party, model, operation, task, judged, series, measures, further(series)))
-    return Comparison(columns, rows, unit, stages, any(row.further for row in rows))
+    return ComparisonTable(columns, rows, unit, stages, any(row.further for row in rows))
 
 
 def _compared_stages(evidence: Evidence) -> dict[int, str]:
@@ -184,9 +184,9 @@ def _columns(unit: Unit) -> list[Column]:
     ]
 
 
-def _cells(columns: list[Column], lines: list[_Line], rivals: list[tuple[str, str]]) -> list[dict[str, Cell]]:
+def _cells(columns: list[Column], lines: list[_Line], rivals: list[tuple[str, str]]) -> list[dict[str, ComparisonCell]]:
     """Every line's cells. Only lines of one entry in `rivals` (task and stage) are ranked with each other."""
-    cells: list[dict[str, Cell]] = [{} for _ in lines]
+    cells: list[dict[str, ComparisonCell]] = [{} for _ in lines]
     for column in columns:
         estimates = [column.read(series.row) if series else None for _, _, series in lines]
         ranks: list[int | None] = [None] * len(lines)
@@ -205,24 +205,26 @@ def _cells(columns: list[Column], lines: list[_Line], rivals: list[tuple[str, st
     return cells
 
 
-def _cell(column: Column, series: Series | None, estimate: Estimate | None, place: int | None, distinct: bool) -> Cell:
+def _cell(column: Column, series: Series | None, estimate: Estimate | None, place: int | None, distinct: bool) -> ComparisonCell:
     if series is None:
-        return Cell(NONE, note="not measured")
+        return ComparisonCell(NONE, note="not measured")
     row = series.row
     if estimate is None or estimate.value is None:
         if estimate is not None and estimate.low is not None:
-            return Cell(f"> {column.unit.text(estimate.low)}", note="among timeouts", sort=float("inf"), rank=place if distinct else None)
+            return ComparisonCell(
+                f"> {column.unit.text(estimate.low)}", note="among timeouts", sort=float("inf"), rank=place if distinct else None
+            )
         if estimate is not None and column.key in _SHARES:
-            return Cell(NONE, note=too_few(column.key, estimate.n))
+            return ComparisonCell(NONE, note=too_few(column.key, estimate.n))
         absent = "delivers no pictures" if column.key == "cost" and row.ok and not row.images_per_s else column.absent
-        return Cell(NONE, note=absent)
+        return ComparisonCell(NONE, note=absent)
     note = ""
     if column.key == "cost" and series.party.target.prices in ("illustrative", "list"):
         note = f"{series.party.target.prices} price"
     spread = column.unit.interval(estimate)
     if not spread and column.key in _SHARES:
         note = too_few(column.key, estimate.n)
-    return Cell(
+    return ComparisonCell(
         column.unit.text(estimate.value),
         spread,
         estimate.value * column.unit.factor,
@@ -232,7 +234,7 @@ def _cell(column: Column, series: Series | None, estimate: Estimate | None, plac
     )
 
 
-def compared_at(comparison: Comparison) -> list[str]:
+def compared_at(comparison: ComparisonTable) -> list[str]:
     """The stages that targets are compared at, one for each benchmark that has another."""
     return list(dict.fromkeys(clean(stage) for stage in comparison.stages.values()))
 

@@ -113,7 +113,7 @@ class Family:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Findings:
     """Findings, register and matrix, with links that agree."""
 
     groups: list[FindingGroup]
@@ -134,12 +134,12 @@ class Judgement:
         return found
 
     @property
-    def findings(self) -> list[Finding]:
+    def each(self) -> list[Finding]:
         """All findings, worst rules first."""
         return [finding for group in self.groups for finding in group.findings]
 
 
-def judge(evidence: Evidence) -> Judgement:
+def arranged(evidence: Evidence) -> Findings:
     """Everything that the runs' verdicts say, arranged for reading."""
     parties = [party for party in evidence.parties if party.verdicts is not None]
     findings: dict[str, list[Finding]] = {}
@@ -160,7 +160,7 @@ def judge(evidence: Evidence) -> Judgement:
         title = next((clean(member.verdict.title) for member in members if member.verdict.title), "")
         groups.append(FindingGroup(rule, title, worst_word(member.verdict.verdict for member in members), members))
     groups.sort(key=lambda group: (SEVERITY.index(group.worst), group.rule))
-    return Judgement(groups, register, _matrix(register), parties)
+    return Findings(groups, register, _matrix(register), parties)
 
 
 def _matrix(register: list[tuple[Party, list[RegisterLine]]]) -> list[MatrixRow]:

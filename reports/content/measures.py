@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from testcard.harness.runs.records import FLAWS, Delivery, Estimate, SummaryRow
 from testcard.harness.text.words import DOLLARS, NONE, PER_SECOND, PERCENT, SECONDS, Unit, clean, time_unit
-from testcard.reports.content.comparison import Comparison, too_few
+from testcard.reports.content.comparison import ComparisonTable, too_few
 from testcard.reports.content.evidence import Evidence, Series
 from testcard.reports.content.exhibits import Panel, Table
 
@@ -24,7 +24,7 @@ VOLUME_NOTE = (
 )
 
 
-def panels(evidence: Evidence, comparison: Comparison) -> dict[str, list[Panel]]:
+def panels(evidence: Evidence, comparison: ComparisonTable) -> dict[str, list[Panel]]:
     """The panels of each section, by its anchor; a section without any has no entry."""
     rows = sorted(evidence.series, key=lambda series: series.index)
     rows = [series for series in rows if series.row.requests]
@@ -307,7 +307,7 @@ class Forecast:
         return text if spread in ("", f"{text}–{text}") else f"{text} [{spread}]"
 
 
-def forecasts(comparison: Comparison) -> list[Forecast]:
+def forecasts(comparison: ComparisonTable) -> list[Forecast]:
     """Two lines for each target, model and operation that delivers pictures, at the stage compared: all images, and good ones with
     the waste beside them. Without a price one line that says so."""
     found = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from testcard.reports.content.comparison import Comparison
+from testcard.reports.content.comparison import ComparisonTable
 from testcard.reports.content.evidence import Evidence
 from testcard.reports.content.exhibits import Drawing
 
@@ -35,7 +35,7 @@ class Gallery:
     missing: dict[str, str]
 
 
-def hang(evidence: Evidence, comparison: Comparison) -> Gallery:
+def hang(evidence: Evidence, comparison: ComparisonTable) -> Gallery:
     """All figures that this evidence allows. Nothing that draws is loaded where nothing was measured."""
     if not evidence.summaries:
         return Gallery({}, dict.fromkeys(FIGURES, "No benchmark is among the runs: testcard bench measures this."))

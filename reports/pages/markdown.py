@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from testcard.harness.text.verdicts import GLYPHS, MEANINGS, waiver_line
 from testcard.harness.text.words import clean, count, listing, shortened
-from testcard.reports.content.comparison import Cell, ComparisonRow, compared_at
+from testcard.reports.content.comparison import ComparisonCell, ComparisonRow, compared_at
 from testcard.reports.content.definitions import DEFINITIONS
 from testcard.reports.content.exhibits import Table
 from testcard.reports.content.findings import Finding
@@ -126,7 +126,7 @@ def _line(row: ComparisonRow, page: Page) -> list[str]:
     ]
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: ComparisonCell) -> str:
     text = f"**{cell.text}**" if cell.best else escaped(cell.text)
     spread = f" [{cell.interval}]" if cell.interval else ""
     place = f", rank {cell.rank}" if cell.rank else ""
@@ -135,17 +135,17 @@ def _cell(cell: Cell) -> str:
 
 
 def _conformance(page: Page) -> list[str]:
-    judgement = page.judgement
-    if not judgement.matrix:
+    findings = page.findings
+    if not findings.matrix:
         return ["No check is among the runs."]
-    header = ("rule", "level", *(escaped(party.label) for party in judgement.columns))
+    header = ("rule", "level", *(escaped(party.label) for party in findings.columns))
     rows = [
         (
             escaped(row.rule),
             row.level,
             *("" if cell is None else f"{GLYPHS[cell.word]} {cell.word}{f' {cell.counts}' if cell.counts else ''}" for cell in row.cells),
         )
-        for row in judgement.matrix
+        for row in findings.matrix
     ]
     legend = "; ".join(f"{GLYPHS[name]} {name}: {meaning}" for name, meaning in MEANINGS.items())
     return [table(header, rows), f"Rule set {escaped(page.ruleset)}. {legend}."]
@@ -153,7 +153,7 @@ def _conformance(page: Page) -> list[str]:
 
 def _findings(page: Page) -> list[str]:
     parts = []
-    for group in page.judgement.groups:
+    for group in page.findings.groups:
         parts.append(f"### {escaped(group.rule)}")
         parts += [part for finding in group.findings for part in _finding(finding)]
     if not parts:
@@ -309,7 +309,7 @@ def _standings(page: Page) -> list[str]:
 
 
 def _first_findings(page: Page) -> list[str]:
-    findings = page.judgement.findings
+    findings = page.findings.each
     if not findings:
         return []
     lines = [

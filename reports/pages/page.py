@@ -10,10 +10,10 @@ from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import WaiverNote
 from testcard.harness.text.words import NONE, clean, count
 from testcard.reports.content.answer import Overall, overall
-from testcard.reports.content.comparison import Comparison, compare
+from testcard.reports.content.comparison import ComparisonTable, compared
 from testcard.reports.content.evidence import Evidence, Party
 from testcard.reports.content.exhibits import Drawing, Panel, Table
-from testcard.reports.content.findings import Judgement, judge
+from testcard.reports.content.findings import Findings, arranged
 from testcard.reports.content.measures import Forecast, forecasts, panels
 from testcard.reports.content.pictures import Strip, strips
 from testcard.reports.figures.gallery import Gallery, hang
@@ -55,8 +55,8 @@ class Page:
     title: str
     subtitle: str
     overall: Overall
-    comparison: Comparison
-    judgement: Judgement
+    comparison: ComparisonTable
+    findings: Findings
     gallery: Gallery
     strips: list[Strip]
     gaps: list[Gap]
@@ -74,7 +74,7 @@ class Page:
 
 def compose(evidence: Evidence, baseline: Baseline | None = None, histories: Sequence[History] = ()) -> Page:
     """The report of this evidence, against a baseline and with the figures' history where these are given."""
-    comparison = compare(evidence)
+    comparison = compared(evidence)
     gallery = hang(evidence, comparison)
     if baseline is not None or histories:
         gallery = replace(gallery, drawings={**gallery.drawings, **_against_others(baseline, histories)})
@@ -86,7 +86,7 @@ def compose(evidence: Evidence, baseline: Baseline | None = None, histories: Seq
         subtitle=_subtitle(evidence),
         overall=overall(evidence, baseline.gates if baseline else (), baseline.sentence if baseline else ""),
         comparison=comparison,
-        judgement=judge(evidence),
+        findings=arranged(evidence),
         gallery=gallery,
         strips=strips(evidence),
         gaps=_gaps(evidence),

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 
 from testcard.harness.runs.records import Estimate, SummaryRow
 from testcard.harness.text.words import clean
-from testcard.reports.content.comparison import Comparison
+from testcard.reports.content.comparison import ComparisonTable
 from testcard.reports.content.evidence import Evidence
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _ESTIMATES = ("p50_s", "p95_s", "p99_s", "goodput_rps", "error_rate", "cost_usd_per_1000_good_images")
 
 
-def comparison_csv(comparison: Comparison) -> str:
+def comparison_csv(comparison: ComparisonTable) -> str:
     """One line for each row of the comparison; every estimate as value, low and high; latencies in seconds.
 
     `compared` is yes at the stage that the report compares targets at, no at the others.

@@ -74,7 +74,7 @@ def test_single_requests_would_have_raised_false_alarms() -> None:
     for _ in range(60):
         server = servers.Server(generator)
         one, other = (np.concatenate([latency for _, latency in servers.rounds_of(server)]) for _ in range(2))
-        alarms += rounds.log_gap(one, other).p_differs < 0.05
+        alarms += rounds.log_difference(one, other).p_differs < 0.05
     print(f"{alarms / 60:.2f} of A/A pairs differ when single requests are compared")
     assert alarms / 60 >= 0.15
 
@@ -85,7 +85,7 @@ def test_rounds_that_resemble_each_other_are_covered() -> None:
     hits = 0
     for _ in range(1500):
         series = generator.normal(size=16) * 0.05 + 0.04 * servers.drift(generator, 16, 0.4)
-        found = rounds.gap(series[8:], series[:8])
+        found = rounds.difference(series[8:], series[:8])
         hits += found.low <= 0.0 <= found.high
     print(f"covers {hits / 1500:.3f}")
     assert hits / 1500 >= 0.90

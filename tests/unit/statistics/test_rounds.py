@@ -23,7 +23,7 @@ def test_independent_rounds_give_scipys_welch() -> None:
         centred = new - new.mean(), old - old.mean()
         if sum(float(series[1:] @ series[:-1]) for series in centred) > 0:
             continue
-        found = rounds.gap(new, old)
+        found = rounds.difference(new, old)
         peer = stats.ttest_ind(new, old, equal_var=False)
         interval = peer.confidence_interval(0.95)
         assert found.p_differs == pytest.approx(peer.pvalue)
@@ -35,7 +35,7 @@ def test_independent_rounds_give_scipys_welch() -> None:
 def test_a_ratio_is_the_same_whatever_the_unit() -> None:
     """Seconds or milliseconds: the gap of logarithms is the ratio of geometric means."""
     new, old = np.array([2.0, 2.2, 1.9, 2.1]), np.array([1.0, 1.1, 0.95, 1.05])
-    in_seconds, in_milliseconds = rounds.log_gap(new, old), rounds.log_gap(1000 * new, 1000 * old)
+    in_seconds, in_milliseconds = rounds.log_difference(new, old), rounds.log_difference(1000 * new, 1000 * old)
     assert math.exp(in_seconds.value) == pytest.approx(2.0)
     assert in_seconds.error == pytest.approx(in_milliseconds.error)
 
@@ -44,29 +44,29 @@ def test_rounds_that_resemble_their_neighbours_count_for_less() -> None:
     """A slow wave through the rounds has the same scatter as its shuffle, and a wider interval."""
     wave = np.sin(np.arange(12) / 3.0)
     shuffled = wave[[0, 6, 1, 9, 3, 11, 2, 8, 4, 10, 5, 7]]
-    assert rounds.gap(wave, wave + 1).error > 1.3 * rounds.gap(shuffled, shuffled + 1).error
+    assert rounds.difference(wave, wave + 1).error > 1.3 * rounds.difference(shuffled, shuffled + 1).error
 
 
 def test_values_that_never_change() -> None:
     """A price: no scatter at all, so equal is equal and different is different; rounding is neither."""
-    assert rounds.gap([1.0] * 8, [1.0] * 8).p_differs == 1.0
-    assert rounds.gap([1.0 + 1e-15] * 8, [1.0] * 8).p_differs == 1.0
-    assert rounds.gap([1.1] * 8, [1.0] * 8).p_differs == 0.0
-    assert rounds.gap([1.1] * 8, [1.0] * 8).p_beyond(0.2) == 1.0
-    assert rounds.gap([1.0] * 8, [1.0] * 8, least_error=0.5).high > 1.0
+    assert rounds.difference([1.0] * 8, [1.0] * 8).p_differs == 1.0
+    assert rounds.difference([1.0 + 1e-15] * 8, [1.0] * 8).p_differs == 1.0
+    assert rounds.difference([1.1] * 8, [1.0] * 8).p_differs == 0.0
+    assert rounds.difference([1.1] * 8, [1.0] * 8).p_beyond(0.2) == 1.0
+    assert rounds.difference([1.0] * 8, [1.0] * 8, least_error=0.5).high > 1.0
 
 
 @pytest.mark.parametrize(("new", "old"), [([1.0], [1.0, 2.0]), ([1.0, float("nan")], [1.0, 2.0])])
 def test_too_little_is_refused(new: list[float], old: list[float]) -> None:
     """One value has no scatter, and NaN no place."""
     with pytest.raises(ValueError, match="at least two"):
-        rounds.gap(new, old)
+        rounds.difference(new, old)
 
 
 def test_zero_has_no_logarithm() -> None:
     """A round that delivered nothing must be dealt with by the caller."""
     with pytest.raises(ValueError, match="positive"):
-        rounds.log_gap([0.0, 1.0], [1.0, 1.0])
+        rounds.log_difference([0.0, 1.0], [1.0, 1.0])
 
 
 def test_holm_by_hand() -> None:

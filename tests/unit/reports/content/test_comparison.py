@@ -9,7 +9,7 @@ from types import ModuleType
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import ClauseRef, Verdict
 from testcard.reports.content.answer import overall
-from testcard.reports.content.comparison import compare, conformance, too_few
+from testcard.reports.content.comparison import compared, conformance, too_few
 from testcard.reports.content.evidence import gather
 
 
@@ -37,7 +37,7 @@ def test_conformance_counts_rules_not_cases() -> None:
 
 def test_only_operations_of_one_task_are_ranked_with_each_other(runs: list[RunReader]) -> None:
     """Describing a picture is no rival of generating one; the fastest generator is best."""
-    rows = compare(gather(runs)).rows
+    rows = compared(gather(runs)).rows
     ranked = {row.party.key: row.cells["p50"].rank for row in rows if row.series}
     assert ranked == {"nanogpt": 2, "nebul": 3, "nvidia-nim-image": 1, "nvidia-nim-vision": None, "opengpu-relay": 4}
     assert [row.party.key for row in rows if row.cells["p50"].best] == ["nvidia-nim-image"]
@@ -45,7 +45,7 @@ def test_only_operations_of_one_task_are_ranked_with_each_other(runs: list[RunRe
 
 def test_operations_that_were_only_checked_come_last(runs: list[RunReader]) -> None:
     """Measured rows first; the rest say that they were not measured."""
-    rows = compare(gather(runs)).rows
+    rows = compared(gather(runs)).rows
     measured = [row.series is not None for row in rows]
     assert measured == sorted(measured, reverse=True)
     assert all(row.cells["p50"].note == "not measured" for row in rows if row.series is None)
@@ -54,7 +54,7 @@ def test_operations_that_were_only_checked_come_last(runs: list[RunReader]) -> N
 def test_few_samples_show_no_sure_number(synthetic: ModuleType, tmp_path: Path) -> None:
     """With 30 requests there is a p50 and no p99."""
     runs = synthetic.write_evaluation(tmp_path / "few", requests=30, makers=synthetic.MAKERS[:1])
-    row = next(row for row in compare(gather(runs)).rows if row.series)
+    row = next(row for row in compared(gather(runs)).rows if row.series)
     assert row.cells["p50"].interval
     assert row.cells["p99"].text == "–"
     assert row.cells["p99"].note == "n\u00a0<\u00a0368"

@@ -14,10 +14,20 @@ import msgspec
 import pytest
 
 from testcard.harness.runs.folder import RunReader, RunWriter
-from testcard.harness.runs.records import CheckedTarget, ClauseRef, Exchange, SeenResponse, SentRequest, Spend, Target, Verdict, Verdicts
+from testcard.harness.runs.records import (
+    CheckedTarget,
+    ClauseRef,
+    Exchange,
+    SeenResponse,
+    SentRequest,
+    Spend,
+    TargetRecord,
+    Verdict,
+    Verdicts,
+)
 from testcard.reports.ci.junit import junit_xml
 from testcard.reports.content.evidence import gather
-from testcard.reports.content.findings import Finding, judge
+from testcard.reports.content.findings import Finding, arranged
 
 
 def found(tmp_path: Path, synthetic: ModuleType, rule: str, **more: Any) -> Finding:
@@ -25,7 +35,7 @@ def found(tmp_path: Path, synthetic: ModuleType, rule: str, **more: Any) -> Find
     import base64
     import json
 
-    target = Target(provider="nebul", name="Nebul", base_url="http://127.0.0.1:1", mock=False)
+    target = TargetRecord(provider="nebul", name="Nebul", base_url="http://127.0.0.1:1", mock=False)
     writer = RunWriter.create(tmp_path / "run", "check", targets=[target], config={}, seed=0)
     for number in (1, 2):
         answer = json.dumps({"data": [{"b64_json": base64.b64encode(synthetic.picture(number, (32, 32))).decode()}]}).encode()
@@ -54,7 +64,7 @@ def found(tmp_path: Path, synthetic: ModuleType, rule: str, **more: Any) -> Find
     checked = CheckedTarget(base_url=target.base_url, mock=False)
     writer.write("verdicts", "verdicts.json", Verdicts(provider="nebul", target=checked, outcome="fail", spend=Spend(), verdicts=[verdict]))
     writer.finish("fail", 1)
-    (finding,) = judge(gather([RunReader(writer.folder)])).findings
+    (finding,) = arranged(gather([RunReader(writer.folder)])).each
     return finding
 
 
@@ -97,7 +107,7 @@ def test_commands_of_findings_run_from_the_working_directory(
     run = with_a_long_body(check_run(judged_as("fail")))
     monkeypatch.chdir(tmp_path)
     evidence = gather([run])
-    (finding,) = judge(evidence).findings
+    (finding,) = arranged(evidence).each
     witness = finding.witnesses[0]
     bodies = [re.search(r"@([^\s<]+)", command) for command in (witness.curl, junit_xml(evidence))]
     for body in bodies:

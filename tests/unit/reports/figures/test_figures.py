@@ -13,7 +13,7 @@ import pytest
 
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.text.words import SECONDS
-from testcard.reports.content.comparison import compare
+from testcard.reports.content.comparison import compared
 from testcard.reports.content.evidence import Evidence, Series, gather
 from testcard.reports.figures import distribution, load, timing
 from testcard.reports.figures.style import Sketch, render
@@ -28,7 +28,7 @@ def evidence(runs: list[RunReader]) -> Evidence:
 @pytest.fixture(scope="module")
 def rows(evidence: Evidence) -> list[Series]:
     """Its measured rows."""
-    return [row.series for row in compare(evidence).rows if row.series is not None]
+    return [row.series for row in compared(evidence).rows if row.series is not None]
 
 
 def _stages(series: Series, shares: dict[float, float]) -> list[Series]:
