@@ -1,6 +1,6 @@
-"""The pictures that recorded exchanges delivered: found, decoded, measured, and made into small thumbnails.
+"""The pictures that recorded exchanges delivered: decoded, measured, and made into small thumbnails.
 
-What is decoded comes from strangers: pictures of more pixels than are ever decoded are measured from their header.
+Each exchange says where its body holds them; only those of versions that did not say it are searched. What is decoded comes from strangers: pictures of more pixels than are ever decoded are measured from their header.
 """
 
 from __future__ import annotations
@@ -9,23 +9,25 @@ import base64
 import binascii
 import hashlib
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from testcard.harness.errors import UsageError
-from testcard.harness.intake import MOST_PIXELS, NoPicture, open_picture
+from testcard.harness.intake import MOST_PIXELS, NoPicture, open_picture, read_json
 from testcard.harness.runs.folder import RunReader
-from testcard.harness.runs.records import Body, Exchange
+from testcard.harness.runs.records import Body, Exchange, SeenResponse
 from testcard.harness.text.words import clean
 from testcard.reports.content.evidence import Evidence, Party
+from testcard.specs.pointers import at
 
 THUMB_PX = 132
 PER_OPERATION = 4
 MOST_PICTURES = 60
 MOST_DEPTH = 12
 _SHORTEST_BASE64 = 88
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
+_STANDARD = str.maketrans("-_", "+/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ def strips(evidence: Evidence) -> list[Strip]:
             if thumbs:
                 by_digest: dict[str, list[str]] = {}
                 for thumb in thumbs:
-                    by_digest.setdefault(thumb.digest, []).append(thumb.exchange)
+                    if thumb.digest:
+                        by_digest.setdefault(thumb.digest, []).append(thumb.exchange)
                 same = [" and ".join(names) for names in by_digest.values() if len(names) > 1]
                 found.append(Strip(party, clean(operation), thumbs, sum(exchange.images for exchange in exchanges), same))
     return found
@@ -105,24 +108,38 @@ def _asked(exchange: Exchange) -> str:
     return clean(" ".join(part for part in (text, str(wanted or "")) if part))
 
 
-def _delivered(run: RunReader, exchange: Exchange) -> Iterator[bytes]:
-    response = exchange.response
-    if response is None or not 200 <= response.status < 300:
+def _delivered(run: RunReader, exchange: Exchange) -> Iterator[bytes | None]:
+    """The bytes of each picture that an exchange's own body holds, None for base64 that is none; addresses are fetched by its children."""
+    if exchange.response is None or exchange.pictures == []:
         return
-    content = _read(run, response.body)
+    content = _read(run, exchange.response.body)
     if content is None:
+        return
+    if exchange.pictures is None:
+        yield from _searched(exchange.response, content)
+        return
+    document: Any = None
+    for picture in exchange.pictures:
+        if picture.spelling == "bytes":
+            yield content
+        elif picture.spelling != "url":
+            document = _json(content) if document is None else document
+            text = at(document, picture.place)
+            if isinstance(text, str):
+                yield _decoded(text)
+
+
+def _searched(response: SeenResponse, content: bytes) -> Iterator[bytes]:
+    """The pictures of a body whose exchange does not say where they are, as those of versions before did not: what reads like base64."""
+    if not 200 <= response.status < 300:
         return
     if response.media_type.startswith("image/"):
         yield content
         return
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        return
-    for text in _texts(document):
-        if len(text) >= _SHORTEST_BASE64:
-            data = _picture_bytes(text)
-            if data is not None:
+    for text in _texts(_json(content)):
+        if len(text) >= _SHORTEST_BASE64 and not any(character in " <>{}" for character in text[:64]):
+            data = _decoded(text)
+            if data is not None and data.startswith(_SIGNATURES):
                 yield data
 
 
@@ -133,6 +150,13 @@ def _read(run: RunReader, body: Body) -> bytes | None:
         return None  # bodies/ may have been left out when the run was copied
 
 
+def _json(content: bytes) -> Any:
+    try:
+        return read_json(content)
+    except ValueError:
+        return None
+
+
 def _texts(value: Any, depth: int = 0) -> Iterator[str]:
     if isinstance(value, str):
         yield value
@@ -141,20 +165,20 @@ def _texts(value: Any, depth: int = 0) -> Iterator[str]:
             yield from _texts(inner, depth + 1)
 
 
-def _picture_bytes(text: str) -> bytes | None:
-    if text.startswith("data:image/"):
+def _decoded(text: str) -> bytes | None:
+    """The bytes of base64 as servers really send it: with the head of a data URL, line breaks, URL-safe letters, without padding."""
+    if text.startswith("data:"):
         text = text.partition(",")[2]
-    if any(character in " <>{}" for character in text[:64]):
-        return None
+    text = "".join(text.split()).rstrip("=").translate(_STANDARD)
     try:
-        data = base64.b64decode(text, validate=False)
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
-    known = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
-    return data if data.startswith(known) else None
 
 
-def _thumb(data: bytes, exchange: str, asked: str) -> Thumb:
+def _thumb(data: bytes | None, exchange: str, asked: str) -> Thumb:
+    if data is None:
+        return Thumb(exchange, None, "unknown", None, None, 0, "", asked, "not base64")
     digest = hashlib.sha256(data).hexdigest()
     kind, width, height = "unknown", None, None
     try:
