@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.folder import RunReader
@@ -40,6 +41,32 @@ class Party:
     def judged(self) -> list[Verdict]:
         """All verdicts, in file order."""
         return list(self.verdicts.verdicts) if self.verdicts else []
+
+    def followed(self, exchange: Exchange) -> list[Exchange]:
+        """What an exchange led to, in the order of recording: its polls, redirects and downloads, and what those led to."""
+        found: dict[str, Exchange] = {}
+        waiting = [exchange]
+        while waiting:
+            for child in self.children.get(waiting.pop().id, ()):
+                if child.id not in found and child.id != exchange.id and child.source in ("fetch", "poll"):
+                    found[child.id] = child
+                    waiting.append(child)
+        return [one for name, one in self.exchanges.items() if name in found]
+
+    def redirects(self, exchange: Exchange) -> list[Exchange]:
+        """The chain of redirects that an exchange stands in, from the first address to the answer; empty where it was not redirected."""
+        chain = [exchange]
+        while (earlier := next((one for one in self._beside(chain[0]) if _leads(one, chain[0])), None)) and earlier not in chain:
+            chain.insert(0, earlier)
+        while (later := next((one for one in self._beside(chain[-1]) if _leads(chain[-1], one)), None)) and later not in chain:
+            chain.append(later)
+        return chain if len(chain) > 1 else []
+
+    def _beside(self, exchange: Exchange) -> list[Exchange]:
+        """Its parent, its siblings and its children: where the hop before it or after it is recorded."""
+        parent = [self.exchanges[exchange.parent]] if exchange.parent in self.exchanges else []
+        siblings = self.children.get(exchange.parent, []) if exchange.parent is not None else []
+        return [*parent, *siblings, *self.children.get(exchange.id, [])]
 
     @property
     def waivers(self) -> list[WaiverNote]:
@@ -109,6 +136,17 @@ class Evidence:
         if row is None or not row.ok:
             return ""
         return "pictures" if row.images_per_s else "words"
+
+
+def _leads(one: Exchange, other: Exchange) -> bool:
+    """Whether one exchange was answered with a redirect to the address that the other asked."""
+    if one is other or other.source not in ("fetch", "poll") or one.response is None or not 300 <= one.response.status < 400:
+        return False
+    location = next((value for name, value in one.response.headers if name.lower() == "location"), None)
+    try:
+        return location is not None and urljoin(one.request.url, location) == other.request.url
+    except ValueError:  # a server's own idea of an address
+        return False
 
 
 def gather(runs: Sequence[RunReader]) -> Evidence:

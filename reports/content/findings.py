@@ -20,7 +20,7 @@ _QUIET = ("pass", "unsupported", "info")
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """An exchange that a verdict rests on, written out."""
+    """An exchange that a verdict rests on, written out. `route`: the redirects that it stands in, each address with its status."""
 
     id: str
     line: str
@@ -29,6 +29,7 @@ class Witness:
     curl: str
     replay: str
     change: str = ""
+    route: str = ""
     thumbs: list[Thumb] = field(default_factory=list)
 
 
@@ -229,8 +230,14 @@ def _witness(party: Party, exchange: Exchange, verdict: Verdict) -> Witness:
             folder, party.target.provider, party.openapi if party.check and party.check.run.config.get("openapi") else ""
         ),
         change=clean(exchange.case.change) if exchange.case else "",
+        route=" → ".join(_hop(one) for one in party.redirects(exchange)),
         thumbs=pictures,
     )
+
+
+def _hop(exchange: Exchange) -> str:
+    status = exchange.response.status if exchange.response is not None else exchange.failure or "no answer"
+    return f"{shortened(clean(exchange.request.url), 160)} ({status})"
 
 
 def _excerpt(party: Party, body: Body) -> str:

@@ -93,7 +93,7 @@ def thumbnails(party: Party, exchange: Exchange, limit: int = PER_OPERATION) -> 
     if party.check is None:
         return []
     thumbs: list[Thumb] = []
-    for carrier in [exchange, *(child for child in party.children.get(exchange.id, []) if child.source in ("fetch", "poll"))]:
+    for carrier in [exchange, *party.followed(exchange)]:
         for data in _delivered(party.check, carrier):
             if len(thumbs) >= limit:
                 return thumbs

@@ -178,6 +178,7 @@ def _finding(finding: Finding) -> list[str]:
     ]
     lines += [f"- Where: {escaped(verdict.place)}"] if verdict.place else []
     lines += [f"- Exchange {escaped(witness.id)}: {escaped(witness.line)} → {escaped(witness.answer)}" for witness in finding.witnesses]
+    lines += [f"- Redirects: {escaped(witness.route)}" for witness in finding.witnesses if witness.route]
     parts = [
         f"#### {GLYPHS[verdict.verdict]} {escaped(finding.party.label)} · {escaped(verdict.operation)} ({verdict.verdict}, {verdict.level})",
         "\n".join(lines),

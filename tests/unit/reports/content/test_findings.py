@@ -28,6 +28,8 @@ from testcard.harness.runs.records import (
 from testcard.reports.ci.junit import junit_xml
 from testcard.reports.content.evidence import gather
 from testcard.reports.content.findings import Finding, arranged
+from testcard.reports.pages.html import render_html
+from testcard.reports.pages.page import compose
 
 
 def found(tmp_path: Path, synthetic: ModuleType, rule: str, **more: Any) -> Finding:
@@ -115,3 +117,40 @@ def test_commands_of_findings_run_from_the_working_directory(
         assert Path(body[1]).read_bytes() == b"x" * 5000
         assert not os.path.isabs(body[1])
     assert RunReader(shlex.split(witness.replay)[-1]).run.kind == "check"
+
+
+@pytest.mark.parametrize("layout", ["hops under hops", "hops beside hops"])
+def test_a_chain_of_redirects_is_written_out(layout: str, tmp_path: Path, judged_as: As) -> None:
+    """Every address with the status it answered, from the first to the picture, however the hops are recorded: as downloads and as polls."""
+    target = TargetRecord(provider="nebul", name="Nebul", base_url="http://127.0.0.1:1", mock=False)
+    writer = RunWriter.create(tmp_path / "run", "check", targets=[target], seed=0)
+
+    def asked(name: str, path: str, status: int, parent: str | None, location: str = "") -> None:
+        writer.append(
+            Exchange(
+                id=name,
+                operation="createImage",
+                probe="p",
+                source="probe" if parent is None else "fetch" if layout == "hops under hops" else "poll",
+                parent=parent,
+                request=SentRequest(method="GET", url=f"http://127.0.0.1:1{path}", headers=[], body=writer.body(b"")),
+                response=SeenResponse(status=status, headers=[("location", location)] if location else [], body=writer.body(b"x")),
+                sent_s=1.0,
+                done_s=1.5,
+            )
+        )
+
+    asked("e1", "/v1/images", 200, None)
+    asked("e1.f1", "/a", 302, "e1", "/b?x=1")
+    asked("e1.f1.1", "/b?x=1", 307, "e1.f1" if layout == "hops under hops" else "e1", "http://127.0.0.1:1/c")
+    asked("e1.f1.2", "/c", 200, "e1.f1.1" if layout == "hops under hops" else "e1")
+    asked("e1.f2", "/d", 302, "e1", "http://127.0.0.1:1/d")  # in a circle
+    checked = CheckedTarget(base_url=target.base_url, mock=False)
+    verdicts = [judged_as("fail", rule="delivery.url-is-image", exchanges=[name]) for name in ("e1.f1", "e1.f1.2", "e1", "e1.f2")]
+    writer.write("verdicts", "verdicts.json", Verdicts(provider="nebul", target=checked, outcome="fail", spend=Spend(), verdicts=verdicts))
+    writer.finish("fail", 1)
+    evidence = gather([RunReader(writer.folder)])
+    routes = [finding.witnesses[0].route for finding in arranged(evidence).each]
+    whole = "http://127.0.0.1:1/a (302) → http://127.0.0.1:1/b?x=1 (307) → http://127.0.0.1:1/c (200)"
+    assert routes == [whole, whole, "", ""]
+    assert f"Redirects: {whole}" in render_html(compose(evidence)).replace("&#39;", "'")
