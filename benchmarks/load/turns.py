@@ -18,6 +18,7 @@ from testcard.benchmarks.plan.asks import seed_stream
 from testcard.benchmarks.plan.job import BlockJob, Job
 from testcard.harness.runs.records import Block
 from testcard.harness.statistics.percentiles import nearest
+from testcard.harness.statistics.slo import lag_limit_s
 
 ArrivalKind = Literal["poisson", "constant"]
 
@@ -58,10 +59,6 @@ def offsets_of(kind: ArrivalKind, block: BlockJob, seed: str) -> array[float]:
     return array("d", found)
 
 
-#: As in `harness.statistics.summary`, which the load process does not import because it brings pandas.
-LAG_LIMIT_S = 0.010
-
-
 def p99(ascending: Sequence[float]) -> float | None:
     """The 99th percentile of values in ascending order (nearest rank), or None for none."""
     return nearest(ascending, 0.99) if ascending else None
@@ -70,7 +67,7 @@ def p99(ascending: Sequence[float]) -> float | None:
 def limit_s(blocks: Iterable[Block]) -> float:
     """The send lag that a row may have at its 99th percentile: 10 ms, or 1 % of its median latency where that is more."""
     medians = sorted(block.latency_p50_s for block in blocks if block.latency_p50_s is not None)
-    return max(LAG_LIMIT_S, 0.01 * medians[len(medians) // 2]) if medians else LAG_LIMIT_S
+    return lag_limit_s(medians[len(medians) // 2] if medians else None)
 
 
 def counted(blocks: Iterable[Block]) -> list[Block]:

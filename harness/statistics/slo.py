@@ -35,6 +35,8 @@ _EXPRESSION = re.compile(
 _PERCENTILE = re.compile(r"(?:(service|ttfb|latency|first_token|inter_token|queue|generation)_)?p([0-9]{1,2}(?:\.[0-9]+)?)")
 _SERIES = {None: "latency_s", "latency": "latency_s", "service": "service_s", "ttfb": "ttfb_s"}
 _PARTS = {"first_token": "stream", "inter_token": "stream", "queue": "tasks", "generation": "tasks"}
+#: A load generator that sends later than this, or than 1 % of the median latency, at its 99th percentile was itself the bottleneck.
+LAG_LIMIT_S = 0.010
 #: How many times the longest sample an upper bound has to be for correlation not to matter to it.
 FAR = 10.0
 _NOTHING_KNOWN: Mapping[str, float] = MappingProxyType({})
@@ -121,6 +123,11 @@ def limit_s(objectives: Sequence[Objective]) -> float | None:
     """Seconds within which one request counts as good: the loosest latency bound stated (p50<2s, p95<8s: 8), None where none is."""
     limits = [limit for objective in objectives if (limit := objective.latency_limit_s) is not None]
     return max(limits, default=None)
+
+
+def lag_limit_s(median_s: float | None) -> float:
+    """The send lag in seconds that a load generator may have at its 99th percentile where the median latency is this."""
+    return max(LAG_LIMIT_S, 0.01 * (median_s or 0.0))
 
 
 def observed(objective: Objective, row: SummaryRow) -> Estimate | None:

@@ -29,9 +29,6 @@ from testcard.harness.statistics.columns import CENSORED, DELIVERED, Columns, Fl
 from testcard.harness.statistics.columns import rows as grouped
 from testcard.harness.statistics.percentiles import nearest, percentiles
 
-#: A generator that lags more than this, or more than 1 % of p50, was itself the bottleneck.
-LAG_LIMIT_S = 0.010
-
 GeneratorLimit = Literal["late", "busy", "unsent"]
 RowKey = tuple[str, str | None, str, str]  # provider, model, operation, stage
 
@@ -169,8 +166,7 @@ def _lag(data: Columns, facts: StageFacts, p50: Estimate | None) -> tuple[float 
         lag = nearest(waits, 0.99) if len(waits) else None
     if lag is None:
         return None, None
-    middle = p50.value if p50 is not None and p50.value is not None else 0.0
-    limit = max(LAG_LIMIT_S, 0.01 * middle)
+    limit = slo.lag_limit_s(p50.value if p50 is not None else None)
     if lag <= limit:
         return lag, None
     return lag, ("late", f"the load generator was late: p99 of its send lag is {lag * 1000:.1f} ms, more than {limit * 1000:.1f} ms")
