@@ -138,9 +138,25 @@ def load_config(path: Path | None = None) -> Config:
             return Config()
     config, source = read_as(path, Config)
     base = path.resolve().parent
-    config = config.model_copy(update={"providers": ProvidersSection(path=tuple(base / folder for folder in config.providers.path))})
+    config = config.model_copy(
+        update={
+            "providers": ProvidersSection(path=tuple(base / folder for folder in config.providers.path)),
+            "target": tuple(one.model_copy(update={"provider": _beside(base, one.provider)}) for one in config.target),
+            "bench": config.bench.model_copy(update={"workload": _beside(base, config.bench.workload)}),
+        }
+    )
     config._source = source
     return config
+
+
+_Named = TypeVar("_Named", str, str | None)
+
+
+def _beside(base: Path, named: _Named) -> _Named:
+    """A path that a configuration in another folder names: from its own place, where there is such a thing; a bare word is an id or a name."""
+    if named is None or not ("/" in named or named.endswith(".toml")) or base == Path.cwd() or not (base / named).exists():
+        return named
+    return str(base / named)
 
 
 def providers_of(config: Config) -> list[Provider]:

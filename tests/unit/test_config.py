@@ -48,6 +48,21 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
     assert config.prices["nanogpt"].models["hidream"].kind == "per-image"
 
 
+def test_paths_count_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration elsewhere names what lies beside it: `--config ci/testcard.toml` works from the folder above."""
+    (tmp_path / "ci" / "mine").mkdir(parents=True)
+    (tmp_path / "ci" / "nebul").mkdir()
+    (tmp_path / "ci" / "tiny.toml").write_text("")
+    path = write(tmp_path / "ci", "[[target]]\nprovider = './mine'\n[[target]]\nprovider = 'nebul'\n[bench]\nworkload = 'tiny.toml'\n")
+    monkeypatch.chdir(tmp_path)
+    config = load_config(path)
+    assert [target.provider for target in config.target] == [str(tmp_path / "ci" / "mine"), "nebul"]
+    assert config.bench.workload == str(tmp_path / "ci" / "tiny.toml")
+    monkeypatch.chdir(tmp_path / "ci")
+    assert load_config().target[0].provider == "./mine"
+    assert load_config().bench.workload == "tiny.toml"
+
+
 def test_no_file_means_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without --config and without a testcard.toml here, nothing is configured; with one here, it is read."""
     monkeypatch.chdir(tmp_path)
