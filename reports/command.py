@@ -21,6 +21,30 @@ _COLOURS = {"fail": "red", "deviates": "yellow", "pass": "green", "unproven": "y
 _WORDS = {Exit.PASS: "pass", Exit.GATE_FAILED: "fail", Exit.USAGE: "not comparable", Exit.INCONCLUSIVE: "inconclusive"}
 
 
+class _Percentage(click.ParamType[float]):
+    """A share above 0, written as 10% or 0.1."""
+
+    name = "percentage"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The share; a usage error for anything else."""
+        if isinstance(value, float):
+            return value
+        text = str(value).strip()
+        try:
+            share = float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
+        except ValueError:
+            share = -1.0
+        if not 0.0 < share <= 1.0:
+            self.fail(f"{text!r} is no share of at most 100 %: write 10% or 0.1", param, ctx)
+        return share
+
+
+PERCENTAGE = _Percentage()
+#: What `--metric` names; `harness.statistics.compare.METRICS` would bring pandas along with every --help.
+_METRICS = ("p50", "p95", "throughput", "goodput", "error_rate", "cost")
+
+
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN…", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the report (new). Default: testcard-runs/report-<time>.")
@@ -31,8 +55,8 @@ def report(runs: tuple[Path, ...], out: Path | None, baseline: Path | None, inde
     """Render runs as one offline HTML file, Markdown, CSV and figures.
 
     RUN is a folder that check, bench or evaluate wrote; an evaluate folder stands for everything in it. The verdict is in the
-    report: writing it exits 0 whatever it says, because the runs have gated already. With --baseline it exits as testcard
-    compare does: 1 for a regression, 2 where the runs measured different things, 5 where there is too little to decide on.
+    report: writing it exits 0 whatever it says, because the runs have gated already. With --baseline the regressions count in
+    its verdict, and it exits with what that verdict means: 0, 1 or 5, or 2 where the runs measured different things.
     """
     from testcard.reports.pages.render import write_report
 
@@ -77,13 +101,15 @@ def _histories(path: Path | None) -> list[History]:
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("baseline", metavar="BASELINE", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Also write a report of RUN against BASELINE into this new folder.")
+@click.option("--metric", "metrics", multiple=True, type=click.Choice(_METRICS), help="Compare only this; may be repeated.")
+@click.option("--margin", type=PERCENTAGE, metavar="P", help="The change that does not matter, such as 10%. Default: 5 % mocks, 15 % live.")
 @click.option("--json", "as_json", is_flag=True, help="Print every figure as JSON.")
-def compare(run: Path, baseline: Path, out: Path | None, as_json: bool) -> int:
+def compare(run: Path, baseline: Path, out: Path | None, metrics: tuple[str, ...], margin: float | None, as_json: bool) -> int:
     """Say what got better or worse from BASELINE to RUN, one sentence a metric.
 
-    Both are folders that bench, check or evaluate wrote. A metric is compared by its value in each round (8 rounds or more on
-    each side): better or worse where the rounds surely differ by more than noise, 5 % against mocks and 15 % live. Rules that a
-    check found newly broken or fixed are listed too. Exits 1 for a regression, 2 where the runs measured different things, and
+    Both are folders that bench, check or evaluate wrote. A metric is compared by its value in each round (4 rounds or more on
+    each side, small ones merged): better or worse where the rounds surely differ by more than the margin, 5 % against mocks and
+    15 % live. A smaller change is said and does not count. Rules that a check found newly broken or fixed are listed too. Exits 1 for a regression, 2 where the runs measured different things, and
     5 where there is too little to decide on.
     """
     from testcard.reports.content.baseline import against
@@ -92,12 +118,12 @@ def compare(run: Path, baseline: Path, out: Path | None, as_json: bool) -> int:
     if out is not None:
         from testcard.reports.pages.render import composed, write_page
 
-        evidence, page = composed(readers[0], baseline=readers[1])
+        evidence, page = composed(readers[0], baseline=readers[1], margin=margin, metrics=metrics)
         write_page(evidence, page, out)
         assert page.baseline is not None
         found = page.baseline
     else:
-        found = against(*readers)
+        found = against(*readers, margin=margin, metrics=metrics)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(as_data(found)), indent=2).decode())
     else:

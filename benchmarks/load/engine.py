@@ -229,7 +229,7 @@ class Engine:
     def closed_loop(self) -> None:
         """One of N users: a request, its answer, the next."""
         course, watch, target = self.course, self.watch, self.cell.target
-        warm_until, end = course.warm_until_s, course.end_s
+        end = course.end_s
         number, part, parts = len(self.cell.asks), course.turn.part, course.turn.parts
         if (delay := course.start_s - clock()) > 0:
             gevent.sleep(delay)
@@ -242,7 +242,7 @@ class Engine:
                 return
             course.cursor += 1
             course.scheduled += 1
-            self._one(index, now, now, now < warm_until)
+            self._one(index, now, now, None)
 
     def _reserve(self, index: int, until_s: float | None = None) -> bool:
         """Whether one more request may be sent; if not, the run stops. With `until_s` it waits so long for reservations to shrink."""
@@ -257,13 +257,15 @@ class Engine:
                 return False
         return True
 
-    def _one(self, index: int, scheduled_s: float, could_send_s: float, warmup: bool) -> None:
+    def _one(self, index: int, scheduled_s: float, could_send_s: float, warmup: bool | None) -> None:
+        """One request. `warmup` None, of a closed loop: it is warm-up if it has ended before the warm-up has, so that a slow server's
+        first request, most of which is measured time and which was paid for, counts."""
         cell, course = self.cell, self.course
         connection, before, after = cell.prepared[index]
         seed = next(course.seeds)
         if after:
             connection = Prepared(connection.pool, connection.method, before + seed + after, connection.stream)
-        attempt = Attempt(cell, index, course.block.round, course.block.stage, warmup, scheduled_s, seed=int(seed) if after else None)
+        attempt = Attempt(cell, index, course.block.round, course.block.stage, bool(warmup), scheduled_s, seed=int(seed) if after else None)
         course.sent += 1
         self.in_flight += 1
         try:
@@ -280,6 +282,8 @@ class Engine:
         finally:
             self.in_flight -= 1
         done_s = attempt.done_s
+        if warmup is None:
+            warmup = attempt.warmup = done_s < course.warm_until_s
         attempt.lag_s = max(0.0, attempt.sent_s - could_send_s)
         if not warmup:
             course.lags.append(attempt.lag_s)

@@ -22,18 +22,18 @@ def stage_facts(samples: pd.DataFrame, blocks: Sequence[Block], *, capped: bool)
     """Facts of each row from its blocks (all rounds, all workers) and samples: seconds, p99 send lag, CPU, arrivals never sent."""
     groups: dict[RowKey, list[Block]] = {}
     for block in counted(blocks):
-        groups.setdefault((block.provider, block.model, block.operation, block.stage), []).append(block)
-    lags = _lags(samples)
+        groups.setdefault((block.provider, block.model, block.operation, block.stage, block.target), []).append(block)
+    lags = _lags(samples, by_target=any(block.target is not None for block in blocks))
     return {key: _facts(rows, sorted(lags.get(key, ())), capped) for key, rows in groups.items()}
 
 
-def _lags(samples: pd.DataFrame) -> dict[RowKey, list[float]]:
+def _lags(samples: pd.DataFrame, *, by_target: bool) -> dict[RowKey, list[float]]:
     counting = samples[~samples["warmup"].fillna(False).to_numpy(dtype=bool)]
     found: dict[RowKey, list[float]] = {}
-    for (provider, model, operation, stage), part in counting.groupby(
-        ["provider", "model", "operation", "stage"], observed=True, dropna=False
-    ):
-        key = (str(provider), model if isinstance(model, str) else None, str(operation), str(stage))
+    names = ["provider", "model", "operation", "stage", *(["target"] if by_target else [])]
+    for (provider, model, operation, stage, *target), part in counting.groupby(names, observed=True, dropna=False):
+        place = int(str(target[0])) if target else None
+        key = (str(provider), model if isinstance(model, str) else None, str(operation), str(stage), place)
         found[key] = part["lag_s"].dropna().tolist()
     return found
 
@@ -43,9 +43,14 @@ def _facts(blocks: list[Block], lags: list[float], capped: bool) -> StageFacts:
     for block in blocks:
         turns.setdefault(block.sequence, []).append(block)
     workers = {block.worker for block in blocks}
+    rounds: dict[int, float] = {}
+    for turn in turns.values():
+        number = turn[0].round
+        rounds[number] = rounds.get(number, 0.0) + max(block.duration_s for block in turn)
     users = [sum(block.users for block in turn if block.users is not None) for turn in turns.values()]
     return StageFacts(
         duration_s=sum(max(block.duration_s for block in turn) for turn in turns.values()) or None,
+        rounds_s=rounds,
         users=max(users) if blocks[0].users is not None else None,
         capped=capped,
         send_lag_p99_s=p99(lags),
@@ -77,7 +82,7 @@ def notes(blocks: Sequence[Block]) -> dict[RowKey, str]:
     again: dict[RowKey, set[int]] = {}
     held: dict[RowKey, int] = {}
     for block in blocks:
-        key = (block.provider, block.model, block.operation, block.stage)
+        key = (block.provider, block.model, block.operation, block.stage, block.target)
         if block.instead_of is not None:
             again.setdefault(key, set()).add(block.sequence)
         if block.held:

@@ -84,6 +84,12 @@ def together(states: Sequence[dict[str, Any]], stage: str = "") -> dict[str, Any
         "failed": sum(count for outcome, count in outcomes.items() if outcome not in ("ok", "interrupted")),
         "outcomes": dict(outcomes.most_common()),
         "stage_requests": sum(buckets.values()),
-        "p50_s": quantile_s(buckets, 0.5),
-        "p95_s": quantile_s(buckets, 0.95),
+        "p50_s": _shown_s(buckets, 0.5),
+        "p95_s": _shown_s(buckets, 0.95),
     }
+
+
+def _shown_s(buckets: Mapping[int, int], q: float) -> float | None:
+    """A percentile of the answers so far; None where none lies beyond it (p95 of fewer than 20), as in the summary."""
+    n = sum(buckets.values())
+    return quantile_s(buckets, q) if nearest_rank(n, q) < n else None

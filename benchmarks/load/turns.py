@@ -210,6 +210,7 @@ def block_record(
         busy_percent=busy_percent,
         cpu_percent=cpu_percent,
         complete=complete,
+        target=cell.target,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -16,6 +17,9 @@ from testcard.harness.runs.folder import RunWriter
 from testcard.harness.runs.records import Outcome, Summary
 from testcard.harness.stops import next_step, sentence
 from testcard.harness.targets import OpenTarget
+
+if TYPE_CHECKING:
+    from testcard.harness.statistics.summary import RowKey
 
 
 def finish(
@@ -71,11 +75,11 @@ def finish(
     return code
 
 
-def _with_notes(summary: Summary, said: Mapping[tuple[str, str | None, str, str], str]) -> Summary:
+def _with_notes(summary: Summary, said: Mapping[RowKey, str]) -> Summary:
     """The summary with what the run says about rows added to their notes."""
     rows = []
     for row in summary.rows:
-        further = said.get((row.provider, row.model, row.operation, row.stage))
+        further = said.get((row.provider, row.model, row.operation, row.stage, row.target))
         note = "; ".join(text for text in (row.note, further) if text)
         rows.append(msgspec.structs.replace(row, note=note or None))
     return msgspec.structs.replace(summary, rows=rows)

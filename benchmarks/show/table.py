@@ -13,19 +13,21 @@ from rich.table import Table
 from rich.text import Text
 
 from testcard.harness.runs.records import Estimate, Gate, Summary, SummaryRow
-from testcard.harness.text.words import significant
+from testcard.harness.statistics.spells import sentence as spells_sentence
+from testcard.harness.text.words import is_unsure, significant, time_span
 
 
 def spread(estimate: Estimate | None, *, factor: float = 1.0, unit: str = "") -> str:
-    """A figure with its interval, such as `12 % [9.1, 15]`; "n too small" where nothing is claimed, "–" where there is none."""
-    if estimate is None or estimate.n == 0:
+    """A figure with its interval, such as `12 % [9.1, 15]`, `≈1.2 [0.9, ?]` where that is wide or open, `≥30` among timeouts; "–" where
+    there is none."""
+    if estimate is None or (estimate.value is None and estimate.low is None):
         return "–"
-    if estimate.value is None:
-        return "n too small"
-    text = f"{significant(estimate.value * factor)}{unit}"
-    if estimate.low is None and estimate.high is None:
-        return text
+    if estimate.value is None or estimate.at_least:  # runs of before 2026-12 have only the lower end
+        return f"≥{significant(((estimate.value if estimate.value is not None else estimate.low) or 0.0) * factor)}{unit}"
+    text = f"{'≈' if is_unsure(estimate) else ''}{significant(estimate.value * factor)}{unit}"
     ends = ["?" if end is None else significant(end * factor) for end in (estimate.low, estimate.high)]
+    if ends == ["?", "?"] or set(ends) == {significant(estimate.value * factor)}:  # no interval, or none that shows
+        return text
     return f"{text} [{', '.join(ends)}]"
 
 
@@ -37,6 +39,16 @@ def percent(estimate: Estimate | None) -> str:
 def details(row: SummaryRow) -> Iterator[tuple[str, str]]:
     """Heading and sentence of every part that the row has; n where it is not the row's own."""
     delivery, money = row.delivery, row.money
+    if row.latency_spread is not None:
+        each = row.latency_spread
+        least = "≥" if each.at_least else ""
+        sd = "" if each.sd is None else f", standard deviation {significant(each.sd)}"
+        yield (
+            "all latencies s",
+            f"mean {least}{significant(each.mean)}, least {significant(each.min)}, longest {least}{significant(each.max)}{sd}",
+        )
+    if row.spells and row.spells_over_s is not None:
+        yield "spells", spells_sentence(row.spells, over=time_span(row.spells_over_s))
     if delivery is not None and delivery.delivered_images_per_s.value:
         came, valid = delivery.delivered_images_per_s, delivery.valid_images_per_s
         yield "pictures/s", f"{spread(valid)} valid, {spread(came)} delivered"
@@ -74,7 +86,7 @@ def details(row: SummaryRow) -> Iterator[tuple[str, str]]:
 
 
 def _times(percentiles: Mapping[str, Estimate]) -> str:
-    shown = [f"{name} {spread(percentiles[name])}" for name in ("p50", "p95", "p99") if name in percentiles]
+    shown = [f"{name} {spread(percentiles[name])}" for name in _PERCENTILES if name in percentiles]
     n = max((each.n for each in percentiles.values()), default=0)
     return f"{', '.join(shown)}, n = {n}"
 
@@ -95,21 +107,9 @@ def _limits(row: SummaryRow) -> str:
 
 #: Columns of a terminal from which on the table has room.
 _ROOM = 170
-_COLUMNS = ("offered/s", "achieved/s", "p50 s", "p95 s", "p99 s", "goodput/s", "errors", "$/image", "n")
+_PERCENTILES = ("p50", "p90", "p95", "p99")
+_COLUMNS = ("offered/s", "achieved/s", *(f"{name} s" for name in _PERCENTILES), "goodput/s", "errors", "$/image", "n")
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
-
-
-def seconds(estimate: Estimate | None) -> str:
-    """A latency with its interval, such as `0.52 [0.50, 0.55]`; "n too small" instead of a number that looks sure."""
-    if estimate is None or estimate.n == 0:
-        return "–"
-    if estimate.value is None:
-        return f"> {significant(estimate.low)}" if estimate.low is not None else "n too small"
-    if estimate.low is None:
-        return significant(estimate.value)
-    return (
-        f"{significant(estimate.value)} [{significant(estimate.low)}, {significant(estimate.high) if estimate.high is not None else '∞'}]"
-    )
 
 
 def _dollars(estimate: Estimate | None) -> str:
@@ -139,7 +139,10 @@ def render(summary: Summary, console: Console, *, illustrative: bool, folder: Pa
     gates = [gate for row in summary.rows for gate in row.gates]
     if gates and all(gate.verdict == "pass" for gate in gates):
         console.print(f"gates: {', '.join(summary.slo)}: all passed", markup=False)
-    console.print("latency counts from the scheduled start; [low, high] is a 95 % interval", markup=False)
+    console.print(
+        "latency counts from the scheduled start; [low, high] is a 95 % interval, ≈ a wide one or one without an upper end (?)",
+        markup=False,
+    )
     if illustrative:
         console.print("prices are illustrative: they were made up for runs against the mocks")
     console.print(f"run: {folder}", soft_wrap=True, markup=False)
@@ -161,7 +164,7 @@ def _table(summary: Summary) -> Table:
 def _lines(row: SummaryRow) -> list[tuple[str, str]]:
     """The row's cells in lines of words, for a terminal too narrow for the table."""
     cells = dict(zip(_COLUMNS, _cells(row), strict=True))
-    times = ", ".join(f"{name} {cells[f'{name} s']}" for name in ("p50", "p95", "p99"))
+    times = ", ".join(f"{name} {cells[f'{name} s']}" for name in _PERCENTILES)
     rate = f"{cells['achieved/s']} achieved" + (f" of {cells['offered/s']} offered" if row.offered_rps is not None else "")
     return [
         ("latency s", times),
@@ -179,7 +182,7 @@ def _cells(row: SummaryRow) -> list[str]:
     return [
         "–" if row.offered_rps is None else significant(row.offered_rps),
         significant(row.achieved_rps),
-        *(seconds(row.latency_s.get(name)) for name in ("p50", "p95", "p99")),
+        *(spread(row.latency_s.get(name)) for name in _PERCENTILES),
         significant(row.goodput_rps),
         errors,
         _dollars(cost) if row.images_per_s or cost else "–",
@@ -193,5 +196,5 @@ def _name(row: SummaryRow) -> str:
 
 def _gate_line(row: SummaryRow, gate: Gate) -> Text:
     place = _name(row)
-    observed = seconds(gate.observed)
+    observed = spread(gate.observed)
     return Text(f"{gate.verdict}: {gate.expression} on {place}: observed {observed}. {gate.detail}", style=_STYLES[gate.verdict])

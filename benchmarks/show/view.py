@@ -7,11 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testcard.benchmarks.plan.job import Job
+from testcard.harness.runs.records import PERCENTILES
+from testcard.harness.statistics.percentiles import needed
 from testcard.harness.text.words import significant
 
 #: Outcomes that are no errors.
 _FINE = ("ok", "slow", "interrupted")
 _BAR = 24
+
+
+def _so_far(state: dict[str, Any], name: str) -> str:
+    """A percentile of the answers so far: marked where they are too few for an interval, and left open where none lies beyond it."""
+    value, n = state[f"{name}_s"], state["stage_requests"]
+    if value is None:
+        return f"– ({n} answers are too few)"
+    return f"{'≈' if n < needed(PERCENTILES[name]) else ''}{significant(value)} s"
 
 
 @dataclass
@@ -32,7 +42,7 @@ class View:
         state = self.state
         found: dict[str, Any] = {"target": self._target(), "stage": state["stage"] or "–", "round": state["round"] or "–"}
         found["rate"] = self._rate()
-        found |= {name: f"{significant(state[f'{name}_s'])} s" for name in ("p50", "p95") if state[f"{name}_s"] is not None}
+        found |= {name: _so_far(state, name) for name in ("p50", "p95") if state[f"{name}_s"] is not None}
         found |= {"in flight": state["in_flight"], "sent": self._sent()}
         if money := self._money():
             found["spent"] = money
@@ -87,9 +97,11 @@ class View:
 
     def _latency(self) -> str:
         state = self.state
+        n = state["stage_requests"]
         if state["p50_s"] is None:
-            return "no answer of this stage yet"
-        return f"p50 {significant(state['p50_s'])} s, p95 {significant(state['p95_s'])} s (this stage so far, {state['stage_requests']:,} answers)"
+            return "one answer of this stage so far" if n == 1 else "no answer of this stage yet"
+        shown = ", ".join(f"{name} {_so_far(state, name)}" for name in ("p50", "p95"))
+        return f"{shown} (this stage so far, {n:,} answers)"
 
     def _sent(self) -> str:
         limit = self.job.max_requests

@@ -90,7 +90,8 @@ def _print(series: Sequence[History], findings: Sequence[BrokenRule]) -> None:
             table.add_row(*(Text(cell) for cell in _cells(each)))
         console.print(table)
         console.print(
-            "trend: Mann–Kendall over runs with the same fingerprint, from 8 runs on; latest: against the median before it", markup=False
+            "trend: Mann–Kendall over runs with the same fingerprint, from 8 runs on; latest: against the median and, from 3 runs on, the range of those before it",
+            markup=False,
         )
     if findings:
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -117,6 +118,9 @@ def _cells(each: History) -> list[str]:
     moved = each.trend
     change = f" ({100 * moved.change:+.0f} %)" if moved.change is not None and moved.word in ("rising", "falling") else ""
     latest = unit.text(values[-1]) + (f" (×{moved.latest:.2f})" if moved.latest is not None else "")
+    if moved.lowest is not None and moved.highest is not None:
+        where = "above" if values[-1] > moved.highest else "below" if values[-1] < moved.lowest else "within"
+        latest += f", {where} {unit.text(moved.lowest)} to {unit.text(moved.highest)}"
     return [
         each.provider,
         each.site,

@@ -14,10 +14,12 @@ import numpy as np
 
 from testcard.harness.history.index import METRICS, Index
 from testcard.harness.runs.records import LEVELS
-from testcard.harness.statistics.compare import NOISE_LIVE, NOISE_MOCK
+from testcard.harness.statistics.compare import MARGIN_LIVE, MARGIN_MOCK
 
 #: Fewest runs that a trend is read from.
 MIN_RUNS = 8
+#: Fewest runs of which the latest is put beside the range of those before it.
+MIN_RANGE = 3
 ALPHA = 0.05
 
 Word = Literal["rising", "falling", "steady", "too few runs"]
@@ -27,13 +29,17 @@ Word = Literal["rising", "falling", "steady", "too few runs"]
 class Trend:
     """How a figure moved: `word`, the change over the whole series as a share of its median (Theil–Sen), and the test's p.
 
-    `latest`: the last value over the median of those before it, None with fewer than two or a median of 0.
+    `latest`: the last value over the median of those before it, None with fewer than two or a median of 0. `median`, `lowest`,
+    `highest`: of those before it, None with fewer than two of them: from three runs on the latest can be put beside a range.
     """
 
     word: Word
     change: float | None
     p: float | None
     latest: float | None
+    median: float | None = None
+    lowest: float | None = None
+    highest: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ def histories(index: Index) -> list[History]:
     for key in sorted(found, key=lambda key: (*(part or "" for part in key[:6]), order.index(key[6]))):
         provider, where, model, operation, stage, mark, metric = key
         points = found[key]
-        moved = trend([point.value for point in points], noise=NOISE_MOCK if mocks[key] else NOISE_LIVE)
+        moved = trend([point.value for point in points], noise=MARGIN_MOCK if mocks[key] else MARGIN_LIVE)
         series.append(History(provider, where, model, operation, stage, mark, metric, points, moved))
     return series
 
@@ -133,8 +139,9 @@ def trend(values: Sequence[float], *, noise: float) -> Trend:
     n = len(series)
     before = float(np.median(series[:-1])) if n > 1 else 0.0
     latest = float(series[-1]) / before if before else None
+    earlier = (before, float(series[:-1].min()), float(series[:-1].max())) if n >= MIN_RANGE else (None, None, None)
     if n < MIN_RUNS:
-        return Trend("too few runs", None, None, latest)
+        return Trend("too few runs", None, None, latest, *earlier)
     rows, columns = np.triu_indices(n, 1)
     steps = series[columns] - series[rows]
     score = float(np.sign(steps).sum())
@@ -145,4 +152,4 @@ def trend(values: Sequence[float], *, noise: float) -> Trend:
     scale = abs(float(np.median(series))) or float(np.ptp(series))
     change = slope * (n - 1) / scale if scale else 0.0
     word: Word = "steady" if p >= ALPHA or abs(change) <= noise else "rising" if change > 0 else "falling"
-    return Trend(word, change, p, latest)
+    return Trend(word, change, p, latest, *earlier)

@@ -303,16 +303,42 @@ class Badge(Record, frozen=True, kw_only=True):
 
 
 class Estimate(Record, frozen=True, kw_only=True):
-    """A figure with its 95 % interval and the number of samples; None where n is too small to say.
+    """A figure with its 95 % interval and the number of samples; `value` None where there are too few for one.
 
-    `value` None with `low` set: the figure lies among timeouts and is at least `low`. `value` set with neither end: no interval
-    is claimed (too few rounds), so the figure proves nothing by itself.
+    An end of the interval is None where the samples do not mark it: a percentile whose upper end lies beyond the longest sample, or
+    among timeouts, is at least `low`. With neither end no interval is claimed, and the figure proves nothing by itself.
+    `quality`, of percentiles: "ok", "wide" (the high end is more than half as much again as the low one) or "lower-bound" (no high
+    end); None in runs of before 2026-12 and of figures that are no percentiles. `at_least`: the value is a lower bound itself
+    (it lies among timeouts). In runs of before 2026-12 such a figure has no `value` and only `low`.
     """
 
     value: float | None
     low: float | None = None
     high: float | None = None
     n: int = 0
+    quality: Literal["ok", "wide", "lower-bound"] | None = None
+    at_least: bool = False
+
+
+class Spread(Record, frozen=True, kw_only=True):
+    """Mean, least and greatest of n values, and their standard deviation (None of one). `at_least`: some of them are timeouts,
+    so mean and greatest are lower bounds."""
+
+    mean: float
+    min: float
+    max: float
+    sd: float | None
+    n: int
+    at_least: bool = False
+
+
+class Spell(Record, frozen=True, kw_only=True):
+    """Successive requests over a time, more in a row than chance brings: how many, from when to when they were due, the longest."""
+
+    requests: int
+    start_s: float
+    end_s: float
+    longest_s: float
 
 
 class Delivery(Record, frozen=True, kw_only=True):
@@ -412,12 +438,18 @@ class Generator(Record, frozen=True, kw_only=True):
 
 
 class Gate(Record, frozen=True, kw_only=True):
-    """One threshold with what was observed."""
+    """One threshold with what was observed.
+
+    `over_share`: of a percentile's objective, the share of requests on the wrong side of the threshold, which decides it.
+    `more_requests`: where it is undecided, about how many further requests like these would decide it; None where none would.
+    """
 
     expression: str
     observed: Estimate
     verdict: Literal["pass", "fail", "inconclusive"]
     detail: str = ""
+    over_share: Estimate | None = None
+    more_requests: int | None = None
 
 
 #: Percentiles that a summary row carries, by their keys.
@@ -429,7 +461,8 @@ class SummaryRow(Record, frozen=True, kw_only=True):
 
     `target` is the place (from 0) of its target in run.json's list; None in runs that do not record it. Images and megapixels per
     second are those of requests that got what they asked for. `invalid_pictures` counts the outcome of that name by what was
-    wrong (`FLAWS`).
+    wrong (`FLAWS`). `achieved`: `achieved_rps` with its interval. `rounds_s`: seconds in which each round was scheduled. The spreads have mean, least, greatest and standard deviation of the three times. `spells`: requests over
+    `spells_over_s` (the latency limit of the objectives, else four times p50) that came in a row, as one event brings them.
     """
 
     provider: str
@@ -467,6 +500,13 @@ class SummaryRow(Record, frozen=True, kw_only=True):
     rate_limits: RateLimits | None = None
     money: Money | None = None
     steadiness: Steadiness | None = None
+    achieved: Estimate | None = None
+    rounds_s: list[float] = []
+    latency_spread: Spread | None = None
+    service_spread: Spread | None = None
+    ttfb_spread: Spread | None = None
+    spells: list[Spell] = []
+    spells_over_s: float | None = None
 
 
 class Summary(Record, frozen=True, kw_only=True):
@@ -529,7 +569,7 @@ class Block(Record, frozen=True, kw_only=True):
     for, whose samples are recorded and left out of figures. `dropped` requests were due and never sent; `held` of them because
     the target had asked to wait (Retry-After, with --live). A send lag is the time
     from when a request could have been sent (its deadline, or a free place under an in-flight cap) to when it was.
-    `busy_percent`: CPU of the event loop alone, `cpu_percent`: of the whole load process, both while requests were sent.
+    `target`: its place in run.json's list, None in runs that do not record it. `busy_percent`: CPU of the event loop alone, `cpu_percent`: of the whole load process, both while requests were sent.
     """
 
     sequence: int
@@ -557,6 +597,7 @@ class Block(Record, frozen=True, kw_only=True):
     busy_percent: float
     cpu_percent: float
     complete: bool
+    target: int | None = None
 
 
 #: Columns of samples.parquet, in order, with their Arrow type names. Times: see the module's docstring.

@@ -1,12 +1,19 @@
 """Two runs compared: for each row and metric one verdict, with the ratio new / old and its 95 % interval.
 
-A change is called better or worse where both hold: the rounds differ (Welch's t on the logarithms of round values, p < 5 %
-after Holm's correction over the rows of a metric), and it is more than noise with 90 % confidence (one-sided): 5 % where both
-runs met mocks, 15 % where they met real services. The second question matters where rounds drift: two runs of one server whose
-drift outlasts a round differ truly, a little. In simulation it takes the false alarms of 8 such rounds from 13 % to 4 %, and
-leaves a server that is 15 % slower found in 38 of 40 pairs or more where rounds scatter by 5 %. An error rate has zeros, which have no logarithm: there the shares themselves are
-compared, the change is in percentage points, noise is half a point (1.5 points live), and the error is never taken to be
-smaller than counts of that size have. Fewer than 8 rounds on a side decide nothing.
+What is compared are round values (`rounds`): at least 4 rounds a side, rounds with fewer than 3 answers merged with their neighbours,
+and where the two sides' rounds differ much in size, the smaller ones merged until they are alike. Then
+
+- better or worse: the rounds surely differ (Welch's t on the logarithms of round values, p < 5 % after Holm's correction over the
+  rows of a metric), and by more than the margin with 90 % confidence (one-sided): 5 % where both runs met mocks, 15 % where they
+  met real services, or what the user says;
+- below the margin: they surely differ, and not surely by more than the margin;
+- no difference: none was found. The sentence says whether the whole interval lies within the margin, or what cannot be excluded;
+- no decision: too few rounds or answers, or an interval so wide that twice as much cannot be excluded.
+
+The margin matters where rounds drift: two runs of one server whose drift outlasts a round differ truly, a little. An error rate
+has zeros, which have no logarithm: there the shares themselves are compared, the change is in percentage points, the margin is a
+tenth of the other (half a point, 1.5 points live), and the error is never taken to be smaller than counts of that size have.
+Measured: docs/decisions/0030-small-rounds-and-pairs-of-targets.md.
 
 Of checks it says which rules are newly broken, still broken or fixed.
 """
@@ -23,28 +30,30 @@ import numpy.typing as npt
 
 from testcard.harness.runs.records import SEVERITY, Estimate, Run, SummaryRow, Verdicts
 from testcard.harness.statistics import slo
-from testcard.harness.statistics.columns import Columns, Floats, RowName, columns
+from testcard.harness.statistics.columns import Columns, RowName, columns
 from testcard.harness.statistics.columns import rows as grouped
 from testcard.harness.statistics.matching import Pair, Side, differences, matched, target_of, warnings
-from testcard.harness.statistics.rounds import Difference, RoundValues, difference, holm, log_difference, round_values
+from testcard.harness.statistics.rounds import Difference, RoundValues, answers_a_round, difference, holm, log_difference, round_values
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Fewest rounds a side that a comparison rests on.
-MIN_ROUNDS = 8
+#: Fewest rounds (merged ones) a side that a comparison rests on.
+MIN_ROUNDS = 4
 ALPHA = 0.05
-#: The chance that a change called better or worse is only noise after all.
+#: The chance that a change called better or worse is within the margin after all.
 BEYOND = 0.10
-#: Relative change that is noise: against mocks, against real services.
-NOISE_MOCK, NOISE_LIVE = 0.05, 0.15
+#: Relative change that does not matter, where the user names none: against mocks, against real services.
+MARGIN_MOCK, MARGIN_LIVE = 0.05, 0.15
+#: A ratio that cannot be told from this much more is no finding.
+TOO_WIDE = 2.0
 #: The same for a change of a share, as a part of the relative one: half a percentage point, one and a half.
-SHARE_OF_NOISE = 0.1
-#: A p95 of rounds this much longer is another figure, unless each round has enough requests for it.
-UNEQUAL, ENOUGH = 1.5, 72
+SHARE_OF_MARGIN = 0.1
+#: Rounds this much larger estimate another tail, unless the smaller ones have enough requests for it.
+UNEQUAL, ALIKE, ENOUGH = 1.5, 0.8, 72
 
 _Places = Sequence[tuple[RowName, npt.NDArray[np.intp]]]
-Word = Literal["better", "worse", "within noise", "no decision", "not comparable"]
+Word = Literal["better", "worse", "below the margin", "no difference", "no decision", "not comparable"]
 _BROKEN = ("fail", "deviates")
 _KEPT = ("pass", "info", "unsupported")
 
@@ -75,9 +84,10 @@ METRICS = (
 @dataclass(frozen=True, slots=True)
 class Change:
     """One metric of one row. `change` is new / old, or new − old of an error rate (`metric.share`), with its 95 % interval and
-    the requests behind it as n; `new` and `old` are the sides' figures (means of round values: geometric ones of ratios).
+    the requests behind it as n; `new` and `old` are the sides' figures, as their summaries have them, of `requests` each.
 
-    `p` is Holm's, of no change at all; `p_beyond` of one that is only noise. `reason` says why nothing is decided or comparable.
+    `margin` is relative (of an error rate: of shares). `p` is Holm's, of no change at all; `p_beyond` of one within the margin.
+    `reason` says why nothing is decided or comparable.
     """
 
     target: str
@@ -86,14 +96,24 @@ class Change:
     stage: str
     metric: Metric
     verdict: Word
-    noise: float
+    margin: float
     reason: str = ""
     change: Estimate | None = None
     new: float | None = None
     old: float | None = None
     rounds: tuple[int, int] = (0, 0)
+    requests: tuple[int, int] = (0, 0)
     p: float | None = None
     p_beyond: float | None = None
+
+    @property
+    def within_margin(self) -> bool:
+        """Whether the whole interval lies within the margin: no change that matters."""
+        if self.change is None or self.change.low is None or self.change.high is None:
+            return False
+        if self.metric.share:
+            return -self.margin < self.change.low and self.change.high < self.margin
+        return 1.0 / (1.0 + self.margin) < self.change.low and self.change.high < 1.0 + self.margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +130,7 @@ class Refusal:
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Everything that two runs say about each other. `alone`: rows that only one of the two holds, in words; `judged`: rules
-    that both sides have a verdict on, whether broken or kept."""
+    that both sides have a verdict on, whether broken or kept; `itself`: both sides are one and the same run."""
 
     changes: list[Change]
     rules: list[RuleChange]
@@ -118,6 +138,7 @@ class Comparison:
     alone: list[str]
     warnings: list[str]
     judged: int = 0
+    itself: bool = False
 
     @property
     def regressions(self) -> int:
@@ -135,8 +156,12 @@ class Comparison:
         return not self.changes and not self.judged
 
 
-def compare(new: Side, old: Side) -> Comparison:
-    """The comparison of a run with its baseline. Pure; `UsageError`s are the caller's (see `Comparison.empty`)."""
+def compare(new: Side, old: Side, *, margin: float | None = None, metrics: Sequence[str] = ()) -> Comparison:
+    """The comparison of a run with its baseline. Pure; `UsageError`s are the caller's (see `Comparison.empty`).
+
+    `margin`: the relative change that does not matter, None: 5 % between mocks, else 15 %. `metrics`: names of those to compare, all
+    where none is named.
+    """
     pairs, alone = matched(new.benches, old.benches)
     changes: list[Change] = []
     refused: list[Refusal] = []
@@ -147,62 +172,91 @@ def compare(new: Side, old: Side) -> Comparison:
         if reasons:
             refused.append(Refusal(pair.target, pair.row.model, pair.row.operation, pair.row.stage, reasons))
             continue
-        changes += _changes(pair, places)
+        changes += _changes(pair, places, margin, [metric for metric in METRICS if not metrics or metric.name in metrics])
         if pair.new.summary.slo != pair.old.summary.slo:
             notes.append("the SLO differs: both runs' goodput and cost are counted by the new run's")
     rules = rule_changes(new.checks, old.checks)
     said = [*warnings(new.runs, old.runs), *dict.fromkeys(notes)]
-    return Comparison(_decided(changes), rules, refused, alone, said, judged_on_both(new.checks, old.checks))
+    itself = bool(new.runs) and new.runs == old.runs and [b.summary for b in new.benches] == [b.summary for b in old.benches]
+    return Comparison(_decided(changes), rules, refused, alone, said, judged_on_both(new.checks, old.checks), itself)
 
 
-def _changes(pair: Pair, places: Mapping[int, _Places]) -> list[Change]:
+def _changes(pair: Pair, places: Mapping[int, _Places], margin: float | None, metrics: Sequence[Metric]) -> list[Change]:
     """The row's metrics; where there is a p it is not yet corrected, and the verdict not yet given."""
     limit = slo.limit_s([slo.parse(text) for text in pair.new.summary.slo])
     rates = [row.offered_rps for row in (pair.row, pair.counterpart) if row.offered_rps is not None and row.users is None]
     offered = sum(rates) / 2 if len(rates) == 2 else None
+    data = [_data(bench.samples, row, places[id(bench)]) for bench, row in ((pair.new, pair.row), (pair.old, pair.counterpart))]
+    groups = _groups(data)
     mine, theirs = (
-        _values(_data(bench.samples, row, places[id(bench)]), row, limit, offered)
-        for bench, row in ((pair.new, pair.row), (pair.old, pair.counterpart))
+        {} if each is None or not len(each.scheduled) else round_values(each, row, limit_s=limit, offered_rps=offered, groups=many)
+        for each, row, many in zip(data, (pair.row, pair.counterpart), groups, strict=True)
     )
     targets = [target_of(pair.new.run, pair.row), target_of(pair.old.run, pair.counterpart)]
-    noise = NOISE_MOCK if all(target is not None and target.mock for target in targets) else NOISE_LIVE
+    mocks = all(target is not None and target.mock for target in targets)
+    wide = margin if margin is not None else MARGIN_MOCK if mocks else MARGIN_LIVE
     late = next((why for row, side in ((pair.row, "new run"), (pair.counterpart, "baseline")) if (why := _in_doubt(row, side))), "")
     found = []
-    for metric in METRICS:
+    for metric in metrics:
+        base = Change(
+            pair.target,
+            pair.row.model,
+            pair.row.operation,
+            pair.row.stage,
+            metric,
+            "no decision",
+            wide * SHARE_OF_MARGIN if metric.share else wide,
+            requests=(pair.row.requests, pair.counterpart.requests),
+        )
         one, other = mine.get(metric.name), theirs.get(metric.name)
         if one is None or other is None:
-            empty = Change(pair.target, pair.row.model, pair.row.operation, pair.row.stage, metric, "no decision", noise)
-            found.append(replace(empty, reason="the run holds no samples of it"))
+            found.append(replace(base, reason="the run holds no samples of it"))
             continue
         if metric.name == "cost" and one.barred and other.barred and one.reason == other.reason:
             continue  # no price on both sides, or no pictures: nothing that could have changed
-        found.append(_change(pair, metric, one, other, noise, late))
+        alike = pair.new.summary.slo == pair.old.summary.slo
+        base = replace(base, new=_figure(pair.row, metric, one, alike), old=_figure(pair.counterpart, metric, other, alike))
+        found.append(_change(base, one, other, late))
     return found
 
 
-def _change(pair: Pair, metric: Metric, one: RoundValues, other: RoundValues, noise: float, late: str) -> Change:
-    new, old = one.known, other.known
-    rounds = (len(new), len(old))
-    base = Change(pair.target, pair.row.model, pair.row.operation, pair.row.stage, metric, "no decision", noise, rounds=rounds)
-    base = replace(base, new=_middle(new, metric), old=_middle(old, metric))
+def _groups(sides: Sequence[Columns | None]) -> tuple[int | None, int | None]:
+    """Into how many groups each side's rounds are merged, so that the groups of both are about alike in size; None: as they are.
+
+    Never into fewer than a decision needs: twice as slow leaves half as many answers, and half as many groups would be too few.
+    """
+    counts = [answers_a_round(data) if data is not None and len(data.scheduled) else np.empty(0) for data in sides]
+    sizes = [float(np.mean(each)) if len(each) else 0.0 for each in counts]
+    few, many = min(sizes), max(sizes)
+    if few <= 0.0 or few >= ENOUGH or many <= UNEQUAL * few:
+        return None, None
+    smaller = sizes.index(few)
+    groups = max(MIN_ROUNDS, int(float(counts[smaller].sum()) // (ALIKE * many)))
+    return (groups, None) if smaller == 0 else (None, groups)
+
+
+def _change(base: Change, one: RoundValues, other: RoundValues, late: str) -> Change:
+    metric = base.metric
+    rounds = (len(one.known), len(other.known))
+    base = replace(base, rounds=rounds)
     if one.barred != other.barred and metric.name == "cost" and "no price is known" in (one.reason, other.reason):
         return replace(base, verdict="not comparable", reason=f"no price is known in the {'new run' if one.barred else 'baseline'}")
     if min(rounds) < MIN_ROUNDS:
         if one.reason or other.reason:
             why = "; ".join(f"{side}: {values.reason}" for side, values in (("new run", one), ("baseline", other)) if values.reason)
         else:
-            why = f"{rounds[0]} rounds against {rounds[1]}; a decision needs {MIN_ROUNDS} on each side"
+            why = f"{rounds[0]} rounds of alike size against {rounds[1]}; a decision needs {MIN_ROUNDS} on each side"
         return replace(base, reason=why)
-    few = min(float(np.median(one.requests)), float(np.median(other.requests)))
-    many = max(float(np.median(one.requests)), float(np.median(other.requests)))
+    few, many = sorted(float(np.median(side.requests)) for side in (one, other))
     if metric.name == "p95" and many > UNEQUAL * few and few < ENOUGH:
-        return replace(base, verdict="not comparable", reason=f"rounds of about {few:.0f} and {many:.0f} requests estimate different tails")
+        why = f"rounds of about {few:.0f} and {many:.0f} answers estimate different tails"
+        return replace(base, verdict="not comparable", reason=why)
     found, estimate = _difference(metric, one, other)
     if found is None or estimate is None:
         return replace(base, reason="the baseline delivered none")
     if late:
         return replace(base, change=estimate, reason=late)
-    return replace(base, verdict="within noise", change=estimate, p=found.p_differs, p_beyond=found.p_beyond(_bound(metric, noise)))
+    return replace(base, verdict="no difference", change=estimate, p=found.p_differs, p_beyond=found.p_beyond(_bound(base)))
 
 
 def _difference(metric: Metric, one: RoundValues, other: RoundValues) -> tuple[Difference | None, Estimate | None]:
@@ -235,27 +289,52 @@ def _decided(changes: list[Change]) -> list[Change]:
     for metric in METRICS:
         places = [place for place, change in enumerate(changes) if change.metric is metric and change.p is not None]
         for place, p in zip(places, holm([changes[place].p for place in places]), strict=True):
-            change = changes[place]
-            if p is None or change.p_beyond is None or change.change is None or change.change.value is None:
-                continue
-            verdict: Word = "within noise"
-            if p < ALPHA and change.p_beyond < BEYOND:
-                rose = change.change.value > (0.0 if metric.share else 1.0)
-                verdict = "worse" if rose == metric.lower_is_better else "better"
-            found[place] = replace(change, verdict=verdict, p=p)
+            if p is not None:
+                found[place] = _verdict(replace(changes[place], p=p))
     return found
 
 
-def _bound(metric: Metric, noise: float) -> float:
-    return noise * SHARE_OF_NOISE if metric.share else math.log1p(noise)
+def _verdict(change: Change) -> Change:
+    estimate, metric = change.change, change.metric
+    if change.p is None or change.p_beyond is None or estimate is None or estimate.value is None:
+        return change
+    if change.p < ALPHA:
+        if change.p_beyond >= BEYOND:
+            return replace(change, verdict="below the margin")
+        rose = estimate.value > (0.0 if metric.share else 1.0)
+        return replace(change, verdict="worse" if rose == metric.lower_is_better else "better")
+    if not metric.share and estimate.low is not None and estimate.high is not None:
+        worst = estimate.high if metric.lower_is_better else 1.0 / estimate.low if estimate.low > 0.0 else math.inf
+        if worst > TOO_WIDE:
+            why = f"the rounds differ too much from each other: {worst:.1f} times as {'much' if metric.lower_is_better else 'little'}"
+            return replace(change, verdict="no decision", reason=f"{why} cannot be excluded")
+    return change
 
 
-def _middle(values: Floats, metric: Metric) -> float | None:
-    if not len(values):
-        return None
-    if metric.share or (values <= 0).any():
-        return float(values.mean())
-    return float(np.exp(np.log(values).mean()))
+def _bound(change: Change) -> float:
+    return change.margin if change.metric.share else math.log1p(change.margin)
+
+
+def _figure(row: SummaryRow, metric: Metric, values: RoundValues, alike: bool) -> float | None:
+    """The side's figure as its summary has it; where the summary counts good requests by another limit, or has none, from rounds."""
+    known = values.known
+    if metric.name in ("p50", "p95"):
+        estimate = row.latency_s.get(metric.name)
+        stated = estimate.value if estimate is not None else None
+    elif metric.name == "throughput":
+        stated = row.achieved_rps
+    elif metric.share:
+        stated = row.error_rate.value if row.error_rate is not None else None
+    elif metric.name == "goodput":
+        stated = row.goodput_rps if alike else None
+    else:
+        good = row.cost_usd_per_1000_good_images
+        stated = good.value / 1000.0 if alike and good is not None and good.value is not None else None
+    if stated is not None or not len(known):
+        return stated
+    if metric.share or (known <= 0).any():
+        return float(known.mean())
+    return float(np.exp(np.log(known).mean()))
 
 
 def _in_doubt(row: SummaryRow, side: str) -> str:
@@ -263,10 +342,6 @@ def _in_doubt(row: SummaryRow, side: str) -> str:
     open_gates = any(gate.verdict == "inconclusive" for gate in row.gates)
     why = (row.note or "its measurement is in doubt").partition(";")[0]  # the first is what made it inconclusive
     return f"{side}: {why}" if row.outcome == "inconclusive" and not open_gates else ""
-
-
-def _values(data: Columns | None, row: SummaryRow, limit_s: float | None, offered_rps: float | None) -> dict[str, RoundValues]:
-    return {} if data is None or not len(data.scheduled) else round_values(data, row, limit_s=limit_s, offered_rps=offered_rps)
 
 
 def _data(samples: pd.DataFrame, row: SummaryRow, known: _Places) -> Columns | None:

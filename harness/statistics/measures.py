@@ -11,31 +11,25 @@ import numpy as np
 
 from testcard.harness.runs.records import AsyncTasks, Delivery, Estimate, Money, RateLimits, Stream
 from testcard.harness.statistics import ratios
-from testcard.harness.statistics.columns import Columns, Floats, Mask
+from testcard.harness.statistics.columns import CENSORED, Columns, Floats, Mask
+from testcard.harness.statistics.correlation import Batches
 from testcard.harness.statistics.percentiles import percentiles, quantile
-from testcard.harness.statistics.serial import Blocks
+from testcard.harness.statistics.rates import Pace
 
 #: A task that was done so soon after it was last seen waiting was done in the same poll; two polls lie further apart.
 SAME_POLL_S = 0.01
 TOO_MANY = "rate-limited"
 
 
-def delivery(data: Columns, delivered: Mask, cut: Blocks, spent_s: Floats, *, seed: int) -> Delivery:
-    """Pictures, megapixels and tokens per second. `spent_s`: seconds that each block stands for, together the time in which the
-    row's answers came in. Intervals: bootstrap over blocks."""
-    came = _came(data)
+def delivery(data: Columns, delivered: Mask, pace: Pace) -> Delivery:
+    """Pictures, megapixels and tokens per second of the time in which the row's answers came in."""
     tokens = data.numbers("tokens", 0.0)
-    n = len(came)
-
-    def rate(series: Floats) -> Estimate:
-        return ratios.bootstrapped(cut.sums(series), spent_s, n=n, seed=seed)
-
     return Delivery(
-        delivered_images_per_s=rate(came),
-        valid_images_per_s=rate(np.where(delivered, data.images, 0.0)),
-        delivered_megapixels_per_s=rate(data.megapixels),
-        valid_megapixels_per_s=rate(np.where(delivered, data.megapixels, 0.0)),
-        tokens_per_s=rate(tokens) if tokens.any() else None,
+        delivered_images_per_s=pace.per_second(_came(data)),
+        valid_images_per_s=pace.per_second(np.where(delivered, data.images, 0.0)),
+        delivered_megapixels_per_s=pace.per_second(data.megapixels),
+        valid_megapixels_per_s=pace.per_second(np.where(delivered, data.megapixels, 0.0)),
+        tokens_per_s=pace.per_second(tokens) if tokens.any() else None,
     )
 
 
@@ -45,35 +39,47 @@ def _came(data: Columns) -> Floats:
     return np.where(np.isnan(counted), data.images, counted)
 
 
+def times(data: Columns, delivered: Mask, name: str) -> Floats:
+    """A series of times of the row's requests by its name in the summary ("latency_s", "ttfb_s", "queue_s" …); NaN where a request has
+    none. What was cut off by a timeout or by whoever stopped the run has the time that it was waited for."""
+    ended = delivered | data.ended(CENSORED)
+    if name == "latency_s":
+        return np.where(ended, data.done - data.scheduled, np.nan)
+    if name == "service_s":
+        return np.where(ended, data.done - data.sent, np.nan)
+    if name == "ttfb_s":
+        return np.where(delivered, data.first_byte - data.sent, np.nan)
+    if name in ("first_token_s", "inter_token_s"):
+        streamed = delivered & ~np.isnan(data.numbers("first_token_s"))
+        return np.where(streamed, data.numbers(name), np.nan)
+    queue = np.where(delivered, data.numbers("queue_s"), np.nan)
+    # The task was accepted when the answer to its submission had come; what it returned was fetched after it was done.
+    generation = data.done - data.numbers("download_s", 0.0) - data.numbers("last_byte_s") - queue
+    return np.where(generation > SAME_POLL_S, queue if name == "queue_s" else generation, np.nan)
+
+
 def stream(data: Columns, delivered: Mask) -> Stream | None:
     """Time to the first token and from token to token, of delivered streams; None without any."""
-    first, between = data.numbers("first_token_s"), data.numbers("inter_token_s")
-    mine = delivered & ~np.isnan(first)
-    if not mine.any():
+    first, between = (times(data, delivered, name) for name in ("first_token_s", "inter_token_s"))
+    if np.isnan(first).all():
         return None
-    return Stream(
-        first_token_s=percentiles(first[mine], None, data.rounds[mine])[0],
-        inter_token_s=percentiles(between[mine], None, data.rounds[mine])[0],
-    )
+    return Stream(first_token_s=percentiles(first, None, data.rounds), inter_token_s=percentiles(between, None, data.rounds))
 
 
 def tasks(data: Columns, delivered: Mask) -> AsyncTasks | None:
     """Queue and generation time of delivered async tasks; None without any."""
-    queue = data.numbers("queue_s")
-    mine = delivered & ~np.isnan(queue)
+    mine = delivered & ~np.isnan(data.numbers("queue_s"))
     if not mine.any():
         return None
-    # The task was accepted when the answer to its submission had come; what it returned was fetched after it was done.
-    generation = data.done - data.numbers("download_s", 0.0) - data.numbers("last_byte_s") - queue
-    seen = mine & (generation > SAME_POLL_S)
+    queue, generation = (times(data, delivered, name) for name in ("queue_s", "generation_s"))
     return AsyncTasks(
-        queue_s=percentiles(queue[seen], None, data.rounds[seen])[0],
-        generation_s=percentiles(generation[seen], None, data.rounds[seen])[0],
-        unseen=int(np.count_nonzero(mine & ~seen)),
+        queue_s=percentiles(queue, None, data.rounds),
+        generation_s=percentiles(generation, None, data.rounds),
+        unseen=int(np.count_nonzero(mine & np.isnan(queue))),
     )
 
 
-def money(data: Columns, delivered: Mask, good: Mask, cut: Blocks, *, seed: int) -> Money | None:
+def money(data: Columns, delivered: Mask, good: Mask, cut: Batches, *, seed: int) -> Money | None:
     """What was spent and what of it was wasted; None where a delivered request has no cost, or none has."""
     unknown = np.isnan(data.cost)
     if unknown.all() or (unknown & delivered).any():
@@ -106,7 +112,7 @@ class Cost:
     note: str | None
 
 
-def cost(data: Columns, delivered: Mask, good: Mask, cut: Blocks, seed: int) -> Cost:
+def cost(data: Columns, delivered: Mask, good: Mask, cut: Batches, seed: int) -> Cost:
     """Cost of everything over the pictures delivered, and over those of good requests; none where a delivered request has no price."""
     unknown = np.isnan(data.cost)
     if not delivered.any():

@@ -1,24 +1,104 @@
-"""How long a row's rounds were, and how many requests a second it achieved."""
+"""How long a row's rounds were and took, and what came in a second, with intervals that leave our own arrivals out.
+
+Open loop: we drew the arrivals, so how many there happened to be says nothing of the target. What came is a share of what was
+scheduled, and its interval is that share's (Wilson's, clustered), at the rate that was scheduled. Closed loop: the target's own
+answers set the pace, and the interval is a bootstrap over rounds or batches.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
+from testcard.harness.runs.records import Estimate
+from testcard.harness.statistics import ratios
 from testcard.harness.statistics.columns import Columns, Floats, Mask
-from testcard.harness.statistics.serial import Blocks
+from testcard.harness.statistics.correlation import Batches, batches
 
 #: How many standard errors the growth of latency has to be away from none, and from how many rounds on these tell its error.
 SURE = 3.0
 CLUSTERS = 4
 
 
-def round_lengths(data: Columns, declared_s: float | None) -> Floats:
-    """Seconds of each round in which requests were scheduled: the declared length in equal parts, else the span of the starts."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Pace:
+    """A row's time: seconds in which each round was scheduled, and those that its answers really took, which rates divide by.
+
+    `users`: closed loop with so many. `seed` steers the bootstrap.
+    """
+
+    data: Columns
+    scheduled_s: Floats
+    taken_s: Floats
+    users: int | None
+    seed: int = 0
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds in which requests were scheduled."""
+        return float(self.scheduled_s.sum())
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds that the answers took to come in."""
+        return float(self.taken_s.sum())
+
+    def per_second(self, series: Floats | Mask) -> Estimate:
+        """The sum of a series of the row's requests per second, with its interval."""
+        n, spent = len(series), self.spent_s
+        if n == 0 or spent <= 0.0:
+            return Estimate(value=None, n=n)
+        if self.users is not None:
+            cut = batches(self.data.rounds)
+            return ratios.bootstrapped(cut.sums(series), self._of(cut), n=n, seed=self.seed)
+        came = series != 0
+        each = float(series[came].max()) if came.any() else 1.0
+        if each > 0.0 and bool(np.all(series[came] == each)):
+            return _scaled(ratios.clustered(came.astype(bool), self.data.rounds), each * n / spent)
+        cut = batches(self.data.rounds)
+        return _scaled(ratios.bootstrapped(cut.sums(series), cut.sizes, n=n, seed=self.seed), n / spent)
+
+    def _of(self, cut: Batches) -> Floats:
+        """Seconds that each batch stands for: its round's, in pieces from first start to first start."""
+        edges = self.data.edges
+        if cut.count == len(self.taken_s):
+            return self.taken_s
+        owner = np.searchsorted(edges, cut.starts[:-1], side="right") - 1
+        pieces = np.empty(cut.count)
+        for index, taken in enumerate(self.taken_s.tolist()):
+            mine = np.flatnonzero(owner == index)
+            first = self.data.scheduled[cut.starts[mine]]
+            length = np.maximum(np.diff(np.append(first, first[0] + taken)), 0.0)
+            pieces[mine] = length * (taken / length.sum() if length.sum() > 0 else 0.0)
+        return pieces
+
+
+def pace(
+    data: Columns, delivered: Mask, *, rounds_s: Sequence[float] | None, declared_s: float | None, users: int | None, seed: int = 0
+) -> Pace:
+    """The pace of a row. `rounds_s`: how long each of its rounds was scheduled, where that is known; else `declared_s`, all of
+    them together, in equal parts; else what the starts span."""
+    scheduled = _round_lengths(data, rounds_s, declared_s)
+    return Pace(data, scheduled, _taken_s(data, delivered, scheduled, users), users, seed)
+
+
+def _scaled(estimate: Estimate, factor: float) -> Estimate:
+    def times(value: float | None) -> float | None:
+        return None if value is None else value * factor
+
+    return Estimate(value=times(estimate.value), low=times(estimate.low), high=times(estimate.high), n=estimate.n)
+
+
+def _round_lengths(data: Columns, rounds_s: Sequence[float] | None, declared_s: float | None) -> Floats:
+    """Seconds in which each round with a request was scheduled."""
     edges = data.edges
     sizes = np.diff(edges)
+    if rounds_s is not None and len(rounds_s) == len(sizes):
+        return np.asarray(rounds_s, dtype=np.float64)
     if not len(sizes):
         return np.empty(0)
     if declared_s is not None:
@@ -30,46 +110,28 @@ def round_lengths(data: Columns, declared_s: float | None) -> Floats:
     return np.nan_to_num(np.maximum(lengths, 0.0))
 
 
-def block_lengths(data: Columns, cut: Blocks, lengths: Floats, declared_s: float | None) -> Floats:
-    """Seconds that each block of requests stands for; a block of a round covers the time between its first start and the next block's."""
-    if not len(data.scheduled):
-        return np.full(max(cut.count, 1), (declared_s or 0.0) / max(cut.count, 1))
-    edges = data.edges
-    if cut.count == len(lengths):
-        return lengths
-    owner = np.searchsorted(edges, cut.starts[:-1], side="right") - 1
-    pieces = np.empty(cut.count)
-    for index in range(len(lengths)):
-        mine = np.flatnonzero(owner == index)
-        first = data.scheduled[cut.starts[mine]]
-        ends = np.append(first[1:], data.scheduled[edges[index]] + lengths[index])
-        length = np.maximum(np.diff(np.append(first, ends[-1])), 0.0)
-        pieces[mine] = length * (lengths[index] / length.sum() if length.sum() > 0 else 0.0)
-    return pieces
-
-
-def spent_s(data: Columns, delivered: Mask, lengths: Floats, users: int | None) -> Floats:
+def _taken_s(data: Columns, delivered: Mask, lengths: Floats, users: int | None) -> Floats:
     """Seconds that each round took to bring in its answers, never less than the seconds in which it was scheduled.
 
     Open loop: a server that keeps up answers each request a latency later, so its answers take as long to come in as the
     requests took to go out, and neither the first latency nor the last counts. A server that falls behind answers later and
     later: where latency grows by b seconds for every second of schedule (least squares over all rounds, each about its own
-    mean; 0 unless b is more than `SURE` standard errors), the requests of s seconds come back within (1 + b)·s. So a saturated server shows its own rate, and nobody shows
-    more than was offered. Closed loop: requests never overlap more than there are users, so a round took at least the sum
-    of its latencies over the number of users (Little's law).
+    mean; 0 unless b is more than `SURE` standard errors), the requests of s seconds come back within (1 + b)·s. So a saturated
+    server shows its own rate, and nobody shows more than was offered.
+
+    Closed loop: the time that the users were there, on average: from the start of each one's first request to the end of its last.
     """
     edges = data.edges
-    latency = data.done - data.scheduled
     taken = lengths.copy()
     if users is not None:
         for index in range(len(lengths)):
             part = slice(edges[index], edges[index + 1])
-            known = ~np.isnan(latency[part])
-            if known.any():
-                until = float(np.nanmax(data.done[part])) - float(data.scheduled[edges[index]])
-                taken[index] = max(lengths[index], min(float(np.sum(latency[part], where=known)) / users, until))
+            many = min(users, edges[index + 1] - edges[index])  # a user's first request is among the first so many, its last among the last
+            first, last = data.scheduled[part][:many], data.done[part][-many:]
+            if not np.isnan(last).all():
+                taken[index] = max(lengths[index], float(np.nanmean(last) - np.mean(first)))
         return taken
-    growth = _growth(data, delivered, latency)
+    growth = _growth(data, delivered, data.done - data.scheduled)
     for index in range(len(lengths)):
         part = slice(edges[index], edges[index + 1])
         answered = data.scheduled[part][delivered[part]]
@@ -102,8 +164,3 @@ def _growth(data: Columns, delivered: Mask, latency: Floats) -> float:
         scores = [a - growth * b for a, b in zip(across, along, strict=True)]
         variance = max(variance, sum(score * score for score in scores) / total**2 * len(along) / (len(along) - 1))
     return growth if growth > SURE * math.sqrt(variance) else 0.0
-
-
-def per_second(count: float, duration_s: float) -> float:
-    """A count over seconds; 0 without any."""
-    return float(count) / duration_s if duration_s > 0 else 0.0

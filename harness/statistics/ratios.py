@@ -13,29 +13,29 @@ import numpy as np
 import numpy.typing as npt
 
 from testcard.harness.runs.records import Estimate
-from testcard.harness.statistics import serial
+from testcard.harness.statistics.correlation import Correlation
 
 #: Normal quantile of 97.5 %.
 Z = 1.959963984540054
-#: Fewest rounds or blocks that a bootstrap may draw from; below, no interval is claimed.
+#: Fewest rounds or batches that a bootstrap may draw from; below, no interval is claimed.
 MIN_UNITS = 6
 RESAMPLES = 2000
 
 
-def wilson(successes: float, n: float, *, effective_n: float | None = None) -> Estimate:
+def wilson(successes: float, n: float, *, worth: float | None = None) -> Estimate:
     """The share successes/n with its Wilson score 95 % interval (Wilson 1927); None throughout for n = 0.
 
-    `effective_n` is the number of independent trials that correlated ones are worth (`serial.effective_n`): the interval is that of the same share among so many.
+    `worth` is the number of independent trials that correlated ones are worth: the interval is that of the same share among so many.
     """
     if n < 0 or not 0 <= successes <= n:
         raise ValueError(f"{successes} of {n} is no share")
     if n == 0:
         return Estimate(value=None, n=0)
     share = successes / n
-    worth = n if effective_n is None else max(1.0, min(float(n), effective_n))
-    bottom = 1.0 + Z * Z / worth
-    middle = (share + Z * Z / (2.0 * worth)) / bottom
-    half = Z * math.sqrt(share * (1.0 - share) / worth + Z * Z / (4.0 * worth * worth)) / bottom
+    trials = n if worth is None else max(1.0, min(float(n), worth))
+    bottom = 1.0 + Z * Z / trials
+    middle = (share + Z * Z / (2.0 * trials)) / bottom
+    half = Z * math.sqrt(share * (1.0 - share) / trials + Z * Z / (4.0 * trials * trials)) / bottom
     return Estimate(
         value=share,
         low=0.0 if successes == 0 else max(0.0, middle - half),
@@ -44,14 +44,25 @@ def wilson(successes: float, n: float, *, effective_n: float | None = None) -> E
     )
 
 
-def clustered(events: npt.NDArray[np.bool_], cut: serial.Blocks) -> Estimate:
-    """The share of events in time order with its interval: wider where blocks say that they come in spells."""
+def share_ends(successes: float, n: float, worth: float, tail: float = 0.025) -> tuple[float, float]:
+    """The ends of the share successes/n, each missed with at most `tail` (Clopper and Pearson 1934), among `worth` independent
+    trials (Korn and Graubard 1998), which need not be a whole number."""
+    from scipy.special import betaincinv
+
+    trials = min(float(n), worth)
+    hits = successes / n * trials
+    misses = trials - hits
+    low = float(betaincinv(hits, misses + 1.0, tail)) if hits > 0.0 else 0.0
+    high = float(betaincinv(hits + 1.0, misses, 1.0 - tail)) if misses > 0.0 else 1.0
+    return low, high
+
+
+def clustered(events: npt.NDArray[np.bool_], rounds: npt.NDArray[np.generic]) -> Estimate:
+    """The share of events in time order with its Wilson interval: wider where batches say that they come in spells."""
     n = len(events)
     hits = int(np.count_nonzero(events))
-    worth = None
-    if 0 < hits < n and n >= serial.MIN_SAMPLES and serial.is_correlated(events.astype(np.float64), cut):
-        worth = serial.effective_n(events, cut)
-    return wilson(hits, n, effective_n=worth)
+    effect = Correlation(events.astype(np.float64), rounds).design_effect(events) if 0 < hits < n else 1.0
+    return wilson(hits, n, worth=n / effect)
 
 
 def bootstrapped(
@@ -62,7 +73,7 @@ def bootstrapped(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Estimate:
-    """Sum of the numerators over sum of the denominators, one pair per round or block, with a 95 % bootstrap interval.
+    """Sum of the numerators over sum of the denominators, one pair per round or batch, with a 95 % bootstrap interval.
 
     Whole rounds are drawn with replacement, so correlation inside a round is kept. The percentile interval is expanded for
     the small number of rounds (Hesterberg 2015, "What teachers should know about the bootstrap", 5.3). `n` is what the

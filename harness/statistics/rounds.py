@@ -1,12 +1,12 @@
 """Round values: one number for each round of a row and each metric, which is what two runs are compared by.
 
 - p50, p95 latency: the Harrell–Davis estimate of the round's quantile (Harrell and Davis 1982), a mean of all order statistics
-  weighted by how likely each is to be the quantile. Against the nearest-rank order statistic, on log-normal rounds of 20 to 200
-  requests, its error is 3 to 11 % smaller for p50 and at most 1 % larger for p95, and its bias depends on the size of a round
-  far less (p95 within 4 %, the order statistic's down to −9 %), so that rounds of Poisson size can be compared. One wild
-  request moves a p50 little. Over delivered requests and timeouts, as in the summary; a round whose quantile lies among the
-  timeouts has no value.
-- throughput: delivered per second of the time in which they came in (`rates.spent_s`). Goodput: delivered within the SLO per
+  weighted by how likely each is to be the quantile. Its error is 3 to 11 % smaller for p50 than the nearest rank's, and its bias
+  depends far less on the size of a round, so that rounds of Poisson size can be compared. In a round of six the p95 is little more
+  than the longest request: no p95 to print, but on both sides the same thing, whose ratio is a fair one. So both sides' groups
+  of rounds are made alike in size (`compare`). Over delivered requests and timeouts, as in the summary; a round whose quantile
+  lies among the timeouts has no value.
+- throughput: delivered per second of the time in which they came in (`rates.Pace`). Goodput: delivered within the SLO per
   second. In an open loop both are per request of the round, times one offered rate for both runs: how many arrivals a round
   or a run happened to draw says nothing of the server.
 - error rate: the share of requests that failed; those that were cut off by whoever stopped the run do not count.
@@ -35,8 +35,8 @@ from testcard.harness.statistics.columns import CENSORED, DELIVERED, Columns
 from testcard.harness.statistics.percentiles import nearest_rank
 
 Floats = npt.NDArray[np.float64]
-#: Fewest requests of a round that a latency quantile is estimated from.
-FEWEST = {"p50": 5, "p95": 20}
+#: Fewest answers of a round, or of rounds merged, that a latency quantile is estimated from.
+FEWEST = 3
 QUANTILES = {"p50": 0.5, "p95": 0.95}
 #: The strongest correlation of neighbouring rounds that is believed; few rounds can only hint at more.
 STRONGEST = 0.8
@@ -73,20 +73,50 @@ def _weights(n: int, q: float) -> Floats:
     return np.asarray(np.diff(steps))
 
 
-def round_values(data: Columns, row: SummaryRow, *, limit_s: float | None, offered_rps: float | None) -> dict[str, RoundValues]:
+def answers_a_round(data: Columns) -> Floats:
+    """How many answers with a latency (timeouts included) each round holds."""
+    return _sums(_timed(data), data.edges)
+
+
+def merged(answers: Floats, groups: int) -> npt.NDArray[np.intp]:
+    """Where at most so many groups of neighbouring rounds begin, and at last the number of rounds: groups of about as many answers,
+    and of `FEWEST` at least, where there are so many in all."""
+    rounds = len(answers)
+    upto = np.cumsum(answers)
+    whole = float(upto[-1]) if rounds else 0.0
+    count = max(1, min(groups, rounds, int(whole // FEWEST)))
+    starts = [0]
+    for place in range(1, rounds):
+        before = float(upto[place - 1])
+        # A group ends where the next round's middle lies beyond its share of all answers.
+        if (
+            before + float(answers[place]) / 2.0 > len(starts) * whole / count
+            and before - (float(upto[starts[-1] - 1]) if starts[-1] else 0.0) >= FEWEST
+        ):
+            starts.append(place)
+    if len(starts) > 1 and whole - float(upto[starts[-1] - 1]) < FEWEST:
+        starts.pop()
+    return np.array([*starts, rounds], dtype=np.intp)
+
+
+def round_values(
+    data: Columns, row: SummaryRow, *, limit_s: float | None, offered_rps: float | None, groups: int | None = None
+) -> dict[str, RoundValues]:
     """Every metric's round values: p50, p95 (s), throughput, goodput (per second), error_rate (share), cost (USD a good image).
 
-    `row` is the row's summary (its length and users); `limit_s` the latency within which a request is good; `offered_rps` the
-    rate that open-loop throughput is expressed at, None in a closed loop.
+    `row` is the row's summary (its rounds' length and users); `limit_s` the latency within which a request is good; `offered_rps`
+    the rate that open-loop throughput is expressed at, None in a closed loop. Rounds are merged into at most
+    so many `groups`, and where they have hardly any answers.
     """
-    edges = data.edges
+    whole = merged(answers_a_round(data), len(data.edges) - 1 if groups is None else groups)
+    edges = data.edges[whole]
     sizes = np.diff(edges).astype(np.float64)
     delivered, finished = data.ended(DELIVERED), ~data.ended(("interrupted",))
     latency = data.done - data.scheduled
     good = delivered if limit_s is None else delivered & (latency <= limit_s)
-    found = {name: _latency(data, delivered, latency, name) for name in QUANTILES}
-    lengths = rates.round_lengths(data, row.duration_s or None)
-    taken = rates.spent_s(data, delivered, lengths, row.users)
+    found = {name: _latency(data, latency, edges, name) for name in QUANTILES}
+    pace = rates.pace(data, delivered, rounds_s=row.rounds_s or None, declared_s=row.duration_s or None, users=row.users)
+    lengths, taken = (np.add.reduceat(each, whole[:-1]) for each in (pace.scheduled_s, pace.taken_s))
     answers, within = _sums(delivered, edges), _sums(good, edges)
     with np.errstate(divide="ignore", invalid="ignore"):
         if offered_rps is not None:
@@ -97,20 +127,24 @@ def round_values(data: Columns, row: SummaryRow, *, limit_s: float | None, offer
             found["goodput"] = RoundValues(within / taken, sizes)
         ended = _sums(finished, edges)
         found["error_rate"] = RoundValues(1.0 - answers / ended, ended)
-        found["cost"] = _cost(data, delivered, good, sizes)
+        found["cost"] = _cost(data, delivered, good, edges)
     return found
 
 
-def _latency(data: Columns, delivered: npt.NDArray[np.bool_], latency: Floats, name: str) -> RoundValues:
-    edges, q = data.edges, QUANTILES[name]
-    censored = data.ended(CENSORED)
-    timed = (delivered | censored) & ~np.isnan(latency)
+def _timed(data: Columns) -> npt.NDArray[np.bool_]:
+    known: npt.NDArray[np.bool_] = ~np.isnan(data.done - data.scheduled)
+    return (data.ended(DELIVERED) | data.ended(CENSORED)) & known
+
+
+def _latency(data: Columns, latency: Floats, edges: npt.NDArray[np.intp], name: str) -> RoundValues:
+    q = QUANTILES[name]
+    censored, timed = data.ended(CENSORED), _timed(data)
     values, counts = np.full(len(edges) - 1, np.nan), _sums(timed, edges)
     few = hidden = 0
     for index in range(len(values)):
         part = slice(edges[index], edges[index + 1])
         mine = timed[part]
-        if counts[index] < FEWEST[name]:
+        if counts[index] < FEWEST:
             few += 1
             continue
         times, cut = latency[part][mine], censored[part][mine]
@@ -122,11 +156,11 @@ def _latency(data: Columns, delivered: npt.NDArray[np.bool_], latency: Floats, n
         values[index] = harrell_davis(np.sort(times), q)
     if hidden:
         return RoundValues(values, counts, f"in {hidden} of {len(values)} rounds it lies among the timeouts", barred=True)
-    return RoundValues(values, counts, f"{few} of {len(values)} rounds hold fewer than {FEWEST[name]} answers" if few else "")
+    return RoundValues(values, counts, f"{int(counts.sum())} answers in all are too few" if few else "")
 
 
-def _cost(data: Columns, delivered: npt.NDArray[np.bool_], good: npt.NDArray[np.bool_], sizes: Floats) -> RoundValues:
-    edges = data.edges
+def _cost(data: Columns, delivered: npt.NDArray[np.bool_], good: npt.NDArray[np.bool_], edges: npt.NDArray[np.intp]) -> RoundValues:
+    sizes = np.diff(edges).astype(np.float64)
     if (np.isnan(data.cost) & delivered).any() or not delivered.any():
         return RoundValues(np.full(len(sizes), np.nan), sizes, "no price is known", barred=True)
     images = _sums(np.where(good, data.images, 0.0), edges)

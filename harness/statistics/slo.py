@@ -8,24 +8,24 @@ An expression is METRIC OP VALUE[UNIT], spaces allowed:
 - `usd_per_image`, `usd_per_megapixel`, `usd_per_1000_good_images`; unit USD or none.
 - `goodput_rps`, `achieved_rps`, `images_per_s`, `megapixels_per_s`, `tokens_per_s`; no unit.
 
-OP is one of < <= > >=. A gate passes when the whole 95 % interval keeps the objective, fails when the whole interval breaks
-it, and is inconclusive when the interval holds the threshold or there are too few samples for one. One exception: where
-correlated samples are worth too few independent ones for an interval, an upper bound on a percentile still passes when there
-would have been enough of them and every single one lies below a tenth of it (in simulated queues up to load 0.95 at most 1 %
-of runs look so while the objective is not kept).
+OP is one of < <= > >=. An upper bound on a percentile is judged by the share of requests that took longer, with an interval that
+allows for correlation (`limit_share`). Every other objective passes when the whole 95 % interval keeps it, fails when the whole
+interval breaks it, and is inconclusive when the interval holds the threshold or there are too few samples for one.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import PERCENTILES, Estimate, Gate, SummaryRow
+
+if TYPE_CHECKING:  # numpy: not for whoever only reads an objective
+    from testcard.harness.statistics.limit_share import Judged
 
 Operator = Literal["<", "<=", ">", ">="]
 
@@ -37,9 +37,6 @@ _SERIES = {None: "latency_s", "latency": "latency_s", "service": "service_s", "t
 _PARTS = {"first_token": "stream", "inter_token": "stream", "queue": "tasks", "generation": "tasks"}
 #: A load generator that sends later than this, or than 1 % of the median latency, at its 99th percentile was itself the bottleneck.
 LAG_LIMIT_S = 0.010
-#: How many times the longest sample an upper bound has to be for correlation not to matter to it.
-FAR = 10.0
-_NOTHING_KNOWN: Mapping[str, float] = MappingProxyType({})
 _HINT = "objectives look like: p95<8s, service_p50<=900ms, error_rate<1%, usd_per_image<0.05, goodput_rps>2"
 
 _FIGURES: dict[str, tuple[str, Callable[[SummaryRow], Estimate | None]]] = {
@@ -51,7 +48,7 @@ _FIGURES: dict[str, tuple[str, Callable[[SummaryRow], Estimate | None]]] = {
     "usd_per_megapixel": ("usd", lambda row: row.money.cost_usd_per_megapixel if row.money else None),
     "usd_per_1000_good_images": ("usd", lambda row: row.cost_usd_per_1000_good_images),
     "goodput_rps": ("rate", lambda row: row.goodput),
-    "achieved_rps": ("rate", lambda row: _point(row.achieved_rps, row.requests)),
+    "achieved_rps": ("rate", lambda row: row.achieved or _point(row.achieved_rps, row.requests)),
     "images_per_s": ("rate", lambda row: row.delivery.valid_images_per_s if row.delivery else _point(row.images_per_s, row.requests)),
     "megapixels_per_s": (
         "rate",
@@ -141,48 +138,75 @@ def observed(objective: Objective, row: SummaryRow) -> Estimate | None:
     return _FIGURES[objective.metric][1](row)
 
 
-def judge(objective: Objective, row: SummaryRow, *, worth: float | None = None, longest_s: Mapping[str, float] = _NOTHING_KNOWN) -> Gate:
-    """The objective judged on a row (see the module for when it passes, fails or is inconclusive).
-
-    `worth` is the number of independent samples that correlated latencies are worth, `longest_s` the longest time of each
-    series ("latency_s", …), infinite where there are timeouts; both only matter where there are too few samples.
-    """
-    figure = observed(objective, row)
-    if figure is None:
-        return Gate(
-            expression=objective.expression,
-            observed=Estimate(value=None, n=row.requests),
-            verdict="inconclusive",
-            detail=_missing(objective),
-        )
-    if figure.low is None and figure.high is None:
-        if _far_below(objective, figure, longest_s):
-            far = f"too correlated for an interval, but all {figure.n} samples lie below a tenth of the threshold"
-            return Gate(expression=objective.expression, observed=figure, verdict="pass", detail=far)
-        alike = "" if worth is None else f", worth about {worth:.0f} independent ones,"
-        few = f"{figure.n} samples{alike} are too few for a 95 % interval"
-        return Gate(expression=objective.expression, observed=figure, verdict="inconclusive", detail=few)
-    low = -math.inf if figure.low is None else figure.low
-    high = math.inf if figure.high is None else figure.high  # among the timeouts
-    worst, best = (low, high) if objective.operator in (">", ">=") else (high, low)
-    if objective.keeps(worst):
-        return Gate(expression=objective.expression, observed=figure, verdict="pass")
-    if not objective.keeps(best):
-        return Gate(
-            expression=objective.expression, observed=figure, verdict="fail", detail="the whole 95 % interval is beyond the threshold"
-        )
-    unknown = "its upper end lies among the timeouts" if figure.high is None else "the 95 % interval holds the threshold"
-    return Gate(expression=objective.expression, observed=figure, verdict="inconclusive", detail=f"{unknown} (n = {figure.n})")
-
-
-def _far_below(objective: Objective, figure: Estimate, longest_s: Mapping[str, float]) -> bool:
+def percentile_of(objective: Objective) -> tuple[str, float] | None:
+    """The series ("latency_s", "ttfb_s", "queue_s" …) and the level of a percentile that is bounded from above; else None."""
     percentile = _PERCENTILE.fullmatch(objective.metric)
     if percentile is None or objective.operator in (">", ">="):
-        return False
-    longest = longest_s.get(_SERIES.get(percentile.group(1), ""), math.inf)
-    from testcard.harness.statistics.percentiles import needed
+        return None
+    name = percentile.group(1)
+    return _SERIES.get(name, f"{name}_s"), PERCENTILES[f"p{percentile.group(2)}"]
 
-    return figure.n >= needed(PERCENTILES[f"p{percentile.group(2)}"]) and longest * FAR <= objective.threshold
+
+def judge(objective: Objective, row: SummaryRow, limit: Judged | None = None) -> Gate:
+    """The objective judged on a row (see the module for when it passes, fails or is inconclusive).
+
+    `limit` is `limit_share`'s verdict on the samples, where `percentile_of` says that the objective is one for it.
+    """
+    figure = observed(objective, row)
+    if figure is None or (limit is not None and limit.n == 0):
+        return _gate(objective, figure or Estimate(value=None, n=row.requests), "inconclusive", _missing(objective))
+    if limit is not None:
+        return _by_share(objective, figure, limit)
+    if figure.low is None and figure.high is None:
+        return _gate(objective, figure, "inconclusive", f"{figure.n} samples are too few for a 95 % interval")
+    low = -math.inf if figure.low is None else figure.low
+    high = math.inf if figure.high is None else figure.high  # beyond the longest sample
+    worst, best = (low, high) if objective.operator in (">", ">=") else (high, low)
+    if objective.keeps(worst):
+        return _gate(objective, figure, "pass")
+    if not objective.keeps(best):
+        return _gate(objective, figure, "fail", "the whole 95 % interval is beyond the threshold")
+    unknown = "its upper end is not known" if figure.high is None else "the 95 % interval holds the threshold"
+    return _gate(objective, figure, "inconclusive", f"{unknown} (n = {figure.n})")
+
+
+def _gate(objective: Objective, figure: Estimate, verdict: Literal["pass", "fail", "inconclusive"], detail: str = "") -> Gate:
+    return Gate(expression=objective.expression, observed=figure, verdict=verdict, detail=detail)
+
+
+def _by_share(objective: Objective, figure: Estimate, limit: Judged) -> Gate:
+    verdict: Literal["pass", "fail", "inconclusive"] = (
+        "pass" if limit.verdict == "holds" else "fail" if limit.verdict == "breaks" else "inconclusive"
+    )
+    may, share = f"{100 * limit.allowed:.3g} %", limit.share
+    took = f"{limit.over} of {limit.n} took longer"
+    if limit.over and share.value is not None:
+        took += f" ({_percent(share.value)} %)"
+    if verdict == "inconclusive":
+        more = limit.more
+        decides = "no number of requests like these would decide it" if more is None else f"about {_round(more):,} more would decide it"
+        low, high = (_percent(end) for end in (share.low or 0.0, 1.0 if share.high is None else share.high))
+        detail = f"{took}, which says {low} to {high} %, and {may} may; {decides}"
+    else:
+        detail = f"{took}, surely {'less' if verdict == 'pass' else 'more'} than the {may} that may"
+    return Gate(
+        expression=objective.expression,
+        observed=figure,
+        verdict=verdict,
+        detail=detail,
+        over_share=share,
+        more_requests=limit.more,
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}" if share >= 0.1 else f"{100 * share:.2g}"
+
+
+def _round(number: int) -> int:
+    """Up, to two digits: no more is known of it."""
+    step: int = 10 ** max(0, len(str(number)) - 2)
+    return int(-(-number // step) * step)
 
 
 def _missing(objective: Objective) -> str:

@@ -4,9 +4,10 @@ Definitions, all over the requests scheduled in the stage outside its warm-up:
 
 - latency = done − scheduled, service = done − sent, ttfb = first byte − sent, of requests that delivered (`ok`, `slow`) and of
   timeouts, which count as "at least as long as it was waited for". Other failures are in the error rate, not in a latency.
-- offered: scheduled starts per second of the stage. Achieved, goodput, images/s, megapixels/s: what was delivered per second of the time
-  in which it came in (`rates.spent_s`): the stage's own length where the server keeps up, so that neither ramp nor drain
-  flatters or hurts, and longer where it falls behind. Achieved never exceeds offered, goodput never achieved.
+- offered: scheduled starts per second of the stage. Achieved, goodput, images/s, megapixels/s: what was delivered per second of
+  the time in which it came in (`rates.Pace`): in an open loop the stage's own length where the server keeps up, so that neither
+  ramp nor drain flatters or hurts, and longer where it falls behind; in a closed loop the time that the users were there. So goodput never
+  exceeds achieved.
 - good: delivered within the SLO's latency bound (see `slo.limit_s`; without one, delivered). Goodput: good requests per second.
 - cost per image: cost of everything / pictures delivered. Per 1,000 good images: cost of everything / pictures of good requests.
   Wasted: cost of requests that were not good. All None where a delivered request has no cost: "no price", never 0.
@@ -24,13 +25,20 @@ import numpy as np
 import pandas as pd
 
 from testcard.harness.runs.records import OUTCOMES, Estimate, Gate, Generator, Summary, SummaryRow
-from testcard.harness.statistics import measures, rates, ratios, serial, slo, steadiness
-from testcard.harness.statistics.columns import CENSORED, DELIVERED, Columns, Floats, Mask, RowName, columns
+from testcard.harness.statistics import measures, rates, ratios, slo, steadiness
+from testcard.harness.statistics.columns import CENSORED, DELIVERED, Columns, Mask, RowName, columns
 from testcard.harness.statistics.columns import rows as grouped
-from testcard.harness.statistics.percentiles import nearest, percentiles
+from testcard.harness.statistics.correlation import batches
+from testcard.harness.statistics.limit_share import Judged, judge_limit
+from testcard.harness.statistics.percentiles import nearest, percentiles, spread
+from testcard.harness.statistics.spells import spells
+
+#: Without a latency objective a request is long that takes so many times p50.
+LONG = 4.0
 
 GeneratorLimit = Literal["late", "busy", "unsent"]
-RowKey = tuple[str, str | None, str, str]  # provider, model, operation, stage
+#: Provider, model, operation, stage, and the target's place in the run's list (None: of whatever target).
+RowKey = tuple[str, str | None, str, str, int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +46,14 @@ class StageFacts:
     """What samples alone do not say about a stage (of one row, or of all rows of that stage).
 
     `duration_s`: seconds in which requests were scheduled for one row, warm-up left out, all rounds together; None: from the
-    samples' span. `users`: closed loop with so many. `send_lag_p99_s`: the generator's own lag, where waiting for a free slot
+    samples' span. `rounds_s`: the same of each round, by its number. `users`: closed loop with so many. `send_lag_p99_s`: the generator's own lag, where waiting for a free slot
     (an in-flight cap, a closed loop) must not count as lag; None: from sent − scheduled in an open loop. `dropped`: arrivals
     that were scheduled and never sent. `saturated`: the bench's own judgement that the generator was the bottleneck: the word for
     it (see `Generator`) and a sentence.
     """
 
     duration_s: float | None = None
+    rounds_s: Mapping[int, float] | None = None
     users: int | None = None
     capped: bool = False
     send_lag_p99_s: float | None = None
@@ -66,14 +75,14 @@ def summarise(
 ) -> Summary:
     """The summary of a benchmark's samples (columns of `SAMPLE_COLUMNS`).
 
-    `facts` are looked up by (provider, model, operation, stage), then by stage name. Rows come in the order in which their
+    `facts` are looked up by `RowKey`, with the target and without, then by stage name. Rows come in the order in which their
     first sample stands; samples of two targets are two rows. `seed` only steers the bootstrap. `UsageError` for an objective that cannot be read.
     """
     parsed = [slo.parse(entry) if isinstance(entry, str) else entry for entry in objectives]
     known = facts or {}
     rows = []
     for name, places in grouped(samples):
-        row_facts = known.get(name.key) or known.get(name.stage) or _NO_FACTS
+        row_facts = known.get((*name.key, name.target)) or known.get((*name.key, None)) or known.get(name.stage) or _NO_FACTS
         rows.append(_row(name, columns(samples, places), parsed, row_facts, seed))
     return Summary(rows=rows, workload=dict(workload or {}), slo=[objective.expression for objective in parsed])
 
@@ -85,77 +94,100 @@ def _row(name: RowName, data: Columns, objectives: Sequence[slo.Objective], fact
     latency = data.done - data.scheduled
     limit = slo.limit_s(objectives)
     good = delivered if limit is None else delivered & (latency <= limit)
-    cut = serial.blocks(data.rounds)
-    lengths = rates.round_lengths(data, facts.duration_s)
-    unit_duration = rates.block_lengths(data, cut, lengths, facts.duration_s)
-    duration = float(unit_duration.sum())
-    taken = float(rates.spent_s(data, delivered, lengths, facts.users).sum())
-    rate = rates.per_second(int(np.count_nonzero(delivered)), taken)
-    stretched = unit_duration * (taken / duration if duration else 1.0)
-
+    cut = batches(data.rounds)
+    pace = rates.pace(data, delivered, rounds_s=_rounds_s(data, facts), declared_s=facts.duration_s, users=facts.users, seed=seed)
+    achieved, goodput = pace.per_second(delivered), pace.per_second(good)
+    rate = achieved.value or 0.0
     ok = int(np.count_nonzero(delivered))
     counts = np.bincount(data.outcome[data.outcome >= 0], minlength=len(data.outcomes))
     errors = {name: int(count) for name, count in zip(data.outcomes, counts, strict=True) if count and name not in DELIVERED}
     timed = delivered | censored
-    latencies, worth = percentiles(latency[timed], censored[timed], data.rounds[timed])
+    latencies = percentiles(latency[timed], censored[timed], data.rounds[timed])
     cost = measures.cost(data, delivered, good, cut, seed)
     lag, late = _lag(data, facts, latencies.get("p50"))
     saturated = facts.saturated or late
     refused = data.ended((measures.TOO_MANY,))
     steady = steadiness.steadiness(data, delivered | data.ended(("timeout",)))
+    over_s = limit if limit is not None else _long(latencies.get("p50"))
     row = SummaryRow(
         provider=name.provider,
         model=name.model,
         operation=name.operation,
         stage=name.stage,
         target=name.target,
-        offered_rps=None if facts.users is not None or not duration else (n + facts.dropped) / duration,
+        offered_rps=None if facts.users is not None or not pace.duration_s else (n + facts.dropped) / pace.duration_s,
         achieved_rps=rate,
         requests=n,
         ok=ok,
         errors={kind: errors[kind] for kind in (*OUTCOMES, *sorted(errors)) if kind in errors},
         latency_s=latencies,
-        service_s=percentiles((data.done - data.sent)[timed], censored[timed], data.rounds[timed])[0],
-        ttfb_s=percentiles((data.first_byte - data.sent)[delivered], None, data.rounds[delivered])[0],
+        service_s=percentiles((data.done - data.sent)[timed], censored[timed], data.rounds[timed]),
+        ttfb_s=percentiles((data.first_byte - data.sent)[delivered], None, data.rounds[delivered]),
         images_per_s=rate * float(data.images[delivered].mean()) if ok else 0.0,
         megapixels_per_s=rate * float(data.megapixels[delivered].mean()) if ok else 0.0,
-        goodput_rps=rates.per_second(int(np.count_nonzero(good)), taken),
+        goodput_rps=goodput.value or 0.0,
         cost_usd_per_image=cost.per_image,
         generator=Generator(send_lag_p99_s=lag, cpu_percent=facts.cpu_percent, limit=saturated[0] if saturated else None),
         outcome="pass",
-        duration_s=duration,
+        duration_s=pace.duration_s,
         rounds=len(np.unique(data.rounds)),
+        rounds_s=pace.scheduled_s.tolist(),
         users=facts.users,
-        error_rate=ratios.clustered(~delivered[finished], serial.blocks(data.rounds[finished])),
+        error_rate=ratios.clustered(~delivered[finished], data.rounds[finished]),
         wasted_usd=cost.wasted_usd,
         cost_usd_per_1000_good_images=cost.per_1000_good,
-        goodput=ratios.bootstrapped(cut.sums(good), stretched, n=n, seed=seed) if n and duration else None,
+        achieved=achieved if achieved.value is not None else None,
+        goodput=goodput if goodput.value is not None else None,
         invalid_pictures=data.counts("flaw"),
-        delivery=measures.delivery(data, delivered, cut, stretched, seed=seed) if n and duration else None,
+        delivery=measures.delivery(data, delivered, pace) if n and pace.duration_s else None,
         stream=measures.stream(data, delivered),
         tasks=measures.tasks(data, delivered),
-        rate_limits=measures.rate_limits(data, ratios.clustered(refused, cut), refused),
+        rate_limits=measures.rate_limits(data, ratios.clustered(refused, data.rounds), refused),
         money=measures.money(data, delivered, good, cut, seed=seed),
         steadiness=steady,
+        latency_spread=spread(latency[timed], censored[timed]),
+        service_spread=spread((data.done - data.sent)[timed], censored[timed]),
+        ttfb_spread=spread((data.first_byte - data.sent)[delivered]),
+        spells=[] if over_s is None else spells(data.scheduled[timed], latency[timed], data.rounds[timed], over_s=over_s),
+        spells_over_s=over_s,
     )
-    longest = {
-        "latency_s": _longest(latency, delivered, censored),
-        "service_s": _longest(data.done - data.sent, delivered, censored),
-        "ttfb_s": _longest(data.first_byte - data.sent, delivered, np.zeros(n, dtype=bool)),
-    }
-    gates = [slo.judge(objective, row, worth=worth, longest_s=longest) for objective in objectives]
+    gates = [slo.judge(objective, row, _limit(objective, data, delivered)) for objective in objectives]
     outcome, note = _outcome(row, gates, saturated[1] if saturated else None)
-    alike = f"successive latencies are alike: {n} of them are worth about {worth:.0f} independent ones" if worth is not None else None
     moving = f"not steady: {steady.detail}" if steady.verdict in ("drifting", "settling") else None
-    notes = [text for text in (note, moving, cost.note, alike) if text]
+    notes = [text for text in (note, moving, cost.note) if text]
     return msgspec.structs.replace(row, gates=gates, outcome=outcome, note="; ".join(notes) or None)
 
 
-def _longest(values: Floats, delivered: Mask, censored: Mask) -> float:
-    """The longest value of delivered requests; infinite where some are only known to be longer, or none is known."""
-    if censored.any() or not delivered.any():
-        return float("inf")
-    return float(np.nanmax(values[delivered], initial=0.0))
+def _rounds_s(data: Columns, facts: StageFacts) -> list[float] | None:
+    """How long each round with a request was scheduled, where the facts say it of all of them."""
+    if facts.rounds_s is None:
+        return None
+    found = [facts.rounds_s.get(int(number)) for number in data.rounds[data.edges[:-1]]]
+    return None if None in found else [each for each in found if each is not None]
+
+
+def _long(p50: Estimate | None) -> float | None:
+    return None if p50 is None or p50.value is None else LONG * p50.value
+
+
+def _limit(objective: slo.Objective, data: Columns, delivered: Mask) -> Judged | None:
+    """The verdict of the samples on an objective that bounds a percentile from above; None of any other."""
+    wanted = slo.percentile_of(objective)
+    if wanted is None:
+        return None
+    name, level = wanted
+    values = measures.times(data, delivered, name)
+    # Who was cut off by whoever stopped the run may have kept the limit; a timeout did not.
+    cut_off = data.ended(("interrupted",)) & ~(values > objective.threshold)
+    known = ~np.isnan(values) & ~cut_off
+    return judge_limit(
+        values[known],
+        data.rounds[known],
+        limit=objective.threshold,
+        allowed=1.0 - level,
+        censored=data.ended(CENSORED)[known],
+        inclusive=objective.operator == "<=",
+    )
 
 
 def _lag(data: Columns, facts: StageFacts, p50: Estimate | None) -> tuple[float | None, tuple[GeneratorLimit, str] | None]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from testcard.harness.runs.records import Estimate
 
+#: What stands before a figure whose interval is wide or open; the space does not break.
+UNSURE = "≈\u00a0"
 #: What stands where there is no number.
 NONE = "–"
 _SPANS = ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
@@ -68,15 +70,37 @@ class Unit:
         if estimate is None or (estimate.low is None and estimate.high is None):
             return ""
         if estimate.high is None:
-            return f"≥ {self.text(estimate.low)}"
-        return f"≤ {self.text(estimate.high)}" if estimate.low is None else f"{self.text(estimate.low)}–{self.text(estimate.high)}"
+            return f"≥\u00a0{self.text(estimate.low)}"
+        return f"≤\u00a0{self.text(estimate.high)}" if estimate.low is None else f"{self.text(estimate.low)}–{self.text(estimate.high)}"
+
+    def value(self, estimate: Estimate | None) -> str:
+        """The figure in this unit, marked by how sure it is: "0.41", "≈ 0.41" (a wide interval, or one without an upper end),
+        "≥ 30" (it lies among timeouts)."""
+        if estimate is None or (estimate.value is None and estimate.low is None):
+            return NONE
+        if estimate.value is None or estimate.at_least:  # runs of before 2026-12 have only the lower end
+            return f"≥\u00a0{self.text(estimate.low if estimate.value is None else estimate.value)}"
+        return f"{UNSURE if is_unsure(estimate) else ''}{self.text(estimate.value)}"
+
+    def bare(self, estimate: Estimate | None) -> str:
+        """Value and interval without the unit, which a heading names. An interval that shows the value alone is left out."""
+        text, spread = self.value(estimate), self.interval(estimate)
+        if estimate is None or estimate.value is None or estimate.at_least or spread in ("", f"{text}–{text}"):
+            return text
+        return f"{text} [{spread}]"
 
     def full(self, estimate: Estimate | None) -> str:
         """Value, unit and interval in one string."""
         if estimate is None or estimate.value is None:
-            return NONE
-        spread = self.interval(estimate)
-        return f"{self.text(estimate.value)} {self.name}".rstrip() + (f" [{spread}]" if spread else "")
+            return NONE if estimate is None or estimate.low is None else f"{self.value(estimate)} {self.name}".rstrip()
+        text, spread = self.text(estimate.value), self.interval(estimate)
+        said = f"{self.value(estimate)} {self.name}".rstrip()
+        return said if estimate.at_least or spread in ("", f"{text}–{text}") else f"{said} [{spread}]"
+
+
+def is_unsure(estimate: Estimate) -> bool:
+    """Whether a percentile's interval is wide or has no upper end: then it is drawn open and written with ≈."""
+    return estimate.quality in ("wide", "lower-bound")
 
 
 SECONDS = Unit("s", 1.0)

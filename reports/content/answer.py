@@ -126,10 +126,7 @@ def _measured_gates(evidence: Evidence) -> list[GateLine]:
 
 def _observed(gate: Gate) -> str:
     estimate = gate.observed
-    unit = _unit(gate.expression, estimate.value or estimate.low)
-    if estimate.value is None and estimate.low is not None:
-        return f"at least {unit.text(estimate.low)} {unit.name}"
-    return unit.full(estimate)
+    return _unit(gate.expression, estimate.value or estimate.low).full(estimate)
 
 
 def _unit(expression: str, figure: float | None) -> Unit:

@@ -20,8 +20,15 @@ COLUMNS = (
     "provider", "model", "operation", "round", "stage", "scheduled_s", "sent_s", "first_byte_s", "done_s", "outcome", "images",
     "megapixels", "cost_usd", "warmup", "target",
 )  # fmt: skip
-_STYLES = {"worse": "fail", "better": "pass", "within noise": "info", "no decision": "unproven", "not comparable": "unsupported"}
-_GLYPHS = {"worse": "✗", "better": "✓", "within noise": "≈", "no decision": "?", "not comparable": "–"}
+_STYLES = {
+    "worse": "fail",
+    "better": "pass",
+    "below the margin": "info",
+    "no difference": "info",
+    "no decision": "unproven",
+    "not comparable": "unsupported",
+}
+_GLYPHS = {"worse": "✗", "better": "✓", "below the margin": "△", "no difference": "≈", "no decision": "?", "not comparable": "–"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +81,20 @@ def side(runs: Sequence[RunReader], evidence: Evidence | None = None) -> Side:
     return Side(found, checks)
 
 
-def against(runs: Sequence[RunReader], baseline: Sequence[RunReader], *, evidence: Evidence | None = None) -> Baseline:
-    """The runs compared with their baseline. `UsageError` where the two have nothing in common that could be compared at all."""
+def against(
+    runs: Sequence[RunReader],
+    baseline: Sequence[RunReader],
+    *,
+    evidence: Evidence | None = None,
+    margin: float | None = None,
+    metrics: Sequence[str] = (),
+) -> Baseline:
+    """The runs compared with their baseline; `margin` and `metrics` as in `compare`. `UsageError` where the two have nothing in common that could be compared at all."""
     new, old = side(runs, evidence), side(baseline)
     name = listing([run.folder.name for run in baseline])
     if not (old.benches or old.checks):
         raise UsageError(f"{name} holds no benchmark and no check", hint="name a run that check, bench or evaluate wrote")
-    comparison = compare(new, old)
+    comparison = compare(new, old, margin=margin, metrics=metrics)
     if comparison.empty and not comparison.refused:
         kinds = (
             "the one was checked, the other benchmarked" if bool(new.benches) != bool(old.benches) else "they share no target and operation"
@@ -109,13 +123,21 @@ def exit_code(comparison: Comparison) -> Exit:
 
 def _groups(comparison: Comparison) -> list[Group]:
     found: dict[str, list[Line]] = {}
+    still: dict[str, list[Change]] = {}
     for change in comparison.changes:
-        line = Line(change.verdict, _STYLES[change.verdict], _GLYPHS[change.verdict], clean(sentences.sentence(change)))
-        found.setdefault(clean(sentences.place(change)), []).append(line)
+        name = clean(sentences.place(change))
+        lines = found.setdefault(name, [])
+        if change.verdict == "no difference":
+            still.setdefault(name, []).append(change)
+        else:
+            lines.append(Line(change.verdict, _STYLES[change.verdict], _GLYPHS[change.verdict], clean(sentences.sentence(change))))
+    for name, unchanged in still.items():  # what did not move is one line
+        text = sentences.sentence(unchanged[0]) if len(unchanged) == 1 else sentences.unchanged(unchanged)
+        found[name].append(Line("no difference", _STYLES["no difference"], _GLYPHS["no difference"], clean(text)))
     for refused in comparison.refused:
         line = Line("not comparable", _STYLES["not comparable"], _GLYPHS["not comparable"], clean(sentences.refusal(refused)))
         found.setdefault(clean(sentences.place(refused)), []).append(line)
-    return [Group(name, lines, all(line.word == "within noise" for line in lines)) for name, lines in found.items()]
+    return [Group(name, lines, all(line.word == "no difference" for line in lines)) for name, lines in found.items()]
 
 
 def _rules(comparison: Comparison) -> list[Line]:

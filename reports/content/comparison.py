@@ -6,15 +6,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from testcard.harness.runs.records import Estimate, SummaryRow, Verdict
-from testcard.harness.statistics.percentiles import needed
-from testcard.harness.statistics.ranking import ranks as ranked
+from testcard.harness.runs.records import PERCENTILES, Estimate, SummaryRow, Verdict
 from testcard.harness.text.verdicts import worst_word
 from testcard.harness.text.words import DOLLARS, NONE, PER_SECOND, PERCENT, Unit, clean, time_unit
 from testcard.reports.content.evidence import Evidence, Party, Series
 
 #: Verdict words of a must that count in "musts passed / total".
-_SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _Line = tuple[Party, str, Series | None]  # with its operation
 _COUNTED = ("pass", "fail", "unproven", "not-run")
 
@@ -124,7 +121,7 @@ def compared(evidence: Evidence) -> ComparisonTable:
     """The comparison of everything in the evidence, what was measured first, in the order of the targets."""
     stages = _compared_stages(evidence)
     unit = time_unit(max((top for series in evidence.series if (top := _longest(series.row)) is not None), default=None))
-    columns = _columns(unit)
+    shown = _columns(unit)
     lines: list[_Line] = [(series.party, series.row.operation, series) for series in evidence.series]
     covered = {(party.key, operation) for party, operation, _ in lines}
     for party in evidence.parties:
@@ -139,13 +136,13 @@ def compared(evidence: Evidence) -> ComparisonTable:
     lines.sort(key=lambda line: (line[2] is None, line[0].key, line[2].index if line[2] else 0, further(line[2])))
     tasks = [evidence.task(party, operation, series.row if series else None) for party, operation, series in lines]
     rivals = [(task, series.row.stage if series and further(series) else "") for task, (_, _, series) in zip(tasks, lines, strict=True)]
-    cells = _cells(columns, lines, rivals)
+    cells = _cells(shown, lines, rivals, evidence)
     rows = []
     for (party, operation, series), task, measures in zip(lines, tasks, cells, strict=True):
         judged = conformance([verdict for verdict in party.judged() if verdict.operation == operation])
         model = clean(series.row.model) if series and series.row.model else None
         rows.append(ComparisonRow(party, model, operation, task, judged, series, measures, further(series)))
-    return ComparisonTable(columns, rows, unit, stages, any(row.further for row in rows))
+    return ComparisonTable(shown, rows, unit, stages, any(row.further for row in rows))
 
 
 def _compared_stages(evidence: Evidence) -> dict[int, str]:
@@ -164,7 +161,7 @@ def _compared_stages(evidence: Evidence) -> dict[int, str]:
 
 
 def _longest(row: SummaryRow) -> float | None:
-    return max((estimate.value for name, estimate in row.latency_s.items() if name != "p90" and estimate.value is not None), default=None)
+    return max((estimate.value for estimate in row.latency_s.values() if estimate.value is not None), default=None)
 
 
 def _columns(unit: Unit) -> list[Column]:
@@ -176,6 +173,7 @@ def _columns(unit: Unit) -> list[Column]:
 
     return [
         Column("p50", "p50", unit, latency("p50"), True, "not measured"),
+        Column("p90", "p90", unit, latency("p90"), True, "not measured"),
         Column("p95", "p95", unit, latency("p95"), True, "not measured"),
         Column("p99", "p99", unit, latency("p99"), True, "not measured"),
         Column("goodput", "Goodput", PER_SECOND, goodput, False, "not measured"),
@@ -184,24 +182,30 @@ def _columns(unit: Unit) -> list[Column]:
     ]
 
 
-def _cells(columns: list[Column], lines: list[_Line], rivals: list[tuple[str, str]]) -> list[dict[str, ComparisonCell]]:
+def _cells(shown: list[Column], lines: list[_Line], rivals: list[tuple[str, str]], evidence: Evidence) -> list[dict[str, ComparisonCell]]:
     """Every line's cells. Only lines of one entry in `rivals` (task and stage) are ranked with each other."""
     cells: list[dict[str, ComparisonCell]] = [{} for _ in lines]
-    for column in columns:
-        estimates = [column.read(series.row) if series else None for _, _, series in lines]
-        ranks: list[int | None] = [None] * len(lines)
-        for group in set(rivals):  # only like is ranked with like: describing a picture is no rival of generating one
-            members = [place for place, other in enumerate(rivals) if other == group and estimates[place] is not None]
-            if len(members) > 1:
-                found = ranked([estimates[place] for place in members], lower_is_better=column.lower_is_better)
-                for place, value in zip(members, found, strict=True):
-                    ranks[place] = value
+    places: dict[str, list[int | None]] = {column.key: [None] * len(lines) for column in shown}
+    for group in dict.fromkeys(rivals):  # only like is ranked with like: describing a picture is no rival of generating one
+        members = [place for place, other in enumerate(rivals) if other == group and lines[place][2] is not None]
+        rows = [series for place in members if (series := lines[place][2]) is not None]
+        if len(rows) < 2:
+            continue
+        from testcard.reports.content.ranks import ranks_of  # pandas, which a check has no use for
+
+        found = ranks_of(evidence, rows, {column.key: column.lower_is_better for column in shown})
+        for column in shown:
+            for place, value in zip(members, found[column.key], strict=True):
+                places[column.key][place] = value
+    for column in shown:
         # A column in which everybody shares the first rank has no best.
+        ranked = places[column.key]
         worst = {
-            group: max((r for r, g in zip(ranks, rivals, strict=True) if g == group and r is not None), default=1) for group in set(rivals)
+            group: max((r for r, g in zip(ranked, rivals, strict=True) if g == group and r is not None), default=1) for group in set(rivals)
         }
         for place, (_, _, series) in enumerate(lines):
-            cells[place][column.key] = _cell(column, series, estimates[place], ranks[place], worst[rivals[place]] > 1)
+            estimate = column.read(series.row) if series else None
+            cells[place][column.key] = _cell(column, series, estimate, ranked[place], worst[rivals[place]] > 1)
     return cells
 
 
@@ -209,29 +213,21 @@ def _cell(column: Column, series: Series | None, estimate: Estimate | None, plac
     if series is None:
         return ComparisonCell(NONE, note="not measured")
     row = series.row
-    if estimate is None or estimate.value is None:
-        if estimate is not None and estimate.low is not None:
-            return ComparisonCell(
-                f"> {column.unit.text(estimate.low)}", note="among timeouts", sort=float("inf"), rank=place if distinct else None
-            )
-        if estimate is not None and column.key in _SHARES:
+    if estimate is None or (estimate.value is None and estimate.low is None):
+        if estimate is not None and column.key in row.latency_s:
             return ComparisonCell(NONE, note=too_few(column.key, estimate.n))
         absent = "delivers no pictures" if column.key == "cost" and row.ok and not row.images_per_s else column.absent
         return ComparisonCell(NONE, note=absent)
+    rank = place if distinct else None
+    if estimate.value is None or estimate.at_least:
+        return ComparisonCell(column.unit.value(estimate), note="among timeouts", sort=float("inf"), rank=rank)
     note = ""
     if column.key == "cost" and series.party.target.prices in ("illustrative", "list"):
         note = f"{series.party.target.prices} price"
-    spread = column.unit.interval(estimate)
-    if not spread and column.key in _SHARES:
-        note = too_few(column.key, estimate.n)
-    return ComparisonCell(
-        column.unit.text(estimate.value),
-        spread,
-        estimate.value * column.unit.factor,
-        place if distinct else None,
-        distinct and place == 1,
-        note,
-    )
+    text, spread = column.unit.value(estimate), column.unit.interval(estimate)
+    if spread == f"{text}–{text}":
+        spread = ""
+    return ComparisonCell(text, spread, estimate.value * column.unit.factor, rank, distinct and place == 1, note)
 
 
 def compared_at(comparison: ComparisonTable) -> list[str]:
@@ -240,6 +236,6 @@ def compared_at(comparison: ComparisonTable) -> list[str]:
 
 
 def too_few(percentile: str, n: int) -> str:
-    """Why a percentile has no interval: too few samples, or samples so alike that they count as few."""
-    fewest = needed(_SHARES[percentile])
-    return f"n\u00a0<\u00a0{fewest}" if n < fewest else "too\u00a0alike"
+    """Why a percentile has no value: none of its samples lies beyond it."""
+    fewest = round(1.0 / (1.0 - PERCENTILES[percentile]))
+    return f"n\u00a0<\u00a0{fewest}"

@@ -8,21 +8,29 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Percentiles",
-        "Exact, from raw samples, with 95 % order-statistic intervals. They need 6 samples for p50, 72 for p95 and 368 for p99; below that, or where successive samples are so alike that they count as fewer, the report gives the reason instead of a figure.",
+        "Exact, from raw samples (nearest rank), shown wherever a sample lies beyond them: p50 from 2, p90 from 10, p95 from 20, p99 from 100. Beside them a 95 % order-statistic interval, wider where successive requests are alike (the design effect of that percentile's own series, by batches). ≈ and an open dot: the interval is wide (its high end more than half as much again as its low one), or its upper end lies beyond the longest request, which is then the case for p95 below 72 requests and for p99 below 368. ≥: it lies among timeouts.",
     ),
-    ("Rates", "Shares with Wilson 95 % intervals; offered load is what was scheduled."),
+    (
+        "Objectives on a percentile",
+        "Judged by the share of requests that took longer than the limit, with an interval that allows for correlation: broken where it is surely more than may, kept where it is surely less, else undecided, with about how many further requests would decide it.",
+    ),
+    (
+        "Spells",
+        "Requests over the latency limit (without one, over four times p50) that came in a row, more than chance brings: one freeze makes many long requests, and is one event.",
+    ),
+    (
+        "Rates",
+        "Shares with Wilson 95 % intervals, wider where failures come in spells; offered load is what was scheduled. What came in a second is that share of what was scheduled, so its interval leaves out how many arrivals we happened to draw; with a fixed number of users it is a bootstrap over rounds.",
+    ),
     (
         "Completed",
-        "Delivered requests per second of the time in which they came in: the stage's own length where the target keeps up, longer by as much as latency grows where it falls behind. So it never exceeds what was offered, and shows a saturated target's own rate.",
+        "Delivered requests per second of the time in which they came in: the stage's own length where the target keeps up, longer by as much as latency grows where it falls behind. So it never exceeds what was offered, and shows a saturated target's own rate. With a fixed number of users it is the time that these were there, from a round's first request to the end of each user's last.",
     ),
-    (
-        "Goodput",
-        "Requests delivered within the SLO per second of the same time as Completed, so it never exceeds that; with a bootstrap interval over rounds or blocks.",
-    ),
+    ("Goodput", "Requests delivered within the SLO per second of the same time as Completed, so it never exceeds that."),
     ("Good image", "One that decodes, is what was asked for and arrives within the SLO. It says nothing about beauty."),
     (
         "Images/s, megapixels/s",
-        "Delivered: every picture that came, in whatever answer (megapixels: of those that can be read). Valid: those of requests that got what they asked for. Per second as Completed, intervals by bootstrap.",
+        "Delivered: every picture that came, in whatever answer (megapixels: of those that can be read). Valid: those of requests that got what they asked for. Per second as Completed.",
     ),
     (
         "Invalid picture",
@@ -49,16 +57,19 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Wasted",
-        "Cost of requests that were billed and not good, and its share of what was spent (bootstrap interval over rounds or blocks).",
+        "Cost of requests that were billed and not good, and its share of what was spent (bootstrap interval over rounds or batches).",
     ),
     (
         "Steady",
         "Whether latency stayed level after the warm-up: the slowest cosine of its logarithm over the stage against the next eight (Student's t with 8 degrees of freedom, Müller and Watson 2008), which correlation at shorter times does not fool; and the same within turns. In simulation at most 4.5 % of stationary queues raise a false alarm. A warning: nothing is trimmed.",
     ),
-    ("Ranks", "1 + the number of rows of the same stage that are clearly better; overlapping intervals share a rank."),
+    (
+        "Ranks",
+        "1 + the number of rows of the same stage that are surely better: p50 by a rank test of all latencies over rounds, the others by Welch's t on their rounds, each with Holm's correction over all pairs (5 %).",
+    ),
     (
         "Against a baseline",
-        "Two runs are compared by one value a round (8 rounds or more on each side), never by single requests. A change counts where Welch's t on the logarithms says so after Holm's correction within the metric (5 %), and where it is beyond the noise, 5 % against mocks and 15 % live, with 90 % confidence. A round's latency is the Harrell–Davis estimate of its quantile; error rates are compared in points.",
+        "Two runs are compared by one value a round (4 rounds or more on each side, those with fewer than 3 answers merged with their neighbours), never by single requests. A change counts where Welch's t on the logarithms says so after Holm's correction within the metric (5 %), and where it is beyond the margin, 5 % against mocks and 15 % live, with 90 % confidence; a sure change below the margin is said and does not count. “No difference found” says what cannot be excluded. A round's latency is the Harrell–Davis estimate of its quantile; error rates are compared in points.",
     ),
     (
         "Verdicts",

@@ -240,7 +240,7 @@ def _times(percentiles: Mapping[str, Estimate], unit: Unit) -> list[str]:
         estimate = percentiles.get(name)
         if estimate is None or not estimate.n:
             found.append(NONE)
-        elif estimate.value is None:
+        elif estimate.value is None and estimate.low is None:
             found.append(too_few(name, estimate.n))
         else:
             found.append(_bare(estimate, unit))
@@ -257,10 +257,7 @@ def _full(estimate: Estimate | None, unit: Unit) -> str:
 
 def _bare(estimate: Estimate | None, unit: Unit) -> str:
     """Value and interval without the unit, which the heading names."""
-    if estimate is None or estimate.value is None:
-        return NONE
-    spread = unit.interval(estimate)
-    return unit.text(estimate.value) + (f" [{spread}]" if spread else "")
+    return unit.bare(estimate)
 
 
 def _pictures(delivery: Delivery, rate: Estimate) -> str:

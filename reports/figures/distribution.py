@@ -9,11 +9,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from testcard.harness.runs.records import Estimate
-from testcard.harness.statistics.percentiles import Ecdf, dkw
-from testcard.harness.statistics.ranking import told_apart
-from testcard.harness.text.words import NONE, Unit, listing, percent, significant
+from testcard.harness.statistics.percentiles import Ecdf, dkw, nearest
+from testcard.harness.statistics.ranking import Times, pairs
+from testcard.harness.statistics.spells import sentence as spells_sentence
+from testcard.harness.text.words import NONE, Unit, is_unsure, listing, percent, significant
 from testcard.reports.content.evidence import Evidence, Series
 from testcard.reports.content.exhibits import Table
+from testcard.reports.content.ranks import times_of
 from testcard.reports.figures import palette
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, keys, marker, row_labels
 
@@ -24,7 +26,7 @@ REMAINING = 10
 TAIL_POINTS = 160
 _TAIL_SHARES = (0.5, 0.1, 0.05, 0.01, 0.001)
 _SHARE_NAMES = {0.5: "one in 2", 0.1: "one in 10", 0.05: "one in 20", 0.01: "one in 100", 0.001: "one in 1,000"}
-LEVELS = (("p50", "o"), ("p95", "s"), ("p99", "D"))
+LEVELS = (("p50", "o"), ("p90", "^"), ("p95", "s"), ("p99", "D"))
 
 
 # ── the share of requests answered within a time, with a band ─────────────────────────────────────────────────────────
@@ -32,17 +34,16 @@ LEVELS = (("p50", "o"), ("p95", "s"), ("p99", "D"))
 
 def ecdf(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Sketch | None:
     """The figure, or None where no request was answered."""
+    answered = {series.key: times for series in rows if len((times := times_of(evidence, series)).seconds)}
     curves = []
     for series in rows:
-        frame = evidence.samples(series)
-        frame = frame[
-            (~frame["warmup"].fillna(False).to_numpy(dtype=bool)) & frame["outcome"].isin(["ok", "slow", "timeout"]).to_numpy(dtype=bool)
-        ]
-        latency = (frame["done_s"] - frame["scheduled_s"]).to_numpy(dtype=float) * unit.factor
-        timeout = (frame["outcome"] == "timeout").to_numpy(dtype=bool) | np.isnan(latency)
-        curve = dkw(np.where(np.isnan(latency), np.inf, latency), censored=timeout, points=ECDF_POINTS)
+        known = answered.get(series.key)
+        if known is None:
+            continue
+        late = np.isinf(known.seconds)
+        curve = dkw(known.seconds * unit.factor, censored=late, rounds=known.rounds, points=ECDF_POINTS)
         if len(curve.x):
-            curves.append((series, curve, int(timeout.sum())))
+            curves.append((series, curve, int(late.sum())))
     if not curves:
         return None
     curves.sort(key=lambda entry: _at(entry[1], 0.5) or np.inf)
@@ -72,7 +73,8 @@ def ecdf(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Sketch | Non
         keys(axes, [(colour(s), marker(s), s.label, _note(curve.n, late)) for s, curve, late in curves], step_pt=step)
         return figure
 
-    return Sketch("latency-ecdf", "How long requests take", _ecdf_caption(rows, curves, unit), _ecdf_table(curves, unit), draw)
+    caption, table = _ecdf_caption(curves, answered, unit), _ecdf_table(curves, answered, unit)
+    return Sketch("latency-ecdf", "How long requests take", caption, table, draw)
 
 
 def _at(curve: Ecdf, share: float) -> float | None:
@@ -84,32 +86,34 @@ def _note(n: int, late: int) -> str:
     return f"n = {n:,}" + (f", {late:,} timed out" if late else "")
 
 
-def _ecdf_caption(rows: Sequence[Series], curves: list[tuple[Series, Ecdf, int]], unit: Unit) -> str:
+def _ecdf_caption(curves: list[tuple[Series, Ecdf, int]], answered: dict[str, Times], unit: Unit) -> str:
     medians = [(series.label, at) for series, curve, _ in curves if (at := _at(curve, 0.5)) is not None]
     said = ""
     if len(medians) > 1:
         first, last = medians[0], medians[-1]
         fastest, slowest = (unit.text(at / unit.factor) for at in (first[1], last[1]))
-        spans = {series.label: series.row.latency_s.get("p50") for series in rows}
-        if told_apart(spans[first[0]], spans[last[0]]):
+        ends = curves[0][0].key, [series for series, curve, _ in curves if _at(curve, 0.5) is not None][-1].key
+        (pair,) = pairs([answered[key] for key in ends])
+        if pair.differs:
             said = (
                 f"Half of {first[0]}'s requests are answered within {fastest} {unit.name}; {last[0]} needs {slowest} {unit.name} for that. "
             )
         else:
-            said = f"The medians, {fastest} to {slowest} {unit.name}, cannot be told apart: their intervals overlap. "
+            said = f"The medians, {fastest} to {slowest} {unit.name}, cannot be told apart by a rank test over rounds. "
     elif medians:
         said = f"Half of the requests are answered within {unit.text(medians[0][1] / unit.factor)} {unit.name}. "
     late = [series.label for series, _, number in curves if number]
     gap = f"Timeouts are the gap below 100 % ({listing(late)}). " if late else ""
-    return f"{said}{gap}Bands hold the whole true curve with 95 % confidence (Dvoretzky–Kiefer–Wolfowitz); warm-up is left out."
+    return f"{said}{gap}Bands hold the whole true curve with about 95 % confidence (Dvoretzky–Kiefer–Wolfowitz, widened where successive requests are alike); warm-up is left out."
 
 
-def _ecdf_table(curves: list[tuple[Series, Ecdf, int]], unit: Unit) -> Table:
+def _ecdf_table(curves: list[tuple[Series, Ecdf, int]], answered: dict[str, Times], unit: Unit) -> Table:
     header = ("target", "n", "timeouts", *(f"{percent(share)} within, {unit.name}" for share in _SHARES))
     rows = []
     for series, curve, late in curves:
-        spots = [_at(curve, share) for share in _SHARES]
-        rows.append((series.label, f"{curve.n:,}", f"{late:,}", *(unit.text(None if at is None else at / unit.factor) for at in spots)))
+        seconds = np.sort(answered[series.key].seconds)  # the curve is thinned for drawing, the samples are not
+        spots = [nearest(seconds, share) for share in _SHARES]
+        rows.append((series.label, f"{curve.n:,}", f"{late:,}", *(unit.text(at) if np.isfinite(at) else NONE for at in spots)))
     return Table(header, tuple(rows))
 
 
@@ -210,37 +214,35 @@ def percentiles(rows: Sequence[Series], unit: Unit) -> Sketch | None:
     shown.sort(key=lambda series: _value(series, "p50") or float("inf"))
 
     def draw() -> Figure:
-        figure, (axes,) = canvas(1.05 + 0.5 * len(shown), left=0.235, right=0.97)
+        figure, (axes,) = canvas(1.05 + 0.56 * len(shown), left=0.235, right=0.97)
         axes.grid(True, axis="x")
         values = [bound * unit.factor for series in shown for name, _ in LEVELS for bound in _bounds(series.row.latency_s.get(name))]
         fit_axis(axes, "x", values)
         axes.set_ylim(len(shown) - 0.45, -0.55)
         for place, series in enumerate(shown):
-            for shift, (name, mark) in zip((-0.17, 0.0, 0.17), LEVELS, strict=True):
+            for shift, (name, mark) in zip((-0.24, -0.08, 0.08, 0.24), LEVELS, strict=True):
                 estimate = series.row.latency_s.get(name)
                 if estimate is None or estimate.value is None:
                     continue
                 tint = colour(series).light
-                if estimate.low is not None and estimate.high is not None:
+                if estimate.low is not None:
+                    reach = axes.get_xlim()[1] if estimate.high is None else estimate.high * unit.factor  # open: to the edge, dashed
+                    style = (0, (2, 2)) if estimate.high is None else "solid"
                     axes.plot(
-                        [estimate.low * unit.factor, estimate.high * unit.factor],
-                        [place + shift] * 2,
-                        color=tint,
-                        linewidth=2.2,
-                        alpha=0.55,
+                        [estimate.low * unit.factor, reach], [place + shift] * 2, color=tint, linewidth=2.0, alpha=0.55, linestyle=style
                     )
-                hollow = estimate.low is None
+                hollow = estimate.low is None or is_unsure(estimate)
                 axes.plot(
                     [estimate.value * unit.factor],
                     [place + shift],
                     linestyle="none",
                     marker=mark,
                     color=tint,
-                    markerfacecolor="none" if hollow else tint,
+                    markerfacecolor=palette.SURFACE.light if hollow else tint,
                 )
         row_labels(axes, [(series.label, f"n = {series.row.requests:,}") for series in shown])
         axes.set_xlabel(f"latency from the scheduled start, {unit.name}")
-        heading(axes, "circle: p50 · square: p95 · diamond: p99", "lower is better", pad_pt=10)
+        heading(axes, "circle: p50 · triangle: p90 · square: p95 · diamond: p99 · open: unsure", "lower is better", pad_pt=10)
         return figure
 
     return Sketch("latency-percentiles", "Percentiles", _percentile_caption(shown, unit), _percentile_table(shown, unit), draw)
@@ -256,23 +258,24 @@ def _bounds(estimate: Estimate | None) -> list[float]:
 
 
 def _percentile_caption(shown: Sequence[Series], unit: Unit) -> str:
-    ratios = [(series.label, p99 / p50) for series in shown if (p50 := _value(series, "p50")) and (p99 := _value(series, "p99"))]
+    ratios = [
+        (series.label, p95 / p50, series.row) for series in shown if (p50 := _value(series, "p50")) and (p95 := _value(series, "p95"))
+    ]
     said = ""
     if ratios:
-        label, ratio = max(ratios, key=lambda entry: entry[1])
-        said = f"The heaviest tail is {label}'s: its p99 is {ratio:.1f} times its p50. "
-    few = [
-        series.label
-        for series in shown
-        if any(name not in series.row.latency_s or series.row.latency_s[name].low is None for name, _ in LEVELS)
-    ]
-    whom = "every row" if len(few) == len(shown) else listing(few)
+        label, ratio, _ = max(ratios, key=lambda entry: entry[1])
+        said = f"The heaviest tail is {label}'s: its p95 is {ratio:.1f} times its p50. "
+    for series in shown:
+        row = series.row
+        if row.spells and row.spells_over_s is not None:
+            said += f"{series.label} had {spells_sentence(row.spells, over=f'{unit.text(row.spells_over_s)} {unit.name}')}. "
+    unsure = [name for name, _ in LEVELS if any(is_unsure(estimate) for series in shown if (estimate := series.row.latency_s.get(name)))]
     small = (
-        f"Where a dot is missing, the samples are too few or too alike for a 95 % interval (p50 needs 6 independent ones, p95 72, p99 368): {whom}. "
-        if few
+        f"Open dots ({listing(unsure)}) are unsure: their interval is wide, or its upper end lies beyond the longest request (dashed). "
+        if unsure
         else ""
     )
-    return f"{said}{small}Lines are 95 % order-statistic intervals."
+    return f"{said}{small}Lines are 95 % intervals."
 
 
 def _percentile_table(shown: Sequence[Series], unit: Unit) -> Table:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from testcard.harness.runs.records import Estimate
 from testcard.harness.statistics.percentiles import nearest
 from testcard.harness.statistics.ratios import wilson
-from testcard.harness.text.words import MILLISECONDS, NONE, PER_SECOND, Unit, clean, fixed, listing, percent
+from testcard.harness.text.words import MILLISECONDS, NONE, PER_SECOND, Unit, clean, fixed, is_unsure, listing, percent
 from testcard.reports.content.evidence import Evidence, Series
 from testcard.reports.content.exhibits import Table
 from testcard.reports.figures import palette
@@ -47,7 +47,7 @@ def latency_against_rate(all_stages: Sequence[Series], unit: Unit) -> Sketch | N
                 _line(axes, members, name, unit)
             heading(axes, f"{name} latency, {unit.name}", "lower is better" if axes is panels[0] else None, pad_pt=6)
             axes.tick_params(labelbottom=axes is panels[-1])
-        panels[-1].set_xlabel("offered, requests per second  ·  ring: saturated  ·  hollow: too few samples for an interval")
+        panels[-1].set_xlabel("offered, requests per second  ·  ring: saturated  ·  hollow: unsure")
         entries = []
         for members in lines:
             full = saturated_from(members)
@@ -76,7 +76,7 @@ def _line(axes: Axes, members: Sequence[Series], name: str, unit: Unit) -> None:
         value = (estimate.value or 0.0) * unit.factor
         if estimate.low is not None and estimate.high is not None:
             axes.plot([where, where], [estimate.low * unit.factor, estimate.high * unit.factor], color=tint, linewidth=1.4, alpha=0.6)
-        sure = estimate.low is not None
+        sure = estimate.low is not None and not is_unsure(estimate)
         axes.plot([where], [value], linestyle="none", marker=mark, color=tint, markerfacecolor=tint if sure else "none")
         if limit is not None and (series.row.offered_rps or 0.0) >= (limit.row.offered_rps or 0.0):
             axes.plot(

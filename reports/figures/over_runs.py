@@ -17,8 +17,14 @@ from testcard.reports.figures.style import Sketch, canvas, fit_axis, heading, ke
 
 #: Rows that a page has room for; what changed comes first, the table below the figure has all of them.
 MOST_CHANGES = 40
-_TINTS = {"worse": palette.SERIES[1], "better": palette.SERIES[2], "within noise": palette.MUTED, "no decision": palette.FAINT}
-_MARKS = {"worse": "D", "better": "s", "within noise": "o", "no decision": "o"}
+_TINTS = {
+    "worse": palette.SERIES[1],
+    "better": palette.SERIES[2],
+    "below the margin": palette.MUTED,
+    "no difference": palette.MUTED,
+    "no decision": palette.FAINT,
+}
+_MARKS = {"worse": "D", "better": "s", "below the margin": "^", "no difference": "o", "no decision": "o"}
 _PANELS = {
     "p50_s": ("p50 latency, s", "lower is better"),
     "p95_s": ("p95 latency, s", "lower is better"),
@@ -46,7 +52,7 @@ def new_over_old(comparison: Comparison) -> Sketch | None:
 
     def draw() -> Figure:
         figure, (axes,) = canvas(1.15 + 0.4 * len(shown), left=0.27, right=0.97, top_in=0.6)
-        ends = [end for change in shown for end in _ends(change)] + [1 / (1 + shown[0].noise), 1 + shown[0].noise]
+        ends = [end for change in shown for end in _ends(change)] + [1 / (1 + shown[0].margin), 1 + shown[0].margin]
         low, high = min(ends), max(ends)
         if high / low > 4:
             log_axis(axes, "x", low / 1.1, high * 1.1)
@@ -55,7 +61,7 @@ def new_over_old(comparison: Comparison) -> Sketch | None:
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.grid(True, axis="x")
         for place, change in enumerate(shown):
-            zone = (1 / (1 + change.noise), 1 + change.noise)
+            zone = (1 / (1 + change.margin), 1 + change.margin)
             axes.barh(place, zone[1] - zone[0], left=zone[0], height=1.0, color=palette.GRID.light, linewidth=0)
         axes.axvline(1.0, color=palette.MUTED.light, linewidth=1)
         for place, change in enumerate(shown):
@@ -66,7 +72,12 @@ def new_over_old(comparison: Comparison) -> Sketch | None:
             axes.plot([change.change.value], [place], linestyle="none", marker=_MARKS[change.verdict], markersize=6.5, color=tint)
         row_labels(axes, [(f"{change.metric.title} · {clean(change.target)}", _forest_note(change, several)) for change in shown])
         axes.set_xlabel("new / old")
-        heading(axes, "diamond: worse · square: better · circle: within noise · band: noise", "1 is no change", pad_pt=12)
+        heading(
+            axes,
+            "diamond: worse · square: better · triangle: below the margin · circle: no difference · band: margin",
+            "1 is no change",
+            pad_pt=12,
+        )
         return figure
 
     return Sketch("baseline-ratios", "New over old", _forest_caption(comparison, known, shown), _forest_table(comparison.changes), draw)
@@ -108,7 +119,7 @@ def _forest_caption(comparison: Comparison, known: Sequence[Change], shown: Sequ
         if names:
             parts.append(f"{word.capitalize()}: {listing(names, 4)}.")
     if not parts:
-        parts.append("No ratio is surely outside the noise.")
+        parts.append("No ratio is surely beyond the margin.")
     left = len(known) - len(shown)
     if left:
         parts.append(f"{left} more that did not move are in the table only.")

@@ -102,7 +102,7 @@ def comparison_part(page: Page) -> list[str]:
     return [
         body,
         *at,
-        "Bold is best; “n &lt; 368”: too few samples for an interval, so no figure; ranks are among operations of one task, and overlapping 95 % intervals share one. A good image is valid and within the SLO; it says nothing about beauty.",
+        "Bold is best; ≈: a wide interval, or one whose upper end lies beyond the longest request (≥); “n &lt; 100”: no sample lies beyond it, so no figure; ranks are among operations of one task by a test over rounds. A good image is valid and within the SLO; it says nothing about beauty.",
     ]
 
 

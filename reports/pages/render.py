@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from testcard.harness.errors import Exit
+from testcard.harness.errors import Exit, worst
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder
 from testcard.reports.ci.github import workflow_commands
 from testcard.reports.ci.junit import junit_xml
@@ -35,14 +35,21 @@ def write_report(
     return write_page(*composed(runs, baseline=baseline, histories=histories), out)
 
 
-def composed(runs: Sequence[RunReader], *, baseline: Sequence[RunReader] = (), histories: Sequence[History] = ()) -> tuple[Evidence, Page]:
+def composed(
+    runs: Sequence[RunReader],
+    *,
+    baseline: Sequence[RunReader] = (),
+    histories: Sequence[History] = (),
+    margin: float | None = None,
+    metrics: Sequence[str] = (),
+) -> tuple[Evidence, Page]:
     """What the runs hold, and the page that says so."""
     evidence = gather(runs)
     compared = None
     if baseline:
         from testcard.reports.content.baseline import against  # pandas and more, which a check has no use for
 
-        compared = against(runs, baseline, evidence=evidence)
+        compared = against(runs, baseline, evidence=evidence, margin=margin, metrics=metrics)
     return evidence, compose(evidence, compared, histories)
 
 
@@ -74,8 +81,16 @@ def write_page(evidence: Evidence, page: Page, out: Path | None = None) -> Path:
             writer.add_file(f"figure_{name}_svg", f"figures/{name}.svg").write_bytes(drawing.svg)
             writer.add_file(f"figure_{name}_png", f"figures/{name}.png").write_bytes(drawing.png)
         writer.write("badge", "badge.json", page.overall.badge)
-        writer.finish(page.overall.word, page.baseline.exit if page.baseline else Exit.PASS, page.overall.sentence)
+        writer.finish(page.overall.word, _exit(page), page.overall.sentence)
     return path
+
+
+def _exit(page: Page) -> Exit:
+    """Of a report alone 0: the runs have gated already. Against a baseline what its one verdict means, or 2 where rows are not comparable."""
+    if page.baseline is None:
+        return Exit.PASS
+    own = {"pass": Exit.PASS, "fail": Exit.GATE_FAILED, "inconclusive": Exit.INCONCLUSIVE}[page.overall.word]
+    return worst([own, page.baseline.exit])
 
 
 @dataclass(frozen=True, slots=True)

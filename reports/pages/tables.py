@@ -12,7 +12,7 @@ from testcard.reports.content.comparison import ComparisonTable
 from testcard.reports.content.evidence import Evidence
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_ESTIMATES = ("p50_s", "p95_s", "p99_s", "goodput_rps", "error_rate", "cost_usd_per_1000_good_images")
+_ESTIMATES = ("p50_s", "p90_s", "p95_s", "p99_s", "goodput_rps", "error_rate", "cost_usd_per_1000_good_images")
 
 
 def comparison_csv(comparison: ComparisonTable) -> str:
@@ -87,13 +87,14 @@ def verdicts_csv(evidence: Evidence) -> str:
 
 
 def measures_csv(evidence: Evidence) -> str:
-    """One line for each measured row and metric: value, low, high, n; times in seconds, shares as such, money in US dollars."""
-    header = ["provider", "target", "model", "operation", "stage", "metric", "value", "low", "high", "n"]
+    """One line for each measured row and metric: value, low, high, n and how sure a percentile is ("at-least": it lies among timeouts);
+    times in seconds, shares as such, money in US dollars."""
+    header = ["provider", "target", "model", "operation", "stage", "metric", "value", "low", "high", "n", "quality"]
     lines: list[list[object]] = []
     for series in evidence.series:
         row = series.row
         place: list[object] = [row.provider, series.party.label, clean(row.model or ""), clean(row.operation), clean(row.stage)]
-        lines += [[*place, name, *_three(estimate), estimate.n] for name, estimate in readings(row).items()]
+        lines += [[*place, name, *_three(estimate), estimate.n, _quality(estimate)] for name, estimate in readings(row).items()]
     return written(header, lines)
 
 
@@ -102,6 +103,12 @@ def readings(row: SummaryRow) -> dict[str, Estimate]:
     found: dict[str, Estimate | None] = {}
     for series in ("latency_s", "service_s", "ttfb_s"):
         found |= {f"{series.removesuffix('_s')}_{name}_s": each for name, each in getattr(row, series).items()}
+        each = getattr(row, f"{series.removesuffix('_s')}_spread")
+        for name in ("mean", "min", "max", "sd") if each is not None else ():
+            value = getattr(each, name)
+            found[f"{series.removesuffix('_s')}_{name}_s"] = (
+                None if value is None else Estimate(value=value, n=each.n, at_least=each.at_least)
+            )
     for part, names in (
         (row.stream, ("first_token_s", "inter_token_s")),
         (row.tasks, ("queue_s", "generation_s")),
@@ -109,7 +116,12 @@ def readings(row: SummaryRow) -> dict[str, Estimate]:
     ):
         for series in names if part is not None else ():
             found |= {f"{series.removesuffix('_s')}_{name}_s": each for name, each in getattr(part, series).items()}
-    found |= {"error_rate": row.error_rate, "goodput_per_s": row.goodput, "cost_usd_per_image": row.cost_usd_per_image}
+    found |= {
+        "achieved_per_s": row.achieved,
+        "error_rate": row.error_rate,
+        "goodput_per_s": row.goodput,
+        "cost_usd_per_image": row.cost_usd_per_image,
+    }
     found["cost_usd_per_1000_good_images"] = row.cost_usd_per_1000_good_images
     if row.delivery is not None:
         found |= {name: getattr(row.delivery, name) for name in row.delivery.__struct_fields__}
@@ -130,6 +142,10 @@ def readings(row: SummaryRow) -> dict[str, Estimate]:
     if row.steadiness is not None:
         found |= {"latency_change": row.steadiness.change, "latency_change_within_turns": row.steadiness.turn_change}
     return {name: estimate for name, estimate in found.items() if estimate is not None}
+
+
+def _quality(estimate: Estimate) -> str | None:
+    return "at-least" if estimate.at_least else estimate.quality
 
 
 def written(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:

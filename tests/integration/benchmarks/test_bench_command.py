@@ -45,6 +45,23 @@ def bench(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=PATIENCE_S, env=environment(**more), check=False)
 
 
+def test_the_warm_up_of_a_closed_loop_throws_away_no_paid_request(tmp_path: Path) -> None:
+    """A server of 0.5 s and a warm-up of 0.15 s: every first request of a round ends after the warm-up, and counts. Rates divide by the
+    time that the two users really took: 4/s, although each round was to last 0.6 s and lasted 1 s."""
+    with embedded_mocks(["nanogpt"], options=["--latency", "0.5"]) as mocks:
+        out = tmp_path / "run"
+        done = bench(
+            "--target", f"nanogpt={mocks.base_urls['nanogpt']}", "--users", "2", "--duration", "1.8", "--warmup", "0.15", "--rounds", "3",
+            "--slo", "goodput_rps>5", "--out", str(out),
+        )  # fmt: skip
+    summary = msgspec.json.decode((out / "summary.json").read_bytes(), type=Summary)
+    (row,) = summary.rows
+    assert pq.read_table(out / "samples.parquet")["warmup"].to_pylist().count(True) == 0, done.stderr
+    assert row.requests == 12
+    assert row.achieved_rps == row.goodput_rps == pytest.approx(4.0, rel=0.1)
+    assert row.gates[0].verdict != "pass"
+
+
 def billed(mocks: EmbeddedMocks) -> int:
     """Requests for work that the mock has counted, of all providers."""
     base = next(iter(mocks.base_urls.values())).rsplit("/", 1)[0]

@@ -26,6 +26,13 @@ def test_small_or_doubtful_changes_are_steady() -> None:
     assert trend([1.0, 1.0, 1.5], noise=0.05).latest == pytest.approx(1.5)
 
 
+def test_the_latest_of_three_is_put_beside_the_range_of_the_others() -> None:
+    """From three runs on: median, lowest and highest of those before it; two runs have no range."""
+    found = trend([2.0, 3.0, 5.0], noise=0.05)
+    assert (found.latest, found.median, found.lowest, found.highest) == (pytest.approx(2.0), 2.5, 2.0, 3.0)
+    assert trend([2.0, 3.0], noise=0.05).lowest is None
+
+
 def test_chance_rarely_looks_like_a_trend() -> None:
     """12 independent runs: called rising or falling in at most 7 % of 400 series."""
     generator = np.random.default_rng(1)

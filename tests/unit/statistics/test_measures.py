@@ -37,8 +37,7 @@ def test_what_came_and_what_was_valid_are_two_rates() -> None:
     assert row.delivery.valid_images_per_s.value == pytest.approx(7.5)
     assert row.delivery.delivered_megapixels_per_s.value == pytest.approx(2.5)
     assert row.delivery.valid_megapixels_per_s.value == pytest.approx(1.875)
-    assert row.delivery.valid_images_per_s.low == pytest.approx(7.5)  # every block is like the other
-    assert row.delivery.valid_images_per_s.high == pytest.approx(7.5)
+    assert 7.0 < row.delivery.valid_images_per_s.low < 7.5 < row.delivery.valid_images_per_s.high < 8.0  # of 400 requests that were due
     assert row.delivery.valid_images_per_s.n == 400
     assert row.images_per_s == pytest.approx(row.delivery.valid_images_per_s.value)
     assert row.megapixels_per_s == pytest.approx(row.delivery.valid_megapixels_per_s.value)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 import pytest
 
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import AsyncTasks, Delivery, Estimate, Generator, Money, RateLimits, Stream, SummaryRow
-from testcard.harness.statistics.slo import judge, limit_s, parse
+from testcard.harness.statistics.limit_share import judge_limit
+from testcard.harness.statistics.slo import judge, limit_s, parse, percentile_of
 
 
 def a_row(**changes: object) -> SummaryRow:
@@ -116,24 +118,30 @@ def test_one_request_is_good_within_the_loosest_latency_bound() -> None:
     assert limit_s([parse("service_p95<3s"), parse("p95>1s")]) is None
 
 
-@pytest.mark.parametrize(
-    ("text", "n", "longest", "verdict"),
-    [
-        ("p95<8s", 72, 0.79, "pass"),
-        ("p95<8s", 71, 0.79, "inconclusive"),
-        ("p95<8s", 72, 0.81, "inconclusive"),
-        ("p95<8s", 72, float("inf"), "inconclusive"),
-        ("p95>0.01s", 72, 0.79, "inconclusive"),
-        ("service_p95<8s", 72, 0.79, "inconclusive"),
-    ],
-)
-def test_correlation_does_not_matter_far_below_the_threshold(text: str, n: int, longest: float, verdict: str) -> None:
-    """Without an interval a latency bound passes only if enough samples were taken and all lie below a tenth of it."""
-    unclear = Estimate(value=None, n=n)
-    row = a_row(latency_s={"p95": unclear}, service_s={"p95": unclear})
-    gate = judge(parse(text), row, worth=9.0, longest_s={"latency_s": longest})
-    assert gate.verdict == verdict
-    assert gate.detail
+def test_a_percentile_is_judged_by_the_share_over_its_limit() -> None:
+    """What the samples say of the limit decides, and the detail says how many took longer, of how many that may."""
+    row = a_row(latency_s={"p95": Estimate(value=9.0, low=7.0, high=None, n=60)})
+    words = {}
+    for over, verdict in ((26, "fail"), (4, "inconclusive"), (0, "inconclusive")):
+        values = np.concatenate([np.full(60 - over, 1.0), np.full(over, 9.0)])
+        values = np.random.default_rng(1).permutation(values)
+        gate = judge(parse("p95<8s"), row, judge_limit(values, np.repeat(np.arange(6), 10), limit=8.0, allowed=0.05))
+        assert gate.verdict == verdict
+        assert gate.over_share is not None
+        assert gate.over_share.value == over / 60
+        words[over] = gate
+    assert words[26].detail == "26 of 60 took longer (43 %), surely more than the 5 % that may"
+    assert "4 of 60 took longer (6.7 %)" in words[4].detail
+    assert words[4].more_requests is not None
+    assert f"about {words[0].more_requests or 0:,} more would decide it" in words[0].detail
+
+
+def test_only_upper_bounds_of_percentiles_are_judged_by_a_share() -> None:
+    """Which series and level; everything else goes by its interval."""
+    assert percentile_of(parse("p95<8s")) == ("latency_s", 0.95)
+    assert percentile_of(parse("queue_p50<=8s")) == ("queue_s", 0.5)
+    assert percentile_of(parse("p95>8s")) is None
+    assert percentile_of(parse("error_rate<8%")) is None
 
 
 def test_streams_tasks_limits_and_waste_can_be_gated() -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from testcard.harness.runs.records import OUTCOMES, SAMPLE_COLUMNS
+from testcard.harness.statistics.spells import sentence
 from testcard.harness.statistics.summary import StageFacts, summarise
 
 
@@ -89,8 +90,9 @@ def test_timeouts_are_censored_and_other_failures_are_errors() -> None:
     assert row.error_rate.value == pytest.approx(0.38)
     assert row.latency_s["p50"].n == 700
     assert row.latency_s["p50"].value == pytest.approx(1.0)
-    assert row.latency_s["p95"].value is None
-    assert row.latency_s["p95"].low == pytest.approx(30.0)
+    tail = row.latency_s["p95"]
+    assert (tail.value, tail.high, tail.at_least) == (pytest.approx(30.0), None, True)
+    assert row.latency_spread.at_least
 
 
 def test_a_200_without_a_picture_is_no_success() -> None:
@@ -206,8 +208,8 @@ def test_rows_by_provider_model_operation_and_stage() -> None:
 
 
 def test_facts_of_a_row_win_over_those_of_its_stage() -> None:
-    """A key of all four names is more exact than the stage's name."""
-    facts = {"steady": StageFacts(users=1), ("nanogpt", "hidream", "createImage", "steady"): StageFacts(users=2)}
+    """A key of all names is more exact than the stage's name."""
+    facts = {"steady": StageFacts(users=1), ("nanogpt", "hidream", "createImage", "steady", None): StageFacts(users=2)}
     assert only_row(some_samples(), facts=facts).users == 2
 
 
@@ -238,20 +240,66 @@ def test_every_way_to_end_is_counted_once(outcome: str) -> None:
     assert row.ok + sum(row.errors.values()) == row.requests == 50
 
 
-def test_correlated_latencies_are_said() -> None:
-    """A queue's percentiles come with the number of independent samples that they are worth."""
+def test_waves_widen_an_interval_and_keep_the_figure() -> None:
+    """Latencies that come in waves of 25: the percentile is this run's all the same, its interval open, and the gate says what would help."""
     wave = np.repeat(np.random.default_rng(4).exponential(size=40), 25)
     samples = some_samples(1000)
     samples["done_s"] += wave
-    row = only_row(samples, objectives=["p95<8s"])
-    assert "independent" in row.note
+    row = only_row(samples, objectives=["p95<4.5s"])
+    found = row.latency_s["p95"]
+    assert found.value == np.sort((samples["done_s"] - samples["scheduled_s"]).to_numpy())[949]
+    assert found.quality in ("wide", "lower-bound")
+    assert row.note is None
     assert row.gates[0].verdict == "inconclusive"
-    assert "worth about" in row.gates[0].detail
+    assert row.gates[0].more_requests is not None
+    assert "more would decide it" in row.gates[0].detail
     assert only_row(samples, objectives=["p95<80s"]).gates[0].verdict == "pass"
-    samples.loc[3, "outcome"] = "timeout"
-    assert only_row(samples, objectives=["p95<80s"]).gates[0].verdict == "inconclusive"
-    assert row.latency_s["p95"].value is None
-    assert row.latency_s["p50"].value is not None
+
+
+def test_a_freeze_is_one_spell() -> None:
+    """Thirty requests that wait for the end of one stop are one event of thirty, not thirty slow requests."""
+    samples = some_samples(600)
+    held = slice(200, 230)
+    samples.loc[samples.index[held], "done_s"] = samples["scheduled_s"].to_numpy()[230] + 9.0
+    row = only_row(samples)
+    assert [spell.requests for spell in row.spells] == [30]
+    assert row.spells_over_s == pytest.approx(4.0 * row.latency_s["p50"].value)
+    assert sentence(row.spells, over="4 s") == "one spell: 30 requests in a row over 4 s"
+    apart = some_samples(600)
+    apart.loc[apart.index[::20], "done_s"] += 9.0
+    assert only_row(apart).spells == []
+
+
+def test_a_budget_that_ends_early_leaves_the_rate_as_it_was() -> None:
+    """Two users on a server of 2 s: 1/s, whether the last round was whole or ended after two requests."""
+    rows = []
+    for last in (30, 2):
+        start, number = [], []
+        for place, each in enumerate((30, 30, last)):
+            start += [100.0 * place + 2.0 * (k // 2) for k in range(each)]
+            number += [place] * each
+        samples = some_samples(len(start))
+        samples["scheduled_s"] = samples["sent_s"] = np.array(start)
+        samples["done_s"] = samples["scheduled_s"] + 2.0
+        samples["round"] = number
+        facts = StageFacts(users=2, duration_s=60.0 + last, rounds_s={0: 30.0, 1: 30.0, 2: float(last)})
+        rows.append(only_row(samples, objectives=["p95<8s"], facts={"steady": facts}))
+    for row in rows:
+        assert row.achieved_rps == pytest.approx(1.0)
+        assert row.goodput_rps == pytest.approx(1.0)
+        assert row.goodput.value == pytest.approx(1.0)
+
+
+def test_users_that_overshoot_a_short_round_do_not_flatter_it() -> None:
+    """Two users on a server of 2 s in rounds of 3 s: each sends two requests and takes 4 s, so 1/s and not 1.33."""
+    start = [10.0 * place + at for place in range(8) for at in (0.0, 0.0, 2.0, 2.0)]
+    samples = some_samples(32)
+    samples["scheduled_s"] = samples["sent_s"] = np.array(start)
+    samples["done_s"] = samples["scheduled_s"] + 2.0
+    samples["round"] = np.repeat(np.arange(8), 4)
+    row = only_row(samples, objectives=["p95<8s", "goodput_rps>1.1"], facts={"steady": StageFacts(users=2, duration_s=24.0)})
+    assert (row.achieved_rps, row.goodput_rps) == (pytest.approx(1.0), pytest.approx(1.0))
+    assert row.gates[1].verdict == "fail"
 
 
 def test_the_columns_used_are_columns_of_the_format() -> None:

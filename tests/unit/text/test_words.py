@@ -12,7 +12,7 @@ def test_numbers_are_written_with_three_digits() -> None:
     assert [significant(value) for value in (0.41234, 12.34, 1234.5, 0, 0.5, None)] == ["0.412", "12.3", "1,234", "0", "0.5", "–"]
     assert [fixed(value) for value in (0.5, 2.0, 9.999, 1234.5)] == ["0.500", "2.00", "10.00", "1,234"]
     assert SECONDS.full(Estimate(value=1.0, low=0.9, high=1.1, n=9)) == "1.00 s [0.900–1.10]"
-    assert SECONDS.full(Estimate(value=1.0, low=0.9, high=None, n=9)) == "1.00 s [≥ 0.900]"
+    assert SECONDS.full(Estimate(value=1.0, low=0.9, high=None, n=9)) == "1.00 s [≥\u00a00.900]"
     assert time_unit(0.2) is MILLISECONDS
     assert time_unit(20.0) is SECONDS
 

@@ -47,7 +47,7 @@ def test_the_turn_with_the_most_late_requests_is_taken_again_once() -> None:
     lags[3] = [0.001] * 60
     assert [kept.sequence for kept in counted(blocks)] == [0, 2, 3]
     assert worth_repeating(blocks, lags) is None
-    assert "1 turn taken again" in notes(blocks)[("p", "m", "o", "s")]
+    assert "1 turn taken again" in notes(blocks)[("p", "m", "o", "s", None)]
 
 
 def frame(lag_s: float, warmup: bool = False) -> pd.DataFrame:
@@ -57,14 +57,14 @@ def frame(lag_s: float, warmup: bool = False) -> pd.DataFrame:
 def test_facts_leave_out_what_was_taken_again() -> None:
     """Durations come from the blocks that count, lags from the samples that count."""
     blocks = [block(0), block(1, instead_of=0, cpu_percent=30.0)]
-    facts = stage_facts(pd.concat([frame(0.05, warmup=True), frame(0.002)]), blocks, capped=True)[("p", "m", "o", "s")]
+    facts = stage_facts(pd.concat([frame(0.05, warmup=True), frame(0.002)]), blocks, capped=True)[("p", "m", "o", "s", None)]
     assert (facts.duration_s, facts.send_lag_p99_s, facts.cpu_percent, facts.capped) == (1.0, 0.002, pytest.approx(30.0), True)
     assert facts.saturated is None
 
 
 def test_a_busy_event_loop_is_said_to_be_the_bottleneck() -> None:
     """Also in a closed loop, where a request is sent when its user is free and never late."""
-    facts = stage_facts(frame(0.0), [block(0, users=8, offered_rps=None, busy_percent=97.0)], capped=False)[("p", "m", "o", "s")]
+    facts = stage_facts(frame(0.0), [block(0, users=8, offered_rps=None, busy_percent=97.0)], capped=False)[("p", "m", "o", "s", None)]
     assert facts.saturated is not None
     assert facts.saturated[0] == "busy"
     assert "97 %" in facts.saturated[1]

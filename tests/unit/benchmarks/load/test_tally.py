@@ -50,10 +50,14 @@ def state(stage: str, latencies: list[float], **outcomes: int) -> dict[str, obje
 
 def test_workers_are_put_together_and_one_that_is_at_another_stage_is_left_out_of_its_percentiles() -> None:
     """Counts and outcomes are sums over all; latencies are those of the stage."""
-    both = together([state("10/s", [1.0] * 9, ok=9), state("10/s", [3.0], ok=1, timeout=2), state("20/s", [99.0], ok=1)], key_of(0, "10/s"))
+    both = together(
+        [state("10/s", [1.0] * 18 + [3.0], ok=9), state("10/s", [3.0], ok=1, timeout=2), state("20/s", [99.0], ok=1)], key_of(0, "10/s")
+    )
     assert (both["requests"], both["in_flight"], both["spent_usd"]) == (13, 3, 0.75)
     assert (both["outcomes"], both["failed"]) == ({"ok": 11, "timeout": 2}, 2)
-    assert both["stage_requests"] == 10
+    assert both["stage_requests"] == 20
     assert both["p50_s"] == pytest.approx(1.0, rel=0.02)
     assert both["p95_s"] == pytest.approx(3.0, rel=0.02)
+    few = together([state("10/s", [1.0] * 9, ok=9)], key_of(0, "10/s"))
+    assert (few["p50_s"], few["p95_s"]) == (pytest.approx(1.0, rel=0.02), None)  # none of nine answers lies beyond a p95
     assert total([("0/a", {1: 2}), ("0/b", {1: 5})], "0/a") == {1: 2}

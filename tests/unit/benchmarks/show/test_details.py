@@ -17,6 +17,8 @@ from testcard.harness.runs.records import (
     Generator,
     Money,
     RateLimits,
+    Spell,
+    Spread,
     Steadiness,
     Stream,
     Summary,
@@ -32,6 +34,9 @@ BARE = SummaryRow(
 FULL = msgspec.structs.replace(
     BARE,
     invalid_pictures={"duplicate": 3},
+    latency_spread=Spread(mean=0.3, min=0.1, max=1.5, sd=0.2, n=200),
+    spells=[Spell(requests=30, start_s=1.0, end_s=1.2, longest_s=1.5)],
+    spells_over_s=0.2,
     delivery=Delivery(
         delivered_images_per_s=SURE,
         valid_images_per_s=SURE,
@@ -52,6 +57,8 @@ FULL = msgspec.structs.replace(
 def test_every_part_of_a_row_is_said_with_its_interval() -> None:
     """The golden lines."""
     assert dict(details(FULL)) == {
+        "all latencies s": "mean 0.3, least 0.1, longest 1.5, standard deviation 0.2",
+        "spells": "one spell: 30 requests in a row over 200 ms",
         "pictures/s": "0.25 [0.2, 0.3] valid, 0.25 [0.2, 0.3] delivered",
         "megapixels/s": "0.25 [0.2, 0.3] valid, 0.25 [0.2, 0.3] delivered",
         "invalid": "3 duplicate",
@@ -60,7 +67,7 @@ def test_every_part_of_a_row_is_said_with_its_interval() -> None:
         "first token s": "p50 0.25 [0.2, 0.3], n = 200",
         "inter-token s": "p95 0.25 [0.2, 0.3], n = 200",
         "queue s": "p50 0.25 [0.2, 0.3], n = 200",
-        "generation s": "p99 n too small, n = 200",
+        "generation s": "p99 –, n = 200",
         "rate limits": "25 % [20, 30] got 429, Retry-After in 25 % [20, 30] of them, asking for 0.25 to 0.25 s, "
         "sent earlier: 25 % [20, 30] refused again (n = 200), first after the wait: 25 % [20, 30] accepted (n = 200)",
         "drifting": "latency rises by 25 % [20, 30] over the stage",
@@ -85,14 +92,19 @@ def test_a_narrow_terminal_gets_lines_instead_of_the_table(width: int) -> None:
     if width == 80:
         assert said[:4] == [
             "p o 5/s  pass",
-            "  latency s: p50 –, p95 0.25 [0.2, 0.3], p99 –",
+            "  latency s: p50 –, p90 –, p95 0.25 [0.2, 0.3], p99 –",
             "  requests/s: 5 achieved of 5 offered, goodput 5",
             "  requests: 200, errors 0, $/image no price",
         ]
 
 
 def test_open_ends_and_absent_figures_have_words() -> None:
-    """An upper end among timeouts, no interval, too few, nothing at all."""
+    """An upper end that no sample marks, a wide interval, no interval, one that shows nothing more, too few, nothing at all, timeouts."""
     assert spread(Estimate(value=1234.5, low=1.0, n=9)) == "1,234 [1, ?]"
     assert spread(Estimate(value=2.0, n=3)) == "2"
-    assert (spread(Estimate(value=None, n=3)), spread(None)) == ("n too small", "–")
+    assert spread(Estimate(value=2.0, low=2.0, high=2.0, n=3)) == "2"
+    assert spread(Estimate(value=2.0, low=1.0, high=4.0, n=30, quality="wide")) == "≈2 [1, 4]"
+    assert (spread(Estimate(value=None, n=3)), spread(None)) == ("–", "–")
+    assert spread(Estimate(value=2.0, low=1.0, n=30, quality="lower-bound")) == "≈2 [1, ?]"
+    assert spread(Estimate(value=30.0, low=30.0, n=30, quality="lower-bound", at_least=True)) == "≥30"
+    assert spread(Estimate(value=None, low=30.0, n=30)) == "≥30"  # as runs of before 2026-12 have it

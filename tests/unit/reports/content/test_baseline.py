@@ -24,7 +24,9 @@ HOSTILE = "</script><b onmouseover=alert(1)>`m`|\x1b[31m"
 EACH = 60
 
 
-def a_bench(folder: Path, *, factor: float = 1.0, seed: int = 1, rounds: int = 8, size: str = "512x512", twins: bool = False) -> Path:
+def a_bench(
+    folder: Path, *, factor: float = 1.0, seed: int = 1, rounds: int = 8, size: str = "512x512", twins: bool = False, slo: str = "p95<8s"
+) -> Path:
     """A benchmark of one provider (or of the same one at two addresses) with log-normal latencies around `factor` × 0.5 s."""
     targets = [
         TargetRecord(provider="nanogpt", name="NanoGPT", base_url=f"http://127.0.0.1:{8000 + place}", mock=True, prices="illustrative")
@@ -53,13 +55,25 @@ def a_bench(folder: Path, *, factor: float = 1.0, seed: int = 1, rounds: int = 8
     pq.write_table(table, writer.add_file("samples", "samples.parquet"))
     summary = summarise(
         table.to_pandas(),
-        objectives=["p95<8s"],
+        objectives=[slo],
         facts={"10/s": StageFacts(duration_s=6.0 * rounds)},
         workload={"sizes": [size], "arrival": "poisson", "stage": [{"name": None, "rate_rps": 10.0, "users": None}]},
     )
     writer.write("summary", "summary.json", summary)
     writer.finish("pass", 0)
     return folder
+
+
+def test_a_report_against_a_baseline_has_one_verdict_and_its_exit_code(benches: dict[str, Path], tmp_path: Path) -> None:
+    """A run that misses its own objective and is no worse than its baseline: FAIL and 1, not FAIL and 0; alone the report exits 0."""
+    missing = a_bench(tmp_path / "missing", seed=5, slo="p95<0.4s")
+    for number, (name, code, outcome) in enumerate((("missing", 1, "fail"), ("twin", 0, "pass"), ("short", 5, "inconclusive"))):
+        run = missing if name == "missing" else benches[name]
+        out = tmp_path / f"report-{number}"
+        assert cli.run(["report", str(run), "--baseline", str(benches["old"]), "--out", str(out)]) == code
+        written = RunReader(out).run
+        assert (written.outcome, written.exit_code) == (outcome, code)
+    assert cli.run(["report", str(missing), "--out", str(tmp_path / "alone")]) == 0
 
 
 def a_check(folder: Path, word: str) -> Path:
@@ -103,11 +117,11 @@ def benches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("new", "code", "word", "said"),
     [
-        ("twin", 0, "PASS", "p50 latency is within noise"),
+        ("twin", 0, "PASS", "p50 latency"),
         ("slower", 1, "FAIL", "p50 latency is worse"),
         ("faster", 0, "PASS", "p50 latency is better"),
         ("larger", 2, "NOT COMPARABLE", "not comparable because size: 1024x1024 against 512x512."),
-        ("short", 5, "INCONCLUSIVE", "no decision, because 3 rounds against 8; a decision needs 8 on each side."),
+        ("short", 5, "INCONCLUSIVE", "no decision, because 3 rounds of alike size against 8; a decision needs 4 on each side."),
     ],
 )
 def test_compare_says_one_sentence_a_metric_and_gates(
@@ -120,7 +134,9 @@ def test_compare_says_one_sentence_a_metric_and_gates(
     assert shown.splitlines()[-1].startswith(word)
     assert "\x1b" not in shown
     if new != "larger":
-        assert sum("latency" in line or "throughput" in line for line in shown.splitlines() if line.startswith("  ")) == 3
+        said_of = "\n".join(line for line in shown.splitlines() if line.startswith("  "))
+        assert all(name in said_of for name in ("p50 latency", "p95 latency", "throughput", "error rate"))
+        assert sum(line.strip().startswith("≈") for line in said_of.splitlines()) <= 1  # what did not move is one line
     assert cli.run(["compare", str(benches[new]), str(benches["old"]), "--json"]) == code
     data = json.loads(capsys.readouterr().out)
     assert data["exit_code"] == code
@@ -202,7 +218,7 @@ def test_a_report_without_a_baseline_says_so_and_exits_zero(benches: dict[str, P
 
 def test_compare_can_leave_a_report(benches: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--out writes the same report; what is refused or undecided is in it too, and the exit code stays."""
-    for name, code, said in (("larger", 2, "not comparable because size"), ("short", 5, "3 rounds against 8")):
+    for name, code, said in (("larger", 2, "not comparable because size"), ("short", 5, "3 rounds of alike size against 8")):
         out = tmp_path / name
         assert cli.run(["compare", str(benches[name]), str(benches["old"]), "--out", str(out)]) == code
         assert f"report  {out / 'report.html'}" in capsys.readouterr().out

@@ -52,18 +52,19 @@ def test_operations_that_were_only_checked_come_last(runs: list[RunReader]) -> N
 
 
 def test_few_samples_show_no_sure_number(synthetic: ModuleType, tmp_path: Path) -> None:
-    """With 30 requests there is a p50 and no p99."""
+    """With 30 requests there is a p50, a p95 that is said to be unsure, and no p99."""
     runs = synthetic.write_evaluation(tmp_path / "few", requests=30, makers=synthetic.MAKERS[:1])
     row = next(row for row in compared(gather(runs)).rows if row.series)
     assert row.cells["p50"].interval
+    assert row.cells["p95"].text.startswith("≈\u00a0")
+    assert row.cells["p95"].interval.startswith("≥\u00a0")
     assert row.cells["p99"].text == "–"
-    assert row.cells["p99"].note == "n\u00a0<\u00a0368"
+    assert row.cells["p99"].note == "n\u00a0<\u00a0100"
 
 
-def test_too_few_tells_small_samples_from_alike_ones() -> None:
-    """Below the size that p95 needs, the size is the reason; above it, likeness is."""
-    assert too_few("p95", 71) == "n\u00a0<\u00a072"
-    assert too_few("p95", 105) == "too\u00a0alike"
+def test_too_few_names_the_size_from_which_a_sample_lies_beyond() -> None:
+    """p50 from 2, p90 from 10, p95 from 20, p99 from 100."""
+    assert [too_few(name, 1) for name in ("p50", "p90", "p95", "p99")] == [f"n\u00a0<\u00a0{n}" for n in (2, 10, 20, 100)]
 
 
 def test_all_pass_says_so(synthetic: ModuleType, tmp_path: Path) -> None:

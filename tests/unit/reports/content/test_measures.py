@@ -138,7 +138,8 @@ def test_streams_tasks_deliveries_flaws_and_limits_have_tables(page: Page) -> No
     assert re.fullmatch(r"\d+\.?\d* \[\d.*–.*\]", stream["first token p50, ms"])
     assert stream["n"] == "320"
     (_, task) = cells(page, "latency", "tasks")
-    assert (task["target"], task["generation p99, ms"]) == ("Painter", "n\u00a0<\u00a0368")
+    assert task["target"] == "Painter"
+    assert re.fullmatch("≈\u00a0\\d+ \\[≥\u00a0\\d+\\]", task["generation p99, ms"])  # of so few tasks a lower bound
     deliveries = {(row["target"], row["stage"]): row for row in cells(page, "load", "delivery")}
     assert deliveries["Writer", "20/s"]["images/s valid"] == "–"
     assert deliveries["Free", "20/s"]["images/s valid"].startswith("20.0 [")
