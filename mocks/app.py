@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from testcard.mocks.endpoint import Endpoint, Resources, lower
+from testcard.mocks.endpoint import Endpoint, Resources, decoded
 from testcard.mocks.exchange import Answer, Call, Refused
 from testcard.mocks.faults import ActiveFault, FaultSource, parse_fault
 from testcard.mocks.pace import Latency, RateLimit
@@ -152,9 +152,8 @@ class ProviderApp:
             answer = self._refuse(Refused(404, "there is nothing at this address", code="not_found"))
         else:
             endpoint = methods.get(method) or next(iter(methods.values()))
-            headers = lower(scope["headers"])
-            origin = f"{scope.get('scheme', 'http')}://{headers.get('host', 'localhost')}"
-            call = Call(self.id, endpoint.operation, method, headers, path, origin, root, endpoint.fault_source.next())
+            hooks = endpoint.fault_source.next()
+            call = Call(self.id, endpoint.operation, method, decoded(scope["headers"]), path, scope.get("scheme", "http"), root, hooks)
             refused = None if method in methods else _not_allowed(call, methods)
             answer = await endpoint.answer(call, receive) if refused is None else self._refuse(refused)
         await respond(answer, send, head=method == "HEAD")
@@ -162,6 +161,9 @@ class ProviderApp:
     def _refuse(self, refused: Refused) -> Answer:
         self._elsewhere.add(refused.status, billed=False, images=0)
         return self.provider_format.refusal(refused)
+
+
+_JSON = (b"content-type", b"application/json")
 
 
 def _not_allowed(call: Call, methods: Iterable[str]) -> Refused | None:
@@ -175,10 +177,11 @@ async def respond(answer: Answer, send: Send, *, head: bool = False) -> None:
     """Sends the answer; a stream goes out event by event, everything else with its length. One that is cut never ends."""
     body = answer.payload()
     chunked = answer.events is not None or answer.cut == "chunks"
-    headers = [(b"content-type", answer.media_type.encode("latin-1"))]
+    headers = [_JSON if answer.media_type == "application/json" else (b"content-type", answer.media_type.encode("latin-1"))]
     if not chunked:
-        headers.append((b"content-length", str(len(body)).encode()))
-    headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+        headers.append((b"content-length", b"%d" % len(body)))
+    if answer.headers:
+        headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     if answer.events is not None and not head:
         for event in answer.events:

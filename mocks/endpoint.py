@@ -7,7 +7,7 @@ import functools
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,8 +140,7 @@ class Endpoint:
         if problems:
             first = problems[0]
             raise Refused(self.provider_format.errors.invalid, first.message, param=first.place or None)
-        call.further = {name: value for name, value in call.fields.items() if name not in self.contract.properties}
-        call.fields = self.contract.complete(call.fields)
+        call.fields, call.further = self.contract.complete(call.fields)
 
     async def _parsed(self, call: Call, body: bytes) -> tuple[Any, list[Problem]]:
         """The body's fields with what is wrong with them; a hook may have it read under another media type, or as one without fields."""
@@ -228,6 +227,6 @@ class Endpoint:
         return Answer(200, call.hooks.apply("body", call, status) if call.hooks else status)
 
 
-def lower(raw: list[tuple[bytes, bytes]]) -> Mapping[str, str]:
-    """Request headers by lower-case name; of repeated ones the last."""
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw}
+def decoded(raw: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:
+    """Request headers by name, which ASGI has in lower case; of repeated ones the last."""
+    return {str(name, "latin-1"): str(value, "latin-1") for name, value in raw}

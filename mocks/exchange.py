@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -42,13 +42,12 @@ class Problem:
     message: str
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct):
     """One request as it is being served. `fields` are the body's, cast to their declared types; `path` the path's parameters,
     `further` what the body holds beside the documented fields (of any type: no schema has judged it).
 
     `met` counts the equal requests that came before (kept only where there are hooks).
-    `publish` makes a picture fetchable and gives its address. `origin` is scheme and host as the client knows them, `root` the provider's mount path ("" at the root).
+    `publish` makes a picture fetchable and gives its address. `root` is the provider's mount path ("" at the root).
     """
 
     provider: str
@@ -56,14 +55,19 @@ class Call:
     method: str
     headers: Mapping[str, str]
     path: Mapping[str, str]
-    origin: str
+    scheme: str
     root: str
     hooks: StageHooks
     publish: Publish | None = None
-    fields: dict[str, Any] = field(default_factory=dict)
-    further: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = {}
+    further: dict[str, Any] = {}
     body_size: int = 0
     met: int = 0
+
+    @property
+    def origin(self) -> str:
+        """Scheme and host as the client knows them."""
+        return f"{self.scheme}://{self.headers.get('host', 'localhost')}"
 
 
 class Publish(Protocol):
@@ -82,8 +86,7 @@ class Upload:
     name: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(msgspec.Struct, frozen=True):
     """The pictures that a request asks for, in the mock's own terms.
 
     `salt` stands for every parameter that may change the pixels: equal seed and salt give equal pixels. `seed` None means
@@ -104,8 +107,7 @@ class Parameters:
     strength: float = 0.8
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedPicture:
+class RenderedPicture(msgspec.Struct, frozen=True):
     """One finished picture: its encoded bytes, the seed it was drawn from, and, where it was delivered so, base64 or an address."""
 
     data: bytes
@@ -120,8 +122,7 @@ def in_base64(data: bytes) -> msgspec.Raw:
     return msgspec.Raw(b"".join((b'"', pybase64.b64encode(data), b'"')))
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     """What is sent back: a JSON value, ready bytes, or a stream of events `gap_s` seconds apart. `images` and `billed` go into the counters.
 
     `late_s`: seconds it is held back. `cut` breaks the connection off in the middle of the body: of one that has declared its

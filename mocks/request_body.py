@@ -49,13 +49,17 @@ class Contract:
             return []
         return [_problem(error) for error in self._validator.iter_errors(fields)]
 
-    def complete(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """The documented fields, with defaults filled in and numbers in one spelling, so that what is equal looks equal."""
-        whole = {**self.defaults, **{name: value for name, value in fields.items() if name in self.properties}}
+    def complete(self, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The documented fields, with defaults filled in and numbers in one spelling, so that what is equal looks equal; and the others."""
+        further: dict[str, Any] = {}
+        if not fields.keys() <= self.properties.keys():
+            further = {name: value for name, value in fields.items() if name not in self.properties}
+            fields = {name: value for name, value in fields.items() if name in self.properties}
+        whole = {**self.defaults, **fields}
         for name, kind in self._numbers:
             if name in whole:
                 whole[name] = _number(whole[name], kind)
-        return whole
+        return whole, further
 
     def cast(self, form: list[tuple[str, str | Upload]]) -> tuple[dict[str, Any], list[Problem]]:
         """A form's parts as fields of their declared types, with what is wrong; files stay `Upload`, repeated where an array is declared."""

@@ -6,7 +6,7 @@ and returns the value in another form. This module stands below all others of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,20 +28,14 @@ class StageHook:
     function: Hook = field(repr=False)
 
 
-class StageHooks:
+class StageHooks(tuple[StageHook, ...]):
     """The hooks of one request in their order; false when there are none."""
 
-    __slots__ = ("_hooks",)
-
-    def __init__(self, hooks: Sequence[StageHook] = ()) -> None:
-        self._hooks = tuple(hooks)
-
-    def __bool__(self) -> bool:
-        return bool(self._hooks)
+    __slots__ = ()
 
     def apply(self, stage: Stage, call: Any, value: Any) -> Any:
         """`value` as the hooks of this stage make it."""
-        for hook in self._hooks:
+        for hook in self:
             if hook.stage == stage:
                 value = hook.function(call, value)
         return value

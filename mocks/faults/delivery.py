@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from testcard.mocks.exchange import Call, RenderedPicture, in_base64
 from testcard.mocks.faults.register import BASE64_ONLY, BY_URL, EITHER_WAY, LASTING, PICTURES, URL_ONLY, fault

@@ -6,10 +6,10 @@ import base64
 import io
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from msgspec.structs import replace
 from PIL import Image, ImageOps
 
 from testcard.mocks.exchange import Answer, Call, Parameters, Problem, Refused, Upload, in_base64

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 from PIL import Image
 
 from testcard.mocks.exchange import Call, Parameters, PictureFormat, RenderedPicture, in_base64

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from testcard.mocks.exchange import Call, Parameters
 from testcard.mocks.faults.register import NIM_IMAGE, SEEDED, fault

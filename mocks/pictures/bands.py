@@ -133,9 +133,9 @@ def _ramp(plan: Layout) -> Image.Image:
 
 
 def first_row(plan: Layout, digest: bytes) -> bytes:
-    """The pattern's first row of RGB pixels. The colours come from `digest`, so unequal digests look unequal."""
+    """The pattern's first row of RGB pixels. The colours are the bytes of `digest`, over again, so unequal digests look unequal."""
     # One pass over a row that holds the number of each byte's colour is half the work of joining the cells.
-    return _colour_numbers(plan).translate(hashlib.shake_128(digest).digest(3 * CELLS) + _NO_COLOURS)
+    return _colour_numbers(plan).translate((digest * (3 * CELLS // len(digest) + 1))[: 3 * CELLS] + _NO_COLOURS)
 
 
 @lru_cache(maxsize=128)

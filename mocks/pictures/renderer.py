@@ -131,27 +131,33 @@ class Renderer:
         rendered = []
         for index in range(parameters.n):
             digest = _digest(parameters, seed, index)
-            data = await (
-                self._quick_picture(parameters, digest) if quick and not self._keep_all else self._picture(parameters, digest, what, quick)
-            )
+            if quick and not self._keep_all:
+                data = (
+                    _quick(parameters, digest) if self._is_warm(parameters, digest) else await self._first_of_its_kind(parameters, digest)
+                )
+            else:
+                data = await self._kept_picture(parameters, digest, what, quick)
             rendered.append(RenderedPicture(data, seed, parameters.format))
         return rendered
 
-    async def _picture(self, parameters: Parameters, digest: bytes, what: bytes, quick: bool) -> bytes:
+    async def _kept_picture(self, parameters: Parameters, digest: bytes, what: bytes, quick: bool) -> bytes:
         place = digest + what
         data = self._cache.get(place)
         if data is None:
-            data = await (self._quick_picture(parameters, digest) if quick else self._in_thread(_slow, parameters, digest))
+            if quick and self._is_warm(parameters, digest):
+                data = _quick(parameters, digest)
+            else:
+                data = await (self._first_of_its_kind(parameters, digest) if quick else self._in_thread(_slow, parameters, digest))
             self._cache.keep(place, data)
         return data
 
-    async def _quick_picture(self, parameters: Parameters, digest: bytes) -> bytes:
-        # A card of this size and variant that was drawn before costs microseconds; the first one takes a thread.
-        card_of = (parameters.width_px, parameters.height_px, _variant(digest))
-        if card_of in self._warm:
-            return _quick(parameters, digest)
+    def _is_warm(self, parameters: Parameters, digest: bytes) -> bool:
+        """Whether a card of this size and variant was drawn before: then one costs microseconds; the first one takes a thread."""
+        return (parameters.width_px, parameters.height_px, _variant(digest)) in self._warm
+
+    async def _first_of_its_kind(self, parameters: Parameters, digest: bytes) -> bytes:
         data = await self._in_thread(_quick, parameters, digest)
-        self._warm.add(card_of)
+        self._warm.add((parameters.width_px, parameters.height_px, _variant(digest)))
         return data
 
     async def _in_thread(self, make: Callable[[Parameters, bytes], bytes], parameters: Parameters, digest: bytes) -> bytes:
@@ -200,8 +206,9 @@ def content(parameters: Parameters) -> bytes:
 
 
 def _digest(parameters: Parameters, seed: int, index: int) -> bytes:
+    # As long as it gets: the pattern takes its colours from it.
     text = f"{seed}|{index}|{parameters.width_px}x{parameters.height_px}|{parameters.transparent}|".encode()
-    return hashlib.blake2b(text + parameters.salt, digest_size=16).digest()
+    return hashlib.blake2b(text + parameters.salt).digest()
 
 
 def _variant(digest: bytes) -> int:

@@ -38,7 +38,7 @@ class NanoGpt(ProviderFormat):
         self.check_model(call, fields.get("model"))
         urls = [("imageDataUrl", fields["imageDataUrl"])] if "imageDataUrl" in fields else []
         urls += [("imageDataUrls", url) for url in fields.get("imageDataUrls", ())]
-        images = tuple(inputs.opaque(inputs.decode(inputs.from_data_url(url, name), name)) for name, url in urls)
+        images = tuple(inputs.opaque(inputs.decode(inputs.from_data_url(url, name), name)) for name, url in urls) if urls else ()
         edit = None
         if "maskDataUrl" in fields:
             # Without a picture there is nothing to keep: the mask is read and changes nothing.

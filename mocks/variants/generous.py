@@ -8,12 +8,12 @@ from __future__ import annotations
 import gzip
 import math
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 import msgspec
+from msgspec.structs import replace
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from testcard.mocks.exchange import Answer, Call, Parameters, PictureFormat, Problem, RenderedPicture

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from PIL import Image, ImageChops
 
 from testcard.mocks.exchange import Parameters, PictureFormat
