@@ -263,7 +263,7 @@ def in_plan_order(exchanges: Iterable[Exchange]) -> list[Exchange]:
 
 def _place_in_plan(exchange: Exchange) -> tuple[bool, int]:
     number = _EXCHANGE_NUMBER.match(exchange.id)
-    return exchange.id.endswith(".again"), int(number.group(1)) if number is not None else 0
+    return ".again" in exchange.id, int(number.group(1)) if number is not None else 0
 
 
 def _stays_inside(name: str) -> bool:

@@ -140,7 +140,7 @@ class Runner:
                 stop = Stop(reason=StopReason.OPERATION_SILENT, target=step.operation)
             if stop is None:
                 admission = self._allowance.admission(step)
-                if admission == "wait":
+                if admission == "wait" or (step.billed and admission == "go" and self.budget.is_probing):
                     await self._one_done()
                     continue
                 if admission != "go":

@@ -68,6 +68,8 @@ class CheckBudget:
         self._held_images = 0
         self._held_cost = 0.0
         self._held = 0
+        self._held_billed = 0
+        self._settled = 0
         self._extra_images = 0
         self._times_images = 1.0
         self._times_cost = 1.0
@@ -88,6 +90,7 @@ class CheckBudget:
                 return None
             self._requests += 1
             self._held += 1
+            self._held_billed += billed
             self._held_images += images
             self._held_cost += (cost_usd or 0.0) if billed else 0.0
             return Reservation(billed, images, cost_usd, asked_images, asked_usd)
@@ -112,6 +115,7 @@ class CheckBudget:
         with self._lock:
             self._book(reservation, images, cost_usd)
             if reservation.billed:
+                self._settled += 1
                 self._learn(reservation, images, cost_usd)
 
     def _book(self, reservation: Reservation, images: int, cost_usd: float | None) -> None:
@@ -146,6 +150,16 @@ class CheckBudget:
             self._requests -= 1
 
     @property
+    def is_probing(self) -> bool:
+        """Whether the next billed request should wait: pictures or cost are limited, and the first answer that is billed is still under way.
+
+        What a target adds to a request is known from that answer on; many sent before it could pass a limit together.
+        """
+        with self._lock:
+            limited = self.limits.max_images is not None or self.limits.max_cost_usd is not None
+            return limited and not self._settled and self._held_billed > 0
+
+    @property
     def in_flight(self) -> int:
         """How many reservations are open."""
         with self._lock:
@@ -163,6 +177,7 @@ class CheckBudget:
             raise ValueError("the reservation was closed before")
         reservation.open = False
         self._held -= 1
+        self._held_billed -= reservation.billed
         self._held_images -= reservation.images
         self._held_cost -= (reservation.cost_usd or 0.0) if reservation.billed else 0.0
 
@@ -189,7 +204,8 @@ class Booking:
         self._submitted: dict[tuple[str, str], str] = {}
 
     def settle(self, step: PlanStep, status: int | None, failure: str | None, answer: Answer | None, reservation: Reservation) -> Booked:
-        """Settles the reservation by what came for the step: an answer with a status, or none and a failure."""
+        """Settles the reservation by what came for the step: an answer with a status, or none; with a failure it is not whole."""
+        whole = failure is None
         budget = self._budget
         if status is None:
             (budget.release if failure in ("connect", "tls") else budget.keep)(reservation)
@@ -211,6 +227,9 @@ class Booking:
             # Fewer pictures than were asked for may have been charged for all the same: nobody can tell.
             images = max(len(answer.pictures), reservation.asked_images)
             cost = booked_cost(price, answer, charged(self._provider, step.operation, step.terms, answer, _looked_at(answer)))
+            if not whole or answer.problem is not None:  # it may have held more than can be seen of it
+                images = max(images, reservation.images)
+                cost = max((amount for amount in (cost, reservation.cost_usd) if amount is not None), default=None)
         budget.settle(reservation, images=images, cost_usd=cost)
         return Booked(images, cost)
 

@@ -159,7 +159,7 @@ def test_waivers_come_from_testcard_toml(faulty: str, tmp_path: Path, capsys: Ca
     assert run(["check", "nebul", "--base-url", faulty, *NARROW, "--waivers", str(waivers(tmp_path)), "--out", "two"]) == 1
     (tmp_path / "waivers.toml").write_text("[[waiver]]\nrule = 'a'\nuntil = 2030-01-01\n")
     assert run(["check", "nebul", "--base-url", faulty, "--waivers", "waivers.toml", "--out", "three"]) == 2
-    assert "waivers.toml: waiver.0." in capsys.readouterr().err
+    assert "waivers.toml:1: waiver.0." in capsys.readouterr().err
     assert not Path("three").exists()
 
 

@@ -25,6 +25,7 @@ from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.sent_pictures import input_picture
+from testcard.harness.runs.folder import in_plan_order
 from testcard.harness.selftest.in_process import InProcess
 from testcard.harness.selftest.mock_runs import API_KEY, BASE_URL, FASTER, POLL_INTERVAL_S, LeapingTime, Memory, full_plan
 from testcard.mocks.app import create_app
@@ -74,10 +75,10 @@ def judged(plan: Plan, carried: Carried, memory: Memory) -> Conclusion:
 
 
 def requests(memory: Memory) -> tuple[tuple[Any, ...], ...]:
-    """What was sent for the steps of the plan, byte by byte, in the order of the record."""
+    """What was sent for the steps of the plan, byte by byte, in the order of the plan."""
     return tuple(
         (one.id, one.probe, one.request.method, one.request.url, tuple(map(tuple, one.request.headers)), one.request.body.sha256)
-        for one in memory.exchanges
+        for one in in_plan_order(memory.exchanges)
         if one.source in ("probe", "schema-case")
     )
 
@@ -215,7 +216,7 @@ AGAIN = {
 @pytest.mark.parametrize("name", AGAIN)
 @pytest.mark.parametrize("manner", ["conforming", "lax"])
 def test_the_same_seed_sends_the_same_bytes(name: str, manner: str) -> None:
-    """Two runs of one seed send the same requests, byte by byte and in the same order of the record, one at a time or sixteen."""
+    """Two runs of one seed send the same requests, byte by byte and under the same numbers, one at a time or sixteen."""
     faults = lax_faults(name) if manner == "lax" else []
     provider = full_plan(load_provider(name), 0).provider
     operations = AGAIN[name] or tuple(provider.profile.operations)

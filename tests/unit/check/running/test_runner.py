@@ -476,3 +476,46 @@ def test_an_answer_is_recorded_as_soon_as_it_is_there() -> None:
     )
     assert sorted(recorded_meanwhile) == [step.id for step in of.steps if step.id != slow.id]
     assert memory.exchanges[-1].id == slow.id
+
+
+@pytest.mark.parametrize("limits", [SpendingLimits(max_images=5), SpendingLimits(max_cost_usd=0.07)])
+def test_a_target_that_adds_to_every_answer_passes_no_limit(limits: SpendingLimits) -> None:
+    """The first answers are refusals, which teach nothing; then each brings a picture more than asked for: still no sixth one is sent."""
+    billed = seen = 0
+
+    async def server(request: httpx.Request) -> httpx.Response:
+        nonlocal billed, seen
+        seen += 1
+        mine = seen
+        await asyncio.sleep(0.001 * (mine % 3))
+        if mine <= 2:
+            return httpx.Response(429, json={"error": 429, "message": "slow down"})
+        count = json.loads(request.content).get("n", 1) + 1
+        billed += count
+        return pictures(count)
+
+    of = plan(rules=("request.accepts-valid",), cases=True)
+    carried, _ = run(of, server, limits=limits, concurrency=32, patience_s=0.0)
+    assert 0 < billed <= 5
+    assert carried.budget.spend.images == billed
+
+
+def test_a_body_cut_short_counts_as_all_that_it_may_have_held() -> None:
+    """A target that adds a picture to each answer and cuts some of them off: what cannot be seen of them is counted all the same."""
+    billed = 0
+
+    class Cut(httpx.AsyncByteStream):
+        async def __aiter__(self):  # type: ignore[no-untyped-def]
+            yield json.dumps({"created": 1, "data": [{"b64_json": PICTURE}]}).encode()
+            raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
+
+    async def server(request: httpx.Request) -> httpx.Response:
+        nonlocal billed
+        billed += json.loads(request.content).get("n", 1) + 1
+        if billed == 2:
+            return pictures(2)
+        return httpx.Response(200, headers={"content-type": "application/json"}, stream=Cut())
+
+    carried, _ = run(plan(rules=("request.accepts-valid",), cases=True), server, limits=SpendingLimits(max_images=5), concurrency=8)
+    assert billed <= 5
+    assert carried.budget.spend.images >= billed
