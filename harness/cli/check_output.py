@@ -161,7 +161,8 @@ def _print_result(event: Event) -> None:
 def _close(event: Event, provider: str) -> None:
     """What a person has to know beside the result, on stderr."""
     if isinstance(event, Finished):
-        for line in present.closing_words(event, rejudge_command(event.folder, provider)):
+        openapi = str(RunReader(event.folder).run.config.get("openapi", ""))
+        for line in present.closing_words(event, rejudge_command(event.folder, provider, openapi)):
             say(line)
 
 

@@ -48,7 +48,7 @@ def rejudge_command(folder: Path | str, provider: str, openapi: str = "") -> str
     """The command that judges a recorded check again. `openapi`: the contract's file as the run names it; a provider that is not
     bundled is named by its folder."""
     named = provider if not openapi or openapi.startswith("specs/providers/") else typed_path(Path(openapi).parent)
-    return f"testcard check {named} --replay {typed_path(folder)}"
+    return f"testcard check {named} --rejudge {typed_path(folder)}"
 
 
 def curl(exchange: Exchange, body_file: BodyFile | None = None) -> str:

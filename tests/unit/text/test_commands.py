@@ -158,6 +158,6 @@ def test_replay_commands_name_the_run_so_that_they_run_from_here(tmp_path: Path,
     """The run's folder as seen from here; a provider that is not bundled by its own folder."""
     monkeypatch.chdir(tmp_path)
     assert resend_command(tmp_path / "a b", "e0001.f1") == "testcard replay 'a b' e0001.f1"
-    assert rejudge_command("runs/x", "nebul", "specs/providers/nebul/openapi.yaml") == "testcard check nebul --replay runs/x"
-    assert rejudge_command("runs/x", "nebul") == "testcard check nebul --replay runs/x"
-    assert rejudge_command("x", "mine", str(tmp_path / "my api" / "openapi.yaml")) == "testcard check 'my api' --replay x"
+    assert rejudge_command("runs/x", "nebul", "specs/providers/nebul/openapi.yaml") == "testcard check nebul --rejudge runs/x"
+    assert rejudge_command("runs/x", "nebul") == "testcard check nebul --rejudge runs/x"
+    assert rejudge_command("x", "mine", str(tmp_path / "my api" / "openapi.yaml")) == "testcard check 'my api' --rejudge x"
