@@ -64,7 +64,7 @@ def bench(folder: Path, workload: Path, median_s: float, seed: int) -> None:
 
 
 def main() -> None:
-    """Prints every verdict that is not `within noise`, and the counts."""
+    """Prints every verdict that is not `no difference`, and the counts."""
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 6
     with tempfile.TemporaryDirectory() as place:
         workload = Path(place) / "workload.toml"
@@ -80,7 +80,7 @@ def main() -> None:
                 found = json.loads(answer.stdout)
                 for change in found["changes"]:
                     verdicts[change["verdict"]] = verdicts.get(change["verdict"], 0) + 1
-                    if change["verdict"] != "within noise":
+                    if change["verdict"] != "no difference":
                         print(f"  pair {number + 1}: {change['target']}: {change['sentence']}", flush=True)
                 slower += any(change["verdict"] == "worse" for change in found["changes"])
                 print(f"{name} pair {number + 1}: exit {answer.returncode}, {found['sentence']}", flush=True)
