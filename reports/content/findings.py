@@ -8,7 +8,7 @@ from pathlib import Path
 
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import SEVERITY, Body, Exchange, Verdict
-from testcard.harness.text.commands import curl_block, rejudge_command
+from testcard.harness.text.commands import curl_block, rejudge_command, resend_command
 from testcard.harness.text.verdicts import worst_word
 from testcard.harness.text.words import clean, shortened
 from testcard.reports.content.evidence import Evidence, Party
@@ -27,7 +27,8 @@ class Witness:
     answer: str
     excerpt: str
     curl: str
-    replay: str
+    resend: str
+    rejudge: str
     change: str = ""
     route: str = ""
     thumbs: list[Thumb] = field(default_factory=list)
@@ -226,7 +227,8 @@ def _witness(party: Party, exchange: Exchange, verdict: Verdict) -> Witness:
         answer=answer,
         excerpt=excerpt,
         curl=curl_block(exchange, folder),
-        replay=rejudge_command(
+        resend=resend_command(folder, exchange.id),
+        rejudge=rejudge_command(
             folder, party.target.provider, party.openapi if party.check and party.check.run.config.get("openapi") else ""
         ),
         change=clean(exchange.case.change) if exchange.case else "",

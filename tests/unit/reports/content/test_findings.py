@@ -116,7 +116,8 @@ def test_commands_of_findings_run_from_the_working_directory(
         assert body is not None
         assert Path(body[1]).read_bytes() == b"x" * 5000
         assert not os.path.isabs(body[1])
-    assert RunReader(shlex.split(witness.replay)[-1]).run.kind == "check"
+    assert RunReader(shlex.split(witness.rejudge)[-1]).run.kind == "check"
+    assert shlex.split(witness.resend)[-2:] == ["runs/check-1", "e1"]
 
 
 @pytest.mark.parametrize("layout", ["hops under hops", "hops beside hops"])

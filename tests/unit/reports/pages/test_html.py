@@ -165,6 +165,7 @@ def test_finding_shows_clause_curl_replay_and_picture(text: str) -> None:
     assert "003_document.txt, “Request body”" in card
     assert "512x512 was asked for; the picture decodes to 256x256" in card
     assert "$TESTCARD_API_KEY" in card
-    assert "testcard check nanogpt --rejudge check-nanogpt" in card
+    assert "testcard replay check-nanogpt " in card
+    assert "testcard check nanogpt --rejudge check-nanogpt</pre>" in card
     assert "data:image/webp;base64," in card
     assert "<b>256 × 256 png</b>" in card
