@@ -25,6 +25,7 @@ from testcard.harness.progress import Progress
 from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import Body, Outcome
 from testcard.harness.text.commands import rejudge_command, shown_path
+from testcard.harness.text.words import one_line
 
 Consumer = Callable[[Event], None]
 
@@ -114,7 +115,7 @@ class CiFiles:
             if os.environ.get("TESTCARD_TRACEBACK"):
                 raise
             shown = shown_path(event.folder)
-            say(f"internal error: the report could not be written: {type(error).__name__}: {present.clean(str(error))}")
+            say(f"internal error: the report could not be written: {type(error).__name__}: {one_line(str(error))}")
             say(f"next: the verdicts are in {shown}; TESTCARD_TRACEBACK=1 testcard report {shown} shows where it broke")
             self.exit_code = Exit.INTERNAL
             outcome: Outcome = "interrupted" if event.outcome == "interrupted" else "error"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 
 from testcard.harness.check.generation.plan import Plan, PlanStep
@@ -12,8 +11,8 @@ from testcard.harness.events import Finished, Planned
 from testcard.harness.runs.records import Exchange, Spend, Verdict, Verdicts
 from testcard.harness.stops import BUDGET, StopReason, next_step, sentence
 from testcard.harness.text.commands import BodyFile, curl
-from testcard.harness.text.verdicts import GLYPHS
-from testcard.harness.text.words import count, shortened
+from testcard.harness.text.verdicts import GLYPHS, waiver_line, waiver_reason
+from testcard.harness.text.words import count, one_line, shortened
 
 COLOURS: Mapping[str, str] = {
     "pass": "green",
@@ -23,21 +22,13 @@ COLOURS: Mapping[str, str] = {
     "not-run": "yellow",
     "info": "cyan",
 }
-#: Control characters of what strangers send must not reach a terminal, and half surrogates cannot.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _WORDS = [word for word in GLYPHS if word != "inconclusive"]
-
 Style = Callable[[str, str], str]
 
 
 def plain(text: str, colour: str) -> str:
     """The text without colour."""
     return text
-
-
-def clean(text: str) -> str:
-    """The text on one line, without control characters."""
-    return _CONTROL.sub("�", text.replace("\n", " "))
 
 
 def announcement(planned: Planned) -> Iterator[str]:
@@ -61,7 +52,7 @@ def table(record: Verdicts, style: Style = plain) -> Iterator[str]:
             operation = one.operation
             yield style(operation, "bold")
         word = style(f"{GLYPHS[one.verdict]} {one.verdict:<11}", COLOURS.get(one.verdict, ""))
-        detail = clean(_waived(one) if one.waiver else one.detail) if one.verdict not in ("fail", "deviates") else "see below"
+        detail = one_line(_waived(one) if one.waiver else one.detail) if one.verdict not in ("fail", "deviates") else "see below"
         yield f"  {word} {one.rule:<{width}}  {one.level:<6}  {shortened(detail, 100)}".rstrip()
 
 
@@ -72,9 +63,9 @@ def findings(record: Verdicts, exchanges: Mapping[str, Exchange], body_file: Bod
             continue
         yield ""
         yield style(f"{GLYPHS[one.verdict]} {one.rule} · {one.operation} · {one.level}", COLOURS[one.verdict])
-        yield f"  promised  {clean(one.title)}"
-        yield f"            {clean(one.clause.document)} · {clean(one.clause.heading)}"
-        yield f"  seen      {clean(one.detail)}"
+        yield f"  promised  {one_line(one.title)}"
+        yield f"            {one_line(one.clause.document)} · {one_line(one.clause.heading)}"
+        yield f"  seen      {one_line(one.detail)}"
         shown = next((exchanges[name] for name in one.exchanges if name in exchanges), None)
         if shown is not None:
             yield f"  exchange  {', '.join(one.exchanges[:5])}" + (f" and {len(one.exchanges) - 5} more" if len(one.exchanges) > 5 else "")
@@ -87,20 +78,19 @@ def gaps(record: Verdicts) -> Iterator[str]:
         yield ""
         yield "Gaps in the document (not the server's fault):"
         for gap in record.spec_gaps:
-            yield f"  {gap.operation}: {clean(gap.detail)}"
+            yield f"  {gap.operation}: {one_line(gap.detail)}"
 
 
 def waivers(record: Verdicts) -> Iterator[str]:
     """The waivers that need a hand: expired, unused, or of a promise that is kept."""
     for note in record.waivers:
         if note.state != "used":
-            whom = note.rule + (f" on {note.operation}" if note.operation else "")
-            yield clean(f"waiver of {whom} {note.detail} ({note.owner}, until {note.expires}: {note.reason})")
+            yield one_line(waiver_line(note))
 
 
 def _waived(verdict: Verdict) -> str:
     waiver = verdict.waiver
-    return f"{waiver.instead_of}, waived until {waiver.expires} by {waiver.owner}: {waiver.reason}" if waiver else ""
+    return f"{waiver.instead_of}, waived {waiver_reason(waiver)}" if waiver else ""
 
 
 def summary(record: Verdicts, price_origin: str) -> str:
@@ -125,11 +115,11 @@ def closing_words(finished: Finished, judge_again: str) -> Iterator[str]:
     if record is not None:
         yield from waivers(record)
         for error in record.errors:
-            yield f"internal error: rule {error.rule} on {error.operation} raised {clean(error.message)}"
+            yield f"internal error: rule {error.rule} on {error.operation} raised {one_line(error.message)}"
         if record.errors:
             yield f"next: report this with the run folder; judge it again with a mended version: {judge_again}"
     if finished.stop is not None and finished.stop.reason is not StopReason.INTERRUPTED:
-        yield f"stopped: {clean(sentence(finished.stop))}; everything so far is saved"
+        yield f"stopped: {one_line(sentence(finished.stop))}; everything so far is saved"
         further = next_step(finished.stop)
         if further is not None:
             yield f"next: {further}"

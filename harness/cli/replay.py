@@ -25,7 +25,6 @@ from testcard.harness.check.running.resend import (
 )
 from testcard.harness.check.running.transport import Received, http_client, send
 from testcard.harness.cli import say
-from testcard.harness.cli.check_text import clean
 from testcard.harness.cli.options import PATH, config_option, json_option
 from testcard.harness.config import Config, PricesSection, load_config
 from testcard.harness.errors import Exit, TargetUnreachable, UsageError
@@ -35,7 +34,7 @@ from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Exchange, TargetRecord
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key, require_live
 from testcard.harness.text.prices import amount
-from testcard.harness.text.words import count
+from testcard.harness.text.words import count, one_line
 from testcard.harness.wire.addresses import fetchable, may_ask
 from testcard.harness.wire.model import WireRequest
 from testcard.specs.loader import Provider, load_provider
@@ -91,7 +90,7 @@ def replay(
         click.echo(json.dumps(_record(chosen, request, before, now, found), indent=2, ensure_ascii=False))
     else:
         for line in _lines(chosen, request, before, now, found):
-            click.echo(clean(line))
+            click.echo(one_line(line))
     return Exit.PASS
 
 
@@ -236,5 +235,5 @@ def _list(reader: RunReader, as_json: bool) -> int:
     width = max((len(str(one["id"])) for one in listed), default=0)
     for one in listed:
         what = " · ".join(str(part) for part in (one["operation"], one["probe"], one["change"] or one["source"]))
-        click.echo(clean(f"{one['id']:<{width}}  {one['status'] or '–':>3}  {one['method']:<4}  {what}"))
+        click.echo(one_line(f"{one['id']:<{width}}  {one['status'] or '–':>3}  {one['method']:<4}  {what}"))
     return Exit.PASS

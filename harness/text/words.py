@@ -47,11 +47,11 @@ def data_size(count: int) -> str:
 
 
 def time_span(seconds: float) -> str:
-    """A length of time in the unit that suits it, from µs to days, with three significant digits at most."""
+    """A length of time, whatever its sign, in the unit that suits it: "12 µs", "4.2 ms", "1.5 hours", "7 days"."""
     if seconds == 0:
         return "0 s"
     size, unit = next(((size, unit) for size, unit in _SPANS if abs(seconds) >= size), _SPANS[-1])
-    return f"{significant(seconds / size)} {unit}"
+    return f"{significant(abs(seconds) / size)} {unit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +135,11 @@ def clean(text: str) -> str:
     return _CONTROL.sub("\ufffd", text)
 
 
+def one_line(text: str) -> str:
+    """The same on one line, for a terminal, where a carriage return would write over what stands there."""
+    return clean(text.replace("\r\n", " ").replace("\n", " ").replace("\r", " "))
+
+
 def shortened(text: str, limit: int) -> str:
     """The text in at most `limit` characters, with an ellipsis where it was cut."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def span(seconds: float) -> str:
-    """A stretch of time in its largest unit, whatever its sign: "3 days", "1.5 hours", "12 s"."""
-    units = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0))
-    unit, size = next(((unit, size) for unit, size in units if abs(seconds) >= size), ("s", 1.0))
-    return f"{abs(seconds) / size:.3g} {unit}"

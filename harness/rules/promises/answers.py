@@ -11,7 +11,7 @@ from testcard.harness.rules.evidence import Observation, SeenExchange, answered_
 from testcard.harness.rules.rule import Probe, http_clause, openai_clause, rule
 from testcard.harness.rules.schema_judge import judge
 from testcard.harness.rules.scope import Scope
-from testcard.harness.text.words import span
+from testcard.harness.text.words import time_span
 from testcard.harness.wire.model import Answer
 from testcard.harness.wire.pictures import MEDIA_TYPES
 from testcard.specs.pointers import at
@@ -147,7 +147,7 @@ def _timely(scope: Scope, one: SeenExchange, created: float) -> Observation:
         return Observation("pass", exchanges=(one.id,))
     off = min((created - now for now in clocks), key=abs)
     when = datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds")
-    return Observation("broken", f"created is {when}, {span(off)} {'after' if off > 0 else 'before'} the answer", (one.id,), place)
+    return Observation("broken", f"created is {when}, {time_span(off)} {'after' if off > 0 else 'before'} the answer", (one.id,), place)
 
 
 # ── echoes ────────────────────────────────────────────────────────────────────────────────────────────────────────────

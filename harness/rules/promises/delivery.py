@@ -12,7 +12,7 @@ from testcard.harness.rules.evidence import Observation, SeenExchange, SeenPictu
 from testcard.harness.rules.rule import openai_clause, rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Exchange
-from testcard.harness.text.words import shortened, span
+from testcard.harness.text.words import shortened, time_span
 from testcard.harness.wire.addresses import fetchable
 from testcard.harness.wire.fields import with_defaults
 from testcard.harness.wire.pictures import MEDIA_TYPES, way
@@ -320,7 +320,7 @@ def url_lifetime(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observa
         elif stated_s is not None and stated_s >= ABOUT * promised_s:
             yield Observation("pass", exchanges=(one.id,))
         elif stated_s is not None:
-            detail = f"the URL of {picture.picture.place} ends after {span(stated_s)}, {span(promised_s)} are documented"
+            detail = f"the URL of {picture.picture.place} ends after {time_span(stated_s)}, {time_span(promised_s)} are documented"
             yield Observation("broken", detail, (one.id,), picture.picture.place)
 
 
@@ -335,7 +335,7 @@ def _later(one: SeenExchange, picture: SeenPicture, promised_s: float) -> Iterat
         if status == 200:
             yield Observation("pass", exchanges=ids)
         elif status in (403, 404, 410):
-            detail = f"the URL of {picture.picture.place} answered with {status} after {span(age_s)}, {span(promised_s)} are documented"
+            detail = f"the URL of {picture.picture.place} answered with {status} after {time_span(age_s)}, {time_span(promised_s)} are documented"
             yield Observation("broken", detail, ids, picture.picture.place)
         else:
             what = f"status {status}" if status is not None else f"no answer ({again.failure})"

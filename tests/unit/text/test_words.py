@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from testcard.harness.runs.records import SEVERITY, Estimate
 from testcard.harness.text.verdicts import GLYPHS, MEANINGS, worst_word
-from testcard.harness.text.words import MILLISECONDS, SECONDS, count, data_size, fixed, listing, percent, significant, time_span, time_unit
+from testcard.harness.text.words import (
+    MILLISECONDS,
+    SECONDS,
+    count,
+    data_size,
+    fixed,
+    listing,
+    one_line,
+    percent,
+    significant,
+    time_span,
+    time_unit,
+)
 
 
 def test_numbers_are_written_with_three_digits() -> None:
@@ -38,6 +50,7 @@ def test_a_share_is_written_in_percent() -> None:
 def test_sizes_and_spans_come_in_the_unit_that_suits_them() -> None:
     """Bytes in powers of a thousand, times from microseconds to days."""
     assert [data_size(count) for count in (0, 999, 1500, 1_443_320)] == ["0 B", "999 B", "1.5 kB", "1.4 MB"]
+    assert time_span(-90) == "1.5 minutes"
     spans = [time_span(seconds) for seconds in (0, 0.0000123, 0.0042, 1.5, 90, 5400, 604800)]
     assert spans == ["0 s", "12.3 µs", "4.2 ms", "1.5 s", "1.5 minutes", "1.5 hours", "7 days"]
 
@@ -47,3 +60,9 @@ def test_every_verdict_has_a_glyph_of_its_own_and_a_meaning() -> None:
     assert set(MEANINGS) == set(SEVERITY) <= set(GLYPHS)
     assert len({GLYPHS[word] for word in SEVERITY}) == len(SEVERITY)
     assert all(len(glyph) == 1 for glyph in GLYPHS.values())
+
+
+def test_what_strangers_say_stays_on_its_line() -> None:
+    """No new line, no carriage return that writes over a line, no escape sequence, no half surrogate; tabs and letters stay."""
+    assert one_line("a\r\nb\nc\rd\te") == "a b c d\te"
+    assert one_line("\x1b[31mred\x07\ud800 é") == "\ufffd[31mred\ufffd\ufffd é"

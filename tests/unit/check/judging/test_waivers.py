@@ -98,7 +98,7 @@ def test_an_expired_waiver_fails_the_run(level: str) -> None:
     assert after.waivers[0].detail == "has expired: image.count on createImage counts again"
     said = list(present.waivers(after))
     assert said == [
-        "waiver of image.count on createImage has expired: image.count on createImage counts again (ann@example.com, until 2026-11-19: ticket 12)"
+        "The waiver of image.count on createImage has expired: image.count on createImage counts again (ann@example.com, until 2026-11-19: ticket 12)."
     ]
 
 
