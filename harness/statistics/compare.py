@@ -33,7 +33,7 @@ from testcard.harness.statistics import slo
 from testcard.harness.statistics.columns import Columns, RowName, columns
 from testcard.harness.statistics.columns import rows as grouped
 from testcard.harness.statistics.matching import Pair, Side, differences, matched, target_of, warnings
-from testcard.harness.statistics.rounds import Difference, RoundValues, answers_a_round, difference, holm, log_difference, round_values
+from testcard.harness.statistics.rounds import MeanDifference, RoundValues, answers_a_round, difference, holm, log_difference, round_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -259,7 +259,7 @@ def _change(base: Change, one: RoundValues, other: RoundValues, late: str) -> Ch
     return replace(base, verdict="no difference", change=estimate, p=found.p_differs, p_beyond=found.p_beyond(_bound(base)))
 
 
-def _difference(metric: Metric, one: RoundValues, other: RoundValues) -> tuple[Difference | None, Estimate | None]:
+def _difference(metric: Metric, one: RoundValues, other: RoundValues) -> tuple[MeanDifference | None, Estimate | None]:
     new, old = one.known, other.known
     n = int(min(one.requests.sum(), other.requests.sum()))
     if metric.share:

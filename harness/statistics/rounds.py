@@ -178,7 +178,7 @@ def _sums(series: npt.NDArray[np.generic], edges: npt.NDArray[np.intp]) -> Float
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class MeanDifference:
     """new − old (of logarithms, where a ratio is asked for) with its standard error and Welch's degrees of freedom."""
 
     value: float
@@ -218,7 +218,9 @@ class Difference:
         return float(stdtr(self.freedom, -distance / self.error))
 
 
-def difference(new: Sequence[float] | npt.NDArray[Any], old: Sequence[float] | npt.NDArray[Any], *, least_error: float = 0.0) -> Difference:
+def difference(
+    new: Sequence[float] | npt.NDArray[Any], old: Sequence[float] | npt.NDArray[Any], *, least_error: float = 0.0
+) -> MeanDifference:
     """The difference between the means of two series in the order of their rounds, at least two values each (Welch 1947).
 
     `least_error` is a standard error that is known to be there whatever the rounds show (of counts, say).
@@ -237,10 +239,10 @@ def difference(new: Sequence[float] | npt.NDArray[Any], old: Sequence[float] | n
         if sum(parts) > 0
         else float(len(one) + len(other) - 2)
     )
-    return Difference(float(one.mean() - other.mean()), max(math.sqrt(variance), least_error), freedom)
+    return MeanDifference(float(one.mean() - other.mean()), max(math.sqrt(variance), least_error), freedom)
 
 
-def log_difference(new: Sequence[float] | npt.NDArray[Any], old: Sequence[float] | npt.NDArray[Any]) -> Difference:
+def log_difference(new: Sequence[float] | npt.NDArray[Any], old: Sequence[float] | npt.NDArray[Any]) -> MeanDifference:
     """The difference of the logarithms of positive values: e to its value is the ratio new / old of their geometric means."""
     one, other = np.asarray(new, dtype=np.float64), np.asarray(old, dtype=np.float64)
     if not ((one > 0).all() and (other > 0).all()):
