@@ -5,6 +5,8 @@ everything that is not here may move. Each name is imported when it is first ask
 
     clients    Client, AsyncClient, Result, Picture, Timings, TextStream, AsyncTextStream, and what they raise
     check      check(CheckOptions(...)) gives a CheckRun, whose events are read in a loop; rejudge(RejudgeOptions(...)) judges a recorded one
+    bench      bench(BenchOptions(...)) gives a BenchRun, whose events are read in a loop; Workload, TargetSection, FleetJob and SearchPlan say
+               what of. Benchmarks are named here and not imported, not even for type checkers: the harness knows nothing of them
     runs       RunReader (a run folder), Exit (the exit codes)
     events     what a check and a benchmark give while they run
     providers  load_provider, bundled_ids
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         TimedOut,
         Timings,
     )
+    from testcard.harness.config import TargetSection
     from testcard.harness.errors import (
         ContractViolation,
         Exit,
@@ -52,7 +55,7 @@ if TYPE_CHECKING:
         TestcardError,
         UsageError,
     )
-    from testcard.harness.events import Answered, Event, Finished, Judged, LoadState, Planned, PlannedTarget, Sent, Spent, Stopped
+    from testcard.harness.events import Answered, Event, Finished, Judged, LoadState, Noted, Planned, PlannedTarget, Sent, Spent, Stopped
     from testcard.harness.runs.folder import RunReader
     from testcard.specs.loader import Provider, bundled_ids, load_provider
 
@@ -98,16 +101,33 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "Finished",
         "Judged",
         "LoadState",
+        "Noted",
         "Planned",
         "PlannedTarget",
         "Sent",
         "Spent",
         "Stopped",
     ),
+    "testcard.harness.config": ("TargetSection",),
     "testcard.harness.runs.folder": ("RunReader",),
     "testcard.specs.loader": ("Provider", "bundled_ids", "load_provider"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+#: As `_HOMES`, of a folder that the harness must not import.
+_BENCHMARKS: dict[str, tuple[str, ...]] = {
+    "testcard.benchmarks.plan.job": ("FleetJob",),
+    "testcard.benchmarks.plan.workload": ("Workload", "load_workload"),
+    "testcard.benchmarks.run.bench": ("BenchRun", "bench"),
+    "testcard.benchmarks.run.options": ("BenchOptions",),
+    "testcard.benchmarks.search.bracket": ("SearchPlan",),
+}
+BenchOptions: Any
+BenchRun: Any
+FleetJob: Any
+SearchPlan: Any
+Workload: Any
+bench: Any
+load_workload: Any
+_HOME_OF = {name: home for homes in (_HOMES, _BENCHMARKS) for home, names in homes.items() for name in names}
 
 __all__ = [
     "AddressNotAllowed",
@@ -115,6 +135,8 @@ __all__ = [
     "AsyncClient",
     "AsyncTextStream",
     "AuthenticationFailed",
+    "BenchOptions",
+    "BenchRun",
     "CheckOptions",
     "CheckRun",
     "Client",
@@ -125,11 +147,13 @@ __all__ = [
     "Event",
     "Exit",
     "Finished",
+    "FleetJob",
     "Inconclusive",
     "Interrupted",
     "Judged",
     "KeyRefused",
     "LoadState",
+    "Noted",
     "PaymentRequired",
     "Picture",
     "Planned",
@@ -140,12 +164,14 @@ __all__ = [
     "RequestRefused",
     "Result",
     "RunReader",
+    "SearchPlan",
     "Sent",
     "ServerFailed",
     "SpecError",
     "Spent",
     "Stopped",
     "TargetError",
+    "TargetSection",
     "TargetUnreachable",
     "TaskFailed",
     "TestcardError",
@@ -153,9 +179,12 @@ __all__ = [
     "TimedOut",
     "Timings",
     "UsageError",
+    "Workload",
+    "bench",
     "bundled_ids",
     "check",
     "load_provider",
+    "load_workload",
     "rejudge",
 ]
 

@@ -5,6 +5,7 @@ consumers of the same ones. Whoever consumes them may look, and count; nothing t
 
     Planned                  once, before anything is sent
     (Sent | Answered | Spent)*   a check tells of each request; a benchmark of many at once, twice a second
+    Noted*                   what a person may want to know meanwhile, such as what a stage of a search showed
     Stopped                  nothing more is sent, and why; a second one where a person then interrupts
     Judged*                  a check: each rule on each operation; a benchmark: each row of its summary
     Finished                 once, last; not after an error, which is raised instead
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from testcard.harness.errors import Exit
-from testcard.harness.runs.records import Exchange, Outcome, Spend, Summary, SummaryRow, Verdict, Verdicts
+from testcard.harness.runs.records import Exchange, Outcome, Saturations, Spend, Summary, SummaryRow, Verdict, Verdicts
 from testcard.harness.stops import Stop, StopReason, sentence
 
 Kind = Literal["check", "bench"]
@@ -72,13 +73,20 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadState:
-    """How a benchmark is going: where in the plan it is, what is offered and achieved there, and how its latest stage answers."""
+    """How a benchmark is going: where in the plan it is, what is offered and achieved there, and how its latest stage answers.
+
+    `provider` (its name in samples), `model` and `operation` are those of the turn under way; `rounds` how many turns each stage has,
+    None where nobody knows it before the end, as in a search. `planned_s` grows where turns are taken again.
+    """
 
     passed_s: float
     planned_s: float
-    cell: int | None
+    provider: str | None
+    model: str | None
+    operation: str | None
     stage: str | None
     round: int | None
+    rounds: int | None
     offered_rps: float | None
     users: int | None
     achieved_rps: float
@@ -110,6 +118,13 @@ class Spent:
     spend: Spend
     done: float
     total: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """A sentence for people about how a run goes, without a full stop. Nothing hangs on it."""
+
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +164,7 @@ class Finished:
     """The run is over and its folder is sealed. `reason` says in a sentence why it is no pass, where a sentence can.
 
     `stop` is set where the run as a whole was stopped. `prices` says where prices come from. `not_sent` counts those of the `planned`
-    requests that were not sent although verdicts lack them, and `stops` says why, each reason once.
+    requests that were not sent although verdicts lack them, and `stops` says why, each reason once. `saturations`: what a search found.
     """
 
     outcome: Outcome
@@ -164,8 +179,9 @@ class Finished:
     stops: tuple[Stop, ...] = ()
     verdicts: Verdicts | None = None
     summary: Summary | None = None
+    saturations: Saturations | None = None
 
 
-Event = Planned | Sent | Answered | Spent | Stopped | Judged | Finished
+Event = Planned | Sent | Answered | Spent | Noted | Stopped | Judged | Finished
 
-__all__ = ["Answered", "Event", "Finished", "Judged", "Kind", "LoadState", "Planned", "PlannedTarget", "Sent", "Spent", "Stopped"]
+__all__ = ["Answered", "Event", "Finished", "Judged", "Kind", "LoadState", "Noted", "Planned", "PlannedTarget", "Sent", "Spent", "Stopped"]

@@ -22,12 +22,13 @@ from testcard.benchmarks.load.turns import schedule
 from testcard.benchmarks.plan.job import BlockJob, CellJob, FleetJob, Job, TargetJob
 from testcard.benchmarks.plan.workload import Workload
 from testcard.benchmarks.run.session import Session
+from testcard.benchmarks.show.view import View
 from testcard.harness.errors import Exit, Interrupted, TestcardError
 from testcard.harness.progress import Progress
 from testcard.harness.runs.records import Block
 from testcard.harness.runs.samples import SHARD_PATTERN, read_shard
 from testcard.harness.statistics.percentiles import nearest
-from testcard.harness.stops import sentences
+from testcard.harness.stops import Stop, sentences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,10 +187,15 @@ class Run:
             more=more is not None,
             fleet=FleetJob(workers=self.processes, spawn=True) if self.processes > 1 else None,
         )
-        session = Session(job, folder)
-        if more is not None:
-            session.more = lambda: more(session)
-        session.run(self.progress)
+        session = Session(job, folder, more=None if more is None else lambda: more(session))
+        view = View()
+        with session.signals_heard():
+            for said in session.lines():
+                if isinstance(said, Stop):
+                    self.progress.say("interrupted: ending")
+                elif said.progress is not None:
+                    load = view.load = said.progress.load
+                    self.progress.update(load.passed_s, total=load.planned_s, **view.fields())
         if session.interrupted:
             raise Interrupted("interrupted: a calibration that is not whole says nothing")
         if session.fatal is not None:

@@ -17,10 +17,12 @@ from testcard.benchmarks.fleet import messages as m
 from testcard.benchmarks.fleet.leases import Ledger
 from testcard.benchmarks.fleet.messages import batch_of
 from testcard.benchmarks.fleet.processes import Crew
-from testcard.benchmarks.judging.recorder import Shard
+from testcard.benchmarks.judging.recorder import RequestEnd, Shard
 from testcard.benchmarks.load.engine import locust_environment
+from testcard.benchmarks.load.process import Failure
+from testcard.benchmarks.load.tally import EngineState
 from testcard.benchmarks.load.turns import Taken, Turn, block_record, offsets_of
-from testcard.benchmarks.plan.job import BlockJob, Failure, FleetJob, Job
+from testcard.benchmarks.plan.job import BlockJob, FleetJob, Job
 from testcard.benchmarks.plan.workload import Workload
 from testcard.benchmarks.show.web_page import Page
 from testcard.harness.runs.folder import tool_version
@@ -39,7 +41,7 @@ class Member:
         self.ready = False
         self.gone = False
         self.left = False
-        self.state: dict[str, Any] | None = None
+        self.state: EngineState | None = None
         self.turned: m.Turned | None = None
         self._turn: Turn | None = None
         self._rows_before = 0
@@ -98,7 +100,7 @@ clock = time.monotonic
 
 
 class Master:
-    """Leads a run whose load comes from workers (see `solo.Lead`)."""
+    """Leads a run whose load comes from workers (see `run.load_process.Lead`)."""
 
     def __init__(self, job: Job, workload: Workload, note: Callable[[str], None]) -> None:
         assert job.fleet is not None
@@ -111,10 +113,11 @@ class Master:
         self._stopping = gevent.event.Event()
         self._news = gevent.event.Event()
         self._note = note
-        self._on_samples: Callable[[pa.RecordBatch], None] | None = None
+        self._on_request: Callable[[RequestEnd], None] | None = None
         self._ledger = Ledger(job.max_requests, job.max_cost_usd)
         self._members: dict[str, Member] = {}
         self._ended = False
+        self._mistaken = False  # what a worker said was lost here: nothing is waited for any more
         self.environment = locust_environment()
         self._runner: Any = self.environment.create_master_runner(self.fleet.host, self.fleet.port)
         for kind in m.ALL:
@@ -159,7 +162,7 @@ class Master:
             turn = Turn(block, sequence, instead_of, start_s, part, parts)
             member.begin(turn)
             self._send(member, m.TurnPart(block=block, sequence=sequence, instead_of=instead_of, start_s=start_s, part=part, parts=parts))
-        while any(member.turned is None and not member.gone for member in members):
+        while not self._mistaken and any(member.turned is None and not member.gone for member in members):
             self._news.clear()
             self._news.wait(0.2)
             self._look_for_losses(block)
@@ -180,18 +183,18 @@ class Master:
         """Whether no further turn is taken."""
         return bool(self._stopping.is_set())
 
-    def progress(self) -> list[dict[str, Any]]:
+    def progress(self) -> list[EngineState]:
         """The latest that each worker has said."""
         return [
-            {**member.state, "in_flight": 0} if member.gone else member.state
+            msgspec.structs.replace(member.state, in_flight=0) if member.gone else member.state
             for member in self._members.values()
             if member.state is not None
         ]
 
     def show(self) -> Page:
         """A web page that shows every sample that arrives, and the workers."""
-        page = Page(self.job, lambda: sum(state["in_flight"] for state in self.progress()), self._runner.clients)
-        self._on_samples = page.read
+        page = Page(self.job, lambda: sum(state.in_flight for state in self.progress()), self._runner.clients)
+        self._on_request = page.heard
         return page
 
     def flush(self) -> None:
@@ -203,7 +206,7 @@ class Master:
         for member in self._present():
             self._send(member, m.End())
         until = clock() + GOODBYE_S + (self.job.grace_s if self._stopping.is_set() else 0.0)
-        while any(not member.left for member in self._present()) and clock() < until:
+        while not self._mistaken and any(not member.left for member in self._present()) and clock() < until:
             self._news.clear()
             self._news.wait(0.2)
             self._look_for_losses(None)
@@ -217,11 +220,16 @@ class Master:
 
     def _hear(self, kind: Any) -> Any:
         def heard(environment: Any, msg: Any, **_: Any) -> None:
-            message = m.unpacked(kind, msg.data)
-            if isinstance(message, m.Hello):
-                self._welcome(msg.node_id, message)
-            elif (member := self._members.get(msg.node_id)) is not None:
-                self._heed(member, message)
+            try:
+                message = m.unpacked(kind, msg.data)
+                if isinstance(message, m.Hello):
+                    self._welcome(msg.node_id, message)
+                elif (member := self._members.get(msg.node_id)) is not None:
+                    self._heed(member, message)
+            except Exception as error:  # noqa: BLE001 (Locust would log it and go on without what was said)
+                self._mistaken = True
+                self.fatal = self.fatal or Failure.of(error)
+                self.stop(Stop(reason=StopReason.INTERNAL_ERROR, detail=self.fatal.message))
             self._news.set()
 
         return heard
@@ -257,8 +265,9 @@ class Master:
             case m.State(state=state):
                 member.state = state
             case m.Samples(number=number):
-                if (batch := member.keep(message)) is not None and self._on_samples is not None:
-                    self._on_samples(batch)
+                if (batch := member.keep(message)) is not None and self._on_request is not None:
+                    for row in batch.to_pylist():
+                        self._on_request(RequestEnd.of_row(row))
                 self._send(member, m.Kept(number=number))
             case m.Turned():
                 self._turned(member, message)

@@ -6,13 +6,15 @@ Monotonic clocks of two machines share no zero: a worker asks the master for the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import pyarrow as pa
 
 from testcard.benchmarks.fleet.leases import Grant
-from testcard.benchmarks.plan.job import BlockJob, Failure, Job
+from testcard.benchmarks.load.process import Failure
+from testcard.benchmarks.load.tally import EngineState
+from testcard.benchmarks.plan.job import BlockJob, Job
 from testcard.harness.runs.records import Block
 from testcard.harness.runs.samples import schema
 from testcard.harness.stops import Stop
@@ -111,9 +113,9 @@ class Held(_Message, frozen=True, kw_only=True):
 
 
 class State(_Message, frozen=True, kw_only=True):
-    """How it goes on a worker (see `Engine.progress`)."""
+    """How it goes on a worker."""
 
-    state: dict[str, Any]
+    state: EngineState
 
 
 class SendNoMore(_Message, frozen=True, kw_only=True):

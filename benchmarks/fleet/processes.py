@@ -14,7 +14,8 @@ from typing import IO
 import click
 import msgspec
 
-from testcard.benchmarks.plan.job import Event, Job, WorkerJob
+from testcard.benchmarks.load.process import ProcessLine
+from testcard.benchmarks.plan.job import Job, WorkerJob
 from testcard.harness.errors import Exit, TestcardError
 
 
@@ -103,11 +104,11 @@ def join_master(order: WorkerJob) -> int:
                 process.stdin.flush()
             click.echo(f"looking for the master at {order.master_host}:{order.master_port}", err=True)
             for line in process.stdout:
-                event = msgspec.json.decode(line, type=Event)
-                if event.event == "note":
-                    click.echo(event.message, err=True)
-                elif event.failure is not None:
-                    fatal = event.failure.as_error()
+                said = msgspec.json.decode(line, type=ProcessLine)
+                if said.event == "note":
+                    click.echo(said.message, err=True)
+                elif said.failure is not None:
+                    fatal = said.failure.as_error()
             process.wait()
         finally:
             for number, handler in before.items():

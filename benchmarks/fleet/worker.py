@@ -30,13 +30,13 @@ from testcard.benchmarks.fleet.leases import Lease
 from testcard.benchmarks.fleet.messages import PROBES, Probe, Samples, offset_s
 from testcard.benchmarks.judging.recorder import Rows
 from testcard.benchmarks.load.engine import Engine, locust_environment
-from testcard.benchmarks.load.process import prepare_process, read_line, say, settle_down
+from testcard.benchmarks.load.process import Failure, ProcessLine, failed, prepare_process, read_line, say, settle_down
 from testcard.benchmarks.load.stop_conditions import Budget
 from testcard.benchmarks.load.turns import Turn
 from testcard.benchmarks.plan.cells import build_cells, make_transport
-from testcard.benchmarks.plan.job import Event, Failure, Job, TargetJob, WorkerJob
+from testcard.benchmarks.plan.job import Job, TargetJob, WorkerJob
 from testcard.benchmarks.plan.workload import parse_workload
-from testcard.harness.errors import Exit, TestcardError, UsageError
+from testcard.harness.errors import Exit, UsageError
 from testcard.harness.runs.folder import tool_version
 from testcard.harness.stops import Stop, StopReason
 from testcard.harness.targets import is_loopback, read_key, refuse_one_key_for_all, require_live
@@ -165,6 +165,8 @@ class Worker:
         self.order = order
         self.offset_s = 0.0
         self.leaving: Stop | None = None
+        self.error: Exception | None = None
+        self._helpers: list[Any] = []
         self.engine: Engine | None = None
         self.budget: Budget | None = None
         self.writer: ShippingWriter | None = None
@@ -177,13 +179,16 @@ class Worker:
 
     def run(self) -> int:
         """Works until there is nothing more to do; the exit code."""
-        helpers = [gevent.spawn(self._listen), gevent.spawn(self._watch)]
+        self._helpers = [gevent.spawn(self._guarded, work) for work in (self._listen, self._watch)]
         self.send(m.Hello(version=tool_version(), host=socket.gethostname(), pid=os.getpid()))
-        say(Event(event="note", message=f"connected to the master at {self.order.master_host}:{self.order.master_port}"))
+        say(ProcessLine(event="note", message=f"connected to the master at {self.order.master_host}:{self.order.master_port}"))
         try:
-            return self._work()
+            code = self._work()
         finally:
-            gevent.killall(helpers)
+            gevent.killall(self._helpers)
+        if self.error is not None:
+            raise self.error
+        return code
 
     def send(self, message: Any) -> None:
         """Sends a message to the master."""
@@ -196,24 +201,35 @@ class Worker:
             self.engine.stop(stop)
         self._inbox.put(m.End())
 
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Does it; a mistake of ours ends the worker and is told to the master, instead of being logged and forgotten."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 (raised again by `run`)
+            self.error = self.error or error
+            self.send(m.Failed(failure=Failure.of(error)))
+            self.leave(Stop(reason=StopReason.INTERNAL_ERROR, detail=Failure.of(error).message))
+
     def _hear(self, kind: Any) -> Any:
         def heard(environment: Any, msg: Any, **_: Any) -> None:
-            message = m.unpacked(kind, msg.data)
-            match message:
-                case m.Granted() if isinstance(self.budget, LeasedBudget):
-                    self.budget.granted(message)
-                case m.Kept() if self.writer is not None:
-                    self.writer.confirm(message.number)
-                case m.Held() if self.engine is not None:
-                    self.engine.watch.hold(message.target, message.until_s - self.offset_s)
-                case m.SendNoMore() if self.engine is not None:
-                    self.engine.stop(message.stop, cut=message.cut)
-                case m.Clock() | m.Bye():
-                    self._answers.put((message, time.monotonic()))
-                case _:
-                    self._inbox.put(message)
+            self._guarded(lambda: self._heed(m.unpacked(kind, msg.data)))
 
         return heard
+
+    def _heed(self, message: Any) -> None:
+        match message:
+            case m.Granted() if isinstance(self.budget, LeasedBudget):
+                self.budget.granted(message)
+            case m.Kept() if self.writer is not None:
+                self.writer.confirm(message.number)
+            case m.Held() if self.engine is not None:
+                self.engine.watch.hold(message.target, message.until_s - self.offset_s)
+            case m.SendNoMore() if self.engine is not None:
+                self.engine.stop(message.stop, cut=message.cut)
+            case m.Clock() | m.Bye():
+                self._answers.put((message, time.monotonic()))
+            case _:
+                self._inbox.put(message)
 
     def _work(self) -> int:
         turns = 0
@@ -240,15 +256,15 @@ class Worker:
             job = msgspec.structs.replace(job, targets=targets, started_s=job.started_s - self.offset_s, search=self.order.search)
             transport = make_transport(workload)
             cells = build_cells(job, workload, transport)
-        except TestcardError as error:
-            self.send(m.Failed(failure=Failure(message=error.message, hint=error.hint, exit_code=int(error.exit_code))))
+        except Exception as error:
+            self.send(m.Failed(failure=Failure.of(error)))
             raise
         limited = job.max_requests is not None or job.max_cost_usd is not None
         self.budget = LeasedBudget(self.send) if limited else Budget()
         self.writer = ShippingWriter(self.send)
         self.engine = Engine(job, workload, cells, transport, self.writer, self.environment, self.budget)
         self.engine.watch.on_hold = lambda target, until_s: self.send(m.Held(target=target, until_s=until_s + self.offset_s))
-        gevent.spawn(self._report)
+        self._helpers.append(gevent.spawn(self._guarded, self._report))
         settle_down()
         self.send(m.Ready(cpu_s=time.process_time(), offset_s=self.offset_s))
 
@@ -267,7 +283,7 @@ class Worker:
         try:
             taken = engine.take(turn)
         except Exception as error:
-            self.send(m.Failed(failure=Failure(message=f"{type(error).__name__}: {error}")))
+            self.send(m.Failed(failure=Failure.of(error)))
             raise
         requests, usd = budget.give_back() if isinstance(budget, LeasedBudget) else (0, 0.0)
         self.send(
@@ -292,14 +308,14 @@ class Worker:
             self.send(m.Bye(rows=self.writer.rows_written))
             with suppress(gevent.queue.Empty):
                 self._answers.get(timeout=5)
-            say(Event(event="note", message=f"{self.writer.rows_written} requests in {turns} turns"))
+            say(ProcessLine(event="note", message=f"{self.writer.rows_written} requests in {turns} turns"))
             if not complete:
-                say(Event(event="fatal", failure=Failure(message="the master has not confirmed all samples")))
+                say(ProcessLine(event="fatal", failure=Failure(message="the master has not confirmed all samples")))
                 return Exit.INTERNAL
         if self.leaving is not None and self.order.keys is None:
-            say(Event(event="done", stops=[self.leaving]))
+            say(ProcessLine(event="done", stops=[self.leaving]))
             return Exit.INTERRUPTED if self.leaving.reason is StopReason.INTERRUPTED else Exit.INTERNAL
-        say(Event(event="done"))
+        say(ProcessLine(event="done"))
         return Exit.PASS
 
     def _report(self) -> None:
@@ -346,23 +362,20 @@ def _own(target: TargetJob, index: int, order: WorkerJob) -> TargetJob:
 def main() -> int:
     """Reads where the master is and works for it."""
     prepare_process()
-    order = msgspec.json.decode(read_line(), type=WorkerJob)
+    try:
+        order = msgspec.json.decode(read_line(), type=WorkerJob)
+    except msgspec.DecodeError as error:
+        return failed(error)
     try:
         worker = Worker(order)
         gevent.signal_handler(signal.SIGTERM, worker.leave, Stop(reason=StopReason.INTERRUPTED))
         return worker.run()
-    except TestcardError as error:
-        say(Event(event="fatal", failure=Failure(message=error.message, hint=error.hint, exit_code=int(error.exit_code))))
-        return int(error.exit_code)
     except ConnectionError:
         failure = Failure(message=f"no master answers at {order.master_host}:{order.master_port}", exit_code=Exit.TARGET)
-        say(Event(event="fatal", failure=failure))
+        say(ProcessLine(event="fatal", failure=failure))
         return Exit.TARGET
-    except Exception as error:
-        say(Event(event="fatal", failure=Failure(message=f"{type(error).__name__}: {error}")))
-        if os.environ.get("TESTCARD_TRACEBACK"):
-            raise
-        return Exit.INTERNAL
+    except Exception as error:  # noqa: BLE001 (told, and an exit code)
+        return failed(error)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -76,6 +77,25 @@ def asked(attempt: Attempt) -> int:
 
 
 FLUSH_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEnd:
+    """A request that was recorded, for whoever shows them one by one (see `show.web_page`)."""
+
+    provider: str
+    model: str | None
+    operation: str
+    stage: str
+    outcome: str
+    latency_s: float
+    bytes: int
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> RequestEnd:
+        """A recorded sample as what a page shows of it."""
+        latency_s = row["done_s"] - row["scheduled_s"]
+        return cls(row["provider"], row["model"], row["operation"], row["stage"], row["outcome"], latency_s, row["bytes"] or 0)
 
 
 class Writer(Protocol):

@@ -18,11 +18,11 @@ from locust.exception import StopUser
 
 from testcard.benchmarks.judging.judge import Judgement
 from testcard.benchmarks.judging.queue import Judging
-from testcard.benchmarks.judging.recorder import Writer, sample
+from testcard.benchmarks.judging.recorder import RequestEnd, Writer, sample
 from testcard.benchmarks.load.alarm import Alarm
 from testcard.benchmarks.load.drive import perform
 from testcard.benchmarks.load.stop_conditions import Budget, Watch
-from testcard.benchmarks.load.tally import Tally
+from testcard.benchmarks.load.tally import EngineState, Tally
 from testcard.benchmarks.load.turns import Course, Taken, Turn, offsets_of
 from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.net.transport import Prepared, Transport, clock
@@ -109,7 +109,8 @@ class Engine:
         self.outcomes: dict[str, int] = {}
         self.tally = Tally()
         self.recent: deque[float] = deque(maxlen=400)
-        self.on_request: Callable[[Attempt, Judgement], None] | None = None
+        self.on_request: Callable[[RequestEnd], None] | None = None
+        self.images = 0
         self.flight: gevent.pool.Group = gevent.pool.Group()
         self.judging = Judging(self._record, self._failed)
         self.watch = Watch(self.stop)
@@ -301,20 +302,25 @@ class Engine:
         if not attempt.warmup and judgement.outcome in ("ok", "slow", "timeout"):
             self.tally.add(attempt.done_s - attempt.scheduled_s)
         self.writer.add(sample(attempt, judgement, self.job.started_s, self.job.worker))
+        self.images += judgement.pictures
         if self.on_request is not None:
-            self.on_request(attempt, judgement)
+            cell, latency_s = attempt.cell, attempt.done_s - attempt.scheduled_s
+            self.on_request(
+                RequestEnd(cell.label, cell.model, cell.operation, attempt.stage, judgement.outcome, latency_s, judgement.bytes)
+            )
 
-    def progress(self) -> dict[str, Any]:
+    def progress(self) -> EngineState:
         """How it goes, for the command's process to show."""
         now = clock()
         window = [done_s for done_s in self.recent if done_s > now - RATE_WINDOW_S]
         span = RATE_WINDOW_S if len(window) < len(self.recent) or not window else max(now - window[0], 0.1)
-        return {
-            "requests": self.budget.requests,
-            "in_flight": self.in_flight,
-            "outcomes": dict(self.outcomes),
-            "rate_rps": len(window) / span,
-            "tally": self.tally.state(),
-            "spent_usd": self.budget.spent_usd,
-            "cpu_s": time.process_time(),
-        }
+        return EngineState(
+            requests=self.budget.requests,
+            in_flight=self.in_flight,
+            images=self.images,
+            outcomes=dict(self.outcomes),
+            rate_rps=len(window) / span,
+            tally=self.tally.state(),
+            spent_usd=self.budget.spent_usd,
+            cpu_s=time.process_time(),
+        )

@@ -1,4 +1,8 @@
-"""What every process that puts on load has in common: how it is set up, hears its first line, and talks to whoever started it."""
+"""What every process that puts on load has in common: how it is set up, and what it and whoever started it say to each other.
+
+One JSON line each way: it is told its job or order first, then further blocks or anything else, which means stop. No word of it is
+ever written to a file, because a job holds keys.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,61 @@ import gc
 import os
 import signal
 import sys
+import traceback
 from contextlib import suppress
+from typing import Literal
 
 import msgspec
 
-from testcard.benchmarks.plan.job import Event
+from testcard.benchmarks.load.tally import RunState
+from testcard.benchmarks.plan.job import BlockJob
+from testcard.harness.errors import TestcardError
+from testcard.harness.runs.records import Block
+from testcard.harness.stops import Stop
 
 #: Numbers of malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+
+
+class More(msgspec.Struct, frozen=True, kw_only=True):
+    """A line that a load process is told: further blocks, or none: that was all. Any line that is not one means stop."""
+
+    blocks: list[BlockJob]
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """What ends a run as an error, told across processes."""
+
+    message: str
+    hint: str | None = None
+    exit_code: int = 4
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """An error as it is told: one of ours with its hint and code, any other as an internal one."""
+        if isinstance(error, TestcardError):
+            return cls(message=error.message, hint=error.hint, exit_code=int(error.exit_code))
+        return cls(message=f"{type(error).__name__}: {error}")
+
+    def as_error(self) -> TestcardError:
+        """The error that it was."""
+        error = TestcardError(self.message, hint=self.hint)
+        error.exit_code = self.exit_code
+        return error
+
+
+class ProcessLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line that a process says: `started` (it hears further lines from now on), `ready`, `progress`, `block`, `wanting` (more
+    blocks), `note`, `fatal` or `done` (both with why nothing more was sent, where that was early).
+    """
+
+    event: Literal["started", "ready", "progress", "block", "wanting", "note", "fatal", "done"]
+    progress: RunState | None = None
+    block: Block | None = None
+    message: str | None = None
+    failure: Failure | None = None
+    stops: list[Stop] = []
+    cpu_s: float | None = None
 
 
 def prepare_process() -> None:
@@ -44,13 +95,22 @@ def settle_down() -> None:
     gc.freeze()  # a full collection over everything imported takes tens of milliseconds
 
 
-def say(event: Event) -> None:
+def say(line: ProcessLine) -> None:
     """One JSON line to the command's process; silence once that is gone."""
     try:
-        sys.stdout.buffer.write(msgspec.json.encode(event) + b"\n")
+        sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def failed(error: BaseException) -> int:
+    """Tells of the error that ends this process, and gives its exit code; shows where it was raised, where that is asked for."""
+    failure = Failure.of(error)
+    say(ProcessLine(event="fatal", failure=failure))
+    if os.environ.get("TESTCARD_TRACEBACK") and not isinstance(error, TestcardError):
+        traceback.print_exception(error)
+    return failure.exit_code
 
 
 def read_line() -> bytes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from testcard.benchmarks.load.process import Failure
 from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.net.transport import clock
 from testcard.benchmarks.plan.cells import Cell
-from testcard.benchmarks.plan.job import Failure
 from testcard.harness.errors import Exit
 from testcard.harness.stops import Stop, StopReason, next_step
 from testcard.harness.wire.decode import retry_after, speaks_of_account

@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
+import msgspec
+
+from testcard.harness.events import LoadState
 from testcard.harness.statistics.percentiles import nearest_rank
 
 #: Buckets are so wide: what is shown is within 1 % of the exact figure.
@@ -19,6 +21,8 @@ _STEP = math.log(WIDTH)
 SHORTEST_S = 1e-5
 
 Buckets = dict[int, int]
+#: Outcomes that are no errors of the target.
+FINE = ("ok", "slow", "interrupted")
 
 
 def key_of(cell: int, stage: str) -> str:
@@ -69,27 +73,65 @@ def quantile_s(buckets: Mapping[int, int], q: float) -> float | None:
     return None
 
 
-def together(states: Sequence[dict[str, Any]], stage: str = "") -> dict[str, Any]:
-    """One state of several engines' (see `Engine.progress`): sums, outcomes together, percentiles of the stage (see `tally.key_of`) so far."""
-    outcomes: Counter[str] = Counter()
-    for state in states:
-        outcomes.update(state["outcomes"])
-    buckets = total((state["tally"] for state in states), stage)
-    return {
-        "workers": len(states),
-        "requests": sum(state["requests"] for state in states),
-        "in_flight": sum(state["in_flight"] for state in states),
-        "rate_rps": sum(state["rate_rps"] for state in states),
-        "spent_usd": sum(state["spent_usd"] for state in states),
-        "failed": sum(count for outcome, count in outcomes.items() if outcome not in ("ok", "interrupted")),
-        "outcomes": dict(outcomes.most_common()),
-        "stage_requests": sum(buckets.values()),
-        "p50_s": _shown_s(buckets, 0.5),
-        "p95_s": _shown_s(buckets, 0.95),
-    }
-
-
-def _shown_s(buckets: Mapping[int, int], q: float) -> float | None:
+def shown_s(buckets: Mapping[int, int], q: float) -> float | None:
     """A percentile of the answers so far; None where none lies beyond it (p95 of fewer than 20), as in the summary."""
     n = sum(buckets.values())
     return quantile_s(buckets, q) if nearest_rank(n, q) < n else None
+
+
+class EngineState(msgspec.Struct, frozen=True, kw_only=True):
+    """How it goes in one load process, or in several together. `tally`: the present stage (see `key_of`) and its buckets."""
+
+    requests: int
+    in_flight: int
+    images: int
+    rate_rps: float
+    spent_usd: float
+    outcomes: dict[str, int]
+    tally: tuple[str, Buckets]
+    cpu_s: float
+
+
+class RunState(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run goes: where in the plan it is, and what was sent, delivered and spent so far."""
+
+    load: LoadState
+    requests: int
+    images: int
+    spent_usd: float
+
+    @classmethod
+    def nothing(cls) -> RunState:
+        """Before anything is sent."""
+        load = LoadState(
+            passed_s=0.0, planned_s=0.0, provider=None, model=None, operation=None, stage=None, round=None, rounds=None, offered_rps=None,
+            users=None, achieved_rps=0.0, in_flight=0, p50_s=None, p95_s=None, stage_requests=0,
+        )  # fmt: skip
+        return cls(load=load, requests=0, images=0, spent_usd=0.0)
+
+    @property
+    def answered(self) -> int:
+        """Requests that have ended, whichever way."""
+        return sum(self.load.outcomes.values())
+
+    @property
+    def failed(self) -> int:
+        """Those of them that did not bring what was asked for, for the target's sake."""
+        return sum(count for outcome, count in self.load.outcomes.items() if outcome not in FINE)
+
+
+def together(states: Sequence[EngineState], key: str = "") -> EngineState:
+    """One state of several engines': sums, outcomes together (most frequent first), the buckets of one stage."""
+    outcomes: Counter[str] = Counter()
+    for state in states:
+        outcomes.update(state.outcomes)
+    return EngineState(
+        requests=sum(state.requests for state in states),
+        in_flight=sum(state.in_flight for state in states),
+        images=sum(state.images for state in states),
+        rate_rps=sum(state.rate_rps for state in states),
+        spent_usd=sum(state.spent_usd for state in states),
+        outcomes=dict(outcomes.most_common()),
+        tally=(key, total((state.tally for state in states), key)),
+        cpu_s=sum(state.cpu_s for state in states),
+    )

@@ -6,6 +6,7 @@ late is decided here, from values; nothing here opens a socket or waits.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from array import array
@@ -21,6 +22,8 @@ from testcard.harness.statistics.percentiles import nearest
 from testcard.harness.statistics.slo import lag_limit_s
 
 ArrivalKind = Literal["poisson", "constant"]
+#: Turns of more Poisson arrivals are not drawn only to be counted.
+DRAWN_TO_COUNT = 100_000
 
 
 def schedule(kind: ArrivalKind, rate_rps: float, duration_s: float, seed: str) -> array[float]:
@@ -91,6 +94,17 @@ def worth_repeating(blocks: Sequence[Block], lags: Mapping[int, Sequence[float]]
         if lag is not None and lag > limit:
             return max(row, key=lambda block: sum(lag > limit for lag in lags[block.sequence]))
     return None
+
+
+def due(kind: ArrivalKind, block: BlockJob, seed: str) -> int:
+    """How many requests of a turn are due: exactly what `offsets_of` draws; of very many Poisson arrivals, more than chance ever draws."""
+    rate = block.rate_rps or 0.0
+    mean = rate * block.whole_s
+    if kind == "constant" and not block.exact:
+        return int(mean - 1e-9) + 1 if mean > 0 else 0
+    if not block.exact and mean > DRAWN_TO_COUNT:
+        return math.ceil(mean + 5.0 * math.sqrt(mean))
+    return len(offsets_of(kind, block, seed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,8 @@ from typing import Any
 
 import msgspec
 
-from testcard.harness.errors import TestcardError
-from testcard.harness.runs.records import Block
-from testcard.harness.stops import Stop
+#: So many seconds has what is in flight when a run is stopped early.
+GRACE_S = 5.0
 
 
 class TargetJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,37 +109,5 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     blocks: list[BlockJob] = []
     max_requests: int | None = None
     max_cost_usd: float | None = None
-    grace_s: float = 5.0
+    grace_s: float = GRACE_S
     repeats: int = 0
-
-
-class More(msgspec.Struct, frozen=True, kw_only=True):
-    """A line that a load process is told: further blocks, or none: that was all. Any line that is not one means stop."""
-
-    blocks: list[BlockJob]
-
-
-class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """What ends a run as an error, told across processes."""
-
-    message: str
-    hint: str | None = None
-    exit_code: int = 4
-
-    def as_error(self) -> TestcardError:
-        """The error that it was."""
-        error = TestcardError(self.message, hint=self.hint)
-        error.exit_code = self.exit_code
-        return error
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line that a load process says: `started` (it hears further lines from now on), `ready`, `progress`, `block`, `wanting` (more blocks), `note`, `fatal` or `done` (both with why nothing more was sent, where that was early)."""
-
-    event: str
-    progress: dict[str, Any] | None = None
-    block: Block | None = None
-    message: str | None = None
-    failure: Failure | None = None
-    stops: list[Stop] = []
-    cpu_s: float | None = None

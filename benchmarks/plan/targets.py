@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -42,9 +42,7 @@ def are_live(sections: Sequence[TargetSection]) -> bool:
 
 
 @contextmanager
-def opened_targets(
-    wanted: Sequence[TargetSection], config: Config, bounded: bool, key_file: Path | None, say: Callable[[str], None]
-) -> Iterator[list[OpenTarget]]:
+def opened_targets(wanted: Sequence[TargetSection], config: Config, bounded: bool, key_file: Path | None) -> Iterator[list[OpenTarget]]:
     """The targets in the order they were named, those without a URL on one embedded mock."""
     providers = [load_provider(entry.provider, config.providers.path) for entry in wanted]  # wrong names are told before a mock starts
     refuse_one_key_for_all(
@@ -54,9 +52,6 @@ def opened_targets(
     with ExitStack() as stack:
         mocks = None
         if embedded:
-            say(
-                f"no URL given for {', '.join(embedded)}: loading mocks on this machine, whose latency ({MOCK_LATENCY} s) and prices are made up"
-            )
             mocks = stack.enter_context(embedded_mocks(list(embedded.values()), options=["--latency", MOCK_LATENCY]))
         found = []
         for entry, provider in zip(wanted, providers, strict=True):

@@ -25,15 +25,16 @@ import msgspec
 from testcard.benchmarks.fleet.master import Master
 from testcard.benchmarks.judging.recorder import ShardWriter
 from testcard.benchmarks.load.engine import Engine, locust_environment
-from testcard.benchmarks.load.process import prepare_process, read_line, say, settle_down
+from testcard.benchmarks.load.process import Failure, More, ProcessLine, failed, prepare_process, read_line, say, settle_down
 from testcard.benchmarks.load.stop_conditions import Budget
-from testcard.benchmarks.load.tally import key_of, together
+from testcard.benchmarks.load.tally import EngineState, RunState, key_of, shown_s, together
 from testcard.benchmarks.load.turns import Conductor, Taken, Turn
 from testcard.benchmarks.plan.cells import build_cells, make_transport
-from testcard.benchmarks.plan.job import BlockJob, Event, Failure, Job, More
+from testcard.benchmarks.plan.job import BlockJob, Job
 from testcard.benchmarks.plan.workload import Workload, parse_workload
 from testcard.benchmarks.show.web_page import Page
-from testcard.harness.errors import Exit, TestcardError
+from testcard.harness.errors import Exit
+from testcard.harness.events import LoadState
 from testcard.harness.stops import Stop, StopReason
 
 
@@ -60,7 +61,7 @@ class Lead(Protocol):
     def stopped(self) -> bool:
         """Whether nothing more is sent."""
 
-    def progress(self) -> list[dict[str, Any]]:
+    def progress(self) -> list[EngineState]:
         """How it goes, engine by engine."""
 
     def show(self) -> Page:
@@ -116,7 +117,7 @@ class Solo:
         """What ended the run as an error."""
         return self.engine.watch.fatal
 
-    def progress(self) -> list[dict[str, Any]]:
+    def progress(self) -> list[EngineState]:
         """How it goes, for each engine."""
         return [self.engine.progress()]
 
@@ -142,53 +143,79 @@ FLUSH_S = 1.0
 def work(job: Job) -> int:
     """Does the job; the exit code of the process."""
     workload = parse_workload(job.workload, "the job")
-    lead: Lead = Solo(job, workload) if job.fleet is None else Master(job, workload, lambda text: say(Event(event="note", message=text)))
+    lead: Lead = (
+        Solo(job, workload) if job.fleet is None else Master(job, workload, lambda text: say(ProcessLine(event="note", message=text)))
+    )
     listener = Listener(lead.stop)
     gevent.signal_handler(signal.SIGTERM, lead.stop, Stop(reason=StopReason.INTERRUPTED))
-    conductor = Conductor(job, lead.take, lead.stopped, lambda record: say(Event(event="block", block=record)))
-    helpers = [gevent.spawn(listener.listen), gevent.spawn(_report, conductor, lead), gevent.spawn(_flush, lead)]
-    say(Event(event="started"))
+    conductor = Conductor(job, lead.take, lead.stopped, lambda record: say(ProcessLine(event="block", block=record)))
+    mistakes: list[Exception] = []
+
+    def guarded(helper: Callable[[], None]) -> None:
+        """Does a helper's work; a mistake in it, or a disk that is full, ends the run instead of being logged and forgotten."""
+        try:
+            helper()
+        except Exception as error:  # noqa: BLE001 (raised again below)
+            mistakes.append(error)
+            lead.stop(Stop(reason=StopReason.INTERNAL_ERROR, detail=Failure.of(error).message))
+
+    helpers = [gevent.spawn(guarded, helper) for helper in (listener.listen, lambda: _report(conductor, lead), lambda: _flush(lead))]
+    say(ProcessLine(event="started"))
     page = None
     try:
         if job.web is not None:
             page = lead.show()
-            say(Event(event="note", message=f"web: {page.address} shows this run, and ends with it"))
+            say(ProcessLine(event="note", message=f"web: {page.address} shows this run, and ends with it"))
         lead.open()
         settle_down()
-        say(Event(event="ready", cpu_s=time.process_time()))
+        say(ProcessLine(event="ready", cpu_s=time.process_time()))
         conductor.run(listener.ask if job.more else None)
     finally:
         lead.close()
         if page is not None:
             page.close()
         gevent.killall(helpers)
-    say(Event(event="progress", progress=_state(conductor, lead)))
+    if mistakes:
+        raise mistakes[0]
+    say(ProcessLine(event="progress", progress=_state(conductor, lead)))
     if lead.fatal is not None:
-        say(Event(event="fatal", failure=lead.fatal, stops=lead.stops))
+        say(ProcessLine(event="fatal", failure=lead.fatal, stops=lead.stops))
         return lead.fatal.exit_code
-    say(Event(event="done", stops=lead.stops, cpu_s=time.process_time()))
+    say(ProcessLine(event="done", stops=lead.stops, cpu_s=time.process_time()))
     return Exit.PASS
 
 
-def _state(conductor: Conductor, lead: Lead) -> dict[str, Any]:
+def _state(conductor: Conductor, lead: Lead) -> RunState:
     """The run as the command shows it: the engines together, and where in the plan it is."""
-    block = conductor.block
-    return {
-        **together(lead.progress(), key_of(block.cell, block.stage) if block else ""),
-        "passed_s": conductor.present_s(),
-        "planned_s": conductor.planned_s,
-        "cell": block.cell if block else None,
-        "stage": block.stage if block else None,
-        "round": block.round if block else None,
-        "offered_rps": block.rate_rps if block else None,
-        "users": block.users if block else None,
-    }
+    block, job = conductor.block, conductor.job
+    cell = job.cells[block.cell] if block is not None else None
+    sums = together(lead.progress(), key_of(block.cell, block.stage) if block is not None else "")
+    buckets = sums.tally[1]
+    load = LoadState(
+        passed_s=conductor.present_s(),
+        planned_s=conductor.planned_s,
+        provider=cell.provider if cell is not None else None,
+        model=cell.model if cell is not None else None,
+        operation=cell.operation if cell is not None else None,
+        stage=block.stage if block is not None else None,
+        round=block.round if block is not None else None,
+        rounds=None if job.more else max((each.round for each in job.blocks), default=1),
+        offered_rps=block.rate_rps if block is not None else None,
+        users=block.users if block is not None else None,
+        achieved_rps=sums.rate_rps,
+        in_flight=sums.in_flight,
+        p50_s=shown_s(buckets, 0.5),
+        p95_s=shown_s(buckets, 0.95),
+        stage_requests=sum(buckets.values()),
+        outcomes=sums.outcomes,
+    )
+    return RunState(load=load, requests=sums.requests, images=sums.images, spent_usd=sums.spent_usd)
 
 
 def _report(conductor: Conductor, lead: Lead) -> None:
     while True:
         gevent.sleep(PROGRESS_S)
-        say(Event(event="progress", progress=_state(conductor, lead)))
+        say(ProcessLine(event="progress", progress=_state(conductor, lead)))
 
 
 def _flush(lead: Lead) -> None:
@@ -223,7 +250,7 @@ class Listener:
 
     def ask(self) -> list[BlockJob]:
         """Asks the command for further blocks and waits for them."""
-        say(Event(event="wanting"))
+        say(ProcessLine(event="wanting"))
         blocks: list[BlockJob] = self._lines.get()
         return blocks
 
@@ -233,14 +260,8 @@ def main() -> int:
     prepare_process()
     try:
         return work(msgspec.json.decode(read_line(), type=Job))
-    except TestcardError as error:
-        say(Event(event="fatal", failure=Failure(message=error.message, hint=error.hint, exit_code=int(error.exit_code))))
-        return int(error.exit_code)
-    except Exception as error:
-        say(Event(event="fatal", failure=Failure(message=f"{type(error).__name__}: {error}")))
-        if os.environ.get("TESTCARD_TRACEBACK"):
-            raise
-        return Exit.INTERNAL
+    except Exception as error:  # noqa: BLE001 (told, and an exit code)
+        return failed(error)
 
 
 if __name__ == "__main__":

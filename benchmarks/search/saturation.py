@@ -16,7 +16,6 @@ from testcard.benchmarks.plan.job import BlockJob, CellJob
 from testcard.benchmarks.plan.workload import Stage, Workload
 from testcard.benchmarks.search.bracket import Search, SearchPlan, sentence
 from testcard.benchmarks.search.stage_verdict import figures_of, judge_stage, may_be_the_generators_doing
-from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import Block, Saturation, Saturations, SaturationStage, Summary, SummaryRow
 from testcard.harness.statistics import slo
 from testcard.harness.stops import Stop, StopReason
@@ -37,8 +36,6 @@ class SaturationSearch:
     """The searches of a run, one for each cell, in turns. It gives a load process its further blocks."""
 
     def __init__(self, workload: Workload, cells: Sequence[CellJob], folder: Path, *, plan: SearchPlan, say: Callable[[str], None]) -> None:
-        if not workload.slo:
-            raise UsageError("--find-saturation needs an objective to hold", hint="such as --slo 'p95<2s' --slo 'error_rate<1%'")
         self.workload = workload
         self.cells = list(cells)
         self.searches = [Search(plan.start_rps, plan.max_stages) for _ in cells]

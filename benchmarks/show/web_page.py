@@ -20,10 +20,7 @@ from locust.stats import stats_history
 from testcard.harness.errors import UsageError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from testcard.benchmarks.judging.judge import Judgement
-    from testcard.benchmarks.plan.cells import Attempt
+    from testcard.benchmarks.judging.recorder import RequestEnd
     from testcard.benchmarks.plan.job import Job
 
 #: Outcomes that Locust's page does not count as failures.
@@ -89,36 +86,18 @@ class Page:
         self._history = gevent.spawn(stats_history, runner)
         self.address = f"http://{host}:{self._server.server_port}"
 
-    def heard(self, attempt: Attempt, judgement: Judgement) -> None:
-        """Takes over a request of this process."""
-        cell = attempt.cell
-        self._log(
-            cell.label,
-            cell.model,
-            cell.operation,
-            attempt.stage,
-            judgement.outcome,
-            attempt.done_s - attempt.scheduled_s,
-            judgement.bytes,
-        )
-
-    def read(self, batch: pa.RecordBatch) -> None:
-        """Takes over samples that a worker has sent."""
-        for row in batch.to_pylist():
-            latency_s = row["done_s"] - row["scheduled_s"]
-            self._log(row["provider"], row["model"], row["operation"], row["stage"], row["outcome"], latency_s, row["bytes"])
+    def heard(self, end: RequestEnd) -> None:
+        """Shows a request that was recorded, here or by a worker."""
+        name = " ".join(part for part in (end.provider, end.model, end.stage) if part)
+        self._stats.log_request(end.operation, name, round(1000 * end.latency_s), end.bytes)
+        if end.outcome not in _FINE:
+            self._stats.log_error(end.operation, name, end.outcome)
 
     def close(self) -> None:
         """Ends the page."""
         self._history.kill()
         self._server.stop(timeout=1)
         self.environment.runner.greenlet.kill(block=False)  # type: ignore[union-attr]
-
-    def _log(self, provider: str, model: str | None, operation: str, stage: str, outcome: str, latency_s: float, size: int | None) -> None:
-        name = " ".join(part for part in (provider, model, stage) if part)
-        self._stats.log_request(operation, name, round(1000 * latency_s), size or 0)
-        if outcome not in _FINE:
-            self._stats.log_error(operation, name, outcome)
 
 
 def _refuse_all_but_looking() -> Response | None:

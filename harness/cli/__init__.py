@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "check": ("testcard.harness.cli.check:command", "Judge whether a target keeps its documented contract."),
     "replay": ("testcard.harness.cli.replay:replay", "Send one recorded exchange of a check again and show what differs."),
-    "bench": ("testcard.benchmarks.command:bench", "Measure latency, throughput and cost under load."),
+    "bench": ("testcard.benchmarks.command:command", "Measure latency, throughput and cost under load."),
     "calibrate": ("testcard.benchmarks.calibration.command:calibrate", "Measure which rates this machine can be trusted with."),
     "report": ("testcard.reports.command:report", "Render runs as one offline HTML file, Markdown, CSV and figures."),
     "compare": ("testcard.reports.command:compare", "Say what got better or worse between two runs."),

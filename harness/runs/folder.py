@@ -22,7 +22,7 @@ import msgspec
 
 from testcard.harness.errors import Exit, Interrupted, TestcardError, UsageError
 from testcard.harness.runs.records import Body, Environment, Exchange, Outcome, Run, Summary, TargetRecord, Verdicts
-from testcard.harness.stops import Stop
+from testcard.harness.stops import Stop, StopReason
 
 INLINE_BYTES = 4096
 KEY_PLACEHOLDER = "$TESTCARD_API_KEY"
@@ -165,12 +165,13 @@ class RunWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.run.outcome == "running":
             with suppress(OSError):  # a full disk: what ended the run is what the command tells of
-                self.finish(*_ending(error))
+                outcome, code, reason = _ending(error)
+                self.finish(outcome, code, reason, [Stop(reason=StopReason.INTERRUPTED)] if outcome == "interrupted" else [])
 
 
 def _ending(error: BaseException | None) -> tuple[Outcome, Exit, str]:
     """How a run ended that nobody sealed."""
-    if isinstance(error, KeyboardInterrupt | Interrupted):
+    if isinstance(error, KeyboardInterrupt | GeneratorExit | Interrupted):
         return "interrupted", Exit.INTERRUPTED, "interrupted"
     if isinstance(error, TestcardError):
         return "error", Exit(int(error.exit_code)), error.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -70,10 +71,12 @@ def test_each_key_reaches_its_own_provider_and_nothing_else(services: dict[str, 
     """Every request carries its provider's key alone; no key in the folder, on stdout or stderr, or in a command line."""
     out = tmp_path / "run"
     if how == "named variables":  # as `evaluate` hands them over
-        process = start(
-            services, out, "--target-key-env", "TESTCARD_TARGET_KEY_0", "--target-key-env", "TESTCARD_TARGET_KEY_1",
-            TESTCARD_TARGET_KEY_0=KEYS["nanogpt"], TESTCARD_TARGET_KEY_1=KEYS["nebul"],
-        )  # fmt: skip
+        variables = {f"TESTCARD_TARGET_KEY_{index}": KEYS[name] for index, name in enumerate(services)}
+        sections = [
+            json.dumps({"provider": name, "base_url": one.url, "live": True, "key_env": variable})
+            for (name, one), variable in zip(services.items(), variables, strict=True)
+        ]
+        process = start({}, out, *(part for section in sections for part in ("--target-section", section)), **variables)
     else:
         more = ("--processes", "2") if how == "two processes" else ()
         process = start(services, out, *more, NANOGPT_API_KEY=KEYS["nanogpt"], NEBUL_API_KEY=KEYS["nebul"])

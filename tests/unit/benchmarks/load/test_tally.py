@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testcard.benchmarks.load.tally import WIDTH, Tally, key_of, quantile_s, together, total
+from testcard.benchmarks.load.tally import WIDTH, EngineState, Tally, key_of, quantile_s, shown_s, together, total
 
 
 @given(latencies=st.lists(st.floats(1e-4, 400), min_size=1, max_size=200), q=st.sampled_from([0.5, 0.95, 1.0]))
@@ -35,17 +35,15 @@ def test_a_stage_goes_on_in_its_next_round_and_others_are_apart() -> None:
     assert quantile_s({}, 0.5) is None
 
 
-def state(stage: str, latencies: list[float], **outcomes: int) -> dict[str, object]:
+def state(stage: str, latencies: list[float], **outcomes: int) -> EngineState:
     tally = Tally()
     tally.begin(0, stage)
     for latency in latencies:
         tally.add(latency)
-    said = {
-        "requests": sum(outcomes.values()), "in_flight": 1, "rate_rps": 5.0, "spent_usd": 0.25, "outcomes": outcomes, "tally": tally.state(),
-        "cpu_s": 1.0,
-    }  # fmt: skip
-    again: dict[str, object] = msgspec.msgpack.decode(msgspec.msgpack.encode(said))  # as a worker's state reaches its master
-    return again
+    said = EngineState(
+        requests=sum(outcomes.values()), in_flight=1, images=1, rate_rps=5.0, spent_usd=0.25, outcomes=outcomes, tally=tally.state(), cpu_s=1.0
+    )  # fmt: skip
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(said), type=EngineState)  # as a worker's state reaches its master
 
 
 def test_workers_are_put_together_and_one_that_is_at_another_stage_is_left_out_of_its_percentiles() -> None:
@@ -53,11 +51,12 @@ def test_workers_are_put_together_and_one_that_is_at_another_stage_is_left_out_o
     both = together(
         [state("10/s", [1.0] * 18 + [3.0], ok=9), state("10/s", [3.0], ok=1, timeout=2), state("20/s", [99.0], ok=1)], key_of(0, "10/s")
     )
-    assert (both["requests"], both["in_flight"], both["spent_usd"]) == (13, 3, 0.75)
-    assert (both["outcomes"], both["failed"]) == ({"ok": 11, "timeout": 2}, 2)
-    assert both["stage_requests"] == 20
-    assert both["p50_s"] == pytest.approx(1.0, rel=0.02)
-    assert both["p95_s"] == pytest.approx(3.0, rel=0.02)
-    few = together([state("10/s", [1.0] * 9, ok=9)], key_of(0, "10/s"))
-    assert (few["p50_s"], few["p95_s"]) == (pytest.approx(1.0, rel=0.02), None)  # none of nine answers lies beyond a p95
+    assert (both.requests, both.in_flight, both.images, both.spent_usd) == (13, 3, 3, 0.75)
+    assert both.outcomes == {"ok": 11, "timeout": 2}
+    buckets = both.tally[1]
+    assert sum(buckets.values()) == 20
+    assert shown_s(buckets, 0.5) == pytest.approx(1.0, rel=0.02)
+    assert shown_s(buckets, 0.95) == pytest.approx(3.0, rel=0.02)
+    few = together([state("10/s", [1.0] * 9, ok=9)], key_of(0, "10/s")).tally[1]
+    assert (shown_s(few, 0.5), shown_s(few, 0.95)) == (pytest.approx(1.0, rel=0.02), None)  # none of nine answers lies beyond a p95
     assert total([("0/a", {1: 2}), ("0/b", {1: 5})], "0/a") == {1: 2}

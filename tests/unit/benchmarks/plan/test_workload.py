@@ -6,14 +6,14 @@ from typing import cast
 
 import pytest
 
-from testcard.benchmarks.command import one_at_a_time, resolve_workload
+from testcard.benchmarks.command import LoadFlags, resolve_workload
 from testcard.benchmarks.plan.workload import benign_prompts, bundled, load_workload, parse_workload
-from testcard.harness.config import Config
+from testcard.benchmarks.run.options import BenchOptions, default_workload
+from testcard.benchmarks.search.bracket import SearchPlan
+from testcard.harness.config import Config, TargetSection
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import SummaryRow
 from testcard.harness.statistics.matching import _stage
-
-FLAGS = {"rate": None, "arrival": None, "max_in_flight": None, "users": None, "duration": None, "warmup": None, "rounds": None, "slos": ()}
 
 
 @pytest.mark.parametrize("name", bundled())
@@ -76,10 +76,10 @@ def test_an_unknown_workload_names_the_known_ones() -> None:
 
 def test_flags_win_over_the_file() -> None:
     """Rate, duration, rounds and objectives of the flags replace the workload's."""
-    workload = resolve_workload(Config(), "quick", **{**FLAGS, "rate": 3.0, "duration": 7.0, "rounds": 2, "slos": ("p50<1s",)})
+    workload = resolve_workload(Config(), LoadFlags(rate=3.0, duration=7.0, rounds=2, slos=("p50<1s",)))
     assert [(stage.rate_rps, stage.duration_s) for stage in workload.stage] == [(3.0, 7.0)]
     assert (workload.rounds, workload.slo) == (2, ("p50<1s",))
-    closed = resolve_workload(Config(), "quick", **{**FLAGS, "users": 4})
+    closed = resolve_workload(Config(), LoadFlags(users=4))
     assert closed.stage[0].users == 4
     assert closed.stage[0].rate_rps is None
 
@@ -88,7 +88,7 @@ def test_flags_win_over_the_file() -> None:
 def test_flags_that_clash_are_refused(clash: dict[str, object]) -> None:
     """Open loop and closed loop exclude each other."""
     with pytest.raises(UsageError):
-        resolve_workload(Config(), "quick", **{**FLAGS, **clash})
+        resolve_workload(Config(), LoadFlags(**clash))
 
 
 @pytest.mark.parametrize(("stage", "label"), [({"users": 1}, "1 user"), ({"users": 4}, "4 users"), ({"rate_rps": 0.5}, "0.5/s")])
@@ -108,16 +108,17 @@ def test_the_bundled_live_workload_is_one_user_in_eight_rounds() -> None:
     assert workload.timeouts.whole_s >= 300
 
 
-def test_live_targets_get_the_live_workload_and_one_request_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
-    """Unless a workload is named; an open loop without a cap gets one and says so, a cap of one's own stays, a closed loop has none."""
-    assert resolve_workload(Config(), None, **FLAGS, live=True).name == "live"  # type: ignore[arg-type]
-    assert resolve_workload(Config(), "standard", **FLAGS, live=True).name == "standard"  # type: ignore[arg-type]
-    closed = resolve_workload(Config(), None, **FLAGS, live=True)  # type: ignore[arg-type]
-    assert one_at_a_time(closed).max_in_flight is None
-    assert capsys.readouterr().err == ""
-    opened = resolve_workload(Config(), None, **{**FLAGS, "rate": 2.0}, live=True)  # type: ignore[arg-type]
-    assert one_at_a_time(opened).max_in_flight == 1
-    assert "--max-in-flight N allows more" in capsys.readouterr().err
-    capped = resolve_workload(Config(), None, **{**FLAGS, "rate": 2.0, "max_in_flight": 7}, live=True)  # type: ignore[arg-type]
-    assert one_at_a_time(capped).max_in_flight == 7
-    assert capsys.readouterr().err == ""
+LIVE = (TargetSection(provider="nanogpt", base_url="https://nano-gpt.com", live=True),)
+
+
+def test_live_targets_get_the_live_workload_and_one_request_at_a_time() -> None:
+    """Unless a workload is named; an open loop without a cap gets one, a cap of one's own stays, a closed loop has none."""
+    assert BenchOptions(targets=LIVE).load == load_workload("live")
+    assert not BenchOptions(targets=LIVE).is_held_to_one
+    named = BenchOptions(targets=LIVE, workload=resolve_workload(Config(), LoadFlags(workload="standard", rate=2.0)))
+    assert (named.load.name, named.load.max_in_flight, named.is_held_to_one) == ("standard", 1, True)
+    capped = BenchOptions(targets=LIVE, workload=resolve_workload(Config(), LoadFlags(rate=2.0, max_in_flight=7)))
+    assert (capped.load.max_in_flight, capped.is_held_to_one) == (7, False)
+    here = BenchOptions(workload=resolve_workload(Config(), LoadFlags(rate=2.0)))
+    assert (here.load.max_in_flight, here.is_held_to_one) == (None, False)
+    assert default_workload(True, SearchPlan(1.0)) == "quick"  # a search makes stages of its own

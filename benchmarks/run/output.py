@@ -1,0 +1,191 @@
+"""What hears the events of a benchmark on the command line: the plan, progress, the result on stdout, closing words.
+
+Each is a consumer of the same events, called with one after the other. The web page is one too, in the load process, where each
+single request is known (`web_page`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import click
+
+from testcard.benchmarks.plan.job import GRACE_S
+from testcard.benchmarks.run.bench import BenchRun
+from testcard.benchmarks.show.table import render
+from testcard.benchmarks.show.view import View
+from testcard.harness.embedded import MOCK_LATENCY
+from testcard.harness.errors import Exit
+from testcard.harness.events import Event, Finished, Judged, Noted, Planned, Spent, Stopped
+from testcard.harness.progress import Progress
+from testcard.harness.runs.records import Summary, SummaryRow
+from testcard.harness.stops import next_step
+from testcard.harness.text.words import count
+
+
+class BenchOutput:
+    """All consumers of a benchmark, one object to hand each event to; `exit_code` is the command's, once the benchmark is finished."""
+
+    def __init__(self, run: BenchRun, *, as_json: bool, quiet: bool) -> None:
+        self._display = Display(run, quiet=quiet)
+        self._result = _print_json if as_json else Result()
+        self._consumers: tuple[Callable[[Event], None], ...] = (self._display, self._result, _close)
+        self.exit_code = Exit.INTERNAL
+
+    def __enter__(self) -> BenchOutput:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._display.close()
+        if kind is not None and isinstance(self._result, Result):
+            self._result.rest()
+
+    def __call__(self, event: Event) -> None:
+        """Hands the event to each consumer."""
+        for consumer in self._consumers:
+            consumer(event)
+        if isinstance(event, Finished):
+            self.exit_code = event.exit_code
+
+
+class Display:
+    """What is planned, how it goes, and what is said meanwhile, on stderr. `quiet`: none of it."""
+
+    def __init__(self, run: BenchRun, *, quiet: bool) -> None:
+        self._run = run
+        self._view = View(run.options.max_requests, run.options.max_cost_usd)
+        self._quiet = quiet
+        self._shown = ExitStack()
+        self._progress: Progress | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Shows it."""
+        if isinstance(event, Planned):
+            for line in warnings(self._run):
+                click.echo(line, err=True)
+            for line in [] if self._quiet else announcement(event, self._run):
+                click.echo(line, err=True)
+            self._progress = self._shown.enter_context(
+                Progress("bench", unit="s", view=lambda: self._view, refresh_hz=2, quiet=self._quiet)
+            )
+        self._view(event)
+        progress = self._progress
+        if progress is None:
+            return
+        match event:
+            case Spent(done=done, total=total):
+                progress.update(done, total=total, **self._view.fields())
+            case Noted(sentence=text):
+                progress.say(text)
+            case Stopped(interrupted=True):
+                words = f"interrupted: waiting up to {GRACE_S:g} s for what is in flight (again: abort)"
+                if progress.is_live:
+                    self._view.notice = words
+                else:
+                    click.echo(f"\n{words}", err=True)
+            case Judged() | Finished():
+                self.close()
+
+    def close(self) -> None:
+        """Takes the display away."""
+        self._shown.close()
+        self._progress = None
+
+
+class Result:
+    """The result as a table on stdout; also of a run that ended with an error, as far as it came."""
+
+    def __init__(self) -> None:
+        self._rows: list[SummaryRow] = []
+        self._planned: Planned | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Prints it when everything is judged."""
+        match event:
+            case Planned():
+                self._planned = event
+            case Judged(row=SummaryRow() as row):
+                self._rows.append(row)
+            case Finished(summary=Summary() as summary):
+                self._rows = []
+                self._print(summary, event)
+
+    def rest(self) -> None:
+        """Prints the rows of a run that ended with an error."""
+        if self._rows:
+            self._print(Summary(rows=self._rows), None)
+
+    def _print(self, summary: Summary, end: Finished | None) -> None:
+        from rich.console import Console
+
+        assert self._planned is not None
+        console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+        render(summary, console, illustrative=end is not None and end.prices == "illustrative", folder=self._planned.folder)
+        for found in end.saturations.results if end is not None and end.saturations is not None else []:
+            console.print(f"{found.provider} {found.operation}: {found.sentence}", soft_wrap=True, markup=False)
+
+
+def _print_json(event: Event) -> None:
+    """summary.json on stdout, or saturation.json of a search."""
+    if isinstance(event, Finished):
+        name = "summary.json" if event.saturations is None else "saturation.json"
+        click.echo((event.folder / name).read_text(encoding="utf-8"), nl=False)
+
+
+def _close(event: Event) -> None:
+    """Why the run is no pass, and what to do about it, on stderr."""
+    if not isinstance(event, Finished):
+        return
+    if event.reason:
+        click.echo(f"{event.outcome}: {event.reason}", err=True)
+    if event.exit_code is Exit.INCONCLUSIVE:
+        click.echo(f"next: {_next_step(event)}", err=True)
+
+
+def _next_step(end: Finished) -> str:
+    """What would make an inconclusive run conclusive."""
+    for stop in end.stops:
+        if (step := next_step(stop)) is not None:
+            return step
+    if end.saturations is not None:
+        return "a longer --duration, more --max-stages, or --processes where the load generator was the limit"
+    rows = end.summary.rows if end.summary is not None else []
+    if any(row.generator.limit is not None for row in rows if row.outcome == "inconclusive"):
+        return "a lower --rate (or fewer --users), or a machine with nothing else to do"
+    return "more samples: a longer --duration"
+
+
+def warnings(run: BenchRun) -> list[str]:
+    """What is said to those too who want it quiet: requests that can cost money, and that they go out one at a time."""
+    if not run.options.live:
+        return []
+    lines = ["live: check that the provider's terms allow load tests; every request below can cost money"]
+    if run.options.is_held_to_one:
+        lines.append("live: at most 1 request in flight, and waiting for its turn counts as latency; --max-in-flight N allows more")
+    return lines
+
+
+def announcement(planned: Planned, run: BenchRun) -> list[str]:
+    """What a person is told before anything is sent: mocks that were started, how much is planned, for how long, what it can cost."""
+    plan, search = run.plan, run.options.find_saturation
+    assert plan is not None
+    lines = []
+    if embedded := [target.provider for target in planned.targets if target.embedded]:
+        names = ", ".join(embedded)
+        lines.append(f"no URL given for {names}: loading mocks on this machine, whose latency ({MOCK_LATENCY} s) and prices are made up")
+    missing = f" (no price: {', '.join(plan.unpriced)})" if plan.unpriced else ""
+    cost = f", at most about ${plan.priced_usd:.2f}" if plan.priced_usd else ""
+    rows = count(len(plan.cells), "row")
+    if search is not None:
+        amount = f"up to {search.max_stages} stages each, from {search.start_rps:g}/s on, as many requests as that takes"
+        return [*lines, f"plan: a search for saturation, {rows}, {amount}{cost}{missing}"]
+    workload = plan.workload
+    amount = f"about {count(plan.requests, 'request')}" if plan.requests is not None else "as many requests as the users get through"
+    again = "; a turn in which the generator was late is taken again" if plan.repeats else ""
+    lines.append(
+        f"plan: workload {workload.name or 'of the flags'}, {rows} × {count(len(workload.stage), 'stage')}, "
+        f"{count(workload.rounds, 'round')}, {planned.duration_s or 0.0:.0f} s, {amount}{cost}{missing}{again}"
+    )
+    return lines

@@ -1,0 +1,124 @@
+"""What a benchmark is going to do: cells, turns, and what they come to in requests, pictures, seconds and dollars. Nothing is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from testcard.benchmarks.load.turns import due
+from testcard.benchmarks.plan import turn_order
+from testcard.benchmarks.plan.asks import asks, task_requests
+from testcard.benchmarks.plan.job import BlockJob, CellJob
+from testcard.benchmarks.plan.workload import Workload
+from testcard.benchmarks.run.options import BenchOptions
+from testcard.harness.errors import UsageError
+from testcard.harness.targets import OpenTarget, is_loopback
+from testcard.harness.wire.billing import worst_case
+
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True, slots=True)
+class CellCost:
+    """What each ask of a cell can come to at most: pictures, and dollars (None: there is no price). Asks are sent in turn."""
+
+    images: tuple[int, ...]
+    usd: tuple[float, ...] | None
+
+    def of(self, requests: int) -> tuple[int, float]:
+        """Pictures and dollars of so many requests of one turn, which begins with the first ask."""
+        return _in_turn(self.images, requests), _in_turn(self.usd or (), requests)
+
+
+def _in_turn(each: Sequence[Number], requests: int) -> Number | int:
+    if not each:
+        return 0
+    whole, rest = divmod(requests, len(each))
+    return whole * sum(each) + sum(each[:rest])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchPlan:
+    """What is going to be sent. `requests`, `images` and `cost_usd` are the most that it can come to; None where nobody can say.
+
+    `blocks` are the turns in their order (none in a search, which makes its own); `repeats`: so many of them may be taken again, where
+    the generator was late; they are not counted. `priced_usd`: as `cost_usd`, but of what has a price; `unpriced` names the rest.
+    """
+
+    workload: Workload
+    cells: tuple[CellJob, ...]
+    blocks: tuple[BlockJob, ...]
+    repeats: int
+    requests: int | None
+    images: int | None
+    cost_usd: float | None
+    priced_usd: float | None
+    unpriced: tuple[str, ...]
+    duration_s: float
+
+
+def make_plan(options: BenchOptions, workload: Workload, targets: Sequence[OpenTarget]) -> BenchPlan:
+    """The plan of the options over opened targets; `workload` is the one that holds.
+
+    `UsageError` for what a target does not offer, and for a cost limit on a model without a price; `ContractViolation` for a request
+    that a contract does not allow.
+    """
+    cells = turn_order.cells(targets, options.models, options.operations, workload, options.targets)
+    costs = [_cost(options, targets[cell.target], cell, workload) for cell in cells]
+    searched = options.find_saturation is not None
+    blocks = turn_order.blocks(len(cells), workload, options.seed) if not searched else []
+    unpriced = tuple(f"{cell.provider} {cell.model or cell.operation}" for cell, cost in zip(cells, costs, strict=True) if cost.usd is None)
+    known = not searched and all(block.users is None for block in blocks)
+    counts = [due(workload.arrival, block, block.key(options.seed, again=False)) if block.users is None else 0 for block in blocks]
+    sums = [costs[block.cell].of(count) for block, count in zip(blocks, counts, strict=True)]
+    most = options.max_requests
+    priced = _least(
+        sum(usd for _, usd in sums) if known else None,
+        None if most is None else most * max((max(cost.usd, default=0.0) for cost in costs if cost.usd is not None), default=0.0),
+        options.max_cost_usd,
+    )
+    return BenchPlan(
+        workload=workload,
+        cells=tuple(cells),
+        blocks=tuple(blocks),
+        repeats=_repeats(options, targets, workload),
+        requests=_least(sum(counts) if known else None, most),
+        images=_least(
+            sum(images for images, _ in sums) if known else None,
+            None if most is None else most * max((max(cost.images) for cost in costs), default=0),
+        ),
+        cost_usd=None if unpriced else priced,
+        priced_usd=priced,
+        unpriced=unpriced,
+        duration_s=sum(block.whole_s for block in blocks),
+    )
+
+
+def _least(*known: Number | None) -> Number | None:
+    """The least of the bounds that are there; None for none."""
+    return min((each for each in known if each is not None), default=None)
+
+
+def _cost(options: BenchOptions, target: OpenTarget, cell: CellJob, workload: Workload) -> CellCost:
+    """What the cell's asks can come to. They are encoded for it, so that what the contract does not allow is told before a run exists."""
+    provider = target.provider
+    requested = task_requests(provider, cell.operation, cell.task, cell.model, workload)  # type: ignore[arg-type]
+    ready = asks(provider, cell.operation, requested, base_url=target.base_url, api_key=None, fresh_seeds=workload.seeds == "fresh")
+    most = [worst_case(provider, cell.operation, ask.request) for ask in ready]
+    price = target.pricing.price(cell.model, cell.operation)
+    usd = [None if price is None else price.usd(each) for each in most]
+    known = tuple(each for each in usd if each is not None)
+    if len(known) < len(usd) and options.max_cost_usd is not None:
+        raise UsageError(
+            f"--max-cost cannot be kept: there is no price for {cell.model or cell.operation} of {cell.provider}",
+            hint="set " + target.pricing.missing_key(cell.model),
+        )
+    return CellCost(tuple(int(each.images or 0) for each in most), known if len(known) == len(usd) else None)
+
+
+def _repeats(options: BenchOptions, targets: Iterable[OpenTarget], workload: Workload) -> int:
+    """How many turns may be taken again. It costs requests: only where all targets are on this machine and nobody set a limit."""
+    if options.find_saturation is not None or options.bounded or not all(is_loopback(target.base_url) for target in targets):
+        return 0
+    return workload.rounds * len(workload.stage)
