@@ -45,8 +45,7 @@ class Redactor:
 
     def request_headers(self, headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
         """Request headers; the key's header carries the placeholder even when the key is the mocks' default."""
-        own = {self._auth.header.name.lower(): self._auth.header.prefix}
-        own.update((header.name.lower(), header.prefix) for header in self._auth.also_accepts)
+        own = {header.name.lower(): header.prefix for header in self._auth.headers}
         cleaned = []
         for name, value in headers:
             prefix = own.get(name.lower())

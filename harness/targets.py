@@ -97,7 +97,7 @@ def _sendable(key: str, source: str) -> str:
 
 def refuse_one_key_for_all(targets: Sequence[tuple[Provider, str]], key_file: Path | None = None) -> None:
     """`UsageError` where one key would be shown to several providers off this machine: those that did not issue it could use it."""
-    strangers = {provider.id: provider.profile.auth.key_env for provider, base_url in targets if not is_loopback(base_url)}
+    strangers = {one.id: one.profile.auth.key_env for one, base_url in targets if one.profile.auth.header and not is_loopback(base_url)}
     if len(set(strangers.values())) < 2:  # providers of one house share a key
         return
     for source in (f"--api-key-file {key_file}" if key_file is not None else None, KEY_ENV if os.environ.get(KEY_ENV) else None):
@@ -155,8 +155,9 @@ def open_target(
     if base_url is not None:
         base_url = checked_base_url(base_url)
         require_live(base_url, live, bounded=bounded)
-        key = None if no_auth else read_key(provider, key_file, key_env)
-        if key is None and not no_auth:
+        keyless = no_auth or provider.profile.auth.header is None
+        key = None if keyless else read_key(provider, key_file, key_env)
+        if key is None and not keyless:
             if not is_loopback(base_url):
                 raise UsageError(
                     f"there is no key for {provider.profile.name}",

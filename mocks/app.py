@@ -73,7 +73,7 @@ def create_app(
             renderer,
             pictures,
             TaskStore(timer),
-            keys=(auth.header, *auth.also_accepts),
+            keys=auth.headers,
             api_key=api_key,
             latency=Latency(pace) if pace else None,
             rate_limit=RateLimit(rate_limit, timer) if rate_limit else None,

@@ -112,7 +112,8 @@ def curl_line(provider: Provider, url: str, api_key: str) -> str:
     if "{publisher}" in path and model:
         publisher, _, name = model.partition("/")
         path = path.format(publisher=publisher, model=name)
-    return f"curl {url}{path} -H '{header.name}: {header.prefix}{api_key}' -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
+    key = f" -H '{header.name}: {header.prefix}{api_key}'" if header is not None else ""
+    return f"curl {url}{path}{key} -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
 
 
 def _warn_idle(providers: list[Provider], faults: tuple[str, ...]) -> None:

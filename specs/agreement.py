@@ -127,12 +127,14 @@ def _asynchronous(openapi: OpenApi, profile: Profile, source: YamlFile) -> Itera
     protocol = profile.asynchronous
     if protocol is None:
         return
-    if protocol.operation not in profile.operations:
+    if protocol.operation is not None and protocol.operation not in profile.operations:
         yield at(source, ("async", "operation"), f"there is no operation {protocol.operation}")
         return
-    if not any(protocol.flag in entry.fields and entry.fields[protocol.flag].means == "async" for entry in profile.operations.values()):
+    if protocol.flag is not None and not any(
+        protocol.flag in entry.fields and entry.fields[protocol.flag].means == "async" for entry in profile.operations.values()
+    ):
         yield at(source, ("async", "flag"), f"no operation has a field {protocol.flag} that means async")
-    operation = openapi.operations.get(protocol.operation)
+    operation = openapi.operations.get(protocol.operation or "")
     if operation is not None and protocol.parameter not in operation.path_parameters:
         yield at(source, ("async", "parameter"), f"openapi.yaml has no path parameter {protocol.parameter} of {protocol.operation}")
 
@@ -179,16 +181,14 @@ def _places(response: ResponseMap) -> Iterator[tuple[str, str]]:
         yield "pictures", response.pictures
         for key in ("base64", "url", "item_seed", "finish"):
             value = getattr(response, key)
-            if value is not None:
+            if value is not None and not value.startswith("header:"):
                 yield key, f"{response.pictures}/{value}" if value else response.pictures
-    for key in ("created", "cost", "balance"):
-        value = getattr(response, key)
-        if value is not None:
+    amounts = {key: amount.at for key, amount in (("cost", response.cost), ("balance", response.balance)) if amount is not None}
+    for key, value in {"created": response.created, **amounts}.items():
+        if value is not None and not value.startswith("header:"):
             yield key, value
-    for value in response.usage.values():
-        yield "usage", value
-    for value in response.echoes.values():
-        yield "echoes", value
+    for key, several in (("usage", response.usage), ("echoes", response.echoes)):
+        yield from ((key, value) for value in several.values() if not value.startswith("header:"))
 
 
 def _has(schema: Mapping[str, Any], parts: list[str]) -> bool:

@@ -12,7 +12,7 @@ from testcard.specs.agreement import Problem, at, disagreements
 from testcard.specs.errors import UsageError
 from testcard.specs.openapi import OpenApi, Operation, read_openapi
 from testcard.specs.prices import PriceEntry
-from testcard.specs.profile import Clause, Level, OperationProfile, Profile, RuleEntry, Task, WireField
+from testcard.specs.profile import AsyncProtocol, Clause, Level, OperationProfile, Profile, RuleEntry, Task, WireField
 from testcard.specs.wrong_keys import nearest, wrong_keys
 from testcard.specs.yaml_lines import YamlFile, read_yaml
 
@@ -92,6 +92,13 @@ class Provider:
             if (entry.operations is None or operation_id in entry.operations) and (entry.statuses is None or status in entry.statuses):
                 return entry
         return None
+
+    def protocol(self, operation_id: str) -> AsyncProtocol | None:
+        """How the operation's requests become tasks: its own protocol where the profile has one, else the provider's; None for no tasks."""
+        own = self.operation_profile(operation_id).asynchronous
+        if own is not None:
+            return None if own == "none" else own
+        return self.profile.asynchronous
 
     def price_entry(self, model: str | None, operation_id: str, status: str) -> PriceEntry | None:
         """The price of a model on an operation with the given status (`list` or `illustrative`), or None."""

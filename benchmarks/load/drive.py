@@ -38,7 +38,7 @@ def _may_lead_on(cell: Cell, reply: Reply) -> bool:
     if not marks:
         return False
     size = len(reply.body)
-    return reply.status == cell.accepted_status or any(size <= most and mark.search(reply.content()) is not None for mark, most in marks)
+    return reply.status in cell.accepted_statuses or any(size <= most and mark.search(reply.content()) is not None for mark, most in marks)
 
 
 def _follow(attempt: Attempt, reply: Reply, transport: Transport) -> None:

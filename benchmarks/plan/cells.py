@@ -72,10 +72,10 @@ class Cell:
         return tuple((re.compile(pattern), most) for pattern, most in found)
 
     @cached_property
-    def accepted_status(self) -> int | None:
-        """The status that accepts a task; None where there are no tasks."""
+    def accepted_statuses(self) -> tuple[int, ...]:
+        """The statuses that accept a task; none where there are no tasks."""
         protocol = self.provider.profile.asynchronous
-        return protocol.status if protocol is not None else None
+        return protocol.status if protocol is not None else ()
 
 
 @dataclass(slots=True)

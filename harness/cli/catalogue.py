@@ -17,6 +17,7 @@ from testcard.harness.pricing import Pricing
 from testcard.harness.text.prices import in_words
 from testcard.harness.text.words import count
 from testcard.specs.loader import Provider, known_ids, load_provider
+from testcard.specs.profile import Auth
 
 _WIDTH_OFF_TERMINAL = 200
 
@@ -95,7 +96,7 @@ def _described(provider: Provider, config: Config) -> dict[str, Any]:
         "folder": str(provider.folder),
         "document": profile.document,
         "base_urls": list(profile.base_urls),
-        "auth": {"header": profile.auth.header.name, "prefix": profile.auth.header.prefix, "key_env": profile.auth.key_env},
+        "auth": _auth(profile.auth),
         "tasks": {task: {"operation": default.operation, "model": default.model} for task, default in profile.tasks.items()},
         "operations": [_operation(provider, operation_id) for operation_id in profile.operations],
         "models": [
@@ -106,7 +107,7 @@ def _described(provider: Provider, config: Config) -> dict[str, Any]:
             }
             for model in profile.models
         ],
-        "promises": dict(Counter(entry.level for entries in profile.rules.values() for entry in entries[:1])),
+        "promises": dict(Counter(entry.level for entries in profile.rules.values() for entry in entries[:1] if entry.level)),
         "notes": list(profile.notes),
     }
 
@@ -204,14 +205,22 @@ def _show_all(rows: list[dict[str, Any]]) -> None:
     )
 
 
+def _auth(auth: Auth) -> dict[str, str]:
+    if auth.header is None:
+        return {"header": "", "prefix": "", "key_env": ""}
+    return {"header": auth.header.name, "prefix": auth.header.prefix, "key_env": auth.key_env}
+
+
 def _show_one(row: dict[str, Any]) -> None:
     from rich.markup import escape
 
-    header = f"{row['auth']['header']}: {row['auth']['prefix']}$TESTCARD_API_KEY"
+    key = "none is needed"
+    if row["auth"]["header"]:
+        key = f"{row['auth']['header']}: {row['auth']['prefix']}$TESTCARD_API_KEY (or ${row['auth']['key_env']})"
     lines = [
         f"[bold]{escape(row['name'])}[/bold] ({row['id']})",
         f"base URL    {', '.join(row['base_urls'])}",
-        f"key         {escape(header)} (or ${row['auth']['key_env']})",
+        f"key         {escape(key)}",
         f"document    {row['document']}",
         *(f"{task:<11} {default['operation']}, {escape(default['model'] or 'no model')}" for task, default in row["tasks"].items()),
     ]

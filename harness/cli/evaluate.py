@@ -176,7 +176,7 @@ def _key_of(section: TargetSection, provider: Provider, config: Config) -> str |
             )
     if section.key_env and not os.environ.get(section.key_env):
         raise UsageError(f"{section.key_env}, which the target {provider.id} names as key_env, is not set")
-    if key is None:
+    if key is None and provider.profile.auth.header is not None:
         raise UsageError(f"there is no key for {provider.profile.name}", hint=f"set {provider.profile.auth.key_env}")
     return key
 

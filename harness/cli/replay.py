@@ -135,6 +135,8 @@ def _request(
 def _key_of(request: WireRequest, provider: Provider) -> str | None:
     """The key that the request carries, so that the answer can be shown without it."""
     header = provider.profile.auth.header
+    if header is None:
+        return None
     return next((value.removeprefix(header.prefix) for name, value in request.headers if name.lower() == header.name.lower()), None)
 
 

@@ -84,10 +84,10 @@ def _entry(rule: Rule, provider: Provider, operation: str) -> dict[str, Any] | N
     from testcard.harness.rules.scope import Scope
 
     found = provider.rule_entry(rule.id, operation)
-    level = found.level if found is not None else rule.level
+    level = found.level if found is not None and found.level is not None else rule.level
     if level == "none" or not rule.applies(Scope(provider, operation)):
         return None
-    clause = found.clause if found is not None else rule.clause
+    clause = found.clause if found is not None and found.clause is not None else rule.clause
     return {
         "provider": provider.id,
         "operation": operation,

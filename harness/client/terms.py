@@ -135,8 +135,9 @@ def settings(
     TESTCARD_API_KEY or the profile's variable; on this machine the mocks' documented key will do."""
     loaded = load_provider(provider) if isinstance(provider, str) else provider
     url = checked_base_url(base_url if base_url is not None else loaded.profile.base_urls[0])
-    key = None if no_auth else (api_key or read_key(loaded) or (MOCK_API_KEY if is_loopback(url) else None))
-    if key is None and not no_auth:
+    keyless = no_auth or loaded.profile.auth.header is None
+    key = None if keyless else (api_key or read_key(loaded) or (MOCK_API_KEY if is_loopback(url) else None))
+    if key is None and not keyless:
         raise UsageError(
             f"there is no key for {loaded.profile.name}", hint=f"pass api_key, or set {KEY_ENV} or {loaded.profile.auth.key_env}"
         )

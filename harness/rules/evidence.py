@@ -244,11 +244,10 @@ def _task_outcome(
         off = _off_machine(sight, absolute(task.poll_url or "", asked) or "", asked) if not task.reference else None
         return (), None, f"the task is to be polled on {off}" if off is not None else "the task was not polled"
     told = [poll.answer.task for poll in polls if poll.accepted and poll.answer is not None and poll.answer.task is not None]
-    ends = (protocol.states.get("completed"), protocol.states.get("failed"))
-    last = next((task for task in told if task.state in ends), told[-1] if told else None)
+    last = next((task for task in told if protocol.ended(task.state)), told[-1] if told else None)
     if last is None:
         return (), None, "no poll was answered"
-    if last.state == protocol.states.get("completed"):
+    if protocol.phase(last.state) == "completed":
         return decode_body(provider, record.operation, last.result).pictures, last.state, None
     return (), last.state, f"the task ended as {last.state}" if last.state else "the poll's answer names no state"
 

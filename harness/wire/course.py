@@ -288,7 +288,11 @@ class _Following:
                 return self._done(reached.stopped, place=reached.url)
             reply = reached.reply
             self._now_s = reply.ended_s
-            answer = decode(self._conditions.provider, self._protocol.operation, reply.response()) if _is_whole(reply) else None
+            answer = (
+                decode(self._conditions.provider, self._protocol.operation or self._conditions.operation, reply.response())
+                if _is_whole(reply)
+                else None
+            )
             if answer is not None and 200 <= answer.status < 300:
                 said = self._heard(answer.task)
                 if said.over and answer.task is not None:

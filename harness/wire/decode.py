@@ -67,8 +67,8 @@ def _success(
         text=text if isinstance(text, str) else None,
         finish_reason=finish if isinstance(finish, str) else None,
         usage=usage if usage != _NO_USAGE else None,
-        cost_usd=_number(at(body, where.cost)) if where.cost else None,
-        balance_usd=_number(at(body, where.balance)) if where.balance else None,
+        cost_usd=_number(at(body, where.cost.at)) if where.cost else None,
+        balance_usd=_number(at(body, where.balance.at)) if where.balance else None,
         created=at(body, where.created) if where.created else None,
         echoes={meaning: at(body, place) for meaning, place in where.echoes.items()},
         task=task,
@@ -150,10 +150,10 @@ def _task(protocol: AsyncProtocol | None, profile: OperationProfile, status: int
     if protocol is None:
         return None
     reference = next((found for place in protocol.task_reference if isinstance(found := at(body, place), str)), None)
-    if profile.kind != "task" and status != protocol.status and (reference is None or at(body, _holder(profile.response)) is not None):
+    if profile.kind != "task" and status not in protocol.status and (reference is None or at(body, _holder(profile.response)) is not None):
         # A reference where the pictures should be is a task under another status than the documented one.
         return None
-    state = at(body, protocol.state)
+    state = at(body, protocol.state) if protocol.state is not None else None
     poll_url = at(body, protocol.poll_url) if protocol.poll_url else None
     return AsyncTask(
         reference,

@@ -92,7 +92,7 @@ def poll_request(
     protocol = provider.profile.asynchronous
     if protocol is None:
         raise UsageError(f"{provider.profile.name} documents no asynchronous form")
-    if reference is not None:
+    if reference is not None and protocol.operation is not None and protocol.parameter is not None:
         return build(provider, WireFields(protocol.operation, {protocol.parameter: reference}), base_url=base_url, api_key=api_key)
     if poll_url is None:
         raise UsageError("an async task can be polled only by a reference or an address")
@@ -101,7 +101,7 @@ def poll_request(
         url = base_url.rstrip("/") + poll_url
     else:
         url = urljoin(base_url.rstrip("/") + "/", poll_url)
-    return get_request(provider, url, protocol.operation, base_url=base_url, api_key=api_key)
+    return get_request(provider, url, protocol.operation or "", base_url=base_url, api_key=api_key)
 
 
 def get_request(provider: Provider, url: str, operation: str, *, base_url: str, api_key: str | None) -> WireRequest:
@@ -119,9 +119,9 @@ def fetch_request(url: str, operation: str) -> WireRequest:
 
 
 def _key_headers(provider: Provider, api_key: str | None) -> list[tuple[str, str]]:
-    if api_key is None:
-        return []
     header = provider.profile.auth.header
+    if api_key is None or header is None:
+        return []
     return [(header.name.lower(), header.prefix + api_key)]
 
 

@@ -5,7 +5,6 @@ The course, the rules and the reports all read states here, so that a word means
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -64,8 +63,8 @@ def told(protocol: AsyncProtocol, task: AsyncTask | None) -> Told:
 
 
 def _phase_of(protocol: AsyncProtocol, state: str | None) -> Phase | None:
-    states: Mapping[Any, str] = protocol.states
-    return next((phase for phase in Phase if state is not None and states.get(phase.value) == state), None)
+    word = protocol.phase(state)
+    return None if word is None else Phase.FAILED if word in ("moderated", "cancelled") else Phase(word)
 
 
 def _brought(value: Any) -> bool:

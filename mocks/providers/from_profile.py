@@ -48,7 +48,7 @@ class FromProfile(NimVision):
     def wants_task(self, call: Call) -> bool:
         """Whether the profile's async flag is set."""
         protocol = self.provider.profile.asynchronous
-        return protocol is not None and call.fields.get(protocol.flag) is True
+        return protocol is not None and protocol.flag is not None and call.fields.get(protocol.flag) is True
 
     def parameters(self, call: Call) -> Parameters:
         """The pictures asked for, by the meanings of the fields."""
@@ -90,7 +90,7 @@ class FromProfile(NimVision):
             _put(body, pointer, sent.get(meaning, parameters.format if meaning == "format" else "auto"))
         for kind, pointer in places.usage.items():
             _put(body, pointer, 0 if kind == "completion_tokens" else tokens)
-        for place, value in ((places.created, int(self.clock())), (places.cost, self._cost(call, parameters, rendered))):
+        for place, value in ((places.created, int(self.clock())), (places.cost and places.cost.at, self._cost(call, parameters, rendered))):
             if place:
                 _put(body, place, value)
         if places.pictures:
@@ -103,8 +103,9 @@ class FromProfile(NimVision):
         body: dict[str, Any] = {}
         for pointer in protocol.task_reference:
             _put(body, pointer, reference)
-        _put(body, protocol.state, protocol.states["queued"])
-        if protocol.poll_url:
+        if protocol.state:
+            _put(body, protocol.state, protocol.word("queued"))
+        if protocol.poll_url and protocol.operation and protocol.parameter:
             path = self.provider.operation(protocol.operation).path.replace("{" + protocol.parameter + "}", reference)
             _put(body, protocol.poll_url, call.root + path)
         return body
@@ -115,7 +116,8 @@ class FromProfile(NimVision):
         body: dict[str, Any] = {}
         for pointer in protocol.task_reference:
             _put(body, pointer, task.reference)
-        _put(body, protocol.state, protocol.states.get(state, state))
+        if protocol.state:
+            _put(body, protocol.state, protocol.word(state) or state)
         if protocol.elapsed_s:
             _put(body, protocol.elapsed_s, round(age_s, 3))
         if state == "completed":

@@ -39,10 +39,7 @@ class _Operation:
 
     def key(self, call: Call, refused: Refused | None) -> Refused | None:
         """A wrong key is forbidden rather than unauthorised, where the document does not say which."""
-        sent = any(
-            header.name.lower() in call.headers
-            for header in (self._provider.profile.auth.header, *self._provider.profile.auth.also_accepts)
-        )
+        sent = any(header.name.lower() in call.headers for header in self._provider.profile.auth.headers)
         if refused is not None and sent and not self._provider.operation(self._operation).documents(401):
             return Refused(403, "this key opens nothing here", code="forbidden")
         return refused

@@ -12,13 +12,13 @@ _SOFTNESS: dict[str, int] = {"must": 0, "should": 1, "info": 2, "none": 3}
 def level_of(scope: Scope, rule: Rule, status: int | None = None) -> Level:
     """The rule's level for the operation (for answers with `status`, where the profile tells them apart)."""
     entry = scope.provider.rule_entry(rule.id, scope.operation_id, status)
-    return entry.level if entry is not None else rule.level
+    return entry.level if entry is not None and entry.level is not None else rule.level
 
 
 def clause_of(scope: Scope, rule: Rule, status: int | None = None) -> Clause:
     """Where the promise is made."""
     entry = scope.provider.rule_entry(rule.id, scope.operation_id, status)
-    return entry.clause if entry is not None else rule.clause
+    return entry.clause if entry is not None and entry.clause is not None else rule.clause
 
 
 def softer(one: Level, other: Level) -> Level:

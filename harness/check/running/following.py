@@ -106,14 +106,14 @@ class Following:
                     step, f"{step.id}.p{number}", wire, sent, source="poll", parent=step.id, operation=protocol.operation
                 )
             )
-            wait_s = polling.next_in(self._clock(), self._recording.answer(protocol.operation, sent))
+            wait_s = polling.next_in(self._clock(), self._recording.answer(protocol.operation or step.operation, sent))
             if wait_s is None or self._outcome.stopped is not None:
                 break
             await asyncio.sleep(wait_s)
         if polling.out_of_time:
             self._endless.add(step.operation)
         ended = polling.end.task if polling.end is not None else None
-        if ended is not None and ended.state == protocol.states.get("completed"):
+        if ended is not None and protocol.phase(ended.state) == "completed":
             return decode_body(provider, step.operation, ended.result).pictures
         return ()
 

@@ -21,8 +21,6 @@ class Polling:
         self, protocol: AsyncProtocol, *, interval_s: float, now_s: float, timeout_s: float | None = None, look_again: bool
     ) -> None:
         self._protocol = protocol
-        self._running = {protocol.states.get("queued"), protocol.states.get("running")}
-        self._ends = {protocol.states.get("completed"), protocol.states.get("failed")}
         self._interval_s = interval_s
         self._until_s = now_s + (protocol.timeout_s if timeout_s is None else timeout_s)
         self._look_again = look_again
@@ -55,6 +53,6 @@ class Polling:
 
     def _ended(self, state: str | None, result: object, error: object) -> bool:
         """Whether the task is over: by a state that says so, or, where the word is not documented, because it brings something."""
-        if state in self._ends:
+        if self._protocol.ended(state):
             return True
-        return state is not None and state not in self._running and (result is not None or error is not None)
+        return state is not None and self._protocol.phase(state) is None and (result is not None or error is not None)

@@ -14,7 +14,7 @@ _NO_KEY_HERE = Observation("unsupported", "checked without a key (--no-auth)")
 
 
 def _takes_a_key(scope: Scope) -> bool:
-    return scope.profile.auth_required and scope.task is not None
+    return scope.profile.auth_required and scope.task is not None and scope.provider.profile.auth.header is not None
 
 
 @rule(_REQUIRED, level="must", clause=http_clause("15.5.2 401 Unauthorized"), applies=_takes_a_key, asks=probes.no_key)

@@ -18,6 +18,16 @@ from testcard.specs.pointers import at
 _DUST_USD = 1e-6
 
 
+def _cost_place(scope: Scope) -> str | None:
+    amount = scope.profile.response.cost
+    return amount.at if amount is not None else None
+
+
+def _balance_place(scope: Scope) -> str | None:
+    amount = scope.profile.response.balance
+    return amount.at if amount is not None else None
+
+
 def _states_cost(scope: Scope) -> bool:
     return scope.profile.response.cost is not None and scope.task is not None
 
@@ -41,7 +51,7 @@ def cost_not_negative(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Ob
             yield Observation("unsupported", "the answer states no cost", (one.id,))
         elif cost < 0 or not math.isfinite(cost):
             seen_as = f"the cost is {cost:g}" if math.isfinite(cost) else "the cost is beyond every number"
-            yield Observation("broken", seen_as, (one.id,), scope.profile.response.cost)
+            yield Observation("broken", seen_as, (one.id,), _cost_place(scope))
         else:
             yield Observation("pass", exchanges=(one.id,))
 
@@ -71,7 +81,7 @@ def balance_falls(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
             fitting.append(Observation("pass", exchanges=ids))
         else:
             fell = "did not change" if abs(old - new) <= exact else f"fell by {old - new:.6g}" if old > new else f"rose by {new - old:.6g}"
-            others.append(Observation("broken", f"the cost is {cost:g} and the balance {fell}", ids, scope.profile.response.balance))
+            others.append(Observation("broken", f"the cost is {cost:g} and the balance {fell}", ids, _balance_place(scope)))
     yield from fitting
     for one in others:
         yield replace(one, word="unproven") if fitting and one.word == "broken" else one
@@ -121,7 +131,7 @@ def _pairs(scope: Scope, seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExc
 
 def _exactness(scope: Scope, seen: Sequence[SeenExchange]) -> float:
     """How far a stated balance may be off because it is rounded, in USD: to whole ones where all are whole numbers, else to cents or less."""
-    stated = [at(one.answer.json, scope.profile.response.balance or "") for one in seen if one.answer is not None]
+    stated = [at(one.answer.json, _balance_place(scope) or "") for one in seen if one.answer is not None]
     numbers = [value for value in stated if isinstance(value, int | float) and not isinstance(value, bool)]
     if all(isinstance(value, int) for value in numbers):
         return 1.0
@@ -146,7 +156,7 @@ def cost_grows(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observati
                     yield Observation("pass", exchanges=(one.id, other.id))
                 else:
                     detail = f"{_pictures(few)} for {cost:g}, {_pictures(many)} for {more:g}"
-                    yield Observation("note", detail, (one.id, other.id), scope.profile.response.cost)
+                    yield Observation("note", detail, (one.id, other.id), _cost_place(scope))
 
 
 def _number(one: SeenExchange) -> int:

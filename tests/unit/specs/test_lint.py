@@ -25,7 +25,6 @@ MISTAKES = [
     ("nanogpt", "profile.yaml", "      seed:", "      sead:", "fields.sead", "no such field", True),
     ("nanogpt", "profile.yaml", "kind: grid", "kind: gird", "prices.0.price", "gird", True),
     ("nanogpt", "profile.yaml", "usd_each: 0.014", "usd_each: -1", "prices.1.price.usd_each", "at least 0, not -1", True),
-    ("nanogpt", "profile.yaml", "key_env: NANOGPT", "key_var: NANOGPT", "auth.key_env", "is missing", True),
     ("nanogpt", "profile.yaml", "key_env: NANOGPT", "key_var: NANOGPT", "auth.key_var", "is no key", True),
     ("nanogpt", "profile.yaml", "cheapest: 256x256", "cheapest: 1x1", "fields.size.cheapest", "does not allow '1x1'", False),
     ("nanogpt", "profile.yaml", "[0.8, 0, 1]", "[0.8, 0, 2]", "fields.strength.may_refuse", "does not allow 2", False),
