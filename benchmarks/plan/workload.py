@@ -16,6 +16,8 @@ from testcard.specs.wrong_keys import nearest, wrong_keys
 
 FOLDER = Path(__file__).parent.parent / "workloads"
 CHEAPEST = "cheapest"
+#: The highest rate that a stage may state.
+HIGHEST_RPS = 100_000
 
 
 class _Frozen(BaseModel):
@@ -32,7 +34,7 @@ class Stage(_Frozen):
     """One level of load: a rate (open loop) or a number of users (closed loop), for `duration_s` measured seconds in all."""
 
     name: str | None = None
-    rate_rps: float | None = Field(default=None, gt=0, le=100_000)
+    rate_rps: float | None = Field(default=None, gt=0, le=HIGHEST_RPS)
     users: int | None = Field(default=None, ge=1, le=100_000)
     duration_s: float = Field(gt=0)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from testcard.benchmarks.plan.job import FleetJob
-from testcard.benchmarks.plan.workload import Workload, load_workload
+from testcard.benchmarks.plan.workload import HIGHEST_RPS, Workload, load_workload
 from testcard.benchmarks.search.bracket import SearchPlan
 from testcard.harness.config import Config, PricesSection, ProvidersSection, TargetSection
 from testcard.harness.errors import UsageError
@@ -57,6 +57,9 @@ class BenchOptions:
             raise UsageError("a limit on requests is not negative")
         if self.max_cost_usd is not None and not self.max_cost_usd >= 0:
             raise UsageError("a limit on cost is not negative")
+
+        if self.find_saturation is not None and not 0 < self.find_saturation.start_rps <= HIGHEST_RPS:
+            raise UsageError(f"a search begins with a rate above 0 and of at most {HIGHEST_RPS:,} requests a second")
 
     @property
     def bounded(self) -> bool:

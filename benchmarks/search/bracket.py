@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from testcard.harness.stops import Stop
+from testcard.benchmarks.plan.workload import HIGHEST_RPS
+from testcard.harness.stops import Stop, StopReason
 from testcard.harness.stops import sentence as stop_sentence
 from testcard.harness.text.words import significant
 
@@ -114,7 +115,10 @@ class Search:
             wanted = broke.rate_rps / 2.0
         else:
             wanted = (held.rate_rps * broke.rate_rps) ** 0.5
-        rate = float(f"{wanted:.3g}")
+        rate = min(float(f"{wanted:.3g}"), HIGHEST_RPS)
+        if held is not None and held.rate_rps >= HIGHEST_RPS:
+            self.limit = Stop(reason=StopReason.HIGHEST_RATE, limit=HIGHEST_RPS)
+            return None
         return None if any(step.rate_rps == rate for step in self.steps) else rate
 
 

@@ -11,11 +11,36 @@ from hypothesis import strategies as st
 
 from testcard.benchmarks.load.turns import offsets_of
 from testcard.benchmarks.plan.job import BlockJob
-from testcard.benchmarks.search.bracket import RESOLUTION, TRIES, Search, Step, sentence
+from testcard.benchmarks.plan.workload import Stage
+from testcard.benchmarks.run.options import BenchOptions
+from testcard.benchmarks.search.bracket import RESOLUTION, TRIES, Search, SearchPlan, Step, sentence
 from testcard.benchmarks.search.stage_verdict import Figure, figure_of, judge_stage, may_be_the_generators_doing
+from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import Estimate, Gate, Generator, SummaryRow
 from testcard.harness.statistics import slo
+from testcard.harness.stops import Stop, StopReason
 from testcard.harness.text.words import significant
+
+
+def test_the_search_ends_at_the_highest_rate_that_can_be_asked_for() -> None:
+    """A server that holds everything: the rate doubles up to what a workload may state, and the search says that it ended there."""
+    search = Search(start_rps=60_000.0)
+    tried = []
+    while (rate := search.next_rps()) is not None:
+        assert Stage(rate_rps=rate, duration_s=1.0).rate_rps == rate
+        tried.append(rate)
+        search.take(Step(rate, held=True, sure=True), 1)
+    assert tried == [60_000.0, 100_000.0]
+    assert search.limit == Stop(reason=StopReason.HIGHEST_RATE, limit=100_000)
+    assert sentence(search) == "holds 100,000/s and was not broken: 100,000/s is the highest rate that can be asked for"
+    assert not search.found
+
+
+@pytest.mark.parametrize("start", [0.0, -1.0, 100_001.0, float("nan"), float("inf")])
+def test_a_search_begins_with_a_rate_that_can_be_asked_for(start: float) -> None:
+    """Told before anything is sent."""
+    with pytest.raises(UsageError, match="rate"):
+        BenchOptions(find_saturation=SearchPlan(start))
 
 
 def run(search: Search, knee_rps: float) -> Search:
