@@ -319,16 +319,20 @@ def _lag_caption(rows: Sequence[tuple[Series, tuple[float, float, float, int]]])
     series, (_, p99, _, _) = max(rows, key=lambda row: row[1][1])
     p50 = series.row.latency_s.get("p50")
     against = f", {percent(p99 / p50.value, 1)} of that row's median latency" if p50 is not None and p50.value else ""
-    doubt = [
-        each.label
-        for each, _ in rows
-        if each.row.outcome == "inconclusive" and each.row.note and ("load generator was" in each.row.note or "bottleneck" in each.row.note)
-    ]
+    doubt = any(_was_bottleneck(each) for each, _ in rows)
     said = " In some stages it was the bottleneck; those stages are inconclusive and say so." if doubt else ""
     return (
         f"In every row 99 % of the requests were sent within {MILLISECONDS.text(p99)} ms of when they could have been (the latest: {series.label}"
         f"{against}). This is Testcard's own lateness, not the service's; it is part of every latency, which counts from the scheduled start.{said}"
     )
+
+
+def _was_bottleneck(series: Series) -> bool:
+    """Whether the load generator limited a row: by its word, or, in runs of before, which have none, by the row's note."""
+    row = series.row
+    if row.generator.limit is not None:
+        return True
+    return row.outcome == "inconclusive" and any(said in (row.note or "") for said in ("load generator was", "bottleneck"))
 
 
 def _lag_table(rows: Sequence[tuple[Series, tuple[float, float, float, int]]]) -> Table:

@@ -106,6 +106,21 @@ def test_send_lag_is_the_generator_s_not_the_queue_s(evidence: Evidence, rows: l
     assert "99 % of the requests were sent within 2.00 ms" in sketch.caption
 
 
+def test_a_generator_that_was_the_bottleneck_is_named_by_its_record(evidence: Evidence, rows: list[Series]) -> None:
+    """The row's word decides, whatever its note says; runs of before have only the note."""
+
+    def caption(**changes: Any) -> str:
+        row = msgspec.structs.replace(rows[0].row, **changes)
+        sketch = load.send_lag(evidence, [replace(rows[0], row=row)])
+        assert sketch is not None
+        return sketch.caption
+
+    limited = msgspec.structs.replace(rows[0].row.generator, limit="unsent")
+    assert "it was the bottleneck" in caption(generator=limited, note="3 requests were left out")
+    assert "it was the bottleneck" in caption(outcome="inconclusive", note="the load generator was late: p99 of its send lag is 40 ms")
+    assert "it was the bottleneck" not in caption(note="steady")
+
+
 def test_samples_without_lag_give_no_figure(evidence: Evidence, rows: list[Series]) -> None:
     """Runs of an earlier Testcard do not record it; a reason takes the figure's place."""
     bare = replace(evidence, frames=[frame.assign(lag_s=np.nan) for frame in evidence.frames])
