@@ -225,12 +225,12 @@ def _pictures(attempt: Attempt, answer: Answer, data: Mapping[str, bytes]) -> li
 
 def _picture(picture: DeliveredPicture, known: Mapping[str, bytes], found: Download[Reply] | None, pixels: bool) -> PictureInfo:
     """What a picture is. Where it carries both, its base64 is the picture; what was downloaded belongs to the picture that named it."""
-    if picture.base64 is not None:
-        data = known.get(picture.base64)
-        if data is None:
-            data = lenient_base64(picture.base64)
-        if data is None:
-            return _unusable("no base64")
+    carried = picture.carried
+    text = picture.base64 if picture.base64 is not None else picture.url
+    data = known.get(text) if text is not None else None
+    if data is None and carried is not None and (data := lenient_base64(carried)) is None:
+        return _unusable("no base64")
+    if data is not None:
         return inspect(data, pixels=pixels, hashed=xxhash.xxh3_128)
     if picture.url is None:
         return _unusable("neither base64 nor an address")

@@ -7,12 +7,13 @@ import difflib
 import json
 import time
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from testcard.harness.check.running.following import carried_out
 from testcard.harness.check.running.resend import (
     ComparedAnswer,
     Difference,
@@ -20,7 +21,6 @@ from testcard.harness.check.running.resend import (
     most_billed,
     moved,
     needs_key,
-    origin,
     request_again,
 )
 from testcard.harness.check.running.transport import Received, http_client, send
@@ -35,7 +35,8 @@ from testcard.harness.runs.records import Exchange, TargetRecord
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key, require_live
 from testcard.harness.text.prices import amount
 from testcard.harness.text.words import count, one_line
-from testcard.harness.wire.addresses import fetchable, may_ask
+from testcard.harness.wire.addresses import fetchable, origin
+from testcard.harness.wire.course import Conditions, Download, Send, Steps, download
 from testcard.harness.wire.model import WireRequest
 from testcard.specs.loader import Provider, load_provider
 from testcard.specs.profile import MOCK_API_KEY
@@ -79,7 +80,8 @@ def replay(
     request = _request(reader, chosen, provider, target, base_url, live, api_key_file)
     _say_price(provider, chosen, target, request.url, config)
     redactor = Redactor(_key_of(request, provider), provider.profile.auth)
-    sent = asyncio.run(_send(request, follow=chosen.source == "fetch", live=live))
+    follow = chosen.source == "fetch" and not _was_redirected(chosen)
+    sent = asyncio.run(_send(request, provider, follow=follow, live=live))
     if sent.failure in ("connect", "tls"):
         hint = f"testcard mock {provider.id} --port {origin(request.url)[2]} starts one there" if target.mock else "check the address"
         raise TargetUnreachable(f"nothing answers at {request.url} ({sent.detail})", hint=f"{hint}, or name another with --base-url")
@@ -154,11 +156,29 @@ def _say_price(provider: Provider, chosen: Exchange, target: TargetRecord, url: 
     say(f"This request is billed when it is carried out: {what}, {cost}{note}.")
 
 
-async def _send(request: WireRequest, *, follow: bool, live: bool) -> Received:
+def _was_redirected(chosen: Exchange) -> bool:
+    """Whether the recorded answer sent its reader on: where to is an exchange of its own, and can be sent again by itself."""
+    return chosen.response is not None and 300 <= chosen.response.status < 400
+
+
+async def _send(request: WireRequest, provider: Provider, *, follow: bool, live: bool) -> Received:
+    """What comes of the request; with `follow`, at the end of its redirects."""
     start = time.monotonic()
-    onward = partial(may_ask, asked=request.url, live=live) if follow else None
     async with http_client(1, base_url=request.url) as client:
-        return await send(client, request, lambda: time.monotonic() - start, may_go_on=onward)
+
+        async def exchanged(step: Send) -> Received:
+            return await send(client, replace(request, url=step.request.url), lambda: time.monotonic() - start)
+
+        async def waited(seconds: float) -> float:
+            raise AssertionError("the way to a picture has no waits")
+
+        if not follow:
+            return await exchanged(Send(request, "submit"))
+        conditions = Conditions(provider, request.operation, request.url, None, live=live)
+        steps: Steps[Download[Received]] = download(conditions, request.url)
+        found = await carried_out(steps, exchanged, waited)
+        assert found.reply is not None, "the address itself may be asked"
+        return replace(found.reply, sent_s=0.0)
 
 
 def _json(body: bytes) -> Any:

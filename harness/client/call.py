@@ -228,6 +228,8 @@ class _Pictures:
             name = f"picture {item.index + 1}"
             if item.base64 is not None and item.url is not None:
                 notes.append(f"{name} came both as base64 and by URL; the base64 was taken")
+            elif item.base64 is None and item.carried is not None:
+                notes.append(f"{name} came as a data URL in place of an address")
             data = self._data(item, name)
             seen = look(data)
             if seen.problem is not None or seen.format is None or seen.width_px is None or seen.height_px is None:
@@ -236,10 +238,10 @@ class _Pictures:
         return tuple(pictures), notes
 
     def _data(self, item: DeliveredPicture, name: str) -> bytes:
-        if item.base64 is not None:
-            data = lenient_base64(item.base64)
+        if item.carried is not None:
+            data = lenient_base64(item.carried)
             if data is None:
-                raise self._broken(f"{name} is no base64")
+                raise self._broken(f"{name} is no base64" if item.base64 is not None else f"{name} is a data URL without base64")
             return data
         found = self._done.of_picture(item.index)
         if item.url is None or found is None:

@@ -16,6 +16,7 @@ from testcard.harness.wire.addresses import absolute, fetchable, host_of, may_as
 from testcard.harness.wire.decode import decode, decode_body, http_date, message_anywhere, speaks_of_account
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, PictureInfo, WireResponse
 from testcard.harness.wire.pictures import inspect, lenient_base64
+from testcard.harness.wire.tasks import Phase, task_of, told
 from testcard.specs.loader import Provider
 from testcard.specs.profile import Level
 
@@ -31,8 +32,9 @@ class SeenPicture:
     """One picture of an answer. `info` is None when there was no picture to look at: then `missing` says why.
 
     `target_fault`: no client can make a picture of it (base64 that is none); what is wrong with an address is told by rules
-    about addresses. `downloads` are the times its address was fetched, the first one first; `data` gives its bytes. `withheld`:
-    its address, or where that leads, was not asked, because it lies off this machine and the check was not live.
+    about addresses. `downloads` are the times its address was fetched, the first one first, each by the last exchange of its
+    redirects; `data` gives its bytes. `withheld`: its address, or where that leads, was not asked, because it lies off this machine
+    and the check was not live.
     """
 
     picture: DeliveredPicture
@@ -187,12 +189,28 @@ def see(
     """
     sight = _Sight(provider, bytes_of, looking, live)
     records = list(exchanges)
-    children: dict[str, list[Exchange]] = {}
-    for record in records:
-        if record.parent is not None:
-            children.setdefault(record.parent, []).append(record)
+    children = by_parent(records)
     accepted = _accepted_probes(records)
     return [_see(sight, record, children, accepted) for record in records]
+
+
+def by_parent(records: Iterable[Exchange]) -> dict[str, list[Exchange]]:
+    """The exchanges that each exchange led to, in order, by its id."""
+    found: dict[str, list[Exchange]] = {}
+    for record in records:
+        if record.parent is not None:
+            found.setdefault(record.parent, []).append(record)
+    return found
+
+
+def after_redirects(fetched: Exchange, led_to: Mapping[str, Sequence[Exchange]]) -> Exchange:
+    """The last exchange of the way that began with a fetched address; that one itself where nothing redirected it.
+
+    Each redirect is an exchange of its own, led to by the one before; runs of earlier versions hold one exchange for the whole way.
+    """
+    while (onward := next((one for one in led_to.get(fetched.id, ()) if one.source == "fetch"), None)) is not None:
+        fetched = onward
+    return fetched
 
 
 def _accepted_probes(records: Sequence[Exchange]) -> dict[tuple[str, str], bool]:
@@ -219,14 +237,15 @@ def _see(sight: _Sight, record: Exchange, children: Mapping[str, list[Exchange]]
     pictures, finished, waiting = answer.pictures, None, None
     polls: tuple[SeenExchange, ...] = ()
     fetched = list(children.get(record.id, ()))
-    if record.source != "poll" and answer.task is not None and record.response.status < 300:
+    task = task_of(provider.profile.asynchronous, answer)
+    if record.source != "poll" and task is not None and record.response.status < 300:
         polls = tuple(_see(sight, child, {}, {}) for child in children.get(record.id, ()) if child.source == "poll")
-        pictures, finished, waiting = _task_outcome(sight, record, polls, answer.task)
+        pictures, finished, waiting = _task_outcome(sight, record, polls, task)
         fetched += [child for poll in polls for child in children.get(poll.id, ())]
     downloads: dict[Any, list[Exchange]] = {}
     for child in fetched:
         if child.source == "fetch":
-            downloads.setdefault(child.asked.get("url"), []).append(child)
+            downloads.setdefault(child.asked.get("url"), []).append(after_redirects(child, children))
     judged = record.source != "poll" and 200 <= record.response.status < 300
     shown = tuple(_look(sight, picture, downloads, record.request.url) for picture in pictures) if judged else ()
     protocol = provider.profile.asynchronous
@@ -239,17 +258,30 @@ def _task_outcome(
 ) -> tuple[tuple[DeliveredPicture, ...], str | None, str | None]:
     """Pictures of the finished task, its final state, and why it is not finished. The first poll that says the end counts."""
     provider, protocol = sight.provider, sight.provider.profile.asynchronous
-    if protocol is None or not polls:
+    if protocol is None or (not polls and not told(protocol, task).over):
         asked = record.request.url
         off = _off_machine(sight, absolute(task.poll_url or "", asked) or "", asked) if not task.reference else None
         return (), None, f"the task is to be polled on {off}" if off is not None else "the task was not polled"
-    told = [poll.answer.task for poll in polls if poll.accepted and poll.answer is not None and poll.answer.task is not None]
-    last = next((task for task in told if protocol.ended(task.state)), told[-1] if told else None)
-    if last is None:
+    tasks = [poll.answer.task for poll in polls if poll.accepted and poll.answer and poll.answer.task]
+    heard = [(told(protocol, one), one) for one in (tasks or [task])]
+    said, last = next((one for one in heard if one[0].over), heard[-1])
+    if said.phase is Phase.COMPLETED:
+        pictures = decode_body(provider, record.operation, last.result).pictures
+        return pictures or _lying_elsewhere(provider, record.operation, polls), said.state, None
+    if last.state is None and (moved := _lying_elsewhere(provider, record.operation, polls)):
+        return moved, None, None
+    if not tasks and not said.over:
         return (), None, "no poll was answered"
-    if protocol.phase(last.state) == "completed":
-        return decode_body(provider, record.operation, last.result).pictures, last.state, None
     return (), last.state, f"the task ended as {last.state}" if last.state else "the poll's answer names no state"
+
+
+def _lying_elsewhere(provider: Provider, operation: str, polls: Sequence[SeenExchange]) -> tuple[DeliveredPicture, ...]:
+    """Pictures of a result that was fetched from an address of its own, or that a redirected poll led to."""
+    fetched = [poll for poll in polls if poll.accepted and poll.exchange.operation == operation]
+    if not fetched and any(poll.status is not None and 300 <= poll.status < 400 for poll in polls):
+        fetched = [poll for poll in polls if poll.accepted]
+    bodies = (poll.answer.json for poll in fetched if poll.answer is not None)
+    return next((pictures for body in bodies if (pictures := decode_body(provider, operation, body).pictures)), ())
 
 
 def _off_machine(sight: _Sight, url: str, asked: str) -> str | None:

@@ -26,14 +26,13 @@ from testcard.harness.wire.addresses import MOST_REDIRECTS, fetchable, may_ask, 
 from testcard.harness.wire.decode import decode, decode_body
 from testcard.harness.wire.encode import fetch_request, get_request, poll_request
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Headers, WireRequest, WireResponse
-from testcard.harness.wire.tasks import Phase, Told, told
+from testcard.harness.wire.tasks import Phase, Told, task_of, told
 from testcard.specs.loader import Provider
-from testcard.specs.pointers import at
 from testcard.specs.profile import AsyncProtocol
 
 #: Each wait between polls is so many times the one before: the end of a task is seen a tenth of its time late at most, or the first wait.
 GROWTH = 1.1
-LONGEST_INTERVAL_S = 10.0
+_SHORTEST_INTERVAL_S, LONGEST_INTERVAL_S = 0.001, 10.0
 #: Polls in a row that may find nothing (no answer, 404, nothing readable) before a task is given up.
 MOST_MISSES = 8
 #: Statuses of a poll that tell of no task yet; 408 and 425 ask to come again.
@@ -46,7 +45,7 @@ Failure = Literal["connect", "tls", "timeout", "broken", "stale"]
 Purpose = Literal["submit", "poll", "result", "download"]
 
 
-class Received(Protocol):
+class AnyReply(Protocol):
     """What came of a `Send`, as a driver hands it over. With a `failure` the answer is not whole, or none began (`status` None)."""
 
     @property
@@ -69,13 +68,13 @@ class Received(Protocol):
         """The whole answer, for decoding. Asked for only where the body matters."""
 
 
-R = TypeVar("R", bound=Received)
+R = TypeVar("R", bound=AnyReply)
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Step: send this request, follow no redirect, and hand back what came of it, a `Received`.
+    """Step: send this request, follow no redirect, and hand back what came of it, an `AnyReply`.
 
     `number` counts the polls and the downloads of a course from 1; `hop`: so many redirects led here. `by_s`: when on the driver's
     clock the whole answer has to be there. `fresh`: over a new connection, for the same request just died on a kept one.
@@ -221,11 +220,12 @@ def follow(
     conditions: Conditions, answer: Answer, at_s: float, reply: R | None = None, *, deadline_s: float | None = None
 ) -> Steps[Done[R]]:
     """The course from a success on that came at `at_s` (with `reply`): to the end of the task that it accepts, and to its pictures."""
-    task, protocol = answer.task, conditions.provider.profile.asynchronous
-    if task is None or protocol is None or (answer.pictures and not task.reference and task.poll_url is None):
+    protocol = conditions.provider.profile.asynchronous
+    task = task_of(protocol, answer) if answer.task is not None else None
+    if task is None or protocol is None:
         downloads = (yield from _downloads(conditions, answer.pictures, deadline_s)) if answer.pictures else ()
         return Done(End.ANSWERED, answer, reply, downloads, finished_s=at_s, first=reply)
-    done: Done[R] = yield from _Following(conditions, protocol, answer, at_s, deadline_s).run()
+    done: Done[R] = yield from _Following(conditions, protocol, task, answer, at_s, deadline_s).run()
     found = done.answer.pictures if done.end is End.ANSWERED and done.answer is not None else ()
     downloads = (yield from _downloads(conditions, found, deadline_s)) if found else ()
     return replace(done, reply=done.reply or reply, downloads=downloads, first=reply)
@@ -247,9 +247,12 @@ class _Reached:
 class _Following:
     """The way of one task from its acceptance to its end."""
 
-    def __init__(self, conditions: Conditions, protocol: AsyncProtocol, answer: Answer, at_s: float, deadline_s: float | None) -> None:
+    def __init__(
+        self, conditions: Conditions, protocol: AsyncProtocol, task: AsyncTask, answer: Answer, at_s: float, deadline_s: float | None
+    ) -> None:
         self._conditions = conditions
         self._protocol = protocol
+        self._task = task
         self._answer = answer
         self._accepted_s = self._now_s = at_s
         self._deadline_s = deadline_s
@@ -257,7 +260,8 @@ class _Following:
         self._until_s = at_s + limit_s
         if deadline_s is not None:
             self._until_s = min(self._until_s, deadline_s - min(_LAST_LOOK_S, _LAST_LOOK_SHARE * max(0.0, deadline_s - at_s)))
-        self._interval_s = self._first_interval_s = protocol.poll_interval_s if conditions.interval_s is None else conditions.interval_s
+        interval_s = protocol.poll_interval_s if conditions.interval_s is None else conditions.interval_s
+        self._interval_s = self._first_interval_s = max(interval_s, _SHORTEST_INTERVAL_S)
         self._longest_s = max(LONGEST_INTERVAL_S, self._interval_s)
         self._started_s: float | None = None
         self._unknown_word = False
@@ -266,13 +270,14 @@ class _Following:
 
     def run(self) -> Steps[Done[Any]]:
         """To the end of the task, or of its time."""
-        task = self._answer.task
-        assert task is not None, "a task was accepted"
-        # What an acceptance brings stands where a poll's would: some tasks are over when they are accepted.
-        task = replace(task, result=at(self._answer.json, self._protocol.result))
+        conditions = self._conditions
+        polled = self._protocol.operation or conditions.operation
+        task = self._task
         said = self._heard(task)
-        if said.over and (said.phase is Phase.FAILED or task.result is not None):
-            return (yield from self._over(said, task, self._answer, None, self._conditions.base_url))
+        # Some tasks are over when they are accepted; one that is completed and does not bring what came of it is asked for that.
+        brings = said.phase is not Phase.COMPLETED or _is_address(task.result) or self._result_in(task.result) is not None
+        if said.over and brings:
+            return (yield from self._over(said, task, self._answer, None, conditions.base_url))
         request = self._request(task)
         if isinstance(request, Done):
             return request
@@ -288,15 +293,11 @@ class _Following:
                 return self._done(reached.stopped, place=reached.url)
             reply = reached.reply
             self._now_s = reply.ended_s
-            answer = (
-                decode(self._conditions.provider, self._protocol.operation or self._conditions.operation, reply.response())
-                if _is_whole(reply)
-                else None
-            )
+            answer = decode(conditions.provider, polled, reply.response()) if _is_whole(reply) else None
             if answer is not None and 200 <= answer.status < 300:
                 said = self._heard(answer.task)
                 if said.over and answer.task is not None:
-                    if self._conditions.look_again:
+                    if conditions.look_again:
                         yield from self._look_again(request)
                     return (yield from self._over(said, answer.task, answer, reply, reached.url))
                 if reached.hop and said.state is None and (result := self._result_in(answer.json)) is not None:
@@ -352,9 +353,10 @@ class _Following:
     def _heard(self, task: AsyncTask | None) -> Told:
         """What the task's answer says; keeps when it was first known to be past the queue."""
         said = told(self._protocol, task)
-        if said.phase is None:
-            self._unknown_word = self._unknown_word or said.state is not None
-        elif said.phase is not Phase.QUEUED and self._started_s is None and not self._unknown_word:
+        if said.phase is None or said.phase is Phase.QUEUED:
+            # A word that nobody knows may be one for the queue or for what follows.
+            self._unknown_word = said.phase is None and (self._unknown_word or said.state is not None)
+        elif self._started_s is None and not self._unknown_word:
             self._started_s = self._now_s
         return said
 
@@ -378,8 +380,8 @@ class _Following:
 
     def _over(self, said: Told, task: AsyncTask, answer: Answer, reply: Any, url: str) -> Steps[Done[Any]]:
         """The end of a task that is over: its failure, or its result, fetched where that is an address."""
-        if said.phase is Phase.FAILED:
-            return self._done(End.TASK_MODERATED if said.moderated else End.TASK_FAILED, answer, reply)
+        if said.phase is not Phase.COMPLETED:
+            return self._done(End.TASK_MODERATED if said.phase is Phase.MODERATED else End.TASK_FAILED, answer, reply)
         conditions = self._conditions
         if not _is_address(task.result):
             result = decode_body(conditions.provider, conditions.operation, task.result)
@@ -398,7 +400,7 @@ class _Following:
         return self._done(End.ANSWERED, replace(there, task=task), reached.reply)
 
     def _result_in(self, body: Any) -> Answer | None:
-        """The answer that a redirected poll's body is by itself; None for one that holds nothing that was asked for."""
+        """The answer that a body is by itself; None for one that holds nothing that was asked for."""
         answer = decode_body(self._conditions.provider, self._conditions.operation, body)
         return answer if answer.pictures or answer.text is not None else None
 
@@ -406,13 +408,13 @@ class _Following:
         return Done(end, answer, reply, (), self._accepted_s, self._started_s, self._now_s, place)
 
 
-def _onward(url: str, reply: Received) -> str | None:
+def _onward(url: str, reply: AnyReply) -> str | None:
     """Where a whole answer from `url` sends its reader on to."""
     # The header fields of most answers are never taken apart.
     return redirected(url, reply.status, reply.headers) if reply.status is not None and 300 <= reply.status < 400 else None
 
 
-def _is_whole(reply: Received) -> bool:
+def _is_whole(reply: AnyReply) -> bool:
     return reply.failure is None and reply.status is not None
 
 
@@ -425,7 +427,7 @@ def _is_address(value: Any) -> bool:
 
 
 def _downloads(conditions: Conditions, pictures: Sequence[DeliveredPicture], deadline_s: float | None) -> Steps[tuple[Download[Any], ...]]:
-    """Every address that pictures stand behind, each once; base64 is the picture where there is both."""
+    """Every address that pictures lie behind, each once; base64 is the picture where there is both."""
     wanted: dict[str, list[int]] = {}
     for picture in pictures:
         if picture.address is not None:

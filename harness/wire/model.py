@@ -108,9 +108,16 @@ class DeliveredPicture:
     value_place: str = ""
 
     @property
+    def carried(self) -> str | None:
+        """The text that is the picture itself, base64 or a data URL; None for one that lies behind an address, or nowhere."""
+        if self.base64 is not None:
+            return self.base64
+        return self.url if self.url is not None and self.url.startswith("data:") else None
+
+    @property
     def address(self) -> str | None:
-        """The address that the picture has to be fetched from; None where its base64 is there, and where nothing is."""
-        return self.url if self.base64 is None else None
+        """The address that the picture has to be fetched from; None where it is carried, and where nothing is."""
+        return self.url if self.carried is None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ The course, the rules and the reports all read states here, so that a word means
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from testcard.harness.wire.decode import speaks_of_content
-from testcard.harness.wire.model import AsyncTask
+from testcard.harness.wire.model import Answer, AsyncTask
+from testcard.specs.pointers import at
 from testcard.specs.profile import AsyncProtocol
 
 
@@ -21,21 +22,19 @@ class Phase(StrEnum):
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"
+    MODERATED = "moderated"  # it ended without a picture because of what was asked for
+    CANCELLED = "cancelled"
 
 
-_ENDS = (Phase.COMPLETED, Phase.FAILED)
+_ENDS = (Phase.COMPLETED, Phase.FAILED, Phase.MODERATED, Phase.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one answer says about a task. `phase` None: no word of the profile's, or none at all (then `state` is None too).
-
-    `moderated`: it failed because of what was asked for, not because of the server.
-    """
+    """What one answer says about a task. `phase` None: no word of the profile's, or none at all (then `state` is None too)."""
 
     phase: Phase | None
     state: str | None = None
-    moderated: bool = False
 
     @property
     def over(self) -> bool:
@@ -50,21 +49,31 @@ def told(protocol: AsyncProtocol, task: AsyncTask | None) -> Told:
     """What an answer's task says.
 
     A word that the profile does not know ends nothing by itself, but what the answer brings does: a result completes the task,
-    an error fails it. Nothing, an empty text, list or object is not brought.
+    an error fails it. Nothing, an empty text, list or object is not brought. A failure whose words are about the content is moderation.
     """
     if task is None:
         return NOTHING_TOLD
-    phase = _phase_of(protocol, task.state)
-    if phase is None and _brought(task.result):
+    word = protocol.phase(task.state)
+    phase = None if word is None else Phase(word)
+    # A result that is the whole body is there from the beginning, and tells of no end.
+    if phase is None and protocol.result and _brought(task.result):
         phase = Phase.COMPLETED
     elif phase is None and task.state is not None and _brought(task.error):
         phase = Phase.FAILED
-    return Told(phase, task.state, phase is Phase.FAILED and speaks_of_content(f"{task.state} {task.error}"))
+    if phase is Phase.FAILED and speaks_of_content(f"{task.state} {task.error}"):
+        phase = Phase.MODERATED
+    return Told(phase, task.state)
 
 
-def _phase_of(protocol: AsyncProtocol, state: str | None) -> Phase | None:
-    word = protocol.phase(state)
-    return None if word is None else Phase.FAILED if word in ("moderated", "cancelled") else Phase(word)
+def task_of(protocol: AsyncProtocol | None, answer: Answer) -> AsyncTask | None:
+    """The task that a success leads to, with what it brings already; None for an answer that is one by itself.
+
+    That is also one with the status that accepts a task, which names none and holds the pictures.
+    """
+    task = answer.task
+    if task is None or protocol is None or (answer.pictures and not task.reference and task.poll_url is None):
+        return None
+    return replace(task, result=at(answer.json, protocol.result))
 
 
 def _brought(value: Any) -> bool:

@@ -1,30 +1,55 @@
-"""What an answer leads to: polls of the task that it accepted, and downloads from the addresses that it names. None of it is billed."""
+"""What an answer leads to, as a check carries its course out: every poll, redirect and download a request of the budget and a record.
+
+How it goes on is the course's (`harness.wire.course`); none of it is billed.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import httpx
 
 from testcard.harness.check.generation.plan import PlanStep
 from testcard.harness.check.running.outcome import CheckSettings, PlanOutcome
-from testcard.harness.check.running.polling import Polling
 from testcard.harness.check.running.recording import Recording
-from testcard.harness.check.running.transport import Clock, send
+from testcard.harness.check.running.transport import Clock, Received, send
 from testcard.harness.check.spending.budget import CheckBudget, Reservation
 from testcard.harness.runs.records import Exchange
-from testcard.harness.wire.decode import decode_body
-from testcard.harness.wire.encode import fetch_request, poll_request
-from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, WireRequest
+from testcard.harness.wire.course import Conditions, Done, Download, End, Send, Steps, Wait, download, follow
+from testcard.harness.wire.model import Answer
 from testcard.specs.loader import Provider
+
+T = TypeVar("T")
 
 FETCHES_PER_ANSWER = 4
 
 
+async def carried_out(
+    steps: Steps[T], exchanged: Callable[[Send], Awaitable[Received | None]], waited: Callable[[float], Awaitable[float | None]]
+) -> T:
+    """The end of a course whose steps are carried out one after another."""
+    heard: Any = None
+    while True:
+        try:
+            step = steps.send(heard)
+        except StopIteration as stop:
+            end: T = stop.value
+            return end
+        match step:
+            case Send():
+                heard = await exchanged(step)
+            case Wait():
+                heard = await waited(step.seconds)
+            case _:
+                heard = [await carried_out(one, exchanged, waited) for one in step.courses]
+
+
 class Following:
-    """Follows answers of one run for as long as its budget has requests; each poll and download is one of them."""
+    """Follows answers of one run for as long as its budget has requests; each poll and download is one of them.
+
+    `wait` lets seconds pass, and fewer where the run is stopped meanwhile.
+    """
 
     def __init__(
         self,
@@ -36,98 +61,122 @@ class Following:
         recording: Recording,
         clock: Clock,
         outcome: PlanOutcome,
+        wait: Callable[[float], Awaitable[None]],
     ) -> None:
+        self.recording = recording
         self._provider = provider
         self._settings = settings
         self._client = client
         self._budget = budget
-        self._recording = recording
         self._clock = clock
         self._outcome = outcome
+        self._wait = wait
         self._endless: set[str] = set()
 
     async def follow_up(self, step: PlanStep, answer: Answer, records: list[Exchange]) -> None:
         """Follows a success to its pictures; what that takes is added to the records."""
-        pictures: Iterable[DeliveredPicture] = answer.pictures
+        if answer.task is not None and self._is_followed_already(step):
+            return
+        trail = _Trail(self, step, records, step.id, records[-1].id)
+        done: Done[Received] = await carried_out(follow(self._conditions(step), answer, records[-1].done_s), trail.exchanged, self.waited)
+        if done.end in (End.TASK_UNENDED, End.TASK_LOST):
+            self._endless.add(step.operation)
+
+    def _is_followed_already(self, step: PlanStep) -> bool:
+        """Whether a task is another step's to follow: that of a poll, or of a submission that is sent to be sent again."""
         protocol = self._provider.profile.asynchronous
-        if answer.task is not None and protocol is not None:
-            if step.operation == protocol.operation or protocol.idempotency_key(step.headers) is not None:
-                return  # a poll, or a submission that is sent to be sent again: others are followed already
-            pictures = await self._poll(step, answer, records)
-        urls = dict.fromkeys(picture.url for picture in pictures if picture.url is not None and picture.base64 is None)
-        parent = records[-1].id
-        addresses = [url for url in urls if url is not None and self._settings.may_ask(url)]
-        for number, url in enumerate(addresses[:FETCHES_PER_ANSWER], 1):
-            record = await self._download(step, url, f"{step.id}.f{number}", parent)
-            if record is None:
-                return
-            records.append(record)
+        return protocol is not None and (step.operation == protocol.operation or protocol.idempotency_key(step.headers) is not None)
 
-    async def again(self, step: PlanStep, earlier: Exchange) -> Exchange | None:
-        """The address of an earlier download fetched once more; None when no request is left."""
-        url = earlier.asked["url"]
-        return await self._download(step, url, f"{earlier.id}.again", earlier.parent)
+    async def again(self, step: PlanStep, earlier: Exchange) -> list[Exchange]:
+        """The address of an earlier download fetched once more, over its redirects; empty when no request is left."""
+        records: list[Exchange] = []
+        trail = _Trail(self, step, records, f"{earlier.id}.again", earlier.parent)
+        steps: Steps[Download[Received]] = download(self._conditions(step), earlier.asked["url"], number=0)
+        await carried_out(steps, trail.exchanged, self.waited)
+        return records
 
-    async def _download(self, step: PlanStep, url: str, exchange_id: str, parent: str | None) -> Exchange | None:
+    def _conditions(self, step: PlanStep) -> Conditions:
+        settings = self._settings
+        return Conditions(
+            self._provider,
+            step.operation,
+            settings.base_url,
+            settings.api_key,
+            live=settings.live,
+            interval_s=settings.poll_interval_s,
+            # Of an operation whose tasks do not end, another one that does not would show nothing new.
+            limit_s=0.0 if step.operation in self._endless else None,
+            look_again=step.source == "probe",
+            most_downloads=FETCHES_PER_ANSWER,
+        )
+
+    async def sent(self, step: Send) -> Received | None:
+        """What came of a request that costs nothing; None when the number of requests is spent or the run was interrupted."""
         reservation = self._more()
         if reservation is None:
             return None
-        wire = fetch_request(url, step.operation)
-        sent = await send(self._client, wire, self._clock, may_go_on=self._settings.may_ask)
+        found = await send(self._client, step.request, self._clock)
         self._budget.release(reservation)
-        return self._recording.record(step, exchange_id, wire, sent, source="fetch", parent=parent, url=url)
+        return found
 
-    async def _poll(self, step: PlanStep, answer: Answer, records: list[Exchange]) -> Sequence[DeliveredPicture]:
-        """Asks for the task until it has ended; its pictures, none when it ended otherwise or in no time."""
-        provider = self._provider
-        protocol = provider.profile.asynchronous
-        task = answer.task
-        if protocol is None or task is None or (not task.reference and task.poll_url is None):
-            return ()
-        polling = Polling(
-            protocol,
-            interval_s=self._settings.poll_interval_s or protocol.poll_interval_s,
-            now_s=self._clock(),
-            # Of an operation whose tasks do not end, another one that does not would show nothing new.
-            timeout_s=0.0 if step.operation in self._endless else None,
-            look_again=step.source == "probe",
-        )
-        wire = self._poll_request(task)
-        if wire is None:
-            return ()
-        for number in itertools.count(1):
-            reservation = self._more()
-            if reservation is None:
-                break
-            sent = await send(self._client, wire, self._clock)
-            self._budget.release(reservation)
-            records.append(
-                self._recording.record(
-                    step, f"{step.id}.p{number}", wire, sent, source="poll", parent=step.id, operation=protocol.operation
-                )
-            )
-            wait_s = polling.next_in(self._clock(), self._recording.answer(protocol.operation or step.operation, sent))
-            if wait_s is None or self._outcome.stopped is not None:
-                break
-            await asyncio.sleep(wait_s)
-        if polling.out_of_time:
-            self._endless.add(step.operation)
-        ended = polling.end.task if polling.end is not None else None
-        if ended is not None and protocol.phase(ended.state) == "completed":
-            return decode_body(provider, step.operation, ended.result).pictures
-        return ()
-
-    def _poll_request(self, task: AsyncTask) -> WireRequest | None:
-        """The request that asks for the task; None where the address that the answer names for it must not be asked."""
-        settings = self._settings
-        try:
-            request = poll_request(
-                self._provider, task.reference or None, base_url=settings.base_url, api_key=settings.api_key, poll_url=task.poll_url
-            )
-        except ValueError:
-            return None
-        return request if settings.may_ask(request.url) else None
+    async def waited(self, seconds: float) -> float | None:
+        """Waits, and tells the time; None when nothing more is to be sent."""
+        if self._outcome.stopped is None:
+            await self._wait(seconds)
+        return self._clock() if self._outcome.stopped is None else None
 
     def _more(self) -> Reservation | None:
-        """Room for one more request that costs nothing; None when the number of requests is spent or the run was interrupted."""
         return None if self._outcome.interrupted else self._budget.reserve(billed=False)
+
+
+class _Trail:
+    """What one answer leads to, each request an exchange of its own: a poll belongs to the answer, a redirect to what it redirects."""
+
+    def __init__(self, following: Following, step: PlanStep, records: list[Exchange], name: str, parent: str | None) -> None:
+        self._following = following
+        self._step = step
+        self._records = records
+        self._name = name
+        self._answer = parent
+        self._carrier = parent
+
+    async def exchanged(self, send: Send) -> Received | None:
+        """Sends, and records what came of it."""
+        sent = await self._following.sent(send)
+        if sent is None:
+            return None
+        if send.purpose == "download":
+            self._records.append(self._download(send, sent))
+        else:
+            record = self._poll(send, sent)
+            self._carrier = record.id
+            self._records.append(record)
+        return sent
+
+    def _poll(self, send: Send, sent: Received) -> Exchange:
+        name = f"{self._name}.p{send.number}" if send.purpose == "poll" else f"{self._name}.result"
+        return self._following.recording.record(
+            self._step,
+            _hop(name, send.hop),
+            send.request,
+            sent,
+            source="poll",
+            parent=self._answer,
+            operation=send.request.operation,
+        )
+
+    def _download(self, send: Send, sent: Received) -> Exchange:
+        name = f"{self._name}.f{send.number}" if send.number else self._name
+        return self._following.recording.record(
+            self._step,
+            _hop(name, send.hop),
+            send.request,
+            sent,
+            source="fetch",
+            parent=_hop(name, send.hop - 1) if send.hop else self._carrier,
+            url=send.request.url,
+        )
+
+
+def _hop(name: str, hop: int) -> str:
+    return f"{name}.{hop}" if hop else name

@@ -10,7 +10,7 @@ from testcard.harness.check.running.transport import Received
 from testcard.harness.redaction import Redactor
 from testcard.harness.runs.records import Body, Exchange, PlacedPicture, SeenResponse, SentRequest
 from testcard.harness.wire.decode import decode
-from testcard.harness.wire.model import Answer, WireRequest, WireResponse
+from testcard.harness.wire.model import Answer, WireRequest
 from testcard.harness.wire.pictures import look, placed
 from testcard.specs.loader import Provider
 
@@ -53,8 +53,7 @@ class Recording:
         if sent.status is None:
             return None
         if self._read is None or self._read[0] is not sent or self._read[1] != operation:
-            response = WireResponse(sent.status, sent.headers, sent.body, sent.sent_s, sent.first_byte_s or sent.sent_s, sent.done_s)
-            self._read = sent, operation, decode(self._provider, operation, response)
+            self._read = sent, operation, decode(self._provider, operation, sent.response())
         return self._read[2]
 
     def record(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
-from urllib.parse import urlsplit
 
 from testcard.harness.check.running.transport import Received
 from testcard.harness.runs.folder import KEY_PLACEHOLDER
@@ -34,12 +33,6 @@ def moved(url: str, recorded_base: str, base_url: str | None) -> str:
     if base_url is None or not (url == recorded_base or url.startswith((recorded_base + "/", recorded_base + "?"))):
         return url
     return base_url + url[len(recorded_base) :]
-
-
-def origin(url: str) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port of an address."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def request_again(exchange: Exchange, content: bytes, *, url: str, api_key: str | None) -> WireRequest:

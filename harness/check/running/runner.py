@@ -24,6 +24,7 @@ from testcard.harness.check.spending.allowance import MOST_IMAGES, Admission, Al
 from testcard.harness.check.spending.budget import NO_LIMITS, Booking, CheckBudget, Reservation, SpendingLimits, bill
 from testcard.harness.events import Answered, Event, Sent, Spent, Stopped
 from testcard.harness.pricing import Pricing
+from testcard.harness.rules.evidence import after_redirects, by_parent
 from testcard.harness.rules.promises.delivery import URL_LIFETIME
 from testcard.harness.runs.folder import KEY_PLACEHOLDER
 from testcard.harness.runs.records import Exchange
@@ -66,7 +67,14 @@ class Runner:
         self._booking = Booking(plan.provider, budget, pricing)
         self._health = TargetHealth(plan.provider, settings, recording.redact, self.stop)
         self._following = Following(
-            plan.provider, settings, client=client, budget=budget, recording=recording, clock=clock, outcome=self.outcome
+            plan.provider,
+            settings,
+            client=client,
+            budget=budget,
+            recording=recording,
+            clock=clock,
+            outcome=self.outcome,
+            wait=self._stopped_within,
         )
         self._tell = tell
         self._allowance = Allowance(plan.steps)
@@ -263,10 +271,11 @@ class Runner:
     async def _look_again(self) -> None:
         """Fetches once more an address of each operation whose addresses have to last, after everything else."""
         for step, earlier in still_to_live(self.plan, self._finished) if self.outcome.stopped is None else ():
-            record = await self._following.again(step, earlier)
-            if record is None:
+            records = await self._following.again(step, earlier)
+            if not records:
                 return
-            self._keep(step, record)
+            for record in records:
+                self._keep(step, record)
 
     async def _predecessor(self, step: PlanStep) -> None:
         """Waits until the probe that has to be answered first was, if it was to be sent at all."""
@@ -361,10 +370,13 @@ def still_to_live(plan: Plan, finished: Mapping[int, Sequence[Exchange]]) -> Ite
 
 def _first_download(done: Iterable[tuple[PlanStep, Sequence[Exchange]]]) -> tuple[PlanStep, Exchange] | None:
     for step, records in done:
+        led_to = by_parent(records)
+        fetched = {record.id for record in records if record.source == "fetch"}
         for record in records:
-            response = record.response
-            whole = response is not None and response.status == 200 and response.complete
-            if record.source == "fetch" and whole and KEY_PLACEHOLDER not in record.asked.get("url", ""):
+            if record.source != "fetch" or record.parent in fetched or KEY_PLACEHOLDER in record.asked.get("url", ""):
+                continue
+            response = after_redirects(record, led_to).response
+            if response is not None and response.status == 200 and response.complete:
                 return step, record
     return None
 

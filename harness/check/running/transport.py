@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import httpx
@@ -12,8 +12,7 @@ import httpx
 from testcard.harness.check.running.early_answers import listen_while_sending
 from testcard.harness.proxies import direct
 from testcard.harness.runs.folder import tool_version
-from testcard.harness.wire.addresses import MOST_REDIRECTS, redirected
-from testcard.harness.wire.model import WireRequest
+from testcard.harness.wire.model import WireRequest, WireResponse
 
 Clock = Callable[[], float]
 Failure = Literal["connect", "tls", "timeout", "broken"]
@@ -37,6 +36,15 @@ class Received:
     failure: Failure | None = None
     detail: str | None = None
 
+    @property
+    def ended_s(self) -> float:
+        """When the last byte was there, or when it failed."""
+        return self.done_s
+
+    def response(self) -> WireResponse:
+        """The answer as the wire's decoder takes it."""
+        return WireResponse(self.status or 0, self.headers, self.body, self.sent_s, self.first_byte_s or self.sent_s, self.done_s)
+
 
 def http_client(concurrency: int, transport: httpx.AsyncBaseTransport | None = None, *, base_url: str | None = None) -> httpx.AsyncClient:
     """A client that never follows redirects by itself, never retries, and waits as long as the slowest documented answer takes.
@@ -55,22 +63,8 @@ def http_client(concurrency: int, transport: httpx.AsyncBaseTransport | None = N
     return client
 
 
-async def send(client: httpx.AsyncClient, wire: WireRequest, clock: Clock, *, may_go_on: Callable[[str], bool] | None = None) -> Received:
-    """Sends the request and reads the whole answer.
-
-    Redirects are followed to addresses that `may_go_on` allows (None: to none); the one that is not followed is the answer.
-    """
-    first = sent = await _send_once(client, wire, clock)
-    for _ in range(MOST_REDIRECTS if may_go_on is not None else 0):
-        onward = redirected(wire.url, sent.status, sent.headers) if sent.status is not None else None
-        if onward is None or may_go_on is None or not may_go_on(onward):
-            break
-        wire = replace(wire, url=onward)
-        sent = await _send_once(client, wire, clock)
-    return replace(sent, sent_s=first.sent_s)
-
-
-async def _send_once(client: httpx.AsyncClient, wire: WireRequest, clock: Clock) -> Received:
+async def send(client: httpx.AsyncClient, wire: WireRequest, clock: Clock) -> Received:
+    """Sends the request and reads the whole answer. No redirect is followed."""
     sent_s = clock()
     first_byte_s: float | None = None
     status: int | None = None

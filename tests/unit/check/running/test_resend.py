@@ -15,10 +15,10 @@ from testcard.harness.check.running.resend import (
     most_billed,
     moved,
     needs_key,
-    origin,
     request_again,
 )
 from testcard.harness.runs.records import Body, Exchange, SentRequest
+from testcard.harness.wire.addresses import origin
 from testcard.harness.wire.billing import worst_case
 from testcard.harness.wire.fields import asked_record
 from testcard.harness.wire.model import InputImage, TaskRequest

@@ -1,83 +1,31 @@
-"""Following an accepted task: through failed polls, to its end, within its time, at no cost."""
+"""What a check follows: tasks through failed polls to their end, redirects hop by hop, within the budget, at no cost."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import choose_rules, make_plan
-from testcard.harness.check.running.polling import MOST_MISSES, Polling
 from testcard.harness.check.running.runner import Carried, CheckSettings, carry_out
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.pricing import Pricing
+from testcard.harness.rules.evidence import see
 from testcard.harness.rules.sent_pictures import input_picture
 from testcard.harness.selftest.mock_runs import Memory
-from testcard.harness.wire.model import Answer, AsyncTask
+from testcard.harness.wire.addresses import MOST_REDIRECTS
 from testcard.specs.loader import load_provider
 
 RELAY = load_provider("opengpu-relay")
 PROTOCOL = RELAY.profile.asynchronous
 assert PROTOCOL is not None
-
-
-def poll(state: str | None, status: int = 200, **more: Any) -> Answer:
-    wait = more.pop("retry_after_s", None)
-    return Answer(status, task=AsyncTask("t", state, **more) if status < 300 else None, retry_after_s=wait)
-
-
-def waits(
-    answers: Sequence[Answer | None], *, interval_s: float = 1.0, look_again: bool = False, each_s: float = 0.0
-) -> list[float | None]:
-    """What the polling says after each answer, `each_s` seconds apart."""
-    polling = Polling(PROTOCOL, interval_s=interval_s, now_s=0.0, look_again=look_again)
-    return [polling.next_in(each_s * number, answer) for number, answer in enumerate(answers)]
-
-
-def test_polls_further_and_further_apart_until_the_end() -> None:
-    """Queued and running go on, at growing intervals of at most ten seconds; completed and failed end it."""
-    assert waits([poll("queued"), poll("running"), poll("completed")]) == [1.0, 1.5, None]
-    assert waits([poll("failed")]) == [None]
-    assert max(wait or 0.0 for wait in waits([poll("running")] * 20)) == 10.0
-
-
-def test_looks_once_more_after_the_end() -> None:
-    """With `look_again` the end is asked for once more, whatever that says."""
-    assert waits([poll("completed"), poll("running"), poll("running")], look_again=True) == [1.0, None, None]
-
-
-def test_a_failed_poll_ends_nothing() -> None:
-    """No answer, 429, 5xx and 404 are asked again; a Retry-After is honoured; too many in a row are given up."""
-    assert waits([None, poll(None, 429, retry_after_s=7.0), poll(None, 503), poll(None, 404), poll("completed")]) == [
-        1.0, 7.0, 2.25, 3.375, None,
-    ]  # fmt: skip
-    given_up = waits([None] * (MOST_MISSES + 1))
-    assert given_up[-1] is None
-    assert None not in given_up[:-1]
-    assert None not in waits([None, poll("running")] * MOST_MISSES)
-
-
-def test_the_task_has_its_time_and_no_more() -> None:
-    """After the documented time the last answer counts, and the last wait ends with the time."""
-    polling = Polling(PROTOCOL, interval_s=9.0, now_s=10.0, look_again=False)
-    assert polling.next_in(10.0 + PROTOCOL.timeout_s - 2.0, poll("running")) == pytest.approx(2.0)
-    assert polling.next_in(10.0 + PROTOCOL.timeout_s, poll("running")) is None
-    assert polling.out_of_time
-    silent = Polling(PROTOCOL, interval_s=9.0, now_s=0.0, look_again=False)
-    assert silent.next_in(PROTOCOL.timeout_s + 1, None) is None
-    assert not silent.out_of_time
-
-
-def test_an_undocumented_word_is_an_end_only_with_a_result() -> None:
-    """A state that no document names goes on unless it brings a result or an error."""
-    assert waits([poll("processing"), poll("succeeded", result={})]) == [1.0, None]
-    assert waits([poll("cancelled", error="stopped")]) == [None]
 
 
 def plan(*rules: str) -> Plan:
@@ -135,6 +83,103 @@ def test_the_picture_behind_failing_polls_is_fetched() -> None:
     assert {one.parent for one in polls} == {next(one.id for one in memory.exchanges if "async" in one.probe)}
     assert server.requests.count("GET /q.png") == 1
     assert carried.budget.spend.images == 2
+
+
+def fetching(picture: Callable[[httpx.Request], httpx.Response]) -> Callable[[httpx.Request], httpx.Response]:
+    """Relay's Qwen, whose picture's address answers as told."""
+
+    def server(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return picture(request)
+        return httpx.Response(200, json={"urls": ["http://target.test/p.png"]})
+
+    return server
+
+
+def redirecting(request: httpx.Request) -> httpx.Response:
+    onward = {"/p.png": "/q.png", "/q.png": "http://target.test/r.png"}.get(request.url.path)
+    if onward is not None:
+        return httpx.Response(302, headers={"location": onward})
+    return httpx.Response(200, content=input_picture().data, headers={"content-type": "image/png"})
+
+
+def test_each_redirect_is_an_exchange_of_its_own() -> None:
+    """A way of three addresses is three exchanges, each led to by the one before, each with its own status and time; rules see its end."""
+    of = plan("delivery.url-fetchable")
+    of = replace(of, steps=of.steps[:1])
+    _, memory = run(of, fetching(redirecting))
+    first, *hops = [one for one in memory.exchanges if one.source == "fetch"]
+    base = next(one for one in memory.exchanges if one.source != "fetch")
+    assert [one.response.status for one in (first, *hops) if one.response] == [302, 302, 200]
+    assert [one.id for one in (first, *hops)] == [f"{base.id}.f1", f"{base.id}.f1.1", f"{base.id}.f1.2"]
+    assert [one.parent for one in (first, *hops)] == [base.id, first.id, hops[0].id]
+    assert [one.asked["url"] for one in (first, *hops)] == [f"http://target.test/{name}.png" for name in "pqr"]
+    assert first.done_s <= hops[0].sent_s
+    seen = next(one for one in see(RELAY, memory.exchanges, memory.bytes_of) if one.id == base.id)
+    assert [picture.fetched for picture in seen.pictures] == [hops[1].id]
+    assert seen.pictures[0].info is not None
+    assert seen.pictures[0].info.problem is None
+
+
+def test_a_circle_of_redirects_is_recorded_and_left() -> None:
+    """After five redirects; the last answer is what the address gave."""
+    of = plan("delivery.url-fetchable")
+    _, memory = run(replace(of, steps=of.steps[:1]), fetching(lambda request: httpx.Response(302, headers={"location": "/p.png"})))
+    fetched = [one for one in memory.exchanges if one.source == "fetch"]
+    assert len(fetched) == MOST_REDIRECTS + 1
+    (picture,) = see(RELAY, memory.exchanges, memory.bytes_of)[0].pictures
+    assert (picture.info, picture.missing) == (None, "its URL answered with status 302")
+
+
+def test_redirects_count_as_requests() -> None:
+    """--max-requests holds for them too."""
+    of = plan("delivery.url-fetchable")
+    carried, memory = run(replace(of, steps=of.steps[:1]), fetching(redirecting), limits=SpendingLimits(max_requests=3))
+    assert len(memory.exchanges) == carried.budget.spend.requests == 3
+
+
+def test_an_address_that_redirects_is_looked_at_again_from_its_beginning() -> None:
+    """The promise is about the address that the answer named; both ways to the picture are seen as two fetches of it."""
+    of = plan("delivery.url-lifetime")
+    _, memory = run(replace(of, steps=of.steps[:1]), fetching(redirecting))
+    again = [one for one in memory.exchanges if ".again" in one.id]
+    assert [one.asked["url"] for one in again] == [f"http://target.test/{name}.png" for name in "pqr"]
+    assert [one.parent for one in again[1:]] == [one.id for one in again[:-1]]
+    (picture,) = see(RELAY, memory.exchanges, memory.bytes_of)[0].pictures
+    assert [one.id for one in picture.downloads] == [next(one.id for one in memory.exchanges if one.id.endswith(".f1.2")), again[-1].id]
+
+
+def test_a_run_of_an_earlier_version_reads_on() -> None:
+    """One exchange for a whole way, whose request is its beginning and whose response its end."""
+    of = plan("delivery.url-fetchable")
+    _, memory = run(replace(of, steps=of.steps[:1]), fetching(redirecting))
+    base, first, _, last = memory.exchanges
+    one = msgspec.structs.replace(first, response=last.response)
+    (picture,) = see(RELAY, [base, one], memory.bytes_of)[0].pictures
+    assert picture.fetched == first.id
+    assert picture.info is not None
+
+
+@pytest.mark.parametrize("redirect", [False, True], ids=["address", "redirect"])
+def test_a_result_that_lies_elsewhere_is_fetched_and_judged(redirect: bool) -> None:
+    """At an address in place of the result, or where a redirected poll leads."""
+    body = {"urls": ["http://target.test/q.png"]}
+
+    def server(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v2/tasks/t1":
+            return httpx.Response(303, headers={"location": "/results/1"}) if redirect else state("completed", result="/results/1")
+        if request.url.path == "/results/1":
+            return httpx.Response(200, json=body)
+        if request.method == "GET":
+            return httpx.Response(200, content=input_picture().data, headers={"content-type": "image/png"})
+        return httpx.Response(202, json={"task_id": "t1", "status": "queued"})
+
+    of = plan("async.accepted")
+    waiting = next(step for step in of.steps if step.probe.endswith("async:true"))
+    _, memory = run(replace(of, steps=(waiting,)), server)
+    seen = see(RELAY, memory.exchanges, memory.bytes_of)[0]
+    assert seen.waiting is None
+    assert [picture.info is not None for picture in seen.pictures] == [True]
 
 
 def test_polls_count_as_requests() -> None:
