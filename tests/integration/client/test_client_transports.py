@@ -245,7 +245,7 @@ def test_a_date_to_retry_after_counts_from_now_where_the_answer_has_no_date(call
         ({"data": [{"b64_json": "%%%"}]}, "no base64"),
         ({"data": [{"b64_json": base64.b64encode(PNG[:-20]).decode()}]}, "does not decode"),
         ({"data": [{"b64_json": base64.b64encode(b"<svg/>").decode()}]}, "does not decode"),
-        ({"data": [{"url": "data:image/png;base64,AAAA"}]}, "no absolute http(s) URL"),
+        ({"data": [{"url": "data:image/png;base64,AAAA"}]}, "does not decode"),
         ({"data": [{"url": "file:///etc/passwd"}]}, "no absolute http(s) URL"),
         (["data"], "no JSON object"),
     ],
