@@ -16,7 +16,7 @@ from testcard.specs.yaml_lines import Pointer, YamlFile
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class SpecProblem:
     """One thing that is wrong in provider data: the file, the line (from 1), the key where there is one, and what."""
 
     file: str
@@ -38,12 +38,12 @@ def dotted(pointer: Pointer) -> str:
     return ".".join(map(str, pointer))
 
 
-def at(source: YamlFile, pointer: Pointer, message: str, *, key: str | None = None) -> Problem:
+def at(source: YamlFile, pointer: Pointer, message: str, *, key: str | None = None) -> SpecProblem:
     """A problem at a key of a file."""
-    return Problem(str(source.path), source.line(pointer), key if key is not None else dotted(pointer) or None, message)
+    return SpecProblem(str(source.path), source.line(pointer), key if key is not None else dotted(pointer) or None, message)
 
 
-def disagreements(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[Problem]:
+def disagreements(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[SpecProblem]:
     """Names in profile.yaml that nothing stands behind, and operations it leaves out. `source` is the profile's file."""
     for operation_id, entry in profile.operations.items():
         pointer: Pointer = ("operations", operation_id)
@@ -54,7 +54,7 @@ def disagreements(openapi: OpenApi, profile: Profile, source: YamlFile) -> Itera
         yield from _fields(operation, entry, pointer, source)
     for operation_id, operation in openapi.operations.items():
         if operation_id not in profile.operations:
-            yield Problem(str(openapi.source.path), operation.line(), operation_id, "has no entry under operations in profile.yaml")
+            yield SpecProblem(str(openapi.source.path), operation.line(), operation_id, "has no entry under operations in profile.yaml")
     yield from _models_and_tasks(openapi, profile, source)
     yield from _asynchronous(openapi, profile, source)
     for rule_id, entries in profile.rules.items():
@@ -69,7 +69,7 @@ def disagreements(openapi: OpenApi, profile: Profile, source: YamlFile) -> Itera
             yield at(source, ("prices", index), f"names the unknown operation {name}")
 
 
-def _fields(operation: Operation, entry: OperationProfile, pointer: Pointer, source: YamlFile) -> Iterator[Problem]:
+def _fields(operation: Operation, entry: OperationProfile, pointer: Pointer, source: YamlFile) -> Iterator[SpecProblem]:
     for kind, names, known in (("fields", entry.fields, operation.properties), ("path", entry.path, operation.path_parameters)):
         for name in names:
             if name not in known:
@@ -91,7 +91,7 @@ def _fields(operation: Operation, entry: OperationProfile, pointer: Pointer, sou
         yield at(source, (*pointer, "response"), "says nowhere where the pictures are (pictures: a pointer)")
 
 
-def _models_and_tasks(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[Problem]:
+def _models_and_tasks(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[SpecProblem]:
     for index, model in enumerate(profile.models):
         for operation_id in model.operations:
             operation = openapi.operations.get(operation_id)
@@ -123,7 +123,7 @@ def _models_and_tasks(openapi: OpenApi, profile: Profile, source: YamlFile) -> I
                 yield at(source, (*place, "edits"), "is for fields that mean mask")
 
 
-def _asynchronous(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[Problem]:
+def _asynchronous(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[SpecProblem]:
     protocol = profile.asynchronous
     if protocol is None:
         return
@@ -139,7 +139,7 @@ def _asynchronous(openapi: OpenApi, profile: Profile, source: YamlFile) -> Itera
         yield at(source, ("async", "parameter"), f"openapi.yaml has no path parameter {protocol.parameter} of {protocol.operation}")
 
 
-def impossible_values(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[Problem]:
+def impossible_values(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[SpecProblem]:
     """Values that a profile sends although the schema does not allow them, and answers' places that the schema does not have."""
     for operation_id, entry in profile.operations.items():
         operation = openapi.operations.get(operation_id)
@@ -157,7 +157,7 @@ def impossible_values(openapi: OpenApi, profile: Profile, source: YamlFile) -> I
                     yield at(source, (*pointer, "response", key), f"the answer's schema has no {place}")
 
 
-def _values(field: WireField, schema: Mapping[str, Any], pointer: Pointer, source: YamlFile) -> Iterator[Problem]:
+def _values(field: WireField, schema: Mapping[str, Any], pointer: Pointer, source: YamlFile) -> Iterator[SpecProblem]:
     try:
         validator = jsonschema_rs.Draft202012Validator(dict(schema))
     except (ValueError, jsonschema_rs.ValidationError):

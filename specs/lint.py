@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from testcard.specs.agreement import Problem, at, disagreements, dotted, impossible_values
+from testcard.specs.agreement import SpecProblem, at, disagreements, dotted, impossible_values
 from testcard.specs.errors import SpecError, UsageError
 from testcard.specs.loader import profile_problems, read_profile
 from testcard.specs.openapi import OpenApi, read_openapi
@@ -20,7 +20,7 @@ _SCHEMA_LISTS = ("oneOf", "anyOf", "allOf", "prefixItems")
 _SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "schemas", "dependentSchemas")
 
 
-def lint(path: Path) -> list[Problem]:
+def lint(path: Path) -> list[SpecProblem]:
     """Every problem of a provider folder, or of one openapi.yaml or profile.yaml, in the order of file and line.
 
     A profile alone is read together with the openapi.yaml beside it. `UsageError` when there is nothing at `path`.
@@ -44,7 +44,7 @@ def _is_profile(path: Path) -> bool:
     return isinstance(data, dict) and "openapi" not in data
 
 
-def lint_openapi(path: Path) -> list[Problem]:
+def lint_openapi(path: Path) -> list[SpecProblem]:
     """Problems of an OpenAPI file: references, schemas, defaults, and what openapi-spec-validator refuses."""
     try:
         openapi = read_openapi(path)
@@ -57,7 +57,7 @@ def lint_openapi(path: Path) -> list[Problem]:
     return own + list(_validator(openapi, known=bool(own)))
 
 
-def lint_profile(path: Path) -> list[Problem]:
+def lint_profile(path: Path) -> list[SpecProblem]:
     """Problems of a profile: its own keys and values, then where it contradicts the openapi.yaml beside it."""
     try:
         source = read_yaml(path)
@@ -71,11 +71,11 @@ def lint_profile(path: Path) -> list[Problem]:
         return [_problem(error)]
 
 
-def _problem(error: SpecError) -> Problem:
-    return Problem(error.file, error.line, error.key, error.what)
+def _problem(error: SpecError) -> SpecProblem:
+    return SpecProblem(error.file, error.line, error.key, error.what)
 
 
-def _references(source: YamlFile, node: Any, pointer: Pointer) -> Iterator[Problem]:
+def _references(source: YamlFile, node: Any, pointer: Pointer) -> Iterator[SpecProblem]:
     if isinstance(node, Mapping):
         reference = node.get("$ref")
         if isinstance(reference, str) and not _resolves(source.data, reference):
@@ -97,7 +97,7 @@ def _resolves(data: Any, reference: str) -> bool:
     return True
 
 
-def _schemas(openapi: OpenApi, node: Any, pointer: Pointer, *, schema: bool) -> Iterator[Problem]:
+def _schemas(openapi: OpenApi, node: Any, pointer: Pointer, *, schema: bool) -> Iterator[SpecProblem]:
     """Wrong schemas and defaults below `node`; what the validator reports without a place gets its line here."""
     if isinstance(node, list):
         for index, value in enumerate(node):
@@ -137,7 +137,7 @@ def _shallow(node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def _validator(openapi: OpenApi, *, known: bool) -> Iterator[Problem]:
+def _validator(openapi: OpenApi, *, known: bool) -> Iterator[SpecProblem]:
     from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator  # slow to import, and needed here only
 
     version = str(openapi.raw["openapi"])
@@ -173,4 +173,4 @@ def _first_line(message: str) -> str:
     return line if len(line) <= 200 else line[:197] + "…"
 
 
-__all__ = ["Problem", "lint", "lint_openapi", "lint_profile"]
+__all__ = ["SpecProblem", "lint", "lint_openapi", "lint_profile"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from testcard.specs.agreement import Problem, at, disagreements
+from testcard.specs.agreement import SpecProblem, at, disagreements
 from testcard.specs.errors import UsageError
 from testcard.specs.openapi import OpenApi, Operation, read_openapi
 from testcard.specs.prices import PriceEntry
@@ -160,10 +160,10 @@ def read_profile(source: YamlFile) -> Profile:
     return Profile.model_validate(source.data)
 
 
-def profile_problems(source: YamlFile) -> list[Problem]:
+def profile_problems(source: YamlFile) -> list[SpecProblem]:
     """Keys of a profile that are unknown, missing or of the wrong kind."""
     if not isinstance(source.data, dict):
-        return [Problem(str(source.path), 1, None, "is not a mapping")]
+        return [SpecProblem(str(source.path), 1, None, "is not a mapping")]
     return [at(source, pointer, said) for pointer, said in wrong_keys(Profile, source.data)]
 
 

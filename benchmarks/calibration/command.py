@@ -14,7 +14,7 @@ from typing import Any
 import click
 import msgspec
 
-from testcard.benchmarks.calibration.measure import FULL, LARGE_BYTES, QUICK, SMALL_BYTES, Run, answers, fidelity, timings
+from testcard.benchmarks.calibration.measure import FULL, LARGE_BYTES, QUICK, SMALL_BYTES, LoadRun, answers, fidelity, timings
 from testcard.benchmarks.calibration.record import Answers, Calibration, Fidelity, Machine
 from testcard.harness.errors import Exit
 from testcard.harness.progress import Progress
@@ -60,7 +60,7 @@ def calibrate(quick: bool, processes: int, out: Path | None, as_json: bool) -> i
         Going("calibrate", QUICK_USUAL_S if quick else USUAL_S, unit="s") as going,
     ):
         going.began_s = began
-        run = Run(Path(folder), processes, going)
+        run = LoadRun(Path(folder), processes, going)
         sizes = [("small", SMALL_BYTES), ("large", LARGE_BYTES)]
         rates = answers(run, extent, sizes, "structure")
         if extent.pixels:

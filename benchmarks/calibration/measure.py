@@ -146,7 +146,7 @@ QUICK = Extent(0.6, (0.25, 0.5, 0.7, 0.85), 6.0, 1.5, False)
 FULL = Extent(1.2, (0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), 20.0, 4.0, True)
 
 
-class Run:
+class LoadRun:
     """Load on some servers from `processes` processes: jobs with a cell for each server, one after another."""
 
     def __init__(self, folder: Path, processes: int, progress: Progress) -> None:
@@ -207,7 +207,7 @@ class Run:
         return session
 
 
-def answers(run: Run, extent: Extent, sizes: Sequence[tuple[str, int]], checked: Literal["structure", "pixels"]) -> list[Answers]:
+def answers(run: LoadRun, extent: Extent, sizes: Sequence[tuple[str, int]], checked: Literal["structure", "pixels"]) -> list[Answers]:
     """The rates that can be put on servers that answer at once: the peak of a closed loop, then shares of it as open loops."""
     ladders = [Ladder(extent.shares) for _ in sizes]
     until: float | None = None
@@ -335,7 +335,7 @@ def timings(seconds: float) -> list[Timing]:
     ]
 
 
-def fidelity(run: Run, wanted: Sequence[Timing]) -> list[Fidelity]:
+def fidelity(run: LoadRun, wanted: Sequence[Timing]) -> list[Fidelity]:
     """Each server of known timing under its load: what was measured beside what is true. In the order in which they are given, by cap."""
     found: list[Fidelity] = []
     for cap in dict.fromkeys(timing.cap for timing in wanted):

@@ -24,7 +24,7 @@ from testcard.benchmarks.load.tally import EngineState
 from testcard.benchmarks.load.turns import Taken, Turn, block_record, offsets_of
 from testcard.benchmarks.plan.job import BlockJob, FleetJob, Job
 from testcard.benchmarks.plan.workload import Workload
-from testcard.benchmarks.show.web_page import Page
+from testcard.benchmarks.show.web_page import LoadPage
 from testcard.harness.runs.folder import tool_version
 from testcard.harness.stops import REFUSED, Stop, StopReason, sentence, sentences
 
@@ -191,9 +191,9 @@ class Master:
             if member.state is not None
         ]
 
-    def show(self) -> Page:
+    def show(self) -> LoadPage:
         """A web page that shows every sample that arrives, and the workers."""
-        page = Page(self.job, lambda: sum(state.in_flight for state in self.progress()), self._runner.clients)
+        page = LoadPage(self.job, lambda: sum(state.in_flight for state in self.progress()), self._runner.clients)
         self._on_request = page.heard
         return page
 
@@ -204,7 +204,7 @@ class Master:
         """Takes leave of the workers, having all that they recorded."""
         self._ended = True
         for member in self._present():
-            self._send(member, m.End())
+            self._send(member, m.NoMoreTurns())
         until = clock() + GOODBYE_S + (self.job.grace_s if self._stopping.is_set() else 0.0)
         while not self._mistaken and any(not member.left for member in self._present()) and clock() < until:
             self._news.clear()
@@ -238,7 +238,7 @@ class Master:
         if client_id in self._members:
             return
         if len(self._present(ready=False)) >= self.fleet.workers or self._ended:
-            self._runner.send_message(m.name_of(m.End), m.packed(m.End()), client_id=client_id)
+            self._runner.send_message(m.name_of(m.NoMoreTurns), m.packed(m.NoMoreTurns()), client_id=client_id)
             return
         member = Member(client_id, len(self._members), hello, Path(self.job.folder))
         self._members[client_id] = member
@@ -246,7 +246,7 @@ class Master:
             self._note(f"{member} runs Testcard {hello.version}, this is {tool_version()}")
         targets = [msgspec.structs.replace(target, api_key=None) for target in self.job.targets]
         job = msgspec.structs.replace(self.job, targets=targets, folder="", search=[], fleet=None, worker=member.index)
-        self._send(member, m.Work(job=job))
+        self._send(member, m.Assignment(job=job))
 
     def _heed(self, member: Member, message: Any) -> None:
         match message:
@@ -256,7 +256,7 @@ class Master:
                 member.ready = True
                 if self._crew is None:
                     self._note(f"{member} is ready ({len(self._present())} of {self.fleet.workers})")
-            case m.Ask(worst_usd=worst):
+            case m.LeaseRequest(worst_usd=worst):
                 self._send(member, m.Granted(grant=self._ledger.lease(worst, max(1, len(self._present())))))
             case m.Held():
                 for other in self._present():

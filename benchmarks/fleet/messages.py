@@ -1,6 +1,6 @@
 """What master and workers say to each other, over Locust's runners: one record a message, as msgpack; and what they make of it.
 
-Monotonic clocks of two machines share no zero: a worker asks the master for the time, and takes the probe with the shortest way.
+Monotonic clocks of two machines share no zero: a worker asks the master for the time, and takes the reading with the shortest way.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Hello(_Message, frozen=True, kw_only=True):
     pid: int
 
 
-class Work(_Message, frozen=True, kw_only=True):
+class Assignment(_Message, frozen=True, kw_only=True):
     """The job (without keys, its times by the master's clock)."""
 
     job: Job
@@ -93,14 +93,14 @@ class Kept(_Message, frozen=True, kw_only=True):
     number: int
 
 
-class Ask(_Message, frozen=True, kw_only=True):
+class LeaseRequest(_Message, frozen=True, kw_only=True):
     """A worker needs a lease; its next request can cost so much."""
 
     worst_usd: float
 
 
 class Granted(_Message, frozen=True, kw_only=True):
-    """The answer to `Ask`."""
+    """The answer to `LeaseRequest`."""
 
     grant: Grant
 
@@ -125,7 +125,7 @@ class SendNoMore(_Message, frozen=True, kw_only=True):
     cut: bool
 
 
-class End(_Message, frozen=True, kw_only=True):
+class NoMoreTurns(_Message, frozen=True, kw_only=True):
     """There are no more turns."""
 
 
@@ -136,7 +136,7 @@ class Bye(_Message, frozen=True, kw_only=True):
 
 
 ALL: tuple[type[_Message], ...] = (
-    Hello, Work, Clock, Ready, Failed, TurnPart, Turned, Samples, Kept, Ask, Granted, Held, State, SendNoMore, End, Bye,
+    Hello, Assignment, Clock, Ready, Failed, TurnPart, Turned, Samples, Kept, LeaseRequest, Granted, Held, State, SendNoMore, NoMoreTurns, Bye,
 )  # fmt: skip
 Said = TypeVar("Said", bound=_Message)
 
@@ -156,11 +156,11 @@ def unpacked(kind: type[Said], data: bytes) -> Said:
     return msgspec.msgpack.decode(data, type=kind)
 
 
-#: So many probes find one whose way there and back was short.
-PROBES = 7
+#: So many readings find one whose way there and back was short.
+CLOCK_READINGS = 7
 
 
-class Probe(msgspec.Struct, frozen=True, kw_only=True):
+class ClockReading(msgspec.Struct, frozen=True, kw_only=True):
     """A question sent at `sent_s` and answered at `answered_s` by the worker's clock; the master's said `master_s` in between."""
 
     sent_s: float
@@ -168,12 +168,12 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     answered_s: float
 
 
-def offset_s(probes: Sequence[Probe]) -> float:
-    """What to add to the worker's clock to get the master's, by the probe with the shortest way (Cristian's method).
+def offset_s(readings: Sequence[ClockReading]) -> float:
+    """What to add to the worker's clock to get the master's, by the reading with the shortest way (Cristian's method).
 
     Off by at most half of that way.
     """
-    best = min(probes, key=lambda probe: probe.answered_s - probe.sent_s)
+    best = min(readings, key=lambda reading: reading.answered_s - reading.sent_s)
     return best.master_s - (best.sent_s + best.answered_s) / 2
 
 

@@ -27,7 +27,7 @@ import msgspec
 
 from testcard.benchmarks.fleet import messages as m
 from testcard.benchmarks.fleet.leases import Lease
-from testcard.benchmarks.fleet.messages import PROBES, Probe, Samples, offset_s
+from testcard.benchmarks.fleet.messages import CLOCK_READINGS, ClockReading, Samples, offset_s
 from testcard.benchmarks.judging.recorder import Rows
 from testcard.benchmarks.load.engine import Engine, locust_environment
 from testcard.benchmarks.load.process import Failure, ProcessLine, failed, prepare_process, read_line, say, settle_down
@@ -155,7 +155,7 @@ class LeasedBudget(Budget):
         if not self._asked:
             self._asked = True
             self._answered.clear()
-            self._ask(m.Ask(worst_usd=worst))
+            self._ask(m.LeaseRequest(worst_usd=worst))
 
 
 class Worker:
@@ -199,7 +199,7 @@ class Worker:
         self.leaving = self.leaving or stop
         if self.engine is not None:
             self.engine.stop(stop)
-        self._inbox.put(m.End())
+        self._inbox.put(m.NoMoreTurns())
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Does it; a mistake of ours ends the worker and is told to the master, instead of being logged and forgotten."""
@@ -235,12 +235,12 @@ class Worker:
         turns = 0
         while True:
             match self._inbox.get():
-                case m.Work(job=job):
+                case m.Assignment(job=job):
                     self._prepare(job)
                 case m.TurnPart() as part if self.engine is not None:
                     self._turn(part)
                     turns += 1
-                case m.End():
+                case m.NoMoreTurns():
                     break
         return self._leave(turns)
 
@@ -269,12 +269,12 @@ class Worker:
         self.send(m.Ready(cpu_s=time.process_time(), offset_s=self.offset_s))
 
     def _clock_offset(self) -> float:
-        probes = []
-        for _ in range(PROBES):
+        readings = []
+        for _ in range(CLOCK_READINGS):
             self.send(m.Clock(sent_s=time.monotonic()))
             message, answered_s = self._answers.get(timeout=10)
-            probes.append(Probe(sent_s=message.sent_s, master_s=message.master_s, answered_s=answered_s))
-        return offset_s(probes)
+            readings.append(ClockReading(sent_s=message.sent_s, master_s=message.master_s, answered_s=answered_s))
+        return offset_s(readings)
 
     def _turn(self, part: m.TurnPart) -> None:
         engine, budget = self.engine, self.budget

@@ -31,7 +31,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Conclusion:
+class Ending:
     """How a run ended: exit code, outcome, and in a sentence why it is no pass."""
 
     code: Exit
@@ -90,12 +90,12 @@ def _with_notes(summary: Summary, said: Mapping[RowKey, str]) -> Summary:
     return msgspec.structs.replace(summary, rows=rows)
 
 
-def conclude(recorded: Recorded, stops: Sequence[Stop], *, interrupted: bool, fatal: TestcardError | None) -> Conclusion:
+def conclude(recorded: Recorded, stops: Sequence[Stop], *, interrupted: bool, fatal: TestcardError | None) -> Ending:
     """How the run ended; when several hold, the order of the exit codes decides."""
     if interrupted:
-        return Conclusion(Exit.INTERRUPTED, "interrupted", "stopped early; everything recorded so far is kept")
+        return Ending(Exit.INTERRUPTED, "interrupted", "stopped early; everything recorded so far is kept")
     if fatal is not None:
-        return Conclusion(Exit(int(fatal.exit_code)), "error", fatal.message)
+        return Ending(Exit(int(fatal.exit_code)), "error", fatal.message)
     codes: list[Exit] = []
     reasons: list[str] = []
     for stop in stops:
@@ -122,4 +122,4 @@ def conclude(recorded: Recorded, stops: Sequence[Stop], *, interrupted: bool, fa
         reasons.append("no request was sent")
     code = worst(codes)
     outcomes: dict[Exit, Outcome] = {Exit.PASS: "pass", Exit.GATE_FAILED: "fail", Exit.INCONCLUSIVE: "inconclusive"}
-    return Conclusion(code, outcomes[code], "; ".join(reasons) or None)
+    return Ending(code, outcomes[code], "; ".join(reasons) or None)

@@ -32,7 +32,7 @@ from testcard.benchmarks.load.turns import Conductor, Taken, Turn
 from testcard.benchmarks.plan.cells import build_cells, make_transport
 from testcard.benchmarks.plan.job import BlockJob, Job
 from testcard.benchmarks.plan.workload import Workload, parse_workload
-from testcard.benchmarks.show.web_page import Page
+from testcard.benchmarks.show.web_page import LoadPage
 from testcard.harness.errors import Exit
 from testcard.harness.events import LoadState
 from testcard.harness.stops import Stop, StopReason
@@ -64,7 +64,7 @@ class Lead(Protocol):
     def progress(self) -> list[EngineState]:
         """How it goes, engine by engine."""
 
-    def show(self) -> Page:
+    def show(self) -> LoadPage:
         """A web page that shows every request from now on; see `web`."""
 
     def flush(self) -> None:
@@ -121,9 +121,9 @@ class Solo:
         """How it goes, for each engine."""
         return [self.engine.progress()]
 
-    def show(self) -> Page:
+    def show(self) -> LoadPage:
         """A web page that shows every request from now on."""
-        page = Page(self.engine.job, lambda: self.engine.in_flight)
+        page = LoadPage(self.engine.job, lambda: self.engine.in_flight)
         self.engine.on_request = page.heard
         return page
 

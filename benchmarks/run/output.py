@@ -30,7 +30,7 @@ class BenchOutput:
 
     def __init__(self, run: BenchRun, *, as_json: bool, quiet: bool) -> None:
         self._display = Display(run, quiet=quiet)
-        self._result = _print_json if as_json else Result()
+        self._result = _print_json if as_json else ResultTable()
         self._consumers: tuple[Callable[[Event], None], ...] = (self._display, self._result, _close)
         self.exit_code = Exit.INTERNAL
 
@@ -39,7 +39,7 @@ class BenchOutput:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self._display.close()
-        if kind is not None and isinstance(self._result, Result):
+        if kind is not None and isinstance(self._result, ResultTable):
             self._result.rest()
 
     def __call__(self, event: Event) -> None:
@@ -94,7 +94,7 @@ class Display:
         self._progress = None
 
 
-class Result:
+class ResultTable:
     """The result as a table on stdout; also of a run that ended with an error, as far as it came."""
 
     def __init__(self) -> None:

@@ -56,7 +56,7 @@ class _ShownFleet(_Shown, MasterRunner):
         self.clients = workers
 
 
-class Page:
+class LoadPage:
     """The page of a run at HOST:PORT (port 0: a free one). `workers`: Locust's record of them, where the load comes from several.
 
     Raises `UsageError` when nothing can be served there.

@@ -46,7 +46,7 @@ Verdict = Literal["holds", "breaks", "undecided"]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class LimitVerdict:
     """The verdict on one limit. `over` of `n` requests took longer, `allowed` is the share that may; `share` has its 95 % interval.
 
     `more`: about how many further requests would decide, if they are like these; None where it is decided, or none would.
@@ -69,7 +69,7 @@ def judge_limit(
     censored: Mask | None = None,
     inclusive: bool = True,
     looks: int = 1,
-) -> Judged:
+) -> LimitVerdict:
     """Whether at most the share `allowed` of a row's values lies over `limit`.
 
     `values` in time order without NaN, `rounds` the round of each; `censored` values are known to be at least what they say and
@@ -78,7 +78,7 @@ def judge_limit(
     """
     n = len(values)
     if n == 0:
-        return Judged("undecided", 0, 0, allowed, Estimate(value=None, n=0))
+        return LimitVerdict("undecided", 0, 0, allowed, Estimate(value=None, n=0))
     over = values > limit if inclusive else values >= limit
     if censored is not None:
         over = over | censored
@@ -96,15 +96,17 @@ def judge_limit(
     surely_high = share_ends(count, n, n / careful, tail)[1]
     share = Estimate(value=count / n, low=low, high=max(high, surely_high), n=n)
     if low > allowed:
-        return Judged("breaks", count, n, allowed, share)
+        return LimitVerdict("breaks", count, n, allowed, share)
     holds = surely_high < allowed
     if not holds and share_ends(count, n, n / own, tail)[1] < allowed:
         holds = _tail_end(values[beyond], knee, limit, n, wide, tail) < allowed
     if not holds and count == 0:
         holds = n >= _enough(allowed) and float(values.max()) * max(FAR_LEAST, FAR * math.sqrt(_enough(allowed) / n)) <= limit
     if holds:
-        return Judged("holds", count, n, allowed, share)
-    return Judged("undecided", count, n, allowed, share, more=_more(count, n, own if count >= FEW else careful, careful, allowed, tail))
+        return LimitVerdict("holds", count, n, allowed, share)
+    return LimitVerdict(
+        "undecided", count, n, allowed, share, more=_more(count, n, own if count >= FEW else careful, careful, allowed, tail)
+    )
 
 
 def _enough(allowed: float) -> int:

@@ -25,7 +25,7 @@ from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import PERCENTILES, Estimate, Gate, SummaryRow
 
 if TYPE_CHECKING:  # numpy: not for whoever only reads an objective
-    from testcard.harness.statistics.limit_share import Judged
+    from testcard.harness.statistics.limit_share import LimitVerdict
 
 Operator = Literal["<", "<=", ">", ">="]
 
@@ -147,7 +147,7 @@ def percentile_of(objective: Objective) -> tuple[str, float] | None:
     return _SERIES.get(name, f"{name}_s"), PERCENTILES[f"p{percentile.group(2)}"]
 
 
-def judge(objective: Objective, row: SummaryRow, limit: Judged | None = None) -> Gate:
+def judge(objective: Objective, row: SummaryRow, limit: LimitVerdict | None = None) -> Gate:
     """The objective judged on a row (see the module for when it passes, fails or is inconclusive).
 
     `limit` is `limit_share`'s verdict on the samples, where `percentile_of` says that the objective is one for it.
@@ -174,7 +174,7 @@ def _gate(objective: Objective, figure: Estimate, verdict: Literal["pass", "fail
     return Gate(expression=objective.expression, observed=figure, verdict=verdict, detail=detail)
 
 
-def _by_share(objective: Objective, figure: Estimate, limit: Judged) -> Gate:
+def _by_share(objective: Objective, figure: Estimate, limit: LimitVerdict) -> Gate:
     verdict: Literal["pass", "fail", "inconclusive"] = (
         "pass" if limit.verdict == "holds" else "fail" if limit.verdict == "breaks" else "inconclusive"
     )

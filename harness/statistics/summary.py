@@ -29,7 +29,7 @@ from testcard.harness.statistics import measures, rates, ratios, slo, steadiness
 from testcard.harness.statistics.columns import CENSORED, DELIVERED, Columns, Mask, RowName, columns
 from testcard.harness.statistics.columns import rows as grouped
 from testcard.harness.statistics.correlation import batches
-from testcard.harness.statistics.limit_share import Judged, judge_limit
+from testcard.harness.statistics.limit_share import LimitVerdict, judge_limit
 from testcard.harness.statistics.percentiles import nearest, percentiles, spread
 from testcard.harness.statistics.spells import spells
 
@@ -170,7 +170,7 @@ def _long(p50: Estimate | None) -> float | None:
     return None if p50 is None or p50.value is None else LONG * p50.value
 
 
-def _limit(objective: slo.Objective, data: Columns, delivered: Mask) -> Judged | None:
+def _limit(objective: slo.Objective, data: Columns, delivered: Mask) -> LimitVerdict | None:
     """The verdict of the samples on an objective that bounds a percentile from above; None of any other."""
     wanted = slo.percentile_of(objective)
     if wanted is None:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from testcard.benchmarks.calibration.measure import TOLERANCE, Run, Timing, fidelity
+from testcard.benchmarks.calibration.measure import TOLERANCE, LoadRun, Timing, fidelity
 from testcard.harness.progress import Progress
 
 SERVERS = [Timing(f"cap {cap or 'none'}", 100, 9, (0.05,), (4.0, 5.0), cap) for cap in (None, 10)]
@@ -21,7 +21,7 @@ SERVERS = [Timing(f"cap {cap or 'none'}", 100, 9, (0.05,), (4.0, 5.0), cap) for 
 def main() -> int:
     """Prints measured and true percentiles; 1 when p90 or p95 is more than 5 % off or a sample is missing."""
     with tempfile.TemporaryDirectory() as folder, Progress("freeze", unit="s") as progress:
-        found = fidelity(Run(Path(folder), 1, progress), SERVERS)
+        found = fidelity(LoadRun(Path(folder), 1, progress), SERVERS)
     missed = False
     for one in found:
         missed |= one.requests != 900

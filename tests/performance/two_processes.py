@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from testcard.benchmarks.calibration.measure import SMALL_BYTES, Run
+from testcard.benchmarks.calibration.measure import SMALL_BYTES, LoadRun
 from testcard.benchmarks.calibration.servers import ServerPlan, serving
 from testcard.benchmarks.plan.job import BlockJob
 from testcard.harness.progress import Progress
@@ -96,7 +96,7 @@ def rate(processes: int, seconds: float) -> tuple[float, float, float]:
         slowed(processes) as cpu,
         serving([ServerPlan(bytes=SMALL_BYTES)]) as servers,
     ):
-        session = Run(Path(folder), processes, progress).load(servers.urls, [block], decode=0.0)
+        session = LoadRun(Path(folder), processes, progress).load(servers.urls, [block], decode=0.0)
     sent = sum(part.sent for part in session.blocks)
     used_s = sum(part.cpu_percent / 100.0 * seconds for part in session.blocks)
     return sent / seconds, used_s / sent, cpu["server"]

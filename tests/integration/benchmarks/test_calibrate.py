@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from testcard.benchmarks.calibration import command
-from testcard.benchmarks.calibration.measure import Extent, Run, answers
+from testcard.benchmarks.calibration.measure import Extent, LoadRun, answers
 from testcard.harness.cli import run
 from testcard.harness.progress import Progress
 from testkit.waiting import PATIENCE_S
@@ -54,7 +54,7 @@ def test_a_calibration_states_rates_cpu_lag_and_fidelity(
 def test_two_processes_share_the_levels(tmp_path: Path) -> None:
     """Each level is sent whole, by both together; CPU a request is that of both."""
     with Progress("x") as progress:
-        (found,) = answers(Run(tmp_path, 2, progress), Extent(0.3, (0.05, 0.2), 60.0, 0.5, False), [("small", 1_500)], "structure")
+        (found,) = answers(LoadRun(tmp_path, 2, progress), Extent(0.3, (0.05, 0.2), 60.0, 0.5, False), [("small", 1_500)], "structure")
     assert found.levels
     for level in found.levels:
         assert level.offered_rps is not None
