@@ -1,18 +1,200 @@
-"""Keeps the key out of everything that is written: it becomes $TESTCARD_API_KEY wherever it stands."""
+"""Keeps keys out of everything that leaves this process: each becomes $TESTCARD_API_KEY, however it is spelled.
+
+Keys are known from the moment they are read (`keep_secret`). What is written to a terminal or to a file passes `redacted` or
+`redacted_bytes`; what is recorded of an exchange passes a `Redactor`, which knows the one header that carries the key.
+
+A server may say the key back in any spelling: plain, percent-encoded (once or twice, either case), as HTML or XML entities, with JSON's or
+Python's escapes, in base64 (also as Basic credentials, at any offset), in hexadecimal, in UTF-16, broken over lines, or cut off at its end.
+"""
 
 from __future__ import annotations
 
-import json
+import base64
+import html.entities
 import re
-from urllib.parse import quote
+from functools import cache, cached_property, lru_cache
 
-from testcard.harness.runs.folder import KEY_PLACEHOLDER
 from testcard.specs.profile import MOCK_API_KEY, Auth
 
+#: What stands in place of a key; the shell and `testcard replay` put it back.
+KEY_PLACEHOLDER = "$TESTCARD_API_KEY"
 #: From this length on, a key is found by chance in no picture. A shorter one ("test") is part of ordinary words and of base64.
 _UNMISTAKABLE = 12
 #: Characters of words and of base64: a short key between them is no key.
 _WORDY = "A-Za-z0-9+/"
+#: So much of a key, before an ellipsis or the end of a text, is a key that was cut.
+_CUT = 10
+#: Fewer characters of base64 or hexadecimal than these occur by chance.
+_LEAST_ENCODED = 8
+#: A line break within a key, as itself or escaped, with the indentation or the "= " of quoted-printable around it.
+_BREAK = r"(?:[ \t]|=?(?:\r|\n|\\r|\\n|%0[aAdD]|&#(?:10|13|[xX]0*[aAdD]);))*"
+
+
+class Spellings:
+    """All ways in which one key may stand in a text or in bytes."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._short = len(key) < _UNMISTAKABLE
+        self._least = max(_CUT, len(key) // 3)
+        raw = key.encode()
+        parts = _encoded(raw)
+        self._parts = tuple(parts)
+        # What is looked for where every escape is undone and every break is out: a hundred times faster than the patterns.
+        self._bare = (_bare(raw), *(part.encode().translate(_STANDARD) for part in parts))
+        self._hex = raw.hex().encode() if 2 * len(raw) >= 2 * _LEAST_ENCODED else None
+        self._wide = () if self._short else tuple(key.encode(name) for name in ("utf-16-le", "utf-16-be"))
+
+    def without(self, text: str) -> str:
+        """The text with the placeholder in place of the key, or of a beginning of it where the text was cut."""
+        if self._may_stand_in(text.encode("utf-8", "replace")):
+            text = self._text.sub(KEY_PLACEHOLDER, text)
+        if not self._short and self._key[: self._least] in text:
+            text = self._cut.sub(KEY_PLACEHOLDER, text)
+        return text
+
+    def without_bytes(self, content: bytes) -> bytes:
+        """The bytes with the placeholder in place of the key."""
+        if self._may_stand_in(content):
+            content = self._bytes.sub(KEY_PLACEHOLDER.encode(), content)
+        for wide in self._wide:
+            content = content.replace(wide, KEY_PLACEHOLDER.encode())
+        return content
+
+    def stand_in(self, content: bytes) -> bool:
+        """Whether the key stands there in any spelling."""
+        return any(wide in content for wide in self._wide) or (self._may_stand_in(content) and self._bytes.search(content) is not None)
+
+    def _may_stand_in(self, content: bytes) -> bool:
+        bare = _bare(content)
+        if self._bare[0] in bare:
+            return True
+        standard = bare.translate(_STANDARD)
+        return any(part in standard for part in self._bare[1:]) or (self._hex is not None and self._hex in standard.lower())
+
+    @cached_property
+    def _pattern(self) -> str:
+        plain = ("" if self._short else _BREAK).join(_character(letter) for letter in self._key)
+        if self._short:
+            plain = f"(?<![{_WORDY}])(?:{plain})(?![{_WORDY}=])"
+        encoded = [_BREAK.join(_BASE64.get(letter, letter) for letter in part) for part in self._parts]
+        if self._hex is not None:
+            encoded.append("".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in self._hex.decode()))
+        return "|".join((plain, *encoded))
+
+    @cached_property
+    def _text(self) -> re.Pattern[str]:
+        return re.compile(self._pattern)
+
+    @cached_property
+    def _bytes(self) -> re.Pattern[bytes]:
+        return re.compile(self._pattern.encode("ascii"))
+
+    @cached_property
+    def _cut(self) -> re.Pattern[str]:
+        starts = "|".join(re.escape(self._key[:length]) for length in range(len(self._key) - 1, self._least - 1, -1))
+        return re.compile(f"(?:{starts})(?=…|\\.\\.\\.|\\Z)")
+
+
+@lru_cache(maxsize=64)
+def spellings(key: str) -> Spellings:
+    """The spellings of a key; made once for each."""
+    return Spellings(key)
+
+
+@cache
+def _named() -> dict[str, list[str]]:
+    """Each character's names as entities, such as "sol" for a slash."""
+    found: dict[str, list[str]] = {}
+    for name, character in html.entities.html5.items():
+        if len(character) == 1 and name.endswith(";") and ord(character) < 128:
+            found.setdefault(character, []).append(name)
+    return found
+
+
+def _character(letter: str) -> str:
+    """A pattern for one character of a key in each spelling."""
+    code = ord(letter)
+    digits = "".join(f"[{digit.lower()}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{code:02x}")
+    ways = [
+        re.escape(letter) if letter.isalnum() else rf"\\*{re.escape(letter)}",
+        f"%(?:25)*{digits}",
+        f"&(?:amp;)?#0*{code};?",
+        f"&(?:amp;)?#[xX]0*{digits};?",
+        rf"\\+(?:u00|x){digits}",
+        *(f"&(?:amp;)?{re.escape(name)}" for name in _named().get(letter, ())),
+    ]
+    return f"(?:{'|'.join(ways)})"
+
+
+def _encoded(raw: bytes) -> list[str]:
+    """What of a key's base64 does not depend on its neighbours, at each of the three offsets; too little to tell from chance is left out."""
+    found = []
+    for offset in range(3):
+        text = base64.b64encode(b"\0" * offset + raw).decode()
+        found.append(text[(offset * 8 + 5) // 6 : (offset + len(raw)) * 8 // 6])
+    return [text for text in found if len(text) >= _LEAST_ENCODED]
+
+
+def _bare(content: bytes) -> bytes:
+    """The bytes with every escape undone that a key may be spelled with, and without what may break or fill it."""
+    if b"&" in content:
+        content = _ENTITY.sub(_undone, content)
+    if b"%" in content:
+        content = _PERCENT.sub(lambda found: bytes((int(found[1], 16),)), content)
+    if b"\\" in content:
+        content = _ESCAPE.sub(lambda found: bytes((int(found[1], 16),)) if found[1] else b"", content)
+    return content.translate(None, b"\r\n\t \\=")
+
+
+def _undone(found: re.Match[bytes]) -> bytes:
+    name = found[1].decode("ascii")
+    if name.startswith("#"):
+        code = int(name[2:], 16) if name[1] in "xX" else int(name[1:])
+        return bytes((code,)) if code < 128 else b""
+    character = html.entities.html5.get(name + ";", "")
+    return character.encode() if len(character) == 1 and character.isascii() else found[0]
+
+
+_ENTITY = re.compile(rb"&(?:amp;)?(#[0-9]{1,9}|#[xX][0-9a-fA-F]{1,9}|[A-Za-z]{2,24});?")
+_PERCENT = re.compile(rb"%(?:25)*([0-9a-fA-F]{2})")
+_ESCAPE = re.compile(rb"\\+(?:(?:u00|x)([0-9a-fA-F]{2})|[rn])")
+#: URL-safe base64 as the standard one.
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+#: The two characters of base64 that have more than one spelling.
+_BASE64 = {"+": r"(?:\+|-|%2[bB]|\\+u002[bB]|&#43;)", "/": r"(?:\\*/|_|%2[fF]|\\+u002[fF]|&#47;)"}
+
+
+_secrets: dict[str, None] = {}
+
+
+def keep_secret(key: str | None) -> None:
+    """From now on this key is in nothing that leaves the process. The mocks' public default key is no secret."""
+    if key and key != MOCK_API_KEY:
+        _secrets[key] = None
+
+
+def redacted(text: str) -> str:
+    """The text without any key that this process knows."""
+    for key in _secrets:
+        text = spellings(key).without(text)
+    return text
+
+
+def redacted_bytes(content: bytes) -> bytes:
+    """The bytes without any key that this process knows."""
+    for key in _secrets:
+        content = spellings(key).without_bytes(content)
+    return content
+
+
+def may_begin_key(text: str, least: int) -> int:
+    """How many characters at the end of the text, at least so many, may be the beginning of a key whose rest is still to come; 0 for none."""
+    return max((_common(text, key, least) for key in _secrets), default=0)
+
+
+def _common(text: str, key: str, least: int) -> int:
+    return next((length for length in range(min(len(key) - 1, len(text)), least - 1, -1) if text.endswith(key[:length])), 0)
 
 
 class Redactor:
@@ -24,24 +206,15 @@ class Redactor:
     def __init__(self, api_key: str | None, auth: Auth) -> None:
         self._auth = auth
         self._key = api_key
-        secret = api_key if api_key and api_key != MOCK_API_KEY else None
-        spellings = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], secret.replace("/", "\\/")} if secret else set()
-        ordered = sorted((text for text in spellings if text), key=len, reverse=True)
-        pattern = "|".join(map(re.escape, ordered)) or r"(?!)"
-        if secret is not None and len(secret) < _UNMISTAKABLE:
-            pattern = f"(?<![{_WORDY}])(?:{pattern})(?![{_WORDY}=])"
-        self._spellings = tuple(ordered)
-        self._text = re.compile(pattern)
-        self._bytes = re.compile(pattern.encode())
+        self._spellings = spellings(api_key) if api_key and api_key != MOCK_API_KEY else None
 
     def text(self, value: str) -> str:
         """The text without the key."""
-        return self._text.sub(KEY_PLACEHOLDER, value) if any(spelling in value for spelling in self._spellings) else value
+        return self._spellings.without(value) if self._spellings is not None else value
 
     def content(self, value: bytes) -> bytes:
         """The bytes without the key."""
-        found = any(spelling.encode() in value for spelling in self._spellings)
-        return self._bytes.sub(KEY_PLACEHOLDER.encode(), value) if found else value
+        return self._spellings.without_bytes(value) if self._spellings is not None else value
 
     def request_headers(self, headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
         """Request headers; the key's header carries the placeholder even when the key is the mocks' default."""
@@ -60,4 +233,7 @@ class Redactor:
 
     def shows_key(self, headers: list[tuple[str, str]], body: bytes) -> bool:
         """Whether a response carries the key."""
-        return self._bytes.search(body) is not None or any(self._text.search(text) for pair in headers for text in pair)
+        found = self._spellings
+        return found is not None and (
+            found.stand_in(body) or any(found.stand_in(text.encode("utf-8", "replace")) for pair in headers for text in pair)
+        )

@@ -14,6 +14,7 @@ from testcard.harness.config import Config, PricesSection
 from testcard.harness.embedded import embedded_mocks, mock_name
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
+from testcard.harness.redaction import keep_secret
 from testcard.harness.runs.records import TargetRecord
 from testcard.harness.wire.addresses import is_loopback as is_loopback
 from testcard.specs.loader import Provider, load_provider
@@ -92,6 +93,7 @@ def _from_file(key_file: Path) -> str:
 def _sendable(key: str, source: str) -> str:
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise UsageError(f"the key in {source} holds characters that no header can carry", hint="it has to be one line of plain characters")
+    keep_secret(key)
     return key
 
 

@@ -37,6 +37,7 @@ from testcard.benchmarks.plan.cells import build_cells, make_transport
 from testcard.benchmarks.plan.job import Job, TargetJob, WorkerJob
 from testcard.benchmarks.plan.workload import parse_workload
 from testcard.harness.errors import Exit, UsageError
+from testcard.harness.redaction import keep_secret
 from testcard.harness.runs.folder import tool_version
 from testcard.harness.stops import Stop, StopReason
 from testcard.harness.targets import is_loopback, read_key, refuse_one_key_for_all, require_live
@@ -346,6 +347,7 @@ class Worker:
 def _own(target: TargetJob, index: int, order: WorkerJob) -> TargetJob:
     """The target with this worker's key: handed over by who started it, else from this machine's environment."""
     if order.keys is not None:
+        keep_secret(order.keys[index])
         return msgspec.structs.replace(target, api_key=order.keys[index])
     provider = load_provider(target.provider, [Path(folder) for folder in order.search])
     if target.digests and target.digests != [provider.spec_digest, provider.profile_digest]:

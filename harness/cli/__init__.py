@@ -13,10 +13,11 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import click
 
+from testcard.harness.cli.outgoing import Outgoing
 from testcard.harness.errors import Exit, TestcardError
 from testcard.harness.lazy import resolve
 
@@ -162,6 +163,19 @@ def run(args: list[str]) -> int:
 
     With --json, a command that fails before it has printed a result prints `{"error": {"code", "message", "next"}}` as well.
     """
+    streams = sys.stdout, sys.stderr
+    shown = Outgoing(sys.stdout), Outgoing(sys.stderr)
+    sys.stdout, sys.stderr = cast(Any, shown)
+    try:
+        return _run_heard(args)
+    finally:
+        with suppress(OSError, ValueError):  # nobody reads any more
+            for stream in shown:
+                stream.release()
+        sys.stdout, sys.stderr = streams
+
+
+def _run_heard(args: list[str]) -> int:
     if "--json" not in args:
         return _run(args, lambda code, message, hint: None)
     stdout = sys.stdout

@@ -21,6 +21,7 @@ from testcard.harness.embedded import MOCK_LATENCY, embedded_mocks, mock_name
 from testcard.harness.errors import Exit, UsageError, worst
 from testcard.harness.lazy import resolve
 from testcard.harness.pricing import Pricing
+from testcard.harness.redaction import keep_secret
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free
 from testcard.harness.runs.records import Outcome, TargetRecord
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, is_testcard_mock, read_key, refuse_one_key_for_all
@@ -163,7 +164,8 @@ def _plan(config: Config, stack: ExitStack) -> list[_Planned]:
 def _key_of(section: TargetSection, provider: Provider, config: Config) -> str | None:
     """The key for a target that the configuration places somewhere; `UsageError` where it must not, or cannot, be talked to."""
     base_url = checked_base_url(section.base_url or "")
-    key = os.environ.get(section.key_env or "") or read_key(provider)
+    key = read_key(provider) if section.key_env is None else os.environ.get(section.key_env) or read_key(provider)
+    keep_secret(key)
     if is_loopback(base_url):
         return key
     if not section.live:

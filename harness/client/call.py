@@ -26,6 +26,8 @@ from testcard.harness.client.errors import (
 from testcard.harness.client.http import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S, Exchanged
 from testcard.harness.client.results import Picture, Result, Timings
 from testcard.harness.pricing import Pricing
+from testcard.harness.redaction import redacted
+from testcard.harness.text.words import shortened
 from testcard.harness.wire.addresses import MOST_REDIRECTS, host_of
 from testcard.harness.wire.billing import answer_cost, delivered
 from testcard.harness.wire.contract import Choice
@@ -94,12 +96,13 @@ class Call:
 
     def without_key(self, text: str) -> str:
         """The text as it may be shown: some servers repeat the key in their error message, and control sequences are no words."""
-        text = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
-        text = text if len(text) <= _MOST_LETTERS else text[: _MOST_LETTERS - 1] + "…"
-        return text.replace(self.api_key, "$TESTCARD_API_KEY") if self.api_key else text
+        text = " ".join(redacted(text[:_MOST_READ]).split())
+        return shortened("".join(letter if letter.isprintable() else "?" for letter in text), _MOST_LETTERS)
 
 
 _MOST_LETTERS = 300
+#: Nobody reads further, and a server may send megabytes.
+_MOST_READ = 100_000
 _NEXT = "check the address and that the server runs; testcard mock serves one on this machine"
 _LIVE = "add --live to let the target's answers lead off this machine"
 

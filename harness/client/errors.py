@@ -20,16 +20,20 @@ from __future__ import annotations
 from typing import Any
 
 from testcard.harness.errors import Exit, KeyRefused, TargetUnreachable, TestcardError
+from testcard.harness.redaction import redacted
 from testcard.harness.wire.model import Answer
 
 
 class ClientError(TestcardError):
-    """The root; `operation` was asked, `answer` is what was understood of the response (None where none came)."""
+    """The root; `operation` was asked, `answer` is what was understood of the response (None where none came).
+
+    No message shows a key, although transports quote what a server sent. `answer` is the server's own data and may.
+    """
 
     exit_code: int = Exit.GATE_FAILED
 
     def __init__(self, message: str, *, operation: str = "", answer: Answer | None = None, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
+        super().__init__(redacted(message), hint=redacted(hint) if hint is not None else None)
         self.operation = operation
         self.answer = answer
 

@@ -13,6 +13,7 @@ from testcard.harness.client.call import Call
 from testcard.harness.client.http import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
+from testcard.harness.redaction import keep_secret
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key
 from testcard.harness.wire.contract import choose
 from testcard.harness.wire.model import InputImage, TaskRequest
@@ -141,6 +142,7 @@ def settings(
         raise UsageError(
             f"there is no key for {loaded.profile.name}", hint=f"pass api_key, or set {KEY_ENV} or {loaded.profile.auth.key_env}"
         )
+    keep_secret(key)
     # Without prices of the caller's only the answer's own cost counts: illustrative ones are for runs against our mocks.
     pricing = pricing or Pricing(loaded, mock=False)
     return Settings(loaded, url, key, pricing, max_bytes, poll_interval_s, poll_timeout_s, live, timeout_s)

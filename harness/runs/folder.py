@@ -21,11 +21,11 @@ from typing import Any, Literal
 import msgspec
 
 from testcard.harness.errors import Exit, Interrupted, TestcardError, UsageError
+from testcard.harness.redaction import redacted, redacted_bytes
 from testcard.harness.runs.records import Body, Environment, Exchange, Outcome, Run, Summary, TargetRecord, Verdicts
 from testcard.harness.stops import Stop, StopReason
 
 INLINE_BYTES = 4096
-KEY_PLACEHOLDER = "$TESTCARD_API_KEY"
 RULESET_VERSION = "2026.11"
 _EXCHANGE_NUMBER = re.compile(r"e(\d+)")
 _ANOTHER = "name another folder with --out"
@@ -127,6 +127,12 @@ class RunWriter:
         """Writes one record as indented JSON and lists it."""
         path = self.add_file(kind, name)
         path.write_bytes(_pretty(record))
+        return path
+
+    def write_text(self, kind: str, name: str, text: str) -> Path:
+        """Writes a text, as it is but for keys, and lists it."""
+        path = self.add_file(kind, name)
+        path.write_text(redacted(text), encoding="utf-8", newline="\n")
         return path
 
     def body(self, content: bytes) -> Body:
@@ -274,11 +280,11 @@ def _stays_inside(name: str) -> bool:
 
 
 def _encoded(record: msgspec.Struct) -> bytes:
-    """The record as JSON. A lone surrogate, which a stranger's JSON may hold and UTF-8 cannot, becomes a question mark."""
+    """The record as JSON, without keys. A lone surrogate, which a stranger's JSON may hold and UTF-8 cannot, becomes a question mark."""
     try:
-        return msgspec.json.encode(record)
+        return redacted_bytes(msgspec.json.encode(record))
     except UnicodeEncodeError:
-        return json.dumps(msgspec.to_builtins(record), ensure_ascii=False).encode("utf-8", "replace")
+        return redacted_bytes(json.dumps(msgspec.to_builtins(record), ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _pretty(record: msgspec.Struct) -> bytes:

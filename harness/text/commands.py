@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from testcard.harness.runs.folder import KEY_PLACEHOLDER
+from testcard.harness.redaction import KEY_PLACEHOLDER
 from testcard.harness.runs.records import Body, Exchange
 
 #: A request body longer than this is not put on a line of a terminal.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testcard.harness.errors import Exit, worst
+from testcard.harness.redaction import redacted_bytes
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder
 from testcard.reports.ci.github import workflow_commands
 from testcard.reports.ci.junit import junit_xml
@@ -75,10 +76,10 @@ def write_page(evidence: Evidence, page: Page, out: Path | None = None) -> Path:
             **_ci_texts(evidence),
         }
         for (kind, name), text in texts.items():
-            writer.add_file(kind, name).write_text(text, encoding="utf-8", newline="\n")
+            writer.write_text(kind, name, text)
         (out / "figures").mkdir(exist_ok=True)
         for name, drawing in page.gallery.drawings.items():
-            writer.add_file(f"figure_{name}_svg", f"figures/{name}.svg").write_bytes(drawing.svg)
+            writer.add_file(f"figure_{name}_svg", f"figures/{name}.svg").write_bytes(redacted_bytes(drawing.svg))
             writer.add_file(f"figure_{name}_png", f"figures/{name}.png").write_bytes(drawing.png)
         writer.write("badge", "badge.json", page.overall.badge)
         writer.finish(page.overall.word, _exit(page), page.overall.sentence)
@@ -108,7 +109,7 @@ def write_check_files(writer: RunWriter) -> CheckFiles:
     summary = summary_md(page)
     texts = {("report", "report.html"): render_html(page), ("job_summary", "summary.md"): summary, **_ci_texts(evidence)}
     for (kind, name), text in texts.items():
-        writer.add_file(kind, name).write_text(text, encoding="utf-8", newline="\n")
+        writer.write_text(kind, name, text)
     writer.write("badge", "badge.json", page.overall.badge)
     return CheckFiles(workflow_commands(evidence), summary)
 

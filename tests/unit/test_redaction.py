@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 import json
 from urllib.parse import quote
 
-from testcard.harness.redaction import Redactor
+import pytest
+
+from testcard.harness import redaction
+from testcard.harness.cli.outgoing import Outgoing
+from testcard.harness.redaction import Redactor, keep_secret, redacted, redacted_bytes
 from testcard.specs.loader import load_provider
 
 KEY = 'sk-"se/cret"+1234567890'
@@ -64,3 +71,53 @@ def test_no_key_nothing_to_hide() -> None:
     """Without a key everything stays."""
     assert Redactor(None, AUTH).text("Bearer abc") == "Bearer abc"
     assert not Redactor(None, AUTH).shows_key([("a", "b")], b"c")
+
+
+def test_encoded_and_broken_keys_are_replaced() -> None:
+    """Entities, escapes of every character, twice encoded, base64 at each offset, hexadecimal, UTF-16, broken over lines."""
+    redact = Redactor(KEY, AUTH)
+    whole = (
+        html.escape(KEY),
+        "".join(f"&#{ord(letter)};" for letter in KEY),
+        "".join(f"&#x{ord(letter):x};" for letter in KEY),
+        "".join(f"\\u{ord(letter):04X}" for letter in KEY),
+        quote(quote(KEY, safe=""), safe="").lower(),
+        KEY.encode().hex().upper(),
+        KEY[:9] + "\r\n\t" + KEY[9:],
+        KEY[:9] + "=\n" + KEY[9:],
+        json.dumps(KEY[:9] + "\n" + KEY[9:])[1:-1],
+    )
+    for spelling in whole:
+        assert redact.text(f"a {spelling} b") == "a $TESTCARD_API_KEY b"
+        assert redact.content(f"a {spelling} b".encode()) == b"a $TESTCARD_API_KEY b"
+    for before in ("", "u", "us", "user:"):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            text = redact.text(encode(f"{before}{KEY}after".encode()).decode())
+            assert "$TESTCARD_API_KEY" in text
+            assert base64.b64encode(KEY.encode()[3:-3]).decode()[:20] not in text
+    for name in ("utf-16-le", "utf-16-be"):
+        assert redact.content(KEY.encode(name)) == b"$TESTCARD_API_KEY"
+
+
+def test_a_cut_key_is_replaced() -> None:
+    """Where a text was cut in the middle of a key, its beginning goes too; in the middle of a text it may be a word."""
+    redact = Redactor(KEY, AUTH)
+    assert redact.text(f"no such key: {KEY[:12]}…") == "no such key: $TESTCARD_API_KEY…"
+    assert redact.text(f"no such key: {KEY[:-1]}") == "no such key: $TESTCARD_API_KEY"
+    assert redact.text(f"{KEY[:12]} is a word") == f"{KEY[:12]} is a word"
+
+
+def test_what_leaves_holds_no_key_that_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every key that was read goes, the mocks' public one stays; a stream sees a key that comes in pieces."""
+    monkeypatch.setattr(redaction, "_secrets", {})
+    assert redacted(KEY) == KEY
+    for key in (KEY, None, "testcard", "another-key-of-mine-123"):
+        keep_secret(key)
+    assert redacted(f"{KEY} another-key-of-mine-123 testcard") == "$TESTCARD_API_KEY $TESTCARD_API_KEY testcard"
+    assert redacted_bytes(KEY.encode()) == b"$TESTCARD_API_KEY"
+    written = io.StringIO()
+    stream = Outgoing(written)
+    for piece in ("it is ", KEY[:5], KEY[5:9], KEY[9:], " and ", KEY[:6], "ful end ", KEY[:7]):
+        assert stream.write(piece) == len(piece)
+    stream.release()
+    assert written.getvalue() == f"it is $TESTCARD_API_KEY and {KEY[:6]}ful end {KEY[:7]}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from testcard.harness.check.running.transport import Received
-from testcard.harness.runs.folder import KEY_PLACEHOLDER
+from testcard.harness.redaction import KEY_PLACEHOLDER
 from testcard.harness.runs.records import Exchange
 from testcard.harness.wire.billing import worst_case
 from testcard.harness.wire.model import InputImage, TaskRequest, WireRequest

@@ -24,9 +24,9 @@ from testcard.harness.check.spending.allowance import MOST_IMAGES, Admission, Al
 from testcard.harness.check.spending.budget import NO_LIMITS, Booking, CheckBudget, Reservation, SpendingLimits, bill
 from testcard.harness.events import Answered, Event, Sent, Spent, Stopped
 from testcard.harness.pricing import Pricing
+from testcard.harness.redaction import KEY_PLACEHOLDER
 from testcard.harness.rules.evidence import after_redirects, by_parent
 from testcard.harness.rules.promises.delivery import URL_LIFETIME
-from testcard.harness.runs.folder import KEY_PLACEHOLDER
 from testcard.harness.runs.records import Exchange
 from testcard.harness.stops import Stop, StopReason, sentence
 from testcard.harness.wire.model import WireRequest

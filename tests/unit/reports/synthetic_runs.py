@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
+from testcard.harness.redaction import KEY_PLACEHOLDER
 from testcard.harness.runs import samples
-from testcard.harness.runs.folder import KEY_PLACEHOLDER, RunReader, RunWriter
+from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import (
     SAMPLE_COLUMNS,
     CheckedTarget,

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from testcard.harness.runs.folder import KEY_PLACEHOLDER
+from testcard.harness.redaction import KEY_PLACEHOLDER
 from testcard.harness.runs.records import Body, Exchange, SentRequest
 from testcard.harness.text.commands import curl, curl_block, quoted, rejudge_command, resend_command, shown_path, typed_path
 from testkit.waiting import PATIENCE_S
