@@ -26,6 +26,8 @@ _WORDY = "A-Za-z0-9+/"
 _CUT = 10
 #: Fewer characters of base64 or hexadecimal than these occur by chance.
 _LEAST_ENCODED = 8
+#: Bytes up to which a body is looked at for escapes of escapes.
+_SMALL = 256_000
 #: A line break within a key, as itself or escaped, with the indentation or the "= " of quoted-printable around it.
 _BREAK = r"(?:[ \t]|=?(?:\r|\n|\\r|\\n|%0[aAdD]|&#(?:10|13|[xX]0*[aAdD]);))*"
 
@@ -49,6 +51,8 @@ class Spellings:
         """The text with the placeholder in place of the key, or of a beginning of it where the text was cut."""
         if self._may_stand_in(text.encode("utf-8", "replace")):
             text = self._text.sub(KEY_PLACEHOLDER, text)
+            if self._still_stands_in(text.encode("utf-8", "replace")):
+                text = self._in_pieces(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
         if not self._short and self._key[: self._least] in text:
             text = self._cut.sub(KEY_PLACEHOLDER, text)
         return text
@@ -57,6 +61,8 @@ class Spellings:
         """The bytes with the placeholder in place of the key."""
         if self._may_stand_in(content):
             content = self._bytes.sub(KEY_PLACEHOLDER.encode(), content)
+            if self._still_stands_in(content):
+                content = self._in_pieces(content)
         for wide in self._wide:
             content = content.replace(wide, KEY_PLACEHOLDER.encode())
         return content
@@ -64,6 +70,19 @@ class Spellings:
     def stand_in(self, content: bytes) -> bool:
         """Whether the key stands there in any spelling."""
         return any(wide in content for wide in self._wide) or (self._may_stand_in(content) and self._bytes.search(content) is not None)
+
+    def _still_stands_in(self, content: bytes) -> bool:
+        # A short key is no secret within a word: there the patterns have the last word.
+        return not self._short and self._may_stand_in(content)
+
+    def _in_pieces(self, content: bytes) -> bytes:
+        """Without the smallest piece that holds a key which no pattern finds, such as one encoded in several ways, one over the other."""
+        for separators in (rb"([\s\"'<>]+)", rb"([\s]+)", rb"([\r\n]+)"):
+            pieces = re.split(separators, content)
+            content = b"".join(KEY_PLACEHOLDER.encode() if self._may_stand_in(piece) else piece for piece in pieces)
+            if not self._may_stand_in(content):
+                return content
+        return KEY_PLACEHOLDER.encode()
 
     def _may_stand_in(self, content: bytes) -> bool:
         bare = _bare(content)
@@ -137,14 +156,25 @@ def _encoded(raw: bytes) -> list[str]:
 
 
 def _bare(content: bytes) -> bytes:
-    """The bytes with every escape undone that a key may be spelled with, and without what may break or fill it."""
+    """The bytes with every escape undone that a key may be spelled with, and without what may break or fill it.
+
+    Escapes of escapes are undone too, up to four times, in what is no picture: a large body is looked at once.
+    """
+    for _ in range(4 if len(content) <= _SMALL else 1):
+        before, content = content, _undone_once(content)
+        if content == before:
+            break
+    return content.translate(None, b"\r\n\t \\=")
+
+
+def _undone_once(content: bytes) -> bytes:
     if b"&" in content:
         content = _ENTITY.sub(_undone, content)
     if b"%" in content:
         content = _PERCENT.sub(lambda found: bytes((int(found[1], 16),)), content)
     if b"\\" in content:
         content = _ESCAPE.sub(lambda found: bytes((int(found[1], 16),)) if found[1] else b"", content)
-    return content.translate(None, b"\r\n\t \\=")
+    return content
 
 
 def _undone(found: re.Match[bytes]) -> bytes:

@@ -121,3 +121,14 @@ def test_what_leaves_holds_no_key_that_was_read(monkeypatch: pytest.MonkeyPatch)
         assert stream.write(piece) == len(piece)
     stream.release()
     assert written.getvalue() == f"it is $TESTCARD_API_KEY and {KEY[:6]}ful end {KEY[:7]}"
+
+
+def test_a_key_encoded_in_two_ways_takes_its_piece_with_it() -> None:
+    """What no pattern finds, a server that encodes what it has encoded, goes with the piece of text that holds it; the rest stays."""
+    redact = Redactor(KEY, AUTH)
+    text = f"see {quote(html.escape(KEY), safe='')} and this"
+    assert redact.text(text) == "see $TESTCARD_API_KEY and this"
+    assert (
+        redact.content(b'{"note": "' + quote(json.dumps(KEY)[1:-1], safe="").encode() + b'", "n": 1}')
+        == b'{"note": "$TESTCARD_API_KEY", "n": 1}'
+    )
