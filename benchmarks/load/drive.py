@@ -7,6 +7,7 @@ has stopped.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import gevent
@@ -22,10 +23,19 @@ T = TypeVar("T")
 _FAILURES = {End.TASK_FAILED: "task-failed", End.TASK_MODERATED: "task-moderated", End.TASK_UNENDED: "timeout"}
 
 
-def perform(attempt: Attempt, prepared: Prepared, transport: Transport) -> None:
-    """Sends the attempt's request and fills in what happened. Raises only when it is killed."""
+def perform(attempt: Attempt, prepared: Prepared, transport: Transport, again: Callable[[], bool]) -> None:
+    """Sends the attempt's request and fills in what happened. Raises only when it is killed.
+
+    A request that died on a kept connection before a byte of its answer goes out once more where `again` allows it: what it may have
+    cost is booked then. Where it does not, nothing is known of the target, as of a request that was interrupted.
+    """
     attempt.sent_s = clock()
     reply = transport.exchange(prepared)
+    if reply.failure == "stale":
+        if not again():
+            attempt.reply, attempt.failure, attempt.done_s = reply, "interrupted", reply.ended_s
+            return
+        reply = transport.exchange(prepared, fresh=True)
     attempt.reply = reply
     attempt.done_s = reply.ended_s
     attempt.sent_s = reply.sent_s
@@ -86,7 +96,7 @@ class _Driver:
             prepared = self._transport.prepare(send.request)
         except ValueError as error:
             return Reply(now, last_byte_s=now, failure="broken", detail=str(error))
-        return self._transport.exchange(prepared, within_s=None if send.by_s is None else send.by_s - now)
+        return self._transport.exchange(prepared, within_s=None if send.by_s is None else send.by_s - now, fresh=send.fresh)
 
     def _carried_out(self, step: Step) -> Any:
         if isinstance(step, Wait):

@@ -270,7 +270,7 @@ class Engine:
         course.sent += 1
         self.in_flight += 1
         try:
-            perform(attempt, connection, self.transport)
+            perform(attempt, connection, self.transport, lambda: self._again(index))
         except GreenletExit:
             attempt.done_s = clock()
             attempt.sent_s = attempt.sent_s or attempt.done_s
@@ -295,6 +295,15 @@ class Engine:
             self._record(attempt, Judgement("interrupted"))
         else:
             self.judging.put(attempt)
+
+    def _again(self, index: int) -> bool:
+        """Whether a request that died on a kept connection may go out once more; what the first one may have cost counts as spent."""
+        worst_usd = self.cell.worst_usd[index]
+        if self.stopping.is_set() or not self.budget.reserve(worst_usd):
+            return False
+        self.budget.settle(worst_usd, None)
+        self.course.sent_again += 1
+        return True
 
     def _record(self, attempt: Attempt, judgement: Judgement) -> None:
         self.budget.settle(attempt.cell.worst_usd[attempt.ask], judgement.booked_usd)

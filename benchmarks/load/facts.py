@@ -56,6 +56,7 @@ def _facts(blocks: list[Block], lags: list[float], capped: bool) -> StageFacts:
         send_lag_p99_s=p99(lags),
         cpu_percent=max(_mean(blocks, worker, lambda block: block.cpu_percent) for worker in workers),
         dropped=sum(block.dropped for block in blocks),
+        sent_again=sum(block.sent_again for block in blocks),
         saturated=_saturated(blocks, max(_mean(blocks, worker, lambda block: block.busy_percent) for worker in workers)),
     )
 

@@ -147,7 +147,7 @@ class Course:
         self.start_s = start_s
         self.warm_until_s = start_s + turn.block.warmup_s
         self.end_s = start_s + turn.block.whole_s
-        self.scheduled = self.sent = self.held = self.cursor = 0
+        self.scheduled = self.sent = self.sent_again = self.held = self.cursor = 0
         self.lags: list[float] = []
         self.latencies: list[float] = []
         self.key = turn.key(job.seed)
@@ -168,6 +168,7 @@ class Course:
             scheduled=self.scheduled,
             sent=self.sent,
             held=self.held,
+            sent_again=self.sent_again,
             send_lag_p99_s=p99(lags),
             send_lag_max_s=lags[-1] if lags else None,
             latency_p50_s=latencies[len(latencies) // 2] if latencies else None,
@@ -190,6 +191,7 @@ def block_record(
     sent: int,
     complete: bool,
     held: int = 0,
+    sent_again: int = 0,
     send_lag_p99_s: float | None = None,
     send_lag_max_s: float | None = None,
     latency_p50_s: float | None = None,
@@ -218,6 +220,7 @@ def block_record(
         sent=sent,
         dropped=max(0, scheduled - sent),
         held=held,
+        sent_again=sent_again,
         send_lag_p99_s=send_lag_p99_s,
         send_lag_max_s=send_lag_max_s,
         latency_p50_s=latency_p50_s,

@@ -1,7 +1,7 @@
 """Kept-alive connections to one origin: made by geventhttpclient (addresses, TLS, CONNECT tunnels), kept in a plain list.
 
-Certificates and names are verified. Connections that idled longer than 4 s are not used again, because servers close theirs
-after 5 s and a request that crosses that close would be lost. Proxies come from the environment, as for other tools
+Certificates and names are verified. Connections that idled longer than 2 s are not used again, because many servers close theirs
+after 5 s, some after 2, and a request that crosses that close would be lost. Proxies come from the environment, as for other tools
 (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`); this machine is always reached directly.
 """
 
@@ -23,7 +23,7 @@ import gevent
 from gevent import monkey
 from geventhttpclient.connectionpool import ConnectionPool, SSLConnectionPool
 
-KEEP_IDLE_S = 4.0
+KEEP_IDLE_S = 2.0
 clock = time.monotonic
 # gevent's own poll goes through its event loop; whether a kept connection has anything to say is asked of the system.
 _poll = monkey.get_original("select", "poll")
@@ -81,10 +81,11 @@ def _is_this_machine(host: str) -> bool:
 class Connection:
     """One TLS socket to an origin, and since when it has been idle."""
 
-    __slots__ = ("_poll", "idle_since_s", "sock")
+    __slots__ = ("_poll", "idle_since_s", "sock", "used")
 
     def __init__(self, sock: Any) -> None:
         self.sock = sock
+        self.used = False
         self.idle_since_s = 0.0
         self._poll = _poll()
         self._poll.register(sock.fileno(), _READABLE)
@@ -200,8 +201,10 @@ class Pool:
         """The TLS context of an https origin."""
         return self._connector.ssl_context
 
-    def take(self) -> Connection:
-        """A kept connection, or a new one; raises what connecting raises."""
+    def take(self, *, fresh: bool = False) -> Connection:
+        """A kept connection, or a new one (with `fresh` always, and all kept ones go); raises what connecting raises."""
+        if fresh:
+            self.close()
         idle = self._idle
         if idle:
             now = clock()
@@ -217,6 +220,7 @@ class Pool:
     def give_back(self, connection: Connection, now_s: float) -> None:
         """Keeps a connection whose answer has been read to its end."""
         connection.idle_since_s = now_s
+        connection.used = True
         self._idle.append(connection)
 
     def close(self) -> None:

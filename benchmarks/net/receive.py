@@ -19,7 +19,8 @@ from geventhttpclient.response import HTTPParseError, HTTPResponse
 from testcard.benchmarks.net.connections import Connection
 from testcard.harness.wire.model import WireResponse
 
-Failure = Literal["timeout", "connect", "tls", "broken"]
+#: `stale`: the connection had been used before, and died before a byte of the answer.
+Failure = Literal["timeout", "connect", "tls", "broken", "stale"]
 
 
 @dataclass(slots=True)
@@ -76,6 +77,10 @@ _FRAMING = re.compile(rb"(?:^|\n)(content-length|transfer-encoding|connection|up
 _NO_BODY = (204, 304)
 
 
+class NothingCame(HTTPParseError):
+    """The connection ended before a byte of the answer."""
+
+
 class Receiver:
     """Reads answers one at a time or many at once: between two waits nothing else touches its scratch memory."""
 
@@ -86,14 +91,17 @@ class Receiver:
     def read(self, connection: Connection, method: str, reply: Reply, *, stream: bool = False, on_first: Any = None) -> bool:
         """Fills in the reply; whether the connection may be used again. `on_first.close` is called once something has arrived.
 
-        Raises OSError and HTTPParseError for what is no whole answer.
+        Raises OSError and HTTPParseError (`NothingCame` where not a byte came) for what is no whole answer.
         """
-        count = connection.receive(self._view)
+        try:
+            count = connection.receive(self._view)
+        except OSError as error:
+            raise NothingCame(str(error)) from error
         now = clock()
         if on_first is not None:
             on_first.close()
         if not count:
-            raise HTTPParseError("the connection was closed before an answer")
+            raise NothingCame("the connection was closed before an answer")
         if not stream and method != "HEAD":
             found = _HEAD.match(self._scratch, 0, count)
             if found is not None and (framing := _plain_framing(found[2])) is not None:

@@ -1,4 +1,6 @@
-"""Sends prepared bytes over kept-alive connections and times the answer. Nothing is ever sent twice, no redirect is followed.
+"""Sends prepared bytes over kept-alive connections and times the answer. Nothing is sent twice here, no redirect is followed.
+
+A connection that carried an error carries nothing more: many servers close it then, and few say so.
 
 Waits that take too long are ended as `gevent.Timeout` does, at a fifth of its cost: many waits may take equally long.
 """
@@ -17,7 +19,7 @@ import gevent
 from geventhttpclient.response import HTTPParseError
 
 from testcard.benchmarks.net.connections import Connection, Pool, Proxy, proxy_for
-from testcard.benchmarks.net.receive import Receiver, Reply
+from testcard.benchmarks.net.receive import NothingCame, Receiver, Reply
 from testcard.harness.wire.model import WireRequest
 
 clock = time.monotonic
@@ -119,8 +121,11 @@ class Transport:
         forward = proxy if parts.scheme == "http" else None
         return Prepared(pool, request.method, head(request, forward) + request.body, request.stream)
 
-    def exchange(self, prepared: Prepared, within_s: float | None = None) -> Reply:
-        """Sends once and reads the whole answer. Never raises but for being killed; `within_s` shortens the whole timeout."""
+    def exchange(self, prepared: Prepared, within_s: float | None = None, *, fresh: bool = False) -> Reply:
+        """Sends once and reads the whole answer. Never raises but for being killed; `within_s` shortens the whole timeout.
+
+        `fresh`: over a new connection. What died on a kept one before a byte of the answer is `stale`.
+        """
         limits = self.timeouts
         now = clock()
         reply = Reply(now)
@@ -134,7 +139,7 @@ class Transport:
         whole = self._deadlines.begin(now)
         connection: Connection | None = None
         try:
-            connection = prepared.pool.take()
+            connection = prepared.pool.take(fresh=fresh)
             reply.connected_s = clock()
             try:  # noqa: SIM105 (on the clock)
                 connection.send(prepared.data)
@@ -142,7 +147,7 @@ class Transport:
                 pass  # the server may have answered early and closed: what it said can still be read
             keep = self._receiver.read(connection, prepared.method, reply, stream=prepared.stream, on_first=early)
             reply.last_byte_s = now = clock()
-            if keep:
+            if keep and (reply.status or 0) < 400:
                 prepared.pool.give_back(connection, now)
                 connection = None
         except (Expired, gevent.Timeout) as timeout:
@@ -155,7 +160,8 @@ class Transport:
                 raise
             reply.detail = str(error) or type(error).__name__
             if reply.connected_s is not None:
-                reply.failure = "broken"
+                assert connection is not None, "it stands"
+                reply.failure = "stale" if connection.used and isinstance(error, NothingCame) else "broken"
             else:
                 reply.failure = "tls" if isinstance(error, ssl.SSLError | ssl.CertificateError) else "connect"
         finally:

@@ -106,7 +106,8 @@ def spending(spend: Spend, price_origin: str) -> str:
     """What was sent and what it cost."""
     cost = "no price" if spend.cost_usd is None else f"${spend.cost_usd:.4f}"
     note = " (illustrative prices)" if price_origin == "illustrative" and spend.cost_usd is not None else ""
-    return f"{count(spend.requests, 'request')}, {spend.billed_requests} billed, {count(spend.images, 'image')}, {cost}{note}"
+    silent = f", {spend.unanswered} without an answer" if spend.unanswered else ""
+    return f"{count(spend.requests, 'request')}{silent}, {spend.billed_requests} billed, {count(spend.images, 'image')}, {cost}{note}"
 
 
 def closing_words(finished: Finished, judge_again: str) -> Iterator[str]:
@@ -123,6 +124,11 @@ def closing_words(finished: Finished, judge_again: str) -> Iterator[str]:
         further = next_step(finished.stop)
         if further is not None:
             yield f"next: {further}"
+    if finished.spend.sent_again:
+        yield (
+            f"{count(finished.spend.sent_again, 'request')} died on a kept connection before a byte of the answer, and went out once more on a "
+            "new one (counted, and booked as if billed)"
+        )
     spent = [stop for stop in finished.stops if stop.reason in BUDGET]
     if spent:
         yield f"{finished.not_sent} of {finished.planned} requests were not sent: {'; '.join(map(sentence, spent))}"

@@ -167,7 +167,7 @@ async def _send(request: WireRequest, provider: Provider, *, follow: bool, live:
     async with http_client(1, base_url=request.url) as client:
 
         async def exchanged(step: Send) -> Received:
-            return await send(client, replace(request, url=step.request.url), lambda: time.monotonic() - start)
+            return await send(client, replace(request, url=step.request.url), lambda: time.monotonic() - start, fresh=step.fresh)
 
         async def waited(seconds: float) -> float:
             raise AssertionError("the way to a picture has no waits")

@@ -179,7 +179,7 @@ class AsyncTextStream:
 class _Driver:
     """Carries out the steps of one call's course."""
 
-    def __init__(self, http: httpx.AsyncClient, defaults: Headers, call: Call) -> None:
+    def __init__(self, http: AsyncHttp, defaults: Headers, call: Call) -> None:
         self._http = http
         self._defaults = defaults
         self._timeout_s = call.timeout_s
@@ -224,10 +224,14 @@ class _Driver:
         end.append(await self.run(steps))
 
     async def _read(self, send: Send, found: Exchanged) -> AsyncGenerator[str, None]:
+        if send.fresh:
+            self._http.kept.fresh()
         try:
             response = await self._http.send(http_request(send.request, self._defaults), stream=True)
             try:
                 found.begin(response)
+                if response.status_code >= 400:
+                    self._http.kept.retire(response)
                 async for block in response.aiter_bytes():
                     for piece in found.add(block):
                         yield piece

@@ -9,9 +9,11 @@ import ssl
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import httpx
 
+from testcard.harness.kept_connections import KEEP_IDLE_S, KeptConnections, is_stale
 from testcard.harness.wire.course import Failure, Send
 from testcard.harness.wire.model import Headers, WireRequest, WireResponse
 from testcard.harness.wire.sse import TextPieces
@@ -27,8 +29,15 @@ class _NoCookies(httpx.Cookies):
         """Leaves the response's cookies where they are."""
 
 
+LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=KEEP_IDLE_S)
+
+
 class SyncHttp(httpx.Client):
     """httpx.Client without cookies; environment proxies and TLS verification as httpx has them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(limits=LIMITS, **options)
+        self.kept = KeptConnections(self)
 
     @property  # type: ignore[misc]
     def cookies(self) -> httpx.Cookies:
@@ -38,6 +47,10 @@ class SyncHttp(httpx.Client):
 
 class AsyncHttp(httpx.AsyncClient):
     """httpx.AsyncClient without cookies."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(limits=LIMITS, **options)
+        self.kept = KeptConnections(self)
 
     @property  # type: ignore[misc]
     def cookies(self) -> httpx.Cookies:
@@ -129,6 +142,8 @@ class Exchanged:
             self.failure = "timeout"
         elif isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
             self.failure, self.detail = "connect", said
+        elif is_stale(error):
+            self.failure, self.detail = "stale", said
         else:
             self.failure, self.detail = "broken", f"was cut off: {said}" if self.status is not None else said
 

@@ -181,7 +181,7 @@ class TextStream:
 class _Driver:
     """Carries out the steps of one call's course."""
 
-    def __init__(self, http: httpx.Client, defaults: Headers, call: Call) -> None:
+    def __init__(self, http: SyncHttp, defaults: Headers, call: Call) -> None:
         self._http = http
         self._defaults = defaults
         self._timeout_s = call.timeout_s
@@ -211,9 +211,13 @@ class _Driver:
 
     def _exchanged(self, send: Send) -> Generator[str, None, Exchanged]:
         found = exchange(send, timeout_s=self._timeout_s, max_bytes=self._max_bytes)
+        if send.fresh:
+            self._http.kept.fresh()
         try:
             with closing(self._http.send(http_request(send.request, self._defaults), stream=True)) as response:
                 found.begin(response)
+                if response.status_code >= 400:
+                    self._http.kept.retire(response)
                 for block in response.iter_bytes():
                     yield from found.add(block)
                     if not found.wants_more:

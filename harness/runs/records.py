@@ -158,7 +158,7 @@ class Exchange(Record, frozen=True, kw_only=True):
     case: Case | None = None
     request: SentRequest
     response: SeenResponse | None = None
-    failure: Literal["connect", "tls", "timeout", "broken"] | None = None
+    failure: Literal["connect", "tls", "timeout", "broken", "stale"] | None = None
     failure_detail: str | None = None
     sent_s: float
     first_byte_s: float | None = None
@@ -261,12 +261,18 @@ class SpecGap(Record, frozen=True, kw_only=True):
 
 
 class Spend(Record, frozen=True, kw_only=True):
-    """What a run sent and what it cost; `cost_usd` is None when no price is known."""
+    """What a run sent and what it cost; `cost_usd` is None when no price is known.
+
+    `sent_again`: requests that died on a kept connection before a byte of an answer, and went out once more. They count twice in `requests`
+    and, where they may be billed, in all else. `unanswered`: billed or not, those to which no answer began.
+    """
 
     requests: int = 0
     billed_requests: int = 0
     images: int = 0
     cost_usd: float | None = None
+    sent_again: int = 0
+    unanswered: int = 0
 
 
 class CheckedTarget(Record, frozen=True, kw_only=True):
@@ -567,7 +573,8 @@ class Block(Record, frozen=True, kw_only=True):
 
     `sequence` counts the blocks of a worker from 0; `instead_of` is the sequence of the block that this one was taken again
     for, whose samples are recorded and left out of figures. `dropped` requests were due and never sent; `held` of them because
-    the target had asked to wait (Retry-After, with --live). A send lag is the time
+    the target had asked to wait (Retry-After, with --live). `sent_again`: requests that died on a kept connection before a byte of their
+    answer and went out once more on a new one; `sent` counts each once. A send lag is the time
     from when a request could have been sent (its deadline, or a free place under an in-flight cap) to when it was.
     `target`: its place in run.json's list, None in runs that do not record it. `busy_percent`: CPU of the event loop alone, `cpu_percent`: of the whole load process, both while requests were sent.
     """
@@ -591,6 +598,7 @@ class Block(Record, frozen=True, kw_only=True):
     sent: int
     dropped: int
     held: int = 0
+    sent_again: int = 0
     send_lag_p99_s: float | None
     send_lag_max_s: float | None
     latency_p50_s: float | None

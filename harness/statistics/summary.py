@@ -48,7 +48,7 @@ class StageFacts:
     `duration_s`: seconds in which requests were scheduled for one row, warm-up left out, all rounds together; None: from the
     samples' span. `rounds_s`: the same of each round, by its number. `users`: closed loop with so many. `send_lag_p99_s`: the generator's own lag, where waiting for a free slot
     (an in-flight cap, a closed loop) must not count as lag; None: from sent − scheduled in an open loop. `dropped`: arrivals
-    that were scheduled and never sent. `saturated`: the bench's own judgement that the generator was the bottleneck: the word for
+    that were scheduled and never sent; `sent_again`: requests that went out twice, for the first died on a kept connection. `saturated`: the bench's own judgement that the generator was the bottleneck: the word for
     it (see `Generator`) and a sentence.
     """
 
@@ -59,6 +59,7 @@ class StageFacts:
     send_lag_p99_s: float | None = None
     cpu_percent: float | None = None
     dropped: int = 0
+    sent_again: int = 0
     saturated: tuple[GeneratorLimit, str] | None = None
 
 
@@ -154,7 +155,12 @@ def _row(name: RowName, data: Columns, objectives: Sequence[slo.Objective], fact
     gates = [slo.judge(objective, row, _limit(objective, data, delivered)) for objective in objectives]
     outcome, note = _outcome(row, gates, saturated[1] if saturated else None)
     moving = f"not steady: {steady.detail}" if steady.verdict in ("drifting", "settling") else None
-    notes = [text for text in (note, moving, cost.note) if text]
+    again = (
+        f"{facts.sent_again} died on kept connections before a byte of the answer and went out again on new ones"
+        if facts.sent_again
+        else None
+    )
+    notes = [text for text in (note, moving, cost.note, again) if text]
     return msgspec.structs.replace(row, gates=gates, outcome=outcome, note="; ".join(notes) or None)
 
 

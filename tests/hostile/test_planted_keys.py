@@ -16,8 +16,8 @@ from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 
-from tests.testkit.pictures import plain
-from tests.testkit.servers import read_request, talking
+from testkit.pictures import plain
+from testkit.servers import read_request, talking
 
 KEY = 'sk-pl4nted/"Key"+d0-not_show=9f8e7d6c5b4a'
 _PICTURE = base64.b64encode(plain(1024, 1024)).decode()
@@ -141,7 +141,7 @@ def test_no_key_comes_through(command: str, tmp_path: Path) -> None:
             limits = ["--max-requests", "120", "--out", "run", "--seed", "1"]
             printed = _run(["check", "nanogpt", "--base-url", server.url, *limits], tmp_path)
         else:
-            limits = ["--max-requests", "280", "--duration", "2s", "--out", "run"]
+            limits = ["--max-requests", "280", "--duration", "2", "--out", "run"]
             printed = _run(["bench", "--target", f"nanogpt={server.url}", *limits], tmp_path)
             printed += _run(["report", "run", "--out", "report"], tmp_path)
     assert printed

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from testcard.harness import foreign_names
-from testcard.harness.check.running import early_answers
+from testcard.harness import foreign_names, kept_connections
 
 ROOT = Path(__file__).parents[2]
 ROOTS = ("specs", "harness", "mocks", "benchmarks", "reports")
@@ -27,8 +26,8 @@ NEEDED_ALL_THE_SAME = {
 }
 #: distributions whose private names are reached into, and the one module of ours that does
 REACHED_INTO = {
-    "httpx": "harness/check/running/early_answers.py",
-    "httpcore": "harness/check/running/early_answers.py",
+    "httpx": "harness/kept_connections.py",
+    "httpcore": "harness/kept_connections.py",
     "schemathesis": "harness/check/generation/schemathesis_engine.py",
     "hypothesis": "harness/check/generation/schemathesis_engine.py",
     "geventhttpclient": "benchmarks/net/connections.py",
@@ -119,7 +118,7 @@ def test_what_is_declared_has_a_version_that_is_tested_with() -> None:
 def test_what_is_reached_into_is_pinned_exactly() -> None:
     """Private names change without notice: whoever is reached into has one version, and one module that reaches."""
     assert {name: RUNTIME[name] for name in REACHED_INTO if not RUNTIME[name].startswith("==")} == {}
-    assert f"=={early_answers.MADE_FOR}" == RUNTIME["httpx"]
+    assert f"=={kept_connections.MADE_FOR}" == RUNTIME["httpx"]
     for name, module in REACHED_INTO.items():
         assert any(name in found.partition(".")[0] for found in _imports(ast.parse((ROOT / module).read_text(encoding="utf-8"))))
 
@@ -176,13 +175,13 @@ def test_a_loss_is_said_once(capsys: pytest.CaptureFixture[str], monkeypatch: py
     import httpx
 
     monkeypatch.setattr(foreign_names, "_said", set())
-    early_answers.listen_while_sending(httpx.AsyncClient())
+    kept_connections.KeptConnections(httpx.AsyncClient())
     assert capsys.readouterr().err == ""
     for _ in range(2):
         client = httpx.AsyncClient()
         vars(client._transport).pop("_pool")
-        early_answers.listen_while_sending(client)
+        kept_connections.KeptConnections(client)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert said.startswith("note: httpx ")
-    assert early_answers.LOST in said
+    assert kept_connections.LOST in said

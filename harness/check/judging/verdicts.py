@@ -105,7 +105,11 @@ def judge_records(
     """The verdicts on recorded exchanges. `started`: Unix seconds at which the run's clock stood at 0; `live` as in the run's settings."""
     provider = scopes[0].provider if scopes else None
     scopes = [replace(scope, started=started) for scope in scopes]
-    seen = see(provider, in_plan_order(exchanges), bytes_of, looking=looking, live=live) if provider is not None else []
+    seen = (
+        see(provider, [one for one in in_plan_order(exchanges) if one.failure != "stale"], bytes_of, looking=looking, live=live)
+        if provider is not None
+        else []
+    )
     return judge_all(scopes, rules, seen, not_sent=not_sent, strict=strict, stopped=stopped)
 
 

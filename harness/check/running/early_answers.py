@@ -8,69 +8,18 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from typing import Any
 
 import anyio
 import httpcore
-import httpx
 
-from testcard.harness.foreign_names import note_lost
-
-#: The version whose private names are known, pinned in pyproject.toml.
-MADE_FOR = "0.28.1"
-LOST = "a refusal that comes while a large body is still being sent may be lost, and a server that has stopped reading is waited for"
 #: Smaller bodies are on their way before anybody can answer them.
 LARGE_BYTES = 64 * 1024
 _PIECE_BYTES = 256 * 1024
 _READ_BYTES = 64 * 1024
 _POLLS = 3
-
-
-def listen_while_sending(client: httpx.AsyncClient) -> None:
-    """Lets the client's connections read while they write. httpx offers no way to ask for that, so its pools are reached into.
-
-    Where they are no longer found, the client stays as it was, and a note on stderr says what that costs.
-    """
-    transports = [getattr(client, "_transport", None), *getattr(client, "_mounts", {}).values()]
-    if not any(transports) or not all(_listens(each) for each in transports if isinstance(each, httpx.AsyncHTTPTransport)):
-        note_lost("httpx", MADE_FOR, LOST)
-
-
-def _listens(transport: httpx.AsyncHTTPTransport) -> bool:
-    """Gives the transport's pool connections that read while they write; whether it has a pool that takes them."""
-    pool = getattr(transport, "_pool", None)
-    backend = getattr(pool, "_network_backend", None)
-    if pool is None or backend is None:
-        return False
-    pool._network_backend = _Backend(backend)
-    return True
-
-
-class _Backend(httpcore.AsyncNetworkBackend):
-    """Opens connections by another backend's means."""
-
-    def __init__(self, inner: httpcore.AsyncNetworkBackend) -> None:
-        self._inner = inner
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        return Duplex(await self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
-
-    async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        return Duplex(await self._inner.connect_unix_socket(path, timeout, socket_options))
-
-    async def sleep(self, seconds: float) -> None:
-        await self._inner.sleep(seconds)
 
 
 class Duplex(httpcore.AsyncNetworkStream):

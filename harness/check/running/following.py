@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import httpx
-
 from testcard.harness.check.generation.plan import PlanStep
 from testcard.harness.check.running.outcome import CheckSettings, PlanOutcome
 from testcard.harness.check.running.recording import Recording
-from testcard.harness.check.running.transport import Clock, Received, send
+from testcard.harness.check.running.transport import Clock, HttpClient, Received, send
 from testcard.harness.check.spending.budget import CheckBudget, Reservation
 from testcard.harness.runs.records import Exchange
 from testcard.harness.wire.course import Conditions, Done, Download, End, Send, Steps, Wait, download, follow
@@ -56,7 +54,7 @@ class Following:
         provider: Provider,
         settings: CheckSettings,
         *,
-        client: httpx.AsyncClient,
+        client: HttpClient,
         budget: CheckBudget,
         recording: Recording,
         clock: Clock,
@@ -115,7 +113,7 @@ class Following:
         reservation = self._more()
         if reservation is None:
             return None
-        found = await send(self._client, step.request, self._clock)
+        found = await send(self._client, step.request, self._clock, fresh=step.fresh)
         self._budget.release(reservation)
         return found
 
@@ -149,7 +147,8 @@ class _Trail:
             self._records.append(self._download(send, sent))
         else:
             record = self._poll(send, sent)
-            self._carrier = record.id
+            if sent.failure != "stale":
+                self._carrier = record.id
             self._records.append(record)
         return sent
 
@@ -157,7 +156,7 @@ class _Trail:
         name = f"{self._name}.p{send.number}" if send.purpose == "poll" else f"{self._name}.result"
         return self._following.recording.record(
             self._step,
-            _hop(name, send.hop),
+            _named(name, send, sent),
             send.request,
             sent,
             source="poll",
@@ -169,13 +168,18 @@ class _Trail:
         name = f"{self._name}.f{send.number}" if send.number else self._name
         return self._following.recording.record(
             self._step,
-            _hop(name, send.hop),
+            _named(name, send, sent),
             send.request,
             sent,
             source="fetch",
             parent=_hop(name, send.hop - 1) if send.hop else self._carrier,
             url=send.request.url,
         )
+
+
+def _named(name: str, send: Send, sent: Received) -> str:
+    """An exchange's id; one that died on a kept connection has one of its own, for it is sent once more."""
+    return _hop(name, send.hop) + (".stale" if sent.failure == "stale" else "")
 
 
 def _hop(name: str, hop: int) -> str:

@@ -19,7 +19,7 @@ from testcard.harness.check.running.following import Following
 from testcard.harness.check.running.outcome import INTERRUPTED, CheckSettings, PlanOutcome
 from testcard.harness.check.running.recording import Recorder, Recording, StepRecords
 from testcard.harness.check.running.target_health import TargetHealth
-from testcard.harness.check.running.transport import Clock, Received, http_client, send
+from testcard.harness.check.running.transport import Clock, HttpClient, Received, http_client, send
 from testcard.harness.check.spending.allowance import MOST_IMAGES, Admission, Allowance
 from testcard.harness.check.spending.budget import NO_LIMITS, Booking, CheckBudget, Reservation, SpendingLimits, bill
 from testcard.harness.events import Answered, Event, Sent, Spent, Stopped
@@ -49,7 +49,7 @@ class Runner:
         plan: Plan,
         settings: CheckSettings,
         *,
-        client: httpx.AsyncClient,
+        client: HttpClient,
         budget: CheckBudget,
         pricing: Pricing,
         recorder: Recorder,
@@ -235,6 +235,11 @@ class Runner:
         for attempt in range(1, ATTEMPTS_AT_429 + 1):
             self._tell(Sent(at_s=self._clock(), operation=step.operation, exchange=step.id, billed=step.billed))
             received = await send(self._client, wire, self._clock)
+            if received.failure == "stale":
+                again = await self._sent_again(step, wire, records, reservation, received)
+                if again is None:
+                    return None
+                received = again
             if received.status != 429 or attempt == ATTEMPTS_AT_429 or self.outcome.stopped is not None:
                 return received
             answer = self._recording.answer(step.operation, received)
@@ -256,6 +261,21 @@ class Runner:
                 return None
             self.budget.release(more)
         raise AssertionError("the loop returns")
+
+    async def _sent_again(
+        self, step: PlanStep, wire: WireRequest, records: list[Exchange], reservation: Reservation, died: Received
+    ) -> Received | None:
+        """The answer to a request that died on a kept connection, sent once more over a new one; None where that does not fit the budget.
+
+        What it may have cost is booked either way. No verdict is founded on how it died: that was the connection's end.
+        """
+        if not self.budget.again(reservation):
+            self.budget.keep(reservation)
+            records.append(self._recording.record(step, step.id, wire, died))
+            self._leave_out(step, self.budget.refusal or INTERRUPTED)
+            return None
+        records.append(self._recording.record(step, f"{step.id}.stale", wire, died))
+        return await send(self._client, wire, self._clock, fresh=True)
 
     def _call_off(self, step: PlanStep, again: Reservation, refused: Reservation) -> None:
         """Gives back what was set aside for a request that was refused with 429 and is not sent again."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import httpx
 
-from testcard.harness.check.running.early_answers import listen_while_sending
+from testcard.harness.check.running.early_answers import Duplex
+from testcard.harness.kept_connections import KEEP_IDLE_S, KeptConnections, is_stale
 from testcard.harness.proxies import direct
 from testcard.harness.runs.folder import tool_version
+from testcard.harness.wire.course import Failure
 from testcard.harness.wire.model import WireRequest, WireResponse
 
 Clock = Callable[[], float]
-Failure = Literal["connect", "tls", "timeout", "broken"]
 TIMEOUT_S = 330.0
 CONNECT_TIMEOUT_S = 15.0
 #: More than any picture answer: a body without end must not fill the memory.
@@ -46,25 +46,33 @@ class Received:
         return WireResponse(self.status or 0, self.headers, self.body, self.sent_s, self.first_byte_s or self.sent_s, self.done_s)
 
 
-def http_client(concurrency: int, transport: httpx.AsyncBaseTransport | None = None, *, base_url: str | None = None) -> httpx.AsyncClient:
+class HttpClient(httpx.AsyncClient):
+    """httpx's client, and what it keeps of connections."""
+
+    kept: KeptConnections
+
+
+def http_client(concurrency: int, transport: httpx.AsyncBaseTransport | None = None, *, base_url: str | None = None) -> HttpClient:
     """A client that never follows redirects by itself, never retries, and waits as long as the slowest documented answer takes.
 
-    It asks this machine without a proxy, and reads while it sends a large body.
+    It asks this machine without a proxy, reads while it sends a large body, and uses no connection again after an error.
     """
-    client = httpx.AsyncClient(
+    client = HttpClient(
         transport=transport,
         timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-        limits=httpx.Limits(max_connections=concurrency + 2, max_keepalive_connections=concurrency + 2),
+        limits=httpx.Limits(max_connections=concurrency + 2, max_keepalive_connections=concurrency + 2, keepalive_expiry=KEEP_IDLE_S),
         headers={"user-agent": f"testcard/{tool_version()}"},
         follow_redirects=False,
         mounts=direct(base_url),
     )
-    listen_while_sending(client)
+    client.kept = KeptConnections(client, Duplex)
     return client
 
 
-async def send(client: httpx.AsyncClient, wire: WireRequest, clock: Clock) -> Received:
-    """Sends the request and reads the whole answer. No redirect is followed."""
+async def send(client: HttpClient, wire: WireRequest, clock: Clock, *, fresh: bool = False) -> Received:
+    """Sends the request and reads the whole answer. No redirect is followed. `fresh`: over a new connection."""
+    if fresh:
+        client.kept.fresh()
     sent_s = clock()
     first_byte_s: float | None = None
     status: int | None = None
@@ -76,6 +84,8 @@ async def send(client: httpx.AsyncClient, wire: WireRequest, clock: Clock) -> Re
         async with client.stream(wire.method, wire.url, headers=list(wire.headers), content=wire.body or None) as response:
             first_byte_s = clock()
             status = response.status_code
+            if status >= 400:
+                client.kept.retire(response)
             headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw)
             async for chunk in response.aiter_bytes():
                 chunks.append(chunk)
@@ -94,7 +104,7 @@ async def send(client: httpx.AsyncClient, wire: WireRequest, clock: Clock) -> Re
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         failure, detail = "connect", _told(error)
     except (httpx.HTTPError, httpx.StreamError) as error:
-        failure, detail = "broken", _told(error)
+        failure, detail = "stale" if is_stale(error) else "broken", _told(error)
     return Received(sent_s, first_byte_s, clock(), status, headers, b"".join(chunks), False, failure, detail)
 
 

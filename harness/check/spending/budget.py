@@ -70,6 +70,8 @@ class CheckBudget:
         self._held = 0
         self._held_billed = 0
         self._settled = 0
+        self._sent_again = 0
+        self._unanswered = 0
         self._extra_images = 0
         self._times_images = 1.0
         self._times_cost = 1.0
@@ -138,6 +140,24 @@ class CheckBudget:
         with self._lock:
             self._book(reservation, reservation.images, reservation.cost_usd)
 
+    def again(self, reservation: Reservation) -> bool:
+        """Books the worst case of a request that died on a kept connection, where another like it fits: then it may be sent once more.
+
+        The reservation is the second one's from then on. Otherwise nothing changes, and `refusal` says why.
+        """
+        more = self.reserve(billed=reservation.billed, images=reservation.asked_images, cost_usd=reservation.asked_usd)
+        if more is None:
+            return False
+        with self._lock:
+            self._book(more, more.images, more.cost_usd)
+            self._sent_again += 1
+        return True
+
+    def note_unanswered(self) -> None:
+        """Counts a request to which no answer began."""
+        with self._lock:
+            self._unanswered += 1
+
     def release(self, reservation: Reservation) -> None:
         """Gives a reservation back: the request was refused and cost nothing. It stays counted as a request."""
         with self._lock:
@@ -170,7 +190,14 @@ class CheckBudget:
         """What was spent so far; the cost is None when some of it is not known."""
         with self._lock:
             cost = round(self._cost, 9) if self._cost_known else None
-            return Spend(requests=self._requests, billed_requests=self._billed, images=self._images, cost_usd=cost)
+            return Spend(
+                requests=self._requests,
+                billed_requests=self._billed,
+                images=self._images,
+                cost_usd=cost,
+                sent_again=self._sent_again,
+                unanswered=self._unanswered,
+            )
 
     def _close(self, reservation: Reservation) -> None:
         if not reservation.open:
@@ -208,6 +235,7 @@ class Booking:
         whole = failure is None
         budget = self._budget
         if status is None:
+            budget.note_unanswered()
             (budget.release if failure in ("connect", "tls") else budget.keep)(reservation)
             return NOTHING
         price = self._pricing.price(step.model, step.operation)

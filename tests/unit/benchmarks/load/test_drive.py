@@ -39,7 +39,7 @@ class Scripted:
             raise ValueError("no http address")
         return request
 
-    def exchange(self, prepared: WireRequest, within_s: float | None = None) -> Reply:
+    def exchange(self, prepared: WireRequest, within_s: float | None = None, *, fresh: bool = False) -> Reply:
         self.seen.append(prepared)
         self.limits.append(within_s)
         now = clock()
@@ -60,7 +60,7 @@ def cell(name: str, operation: str, request: TaskRequest, *, interval_s: float =
 def performed(of: Cell, server: Server, whole_s: float = 5.0) -> tuple[Attempt, Scripted]:
     transport = Scripted(server, whole_s)
     attempt = Attempt(of, 0, 1, "s", False, clock())
-    perform(attempt, of.asks[0].wire, transport)  # type: ignore[arg-type] # a stand-in for both
+    perform(attempt, of.asks[0].wire, transport, lambda: True)  # type: ignore[arg-type] # a stand-in for both
     return attempt, transport
 
 

@@ -1,0 +1,224 @@
+"""What httpx does with connections that it keeps, made safe for paid requests.
+
+A server may close a kept connection at any moment, without having said so: after an idle time, after an error. A request that crosses that
+close was not read, and is nobody's fault; on a new connection the same silence is the server's. httpx tells neither apart. So the streams
+below its pools are watched: `is_stale` says whether a request died on a connection that had answered before, before a byte of its own answer
+came; `retire` and `fresh` have connections closed instead of used again.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import httpcore
+import httpx
+
+from testcard.harness.foreign_names import note_lost
+
+#: The version whose private names are known, pinned in pyproject.toml.
+MADE_FOR = "0.28.1"
+LOST = (
+    "a request on a connection that the server has closed meanwhile counts as the server's failure, a refusal that comes while a large body "
+    "is still being sent may be lost, and a server that has stopped reading is waited for"
+)
+#: Idle connections are not used again after so many seconds: many servers close theirs after five, some after two.
+KEEP_IDLE_S = 2.0
+
+AroundStream = Callable[[httpcore.AsyncNetworkStream], httpcore.AsyncNetworkStream]
+
+
+class StaleConnection(httpcore.ReadError):
+    """A connection that had answered before ended before a byte of the answer to the latest request."""
+
+
+class KeptConnections:
+    """The connections of one httpx client. Where httpx's pools are no longer found, a note on stderr says what that costs.
+
+    `around` is laid around each async stream, below the watch.
+    """
+
+    def __init__(self, client: httpx.Client | httpx.AsyncClient, around: AroundStream | None = None) -> None:
+        self._streams: weakref.WeakSet[_Watch] = weakref.WeakSet()
+        own = (httpx.HTTPTransport, httpx.AsyncHTTPTransport)
+        transports = [getattr(client, "_transport", None), *getattr(client, "_mounts", {}).values()]
+        if not any(transports) or not all(self._watched(each, around) for each in transports if isinstance(each, own)):
+            note_lost("httpx", MADE_FOR, LOST)
+
+    def fresh(self) -> None:
+        """No connection that is open now carries another request."""
+        for stream in list(self._streams):
+            stream.retired = True
+
+    @staticmethod
+    def retire(response: httpx.Response) -> None:
+        """The connection that carried this answer carries no other one: many servers close it after an error, and few say so."""
+        stream = response.extensions.get("network_stream")
+        if isinstance(stream, _Watch):
+            stream.retired = True
+
+    def _watched(self, transport: Any, around: AroundStream | None) -> bool:
+        pool = getattr(transport, "_pool", None)
+        backend = getattr(pool, "_network_backend", None)
+        if pool is None or backend is None:
+            return False
+        if isinstance(transport, httpx.AsyncHTTPTransport):
+            pool._network_backend = _AsyncBackend(backend, self._streams, around)
+        else:
+            pool._network_backend = _Backend(backend, self._streams)
+        return True
+
+
+def is_stale(error: BaseException) -> bool:
+    """Whether the request behind this error died on a kept connection before a byte of its answer: it may be sent once more."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, StaleConnection):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+class _Watch:
+    """What happened on a stream: whether it had answered before the latest request, and whether it has begun to answer that."""
+
+    __slots__ = ("__weakref__", "answered", "began", "retired")
+
+    def __init__(self) -> None:
+        self.answered = False
+        self.began = False
+        self.retired = False
+
+    def asked(self) -> None:
+        """A request, or more of it, is being sent."""
+        if self.began:
+            self.answered, self.began = True, False
+
+    def heard(self, data: bytes) -> bytes:
+        """What was read; `StaleConnection` for an end in place of an answer on a connection that had answered before."""
+        if not data and self.answered and not self.began:
+            raise StaleConnection("the server closed a kept connection before a byte of the answer")
+        self.began = self.began or bool(data)
+        return data
+
+    def failed(self, error: httpcore.ReadError) -> httpcore.ReadError:
+        """The error to raise for one that reading ended in."""
+        return StaleConnection(str(error)) if self.answered and not self.began else error
+
+
+class _Stream(_Watch, httpcore.NetworkStream):
+    """A stream that is watched."""
+
+    def __init__(self, inner: httpcore.NetworkStream, streams: weakref.WeakSet[_Watch]) -> None:
+        super().__init__()
+        self._inner = inner
+        self._streams = streams
+        streams.add(self)
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            return self.heard(self._inner.read(max_bytes, timeout))
+        except httpcore.ReadError as error:
+            raise self.failed(error) from error
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.asked()
+        self._inner.write(buffer, timeout)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> httpcore.NetworkStream:
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, timeout), self._streams)
+
+    def get_extra_info(self, info: str) -> Any:
+        # To httpcore an idle connection with something to read has been closed: it takes another one.
+        return True if self.retired and info == "is_readable" else self._inner.get_extra_info(info)
+
+
+class _AsyncStream(_Watch, httpcore.AsyncNetworkStream):
+    """A stream that is watched."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream, streams: weakref.WeakSet[_Watch]) -> None:
+        super().__init__()
+        self._inner = inner
+        self._streams = streams
+        streams.add(self)
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            return self.heard(await self._inner.read(max_bytes, timeout))
+        except httpcore.ReadError as error:
+            raise self.failed(error) from error
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.asked()
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(
+        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        return _AsyncStream(await self._inner.start_tls(ssl_context, server_hostname, timeout), self._streams)
+
+    def get_extra_info(self, info: str) -> Any:
+        return True if self.retired and info == "is_readable" else self._inner.get_extra_info(info)
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Opens streams by another backend's means, and watches them."""
+
+    def __init__(self, inner: httpcore.NetworkBackend, streams: weakref.WeakSet[_Watch]) -> None:
+        self._inner = inner
+        self._streams = streams
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        return _Stream(self._inner.connect_tcp(host, port, timeout, local_address, socket_options), self._streams)
+
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.NetworkStream:
+        return _Stream(self._inner.connect_unix_socket(path, timeout, socket_options), self._streams)
+
+    def sleep(self, seconds: float) -> None:
+        self._inner.sleep(seconds)
+
+
+class _AsyncBackend(httpcore.AsyncNetworkBackend):
+    """Opens streams by another backend's means, and watches them."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkBackend, streams: weakref.WeakSet[_Watch], around: AroundStream | None) -> None:
+        self._inner = inner
+        self._streams = streams
+        self._around = around
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return self._watched(await self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
+
+    async def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        return self._watched(await self._inner.connect_unix_socket(path, timeout, socket_options))
+
+    async def sleep(self, seconds: float) -> None:
+        await self._inner.sleep(seconds)
+
+    def _watched(self, stream: httpcore.AsyncNetworkStream) -> httpcore.AsyncNetworkStream:
+        return _AsyncStream(self._around(stream) if self._around is not None else stream, self._streams)

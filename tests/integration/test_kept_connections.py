@@ -1,0 +1,173 @@
+"""What dies on a kept connection was the connection's end, not the server's answer: client, check and bench send it once more, and say so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from testcard.harness.client import AsyncClient, Client, ConnectionFailed
+from testcard.harness.runs.folder import RunReader
+from testkit.pictures import in_base64, plain
+from testkit.servers import Server, read_request, reset, talking
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    command = [sys.executable, "-m", "testcard.harness.cli", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+PICTURE = {"created": 1, "data": [{"b64_json": in_base64(plain(1024, 1024))}]}
+
+
+@dataclass
+class Counts:
+    """What a server saw: requests it answered, and requests it read and let die."""
+
+    answered: int = 0
+    died: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@contextmanager
+def once_per_connection(
+    *, first_byte: bool = False, hard: bool = False, statuses: tuple[int, ...] = (200,)
+) -> Iterator[tuple[Server, Counts]]:
+    """Answers the first request of each connection and lets every later one die; says nothing of that before.
+
+    `first_byte`: not before a byte of an answer. `hard`: with a reset. `statuses` of the answers, in turn.
+    """
+    counts = Counts()
+
+    def talk(connection: socket.socket) -> None:
+        read = read_request(connection)
+        if read is None or read[0].startswith(b"GET /_testcard"):  # is it one of our mocks?
+            return
+        with counts.lock:
+            status = statuses[counts.answered % len(statuses)]
+            counts.answered += 1
+        body = json.dumps(PICTURE if status == 200 else {"error": {"message": "no", "type": "server_error", "code": None}}).encode()
+        connection.sendall(b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % (status, len(body)) + body)
+        if read_request(connection, read[2]) is not None:
+            with counts.lock:
+                counts.died += 1
+            if first_byte:
+                connection.sendall(b"H")
+            if hard:
+                reset(connection)
+
+    with talking(talk) as server:
+        yield server, counts
+
+
+@pytest.mark.parametrize("hard", [False, True], ids=["closed", "reset"])
+def test_the_clients_send_once_more(hard: bool) -> None:
+    """Both clients get every picture; each request that died is one the server read, and goes out exactly once more."""
+    with once_per_connection(hard=hard) as (server, counts), Client("nanogpt", base_url=server.url) as client:
+        for _ in range(4):
+            assert client.generate("a boat", size=(1024, 1024)).pictures
+        assert (counts.answered, counts.died) == (4, 3)
+
+    async def ask(url: str) -> None:
+        async with AsyncClient("nanogpt", base_url=url) as client:
+            for _ in range(4):
+                assert (await client.generate("a boat", size=(1024, 1024))).pictures
+
+    with once_per_connection(hard=hard) as (server, counts):
+        asyncio.run(ask(server.url))
+        assert (counts.answered, counts.died) == (4, 3)
+
+
+def test_a_byte_of_an_answer_ends_it() -> None:
+    """Once a byte has come, the request may have been carried out: it is not sent again, and the server broke the connection."""
+    with once_per_connection(first_byte=True) as (server, counts), Client("nanogpt", base_url=server.url) as client:
+        assert client.generate("a boat", size=(1024, 1024)).pictures
+        with pytest.raises(ConnectionFailed):
+            client.generate("a boat", size=(1024, 1024))
+        assert (counts.answered, counts.died) == (1, 1)
+
+
+def test_after_an_error_a_connection_is_not_used_again() -> None:
+    """Many servers close after an error without saying so: the next request takes another connection at once."""
+    with once_per_connection(statuses=(500, 200)) as (server, counts), Client("nanogpt", base_url=server.url) as client:
+        for _ in range(2):
+            with pytest.raises(Exception, match="500"):
+                client.generate("a boat", size=(1024, 1024))
+            assert client.generate("a boat", size=(1024, 1024)).pictures
+        assert counts.answered == 4
+        assert counts.died == 1  # after the first picture
+
+
+def test_a_check_accuses_nobody(tmp_path: Path) -> None:
+    """No verdict is founded on a dead kept connection; what went out twice is counted, and said."""
+    with once_per_connection() as (server, counts):
+        done = _run(
+            "check",
+            "nanogpt",
+            "--base-url",
+            server.url,
+            "--rule",
+            "http.*",
+            "--rule",
+            "request.text-survives",
+            "--out",
+            str(tmp_path / "run"),
+        )
+    run = RunReader(tmp_path / "run")
+    verdicts = run.verdicts()
+    assert verdicts is not None
+    for rule in ("http.no-server-error", "http.steady", "request.text-survives"):
+        assert {one.verdict for one in verdicts.verdicts if one.rule == rule} <= {"pass", "unproven"}, rule
+    exchanges = list(run.exchanges())
+    stale = [one for one in exchanges if one.failure == "stale"]
+    assert counts.died == len(stale) > 0
+    assert verdicts.spend.sent_again == len(stale)
+    assert verdicts.spend.requests == counts.answered + counts.died == len(exchanges)
+    assert f"{len(stale)} requests died on a kept connection" in done.stdout + done.stderr
+
+
+def test_a_check_stays_within_its_budget(tmp_path: Path) -> None:
+    """A request that went out twice counts twice, by the server's own count too."""
+    with once_per_connection() as (server, counts):
+        _run("check", "nanogpt", "--base-url", server.url, "--max-requests", "12", "--max-images", "9", "--out", str(tmp_path / "run"))
+        assert counts.answered + counts.died <= 12
+    verdicts = RunReader(tmp_path / "run").verdicts()
+    assert verdicts is not None
+    assert verdicts.spend.images <= 9
+
+
+def test_a_bench_counts_it_and_says_it(tmp_path: Path) -> None:
+    """No sample of a bench fails for it, and its budget holds what the server read."""
+    with once_per_connection() as (server, counts):
+        done = _run(
+            "bench",
+            "--target",
+            f"nanogpt={server.url}",
+            "--users",
+            "2",
+            "--duration",
+            "2",
+            "--max-requests",
+            "30",
+            "--out",
+            str(tmp_path / "run"),
+        )
+    summary = RunReader(tmp_path / "run").summary()
+    assert summary is not None, done.stderr
+    row = summary.rows[0]
+    assert counts.died > 0
+    assert counts.answered + counts.died <= 30
+    assert not {"broken", "stale"} & set(row.errors)
+    assert row.note is not None
+    assert "died on kept connections" in row.note
