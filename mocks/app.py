@@ -118,7 +118,7 @@ class ProviderApp:
         provider = self.provider_format.provider
         self.id = provider.id
         self._fixed: dict[str, dict[str, Endpoint]] = {}
-        self._templates: list[tuple[re.Pattern[str], dict[str, Endpoint]]] = []
+        self._templates: list[tuple[re.Pattern[str], list[str], dict[str, Endpoint]]] = []
         self._elsewhere = counters.of(self.id, "(none)")
         for operation in provider.openapi.operations.values():
             hooks = variant.hooks(provider, operation.id, self.provider_format.contracts[operation.id])
@@ -130,17 +130,26 @@ class ProviderApp:
             if "{" not in operation.path:
                 self._fixed.setdefault(operation.path, {}).update(methods)
             else:
-                pattern = re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(operation.path)))
-                self._templates.append((pattern, methods))
+                self._add_template(operation.path, methods)
+
+    def _add_template(self, path: str, methods: dict[str, Endpoint]) -> None:
+        """A path with parameters, whatever their names are spelt with; further methods of one that is there already join it."""
+        names = [piece.partition("}")[0] for piece in path.split("{")[1:]]
+        pattern = re.compile(re.sub(r"\\\{.+?\\\}", "([^/]+)", re.escape(path)))
+        for known, parameters, there in self._templates:
+            if known.pattern == pattern.pattern and parameters == names:
+                there.update(methods)
+                return
+        self._templates.append((pattern, names, methods))
 
     def _find(self, path: str) -> tuple[dict[str, Endpoint] | None, dict[str, str]]:
         methods = self._fixed.get(path)
         if methods is not None:
             return methods, {}
-        for pattern, methods in self._templates:
+        for pattern, names, methods in self._templates:
             found = pattern.fullmatch(path)
             if found is not None:
-                return methods, found.groupdict()
+                return methods, dict(zip(names, found.groups(), strict=True))
         return None, {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

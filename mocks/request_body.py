@@ -15,6 +15,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from testcard.mocks.exchange import Problem, Refused, Upload
 from testcard.specs.loader import Provider
 from testcard.specs.profile import Lenient
+from testcard.specs.schemas import type_of
 
 #: stands for a file while a form is validated, and for text that came without a file where one belongs
 _A_FILE = "(file)"
@@ -38,9 +39,7 @@ class Contract:
         self.defaults = {name: entry["default"] for name, entry in self.properties.items() if "default" in entry}
         self.files = frozenset(name for name, field in profile.fields.items() if field.format == "file")
         self.aliases = {} if strict else {alias: name for name, field in profile.fields.items() for alias in field.aliases}
-        self._numbers = tuple(
-            (name, entry["type"]) for name, entry in self.properties.items() if entry.get("type") in ("integer", "number")
-        )
+        self._numbers = tuple((name, kind) for name, entry in self.properties.items() if (kind := type_of(entry)) in ("integer", "number"))
         self._validator = jsonschema_rs.Draft202012Validator(schema)
 
     def problems(self, fields: Any) -> list[Problem]:
@@ -57,7 +56,7 @@ class Contract:
             fields = {name: value for name, value in fields.items() if name in self.properties}
         whole = {**self.defaults, **fields}
         for name, kind in self._numbers:
-            if name in whole:
+            if whole.get(name) is not None:
                 whole[name] = _number(whole[name], kind)
         return whole, further
 
@@ -68,12 +67,12 @@ class Contract:
         for raw, value in form:
             name = self.aliases.get(raw, raw)
             schema = self.properties.get(name, {})
-            many = schema.get("type") == "array"
+            many = type_of(schema) == "array"
             if name in self.properties and (name in self.files) != isinstance(value, Upload):
                 wanted = "a file" if name in self.files else "a text field"
                 problems.append(Problem(name, "type", f"{name} has to be {wanted}"))
                 continue
-            cast = value if isinstance(value, Upload) else _cast(value, (schema.get("items", {}) if many else schema).get("type"))
+            cast = value if isinstance(value, Upload) else _cast(value, type_of(schema.get("items", {}) if many else schema))
             if many:
                 fields.setdefault(name, []).append(cast)
             elif name in fields:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,13 @@ import jsonschema_rs
 
 from testcard.specs.errors import SpecError
 from testcard.specs.openapi import OpenApi, Operation
+from testcard.specs.pointers import parts_of
 from testcard.specs.profile import OperationProfile, Profile, ResponseMap, WireField
+from testcard.specs.schemas import type_of
+from testcard.specs.wrong_keys import nearest
 from testcard.specs.yaml_lines import Pointer, YamlFile
+
+_SHOWN_IDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +49,17 @@ def at(source: YamlFile, pointer: Pointer, message: str, *, key: str | None = No
 
 
 def disagreements(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[SpecProblem]:
-    """Names in profile.yaml that nothing stands behind, and operations it leaves out. `source` is the profile's file."""
+    """Names in profile.yaml that nothing stands behind. `source` is the profile's file."""
     for operation_id, entry in profile.operations.items():
         pointer: Pointer = ("operations", operation_id)
         operation = openapi.operations.get(operation_id)
         if operation is None:
-            yield at(source, pointer, "is no operationId of openapi.yaml")
+            known = [one.id for one in openapi.documented]
+            yield at(
+                source, pointer, f"is no operationId of {openapi.source.path.name}; {nearest(operation_id, known[:_SHOWN_IDS], 'it has')}"
+            )
             continue
         yield from _fields(operation, entry, pointer, source)
-    for operation_id, operation in openapi.operations.items():
-        if operation_id not in profile.operations:
-            yield SpecProblem(str(openapi.source.path), operation.line(), operation_id, "has no entry under operations in profile.yaml")
     yield from _models_and_tasks(openapi, profile, source)
     yield from _asynchronous(openapi, profile, source)
     for rule_id, entries in profile.rules.items():
@@ -70,12 +75,12 @@ def disagreements(openapi: OpenApi, profile: Profile, source: YamlFile) -> Itera
 
 
 def _fields(operation: Operation, entry: OperationProfile, pointer: Pointer, source: YamlFile) -> Iterator[SpecProblem]:
-    for kind, names, known in (("fields", entry.fields, operation.properties), ("path", entry.path, operation.path_parameters)):
+    for kind, names, known in _kinds(operation, entry):
         for name in names:
-            if name not in known:
+            if name not in known and not (name.startswith("/") and has_place(operation.request_schema, parts_of(name))):
                 near = f"; it has: {', '.join(known)}" if known else ""
-                yield at(source, (*pointer, kind, name), f"openapi.yaml has no such field of {operation.id}{near}")
-    meanings = {field.means for field in (*entry.fields.values(), *entry.path.values())}
+                yield at(source, (*pointer, kind, name), f"{operation.document.source.path.name} has no such field of {operation.id}{near}")
+    meanings = {field.means for _, fields, _ in _kinds(operation, entry) for field in fields.values()}
     if "messages" in meanings:
         meanings |= {"prompt", "image"}
     for situation, needed in entry.needs.items():
@@ -99,7 +104,7 @@ def _models_and_tasks(openapi: OpenApi, profile: Profile, source: YamlFile) -> I
                 yield at(source, ("models", index), f"{model.id} names the unknown operation {operation_id}")
             for name in model.fields:
                 if operation is not None and name not in operation.properties:
-                    yield at(source, ("models", index, "fields", name), f"openapi.yaml has no such field of {operation_id}")
+                    yield at(source, ("models", index, "fields", name), f"{openapi.source.path.name} has no such field of {operation_id}")
     for task, default in profile.tasks.items():
         pointer: Pointer = ("tasks", task)
         if default.operation not in profile.operations:
@@ -135,8 +140,10 @@ def _asynchronous(openapi: OpenApi, profile: Profile, source: YamlFile) -> Itera
     ):
         yield at(source, ("async", "flag"), f"no operation has a field {protocol.flag} that means async")
     operation = openapi.operations.get(protocol.operation or "")
-    if operation is not None and protocol.parameter not in operation.path_parameters:
-        yield at(source, ("async", "parameter"), f"openapi.yaml has no path parameter {protocol.parameter} of {protocol.operation}")
+    if operation is not None and protocol.parameter not in {**operation.path_parameters, **operation.query_parameters}:
+        yield at(
+            source, ("async", "parameter"), f"{openapi.source.path.name} has no parameter {protocol.parameter} of {protocol.operation}"
+        )
 
 
 def impossible_values(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[SpecProblem]:
@@ -146,18 +153,18 @@ def impossible_values(openapi: OpenApi, profile: Profile, source: YamlFile) -> I
         if operation is None:
             continue
         pointer: Pointer = ("operations", operation_id)
-        for kind, fields, schemas in (("fields", entry.fields, operation.properties), ("path", entry.path, operation.path_parameters)):
+        for kind, fields, schemas in _kinds(operation, entry):
             for name, field in fields.items():
                 if name in schemas:
-                    yield from _values(field, schemas[name], (*pointer, kind, name), source)
+                    yield from _values(field, schemas[name], (*pointer, kind, name), source, openapi.source.path.name)
         schema = operation.response_schema(200)
         if schema is not None and entry.kind != "task":
             for key, place in _places(entry.response):
-                if not _has(schema, [part for part in place.split("/") if part]):
+                if not has_place(schema, parts_of(place)):
                     yield at(source, (*pointer, "response", key), f"the answer's schema has no {place}")
 
 
-def _values(field: WireField, schema: Mapping[str, Any], pointer: Pointer, source: YamlFile) -> Iterator[SpecProblem]:
+def _values(field: WireField, schema: Mapping[str, Any], pointer: Pointer, source: YamlFile, document: str) -> Iterator[SpecProblem]:
     try:
         validator = jsonschema_rs.Draft202012Validator(dict(schema))
     except (ValueError, jsonschema_rs.ValidationError):
@@ -170,7 +177,7 @@ def _values(field: WireField, schema: Mapping[str, Any], pointer: Pointer, sourc
     listed += [("values", value) for value in field.values.values()]
     for key, value in listed:
         if not validator.is_valid(value):
-            yield at(source, (*pointer, key), f"openapi.yaml does not allow {value!r} here")
+            yield at(source, (*pointer, key), f"{document} does not allow {value!r} here")
     for value in field.must_accept:
         if value in field.may_refuse:
             yield at(source, (*pointer, "may_refuse"), f"{value!r} stands under must_accept as well")
@@ -191,15 +198,24 @@ def _places(response: ResponseMap) -> Iterator[tuple[str, str]]:
         yield from ((key, value) for value in several.values() if not value.startswith("header:"))
 
 
-def _has(schema: Mapping[str, Any], parts: list[str]) -> bool:
-    branches = [branch for word in ("oneOf", "anyOf", "allOf") for branch in schema.get(word, ())]
-    if any(_has(branch, parts) for branch in branches):
+def has_place(schema: Mapping[str, Any], parts: Sequence[str]) -> bool:
+    """Whether a value of the schema may hold something at a place; an object of which nothing is said may hold anything."""
+    branches = [branch for word in ("oneOf", "anyOf", "allOf") for branch in schema.get(word, ()) if isinstance(branch, Mapping)]
+    if any(has_place(branch, parts) for branch in branches):
         return True
     if not parts:
         return True
-    if parts[0] == "*":
-        return "items" in schema and _has(schema["items"], parts[1:])
+    if parts[0] == "*" or (parts[0].isdigit() and "items" in schema):
+        return "items" in schema and has_place(schema["items"], parts[1:])
     properties = schema.get("properties")
     if properties is None:
-        return not branches and schema.get("type", "object") == "object"  # an object of which nothing is said
-    return parts[0] in properties and _has(properties[parts[0]], parts[1:])
+        return not branches and type_of(schema) in (None, "object")
+    return parts[0] in properties and has_place(properties[parts[0]], parts[1:])
+
+
+def _kinds(operation: Operation, entry: OperationProfile) -> Iterator[tuple[str, Mapping[str, WireField], Mapping[str, Any]]]:
+    """The profile's fields by where they go, beside what the document has there."""
+    yield "fields", entry.fields, operation.properties
+    yield "path", entry.path, operation.path_parameters
+    yield "query", entry.query, operation.query_parameters
+    yield "headers", entry.headers, operation.header_parameters

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema_rs
-
-from testcard.specs.agreement import SpecProblem, at, disagreements, dotted, impossible_values
+from testcard.specs.agreement import SpecProblem, disagreements, dotted, impossible_values
+from testcard.specs.document_problems import holes, unusable, wrong_defaults
 from testcard.specs.errors import SpecError, UsageError
-from testcard.specs.loader import profile_problems, read_profile
-from testcard.specs.openapi import OpenApi, read_openapi
-from testcard.specs.pointers import reference_parts
-from testcard.specs.yaml_lines import Pointer, YamlFile, read_yaml
-
-_SCHEMA_KEYS = ("schema", "items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else")
-_SCHEMA_LISTS = ("oneOf", "anyOf", "allOf", "prefixItems")
-_SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "schemas", "dependentSchemas")
+from testcard.specs.loader import profile_problems, read_folder
+from testcard.specs.normalise import Normalised
+from testcard.specs.openapi import read_openapi
+from testcard.specs.reading import PROFILE, find_document
+from testcard.specs.yaml_lines import Pointer, read_yaml
 
 
 def lint(path: Path) -> list[SpecProblem]:
-    """Every problem of a provider folder, or of one openapi.yaml or profile.yaml, in the order of file and line.
+    """Every problem of a provider folder, or of one API document or profile.yaml, in the order of file and line.
 
-    A profile alone is read together with the openapi.yaml beside it. `UsageError` when there is nothing at `path`.
+    Of a folder's document only the operations are looked at that the profile uses. A profile alone is read together with the document
+    beside it. `UsageError` when there is nothing at `path`.
     """
     if path.is_dir():
-        found = lint_openapi(path / "openapi.yaml") + lint_profile(path / "profile.yaml")
+        found = _document_of(path) + lint_profile(path / PROFILE)
     elif not path.is_file():
-        raise UsageError(f"{path}: there is no such file or folder", hint="name a folder that holds openapi.yaml and profile.yaml")
+        raise UsageError(f"{path}: there is no such file or folder", hint="name a folder that holds an OpenAPI document and profile.yaml")
     elif _is_profile(path):
         found = lint_profile(path)
     else:
@@ -36,37 +33,62 @@ def lint(path: Path) -> list[SpecProblem]:
     return sorted(dict.fromkeys(found), key=lambda problem: (problem.file, problem.line or 0))
 
 
+def notes(path: Path) -> list[SpecProblem]:
+    """What of a folder's document is left aside without standing in the way."""
+    try:
+        openapi = read_folder(path).openapi if path.is_dir() else read_openapi(path)
+    except SpecError:
+        return []
+    found = [(*openapi.source.place(pointer), pointer, said) for pointer, said in openapi.notes]
+    return [SpecProblem(str(file), line, dotted(pointer), said) for file, line, pointer, said in found]
+
+
 def _is_profile(path: Path) -> bool:
     try:
         data = read_yaml(path).data
     except SpecError:
         return path.name.startswith("profile")
-    return isinstance(data, dict) and "openapi" not in data
+    return isinstance(data, dict) and ("schema" in data or not {"openapi", "swagger"} & data.keys())
 
 
-def lint_openapi(path: Path) -> list[SpecProblem]:
-    """Problems of an OpenAPI file: references, schemas, defaults, and what openapi-spec-validator refuses."""
+def _document_of(folder: Path) -> list[SpecProblem]:
+    named: str | None = None
+    used: list[str] | None = None
     try:
-        openapi = read_openapi(path)
+        data = read_yaml(folder / PROFILE).data
+        if isinstance(data, dict):
+            named = data.get("openapi") if isinstance(data.get("openapi"), str) else None
+            used = [str(name) for name in data["operations"]] if isinstance(data.get("operations"), dict | list) else None
+        path = find_document(folder, named)
+    except SpecError as error:
+        return [_problem(error)] if error.file == str(folder) else lint_openapi(folder / (named or "openapi.yaml"))
+    return lint_openapi(path, used)
+
+
+def lint_openapi(path: Path, used: Iterable[str] | None = None) -> list[SpecProblem]:
+    """Problems of an OpenAPI document: references, schemas, defaults, and what openapi-spec-validator refuses."""
+    try:
+        openapi = read_openapi(path, used)
+        broken = holes(openapi)
+        if broken:
+            return broken  # the validator cannot walk it either
+        own = unusable(openapi) + list(wrong_defaults(openapi))
+        return own + list(_validator(openapi.as_written(), known=bool(own)))
     except SpecError as error:
         return [_problem(error)]
-    dangling = list(_references(openapi.source, openapi.raw, ()))
-    if dangling:
-        return dangling  # the validator cannot walk a document with holes
-    own = list(_schemas(openapi, openapi.raw, (), schema=False))
-    return own + list(_validator(openapi, known=bool(own)))
 
 
 def lint_profile(path: Path) -> list[SpecProblem]:
-    """Problems of a profile: its own keys and values, then where it contradicts the openapi.yaml beside it."""
+    """Problems of a profile: its own keys and values, then where it contradicts the document beside it."""
     try:
-        source = read_yaml(path)
-        found = profile_problems(source)
+        found = profile_problems(read_yaml(path))
         if found:
             return found
-        profile = read_profile(source)
-        openapi = read_openapi(path.parent / "openapi.yaml")
-        return [*disagreements(openapi, profile, source), *impossible_values(openapi, profile, source)]
+        files = read_folder(path.parent, profile=path)
+        return holes(files.openapi) or [
+            *disagreements(files.openapi, files.profile, files.source),
+            *impossible_values(files.openapi, files.profile, files.source),
+        ]
     except SpecError as error:
         return [_problem(error)]
 
@@ -75,78 +97,24 @@ def _problem(error: SpecError) -> SpecProblem:
     return SpecProblem(error.file, error.line, error.key, error.what)
 
 
-def _references(source: YamlFile, node: Any, pointer: Pointer) -> Iterator[SpecProblem]:
-    if isinstance(node, Mapping):
-        reference = node.get("$ref")
-        if isinstance(reference, str) and not _resolves(source.data, reference):
-            yield at(source, (*pointer, "$ref"), f"{reference} points to nothing in this file")
-        for key, value in node.items():
-            yield from _references(source, value, (*pointer, str(key)))
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from _references(source, value, (*pointer, index))
-
-
-def _resolves(data: Any, reference: str) -> bool:
-    if not reference.startswith("#/"):
-        return False
-    for key in reference_parts(reference):
-        if not isinstance(data, Mapping) or key not in data:
-            return False
-        data = data[key]
-    return True
-
-
-def _schemas(openapi: OpenApi, node: Any, pointer: Pointer, *, schema: bool) -> Iterator[SpecProblem]:
-    """Wrong schemas and defaults below `node`; what the validator reports without a place gets its line here."""
-    if isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from _schemas(openapi, value, (*pointer, index), schema=schema)
-        return
-    if not isinstance(node, Mapping):
-        return
-    if schema and "$ref" not in node:
-        try:
-            jsonschema_rs.meta.validate(dict(_shallow(node)))
-            if "default" in node and not jsonschema_rs.Draft202012Validator(openapi.expand(dict(node))).is_valid(node["default"]):
-                yield at(openapi.source, (*pointer, "default"), f"the schema does not allow its own default {node['default']!r}")
-        except jsonschema_rs.ValidationError as error:
-            if tuple(error.instance_path)[:1] and str(error.instance_path[0]) in node:
-                yield at(openapi.source, (*pointer, *_textual(error.instance_path)), _first_line(error.message))
-        except ValueError:
-            pass  # something further down is broken, and is named there
-    for key, value in node.items():
-        inside = (*pointer, str(key))
-        if key in _SCHEMA_MAPS and isinstance(value, Mapping):
-            for name, item in value.items():
-                yield from _schemas(openapi, item, (*inside, str(name)), schema=True)
-        elif key in _SCHEMA_KEYS or key in _SCHEMA_LISTS:
-            yield from _schemas(openapi, value, inside, schema=True)
-        elif key not in ("example", "examples", "default", "enum", "const") and not str(key).startswith("x-"):
-            yield from _schemas(openapi, value, inside, schema=False)
-
-
-def _shallow(node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The schema without those inside it, which are looked at on their own."""
-    for key, value in node.items():
-        if key in (*_SCHEMA_MAPS, *_SCHEMA_KEYS) and isinstance(value, Mapping):
-            yield key, {}
-        elif key in _SCHEMA_LISTS and isinstance(value, list):
-            yield key, [{} for _ in value]
-        else:
-            yield key, value
-
-
-def _validator(openapi: OpenApi, *, known: bool) -> Iterator[SpecProblem]:
+def _validator(written: Normalised, *, known: bool) -> Iterator[SpecProblem]:
     from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator  # slow to import, and needed here only
 
-    version = str(openapi.raw["openapi"])
+    version = str(written.data["openapi"])
     validator = OpenAPIV30SpecValidator if version.startswith("3.0") else OpenAPIV31SpecValidator
-    for error in validator(openapi.raw).iter_errors():
-        pointer = _real(openapi.raw, _textual(error.absolute_path))
-        if not pointer and known:
-            continue  # a schema's error, found above with its line
-        yield at(openapi.source, pointer, _first_line(error.message), key=dotted(pointer) or "openapi.yaml")
+    try:
+        for error in validator(written.data).iter_errors():
+            pointer = _real(written.data, _textual(error.absolute_path))
+            if not pointer and known:
+                continue  # a schema's error, found above with its line
+            file, line = written.source.place(pointer)
+            yield SpecProblem(str(file), line, dotted(pointer) or file.name, _first_line(error.message))
+    except RecursionError:
+        return  # schemas that lead back to themselves: nothing that a walk could end on, and no mistake
+    except Exception as error:  # noqa: BLE001 (whatever it falls over is the document's)
+        if not known:  # it walks what it has found to be wrong, and falls over it
+            said = f"cannot be walked to its end by openapi-spec-validator ({type(error).__name__}: {_first_line(str(error))})"
+            yield SpecProblem(str(written.source.path), 1, None, said)
 
 
 def _real(data: Any, parts: tuple[str | int, ...]) -> Pointer:

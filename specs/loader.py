@@ -6,13 +6,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 from testcard.specs.agreement import SpecProblem, at, disagreements
+from testcard.specs.document_problems import unusable
 from testcard.specs.errors import UsageError
-from testcard.specs.openapi import OpenApi, Operation, read_openapi
+from testcard.specs.openapi import OpenApi, Operation
 from testcard.specs.prices import PriceEntry
 from testcard.specs.profile import AsyncProtocol, Clause, Level, OperationProfile, Profile, RuleEntry, Task, WireField
+from testcard.specs.reading import PROFILE, find_document, read_document
 from testcard.specs.wrong_keys import nearest, wrong_keys
 from testcard.specs.yaml_lines import YamlFile, read_yaml
 
@@ -131,11 +134,12 @@ def load_provider(name: str, search: Sequence[Path] = ()) -> Provider:
     looks_like_path = "/" in name or "\\" in name or name in (".", "..")
     candidates = [Path(name)] if looks_like_path else [*(folder / name for folder in search), BUNDLED / name]
     for folder in candidates:
-        if (folder / "profile.yaml").is_file() or (folder / "openapi.yaml").is_file():
+        if (folder / PROFILE).is_file() or (folder / "openapi.yaml").is_file():
             return _load(folder.resolve())
     if looks_like_path:
         raise UsageError(
-            f"{name} holds no openapi.yaml and profile.yaml", hint="name a folder that holds both, or one of: " + ", ".join(bundled_ids())
+            f"{name} holds no OpenAPI document and {PROFILE}",
+            hint=f"testcard init provider DOCUMENT writes a {PROFILE}; or name one of: " + ", ".join(bundled_ids()),
         )
     known = nearest(name, known_ids(search))
     raise UsageError(f"there is no provider {name}", hint=f"{known}{'' if known.endswith('?') else ','} or name a folder (./my-provider)")
@@ -143,12 +147,28 @@ def load_provider(name: str, search: Sequence[Path] = ()) -> Provider:
 
 @lru_cache(maxsize=64)
 def _load(folder: Path) -> Provider:
-    openapi = read_openapi(folder / "openapi.yaml")
-    source = read_yaml(folder / "profile.yaml")
-    profile = read_profile(source)
-    for problem in disagreements(openapi, profile, source):
+    files = read_folder(folder)
+    for problem in chain(unusable(files.openapi), disagreements(files.openapi, files.profile, files.source)):
         raise problem.error()
-    return Provider(folder, openapi, profile, source, hashlib.sha256(source.text.encode()).hexdigest())
+    return Provider(folder, files.openapi, files.profile, files.source, hashlib.sha256(files.source.text.encode()).hexdigest())
+
+
+@dataclass(frozen=True)
+class ProviderFiles:
+    """A folder's two files as read: the document reduced to what the profile uses. `source` is the profile's file."""
+
+    openapi: OpenApi
+    profile: Profile
+    source: YamlFile
+
+
+def read_folder(folder: Path, *, profile: Path | None = None) -> ProviderFiles:
+    """Both files of a provider; `SpecError` where one of them cannot be read, or at the first wrong key of the profile."""
+    source = read_yaml(profile or folder / PROFILE)
+    read = read_profile(source)
+    files = read_document(find_document(folder, read.openapi))
+    media_types = {name: entry.media_type for name, entry in read.operations.items() if entry.media_type is not None}
+    return ProviderFiles(OpenApi(files, read.operations, media_types), read, source)
 
 
 def read_profile(source: YamlFile) -> Profile:

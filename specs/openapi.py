@@ -1,27 +1,42 @@
-"""A provider's OpenAPI 3.1 file as Testcard uses it: operations by id, with local references resolved."""
+"""A provider's OpenAPI document as Testcard uses it: the operations by id, in one form (see `normalise`), with references resolved."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from testcard.specs.errors import SpecError
+from testcard.specs.normalise import Normalised, PathOperation, list_operations, normalise
 from testcard.specs.pointers import reference_parts
-from testcard.specs.yaml_lines import Pointer, YamlFile, read_yaml
+from testcard.specs.reading import DocumentFiles, line_of_text, read_document
+from testcard.specs.schemas import body_schema, simplified
+from testcard.specs.yaml_lines import Pointer
 
-METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 Schema = Mapping[str, Any]
+#: The media types of requests that Testcard can write, the first of a document's that is one of them is used.
+WRITABLE = ("application/json", "multipart/form-data", "application/x-www-form-urlencoded")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of an operation: where it goes (path, query, header, cookie), whether it has to, and its schema, dereferenced."""
+
+    name: str
+    location: str
+    required: bool
+    schema: Schema
+    raw: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Operation:
     """One endpoint: its method, path template and the parts of the document that concern it.
 
-    `raw` is the operation object as written (references unresolved), `pointer` its place in the file.
+    `raw` is the operation object (references unresolved), `pointer` its place in the document. `prefers`: the media type that
+    requests are written in, where the document offers several.
     """
 
     id: str
@@ -30,21 +45,26 @@ class Operation:
     raw: Mapping[str, Any]
     pointer: Pointer
     document: OpenApi
+    prefers: str | None = None
 
     @cached_property
     def request_content(self) -> dict[str, Schema]:
-        """Request body schemas by media type, fully dereferenced; empty where the operation takes no body."""
+        """Request body schemas by media type, fully dereferenced, the one to use first; empty where the operation takes no body."""
         body = self.document.deref(self.raw.get("requestBody", {}))
-        return {media: self.document.expand(entry.get("schema", {})) for media, entry in body.get("content", {}).items()}
+        content = body.get("content") or {}
+        names = [name for name in content if name in WRITABLE] or list(content)
+        if self.prefers in names:
+            names = [self.prefers, *(name for name in names if name != self.prefers)]
+        return {name: body_schema(self.document.expand((content[name] or {}).get("schema", {}))) for name in names}
 
     @property
     def request_media_type(self) -> str | None:
-        """The first documented request media type."""
+        """The media type that requests are written in."""
         return next(iter(self.request_content), None)
 
     @property
     def request_schema(self) -> Schema:
-        """The request body's schema of the first media type, dereferenced; `{}` where there is no body."""
+        """The request body's schema of that media type, dereferenced, with the properties of its parts in one; `{}` where there is no body."""
         return next(iter(self.request_content.values()), {})
 
     @property
@@ -59,29 +79,62 @@ class Operation:
         return tuple(self.request_schema.get("required", ()))
 
     @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Every parameter: those of the path's template first, in its order (one that the document forgets is a text)."""
+        found: dict[tuple[str, str], Parameter] = {}
+        item = self.document.raw["paths"][self.path]
+        for entry in [*(item.get("parameters") or []), *(self.raw.get("parameters") or [])]:
+            parameter = self.document.deref(entry)
+            if not isinstance(parameter, Mapping) or "name" not in parameter:
+                continue
+            content: Mapping[str, Any] = next(iter((parameter.get("content") or {}).values()), {})
+            schema = simplified(self.document.expand(parameter.get("schema", content.get("schema", {}))))
+            name, location = str(parameter["name"]), str(parameter.get("in", "query"))
+            required = location == "path" or parameter.get("required") is True
+            found[location, name] = Parameter(name, location, required, schema, parameter)
+        for name in _template_names(self.path):
+            found.setdefault(("path", name), Parameter(name, "path", True, {"type": "string"}, {}))
+        return tuple(found.values())
+
+    @cached_property
     def path_parameters(self) -> dict[str, Schema]:
         """Schemas of the path parameters by name."""
-        item = self.document.raw["paths"][self.path]
-        found = {}
-        for entry in [*item.get("parameters", []), *self.raw.get("parameters", [])]:
-            parameter = self.document.deref(entry)
-            if parameter.get("in") == "path":
-                found[parameter["name"]] = self.document.expand(parameter.get("schema", {}))
-        return found
+        return {one.name: one.schema for one in self.parameters if one.location == "path"}
+
+    @cached_property
+    def query_parameters(self) -> dict[str, Schema]:
+        """Schemas of the query parameters by name."""
+        return {one.name: one.schema for one in self.parameters if one.location == "query"}
+
+    @cached_property
+    def header_parameters(self) -> dict[str, Schema]:
+        """Schemas of the header parameters by name, without those that HTTP and the key have for themselves."""
+        own = ("accept", "content-type", "authorization")
+        return {one.name: one.schema for one in self.parameters if one.location == "header" and one.name.lower() not in own}
+
+    @cached_property
+    def required_parameters(self) -> frozenset[tuple[str, str]]:
+        """Location and name of each parameter that has to be sent."""
+        return frozenset((one.location, one.name) for one in self.parameters if one.required)
 
     @cached_property
     def responses(self) -> dict[str, Mapping[str, Any]]:
         """Documented responses by status ("200", "4XX", "default"), references resolved one level deep."""
-        return {str(status): self.document.deref(response) for status, response in self.raw.get("responses", {}).items()}
+        return {_status(str(status)): self.document.deref(response) or {} for status, response in (self.raw.get("responses") or {}).items()}
 
     def response_schema(self, status: int, media_type: str = "application/json") -> Schema | None:
         """The documented schema of a response, dereferenced; None where the document gives none."""
         response = self.responses.get(str(status)) or self.responses.get(f"{status // 100}XX") or self.responses.get("default")
-        content = (response or {}).get("content", {})
+        content = (response or {}).get("content") or {}
         if media_type not in content:
             return None
-        schema: Schema = self.document.expand(content[media_type].get("schema", {}))
-        return schema
+        schema = self.document.expand((content[media_type] or {}).get("schema", {}))
+        return schema if isinstance(schema, Mapping) else {}
+
+    def response_media_types(self, status: int) -> tuple[str, ...]:
+        """The documented media types of a response; none where the document gives it no body."""
+        response = self.responses.get(str(status)) or self.responses.get(f"{status // 100}XX") or self.responses.get("default")
+        return tuple((response or {}).get("content") or ())
 
     def documents(self, status: int) -> bool:
         """Whether the document lists this status (or its class, or a default) for the operation."""
@@ -89,10 +142,10 @@ class Operation:
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """Base URLs that hold for this operation: its own, else its path's, else the document's."""
+        """Base URLs that hold for this operation: its own, else its path's, else the document's; variables stand at their defaults."""
         for owner in (self.raw, self.document.raw["paths"][self.path], self.document.raw):
             if owner.get("servers"):
-                return tuple(server["url"].rstrip("/") for server in owner["servers"])
+                return tuple(url for server in owner["servers"] if (url := server_url(server)))
         return ()
 
     def line(self, *keys: str | int) -> int:
@@ -100,68 +153,151 @@ class Operation:
         return self.document.source.line((*self.pointer, *keys))
 
 
-class OpenApi:
-    """One OpenAPI document with its operations; `raw` is the parsed file, untouched."""
+def server_url(server: Any) -> str:
+    """A server's URL without a final slash, its variables at their defaults; "" for one that has none."""
+    if not isinstance(server, Mapping) or not isinstance(server.get("url"), str):
+        return ""
+    url: str = server["url"]
+    for name, variable in (server.get("variables") or {}).items():
+        default = variable.get("default") if isinstance(variable, Mapping) else None
+        if default is not None:
+            url = url.replace("{" + str(name) + "}", str(default))
+    return url.rstrip("/")
 
-    def __init__(self, source: YamlFile) -> None:
-        if not isinstance(source.data, dict) or not str(source.data.get("openapi", "")).startswith("3."):
-            raise SpecError("is not an OpenAPI 3 document", file=source.path, line=1, key="openapi")
-        self.source = source
-        self.raw: dict[str, Any] = source.data
-        self.digest = hashlib.sha256(source.text.encode()).hexdigest()
+
+def _template_names(path: str) -> list[str]:
+    return [piece.partition("}")[0] for piece in path.split("{")[1:]]
+
+
+def _status(text: str) -> str:
+    return text.upper() if text.lower().endswith("xx") else text
+
+
+class OpenApi:
+    """One OpenAPI document with the operations that are used, all of them unless `used` names some.
+
+    `raw` is the document in one form, `source` its file with the lines of that form's pointers; `documented` are all operations that
+    the document has, used or not. `media_types`: for an operation's id, the request's media type that is preferred.
+    """
+
+    def __init__(self, files: DocumentFiles, used: Iterable[str] | None = None, media_types: Mapping[str, str] | None = None) -> None:
+        self.files = files
+        self.documented = list_operations(files)
+        wanted = None if used is None else set(used)
+        chosen = [one for one in self.documented if wanted is None or one.id in wanted]
+        self._chosen = chosen
+        form: Normalised = normalise(files, chosen)
+        self.raw: dict[str, Any] = form.data
+        self.source = form.source
+        self.notes = form.notes
+        self.schemas = form.schemas
+        self.digest = files.digest
         self.operations: dict[str, Operation] = {}
-        for path, item in (self.raw.get("paths") or {}).items():
-            for method in METHODS:
-                if method not in item:
-                    continue
-                pointer: Pointer = ("paths", path, method)
-                operation_id = item[method].get("operationId")
-                if not operation_id:
-                    raise SpecError("has no operationId", file=source.path, line=source.line(pointer), key=f"paths.{path}.{method}")
-                if operation_id in self.operations:
-                    raise SpecError(
-                        f"operationId {operation_id} stands twice",
-                        file=source.path,
-                        line=source.line(pointer),
-                        key=f"paths.{path}.{method}",
-                    )
-                self.operations[operation_id] = Operation(operation_id, method.upper(), path, item[method], pointer, self)
+        for one in chosen:
+            pointer: Pointer = ("paths", one.path, one.method)
+            if one.id in self.operations:
+                raise SpecError(
+                    f"operationId {one.id} stands twice",
+                    file=files.root.path,
+                    line=self.source.line(pointer),
+                    key=f"paths.{one.path}.{one.method}",
+                )
+            entry = self.raw["paths"][one.path][one.method]
+            preferred = (media_types or {}).get(one.id)
+            self.operations[one.id] = Operation(one.id, one.method.upper(), one.path, entry, pointer, self, preferred)
+
+    def as_written(self) -> Normalised:
+        """The same operations with their schemas as the document writes them, for a judge of documents."""
+        return normalise(self.files, self._chosen, dialect=False)
+
+    def methods(self, path: str) -> set[str]:
+        """The methods, in upper case, that the document has for a path, used or not."""
+        return {one.method.upper() for one in self.documented if one.path == path}
 
     def deref(self, node: Any) -> Any:
-        """`node`, or what its local `$ref` points to; `SpecError` when that does not exist."""
-        while isinstance(node, dict) and "$ref" in node:
-            reference = node["$ref"]
-            target: Any = self.raw
-            for key in reference_parts(reference):
-                if not isinstance(target, dict) or key not in target:
-                    raise SpecError(
-                        f"{reference} points to nothing in this file",
-                        file=self.source.path,
-                        line=self._line_of(reference),
-                        key="$ref",
-                    )
-                target = target[key]
+        """`node`, or what its `$ref` points to; `SpecError` when that does not exist."""
+        followed = 0
+        while isinstance(node, dict) and isinstance(node.get("$ref"), str):
+            reference, target = node["$ref"], self.raw
+            followed += 1
+            try:
+                target = self._look_up(reference)
+            except LookupError:
+                target = None  # type: ignore[assignment]
+            if target is None or followed > 50:
+                raise SpecError(*self._nowhere(reference, endless=followed > 50), **self._written_at(reference))
             node = target
         return node
 
-    def _line_of(self, reference: str) -> int | None:
-        """The first line that holds this reference."""
-        lines = enumerate(self.source.text.splitlines(), 1)
-        return next((number for number, text in lines if "$ref" in text and reference in text), None)
+    def _look_up(self, reference: str) -> Any:
+        if not reference.startswith("#"):
+            raise LookupError(reference)
+        node: Any = self.raw
+        for key in reference_parts(reference) if reference not in ("#", "#/") else ():
+            if isinstance(node, dict) and key not in node and isinstance(node.get("$ref"), str):
+                node = self.deref(node)
+            if isinstance(node, list):
+                node = node[int(key)] if key.isdigit() and int(key) < len(node) else None
+            elif isinstance(node, dict):
+                node = node.get(key)
+            else:
+                node = None
+            if node is None:
+                raise LookupError(reference)
+        return node
+
+    def unresolved(self, reference: str) -> str | None:
+        """Why a reference leads nowhere, as a sentence; None for one that leads somewhere."""
+        try:
+            self._look_up(reference)
+        except (LookupError, SpecError):
+            return self._nowhere(reference)[0]
+        return None
+
+    def _nowhere(self, reference: str, *, endless: bool = False) -> tuple[str]:
+        if endless:
+            return (f"{reference} leads back to itself",)
+        if not reference.startswith("#"):
+            try:
+                self.files.target(reference, "")
+            except SpecError as error:
+                return (error.what,)
+        written = reference
+        for name in self.files.parts:
+            written = written.replace(f"#/x-files/{name.replace('~', '~0').replace('/', '~1')}", f"{name}#")
+        return (f"{written} points to nothing in {'this file' if written == reference else 'that file'}",)
+
+    def _written_at(self, reference: str) -> dict[str, Any]:
+        inner = reference.rpartition("#")[2]
+        return {"file": self.source.path, "line": line_of_text(self.source, reference) or line_of_text(self.source, inner), "key": "$ref"}
 
     def expand(self, node: Any, _open: tuple[str, ...] = ()) -> Any:
-        """`node` with every local reference below it replaced by its target; a cycle ends in `{}`."""
+        """`node` with every reference below it replaced by its target, what stands beside it put on top; a cycle ends in `{}`."""
         if isinstance(node, dict):
-            if "$ref" in node:
-                if node["$ref"] in _open:
+            reference = node.get("$ref")
+            if isinstance(reference, str):
+                if reference in _open or len(_open) > _DEEPEST:
                     return {}
-                return self.expand(self.deref({"$ref": node["$ref"]}), (*_open, node["$ref"]))
+                target = self.expand(self.deref({"$ref": reference}), (*_open, reference))
+                beside = {key: self.expand(value, _open) for key, value in node.items() if key != "$ref"}
+                if not beside or not isinstance(target, dict):
+                    return target
+                return (
+                    {**target, **beside} if set(beside) <= _ANNOTATIONS or not set(beside) & set(target) else {"allOf": [target], **beside}
+                )
             return {key: self.expand(value, _open) for key, value in node.items()}
         if isinstance(node, list):
             return [self.expand(value, _open) for value in node]
         return node
 
 
-def read_openapi(path: Path) -> OpenApi:
-    """The OpenAPI file at `path`, parsed and indexed (not yet judged by a validator: see `testcard spec lint`)."""
-    return OpenApi(read_yaml(path))
+_ANNOTATIONS = {"title", "description", "default", "example", "examples", "deprecated", "readOnly", "writeOnly", "summary"}
+_DEEPEST = 60
+
+
+def read_openapi(path: Path, used: Iterable[str] | None = None, media_types: Mapping[str, str] | None = None) -> OpenApi:
+    """The OpenAPI document at `path`, in one form and indexed (not yet judged by a validator: see `testcard spec lint`)."""
+    return OpenApi(read_document(path), used, media_types)
+
+
+__all__ = ["OpenApi", "Operation", "Parameter", "PathOperation", "Schema", "read_openapi", "server_url"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,26 +50,48 @@ Pointer = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class YamlFile:
-    """A YAML document: its data, and for each path of keys the line (from 1) where that key stands."""
+    """A YAML document: its data, and for each path of keys the line (from 1) where that key stands.
+
+    Of a document that was put into another form: `moved` says where a pointer of the new form stood, `parts` are the other files
+    that it was put together from, whose pointers begin with `x-files` and their name.
+    """
 
     path: Path
     text: str
     data: Any
     lines: dict[Pointer, int]
+    parts: Mapping[str, YamlFile] = field(default_factory=dict, repr=False)
+    moved: Mapping[Pointer, Pointer] = field(default_factory=dict, repr=False)
 
     def line(self, pointer: Pointer) -> int:
         """Line of the key at `pointer`, or of its nearest parent that the file writes out."""
+        return self.place(pointer)[1]
+
+    def place(self, pointer: Pointer) -> tuple[Path, int]:
+        """The file and the line of the key at `pointer`, or of its nearest parent that the file writes out."""
+        pointer = self._before(pointer)
+        if len(pointer) > 1 and pointer[0] == "x-files" and pointer[1] in self.parts:
+            return self.parts[str(pointer[1])].place(pointer[2:])
         while pointer and pointer not in self.lines:
             pointer = pointer[:-1]
-        return self.lines.get(pointer, 1)
+        return self.path, self.lines.get(pointer, 1)
+
+    def _before(self, pointer: Pointer) -> Pointer:
+        """Where the pointer stood before anything was moved; what was moved may lie in what was moved."""
+        for _ in range(8 if self.moved else 0):
+            length = next((length for length in range(len(pointer), 0, -1) if pointer[:length] in self.moved), None)
+            if length is None or self.moved[pointer[:length]] == pointer[:length]:
+                break
+            pointer = (*self.moved[pointer[:length]], *pointer[length:])
+        return pointer
 
 
 def read_yaml(path: Path) -> YamlFile:
-    """The file's data and lines; `SpecError` when it is missing, is no YAML, or holds a key twice."""
+    """The data and lines of a YAML or JSON file; `SpecError` when it is missing, is neither, holds a key twice, or is nested without end."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise SpecError("there is no such file", file=path, hint="a provider folder holds openapi.yaml and profile.yaml") from None
+        raise SpecError("there is no such file", file=path, hint="a provider folder holds an OpenAPI document and profile.yaml") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"cannot be read: {error}", file=path) from None
     loader = _Yaml12Loader(text)
@@ -77,17 +101,37 @@ def read_yaml(path: Path) -> YamlFile:
         if node is not None:
             _collect(node, (), lines, path)
         data = loader.construct_document(node) if node is not None else None
+        if text.lstrip().startswith("{"):
+            data = _json(text, data)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise SpecError(f"is not valid YAML: {error.problem or error.context}", file=path, line=mark.line + 1 if mark else None) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
         raise SpecError(f"is not valid YAML: {error}", file=path) from None
+    except RecursionError:
+        raise SpecError("is nested too deeply to be read", file=path) from None
     finally:
         loader.dispose()
     return YamlFile(path, text, data, lines)
 
 
+def _json(text: str, otherwise: Any) -> Any:
+    """JSON as JSON reads it, where it is such: YAML takes the two halves of an escaped character for two."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return otherwise
+
+
+_DEEPEST = 200
+_MOST_KEYS = 2_000_000  # an anchor that is used again counts each time
+
+
 def _collect(node: yaml.Node, pointer: Pointer, lines: dict[Pointer, int], path: Path) -> None:
+    if len(pointer) > _DEEPEST:
+        raise SpecError("is nested too deeply to be read", file=path, line=node.start_mark.line + 1)
+    if len(lines) > _MOST_KEYS:
+        raise SpecError("holds too much to be read", file=path, line=node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:

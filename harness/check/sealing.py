@@ -110,6 +110,6 @@ def openapi_place(provider: Provider) -> str:
     """The contract's file as a person would name it from here: below specs/ for a bundled provider, else relative where it can be."""
     if provider.folder.parent == BUNDLED:
         return f"specs/providers/{provider.id}/openapi.yaml"
-    path = provider.folder / "openapi.yaml"
+    path = provider.openapi.source.path
     here = Path.cwd().resolve()
     return (path.relative_to(here) if path.is_relative_to(here) else path).as_posix()

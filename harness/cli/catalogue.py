@@ -56,17 +56,22 @@ def spec_lint(path: Path, as_json: bool) -> int:
     """Check a provider's two files: each by itself, and against each other.
 
     PATH is a folder that holds both, one of the files, or the id of a provider. Prints file:line: key: problem, and
-    exits with 2 when there is any.
+    exits with 2 when there is any; what is left aside without harm is a note. Of a folder's document, only what the profile uses is judged.
 
     Example: testcard spec lint ./my-provider
     """
-    from testcard.specs.lint import lint  # imports validators that no other command here needs
+    from testcard.specs.lint import lint, notes  # imports validators that no other command here needs
 
-    problems = lint(_place(path))
+    place = _place(path)
+    problems, aside = lint(place), notes(place)
     if as_json:
-        rows = [{"file": one.file, "line": one.line, "key": one.key, "message": one.message} for one in problems]
-        click.echo(json.dumps({"problems": rows}, indent=2, ensure_ascii=False))
+        rows = [
+            [{"file": one.file, "line": one.line, "key": one.key, "message": one.message} for one in found] for found in (problems, aside)
+        ]
+        click.echo(json.dumps({"problems": rows[0], "notes": rows[1]}, indent=2, ensure_ascii=False))
     else:
+        for one in aside:
+            say(f"note: {one}")
         for one in problems:
             click.echo(str(one))
     if problems:

@@ -250,11 +250,12 @@ TIMES = 5
 def other_methods(scope: Scope) -> Iterator[Probe]:
     """The operation's path with methods that the document does not give it: without a body, and the base request under another."""
     yield from _base(scope)
-    here = {operation.method for operation in scope.provider.openapi.operations.values() if operation.path == scope.operation.path}
+    here = scope.provider.openapi.methods(scope.operation.path)
     start = _start(scope)
-    bare = next(method for method in ("GET", "POST", "PUT") if method not in here)
+    bare = next((method for method in ("GET", "POST", "PUT", "PATCH", "DELETE") if method not in here), None)
     same = next((method for method in ("PUT", "PATCH") if method not in here), None)
-    yield _refused(start, f"method:{bare}", f"{bare} in place of {scope.operation.method}", method=bare, raw_body=b"")
+    if bare is not None:
+        yield _refused(start, f"method:{bare}", f"{bare} in place of {scope.operation.method}", method=bare, raw_body=b"")
     if same is not None and scope.task is not None:
         yield _refused(start, f"method:{same}", f"{same} in place of {scope.operation.method}", method=same)
 

@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from openapi_core import OpenAPI
 
     from testcard.specs.loader import Provider
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from jsonschema.exceptions import ValidationError
 
 _HOST = "https://target.invalid"
 _EVENT_STREAM = "text/event-stream"
@@ -159,7 +155,7 @@ def _compiled(document: OpenApi) -> OpenAPI:
         spec_validator_cls=None,  # type: ignore[arg-type] # `testcard spec lint` judges the document
         extra_media_type_deserializers=dict.fromkeys(_json_media_types(document), _deserialised),
     )
-    return OpenAPI.from_dict(_with_string_keys(document.raw), config=config)
+    return OpenAPI.from_dict(document.raw, config=config)
 
 
 def _json_media_types(document: OpenApi) -> set[str]:
@@ -168,15 +164,6 @@ def _json_media_types(document: OpenApi) -> set[str]:
         for response in operation.responses.values():
             found.update(name for name in response.get("content") or {} if _is_json(name))
     return found
-
-
-def _with_string_keys(node: Any) -> Any:
-    """A status written without quotes is an integer in YAML; openapi-core looks for the string."""
-    if isinstance(node, dict):
-        return {str(key): _with_string_keys(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_with_string_keys(value) for value in node]
-    return node
 
 
 def _deserialised(value: bytes, **_parameters: str) -> Any:
@@ -273,7 +260,7 @@ def _resolved(document: OpenApi, pointer: Pointer) -> tuple[Pointer, Any]:
 
 
 def _followed(document: OpenApi, at: Pointer, node: Any) -> tuple[Pointer, Any]:
-    while isinstance(node, dict) and "$ref" in node:
+    while isinstance(node, dict) and isinstance(node.get("$ref"), str):
         at = reference_parts(node["$ref"])
         node = document.deref({"$ref": node["$ref"]})
     return at, node
@@ -331,10 +318,22 @@ def message_of(error: ValidationError) -> str:
 def _alternatives(error: ValidationError, count: int) -> str:
     if not error.context:
         return f"matches more than one of the {count} alternatives, documented is exactly one"
+    children = list(error.context)
+    name = error.schema.get("x-discriminator") if isinstance(error.schema, Mapping) else None
+    if isinstance(name, str) and isinstance(error.instance, Mapping):
+        if name not in error.instance:
+            return f"lacks {clip(name)}, which says which of the {count} alternatives it is"
+        others = {child.relative_schema_path[0] for child in children if list(child.relative_path) == [name]}
+        meant = [child for child in children if child.relative_schema_path[0] not in others]
+        if not meant:
+            return f"has a {clip(name)} of which there is none among the {count} alternatives"
+        children = meant
     reasons: dict[Any, str] = {}
-    for child in error.context:
+    for child in children:
         inner = pointer_of(child.relative_path)
         reasons.setdefault(child.relative_schema_path[0], f"{inner}{' ' if inner else ''}{message_of(child)}")
+    if len(reasons) == 1 and len(children) < len(error.context):
+        return next(iter(reasons.values()))
     return f"matches none of the {count} alternatives: " + "; ".join(f"{index}: {reason}" for index, reason in reasons.items())
 
 
