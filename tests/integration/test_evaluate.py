@@ -96,7 +96,7 @@ def test_dead_target_exits_3_and_the_others_are_judged(tmp_path: Path) -> None:
     """
     (tmp_path / "testcard.toml").write_text(
         '[[target]]\nprovider = "nvidia-nim-image"\nbase_url = "http://127.0.0.1:9"\n\n'
-        '[[target]]\nprovider = "opengpu-relay"\noperations = ["generateQwen"]\n\n'
+        '[[target]]\nprovider = "nebul"\noperations = ["createImageVariation"]\n\n'
         '[[target]]\nprovider = "nanogpt"\nmodels = ["flux-kontext"]\n'
         '[bench]\nworkload = "./tiny.toml"\n'
     )
@@ -113,11 +113,11 @@ def test_dead_target_exits_3_and_the_others_are_judged(tmp_path: Path) -> None:
     assert done.returncode == 3, done.stderr + done.stdout
     result = json.loads(done.stdout)
     assert result["steps"]["check nvidia-nim-image"] == 3
-    assert result["steps"]["check opengpu-relay"] == result["steps"]["check nanogpt"] == 0
+    assert result["steps"]["check nebul"] == result["steps"]["check nanogpt"] == 0
     assert Path(tmp_path / result["report"]).is_file()
     cells = RunReader(tmp_path / "run" / "bench").run.config["cells"]
     assert [(cell["provider"], cell["operation"], cell["model"]) for cell in cells] == [
-        ("opengpu-relay", "generateQwen", "Qwen/qwen-image"),
+        ("nebul", "createImageVariation", "black-forest-labs/FLUX.1-Kontext-dev"),
         ("nanogpt", "createImage", "flux-kontext"),
     ]
 

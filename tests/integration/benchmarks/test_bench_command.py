@@ -25,6 +25,7 @@ from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import SAMPLE_COLUMNS, Summary
 from testcard.harness.runs.validate import validate_run
 from testcard.harness.stops import StopReason
+from testkit.command_line import typed
 from testkit.waiting import PATIENCE_S
 
 COMMAND = [sys.executable, "-m", "testcard.harness.cli", "bench"]
@@ -42,7 +43,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def bench(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=PATIENCE_S, env=environment(**more), check=False)
+    return typed(["bench", *arguments], env=environment(**more))
 
 
 def test_the_warm_up_of_a_closed_loop_throws_away_no_paid_request(tmp_path: Path) -> None:

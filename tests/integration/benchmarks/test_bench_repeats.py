@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,7 +11,7 @@ import pytest
 from testcard.harness.embedded import embedded_mocks
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import SummaryRow
-from testkit.waiting import PATIENCE_S
+from testkit.command_line import typed
 
 #: Few prompts, so that prompts come again; whether a seed goes with them is what the cases differ in.
 WORKLOAD = """
@@ -33,12 +31,12 @@ def measured(folder: Path, seeds: str, *options: str, providers: tuple[str, ...]
     workload = folder / "w.toml"
     workload.write_text(WORKLOAD.format(seeds=seeds), encoding="utf-8")
     with embedded_mocks(list(providers), options=["--latency", "0.01", *options]) as mocks:
-        command = [sys.executable, "-m", "testcard.harness.cli", "bench", "--workload", str(workload), "--out", str(folder / "run")]
+        command = ["bench", "--workload", str(workload), "--out", str(folder / "run")]
         command += [part for name in providers for part in ("--target", f"{name}={mocks.base_urls[name]}")]
         command += ["--max-requests", "1000", "--processes", str(processes)]
         keep = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
         environment = {**keep, "TESTCARD_PROGRESS": "none", "TESTCARD_API_KEY": mocks.api_key}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, env=environment, check=False)
+        done = typed(command, env=environment)
     assert done.returncode in (0, 1, 5), done.stderr  # 5: a busy machine may make the generator late
     summary = RunReader(folder / "run").summary()
     assert summary is not None

@@ -11,6 +11,7 @@ import sys
 import tomllib
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,15 +71,28 @@ def start(line: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
 
 
 def test_every_line_against_this_machine_runs(tmp_path: Path) -> None:
-    """In the order of the page, with its workload file; master and workers together; each exits 0, or 5 where it says why."""
+    """Each exits 0, or 5 where it says why: with the page's workload file, and master and workers together. Two blocks run at a time: most of
+    their time is waiting."""
     (tmp_path / "load.toml").write_text(next(text for kind, text in BLOCKS if kind == "toml"))
     blocks = [lines_of(text) for kind, text in BLOCKS if kind == "sh"]
     first = blocks[0][0]
     assert first.startswith("testcard mock nanogpt --port 8080")
     options = first.removeprefix("testcard mock nanogpt --port 8080").rstrip(" &").split()
     ran = 0
+
+    def carry_out(calls: list[str]) -> list[tuple[str, int, str]]:
+        """Call, exit code and stderr of a block's lines; one after the other, but for a master with its workers."""
+        together = any("--master " in call for call in calls)
+        started = []
+        for call in calls:
+            started.append((call, start(call, tmp_path, TESTCARD_API_KEY="testcard")))
+            if not together:
+                started[-1][1].wait(timeout=PATIENCE_S)
+        return [(call, process.returncode, talk) for call, process in started for talk in [process.communicate(timeout=PATIENCE_S)[1]]]
+
     with mock("nanogpt", "--port", "0", *options) as urls:
         port = str(free_port())
+        todo = []
         for block in blocks:
             calls = [
                 line.replace("http://127.0.0.1:8080", urls["nanogpt"]).replace("load-1.example", "127.0.0.1")
@@ -86,17 +100,12 @@ def test_every_line_against_this_machine_runs(tmp_path: Path) -> None:
                 if line.startswith("testcard ") and " mock " not in line and " --live" not in line and " calibrate" not in line
             ]
             together = any("--master " in call for call in calls)
-            if together:
-                calls = [f"{call} --master-port {port}" for call in calls]
-            running = []
-            for call in calls:
-                running.append((call, start(call, tmp_path, TESTCARD_API_KEY="testcard")))
-                if not together:
-                    running[-1][1].wait(timeout=PATIENCE_S)
-            for call, process in running:
-                _, stderr = process.communicate(timeout=PATIENCE_S)
-                assert process.returncode in FINE, f"{call}\n{stderr}"
-                ran += 1
+            todo.append([f"{call} --master-port {port}" for call in calls] if together else calls)
+        with ThreadPoolExecutor(2) as pool:
+            for done in pool.map(carry_out, todo):
+                for call, code, stderr in done:
+                    assert code in FINE, f"{call}\n{stderr}"
+                    ran += 1
     assert ran >= 8
 
 
