@@ -79,7 +79,12 @@ class LoadFlags:
     ] = None
     warmup: Annotated[
         float | None,
-        option("--warmup", type=Finite(min=0), metavar="S", help="Seconds before each turn that are recorded and left out of figures."),
+        option(
+            "--warmup",
+            type=Finite("number of seconds", min=0),
+            metavar="S",
+            help="Seconds before each turn that are recorded and left out of figures.",
+        ),
     ] = None
     rounds: Annotated[
         int | None, option("--rounds", type=click.IntRange(min=1, max=1000), metavar="K", help="How often the targets take turns.")

@@ -9,14 +9,19 @@ from __future__ import annotations
 import sys
 from importlib import metadata
 
-_said: set[str] = set()
+_said: dict[str, None] = {}
+
+
+def notes() -> tuple[str, ...]:
+    """Every note so far, without its line's end: for a process whose stderr nobody reads."""
+    return tuple(note.rstrip("\n") for note in _said)
 
 
 def note_lost(package: str, made_for: str, lost: str) -> None:
     """Writes one note on stderr for each package and loss: its version, the one that is needed, and `lost`, a clause without a full stop."""
     note = f"note: {package} {_version(package)} is not {made_for}, which Testcard is made for: {lost}\n"
     if note not in _said:
-        _said.add(note)
+        _said[note] = None
         sys.stderr.write(note)
 
 

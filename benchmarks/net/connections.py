@@ -12,6 +12,7 @@ import ipaddress
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +22,14 @@ from urllib.request import proxy_bypass_environment as listed_as_direct  # type:
 
 import gevent
 from gevent import monkey
+from gevent.socket import create_connection
 from geventhttpclient.connectionpool import ConnectionPool, SSLConnectionPool
 
+from testcard.harness.foreign_names import note_lost
+
+#: The version whose private names are known, pinned in pyproject.toml.
+MADE_FOR = "2.6.1"
+LOST = "an https target behind a proxy cannot be reached, and of several addresses that a name has only gevent's choice is tried"
 KEEP_IDLE_S = 2.0
 clock = time.monotonic
 # gevent's own poll goes through its event loop; whether a kept connection has anything to say is asked of the system.
@@ -193,6 +200,10 @@ class Pool:
         if tunnel is not None:
             more |= {"use_proxy": True, "proxy_user": tunnel.user, "proxy_password": tunnel.password}
         self._connector: Any = kind(*near, host, port, **more)
+        note_lost_names()
+        instead = self._plainly if tunnel is None else _no_tunnel
+        self._connect: Callable[[], Any] = getattr(self._connector, "_create_socket", instead)
+        self._near, self._host, self._connect_s = near, host, connect_s
         self._secure = scheme == "https"
         self._idle: list[Connection] = []
 
@@ -213,9 +224,17 @@ class Pool:
                 if connection.usable(now):
                     return connection
                 connection.close()
-        sock = self._connector._create_socket()
+        sock = self._connect()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return Connection(sock) if self._secure else PlainConnection(sock)
+
+    def _plainly(self) -> Any:
+        """A socket of gevent's own making, where geventhttpclient no longer makes one for us."""
+        sock = create_connection(self._near, self._connect_s)
+        if self._secure:
+            sock = self.ssl_context.wrap_socket(sock, server_hostname=self._host)
+        sock.settimeout(None)
+        return sock
 
     def give_back(self, connection: Connection, now_s: float) -> None:
         """Keeps a connection whose answer has been read to its end."""
@@ -227,3 +246,14 @@ class Pool:
         """Closes the idle connections."""
         while self._idle:
             self._idle.pop().close()
+
+
+def note_lost_names() -> None:
+    """Says what is lost where geventhttpclient no longer makes sockets for us."""
+    if not hasattr(ConnectionPool, "_create_socket"):
+        note_lost("geventhttpclient", MADE_FOR, LOST)
+
+
+def _no_tunnel() -> Any:
+    """Without geventhttpclient's way through a proxy there is none."""
+    raise ConnectionError(f"the proxy cannot be used: geventhttpclient is not {MADE_FOR}")

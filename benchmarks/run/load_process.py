@@ -29,12 +29,14 @@ from testcard.benchmarks.load.process import Failure, More, ProcessLine, failed,
 from testcard.benchmarks.load.stop_conditions import Budget
 from testcard.benchmarks.load.tally import EngineState, RunState, key_of, shown_s, together
 from testcard.benchmarks.load.turns import Conductor, Taken, Turn
+from testcard.benchmarks.net.connections import note_lost_names
 from testcard.benchmarks.plan.cells import build_cells, make_transport
 from testcard.benchmarks.plan.job import BlockJob, Job
 from testcard.benchmarks.plan.workload import Workload, parse_workload
 from testcard.benchmarks.show.web_page import LoadPage
 from testcard.harness.errors import Exit
 from testcard.harness.events import LoadState
+from testcard.harness.foreign_names import notes
 from testcard.harness.stops import Stop, StopReason
 
 
@@ -161,6 +163,9 @@ def work(job: Job) -> int:
 
     helpers = [gevent.spawn(guarded, helper) for helper in (listener.listen, lambda: _report(conductor, lead), lambda: _flush(lead))]
     say(ProcessLine(event="started"))
+    note_lost_names()
+    for note in notes():
+        say(ProcessLine(event="note", message=note))
     page = None
     try:
         if job.web is not None:

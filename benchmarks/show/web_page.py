@@ -18,11 +18,15 @@ from locust.runners import STATE_RUNNING, MasterRunner, Runner
 from locust.stats import stats_history
 
 from testcard.harness.errors import UsageError
+from testcard.harness.foreign_names import note_lost
 
 if TYPE_CHECKING:
     from testcard.benchmarks.judging.recorder import RequestEnd
     from testcard.benchmarks.plan.job import Job
 
+#: The version whose page is known, pinned in pyproject.toml.
+MADE_FOR = "2.47.0"
+LOST = "a run cannot be watched on its web page; everything else goes on without it"
 #: Outcomes that Locust's page does not count as failures.
 _FINE = ("ok", "slow")
 REFUSAL = "this page only shows the run; testcard bench leads it: stop it there with Ctrl-C"
@@ -71,12 +75,16 @@ class LoadPage:
         runner.update_state(STATE_RUNNING)
         self.environment.runner = runner
         self._stats = self.environment.stats
-        page = self.environment.create_web_ui(host, int(port), delayed_start=True)
-        assert page.app is not None
-        page.app.debug = False
-        page.app.before_request(_refuse_all_but_looking)
-        page.app.after_request(_say_what_it_is)
-        page.server = self._server = pywsgi.WSGIServer((host, int(port)), page.app, log=None, error_log=None)
+        try:
+            page = self.environment.create_web_ui(host, int(port), delayed_start=True)
+            app: Any = page.app
+            app.debug = False
+            app.before_request(_refuse_all_but_looking)
+        except (AttributeError, TypeError) as error:
+            note_lost("locust", MADE_FOR, LOST)
+            raise UsageError(f"the web page cannot be shown: {error}", hint=f"leave --web out, or install locust=={MADE_FOR}") from None
+        app.after_request(_say_what_it_is)
+        page.server = self._server = pywsgi.WSGIServer((host, int(port)), app, log=None, error_log=None)
         try:
             self._server.start()
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from testcard.harness.check.generation.plan import Plan, PlanStep
@@ -22,6 +23,8 @@ COLOURS: Mapping[str, str] = {
     "not-run": "yellow",
     "info": "cyan",
 }
+#: So many rules that were not run for one reason stand in one line: a check that was stopped early is no table of nothing.
+FOLDED = 4
 _WORDS = [word for word in GLYPHS if word != "inconclusive"]
 Style = Callable[[str, str], str]
 
@@ -42,18 +45,26 @@ def announcement(planned: Planned) -> Iterator[str]:
 
 
 def table(record: Verdicts, style: Style = plain) -> Iterator[str]:
-    """One line for each rule of each operation."""
-    width = max((len(one.rule) for one in record.verdicts), default=0)
-    operation = None
-    for one in record.verdicts:
-        if one.operation != operation:
-            if operation is not None:
-                yield ""
-            operation = one.operation
-            yield style(operation, "bold")
-        word = style(f"{GLYPHS[one.verdict]} {one.verdict:<11}", COLOURS.get(one.verdict, ""))
-        detail = one_line(_waived(one) if one.waiver else one.detail) if one.verdict not in ("fail", "deviates") else "see below"
-        yield f"  {word} {one.rule:<{width}}  {one.level:<6}  {shortened(detail, 100)}".rstrip()
+    """One line for each rule of each operation; what was not run for one and the same reason is one line, from `FOLDED` rules on."""
+    alike = Counter((one.operation, one.detail) for one in record.verdicts if one.verdict == "not-run")
+    folded = {reason: number for reason, number in alike.items() if number >= FOLDED}
+    shown = [one for one in record.verdicts if one.verdict != "not-run" or (one.operation, one.detail) not in folded]
+    width = max((len(one.rule) for one in shown), default=0)
+    for place, operation in enumerate(dict.fromkeys(one.operation for one in record.verdicts)):
+        if place:
+            yield ""
+        yield style(operation, "bold")
+        for one in (one for one in shown if one.operation == operation):
+            detail = one_line(_waived(one) if one.waiver else one.detail) if one.verdict not in ("fail", "deviates") else "see below"
+            yield f"  {_word(one.verdict, style)} {one.rule:<{width}}  {one.level:<6}  {shortened(detail, 100)}".rstrip()
+        for (where, detail), number in folded.items():
+            if where == operation:
+                yield f"  {_word('not-run', style)} {count(number, 'rule')}  {shortened(one_line(detail), 100)}".rstrip()
+
+
+def _word(verdict: str, style: Style) -> str:
+    """A verdict's glyph and word, as wide as the longest."""
+    return style(f"{GLYPHS[verdict]} {verdict:<11}", COLOURS.get(verdict, ""))
 
 
 def findings(record: Verdicts, exchanges: Mapping[str, Exchange], body_file: BodyFile | None = None, style: Style = plain) -> Iterator[str]:

@@ -20,7 +20,11 @@ PATH = click.Path(path_type=Path)
 
 
 class Finite(click.FloatRange):
-    """A number within bounds that is one: `nan` would pass every bound, and `inf` is no limit."""
+    """A number within bounds that is one: `nan` would pass every bound, and `inf` is no limit. `name`: what it is a number of."""
+
+    def __init__(self, name: str = "number", **bounds: Any) -> None:
+        super().__init__(**bounds)
+        self.name = name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number; click's usage error for anything else."""
@@ -36,8 +40,8 @@ CONFIG: tuple[tuple[str, ...], dict[str, Any]] = (
     {"type": PATH, "metavar": "FILE", "help": "testcard.toml to read (default: ./testcard.toml)."},
 )
 #: An amount of money, and a time that is not nothing.
-USD = Finite(min=0)
-SECONDS = Finite(min=0, min_open=True)
+USD = Finite("amount in US dollars", min=0)
+SECONDS = Finite("number of seconds", min=0, min_open=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from testcard.harness import foreign_names, kept_connections
+from testkit.servers import Response, answering
 
 ROOT = Path(__file__).parents[2]
 ROOTS = ("specs", "harness", "mocks", "benchmarks", "reports")
@@ -88,6 +90,14 @@ def _installed() -> Mapping[str, list[str]]:
     return metadata.packages_distributions()
 
 
+def _constant(module: str, name: str) -> str:
+    """A string that a module defines, read without importing it: some patch the standard library."""
+    for node in ast.parse((ROOT / module).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name:
+            return str(ast.literal_eval(node.value))
+    raise AssertionError(f"{module} defines no {name}")
+
+
 @pytest.mark.parametrize("folder", [*ROOTS, "tests"])
 def test_what_is_imported_is_declared(folder: str) -> None:
     """Nothing works only because another package happens to bring it along."""
@@ -118,7 +128,8 @@ def test_what_is_declared_has_a_version_that_is_tested_with() -> None:
 def test_what_is_reached_into_is_pinned_exactly() -> None:
     """Private names change without notice: whoever is reached into has one version, and one module that reaches."""
     assert {name: RUNTIME[name] for name in REACHED_INTO if not RUNTIME[name].startswith("==")} == {}
-    assert f"=={kept_connections.MADE_FOR}" == RUNTIME["httpx"]
+    made_for = {"httpx": kept_connections.MADE_FOR, "geventhttpclient": GEVENTHTTPCLIENT, "locust": LOCUST}
+    assert {name: f"=={version}" for name, version in made_for.items()} == {name: RUNTIME[name] for name in made_for}
     for name, module in REACHED_INTO.items():
         assert any(name in found.partition(".")[0] for found in _imports(ast.parse((ROOT / module).read_text(encoding="utf-8"))))
 
@@ -170,11 +181,64 @@ def _own(tree: ast.AST) -> set[str]:
     return found
 
 
+GEVENTHTTPCLIENT = _constant("benchmarks/net/connections.py", "MADE_FOR")
+LOCUST = _constant("benchmarks/show/web_page.py", "MADE_FOR")
+
+
+def _lost(script: str) -> subprocess.CompletedProcess[str]:
+    """A Python of its own, because gevent patches the one that it is imported into."""
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_without_geventhttpclient_s_sockets_the_load_goes_on() -> None:
+    """One note says what is lost; requests over plain connections are sent all the same, a tunnel is refused with the reason."""
+    with answering(lambda request: Response({"ok": request.number})) as server:
+        done = _lost(f"""
+import locust
+from geventhttpclient.connectionpool import ConnectionPool
+del ConnectionPool._create_socket
+from testcard.benchmarks.net.connections import Pool, Proxy
+for _ in range(2):
+    connection = Pool("http", "127.0.0.1", {server.url.rpartition(":")[2]}, connect_s=5.0).take()
+    connection.send(b"GET /x HTTP/1.1\\r\\nhost: a\\r\\nconnection: close\\r\\n\\r\\n")
+    into = bytearray(999)
+    print(bytes(into[: connection.receive(into)]).split()[1].decode())
+del __import__("geventhttpclient").connectionpool.SSLConnectionPool._connect_socket
+try:
+    Pool("https", "a.example", 443, connect_s=5.0, proxy=Proxy("127.0.0.1", 9)).take()
+except ConnectionError as error:
+    print(error)
+""")
+    assert done.stdout.split("\n")[:2] == ["200", "200"], done.stderr
+    assert "the proxy cannot be used" in done.stdout
+    assert done.stderr.count("note: geventhttpclient") == 1
+    assert "https target behind a proxy" in done.stderr
+
+
+def test_without_locust_s_page_a_run_says_what_is_lost() -> None:
+    """Another version's page is no traceback: a note says what is lost, and the error what to do."""
+    done = _lost("""
+import locust
+from types import SimpleNamespace
+from locust.env import Environment
+Environment.create_web_ui = lambda *_, **__: SimpleNamespace(app=None)
+from testcard.benchmarks.show.web_page import LoadPage
+from testcard.harness.errors import UsageError
+try:
+    LoadPage(SimpleNamespace(web="127.0.0.1:0", targets=[]), lambda: 0)
+except UsageError as error:
+    print(error.message, error.hint)
+""")
+    assert "the web page cannot be shown" in done.stdout, done.stderr
+    assert f"install locust=={LOCUST}" in done.stdout
+    assert done.stderr.count("note: locust") == 1
+
+
 def test_a_loss_is_said_once(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """An httpx without the pool that is reached into: the client still works, and one note says what is lost."""
     import httpx
 
-    monkeypatch.setattr(foreign_names, "_said", set())
+    monkeypatch.setattr(foreign_names, "_said", {})
     kept_connections.KeptConnections(httpx.AsyncClient())
     assert capsys.readouterr().err == ""
     for _ in range(2):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -59,9 +60,24 @@ def choose_rules(patterns: Sequence[str]) -> tuple[Rule, ...]:
     for pattern in patterns or ("*",):
         matching = [rule for rule in RULES.values() if fnmatchcase(rule.id, pattern)]
         if not matching:
-            raise UsageError(f"--rule {pattern} matches no rule", hint="the rules are: " + ", ".join(RULES))
+            raise UsageError(f"--rule {pattern} matches no rule", hint=_other_rules(pattern))
         chosen.update((rule.id, rule) for rule in matching)
     return tuple(rule for rule in RULES.values() if rule.id in chosen)
+
+
+def _other_rules(pattern: str) -> str:
+    """What was probably meant by a glob that matches no rule: a rule like it, or one of this name in another area; else the areas."""
+    areas = tuple(dict.fromkeys(rule.partition(".")[0] for rule in RULES))
+    names = {rule.partition(".")[2]: rule for rule in RULES}
+    near = get_close_matches(pattern, RULES, n=3) or [names[one] for one in get_close_matches(pattern.rpartition(".")[2], names, n=3)]
+    if near:
+        return f"did you mean {' or '.join(near)}? `testcard rules` lists all"
+    area = get_close_matches(pattern.partition(".")[0], areas, n=1)
+    return (
+        f"did you mean {area[0]}.*?"
+        if area
+        else f"the areas are {', '.join(f'{one}.*' for one in areas)}; `testcard rules` lists all rules"
+    )
 
 
 def choose_operations(provider: Provider, named: Sequence[str], model: str | None) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from testcard.harness.api import BenchRun, bench
 from testcard.harness.config import TargetSection
 from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
 from testcard.harness.errors import Exit, TargetUnreachable, TestcardError, UsageError
-from testcard.harness.events import Answered, Event, Finished, Judged, Planned, Sent, Spent, Stopped
+from testcard.harness.events import Answered, Event, Finished, Judged, Noted, Planned, Sent, Spent, Stopped
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.stops import StopReason
 
@@ -163,6 +164,44 @@ def test_what_cannot_be_is_told_before_anything_is_sent(mocks: EmbeddedMocks, tm
     live = TargetSection(provider="nanogpt", base_url="https://nano-gpt.invalid", live=True)
     with pytest.raises(UsageError, match="bound"):
         bench(BenchOptions(targets=(live,), out=tmp_path / "new")).finish()
+
+
+def test_what_another_version_of_a_package_costs_is_said_on_start(
+    mocks: EmbeddedMocks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The load process finds no private name of geventhttpclient: an event says what is lost, and the load goes on without it."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if 'testcard.benchmarks.run.load_process' in sys.orig_argv:\n"
+        "    import locust\n"
+        "    from geventhttpclient.connectionpool import ConnectionPool\n"
+        "    del ConnectionPool._create_socket\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with bench(options(mocks, tmp_path, seconds=0.3, max_requests=20)) as run:
+        events = list(run)
+    (note,) = [event.sentence for event in events if isinstance(event, Noted)]
+    assert note.startswith("note: geventhttpclient")
+    assert run.finished is not None
+    assert run.finished.summary is not None
+    assert [row.errors for row in run.finished.summary.rows] == [{}]
+
+
+def test_a_mistake_in_the_consumer_ends_and_seals_it(mocks: EmbeddedMocks, tmp_path: Path) -> None:
+    """What the caller's loop raises comes out as it is, the load process ends, run.json does not say running."""
+    run = bench(options(mocks, tmp_path, seconds=60.0, max_requests=5000))
+
+    def read() -> None:
+        with run:
+            for event in run:
+                if isinstance(event, Sent):
+                    raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        read()
+    assert ended(tmp_path) == ("interrupted", 130, ["interrupted"])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        run.options.max_requests = 1  # type: ignore[misc]
 
 
 def test_the_public_name_is_the_same_thing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import signal
@@ -245,6 +246,34 @@ def test_leaving_early_aborts_and_keeps_what_was_answered() -> None:
     assert RunReader("run").run.outcome == "interrupted"
     assert [one.id for one in RunReader("run").exchanges()][:1] == ["e0001"]
     assert not [thread for thread in threading.enumerate() if thread.name == "testcard-check"]
+
+
+def test_a_mistake_in_the_consumer_ends_and_seals_it() -> None:
+    """What the caller's loop raises comes out as it is; the request under way is given up, and run.json does not say running."""
+
+    def read(server: Server) -> None:
+        with check(options(server, concurrency=1)) as run:
+            for event in run:
+                if isinstance(event, Answered):
+                    raise ZeroDivisionError
+
+    with answering(slow) as server, pytest.raises(ZeroDivisionError):
+        read(server)
+    assert RunReader("run").run.outcome == "interrupted"
+    assert [one.id for one in RunReader("run").exchanges()][:1] == ["e0001"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "testcard-check"]
+
+
+def test_options_and_events_cannot_be_changed(server: Server) -> None:
+    """Whoever holds them can rely on them; another run wants other options."""
+    chosen = options(server)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        chosen.max_cost_usd = 9.0  # type: ignore[misc]
+    assert dataclasses.replace(chosen, max_cost_usd=9.0).max_cost_usd == 9.0
+    for event in check(chosen):
+        field = dataclasses.fields(event)[0].name
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(event, field, None)
 
 
 def test_it_runs_beside_an_event_loop(server: Server) -> None:

@@ -61,6 +61,18 @@ def test_a_strangers_bytes_stay_text() -> None:
     assert text.encode()
 
 
+def test_what_was_not_run_for_one_reason_is_one_line() -> None:
+    """A check that was stopped early shows what it knows, not a table of what it does not; a few of them keep their lines."""
+    names = [f"image.promise-{number}" for number in range(30)]
+    unsent = [verdict("not-run", "interrupted before it was sent", name) for name in names]
+    lines = list(present.table(judged_as(verdict("pass"), *unsent)))
+    assert [line.split()[1:4] for line in lines[1:]] == [["pass", "image.size", "must"], ["not-run", "30", "rules"]]
+    assert lines[-1].endswith("interrupted before it was sent")
+    assert sum("not-run" in line for line in present.table(judged_as(*unsent[: present.FOLDED - 1]))) == present.FOLDED - 1
+    reasons = [verdict("not-run", f"reason {number}", name) for number, name in enumerate(names)]
+    assert len(list(present.table(judged_as(*reasons)))) == 31
+
+
 def test_the_summary_counts_and_prices() -> None:
     """One line: outcome, verdicts by word, spend; no price is said as such and illustrative prices are named."""
     three = [verdict("pass"), verdict("fail"), verdict("pass")]

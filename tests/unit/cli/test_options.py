@@ -32,6 +32,13 @@ def _command(name: str, bounds: _Bounds) -> Any:
     click.echo(f"{name} {bounds}")
 
 
+def test_what_is_no_number_is_told_by_what_it_should_be() -> None:
+    """The field's words, not the type's."""
+    said = CliRunner().invoke(_command, ["x", "--max-cost", "cheap"]).output
+    assert "'cheap' is not a valid amount in US dollars" in said
+    assert "'soon' is not a valid number of seconds" in CliRunner().invoke(_command, ["x", "--wait", "soon"]).output
+
+
 def test_a_bundle_takes_its_flags_and_its_defaults() -> None:
     """Flags that are not given have the dataclass's own defaults; the order of --help is that of the fields."""
     runner = CliRunner()

@@ -143,17 +143,31 @@ def test_prices_are_the_worst_case() -> None:
 
 
 def test_unknown_names_are_answered_with_known_ones() -> None:
-    """A wrong rule glob, operation or model is a usage error that lists what there is."""
+    """A wrong operation or model is a usage error that lists what there is."""
     provider = load_provider("nanogpt")
-    with pytest.raises(UsageError) as rule:
-        choose_rules(("imgae.*",))
-    assert "image.size" in str(rule.value.hint)
     with pytest.raises(UsageError) as operation:
         choose_operations(provider, ("createPicture",), None)
     assert "createImage" in str(operation.value.hint)
     with pytest.raises(UsageError) as model:
         choose_operations(provider, (), "hidraem")
     assert "hidream" in str(model.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("image.cout", "did you mean image.count"),
+        ("cout", "did you mean image.count"),
+        ("imgae.*", "did you mean image.*?"),
+        ("nope", "the areas are http.*, auth.*"),
+    ],
+)
+def test_a_rule_that_is_none_brings_the_nearest(pattern: str, said: str) -> None:
+    """Not all of them: who mistyped wants the one that was meant, who guessed the areas and where all are listed."""
+    with pytest.raises(UsageError) as rule:
+        choose_rules((pattern,))
+    assert said in str(rule.value.hint)
+    assert len(str(rule.value.hint)) < 200
 
 
 def test_a_model_narrows_the_operations() -> None:
