@@ -10,7 +10,8 @@ from itertools import chain
 from pathlib import Path
 
 from testcard.specs.agreement import SpecProblem, at, disagreements
-from testcard.specs.document_problems import unusable
+from testcard.specs.completion import completed, spelt_out, with_short_fields
+from testcard.specs.document_problems import holes, unusable
 from testcard.specs.errors import UsageError
 from testcard.specs.openapi import OpenApi, Operation
 from testcard.specs.prices import PriceEntry
@@ -163,28 +164,38 @@ class ProviderFiles:
 
 
 def read_folder(folder: Path, *, profile: Path | None = None) -> ProviderFiles:
-    """Both files of a provider; `SpecError` where one of them cannot be read, or at the first wrong key of the profile."""
+    """Both files of a provider, the profile completed by the document; `SpecError` where one cannot be read, or at the profile's first wrong key."""
     source = read_yaml(profile or folder / PROFILE)
-    read = read_profile(source)
-    files = read_document(find_document(folder, read.openapi))
-    media_types = {name: entry.media_type for name, entry in read.operations.items() if entry.media_type is not None}
-    return ProviderFiles(OpenApi(files, read.operations, media_types), read, source)
+    _raise_first(profile_problems(source))
+    data = spelt_out(source.data)
+    files = read_document(find_document(folder, data.get("openapi")))
+    entries = data.get("operations") or {}
+    media_types = {name: entry["media_type"] for name, entry in entries.items() if entry.get("media_type") is not None}
+    openapi = OpenApi(files, entries, media_types)
+    broken = holes(openapi)
+    _raise_first(broken)
+    whole = completed(data, openapi, folder.name)
+    _raise_first([at(source, pointer, said) for pointer, said in wrong_keys(Profile, whole)])
+    return ProviderFiles(openapi, Profile.model_validate(whole), source)
 
 
-def read_profile(source: YamlFile) -> Profile:
-    """The profile that a YAML file holds, judged by itself; `SpecError` at the first wrong key."""
-    problems = profile_problems(source)
+def _raise_first(problems: Sequence[SpecProblem]) -> None:
     if problems:
         first, more = problems[0], f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise replace(first, message=first.message + more).error()
+
+
+def read_profile(source: YamlFile) -> Profile:
+    """A profile that says everything itself, judged by itself; `SpecError` at the first wrong key."""
+    _raise_first([at(source, pointer, said) for pointer, said in wrong_keys(Profile, source.data)])
     return Profile.model_validate(source.data)
 
 
 def profile_problems(source: YamlFile) -> list[SpecProblem]:
-    """Keys of a profile that are unknown, missing or of the wrong kind."""
+    """Keys of a profile that are unknown or of the wrong kind; what is missing may stand in the document."""
     if not isinstance(source.data, dict):
         return [SpecProblem(str(source.path), 1, None, "is not a mapping")]
-    return [at(source, pointer, said) for pointer, said in wrong_keys(Profile, source.data)]
+    return [at(source, pointer, said) for pointer, said in wrong_keys(Profile, with_short_fields(source.data)) if said != "is missing"]
 
 
 __all__ = ["BUNDLED", "Clause", "Level", "Provider", "bundled_ids", "known_ids", "load_provider", "profile_problems", "read_profile"]

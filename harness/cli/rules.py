@@ -81,13 +81,14 @@ def _where(rule: Rule) -> list[dict[str, Any]]:
 
 
 def _entry(rule: Rule, provider: Provider, operation: str) -> dict[str, Any] | None:
+    from testcard.harness.check.judging.levels import clause_of
     from testcard.harness.rules.scope import Scope
 
     found = provider.rule_entry(rule.id, operation)
     level = found.level if found is not None and found.level is not None else rule.level
     if level == "none" or not rule.applies(Scope(provider, operation)):
         return None
-    clause = found.clause if found is not None and found.clause is not None else rule.clause
+    clause = clause_of(Scope(provider, operation), rule)
     return {
         "provider": provider.id,
         "operation": operation,

@@ -13,7 +13,7 @@ import msgspec
 from testcard.harness.errors import UsageError
 from testcard.harness.wire.addresses import same_origin
 from testcard.harness.wire.contract import check_contract
-from testcard.harness.wire.fields import WireFields, wire_fields
+from testcard.harness.wire.fields import WireFields, always_sent, wire_fields
 from testcard.harness.wire.model import Headers, InputImage, TaskRequest, WireRequest
 from testcard.harness.wire.pictures import encode_base64
 from testcard.specs.loader import Provider
@@ -55,7 +55,14 @@ def build(
         path = path.replace("{" + name + "}", quote(str(fields.path.get(name, "")), safe=""))
     content_type = media_type or operation.request_media_type
     body = b""
-    own: list[tuple[str, str]] = [("accept", EVENTS if stream else JSON)]
+    query, parameters = always_sent(profile)
+    query, parameters = {**query, **fields.query}, {**parameters, **fields.headers}
+    if query:
+        path += "?" + urlencode(query)
+    own: list[tuple[str, str]] = [
+        ("accept", EVENTS if stream else JSON),
+        *((name.lower(), str(value)) for name, value in parameters.items()),
+    ]
     if content_type is not None:
         content_type, body = encode_body(fields.body, content_type)
         own.append(("content-type", content_type))
@@ -93,7 +100,10 @@ def poll_request(
     if protocol is None:
         raise UsageError(f"{provider.profile.name} documents no asynchronous form")
     if reference is not None and protocol.operation is not None and protocol.parameter is not None:
-        return build(provider, WireFields(protocol.operation, {protocol.parameter: reference}), base_url=base_url, api_key=api_key)
+        asked = {protocol.parameter: reference}
+        in_path = protocol.parameter in provider.operation(protocol.operation).path_parameters
+        fields = WireFields(protocol.operation, asked) if in_path else WireFields(protocol.operation, query=asked)
+        return build(provider, fields, base_url=base_url, api_key=api_key)
     if poll_url is None:
         raise UsageError("an async task can be polled only by a reference or an address")
     base = urlsplit(base_url)

@@ -28,7 +28,7 @@ _RATIO_SLACK = 0.03
 
 @dataclass(frozen=True, slots=True)
 class WireFields:
-    """One request in wire names, not yet bytes: path parameters and body fields.
+    """One request in wire names, not yet bytes: parameters of path, query and header, and body fields.
 
     File parts of a multipart body are `InputImage`s; a list of them becomes repeated parts.
     """
@@ -36,6 +36,14 @@ class WireFields:
     operation: str
     path: dict[str, Any] = field(default_factory=dict)
     body: dict[str, Any] = field(default_factory=dict)
+    query: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, Any] = field(default_factory=dict)
+
+
+def always_sent(profile: OperationProfile) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The query and header parameters that every request of an operation carries, with the profile's values."""
+    query = {name: entry.send for name, entry in profile.query.items() if entry.send is not None}
+    return query, {name: entry.send for name, entry in profile.headers.items() if entry.send is not None}
 
 
 def mode_of(request: TaskRequest) -> str:
@@ -109,8 +117,14 @@ class _Mapping:
                 self.body[name] = request.asynchronous
             elif request.asynchronous:
                 self.refuse("asynchronous", f"{self.operation.id} has no asynchronous form")
-        self.body.update(request.extra)
-        return WireFields(self.operation.id, self.path, self._in_documented_order())
+        for name, entry in self.profile.fields.items():
+            if entry.send is not None:
+                self.body.setdefault(name, entry.send)
+        query, headers = always_sent(self.profile)
+        for name, value in request.extra.items():
+            there = query if name in self.profile.query else headers if name in self.profile.headers else self.body
+            there[name] = value
+        return WireFields(self.operation.id, self.path, self._in_documented_order(), query, headers)
 
     def _in_documented_order(self) -> dict[str, Any]:
         ordered = {name: self.body[name] for name in self.properties if name in self.body}
@@ -127,7 +141,9 @@ class _Mapping:
         return found if found is not None else self.profile.fields[name]
 
     def spelt(self, name: str, value: Any) -> Any:
-        return self.entry(name).values.get(str(value), value)
+        entry = self.entry(name)
+        spelt = entry.values.get(str(value), value)
+        return str(spelt) if entry.format == "text" else spelt
 
     def model(self) -> None:
         parts = {name: entry for name, entry in self.profile.path.items() if entry.means == "model"}
@@ -216,7 +232,7 @@ class _Mapping:
             self.refuse("size", f'{self.operation.id} does not know the size "{size}"', hint="give it in pixels, such as 1024x1024")
         width, height = self.names.get("width"), self.names.get("height")
         if width is not None and height is not None:
-            self.body[width], self.body[height] = pixels
+            self.body[width], self.body[height] = (self.spelt(name, edge) for name, edge in zip((width, height), pixels, strict=True))
             return
         ratio, tier = self.names.get("aspect_ratio"), self.names.get("tier")
         if ratio is None:
@@ -227,14 +243,14 @@ class _Mapping:
 
     def choices(self, name: str) -> list[str]:
         listed = self.properties[name].get("enum") or self.entry(name).must_accept
-        return [str(value) for value in listed]
+        return [str(task_value(self.entry(name), value)) for value in listed if value is not None]
 
     def nearest_ratio(self, name: str, pixels: tuple[int, int]) -> str:
         wanted = pixels[0] / pixels[1] if pixels[1] else 0.0
         for choice in self.choices(name):
             width, _, height = choice.partition(":")
             if width.isdigit() and height.isdigit() and abs(wanted / (int(width) / int(height)) - 1) <= _RATIO_SLACK:
-                return choice
+                return str(self.spelt(name, choice))
         return self.refuse(
             "size",
             f"{pixels[0]}x{pixels[1]} is none of the shapes of {self.operation.id}",

@@ -1,7 +1,8 @@
-"""At which level a rule counts for an operation, and where its promise is made: the profile's word first, then the rule's own."""
+"""At which level a rule counts for an operation, and where its promise is made: the profile's word first, then the document's own place, then the rule's."""
 
 from __future__ import annotations
 
+from testcard.harness.rules.documented import documented_clause
 from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.scope import Scope
 from testcard.specs.profile import Clause, Level
@@ -18,7 +19,9 @@ def level_of(scope: Scope, rule: Rule, status: int | None = None) -> Level:
 def clause_of(scope: Scope, rule: Rule, status: int | None = None) -> Clause:
     """Where the promise is made."""
     entry = scope.provider.rule_entry(rule.id, scope.operation_id, status)
-    return entry.clause if entry is not None and entry.clause is not None else rule.clause
+    if entry is not None and entry.clause is not None:
+        return entry.clause
+    return documented_clause(scope, rule) or rule.clause
 
 
 def softer(one: Level, other: Level) -> Level:

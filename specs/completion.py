@@ -1,0 +1,204 @@
+"""A profile as its writer means it: what it leaves out is taken from the document, and what it says in short is spelt out.
+
+What a profile says itself stands. A field that it gives a meaning is taken as written; one that it only adds something to keeps what was
+recognised. A response map that says where the pictures are is taken as written; without that, the document's is filled in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from testcard.specs.openapi import OpenApi, Operation, server_url
+from testcard.specs.recognition import Data, error_data, models_of, request_data, response_data
+from testcard.specs.tasks_recognised import gives_reference, polls, result_pictures, task_data
+
+_TASKS = ("generate", "edit", "variation", "describe")
+
+
+def spelt_out(data: Mapping[str, Any]) -> Data:
+    """Short spellings in full: `operations` as a list of ids, a model as its id alone."""
+    found = dict(data)
+    operations = found.get("operations")
+    if isinstance(operations, list) and all(isinstance(name, str) for name in operations):
+        found["operations"] = {name: {} for name in operations}
+    elif isinstance(operations, Mapping):
+        found["operations"] = {name: {} if entry is None else entry for name, entry in operations.items()}
+    if isinstance(found.get("models"), list):
+        found["models"] = [{"id": model} if isinstance(model, str) else model for model in found["models"]]
+    return found
+
+
+def with_short_fields(data: Mapping[str, Any]) -> Data:
+    """As `spelt_out`, with the fields' short spellings in full as well, for a judge of keys that has no document to go by."""
+    found = spelt_out(data)
+    if isinstance(found.get("operations"), Mapping):
+        found["operations"] = {name: _with_meanings(entry) for name, entry in found["operations"].items()}
+    return found
+
+
+def _with_meanings(entry: Any) -> Any:
+    if not isinstance(entry, Mapping):
+        return entry
+    found = dict(entry)
+    for kind in ("fields", "path", "query", "headers"):
+        if isinstance(found.get(kind), Mapping):
+            found[kind] = {name: _field(own, None) for name, own in found[kind].items()}
+    return found
+
+
+def completed(data: Mapping[str, Any], openapi: OpenApi, folder: str) -> Data:
+    """The profile with all that the document says beside it. `folder` is the name of the provider's folder."""
+    found = spelt_out(data)
+    given: Mapping[str, Any] = found.get("operations") or {}
+    operations = {name: _operation(dict(given[name]), operation) for name in given if (operation := openapi.operations.get(name))}
+    whole = {name: operations.get(name, entry) for name, entry in given.items()}
+    found.setdefault("id", re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-") or "provider")
+    info = openapi.raw.get("info") or {}
+    found.setdefault("name", str(info.get("title") or found["id"]))
+    found.setdefault("document", openapi.source.path.name)
+    if "base_urls" not in found:
+        urls = [url for server in openapi.raw.get("servers") or () if (url := server_url(server)).startswith("http") and "{" not in url]
+        if urls:
+            found["base_urls"] = urls
+    found.setdefault("auth", _auth(openapi, str(found["id"])))
+    _asynchronous(whole, openapi, found)
+    found["operations"] = whole
+    found["models"] = _models(found, whole, openapi)
+    if "tasks" not in found:
+        able = {task: next((name for name, entry in whole.items() if task in entry.get("tasks", ())), None) for task in _TASKS}
+        found["tasks"] = {task: {"operation": name} for task, name in able.items() if name is not None}
+    if "errors" not in found:
+        errors = next((places for name in whole if name in openapi.operations and (places := error_data(openapi.operations[name]))), None)
+        found["errors"] = errors or {"message": ["/error/message"], "code": ["/error/code"]}
+    return found
+
+
+def _operation(entry: Data, operation: Operation) -> Data:
+    said = request_data(operation)
+    for kind in ("fields", "path", "query", "headers"):
+        recognised: Mapping[str, Data] = said.get(kind, {})
+        own = entry.get(kind)
+        if isinstance(own, Mapping):
+            merged = {name: _field(own[name], recognised.get(name)) for name in own}
+            taken = {field.get("means") for field in merged.values() if isinstance(field, Mapping)}
+            for name, field in recognised.items():
+                if name not in merged:
+                    fresh = field["means"] in ("other", "image", "task_id") or field["means"] not in taken
+                    merged[name] = field if fresh else {"means": "other"}
+            entry[kind] = merged
+        elif recognised and own is None:
+            entry[kind] = dict(recognised)
+    response = entry.get("response")
+    if response is None or (isinstance(response, Mapping) and not {"pictures", "binary"} & response.keys()):
+        entry["response"] = {**response_data(operation), **(response or {})}
+    meanings = {field.get("means") for field in (entry.get("fields") or {}).values() if isinstance(field, Mapping)}
+    if "kind" not in entry:
+        entry["kind"] = "chat" if "messages" in meanings else "task" if polls(operation) and not meanings else "images"
+    if entry["kind"] == "task":
+        entry.setdefault("billed", False)
+        if not _keyed(operation) and "auth_required" not in entry:
+            entry["auth_required"] = False
+    if "tasks" not in entry:
+        gives = bool({"pictures", "binary"} & entry["response"].keys()) or "async" in entry or gives_reference(operation)
+        entry["tasks"] = _tasks(entry, operation, meanings) if gives or entry["kind"] != "images" else []
+        if "needs" not in entry and "edit" in entry["tasks"] and "generate" in entry["tasks"]:
+            entry["needs"] = {"edit": ["image"]}
+    return entry
+
+
+def _field(own: Any, recognised: Data | None) -> Any:
+    if isinstance(own, str):
+        return {"means": own}
+    if not isinstance(own, Mapping) or "means" in own:
+        return own
+    return {**(recognised or {"means": "other"}), **own}
+
+
+def _tasks(entry: Data, operation: Operation, meanings: set[Any]) -> list[str]:
+    if entry["kind"] == "task":
+        return []
+    if entry["kind"] == "chat":
+        return ["describe"]
+    required = {entry["fields"][name].get("means") for name in operation.required if name in (entry.get("fields") or {})}
+    if "image" not in meanings:
+        return ["generate"] if "prompt" in meanings else []
+    if "prompt" not in meanings or "variation" in operation.id.lower():
+        return ["variation"]
+    return ["edit"] if "image" in required else ["generate", "edit"]
+
+
+def _keyed(operation: Operation) -> bool:
+    security = operation.raw.get("security", operation.document.raw.get("security"))
+    return bool(security) and {} not in security
+
+
+def _auth(openapi: OpenApi, provider: str) -> Data:
+    """The header that carries the key, from the first scheme that the document asks for and that is one; none where it asks for none."""
+    schemes = (openapi.raw.get("components") or {}).get("securitySchemes") or {}
+    asked = [name for one in openapi.raw.get("security") or () if isinstance(one, Mapping) for name in one]
+    asked += [
+        name
+        for operation in openapi.operations.values()
+        for one in operation.raw.get("security") or ()
+        if isinstance(one, Mapping)
+        for name in one
+    ]
+    known = [scheme for name in dict.fromkeys(asked) if isinstance(scheme := openapi.deref(schemes.get(name)), Mapping)]
+    known.sort(key=lambda scheme: scheme.get("type") in ("oauth2", "openIdConnect"))  # a key is what a user has
+    headers = [header for scheme in known if (header := _header(scheme)) is not None]
+    if not headers:
+        return {}
+    key_env = re.sub(r"[^A-Z0-9]+", "_", provider.upper()) + "_API_KEY"
+    return {"header": headers[0], "also_accepts": headers[1:], "key_env": key_env}
+
+
+def _header(scheme: Mapping[str, Any]) -> Data | None:
+    kind = str(scheme.get("type", "")).lower()
+    if kind == "http" and str(scheme.get("scheme", "")).lower() == "bearer":
+        return {"name": "Authorization", "prefix": "Bearer "}
+    if kind == "apikey" and scheme.get("in") == "header" and scheme.get("name"):
+        prefix = "Bearer " if str(scheme["name"]).lower() == "authorization" else ""
+        return {"name": str(scheme["name"]), "prefix": prefix}
+    return {"name": "Authorization", "prefix": "Bearer "} if kind in ("oauth2", "openidconnect") else None
+
+
+def _models(found: Data, operations: Mapping[str, Data], openapi: OpenApi) -> list[Any]:
+    working = [name for name, entry in operations.items() if entry.get("tasks")]
+    if "models" in found:
+        stated = found["models"] if isinstance(found["models"], list) else []
+        return [{"operations": working, **model} if isinstance(model, Mapping) else model for model in stated]
+    by_model: dict[str, list[str]] = {}
+    for name in working:
+        if name in openapi.operations:
+            for model in models_of(openapi.operations[name]):
+                by_model.setdefault(model, []).append(name)
+    return [{"id": model, "operations": names} for model, names in by_model.items()]
+
+
+def _asynchronous(operations: dict[str, Data], openapi: OpenApi, found: Data) -> None:
+    """The protocol of each operation that answers without a picture, and the map of the answer that its task ends with."""
+    if "async" in found:
+        return
+    protocols: dict[str, Data] = {}
+    listed = [openapi.operations[name] for name in operations if name in openapi.operations]
+    for name, entry in operations.items():
+        response = entry.get("response") or {}
+        if name not in openapi.operations or entry["kind"] != "images" or not entry["tasks"] or "async" in entry:
+            continue
+        if "binary" in response or "pictures" in response:
+            continue
+        protocol = task_data(openapi.operations[name], [one for one in listed if one.id != name])
+        if protocol is None:
+            continue
+        entry["async"] = protocols[name] = protocol
+        poll = openapi.operations.get(str(protocol.get("operation")))
+        if poll is not None:
+            entry["response"] = {**result_pictures(poll), **response}
+    working = [name for name, entry in operations.items() if entry.get("tasks")]
+    if protocols and set(protocols) == set(working) and all(one == protocols[working[0]] for one in protocols.values()):
+        # One protocol for all of them is the provider's.
+        found["async"] = protocols[working[0]]
+        for name in working:
+            del operations[name]["async"]

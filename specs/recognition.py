@@ -1,0 +1,496 @@
+"""What a document says about an operation without being asked: which of its fields means what, and how a value is spelt there.
+
+Fields are recognised by their name, then by what their schema lists or their description says. What is not recognised means `other`:
+it is sent only where a profile gives it a value. Everything here is a profile's own vocabulary as plain data, which a profile may replace.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from testcard.specs.openapi import Operation
+from testcard.specs.pointers import pointer_of
+from testcard.specs.schemas import Schema, type_of
+
+Data = dict[str, Any]
+
+#: Names of fields, without their separators and in lower case, by what they mean.
+_NAMES: Mapping[str, frozenset[str]] = {
+    "prompt": frozenset({"prompt", "textprompt", "inputprompt", "text"}),
+    "negative_prompt": frozenset({"negativeprompt", "negprompt"}),
+    "model": frozenset({"model", "modelid", "modelname", "sdmodel", "deploymentid", "deployment", "engineid", "modelslug"}),
+    "n": frozenset({
+        "n", "numimages", "numberofimages", "numoutputs", "samples", "batchsize", "imagecount", "count", "numsamples", "numresults",
+    }),
+    "size": frozenset({"size", "imagesize", "resolution", "dimensions", "outputsize"}),
+    "width": frozenset({"width", "imagewidth", "outputwidth", "w"}),
+    "height": frozenset({"height", "imageheight", "outputheight", "h"}),
+    "aspect_ratio": frozenset({"aspectratio", "ratio"}),
+    "seed": frozenset({"seed", "randomseed", "noiseseed"}),
+    "steps": frozenset({"steps", "numinferencesteps", "numsteps", "inferencesteps", "samplingsteps"}),
+    "guidance": frozenset({"guidance", "guidancescale", "cfgscale", "cfg", "truecfgscale"}),
+    "strength": frozenset({"strength", "imagestrength", "promptstrength", "initstrength", "denoisingstrength"}),
+    "sampler": frozenset({"sampler", "samplername", "scheduler"}),
+    "format": frozenset({"outputformat", "imageformat", "format", "mimetype", "outputmimetype"}),
+    "delivery": frozenset({"responseformat", "outputtype", "returntype", "responsetype"}),
+    "quality": frozenset({"quality"}),
+    "style": frozenset({"style", "styletype", "stylepreset", "presetstyle"}),
+    "background": frozenset({"background"}),
+    "user": frozenset({"user"}),
+    "stream": frozenset({"stream"}),
+    "async": frozenset({"async"}),
+    "mask": frozenset({"mask", "maskimage", "maskurl", "maskdataurl", "maskimageurl", "inputmask"}),
+    "image": frozenset({
+        "image", "images", "inputimage", "inputimages", "initimage", "initimages", "imageurl", "imageurls", "sourceimage", "referenceimage",
+        "referenceimages", "imageprompt", "imagedataurl", "imagedataurls", "inputimageurl", "baseimage",
+    }),
+    "safety_tolerance": frozenset({"safetytolerance"}),
+    "max_tokens": frozenset({"maxtokens", "maxcompletiontokens"}),
+    "temperature": frozenset({"temperature"}),
+    "messages": frozenset({"messages"}),
+}  # fmt: skip
+_PIXELS = re.compile(r"^\D*?([1-9]\d{2,4})\D([1-9]\d{2,4})\D*$")
+_RATIO = re.compile(r"^\D*?([1-9]\d?)\D([1-9]\d?)\D*$")
+_TIER = re.compile(r"^\d(\.\d)?[Kk]$|^\d+ ?MP$", re.IGNORECASE)
+_FORMATS = {"png": "png", "jpeg": "jpeg", "jpg": "jpeg", "webp": "webp"}
+#: The value of a base request where its cost depends on it, in the order of what is usually cheapest.
+_CHEAP_QUALITIES = ("low", "draft", "turbo", "standard", "auto", "medium", "hd", "high")
+_ORDINARY_EDGE_PX = 512
+
+
+def bare(name: str) -> str:
+    """A name without separators and capitals: `numInferenceSteps`, `num_inference_steps` and `num-inference-steps` are one."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def field_data(name: str, schema: Schema, *, location: str = "body") -> Data:
+    """A field as a profile would write it: what it means, its format, and its values where the wire spells them in another way."""
+    plain = bare(name)
+    if location == "path" and plain in ("id", "taskid", "requestid", "generationid", "jobid", "uuid"):
+        return {"means": "task_id"}
+    index = re.fullmatch(r"(.*?image)(\d)", plain)
+    meaning = next((word for word, names in _NAMES.items() if plain in names or (word == "image" and index and index[1] in names)), "other")
+    refine = _REFINED.get(meaning)
+    found = refine(schema) if refine is not None else {"means": meaning}
+    if meaning == "image" and found["means"] == "image" and index:
+        found["index"] = max(0, int(index[2]) - 1)
+    return found
+
+
+def _listed(schema: Schema) -> list[Any]:
+    """Every value that the schema lists, also where it lists some among others it takes."""
+    values = list(schema.get("enum") or ())
+    for word in ("anyOf", "oneOf"):
+        for branch in schema.get(word) or ():
+            values += list(branch.get("enum") or ()) if isinstance(branch, Mapping) else []
+    return [value for value in dict.fromkeys(value for value in values if not isinstance(value, dict | list)) if value is not None]
+
+
+def _words(schema: Schema) -> list[str]:
+    return [value for value in _listed(schema) if isinstance(value, str)]
+
+
+def _said(schema: Schema) -> str:
+    items = schema.get("items")
+    inner = items.get("description", "") if isinstance(items, Mapping) else ""
+    return f"{schema.get('description', '')} {inner}".lower()
+
+
+def _prompt(schema: Schema) -> Data:
+    return {"means": "prompt" if type_of(schema) in ("string", None) and "properties" not in schema else "other"}
+
+
+def _number(meaning: str, cheapest: Sequence[int] = ()) -> Any:
+    def refined(schema: Schema) -> Data:
+        if type_of(schema) == "string":
+            return {"means": meaning, "format": "text"}
+        if type_of(schema) not in ("integer", "number"):
+            return {"means": "other"}
+        fit = next((value for value in cheapest if _fits(value, schema)), None)
+        return {"means": meaning, **({"cheapest": fit} if fit is not None else {})}
+
+    return refined
+
+
+def _fits(value: float, schema: Schema) -> bool:
+    low, high, step = schema.get("minimum"), schema.get("maximum"), schema.get("multipleOf")
+    if (low is not None and value < low) or (high is not None and value > high):
+        return False
+    listed = _listed(schema)
+    return (not listed or value in listed) and not (step and value % step)
+
+
+def _edge(meaning: str) -> Any:
+    def refined(schema: Schema) -> Data:
+        if type_of(schema) not in ("integer", "number"):
+            return {"means": meaning, "format": "text"} if type_of(schema) == "string" else {"means": "other"}
+        low = schema.get("minimum")
+        choices = (_ORDINARY_EDGE_PX, schema.get("default"), low, 1024, *_listed(schema)[:1])
+        fit = next((value for value in choices if isinstance(value, int | float) and _fits(value, schema)), None)
+        return {"means": meaning, **({"cheapest": int(fit)} if fit is not None else {})}
+
+    return refined
+
+
+def _size(schema: Schema) -> Data:
+    words = _words(schema)
+    if words and all(_TIER.match(word) for word in words):
+        return {"means": "tier", "cheapest": words[0]}
+    if type_of(schema) not in ("string", None):
+        return {"means": "other"}
+    pixels = {f"{found[1]}x{found[2]}": word for word in words if (found := _PIXELS.match(word))}
+    if not pixels:
+        ratios = {f"{found[1]}:{found[2]}": word for word in words if (found := _RATIO.match(word))}
+        if ratios and len(ratios) >= len(words) - 1:
+            return _ratio(schema)
+        return {"means": "size", "format": "size"} if not words else {"means": "other"}
+    smallest = min(pixels, key=lambda size: int(size.partition("x")[0]) * int(size.partition("x")[2]))
+    spelt = {size: word for size, word in pixels.items() if size != word}
+    return {"means": "size", "format": "size", "cheapest": pixels[smallest], **({"values": spelt} if spelt else {})}
+
+
+def _ratio(schema: Schema) -> Data:
+    if type_of(schema) not in ("string", None):
+        return {"means": "other"}
+    words = _words(schema)
+    ratios = {f"{found[1]}:{found[2]}": word for word in words if (found := _RATIO.match(word))}
+    if not ratios:
+        # Without a list the document may still say what shapes there are; a square is among them.
+        return {"means": "aspect_ratio", "must_accept": ["1:1"], "cheapest": "1:1"} if not words else {"means": "other"}
+    spelt = {ratio: word for ratio, word in ratios.items() if ratio != word}
+    return {"means": "aspect_ratio", "cheapest": ratios.get("1:1", next(iter(ratios.values()))), **({"values": spelt} if spelt else {})}
+
+
+def _format(schema: Schema) -> Data:
+    found = {_FORMATS[kind]: word for word in reversed(_words(schema)) if (kind := word.lower().rpartition("/")[2]) in _FORMATS}
+    if not found:
+        return {"means": "other"}
+    spelt = {name: word for name, word in found.items() if name != word}
+    others = [word for word in _words(schema) if word.lower().rpartition("/")[2] not in _FORMATS]
+    data: Data = {"means": "format", "cheapest": found.get("png", next(iter(found.values())))}
+    if others:
+        data["must_accept"] = [word for word in _words(schema) if word not in others]
+    return {**data, **({"values": spelt} if spelt else {})}
+
+
+def _delivery(schema: Schema) -> Data:
+    values: Data = {}
+    for word in _words(schema):
+        plain = bare(word)
+        kind = "base64" if "b64" in plain or "base64" in plain else "url" if "url" in plain else None
+        if kind is not None:
+            values.setdefault(kind, word)
+    if not values:
+        return {"means": "other"}
+    stated = list(values.values())
+    spelt = {kind: word for kind, word in values.items() if kind != word}
+    data: Data = {"means": "delivery", "cheapest": stated[-1] if "base64" not in values else values["base64"]}
+    if len(stated) < len(_words(schema)):
+        data["must_accept"] = stated
+    return {**data, **({"values": spelt} if spelt else {})}
+
+
+def _quality(schema: Schema) -> Data:
+    words = _words(schema)
+    fit = next((word for known in _CHEAP_QUALITIES for word in words if word.lower() == known), None)
+    return (
+        {"means": "quality", **({"cheapest": fit} if fit is not None else {})}
+        if type_of(schema) in ("string", None)
+        else {"means": "other"}
+    )
+
+
+def _text(meaning: str) -> Any:
+    def refined(schema: Schema) -> Data:
+        return {"means": meaning if type_of(schema) in ("string", None) and "properties" not in schema else "other"}
+
+    return refined
+
+
+def _flag(meaning: str) -> Any:
+    def refined(schema: Schema) -> Data:
+        return {"means": meaning if type_of(schema) == "boolean" else "other"}
+
+    return refined
+
+
+def _picture(meaning: str) -> Any:
+    """A picture by how it travels. Those that only an address can name are left to the profile: a check has none to give."""
+
+    def refined(schema: Schema) -> Data:
+        many = type_of(schema) == "array"
+        items = schema.get("items")
+        one: Schema = items if many and isinstance(items, Mapping) else schema
+        if one.get("format") == "binary" or "contentMediaType" in one:
+            return {"means": meaning, "format": "file", **({"many": True} if many else {})}
+        if type_of(one) not in ("string", None) or "properties" in one:
+            return {"means": "other"}
+        said = f"{_said(schema)} {_said(one)} {schema.get('title', '')}".lower()
+        address, encoded = "url" in said or "uri" in str(one.get("format")), "base64" in said or "base-64" in said or "b64" in said
+        if "data url" in said or "data uri" in said or "data:" in said or one.get("format") == "data-url":
+            spelling = "data-url"
+        elif encoded:
+            spelling = "url-or-base64" if address else "base64"
+        else:
+            return {"means": "other"}
+        return {"means": meaning, "format": spelling, **({"many": True} if many else {})}
+
+    return refined
+
+
+def _model(schema: Schema) -> Data:
+    if type_of(schema) not in ("string", None):
+        return {"means": "other"}
+    closed = bool(schema.get("enum"))
+    return {"means": "model", **({"closed": True} if closed else {})}
+
+
+def _messages(schema: Schema) -> Data:
+    return {"means": "messages" if type_of(schema) in ("array", None) else "other"}
+
+
+_REFINED: Mapping[str, Any] = {
+    "prompt": _prompt,
+    "negative_prompt": _text("negative_prompt"),
+    "model": _model,
+    "n": _number("n", (1,)),
+    "size": _size,
+    "width": _edge("width"),
+    "height": _edge("height"),
+    "aspect_ratio": _ratio,
+    "seed": _number("seed"),
+    "steps": _number("steps"),
+    "guidance": _number("guidance"),
+    "strength": _number("strength"),
+    "safety_tolerance": _number("safety_tolerance"),
+    "max_tokens": _number("max_tokens"),
+    "temperature": _number("temperature"),
+    "sampler": _text("sampler"),
+    "format": _format,
+    "delivery": _delivery,
+    "quality": _quality,
+    "style": _text("style"),
+    "background": _text("background"),
+    "user": _text("user"),
+    "stream": _flag("stream"),
+    "async": _flag("async"),
+    "mask": _picture("mask"),
+    "image": _picture("image"),
+    "messages": _messages,
+}
+
+
+def models_of(operation: Operation) -> list[str]:
+    """The models that the document names for an operation: those it lists, else its default or example."""
+    fields = [*operation.properties.items(), *operation.path_parameters.items(), *operation.query_parameters.items()]
+    for name, schema in fields:
+        if bare(name) in _NAMES["model"]:
+            examples = [schema.get("default"), schema.get("example"), *(schema.get("examples") or ())]
+            raw = next((one.raw for one in operation.parameters if one.name == name), {})
+            named = _words(schema) or [value for value in [*examples, raw.get("example")] if isinstance(value, str)]
+            return list(dict.fromkeys(named))
+    return []
+
+
+def request_data(operation: Operation) -> Data:
+    """Every field and parameter of an operation, as a profile would write them under `fields`, `path`, `query` and `headers`."""
+    body: dict[str, Data] = {}
+    taken: set[str] = set()
+    for name, schema in operation.properties.items():
+        data = field_data(name, schema)
+        if data["means"] not in ("other", "image") and data["means"] in taken:
+            data = {"means": "other"}  # one field of each meaning: the first
+        taken.add(data["means"])
+        if data["means"] == "other" and name in operation.required and "default" in schema:
+            data["cheapest"] = schema["default"]
+        body[name] = data
+    ratio = next((name for name, data in body.items() if data["means"] == "aspect_ratio"), None)
+    if ratio is not None and {"size", "width"} & taken:
+        # Two ways to say one thing: a request says it in one of them, and a server may refuse both at once.
+        body[ratio] = {"means": "other", "may_refuse": _listed(operation.properties[ratio]) or ["1:1"]}
+    found: Data = {"fields": body}
+    path = {name: field_data(name, schema, location="path") for name, schema in operation.path_parameters.items()}
+    for kind, parameters in (("query", operation.query_parameters), ("headers", operation.header_parameters)):
+        entries: dict[str, Data] = {}
+        for name, schema in parameters.items():
+            location = "query" if kind == "query" else "header"
+            if (location, name) in operation.required_parameters:
+                value = next((schema[key] for key in ("default", "example") if key in schema), next(iter(_listed(schema)), None))
+                entries[name] = {"means": "other", **({"send": value} if value is not None else {})}
+                if bare(name) in ("id", "taskid", "requestid", "generationid", "jobid"):
+                    entries[name] = {"means": "task_id"}
+        if entries:
+            found[kind] = entries
+    if path:
+        found["path"] = path
+    return found
+
+
+# ── answers ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_BASE64 = frozenset({"b64json", "base64", "b64", "imagebase64", "base64image", "b64image", "imagedata", "imagebytes"})
+_ADDRESS = frozenset({"url", "imageurl", "uri", "imageuri", "downloadurl", "signedurl", "outputurl", "fileurl"})
+_PICTURES = frozenset(
+    {"images", "image", "outputs", "output", "results", "result", "samples", "sample", "data", "artifacts", "urls", "generatedimages"}
+)
+_NOT_PICTURES = re.compile(
+    r"poll|status|webhook|thumb|preview|cancel|avatar|profile|link|doc|video|motion|mp4|response_?url|mask|input|origin|user|element|lora|prompt",
+    re.I,
+)
+_DEEPEST = 8
+
+
+def leaves(schema: Any, place: tuple[str, ...] = (), _level: int = 0) -> Iterator[tuple[tuple[str, ...], Schema]]:
+    """Every place of an answer with what its schema says there, through lists (`*`), parts and alternatives."""
+    if not isinstance(schema, Mapping) or _level > _DEEPEST:
+        return
+    yield place, schema
+    for word in ("allOf", "oneOf", "anyOf"):
+        for branch in schema.get(word) or ():
+            yield from leaves(branch, place, _level + 1)
+    for name, one in (schema.get("properties") or {}).items():
+        yield from leaves(one, (*place, str(name)), _level + 1)
+    if isinstance(schema.get("items"), Mapping):
+        yield from leaves(schema["items"], (*place, "*"), _level + 1)
+
+
+def written(place: Sequence[str]) -> str:
+    """A place as a profile writes it."""
+    return pointer_of(place)
+
+
+def answer_schema(operation: Operation) -> Schema | None:
+    """The schema of the operation's successful JSON answer; None where it has none."""
+    for status in (200, 201, 202):
+        if operation.documents(status):
+            for media_type in operation.response_media_types(status):
+                if media_type.endswith("json"):
+                    return operation.response_schema(status, media_type)
+    return None
+
+
+def picture_places(schema: Schema) -> Data:
+    """Where an answer keeps its pictures, as a profile's response map has it; empty where no place looks like one."""
+    candidates: list[tuple[float, tuple[str, ...], str, str]] = []
+    for place, one in leaves(schema):
+        if type_of(one) not in ("string", None) or not place or "properties" in one or any(_NOT_PICTURES.search(part) for part in place):
+            continue
+        name = next((part for part in reversed(place) if part != "*"), "")
+        kind = _picture_kind(bare(name), one, listed=place[-1] == "*")
+        if kind is None:
+            continue
+        score = len(place) + (0 if any(bare(part) in _PICTURES for part in place) else 3) + (0 if "*" in place else 0.5)
+        if place[-1] == "*" or (bare(name) in _PICTURES and bare(name) not in _ADDRESS):
+            candidates.append((score, place, "", kind))
+        else:
+            candidates.append((score, place[:-1], place[-1], kind))
+    if not candidates:
+        return {}
+    best = min(candidates, key=lambda one: one[0])[1]
+    found: Data = {"pictures": written(best)}
+    for _, owner, name, kind in candidates:
+        if owner == best:
+            found.setdefault(kind, name)
+    found["default_delivery"] = "url" if "url" in found else "base64"
+    for place, one in leaves(schema):
+        if place[:-1] == best and place:
+            if bare(place[-1]) == "seed" and type_of(one) == "integer":
+                found["item_seed"] = place[-1]
+            elif bare(place[-1]) == "finishreason":
+                found["finish"] = place[-1]
+    return found
+
+
+def _picture_kind(name: str, schema: Schema, *, listed: bool) -> str | None:
+    said = f"{_said(schema)} {schema.get('title', '')}".lower()
+    address = schema.get("format") in ("uri", "url", "uri-reference")
+    if name in _BASE64 or (
+        (name in _PICTURES or listed) and ("base64" in said or schema.get("contentEncoding") == "base64" or schema.get("format") == "byte")
+    ):
+        return "base64"
+    if name in _ADDRESS or (name in _PICTURES and (address or "url" in said)):
+        return "url"
+    if listed and name in _PICTURES and type_of(schema) == "string" and not schema.get("enum"):
+        return "url"
+    return None
+
+
+def response_data(operation: Operation) -> Data:
+    """What the document says of an operation's answer: pictures, binary bodies, usage, cost, when it was made."""
+    found: Data = {}
+    binary = [name for status in (200, 201) for name in operation.response_media_types(status) if name.startswith("image/")]
+    if binary:
+        found["binary"] = list(dict.fromkeys(binary))
+        found["default_delivery"] = "binary"
+        formats = [_FORMATS[kind] for name in binary if (kind := name.rpartition("/")[2]) in _FORMATS]
+        if formats:
+            found["formats"] = list(dict.fromkeys(formats))
+    schema = answer_schema(operation)
+    if schema is None:
+        return found
+    pictures = picture_places(schema)
+    found = {**pictures, **found} if pictures else found
+    return {**found, **_beside_pictures(schema, found.get("pictures", ""))}
+
+
+def _beside_pictures(schema: Schema, pictures: str) -> Data:
+    found: Data = {}
+    usage: dict[str, str] = {}
+    for place, one in leaves(schema):
+        if not place or "*" in place:
+            continue
+        name, kind = bare(place[-1]), type_of(one)
+        if name in ("created", "createdat") and kind == "integer" and len(place) == 1:
+            found.setdefault("created", written(place))
+        elif len(place) == 2 and bare(place[0]) == "usage" and kind in ("integer", None) and name in _TOKENS:
+            usage.setdefault(_TOKENS[name], written(place))
+        elif name in ("cost", "price", "costusd", "totalcost") and kind in ("integer", "number", "string") and len(place) <= 2:
+            said = f"{_said(one)} {place[-1]}".lower()
+            dollars = "usd" in said or "dollar" in said
+            found.setdefault("cost", written(place) if dollars else {"at": written(place), "usd_each": None})
+    if len(usage) > 1:
+        found["usage"] = usage
+    return found
+
+
+_TOKENS = {
+    "prompttokens": "prompt_tokens",
+    "inputtokens": "prompt_tokens",
+    "completiontokens": "completion_tokens",
+    "outputtokens": "completion_tokens",
+    "totaltokens": "total_tokens",
+}
+
+
+def error_data(operation: Operation) -> Data:
+    """Where the operation's documented errors keep their message and code; empty where they are not described."""
+    for status, response in operation.responses.items():
+        if status.startswith("2"):
+            continue
+        for media in (response.get("content") or {}).values():
+            schema = operation.document.expand((media or {}).get("schema", {}))
+            found = _error_places(schema)
+            if found:
+                return found
+    return {}
+
+
+def _error_places(schema: Any) -> Data:
+    texts = [
+        (place, one)
+        for place, one in leaves(schema)
+        if place and type_of(one) in ("string", None) and "properties" not in one and "items" not in one
+    ]
+    for wanted in ("message", "msg", "detail", "error", "title", "reason"):
+        for place, _ in sorted(texts, key=lambda entry: len(entry[0])):
+            if place[-1] == wanted or (place[-1] == "*" and len(place) > 1 and place[-2] in (f"{wanted}s", "errors")):
+                found: Data = {"message": [written(["0" if part == "*" else part for part in place])]}
+                code = next(
+                    (other for other, one in leaves(schema) if other[:-1] == place[:-1] and other and other[-1] in ("code", "type")), None
+                )
+                if code is not None and "*" not in code:
+                    found["code"] = [written(code)]
+                return found
+    return {}

@@ -1,0 +1,121 @@
+"""What a document says of work that is fetched later: the operation that is asked, the task's reference, its states in the provider's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from testcard.specs.openapi import Operation
+from testcard.specs.recognition import answer_schema, bare, field_data, leaves, picture_places, written
+from testcard.specs.schemas import type_of
+
+Data = dict[str, Any]
+_REFERENCES = ("taskid", "requestid", "generationid", "jobid", "predictionid", "id", "uuid", "reference", "taskaddress")
+_POLL_URLS = ("pollingurl", "pollurl", "statusurl")
+_RESULT_URLS = ("responseurl", "resulturl")
+#: Words for how far a task is. They are looked for in this order, as whole words or the beginnings of some.
+_PHASES: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("moderated", re.compile(r"moderat|nsfw|safety|blocked|flagged|content_filter", re.I)),
+    ("cancelled", re.compile(r"cancel|abort", re.I)),
+    ("failed", re.compile(r"fail|error|timeout|expired|not.?found|rejected", re.I)),
+    ("completed", re.compile(r"complete|succe|ready|done|finish|^ok$", re.I)),
+    ("running", re.compile(r"run|process|progress|start|generat|working|dreaming", re.I)),
+    ("queued", re.compile(r"queue|pend|wait|creat|submit|schedul|accept|init|new", re.I)),
+)
+
+
+def phase_of(word: str) -> str | None:
+    """The phase that a provider's word for a task's state stands for; None for a word that says nothing to us."""
+    return next((phase for phase, pattern in _PHASES if pattern.search(word)), None)
+
+
+def states_of(words: Iterable[str]) -> dict[str, list[str]]:
+    """A provider's words by the phase that each stands for."""
+    found: dict[str, list[str]] = {}
+    for word in words:
+        phase = phase_of(word)
+        if phase is not None:
+            found.setdefault(phase, []).append(word)
+    return found
+
+
+def polls(operation: Operation) -> bool:
+    """Whether an operation asks how a task is doing: a GET with one reference of a task."""
+    return operation.method == "GET" and _reference_parameter(operation) is not None
+
+
+def _reference_parameter(operation: Operation) -> str | None:
+    parameters = {**operation.path_parameters, **operation.query_parameters}
+    known = [name for name, schema in parameters.items() if field_data(name, schema, location="path")["means"] == "task_id"]
+    if known:
+        return known[0]
+    paths = list(operation.path_parameters)
+    return paths[0] if len(paths) == 1 and re.search(r"task|job|generation|request|prediction|id$", paths[0], re.I) else None
+
+
+def gives_reference(submit: Operation) -> bool:
+    """Whether an operation's answer holds what a task can be asked for by."""
+    places = [(place, one) for place, one in leaves(answer_schema(submit) or {}) if place and "*" not in place]
+    return _first(places, (*_REFERENCES, *_POLL_URLS)) is not None
+
+
+def task_data(submit: Operation, others: Iterable[Operation]) -> Data | None:
+    """The async protocol of an operation whose answer holds no picture but a task's reference; None where it has none.
+
+    `others` are the operations among which the one that is polled is looked for.
+    """
+    schema = answer_schema(submit)
+    if schema is None:
+        return None
+    places = [(place, one) for place, one in leaves(schema) if place and "*" not in place and type_of(one) in ("string", None, "integer")]
+    reference = _first(places, _REFERENCES)
+    poll_url, result_url = _first(places, _POLL_URLS), _first(places, _RESULT_URLS)
+    if reference is None and poll_url is None:
+        return None
+    status = [code for code in (200, 201, 202) if submit.documents(code) and "default" not in submit.responses] or [200]
+    found: Data = {"status": status}
+    if reference is not None:
+        found["task_reference"] = [written(reference)]
+    poll = next((one for one in others if polls(one)), None)
+    if poll is None and poll_url is None:
+        return None
+    if poll is not None:
+        found |= {"operation": poll.id, "parameter": _reference_parameter(poll)}
+        answer = answer_schema(poll) or {}
+        state = _state(answer)
+        if state is not None:
+            found["state"], found["states"] = state
+        progress = _first([(place, one) for place, one in leaves(answer) if place and "*" not in place], ("progress",))
+        if progress is not None:
+            found["progress"] = written(progress)
+    if poll_url is not None:
+        found["poll_url"] = written(poll_url)
+        if poll is None:
+            found["poll_by"] = "address"
+    if result_url is not None:
+        found["result_url"] = written(result_url)
+    return found
+
+
+def _first(places: list[tuple[tuple[str, ...], Any]], names: tuple[str, ...]) -> tuple[str, ...] | None:
+    for name in names:
+        for place, _ in sorted(places, key=lambda entry: len(entry[0])):
+            if bare(place[-1]) == name:
+                return place
+    return None
+
+
+def _state(answer: Any) -> tuple[str, dict[str, list[str]]] | None:
+    for place, one in sorted(leaves(answer), key=lambda entry: len(entry[0])):
+        if place and "*" not in place and bare(place[-1]) in ("status", "state", "taskstatus", "phase"):
+            words = [word for word in one.get("enum") or () if isinstance(word, str)]
+            states = states_of(words)
+            if "completed" in states:
+                return written(place), states
+    return None
+
+
+def result_pictures(poll: Operation) -> Data:
+    """Where the answer of a finished task keeps its pictures."""
+    return picture_places(answer_schema(poll) or {})

@@ -1,0 +1,215 @@
+"""A profile says what the document does not: everything else is recognised by names, formats and descriptions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from testcard.specs.errors import SpecError
+from testcard.specs.lint import lint
+from testcard.specs.loader import bundled_ids, load_provider, read_profile
+from testcard.specs.profile import Profile
+from testcard.specs.recognition import field_data, picture_places
+from testcard.specs.tasks_recognised import states_of
+from testcard.specs.yaml_lines import read_yaml
+
+OPENAI_KIND: dict[str, Any] = {
+    "openapi": "3.0.3",
+    "info": {"title": "Sixth", "version": "1"},
+    "servers": [{"url": "https://api.sixth.example/v1"}],
+    "security": [{"key": []}],
+    "paths": {
+        "/images/generations": {
+            "post": {
+                "operationId": "createImage",
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        "application/json": {
+                            "schema": {
+                                "type": "object",
+                                "required": ["prompt", "model"],
+                                "properties": {
+                                    "prompt": {"type": "string"},
+                                    "model": {"type": "string", "enum": ["six-1", "six-2"]},
+                                    "n": {"type": "integer", "minimum": 1, "maximum": 4, "default": 1},
+                                    "size": {"type": "string", "enum": ["1024x1024", "512x512"]},
+                                    "quality": {"type": "string", "enum": ["high", "low"]},
+                                    "response_format": {"type": "string", "enum": ["url", "b64_json"]},
+                                    "seed": {"type": "integer", "nullable": True},
+                                    "image": {"type": "string", "description": "A data URL of the picture to start from."},
+                                    "colour": {"type": "string"},
+                                },
+                            }
+                        }
+                    },
+                },
+                "responses": {
+                    "200": {
+                        "description": "Pictures.",
+                        "content": {
+                            "application/json": {
+                                "schema": {
+                                    "type": "object",
+                                    "required": ["created", "data"],
+                                    "properties": {
+                                        "created": {"type": "integer"},
+                                        "data": {
+                                            "type": "array",
+                                            "items": {
+                                                "type": "object",
+                                                "properties": {"url": {"type": "string"}, "b64_json": {"type": "string"}},
+                                            },
+                                        },
+                                        "usage": {
+                                            "type": "object",
+                                            "properties": {"input_tokens": {"type": "integer"}, "total_tokens": {"type": "integer"}},
+                                        },
+                                    },
+                                }
+                            }
+                        },
+                    },
+                    "400": {
+                        "description": "Refused.",
+                        "content": {
+                            "application/json": {
+                                "schema": {
+                                    "type": "object",
+                                    "properties": {
+                                        "error": {
+                                            "type": "object",
+                                            "properties": {"message": {"type": "string"}, "code": {"type": "string"}},
+                                        }
+                                    },
+                                }
+                            }
+                        },
+                    },
+                },
+            }
+        }
+    },
+    "components": {"securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Key"}}},
+}
+SHORT = "schema: testcard.profile/1\nid: sixth\noperations: [createImage]\n"
+
+
+def opened(folder: Path, profile: str = SHORT, document: dict[str, Any] | None = None) -> Profile:
+    folder.mkdir(exist_ok=True)
+    (folder / "openapi.yaml").write_text(yaml.safe_dump(document or OPENAI_KIND, sort_keys=False), encoding="utf-8")
+    (folder / "profile.yaml").write_text(profile, encoding="utf-8")
+    load_provider.__globals__["_load"].cache_clear()
+    return load_provider(str(folder)).profile
+
+
+def test_three_lines_are_a_profile(tmp_path: Path) -> None:
+    """A provider of the usual kind needs its operations named; key, address, models, fields, pictures and errors stand in its document."""
+    profile = opened(tmp_path / "sixth")
+    assert lint(tmp_path / "sixth") == []
+    assert (profile.name, profile.document, profile.base_urls) == ("Sixth", "openapi.yaml", ("https://api.sixth.example/v1",))
+    assert profile.auth.header is not None
+    assert (profile.auth.header.name, profile.auth.key_env) == ("X-Key", "SIXTH_API_KEY")
+    assert [model.id for model in profile.models] == ["six-1", "six-2"]
+    assert {task: default.operation for task, default in profile.tasks.items()} == {"generate": "createImage", "edit": "createImage"}
+    entry = profile.operations["createImage"]
+    assert {name: field.means for name, field in entry.fields.items()} == {
+        "prompt": "prompt", "model": "model", "n": "n", "size": "size", "quality": "quality", "response_format": "delivery", "seed": "seed",
+        "image": "image", "colour": "other",
+    }  # fmt: skip
+    assert (entry.fields["size"].cheapest, entry.fields["quality"].cheapest, entry.fields["n"].cheapest) == ("512x512", "low", 1)
+    assert entry.fields["response_format"].values == {"base64": "b64_json"}
+    assert entry.fields["image"].format == "data-url"
+    assert entry.needs == {"edit": ("image",)}
+    assert (entry.response.pictures, entry.response.base64, entry.response.url) == ("/data/*", "b64_json", "url")
+    assert entry.response.usage == {"prompt_tokens": "/usage/input_tokens", "total_tokens": "/usage/total_tokens"}
+    assert (profile.errors.message, profile.errors.code) == (("/error/message",), ("/error/code",))
+
+
+def test_what_the_profile_says_stands(tmp_path: Path) -> None:
+    """A meaning that it gives replaces what was recognised; anything else is added to it."""
+    profile = opened(
+        tmp_path / "sixth",
+        SHORT.replace("operations: [createImage]", "operations:\n  createImage:\n    fields:\n      colour: style\n      size: {may_refuse: [512x512], cheapest: 1024x1024}\n")
+        + "models: [six-2]\nname: Six\n",
+    )  # fmt: skip
+    fields = profile.operations["createImage"].fields
+    assert (fields["colour"].means, fields["size"].means, fields["size"].cheapest) == ("style", "size", "1024x1024")
+    assert fields["seed"].means == "seed"
+    assert ([model.id for model in profile.models], profile.name) == (["six-2"], "Six")
+
+
+def test_a_mistake_in_a_short_profile_has_its_line(tmp_path: Path) -> None:
+    """Unknown words are told with their line, and so is what neither file says."""
+    with pytest.raises(SpecError, match="did you mean style") as caught:
+        opened(tmp_path / "a", SHORT.replace("[createImage]", "\n  createImage:\n    fields: {colour: styel}"))
+    assert caught.value.line == 5
+    with pytest.raises(SpecError, match="base_urls: is missing"):
+        opened(tmp_path / "b", document={**OPENAI_KIND, "servers": [{"url": "/v1"}]})
+
+
+@pytest.mark.parametrize("provider", bundled_ids())
+def test_a_whole_profile_stays_as_it_is(provider: str) -> None:
+    """Nothing is added to the profiles that say everything."""
+    loaded = load_provider(provider)
+    assert loaded.profile == read_profile(read_yaml(loaded.folder / "profile.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "schema", "expected"),
+    [
+        ("numInferenceSteps", {"type": "integer"}, {"means": "steps"}),
+        ("num_images", {"type": ["integer", "null"], "maximum": 8}, {"means": "n", "cheapest": 1}),
+        ("width", {"type": "integer", "minimum": 256, "multipleOf": 32, "maximum": 1440}, {"means": "width", "cheapest": 512}),
+        ("height", {"type": "integer", "minimum": 600, "multipleOf": 8}, {"means": "height", "cheapest": 600}),
+        ("size", {"type": "string", "enum": ["1024*1024", "720*1280"]}, {"means": "size", "cheapest": "720*1280"}),
+        ("resolution", {"type": "string", "enum": ["1K", "4K"]}, {"means": "tier", "cheapest": "1K"}),
+        ("aspect_ratio", {"type": "string", "enum": ["16x9", "1x1"]}, {"means": "aspect_ratio", "cheapest": "1x1"}),
+        ("output_format", {"type": "string", "enum": ["image/png", "image/jpeg"]}, {"means": "format", "cheapest": "image/png"}),
+        ("input_image_2", {"type": "string", "description": "Base64 encoded image or URL"}, {"format": "url-or-base64", "index": 1}),
+        ("image", {"type": "string", "format": "binary"}, {"means": "image", "format": "file"}),
+        ("image[]", {"type": "array", "items": {"type": "string", "format": "binary"}}, {"format": "file", "many": True}),
+        ("image_url", {"type": "string", "format": "uri"}, {"means": "other"}),
+        ("prompt", {"type": "object", "properties": {"text": {}}}, {"means": "other"}),
+        ("seed", {"type": "string"}, {"means": "seed", "format": "text"}),
+        ("format", {"type": "string", "enum": ["mp4", "gif"]}, {"means": "other"}),
+    ],
+)
+def test_a_field_is_recognised(name: str, schema: dict[str, Any], expected: dict[str, Any]) -> None:
+    """By its name in any spelling, then by what its schema lists and says."""
+    found = field_data(name, schema)
+    assert {key: found.get(key) for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"properties": {"images": {"type": "array", "items": {"type": "string", "description": "base64"}}}}, {"pictures": "/images/*", "base64": ""}),
+        ({"properties": {"image": {"type": "string", "description": "The picture in base64"}}}, {"pictures": "/image", "base64": ""}),
+        ({"type": "array", "items": {"properties": {"url": {"type": "string"}}}}, {"pictures": "/*", "url": "url"}),
+        ({"properties": {"url": {"type": "string"}, "status_url": {"type": "string"}}}, {"pictures": "", "url": "url"}),
+        ({"properties": {"artifacts": {"items": {"properties": {"base64": {"type": "string"}, "seed": {"type": "integer"}}}}}}, {"pictures": "/artifacts/*", "base64": "base64", "item_seed": "seed"}),
+        ({"properties": {"id": {"type": "string"}, "polling_url": {"type": "string"}}}, {}),
+    ],
+)  # fmt: skip
+def test_pictures_are_found_in_an_answer(schema: dict[str, Any], expected: dict[str, Any]) -> None:
+    """In lists, alone, at the root, below names that pictures have; not where an address leads elsewhere."""
+    found = picture_places(schema)
+    assert {key: found.get(key) for key in expected} == expected
+    assert bool(found) is bool(expected)
+
+
+def test_states_are_told_by_their_words() -> None:
+    """A provider's words for how far a task is."""
+    words = ["Task not found", "Pending", "Request Moderated", "Content Moderated", "Ready", "Error", "IN_PROGRESS", "IN_QUEUE", "canceled"]
+    assert states_of(words) == {
+        "failed": ["Task not found", "Error"],
+        "queued": ["Pending", "IN_QUEUE"],
+        "moderated": ["Request Moderated", "Content Moderated"],
+        "completed": ["Ready"],
+        "running": ["IN_PROGRESS"],
+        "cancelled": ["canceled"],
+    }
