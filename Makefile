@@ -36,7 +36,7 @@ $(BIN)/python:
 
 $(VENV)/.run: $(INPUTS) | $(BIN)/python
 	@echo "Installing Testcard into $(VENV) (about a minute, once)" >&2
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[all]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from testcard.harness.errors import Exit, TestcardError, UsageError
+from testcard.harness.extras import require
 from testcard.specs.loader import BUNDLED, Provider
 
 #: How long mocks that a benchmark starts take to answer: made up, because a server that answers at once says nothing of any provider.
@@ -42,6 +43,7 @@ def embedded_mocks(providers: Sequence[str], *, options: Sequence[str] = ()) -> 
 
     `options` are further flags of `testcard mock`. `UsageError` for what it refuses, such as a provider that has no mock.
     """
+    require(("mock",), "a mock on this machine")
     command = [sys.executable, "-m", "testcard.harness.cli", "mock", *providers, "--port", "0", "--json", "--until-stdin-closes", *options]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True

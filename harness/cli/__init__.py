@@ -19,6 +19,7 @@ import click
 
 from testcard.harness.cli.outgoing import Outgoing
 from testcard.harness.errors import Exit, TestcardError
+from testcard.harness.extras import extra_of, require, requirement
 from testcard.harness.lazy import resolve
 
 #: name → (where the click command is, its line in `testcard --help`)
@@ -45,6 +46,20 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "spec": ("testcard.harness.cli.catalogue:spec", "Check a provider's two files."),
 }
 
+#: command → the extras without which it cannot do its work; what is not here works in a bare install
+NEEDS: dict[str, tuple[str, ...]] = {
+    "evaluate": ("check", "bench", "report"),
+    "check": ("check",),
+    "replay": ("check",),
+    "bench": ("bench",),
+    "calibrate": ("bench",),
+    "report": ("report",),
+    "compare": ("report",),
+    "history": ("report",),
+    "mock": ("mock",),
+    "selftest": ("check", "mock"),
+}
+
 #: Errors of the machine rather than of Testcard: no space, no right, too many open files.
 _MACHINES_OWN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)
 
@@ -65,6 +80,7 @@ class LazyGroup(click.Group):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
+        require(NEEDS.get(cmd_name, ()), f"testcard {cmd_name}")
         command: click.Command = resolve(entry[0])
         return command
 
@@ -242,6 +258,14 @@ def _run(args: list[str], fail: Callable[[int, str, str | None], None]) -> int:
         say(f"next: {hint}")
         fail(Exit.INTERNAL, message, hint)
         return Exit.INTERNAL
+    except ModuleNotFoundError as error:
+        extra = extra_of(error.name)
+        if extra is None:
+            return _internal(error, fail)
+        message = f"this needs more than the base install: pip install '{requirement([extra])}'"
+        say(f"error: {message}")
+        fail(Exit.USAGE, message, None)
+        return Exit.USAGE
     except Exception as error:  # noqa: BLE001 (the one place where whatever is left becomes exit code 4)
         return _internal(error, fail)
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from werkzeug.datastructures import Headers
-
 from testcard.harness.intake import strict_json
 from testcard.harness.text.words import shortened
 from testcard.specs.openapi import OpenApi, Operation
@@ -24,6 +22,7 @@ from testcard.specs.yaml_lines import Pointer
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
     from openapi_core import OpenAPI
+    from werkzeug.datastructures import Headers
 
     from testcard.specs.loader import Provider
 
@@ -81,6 +80,8 @@ def judge(provider: Provider, operation_id: str, *, status: int, headers: Iterab
     if not content:
         return SchemaJudgement(not_judged="no-schema")
     pointer: Pointer = (*operation.pointer, "responses", key, "content")
+    from werkzeug.datastructures import Headers
+
     header_list = Headers(list(headers))
     stated = header_list.get("content-type")
     media_type = (stated or "").partition(";")[0].strip().lower()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from testcard.harness import foreign_names, kept_connections
+from testcard.harness import extras, foreign_names, kept_connections
 from testkit.servers import Response, answering
 
 ROOT = Path(__file__).parents[2]
@@ -48,8 +48,11 @@ def declared(requirements: list[str]) -> dict[str, str]:
     return {canonical(one[1]): one[2] for one in found if one is not None}
 
 
-RUNTIME = declared(PROJECT["dependencies"])
-TESTS = {**RUNTIME, **declared(PROJECT["optional-dependencies"]["test"])}
+BASE = declared(PROJECT["dependencies"])
+EXTRAS = {name: declared(PROJECT["optional-dependencies"][name]) for name in ("check", "bench", "report", "mock")}
+RUNTIME = {name: wanted for some in (BASE, *EXTRAS.values()) for name, wanted in some.items()}
+TESTS = {**RUNTIME, **declared(PROJECT["optional-dependencies"]["pytest"]), **declared(PROJECT["optional-dependencies"]["test"])}
+TESTS.pop("testcard")
 
 
 def imported(folder: str) -> dict[str, set[str]]:
@@ -113,6 +116,21 @@ def test_what_is_declared_is_imported() -> None:
     used = set().union(*(distributions_of(imported(folder)) for folder in ROOTS))
     assert set(RUNTIME) - used - set(NEEDED_ALL_THE_SAME) == set()
     assert set(TESTS) - set(RUNTIME) - set(distributions_of(imported("tests"))) - set(NEEDED_ALL_THE_SAME) == set()
+
+
+@pytest.mark.parametrize("extra", sorted(EXTRAS))
+def test_an_extra_is_looked_for_by_what_it_brings(extra: str) -> None:
+    """`harness.extras` asks for a module of every distribution that the extra adds, and for nothing that a bare install has."""
+    asked = set(distributions_of({module: set() for module in extras.EXTRAS[extra]}))
+    assert asked == set(EXTRAS[extra]) - set(BASE)
+
+
+def test_a_pytest_plugin_of_others_comes_with_the_extra_that_needs_it() -> None:
+    """A user's own pytest run loads no foreign plugin because of a bare Testcard, its mocks or its reports."""
+    plugins = {canonical(point.dist.name) for point in metadata.entry_points(group="pytest11") if point.dist is not None}
+    brought = {name: sorted(plugins & set(wanted)) for name, wanted in {"base": BASE, **EXTRAS}.items()}
+    # anyio comes with httpx anyway, and its plugin does nothing where no test asks for it
+    assert brought == {"base": ["anyio"], "check": ["hypothesis", "schemathesis"], "bench": ["locust"], "report": [], "mock": []}
 
 
 def test_what_is_declared_has_a_version_that_is_tested_with() -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from testkit.packages import tracked
+
 ROOTS = ("specs", "harness", "mocks", "benchmarks", "reports")
 #: Loaded by `testcard --help` they would cost seconds.
 HEAVY = (
@@ -31,41 +32,6 @@ HEAVY = (
     "PIL",
     "starlette",
 )
-
-
-def tracked(*folders: str) -> list[str]:
-    listing = subprocess.run(["git", "ls-files", "-z", *folders], cwd=ROOT, capture_output=True, check=True, text=True).stdout
-    return [name for name in listing.split("\0") if name and not name.startswith(".ns/") and (ROOT / name).is_file()]
-
-
-def build(source: Path, hook: str, out: Path) -> Path:
-    """Calls the hook that every installer calls (PEP 517) in a process of its own; the file it built."""
-    out.mkdir(exist_ok=True)
-    code = f"from setuptools import build_meta; print(build_meta.{hook}({str(out)!r}))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return out / done.stdout.strip().splitlines()[-1]
-
-
-@pytest.fixture(scope="module")
-def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A source distribution of a clean copy of what git tracks."""
-    source = tmp_path_factory.mktemp("clean")
-    for name in tracked():
-        target = source / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((ROOT / name).read_bytes())
-    return build(source, "build_sdist", tmp_path_factory.mktemp("sdist"))
-
-
-@pytest.fixture(scope="module")
-def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from the unpacked source distribution, as an installer without wheels would."""
-    unpacked = tmp_path_factory.mktemp("unpacked")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(unpacked, filter="data")
-    (source,) = unpacked.iterdir()
-    return build(source, "build_wheel", tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
