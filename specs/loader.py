@@ -98,10 +98,18 @@ class Provider:
         return None
 
     def protocol(self, operation_id: str) -> AsyncProtocol | None:
-        """How the operation's requests become tasks: its own protocol where the profile has one, else the provider's; None for no tasks."""
-        own = self.operation_profile(operation_id).asynchronous
-        if own is not None:
-            return None if own == "none" else own
+        """How the operation's requests become tasks: its own protocol where the profile has one, else the provider's; None for no tasks.
+
+        Of an operation that is asked about tasks it is that of the (first) one whose tasks they are.
+        """
+        profile = self.operation_profile(operation_id)
+        if profile.asynchronous is not None:
+            return None if profile.asynchronous == "none" else profile.asynchronous
+        if profile.kind == "task":
+            listed = (one.asynchronous for one in self.profile.operations.values())
+            owner = next((one for one in listed if isinstance(one, AsyncProtocol) and operation_id in one.operations), None)
+            if owner is not None:
+                return owner
         return self.profile.asynchronous
 
     def price_entry(self, model: str | None, operation_id: str, status: str) -> PriceEntry | None:

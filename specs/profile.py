@@ -242,6 +242,12 @@ class AsyncProtocol(_Frozen):
     idempotency_header: str | None = None
     clause: Clause | None = None
 
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """The operations that are asked about a task."""
+        calls = (self.operation, *(call.operation for call in (self.result_from, self.cancel) if call is not None))
+        return tuple(name for name in calls if name is not None)
+
     def phase(self, word: str | None) -> TaskPhase | None:
         """The phase that a word of the wire stands for; None for none, and for one that the profile does not know."""
         return next((phase for phase, words in self.states.items() if word is not None and word in words), None)

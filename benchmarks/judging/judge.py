@@ -20,7 +20,7 @@ from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.plan.cells import Attempt
 from testcard.harness.wire.billing import answer_cost, booked_cost, charged, delivered
 from testcard.harness.wire.course import Download, DownloadEnd
-from testcard.harness.wire.decode import decode, speaks_of_content, withheld
+from testcard.harness.wire.decode import decode, speaks_of_content
 from testcard.harness.wire.fields import pixel_size
 from testcard.harness.wire.model import Answer, DeliveredPicture, PictureInfo, TaskRequest
 from testcard.harness.wire.pictures import inspect, lenient_base64
@@ -194,7 +194,7 @@ def _outcome(attempt: Attempt, answer: Answer | None, pictures: list[PictureInfo
     problem = picture_problem(attempt.cell.provider, attempt.cell.operation, answer, pictures, ask)
     if problem is None:
         return "ok", ""
-    if any(withheld(picture.finish) for picture in answer.pictures):
+    if any(picture.withheld for picture in answer.pictures):
         return "policy", problem
     return "invalid-picture", problem
 
@@ -225,6 +225,8 @@ def _pictures(attempt: Attempt, answer: Answer, data: Mapping[str, bytes]) -> li
 
 def _picture(picture: DeliveredPicture, known: Mapping[str, bytes], found: Download[Reply] | None, pixels: bool) -> PictureInfo:
     """What a picture is. Where it carries both, its base64 is the picture; what was downloaded belongs to the picture that named it."""
+    if picture.data is not None:
+        return inspect(picture.data, pixels=pixels, hashed=xxhash.xxh3_128)
     carried = picture.carried
     text = picture.base64 if picture.base64 is not None else picture.url
     data = known.get(text) if text is not None else None

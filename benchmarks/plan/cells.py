@@ -18,6 +18,7 @@ from testcard.harness.config import PricesSection
 from testcard.harness.pricing import Pricing
 from testcard.harness.wire.billing import worst_case
 from testcard.harness.wire.course import Conditions, Download
+from testcard.harness.wire.decode import HEADER
 from testcard.harness.wire.model import Answer
 from testcard.specs.loader import Provider, load_provider
 from testcard.specs.prices import Price
@@ -63,18 +64,18 @@ class Cell:
 
         Such an answer has one of these; none where no answer leads on.
         """
-        protocol = self.provider.profile.asynchronous
+        protocol = self.provider.protocol(self.operation)
         found = [(_ADDRESS, _ADDRESSES_BYTES)] if self.provider.operation_profile(self.operation).response.url is not None else []
         if protocol is not None:
             places = (*protocol.task_reference, *([protocol.poll_url] if protocol.poll_url else []))
-            names = b"|".join(re.escape(place.rpartition("/")[2].encode()) for place in places)
+            names = b"|".join(re.escape(place.rpartition("/")[2].encode()) for place in places if not place.startswith(HEADER))
             found.append((b'"(?:' + names + b')"', _ACCEPTANCE_BYTES))
         return tuple((re.compile(pattern), most) for pattern, most in found)
 
     @cached_property
     def accepted_statuses(self) -> tuple[int, ...]:
         """The statuses that accept a task; none where there are no tasks."""
-        protocol = self.provider.profile.asynchronous
+        protocol = self.provider.protocol(self.operation)
         return protocol.status if protocol is not None else ()
 
 

@@ -140,7 +140,7 @@ class _Failed:
                 what = "the task was refused for its content" if moderated else "the task ended as failed"
                 return TaskFailed(f"{what}: {said}", operation=operation, answer=answer, moderated=moderated)
             case End.TASK_UNENDED:
-                protocol = call.provider.profile.asynchronous
+                protocol = call.provider.protocol(operation)
                 limit_s = call.poll_timeout_s if call.poll_timeout_s is not None else protocol.timeout_s if protocol is not None else 0.0
                 return TaskFailed(f"the task came to no end within {limit_s:g} s", operation=operation, answer=answer)
             case End.TASK_UNNAMED:
@@ -241,6 +241,8 @@ class _Pictures:
         return tuple(pictures), notes
 
     def _data(self, item: DeliveredPicture, name: str) -> bytes:
+        if item.data is not None:
+            return item.data
         if item.carried is not None:
             data = lenient_base64(item.carried)
             if data is None:

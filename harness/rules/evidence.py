@@ -233,11 +233,11 @@ def _see(sight: _Sight, record: Exchange, children: Mapping[str, list[Exchange]]
     base_accepted = accepted.get((record.operation, base), False) if base is not None else None
     if record.response is None or record.source == "fetch":
         return SeenExchange(record, body, None, base_accepted=base_accepted, sent=sent)
-    answer = decode(provider, record.operation, _response(record, body))
+    answer = decode(provider, record.operation, _response(record, body), poll=record.source == "poll")
     pictures, finished, waiting = answer.pictures, None, None
     polls: tuple[SeenExchange, ...] = ()
     fetched = list(children.get(record.id, ()))
-    task = task_of(provider.profile.asynchronous, answer)
+    task = task_of(provider.protocol(record.operation), answer)
     if record.source != "poll" and task is not None and record.response.status < 300:
         polls = tuple(_see(sight, child, {}, {}) for child in children.get(record.id, ()) if child.source == "poll")
         pictures, finished, waiting = _task_outcome(sight, record, polls, task)
@@ -248,7 +248,7 @@ def _see(sight: _Sight, record: Exchange, children: Mapping[str, list[Exchange]]
             downloads.setdefault(child.asked.get("url"), []).append(after_redirects(child, children))
     judged = record.source != "poll" and 200 <= record.response.status < 300
     shown = tuple(_look(sight, picture, downloads, record.request.url) for picture in pictures) if judged else ()
-    protocol = provider.profile.asynchronous
+    protocol = provider.protocol(record.operation)
     repeatable = protocol is not None and protocol.idempotency_key(record.request.headers) is not None
     return SeenExchange(record, body, answer, shown, base_accepted, finished, waiting, polls, repeatable, sent)
 
@@ -257,7 +257,7 @@ def _task_outcome(
     sight: _Sight, record: Exchange, polls: Sequence[SeenExchange], task: AsyncTask
 ) -> tuple[tuple[DeliveredPicture, ...], str | None, str | None]:
     """Pictures of the finished task, its final state, and why it is not finished. The first poll that says the end counts."""
-    provider, protocol = sight.provider, sight.provider.profile.asynchronous
+    provider, protocol = sight.provider, sight.provider.protocol(record.operation)
     if protocol is None or (not polls and not told(protocol, task).over):
         asked = record.request.url
         off = _off_machine(sight, absolute(task.poll_url or "", asked) or "", asked) if not task.reference else None
@@ -293,6 +293,9 @@ def _off_machine(sight: _Sight, url: str, asked: str) -> str | None:
 
 def _look(sight: _Sight, picture: DeliveredPicture, downloads: Mapping[Any, Sequence[Exchange]], asked: str) -> SeenPicture:
     looking, bytes_of = sight.looking, sight.bytes_of
+    if picture.data is not None:
+        content = picture.data
+        return SeenPicture(picture, looking(content), data=lambda: content)
     if picture.base64 is not None:
         return _inline(picture, picture.base64, "is not base64", looking)
     if picture.url is None:
@@ -346,7 +349,7 @@ def gives_pictures(scope: Scope) -> bool:
 def delivered(seen: Sequence[SeenExchange]) -> Iterator[SeenExchange]:
     """Carried out requests whose answer can be read; one that is no JSON and a task that did not finish are left to other rules."""
     for one in seen:
-        if one.carried_out and one.waiting is None and one.answer is not None and isinstance(one.answer.json, dict):
+        if one.carried_out and one.waiting is None and one.answer is not None and (one.answer.problem is None or one.pictures):
             yield one
 
 

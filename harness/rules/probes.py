@@ -42,7 +42,13 @@ def _task_to_poll(scope: Scope) -> Iterator[Probe]:
     preferred = [default.operation for default in profile.tasks.values()]
     for operation_id in dict.fromkeys((*preferred, *profile.operations)):
         other = replace(scope, operation_id=operation_id)
-        if other.task is not None and other.field("async") is not None:
+        protocol = scope.provider.protocol(operation_id)
+        if other.task is None or protocol is None or scope.operation_id not in protocol.operations:
+            continue
+        if protocol.flag is None:
+            yield from base(other, other.task)
+            return
+        if other.field("async") is not None:
             request = replace(other.base_request(other.task), asynchronous=True)
             yield variant(other, "async:true", request, change=f"{other.profile.wire_name('async')} = true")
             return
@@ -209,8 +215,8 @@ def malformed_tasks(scope: Scope) -> Iterator[Probe]:
 
 
 def _poll(scope: Scope, key: str, reference: str, change: str) -> Iterator[Probe]:
-    protocol = scope.provider.profile.asynchronous
-    if protocol is not None and protocol.parameter is not None and scope.operation_id == protocol.operation:
+    protocol = scope.provider.protocol(scope.operation_id)
+    if protocol is not None and protocol.parameter in scope.operation.path_parameters and scope.operation_id == protocol.operation:
         request = TaskRequest(task=next(iter(scope.provider.profile.tasks)))
         yield Probe(key, scope.operation_id, request, "refuse", path={protocol.parameter: reference}, change=change)
 

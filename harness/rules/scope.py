@@ -69,7 +69,8 @@ class Scope:
     @property
     def gives_pictures(self) -> bool:
         """Whether an answer of this operation carries pictures."""
-        return self.profile.kind == "images" and self.profile.response.pictures is not None
+        where = self.profile.response
+        return self.profile.kind == "images" and (where.pictures is not None or bool(where.binary) or where.events is not None)
 
     def field(self, meaning: Meaning) -> tuple[str, WireField] | None:
         """Wire name and profile entry (narrowed by the model) of the body field with this meaning."""

@@ -24,7 +24,7 @@ from urllib.parse import urljoin
 
 from testcard.harness.wire.addresses import MOST_REDIRECTS, fetchable, may_ask, redirected
 from testcard.harness.wire.decode import decode, decode_body
-from testcard.harness.wire.encode import fetch_request, get_request, poll_request
+from testcard.harness.wire.encode import fetch_request, get_request, poll_request, result_request
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Headers, WireRequest, WireResponse
 from testcard.harness.wire.tasks import Phase, Told, task_of, told
 from testcard.specs.loader import Provider
@@ -220,7 +220,7 @@ def follow(
     conditions: Conditions, answer: Answer, at_s: float, reply: R | None = None, *, deadline_s: float | None = None
 ) -> Steps[Done[R]]:
     """The course from a success on that came at `at_s` (with `reply`): to the end of the task that it accepts, and to its pictures."""
-    protocol = conditions.provider.profile.asynchronous
+    protocol = conditions.provider.protocol(conditions.operation)
     task = task_of(protocol, answer) if answer.task is not None else None
     if task is None or protocol is None:
         downloads = (yield from _downloads(conditions, answer.pictures, deadline_s)) if answer.pictures else ()
@@ -275,7 +275,7 @@ class _Following:
         task = self._task
         said = self._heard(task)
         # Some tasks are over when they are accepted; one that is completed and does not bring what came of it is asked for that.
-        brings = said.phase is not Phase.COMPLETED or _is_address(task.result) or self._result_in(task.result) is not None
+        brings = said.phase is not Phase.COMPLETED or self._result_in(task.result) is not None or self._elsewhere(task) is not None
         if said.over and brings:
             return (yield from self._over(said, task, self._answer, None, conditions.base_url))
         request = self._request(task)
@@ -293,7 +293,7 @@ class _Following:
                 return self._done(reached.stopped, place=reached.url)
             reply = reached.reply
             self._now_s = reply.ended_s
-            answer = decode(conditions.provider, polled, reply.response()) if _is_whole(reply) else None
+            answer = decode(conditions.provider, polled, reply.response(), poll=True) if _is_whole(reply) else None
             if answer is not None and 200 <= answer.status < 300:
                 said = self._heard(answer.task)
                 if said.over and answer.task is not None:
@@ -326,6 +326,7 @@ class _Following:
                 base_url=conditions.base_url,
                 api_key=conditions.api_key,
                 poll_url=task.poll_url,
+                submitted=conditions.operation,
             )
         except ValueError:
             request = None
@@ -383,13 +384,19 @@ class _Following:
         if said.phase is not Phase.COMPLETED:
             return self._done(End.TASK_MODERATED if said.phase is Phase.MODERATED else End.TASK_FAILED, answer, reply)
         conditions = self._conditions
-        if not _is_address(task.result):
+        elsewhere = self._elsewhere(task)
+        if elsewhere is None:
             result = decode_body(conditions.provider, conditions.operation, task.result)
-            return self._done(End.ANSWERED, replace(result, task=task), reply)
-        place = urljoin(url, task.result)
-        if not conditions.may_ask(place):
-            return self._done(End.ADDRESS_NOT_ALLOWED if fetchable(place) else End.ADDRESS_UNUSABLE, answer, reply, place)
-        request = get_request(conditions.provider, place, conditions.operation, base_url=conditions.base_url, api_key=conditions.api_key)
+            return self._done(End.ANSWERED, self._of_task(result, task), reply)
+        if isinstance(elsewhere, WireRequest):
+            request = elsewhere
+        else:
+            place = urljoin(url, elsewhere)
+            if not conditions.may_ask(place):
+                return self._done(End.ADDRESS_NOT_ALLOWED if fetchable(place) else End.ADDRESS_UNUSABLE, answer, reply, place)
+            request = get_request(
+                conditions.provider, place, conditions.operation, base_url=conditions.base_url, api_key=conditions.api_key
+            )
         reached = yield from self._asked(request, "result")
         if reached.stopped is not None:
             return self._done(reached.stopped, answer, reply, reached.url)
@@ -397,7 +404,26 @@ class _Following:
         there = decode(conditions.provider, conditions.operation, reached.reply.response()) if _is_whole(reached.reply) else None
         if there is None or not 200 <= there.status < 300:
             return self._done(End.TASK_LOST, there, reached.reply)
-        return self._done(End.ANSWERED, replace(there, task=task), reached.reply)
+        return self._done(End.ANSWERED, self._of_task(there, task), reached.reply)
+
+    def _of_task(self, result: Answer, task: AsyncTask) -> Answer:
+        """The result as the task's answer: with what the task says that it cost, where the result says nothing of that."""
+        stated = task.cost_usd if task.cost_usd is not None else self._task.cost_usd
+        return replace(result, task=task, cost_usd=result.cost_usd if result.cost_usd is not None else stated)
+
+    def _elsewhere(self, task: AsyncTask) -> str | WireRequest | None:
+        """Where the result of a completed task lies, or what asks for it; None where the task's answer holds it."""
+        if isinstance(task.result, str) and task.result.startswith(("http://", "https://", "/")) and self._result_in(task.result) is None:
+            return task.result
+        if self._protocol.result_url is not None:
+            return task.result_url or self._task.result_url
+        reference = task.reference or self._task.reference
+        if self._protocol.result_from is not None and reference:
+            conditions = self._conditions
+            return result_request(
+                conditions.provider, conditions.operation, reference, base_url=conditions.base_url, api_key=conditions.api_key
+            )
+        return None
 
     def _result_in(self, body: Any) -> Answer | None:
         """The answer that a body is by itself; None for one that holds nothing that was asked for."""
@@ -416,11 +442,6 @@ def _onward(url: str, reply: AnyReply) -> str | None:
 
 def _is_whole(reply: AnyReply) -> bool:
     return reply.failure is None and reply.status is not None
-
-
-def _is_address(value: Any) -> bool:
-    """Whether a result is no body but where it lies."""
-    return isinstance(value, str) and value.startswith(("http://", "https://", "/"))
 
 
 # Pictures.

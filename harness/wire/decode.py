@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from testcard.harness.intake import read_json
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Usage, WireResponse
+from testcard.harness.wire.picture_events import PictureStream
 from testcard.harness.wire.sse import ChatStream, EventStream
 from testcard.specs.loader import Provider
 from testcard.specs.pointers import at, every, parts_of, pointer_of
-from testcard.specs.profile import AsyncProtocol, OperationProfile, ResponseMap
+from testcard.specs.profile import Amount, AsyncProtocol, OperationProfile, PictureEvents, ResponseMap, TaskPhase
+
+#: How a place begins that is a header of the answer and none of its body.
+HEADER = "header:"
 
 
-def decode(provider: Provider, operation_id: str, response: WireResponse) -> Answer:
-    """What a response to `operation_id` means. Never raises: `problem` says why a body could not be understood."""
+def decode(provider: Provider, operation_id: str, response: WireResponse, *, poll: bool = False) -> Answer:
+    """What a response to `operation_id` means. Never raises: `problem` says why a body could not be understood.
+
+    `poll`: whether it answers the question how the operation's task is doing, as all answers of an operation of the kind `task` do.
+    """
     profile = provider.operation_profile(operation_id)
+    poll = poll or profile.kind == "task"
     retry_after_s = None if response.status == 200 else _asked_to_wait_s(provider, response)
     media_type = (response.header("content-type") or "").partition(";")[0].strip().lower()
     if media_type == "text/event-stream":
+        if profile.response.events is not None:
+            return _picture_stream_answer(profile.response, profile.response.events, response, retry_after_s)
         return _stream_answer(response, retry_after_s)
+    protocol = provider.protocol(operation_id)
+    if response.status < 300 and is_picture(profile.response, media_type, response.body, poll=poll):
+        task = AsyncTask(None, None, result=response.body, phase="completed") if poll and protocol is not None else None
+        return replace(_success(profile, response.body, response.status, task, headers=response), retry_after_s=retry_after_s)
     body, problem = _parsed(response.body)
     if response.status >= 400:
         errors = provider.profile.errors
@@ -36,15 +51,25 @@ def decode(provider: Provider, operation_id: str, response: WireResponse) -> Ans
             retry_after_s=retry_after_s,
             problem=problem,
         )
-    task = _task(provider.profile.asynchronous, profile, response.status, body)
+    task = _task(protocol, profile, response, body, poll=poll)
     if task is not None and response.status == 200:
         retry_after_s = _asked_to_wait_s(provider, response)
-    return _success(profile, body, response.status, task, retry_after_s, problem)
+    return _success(profile, body, response.status, task, retry_after_s, problem, response)
 
 
 def decode_body(provider: Provider, operation_id: str, body: Any, *, status: int = 200) -> Answer:
-    """What a parsed success body of `operation_id` means; also for the result that a finished async task carries."""
+    """What a parsed success body of `operation_id` means; also for the result that a finished async task carries.
+
+    Bytes are a picture that came as a body.
+    """
     return _success(provider.operation_profile(operation_id), body, status)
+
+
+def is_picture(where: ResponseMap, media_type: str, body: bytes, *, poll: bool = False) -> bool:
+    """Whether a success's body is the picture itself: the profile says that one can be, and the answer says or shows that this one is."""
+    if media_type.startswith("image/"):
+        return bool(where.binary) or poll
+    return bool(where.binary) and bool(body) and media_type in ("", "application/octet-stream", "binary/octet-stream")
 
 
 def _success(
@@ -54,27 +79,84 @@ def _success(
     task: AsyncTask | None = None,
     retry_after_s: float | None = None,
     problem: str | None = None,
+    headers: WireResponse | None = None,
 ) -> Answer:
     where = profile.response
-    usage = Usage(*(_stated(body, where, name) for name in _COUNTS)) if where.usage else None
+    found = _Places(body, headers)
+    usage = Usage(*(found(where.usage.get(name)) for name in _COUNTS)) if where.usage else None
     text = at(body, "/choices/0/message/content") if profile.kind == "chat" else None
     finish = at(body, "/choices/0/finish_reason") if profile.kind == "chat" else None
-    pictures = tuple(_picture(where, index, place, item) for index, (place, item) in enumerate(_items(where, body)))
+    binary = isinstance(body, bytes)
+    if binary:
+        pictures: tuple[DeliveredPicture, ...] = (_from(where, found, DeliveredPicture(0, data=body)),) if body else ()
+        problem = problem or (None if body else "the body is empty")
+    else:
+        pictures = tuple(_picture(where, found, index, place, item) for index, (place, item) in enumerate(_items(where, body)))
+        problem = problem or _unread(profile, body, task)
     return Answer(
         status,
-        json=body,
+        json=None if binary else body,
         pictures=pictures,
         text=text if isinstance(text, str) else None,
         finish_reason=finish if isinstance(finish, str) else None,
         usage=usage if usage != _NO_USAGE else None,
-        cost_usd=_number(at(body, where.cost.at)) if where.cost else None,
-        balance_usd=_number(at(body, where.balance.at)) if where.balance else None,
-        created=at(body, where.created) if where.created else None,
-        echoes={meaning: at(body, place) for meaning, place in where.echoes.items()},
+        cost_usd=_amount(where.cost, found),
+        balance_usd=_amount(where.balance, found),
+        created=found(where.created),
+        echoes={meaning: found(place) for meaning, place in where.echoes.items()},
         task=task,
         retry_after_s=retry_after_s,
-        problem=problem or (None if isinstance(body, dict) else "the body is no JSON object"),
+        problem=problem,
     )
+
+
+def _unread(profile: OperationProfile, body: Any, task: AsyncTask | None) -> str | None:
+    """Why a parsed body is none that the profile's places can be looked up in; None for one that is."""
+    where = profile.response
+    if isinstance(body, dict):
+        only_binary = bool(where.binary) and where.pictures is None and task is None
+        return "the body is JSON and no picture" if only_binary else None
+    if isinstance(body, list) and where.pictures is not None and where.pictures.partition("/")[2].partition("/")[0] in ("*", "0"):
+        return None
+    if isinstance(body, str) and where.pictures in ("", "/"):
+        return None
+    return "the body is no JSON object"
+
+
+class _Places:
+    """What stands at a place of an answer: in its body, or in a header of it."""
+
+    def __init__(self, body: Any, headers: WireResponse | None) -> None:
+        self.body = body
+        self._headers = headers
+
+    def __call__(self, place: str | None, below: Any = ...) -> Any:
+        """The value at a place, relative to `below` where that is given; None where there is none."""
+        if place is None:
+            return None
+        if place.startswith(HEADER):
+            return self._headers.header(place.removeprefix(HEADER)) if self._headers is not None else None
+        return at(self.body if below is ... else below, place)
+
+
+def _amount(amount: Amount | None, found: _Places) -> float | None:
+    """US dollars that an answer states at the amount's place; None where it states none, or nobody says what its unit is worth."""
+    if amount is None or amount.usd_each is None:
+        return None
+    value = found(amount.at)
+    if isinstance(value, str):
+        value = _from_text(value)
+    number = _number(value)
+    return number if number is None else number * amount.usd_each
+
+
+def _from_text(text: str) -> float | None:
+    """The number that a text is, with a dollar sign before it or none."""
+    try:
+        number = float(text.strip().removeprefix("$"))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 _COUNTS: tuple[Literal["prompt_tokens", "completion_tokens", "total_tokens"], ...] = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -123,7 +205,21 @@ def _items(where: ResponseMap, body: Any) -> list[tuple[str, Any]]:
     return every(body, where.pictures) if where.pictures is not None else []
 
 
-def _picture(where: ResponseMap, index: int, place: str, item: Any) -> DeliveredPicture:
+def _from(where: ResponseMap, found: _Places, picture: DeliveredPicture, item: Any = None) -> DeliveredPicture:
+    """The picture with what stands beside it: its seed, and why it ended."""
+    seed, finish = found(where.item_seed, item), found(where.finish, item)
+    if isinstance(seed, str) and where.item_seed is not None and where.item_seed.startswith(HEADER):
+        seed = int(seed) if re.fullmatch(r"-?[0-9]{1,19}", seed.strip()) else None
+    finish = finish if isinstance(finish, str) else None
+    return replace(
+        picture,
+        seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
+        finish=finish,
+        withheld=finish in where.withheld or withheld(finish),
+    )
+
+
+def _picture(where: ResponseMap, found: _Places, index: int, place: str, item: Any) -> DeliveredPicture:
     def text(pointer: str | None) -> str | None:
         value = at(item, pointer) if pointer is not None else None
         return value if isinstance(value, str) else None
@@ -133,35 +229,45 @@ def _picture(where: ResponseMap, index: int, place: str, item: Any) -> Delivered
         # One place for both: an address is told from base64 by its scheme (":" is no letter of base64).
         is_address = ":" in url[:12]
         base64, url = (None, url) if is_address else (url, None)
-    seed = at(item, where.item_seed) if where.item_seed is not None else None
     value = where.base64 if base64 is not None else where.url if url is not None else None
-    return DeliveredPicture(
-        index,
-        base64,
-        url,
-        seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
-        text(where.finish),
-        place,
-        place + pointer_of(parts_of(value or "")),
-    )
+    picture = DeliveredPicture(index, base64, url, place=place, value_place=place + pointer_of(parts_of(value or "")))
+    return _from(where, found, picture, item)
 
 
-def _task(protocol: AsyncProtocol | None, profile: OperationProfile, status: int, body: Any) -> AsyncTask | None:
+def _task(protocol: AsyncProtocol | None, profile: OperationProfile, response: WireResponse, body: Any, *, poll: bool) -> AsyncTask | None:
     if protocol is None:
         return None
-    reference = next((found for place in protocol.task_reference if isinstance(found := at(body, place), str)), None)
-    if profile.kind != "task" and status not in protocol.status and (reference is None or at(body, _holder(profile.response)) is not None):
+    found, status = _Places(body, response), response.status
+    reference = next((one for place in protocol.task_reference if isinstance(one := found(place), str)), None)
+    poll_url = found(protocol.poll_url)
+    named = reference is not None or isinstance(poll_url, str)
+    if not poll and (status not in protocol.status or status != 202) and (not named or _holds_pictures(profile.response, body)):
         # A reference where the pictures should be is a task under another status than the documented one.
         return None
-    state = at(body, protocol.state) if protocol.state is not None else None
-    poll_url = at(body, protocol.poll_url) if protocol.poll_url else None
+    state, result_url = found(protocol.state), found(protocol.result_url)
+    phase: TaskPhase | None = None
+    if poll and protocol.state is None:
+        phase = "running" if status == 202 else "completed"
     return AsyncTask(
         reference,
         state if isinstance(state, str) else None,
         poll_url if isinstance(poll_url, str) else None,
-        at(body, protocol.result) if profile.kind == "task" else None,
-        at(body, protocol.error) if protocol.error else None,
+        found(protocol.result) if poll else None,
+        found(protocol.error),
+        phase,
+        result_url if isinstance(result_url, str) else None,
+        _amount(protocol.cost, found),
     )
+
+
+def _holds_pictures(where: ResponseMap, body: Any) -> bool:
+    """Whether what holds the pictures is there, if only an empty list; where that is the whole body, whether a picture is."""
+    holder = _holder(where)
+    if holder not in ("", "/"):
+        return at(body, holder) is not None
+    found = _Places(body, None)
+    pictures = (_picture(where, found, 0, place, item) for place, item in _items(where, body))
+    return any(picture.base64 is not None or picture.url is not None for picture in pictures)
 
 
 def _holder(where: ResponseMap) -> str:
@@ -174,6 +280,33 @@ def _stream_answer(response: WireResponse, retry_after_s: float | None) -> Answe
     for event in reader.feed(response.body):
         chat.add(event)
     return stream_answer(response.status, chat, unfinished=reader.unfinished, retry_after_s=retry_after_s)
+
+
+def _picture_stream_answer(where: ResponseMap, events: PictureEvents, response: WireResponse, retry_after_s: float | None) -> Answer:
+    stream = PictureStream(events)
+    stream.feed(response.body)
+    pictures: list[DeliveredPicture] = []
+    usage: Usage | None = None
+    for event in stream.completed:
+        base64, url = (at(event.data, place) if place is not None else None for place in (events.base64, events.url))
+        base64, url = (value if isinstance(value, str) else None for value in (base64, url))
+        if base64 is not None or url is not None:
+            pictures.append(_from(where, _Places(event.data, response), DeliveredPicture(len(pictures), base64, url)))
+        if events.usage:
+            usage = Usage(*(at(event.data, place) if (place := events.usage.get(name)) else None for name in _COUNTS))
+    message, problem = None, stream.problem
+    if stream.error is not None:
+        message = message_anywhere(stream.error) or "the stream carries an error"
+        problem = f"the stream carries an error: {message}"
+    return Answer(
+        response.status,
+        pictures=tuple(pictures),
+        usage=usage if usage != _NO_USAGE else None,
+        retry_after_s=retry_after_s,
+        error_message=message,
+        problem=problem,
+        partials=len(stream.partials),
+    )
 
 
 def stream_answer(status: int, chat: ChatStream, *, unfinished: bool = False, retry_after_s: float | None = None) -> Answer:
@@ -227,11 +360,6 @@ def speaks_of_content(message: str | None) -> bool:
 def withheld(finish: str | None) -> bool:
     """Whether a finish reason says that a picture was held back for its content."""
     return finish is not None and (speaks_of_content(finish) or _WITHHELD.search(finish) is not None)
-
-
-def _stated(body: Any, where: ResponseMap, name: Any) -> Any:
-    pointer = where.usage.get(name)
-    return at(body, pointer) if pointer is not None else None
 
 
 def _number(value: Any) -> float | None:

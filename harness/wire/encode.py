@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
@@ -17,6 +18,7 @@ from testcard.harness.wire.fields import WireFields, always_sent, wire_fields
 from testcard.harness.wire.model import Headers, InputImage, TaskRequest, WireRequest
 from testcard.harness.wire.pictures import encode_base64
 from testcard.specs.loader import Provider
+from testcard.specs.profile import OperationProfile, ResponseMap, TaskCall
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
@@ -53,21 +55,54 @@ def build(
     path = operation.path
     for name in operation.path_parameters:
         path = path.replace("{" + name + "}", quote(str(fields.path.get(name, "")), safe=""))
-    content_type = media_type or operation.request_media_type
     body = b""
     query, parameters = always_sent(profile)
     query, parameters = {**query, **fields.query}, {**parameters, **fields.headers}
     if query:
         path += "?" + urlencode(query)
-    own: list[tuple[str, str]] = [
-        ("accept", EVENTS if stream else JSON),
-        *((name.lower(), str(value)) for name, value in parameters.items()),
-    ]
+    own = {"accept": EVENTS if stream else _accepted(profile.response)}
+    own |= {name.lower(): str(value) for name, value in parameters.items() if not (stream and name.lower() == "accept")}
+    content_type = media_type or operation.request_media_type
     if content_type is not None:
-        content_type, body = encode_body(fields.body, content_type)
-        own.append(("content-type", content_type))
-    own += _key_headers(provider, api_key)
-    return WireRequest(operation.id, operation.method, base_url.rstrip("/") + path, _merged(own, headers), body, profile.billed, stream)
+        sent = fields.body
+        if not content_type.partition(";")[0].strip().endswith("json"):
+            sent = flattened(profile, sent)
+        content_type, body = encode_body(sent, content_type)
+        own["content-type"] = content_type
+    own |= dict(_key_headers(provider, api_key))
+    merged = _merged(own.items(), headers)
+    return WireRequest(operation.id, operation.method, base_url.rstrip("/") + path, merged, body, profile.billed, stream)
+
+
+def _accepted(where: ResponseMap) -> str:
+    """What an answer may be, where nobody asked for one delivery by a header of its own."""
+    return ", ".join((*where.binary, JSON)) if where.binary else JSON
+
+
+def flattened(profile: OperationProfile, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body as a form's fields: objects and lists of them one by one where the profile has their names so (`a[b]`, `a.b`)."""
+    flat: dict[str, Any] = {}
+    for name, value in body.items():
+        entry = profile.fields.get(name)
+        spelling = entry.nested if entry is not None else "json"
+        listed = isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value)
+        if spelling != "json" and (isinstance(value, Mapping) or listed):
+            flat.update(_leaves(name, value, spelling))
+        else:
+            flat[name] = value
+    return flat
+
+
+def _leaves(name: str, value: Any, spelling: str) -> Iterable[tuple[str, Any]]:
+    pairs: Iterable[tuple[Any, Any]]
+    if isinstance(value, Mapping):
+        pairs = value.items()
+    elif isinstance(value, list | tuple):
+        pairs = enumerate(value)
+    else:
+        return [(name, value)]
+    named = ((f"{name}[{key}]" if spelling == "brackets" else f"{name}.{key}", item) for key, item in pairs)
+    return [leaf for below, item in named for leaf in _leaves(below, item, spelling)]
 
 
 def encode_body(fields: Mapping[str, Any], media_type: str) -> tuple[str, bytes]:
@@ -90,20 +125,25 @@ def json_bytes(value: Any) -> bytes:
 
 
 def poll_request(
-    provider: Provider, reference: str | None, *, base_url: str, api_key: str | None, poll_url: str | None = None
+    provider: Provider,
+    reference: str | None,
+    *,
+    base_url: str,
+    api_key: str | None,
+    poll_url: str | None = None,
+    submitted: str | None = None,
 ) -> WireRequest:
-    """The request that asks how an async task is doing, by its reference, else by the address the provider gave.
+    """The request that asks how an async task is doing, by its reference, else by the address the provider gave (before it, where the
+    profile has it so). `submitted`: the operation whose task it is.
 
     As in `get_request`, the key goes along only to the base URL's own origin.
     """
-    protocol = provider.profile.asynchronous
+    protocol = provider.protocol(submitted) if submitted is not None else provider.profile.asynchronous
     if protocol is None:
         raise UsageError(f"{provider.profile.name} documents no asynchronous form")
-    if reference is not None and protocol.operation is not None and protocol.parameter is not None:
-        asked = {protocol.parameter: reference}
-        in_path = protocol.parameter in provider.operation(protocol.operation).path_parameters
-        fields = WireFields(protocol.operation, asked) if in_path else WireFields(protocol.operation, query=asked)
-        return build(provider, fields, base_url=base_url, api_key=api_key)
+    by_address = protocol.poll_by == "address" and poll_url is not None
+    if reference is not None and protocol.operation is not None and protocol.parameter is not None and not by_address:
+        return _about_task(provider, TaskCall(operation=protocol.operation, parameter=protocol.parameter), reference, base_url, api_key)
     if poll_url is None:
         raise UsageError("an async task can be polled only by a reference or an address")
     base = urlsplit(base_url)
@@ -111,7 +151,33 @@ def poll_request(
         url = base_url.rstrip("/") + poll_url
     else:
         url = urljoin(base_url.rstrip("/") + "/", poll_url)
-    return get_request(provider, url, protocol.operation or "", base_url=base_url, api_key=api_key)
+    return get_request(provider, url, protocol.operation or submitted or "", base_url=base_url, api_key=api_key)
+
+
+def result_request(provider: Provider, submitted: str, reference: str, *, base_url: str, api_key: str | None) -> WireRequest:
+    """The request for the result of a task of the operation `submitted`, where another operation gives it.
+
+    It counts as one of the operation whose task it is: what answers it is read by that one's response map.
+    """
+    protocol = provider.protocol(submitted)
+    if protocol is None or protocol.result_from is None:
+        raise UsageError(f"{submitted} keeps no results elsewhere")
+    return replace(_about_task(provider, protocol.result_from, reference, base_url, api_key), operation=submitted)
+
+
+def cancel_request(provider: Provider, submitted: str, reference: str, *, base_url: str, api_key: str | None) -> WireRequest:
+    """The request that calls off a task of the operation `submitted`; `UsageError` where the profile knows no way to."""
+    protocol = provider.protocol(submitted)
+    if protocol is None or protocol.cancel is None:
+        raise UsageError(f"{submitted} has no way to cancel a task")
+    return _about_task(provider, protocol.cancel, reference, base_url, api_key)
+
+
+def _about_task(provider: Provider, call: TaskCall, reference: str, base_url: str, api_key: str | None) -> WireRequest:
+    asked = {call.parameter: reference}
+    in_path = call.parameter in provider.operation(call.operation).path_parameters
+    fields = WireFields(call.operation, asked) if in_path else WireFields(call.operation, query=asked)
+    return build(provider, fields, base_url=base_url, api_key=api_key)
 
 
 def get_request(provider: Provider, url: str, operation: str, *, base_url: str, api_key: str | None) -> WireRequest:

@@ -12,13 +12,14 @@ from testcard.harness.errors import ContractViolation
 from testcard.harness.wire.model import InputImage, TaskRequest
 from testcard.harness.wire.pictures import data_url, encode_base64
 from testcard.specs.loader import Provider
-from testcard.specs.openapi import Operation
+from testcard.specs.openapi import Operation, Schema
+from testcard.specs.pointers import MISSING, look_up, parts_of
 from testcard.specs.profile import OperationProfile, Task, WireField
 
 #: Terms of a task request that become one field of the same meaning, value for value.
 _PLAIN_TERMS = (
     "prompt", "negative_prompt", "n", "seed", "steps", "guidance", "strength", "sampler", "quality", "background", "format", "delivery",
-    "aspect_ratio", "tier", "safety_tolerance", "user", "max_tokens", "temperature", "stream",
+    "aspect_ratio", "style", "megapixels", "tier", "safety_tolerance", "user", "max_tokens", "temperature", "stream",
 )  # fmt: skip
 _PIXELS = re.compile(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})")
 #: A tier stands for pictures of about one area whatever their shape; so far from it is still that tier.
@@ -121,15 +122,23 @@ class _Mapping:
             if entry.send is not None:
                 self.body.setdefault(name, entry.send)
         query, headers = always_sent(self.profile)
+        accept = self.profile.response.accept.get(request.delivery or self.profile.response.default_delivery)
+        if accept is not None:
+            headers["accept"] = accept
         for name, value in request.extra.items():
             there = query if name in self.profile.query else headers if name in self.profile.headers else self.body
             there[name] = value
         return WireFields(self.operation.id, self.path, self._in_documented_order(), query, headers)
 
     def _in_documented_order(self) -> dict[str, Any]:
-        ordered = {name: self.body[name] for name in self.properties if name in self.body}
-        ordered.update(self.body)
+        body = nested(self.body)
+        ordered = {name: body[name] for name in self.properties if name in body}
+        ordered.update(body)
         return ordered
+
+    def schema(self, name: str) -> Mapping[str, Any]:
+        """What the document says of a field, by its wire name."""
+        return schema_of(self.properties, name)
 
     def refuse(self, term: str, message: str, *, hint: str | None = None) -> NoReturn:
         raise ContractViolation(
@@ -242,7 +251,7 @@ class _Mapping:
             self.body[tier] = self.nearest_tier(tier, pixels)
 
     def choices(self, name: str) -> list[str]:
-        listed = self.properties[name].get("enum") or self.entry(name).must_accept
+        listed = self.schema(name).get("enum") or self.entry(name).must_accept
         return [str(task_value(self.entry(name), value)) for value in listed if value is not None]
 
     def nearest_ratio(self, name: str, pixels: tuple[int, int]) -> str:
@@ -273,7 +282,7 @@ class _Mapping:
         if name is None or name in self.request.extra:
             return
         mode = self.spelt(name, mode_of(self.request))
-        if mode != self.properties[name].get("default"):
+        if mode != self.schema(name).get("default"):
             self.body[name] = mode
 
     def plain(self, term: str, value: Any) -> None:
@@ -285,7 +294,8 @@ class _Mapping:
         already_so = (
             (term == "n" and value == 1)
             or (term == "format" and response.formats == (value,))
-            or (term == "delivery" and value == response.default_delivery)
+            or (term == "delivery" and (value == response.default_delivery or value in response.accept))
+            or (term == "stream" and value is True and response.events is not None)
             or (term == "stream" and value is False)
         )
         if not already_so:
@@ -314,9 +324,54 @@ def values_by_meaning(profile: OperationProfile, body: Mapping[str, Any]) -> dic
     """What a body holds, keyed by meaning (the first field of each meaning that is there)."""
     found: dict[str, Any] = {}
     for name, entry in profile.fields.items():
-        if name in body:
-            found.setdefault(entry.means, body[name])
+        value = value_at(body, name)
+        if value is not MISSING:
+            found.setdefault(entry.means, value)
     return found
+
+
+# ── wire names that lead further in ───────────────────────────────────────────────────────────────────────────────────
+
+
+def value_at(body: Mapping[str, Any], name: str) -> Any:
+    """What a body holds under a wire name, a property's or a pointer; `MISSING` where it holds nothing."""
+    if name.startswith("/") and name not in body:
+        return look_up(body, name)
+    return body.get(name, MISSING)
+
+
+def nested(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body with each value whose name is a pointer where that leads: objects and lists are made on the way, and filled up to its place."""
+    found = {name: value for name, value in body.items() if not name.startswith("/")}
+    for name, value in body.items():
+        if name.startswith("/"):
+            first, *rest = parts_of(name)
+            found[first] = _with(found.get(first), rest, value)
+    return found
+
+
+def _with(there: Any, parts: list[str], value: Any) -> Any:
+    if not parts:
+        return value
+    first, rest = parts[0], parts[1:]
+    if first.isdigit():
+        items = list(there) if isinstance(there, list | tuple) else []
+        items += [{}] * (int(first) + 1 - len(items))
+        items[int(first)] = _with(items[int(first)], rest, value)
+        return items
+    return {
+        **(there if isinstance(there, Mapping) else {}),
+        first: _with(there.get(first) if isinstance(there, Mapping) else None, rest, value),
+    }
+
+
+def schema_of(properties: Mapping[str, Any], name: str) -> Schema:
+    """The schema of a field by its wire name, a property's or a pointer; empty where the document has none."""
+    schema: Schema = {"properties": properties}
+    for part in parts_of(name) if name.startswith("/") and name not in properties else (name,):
+        inner = schema.get("items") if part.isdigit() else (schema.get("properties") or {}).get(part)
+        schema = inner if isinstance(inner, Mapping) else {}
+    return schema
 
 
 # ── the way back ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -327,7 +382,7 @@ def values_by_meaning(profile: OperationProfile, body: Mapping[str, Any]) -> dic
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "prompt": str, "negative_prompt": str, "n": int, "seed": int, "steps": int, "guidance": (int, float), "sampler": str,
     "strength": (int, float), "quality": str, "background": str, "format": str, "delivery": str, "user": str,
-    "aspect_ratio": str, "tier": str, "safety_tolerance": int, "max_tokens": int, "temperature": (int, float), "stream": bool,
+    "aspect_ratio": str, "style": str, "megapixels": (int, float), "tier": str, "safety_tolerance": int, "max_tokens": int, "temperature": (int, float), "stream": bool,
 }  # fmt: skip
 
 
@@ -352,9 +407,9 @@ def task_terms(provider: Provider, fields: WireFields, task: Task | None = None)
             parts[entry.part or 0] = value
     if parts:
         terms["model"] = "/".join(parts[index] for index in sorted(parts))
-    for name, value in fields.body.items():
-        entry = profile.fields.get(name)
-        if entry is None:
+    for name, entry in profile.fields.items():
+        value = value_at(fields.body, name)
+        if value is MISSING:
             continue
         value = _numeric(entry, value)
         if entry.means == "model" and isinstance(value, str):
@@ -375,7 +430,7 @@ def task_terms(provider: Provider, fields: WireFields, task: Task | None = None)
             terms[entry.means] = task_value(entry, value)
     if width is not None and height is not None:
         terms["size"] = (width, height)
-    if terms.get("delivery") not in (None, "base64", "url"):
+    if terms.get("delivery") not in (None, "base64", "url", "binary"):
         del terms["delivery"]
     return TaskRequest(task=task or _task(profile, bool(images)), images=tuple(images), **terms)
 
@@ -414,7 +469,7 @@ def with_defaults(provider: Provider, operation_id: str, asked: Mapping[str, Any
     profile = provider.operation_profile(operation_id)
     for name, entry in profile.fields.items():
         if entry.means == meaning:
-            default = provider.operation(operation_id).properties.get(name, {}).get("default")
+            default = schema_of(provider.operation(operation_id).properties, name).get("default")
             return None if default is None else task_value(entry, default)
     return None
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
-from testcard.specs.profile import Task
+from testcard.specs.profile import Delivery, Task, TaskPhase
 
 Headers = tuple[tuple[str, str], ...]
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -48,8 +48,10 @@ class TaskRequest:
     quality: str | None = None
     background: str | None = None
     format: str | None = None
-    delivery: Literal["base64", "url"] | None = None
+    delivery: Delivery | None = None
     aspect_ratio: str | None = None
+    style: str | None = None
+    megapixels: float | None = None
     tier: str | None = None
     safety_tolerance: int | None = None
     user: str | None = None
@@ -97,6 +99,7 @@ class DeliveredPicture:
     """One item of an answer's picture list, as it stands there: exactly one of `base64` and `url` in a sound answer.
 
     Where there are both, the base64 is the picture. `place` is a JSON pointer to the item, `value_place` one to the text that counts.
+    `data`: the picture's bytes, where the body is the picture. `withheld`: whether it was held back for its content.
     """
 
     index: int
@@ -106,6 +109,8 @@ class DeliveredPicture:
     finish: str | None = None
     place: str = ""
     value_place: str = ""
+    data: bytes | None = field(default=None, repr=False)
+    withheld: bool = False
 
     @property
     def carried(self) -> str | None:
@@ -117,7 +122,7 @@ class DeliveredPicture:
     @property
     def address(self) -> str | None:
         """The address that the picture has to be fetched from; None where it is carried, and where nothing is."""
-        return self.url if self.carried is None else None
+        return self.url if self.carried is None and self.data is None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,20 +136,28 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class AsyncTask:
-    """A reference to work accepted with 202, or a poll's answer about it. `state` is the wire's word."""
+    """A reference to work accepted with 202, or a poll's answer about it. `state` is the wire's word.
+
+    `phase`: how far it is where the status tells that and no word does. `result`: what stands at the protocol's place, or the bytes
+    of a picture that answered a poll. `result_url`: where the result lies. `cost_usd`: what the task costs, where its answers say so.
+    """
 
     reference: str | None
     state: str | None
     poll_url: str | None = None
     result: Any = None
     error: Any = None
+    phase: TaskPhase | None = None
+    result_url: str | None = None
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What an HTTP response means. Nothing here is judged: a field the body lacks is None, an empty list is empty.
 
-    `json` is the parsed body (None when it is not JSON); `problem` says why a body could not be understood.
+    `json` is the parsed body (None when it is not JSON); `problem` says why a body could not be understood. `partials`: previews that
+    an event stream brought before its pictures.
     """
 
     status: int
@@ -162,6 +175,7 @@ class Answer:
     error_code: Any = None
     retry_after_s: float | None = None
     problem: str | None = None
+    partials: int = 0
 
 
 @dataclass(frozen=True, slots=True)

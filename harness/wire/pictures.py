@@ -18,7 +18,7 @@ from testcard.harness.wire.decode import decode_body
 from testcard.harness.wire.model import Answer, DeliveredPicture, InputImage, PictureInfo
 from testcard.specs.loader import Provider
 
-Way = Literal["base64", "url", "both", "neither"]
+Way = Literal["base64", "url", "binary", "both", "neither"]
 #: How a picture is spelt at its place in a body; `bytes` where it is the body.
 Spelling = Literal["base64", "data-url", "url", "bytes"]
 
@@ -178,6 +178,8 @@ def data_url(image: InputImage) -> str:
 
 def way(picture: DeliveredPicture) -> Way:
     """How a picture is really handed over, wherever it stands: an address where base64 belongs is an address."""
+    if picture.data is not None:
+        return "binary"
     if picture.base64 is not None and picture.url is not None:
         return "both"
     if picture.base64 is not None:
@@ -193,7 +195,7 @@ def placed(provider: Provider, operation: str, answer: Answer) -> Iterator[tuple
 
     Those of a finished task's result too, whether it stands in the task's answer or is an answer by itself.
     """
-    protocol = provider.profile.asynchronous
+    protocol = provider.protocol(operation)
     found: tuple[DeliveredPicture, ...] = ()
     above = ""
     if protocol is not None and answer.task is not None and answer.task.result is not None:
@@ -201,6 +203,9 @@ def placed(provider: Provider, operation: str, answer: Answer) -> Iterator[tuple
     if not found:
         found, above = answer.pictures or decode_body(provider, operation, answer.json).pictures, ""
     for picture in found[:_MOST_PLACED]:
+        if picture.data is not None:
+            yield "", "bytes"
+            continue
         text = picture.base64 if picture.base64 is not None else picture.url
         if text is not None:
             inline = picture.base64 is not None if (kind := way(picture)) == "both" else kind == "base64"

@@ -53,7 +53,7 @@ def told(protocol: AsyncProtocol, task: AsyncTask | None) -> Told:
     """
     if task is None:
         return NOTHING_TOLD
-    word = protocol.phase(task.state)
+    word = protocol.phase(task.state) or task.phase
     phase = None if word is None else Phase(word)
     # A result that is the whole body is there from the beginning, and tells of no end.
     if phase is None and protocol.result and _brought(task.result):

@@ -249,7 +249,7 @@ def _record(
 def _line(scope: Scope, placed: Observation | None, seen: Mapping[str, SeenExchange]) -> int:
     if placed is None:
         return scope.operation.line()
-    protocol = scope.provider.profile.asynchronous
+    protocol = scope.provider.protocol(scope.operation_id)
     about = next((seen[one] for one in placed.exchanges if one in seen), None)
     return line_of(scope.operation, placed, about, result=protocol.result if protocol is not None else None)
 

@@ -82,8 +82,8 @@ class Following:
 
     def _is_followed_already(self, step: PlanStep) -> bool:
         """Whether a task is another step's to follow: that of a poll, or of a submission that is sent to be sent again."""
-        protocol = self._provider.profile.asynchronous
-        return protocol is not None and (step.operation == protocol.operation or protocol.idempotency_key(step.headers) is not None)
+        protocol = self._provider.protocol(step.operation)
+        return protocol is not None and (step.operation in protocol.operations or protocol.idempotency_key(step.headers) is not None)
 
     async def again(self, step: PlanStep, earlier: Exchange) -> list[Exchange]:
         """The address of an earlier download fetched once more, over its redirects; empty when no request is left."""

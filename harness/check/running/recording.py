@@ -46,14 +46,14 @@ class Recording:
         self._provider = provider
         self._recorder = recorder
         #: What was decoded last: it is asked for again when it is recorded.
-        self._read: tuple[Received, str, Answer] | None = None
+        self._read: tuple[Received, tuple[str, bool], Answer] | None = None
 
-    def answer(self, operation: str, sent: Received) -> Answer | None:
-        """What the answer means, or None when there was none."""
+    def answer(self, operation: str, sent: Received, *, poll: bool = False) -> Answer | None:
+        """What the answer means, or None when there was none; `poll`: as one to the question how a task is doing."""
         if sent.status is None:
             return None
-        if self._read is None or self._read[0] is not sent or self._read[1] != operation:
-            self._read = sent, operation, decode(self._provider, operation, sent.response())
+        if self._read is None or self._read[0] is not sent or self._read[1] != (operation, poll):
+            self._read = sent, (operation, poll), decode(self._provider, operation, sent.response(), poll=poll)
         return self._read[2]
 
     def record(
@@ -120,6 +120,6 @@ class Recording:
             return []
         if source == "fetch":
             return [PlacedPicture(place="", spelling="bytes")] if look(sent.body).format is not None else []
-        answer = self.answer(operation, sent)
+        answer = self.answer(operation, sent, poll=source == "poll")
         found = placed(self._provider, asked, answer) if answer is not None else ()
         return [PlacedPicture(place=place, spelling=spelling) for place, spelling in found]

@@ -263,7 +263,7 @@ class Booking:
 
     def _led_to_the_same_task(self, step: PlanStep, answer: Answer) -> bool:
         """Whether a submission was sent again under its idempotency key and led to no second task, so that there is nothing to pay."""
-        protocol = self._provider.profile.asynchronous
+        protocol = self._provider.protocol(step.operation)
         key = protocol.idempotency_key(step.headers) if protocol is not None else None
         if key is None or answer.task is None or not answer.task.reference:
             return False
@@ -274,7 +274,11 @@ class Booking:
 
 def _looked_at(answer: Answer) -> list[PictureInfo]:
     """What the pictures are that stand in the answer itself."""
-    data = (lenient_base64(picture.base64) for picture in answer.pictures if picture.base64 is not None)
+    data = (
+        picture.data if picture.data is not None else lenient_base64(picture.base64 or "")
+        for picture in answer.pictures
+        if picture.data is not None or picture.base64 is not None
+    )
     return [inspect(content, pixels=False) for content in data if content is not None]
 
 

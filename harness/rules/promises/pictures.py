@@ -25,7 +25,6 @@ from testcard.harness.rules.evidence import (
 )
 from testcard.harness.rules.rule import Probe, openai_clause, rule
 from testcard.harness.rules.scope import Scope
-from testcard.harness.wire.decode import withheld
 from testcard.harness.wire.fields import pixel_size, with_defaults
 from testcard.harness.wire.pictures import MEDIA_TYPES, lenient_base64, strict_base64
 from testcard.specs.profile import Clause
@@ -192,7 +191,7 @@ def not_blank(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observatio
             finish = picture.picture.finish or ""
             if not info.blank:
                 yield Observation("pass", exchanges=(one.id,))
-            elif withheld(finish):
+            elif picture.picture.withheld:
                 yield Observation("unproven", f"picture {place_of(picture)} was withheld ({finish[:40]})", (one.id,))
             else:
                 detail = f"picture {place_of(picture)} of {info.width_px}x{info.height_px} pixels shows nothing"

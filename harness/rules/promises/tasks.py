@@ -16,6 +16,7 @@ from testcard.harness.rules.scope import PROMPTS, Scope
 from testcard.harness.wire.encode import json_bytes
 from testcard.harness.wire.fields import asked_record
 from testcard.harness.wire.model import AsyncTask
+from testcard.harness.wire.tasks import Phase, told
 from testcard.specs.pointers import at
 from testcard.specs.profile import AsyncProtocol, Clause
 
@@ -25,13 +26,19 @@ _CLAUSE = Clause(document="RFC 9110", heading="15.3.3 202 Accepted", source="htt
 
 
 def _protocol(scope: Scope) -> AsyncProtocol:
-    protocol = scope.provider.profile.asynchronous
+    protocol = scope.provider.protocol(scope.operation_id)
     assert protocol is not None
     return protocol
 
 
 def _submits(scope: Scope) -> bool:
-    return scope.task is not None and scope.provider.profile.asynchronous is not None and scope.field("async") is not None
+    protocol = scope.provider.protocol(scope.operation_id)
+    return scope.task is not None and protocol is not None and (protocol.flag is None or scope.field("async") is not None)
+
+
+def _always(scope: Scope) -> bool:
+    """Whether every request becomes a task, because there is nothing to ask for one with."""
+    return _submits(scope) and scope.field("async") is None
 
 
 def _submits_repeatably(scope: Scope) -> bool:
@@ -43,6 +50,9 @@ def submission(scope: Scope) -> Iterator[Probe]:
     if scope.task is None or not _submits(scope):
         return
     yield from probes.base(scope, scope.task)
+    if _always(scope):
+        yield from probes.another_prompt(scope)
+        return
     request = replace(scope.base_request(scope.task), asynchronous=True)
     yield probes.variant(scope, "async:true", request, change=f"{scope.profile.wire_name('async')} = true")
 
@@ -56,7 +66,8 @@ def _submission_pair(scope: Scope) -> Iterator[Probe]:
     if scope.task is None or header is None:
         return
     yield from probes.base(scope, scope.task)
-    request = replace(scope.base_request(scope.task), asynchronous=True, prompt=PROMPTS[(scope.seed + 1) % len(PROMPTS)])
+    asked = None if _always(scope) else True
+    request = replace(scope.base_request(scope.task), asynchronous=asked, prompt=PROMPTS[(scope.seed + 1) % len(PROMPTS)])
     content = json.dumps([scope.operation_id, scope.seed, asked_record(request)], sort_keys=True)
     headers = ((header.lower(), "testcard-" + hashlib.sha256(content.encode()).hexdigest()[:32]),)
     first = probes.variant(scope, "async-keyed", request, change=f"a submission with {header}", expects="may-refuse")
@@ -65,16 +76,21 @@ def _submission_pair(scope: Scope) -> Iterator[Probe]:
     yield replace(again, headers=headers, repeat=True, after=first.key)
 
 
-def _submitted(seen: Sequence[SeenExchange]) -> Iterator[SeenExchange]:
+def _asks(scope: Scope, one: SeenExchange) -> bool:
+    """Whether a request asks to be carried out later."""
+    return _always(scope) or one.asked.get("asynchronous") is True
+
+
+def _submitted(scope: Scope, seen: Sequence[SeenExchange]) -> Iterator[SeenExchange]:
     """Requests that asked to be carried out later and were answered with a success."""
     for one in seen:
-        if one.carried_out and one.asked.get("asynchronous") is True:
+        if one.carried_out and _asks(scope, one):
             yield one
 
 
-def _accepted(seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, AsyncTask]]:
+def _accepted(scope: Scope, seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, AsyncTask]]:
     """Those of them that were accepted, with what the acceptance says."""
-    for one in _submitted(seen):
+    for one in _submitted(scope, seen):
         if one.answer is not None and one.answer.task is not None:
             yield one, one.answer.task
 
@@ -86,18 +102,19 @@ def accepted(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation
     A refusal is judged by request.accepts-valid. A task that nobody asked for counts as a deviation.
     """
     wanted, name = _protocol(scope).status, scope.profile.wire_name("async")
+    asked = f"{name} = true" if name is not None else "a request for a task"
     for one in seen:
         if not one.sent_by_check or one.repeatable or one.case.expects == "refuse":
             continue
-        if one.asked.get("asynchronous") is not True:
+        if not _asks(scope, one):
             if one.carried_out and one.answer is not None and one.answer.task is not None:
                 detail = f"a task came with status {one.status} although {name} was not asked for"
                 yield Observation("broken", detail, (one.id,), level="should")
         elif one.out_of_reach is not None:
-            yield Observation("unproven", f"{name} = true: {one.out_of_reach}", (one.id,))
+            yield Observation("unproven", f"{asked}: {one.out_of_reach}", (one.id,))
         elif one.carried_out and one.status not in wanted:
             expected = " or ".join(map(str, wanted))
-            yield Observation("broken", f"{name} = true was answered with status {one.status}, not {expected}", (one.id,))
+            yield Observation("broken", f"{asked} was answered with status {one.status}, not {expected}", (one.id,))
         elif one.carried_out:
             yield Observation("pass", exchanges=(one.id,))
 
@@ -107,7 +124,7 @@ def reference(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observatio
     """An accepted request gets a reference of its own to poll by, under any of the names that are known for it."""
     places = _protocol(scope).task_reference
     first: dict[str, SeenExchange] = {}
-    for one, task in _accepted(seen):
+    for one, task in _accepted(scope, seen):
         if one.answer is None or not isinstance(one.answer.json, dict):
             continue  # schema.response's
         if not task.reference:
@@ -122,25 +139,30 @@ def reference(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observatio
 
 
 def _rank(protocol: AsyncProtocol, state: str | None) -> int | None:
-    phase = protocol.phase(state)
+    phase = protocol.phase(state) or (state if protocol.state is None else None)
     return None if phase is None else {"queued": 0, "running": 1}.get(phase, 2)
+
+
+def _word(task: AsyncTask) -> str | None:
+    """What an answer says of a task's state: the wire's word, or what its status stands for."""
+    return task.state or task.phase
 
 
 def _states(protocol: AsyncProtocol, one: SeenExchange) -> list[tuple[str, str]]:
     """The documented states that the acceptance and the polls name, each with its exchange's id, in order."""
-    told = [
-        (answer.task.state, exchange.id)
+    heard = [
+        (_word(answer.task), exchange.id)
         for exchange in (one, *one.polls)
         if exchange.accepted and (answer := exchange.answer) and answer.task
     ]
-    return [(state, where) for state, where in told if state is not None and _rank(protocol, state) is not None]
+    return [(state, where) for state, where in heard if state is not None and _rank(protocol, state) is not None]
 
 
 @rule("async.forward", level="should", clause=_CLAUSE, applies=_submits, asks=submission)
 def forward(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A task's states only move forward, and its end is final."""
     protocol = _protocol(scope)
-    for one, _ in _accepted(seen):
+    for one, _ in _accepted(scope, seen):
         states = _states(protocol, one)
         back = next(((old, new) for old, new in itertools.pairwise(states) if _turned_back(protocol, old[0], new[0])), None)
         if back is not None:
@@ -161,7 +183,7 @@ def _end(protocol: AsyncProtocol, one: SeenExchange) -> tuple[SeenExchange, Asyn
     """The first poll that says that the task is over, with what it says."""
     for poll in one.polls:
         task = poll.answer.task if poll.accepted and poll.answer is not None else None
-        if task is not None and protocol.ended(task.state):
+        if task is not None and told(protocol, task).over:
             return poll, task
     return None
 
@@ -170,19 +192,19 @@ def _end(protocol: AsyncProtocol, one: SeenExchange) -> tuple[SeenExchange, Asyn
 def terminal(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A task ends, completed or failed, within the documented time."""
     protocol = _protocol(scope)
-    for one, _ in _accepted(seen):
+    for one, _ in _accepted(scope, seen):
         end = _end(protocol, one)
-        told = [poll for poll in one.polls if poll.accepted and poll.answer and poll.answer.task and poll.answer.task.state]
+        heard = [poll for poll in one.polls if poll.accepted and poll.answer and poll.answer.task and _word(poll.answer.task)]
         if end is not None:
             yield Observation("pass", exchanges=(one.id, end[0].id))
-        elif not told:
+        elif not heard:
             yield Observation("unproven", one.waiting or "no poll named a state", (one.id,))
         else:
-            yield _unended(protocol, one, told[-1])
+            yield _unended(protocol, one, heard[-1])
 
 
 def _unended(protocol: AsyncProtocol, one: SeenExchange, last: SeenExchange) -> Observation:
-    state = last.answer.task.state if last.answer and last.answer.task else None
+    state = _word(last.answer.task) if last.answer and last.answer.task else None
     took_s, ids = last.exchange.done_s - one.exchange.done_s, (one.id, last.id)
     if took_s < _WHOLE_TIME * protocol.timeout_s:
         return Observation("unproven", f"the task was followed for {took_s:.1f} s and was {str(state)[:40]} at last", ids)
@@ -196,29 +218,49 @@ def result(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     A task that fails breaks it where the same request is carried out at once.
     """
     protocol = _protocol(scope)
-    for one, _ in _accepted(seen):
+    for one, _ in _accepted(scope, seen):
         end = _end(protocol, one)
         if end is None:
             yield Observation("unproven", one.waiting or "the task did not end", (one.id,))
             continue
         poll, task = end
         ids = (one.id, poll.id)
-        if protocol.phase(task.state) != "completed":
-            yield _failed(one, task, ids)
+        if told(protocol, task).phase is not Phase.COMPLETED:
+            yield _failed(scope, one, task, ids)
             continue
-        problem = _shape(scope, task.result)
+        problem = _brought(scope, one) if _always(scope) else _shape(scope, task.result)
+        if problem == _NOT_FETCHED:
+            yield Observation("unproven", problem[1], ids)
+            continue
         if problem is None:
             yield Observation("pass", exchanges=ids)
         else:
             yield Observation("broken", problem[1], ids, protocol.result + problem[0])
 
 
-def _failed(one: SeenExchange, task: AsyncTask, ids: tuple[str, str]) -> Observation:
-    told = task.error if isinstance(task.error, str) else at(task.error, "/message")
-    detail = "the task failed" + (f" ({told[:120]})" if isinstance(told, str) else "")
+def _failed(scope: Scope, one: SeenExchange, task: AsyncTask, ids: tuple[str, str]) -> Observation:
+    said = task.error if isinstance(task.error, str) else at(task.error, "/message")
+    detail = "the task failed" + (f" ({said[:120]})" if isinstance(said, str) else "")
+    if _always(scope):
+        if one.case.expects == "accept" and told(_protocol(scope), task).phase is Phase.FAILED:
+            return Observation("broken", f"{detail} although the contract allows its request", ids)
+        return Observation("unproven", detail, ids)
     if one.base_accepted and one.case.expects == "accept":
         return Observation("broken", f"{detail} although the same request is carried out at once", ids)
     return Observation("unproven", detail, ids)
+
+
+_NOT_FETCHED = ("", "the result lies where it was not asked for")
+
+
+def _brought(scope: Scope, one: SeenExchange) -> tuple[str, str] | None:
+    """Why a completed task brought no picture; None when it did. Such a task has no answer at once to be compared with."""
+    if one.pictures:
+        return None
+    protocol = _protocol(scope)
+    if protocol.result_url is not None and not any(poll.exchange.operation == scope.operation_id for poll in one.polls):
+        return _NOT_FETCHED
+    return "", "the task is completed and brought no picture"
 
 
 def _shape(scope: Scope, value: object) -> tuple[str, str] | None:
@@ -277,7 +319,7 @@ UNKNOWN_TASK = "async.unknown-task"
 
 
 def _polls(scope: Scope) -> bool:
-    protocol = scope.provider.profile.asynchronous
+    protocol = scope.provider.protocol(scope.operation_id)
     return protocol is not None and scope.operation_id == protocol.operation
 
 
