@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -228,6 +228,7 @@ class ShownFlags:
 
 
 @click.command("bench", short_help="Measure latency, throughput and cost under load.")
+@click.argument("names", metavar="[PROVIDER[=URL]]...", nargs=-1)
 @takes("targets", TargetFlags)
 @takes("load", LoadFlags)
 @takes("fleet", FleetFlags)
@@ -236,6 +237,7 @@ class ShownFlags:
 @takes("shown", ShownFlags)
 @json_option("summary.json")
 def command(
+    names: tuple[str, ...],
     targets: TargetFlags,
     load: LoadFlags,
     fleet: FleetFlags,
@@ -246,9 +248,12 @@ def command(
 ) -> int:
     """Measure latency, throughput and cost under load.
 
-    Without --target, all bundled providers are loaded, on mocks that are started for it. Several targets take turns in
-    rounds. Latency counts from when a request was due, so a server that stalls cannot hide it.
+    Without a target, those of testcard.toml, else all bundled providers are loaded, each without a URL on a mock that is started for
+    it. Several take turns in rounds. Latency counts from when a request was due, so a server that stalls cannot hide it.
+
+    Example: testcard bench nanogpt=http://127.0.0.1:8000 --rate 2 --duration 60 --slo 'p95<8s'
     """
+    targets = replace(targets, targets=(*names, *targets.targets))
     _refuse_clashes(load, fleet, shown)
     config = load_config(config_file)
     if fleet.worker:

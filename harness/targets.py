@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 from testcard.harness.config import Config, PricesSection
 from testcard.harness.embedded import embedded_mocks, mock_name
-from testcard.harness.errors import UsageError
+from testcard.harness.errors import TargetUnreachable, UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import keep_secret
 from testcard.harness.runs.records import TargetRecord
@@ -21,6 +22,9 @@ from testcard.specs.loader import Provider, load_provider
 from testcard.specs.profile import MOCK_API_KEY
 
 KEY_ENV = "TESTCARD_API_KEY"
+#: What a gateway answers while the server behind it is not up yet.
+_STARTING = (502, 503, 504)
+_ASK_AGAIN_S = 0.25
 _URL_HINT = "give one such as https://api.example.com or http://127.0.0.1:8080"
 
 
@@ -46,6 +50,12 @@ class OpenTarget:
             profile_digest=self.provider.profile_digest,
             prices=self.pricing.origin,
         )
+
+
+def named_target(text: str) -> tuple[str, str | None]:
+    """What `PROVIDER[=URL]` names: the provider, and its base URL where one is given."""
+    provider, _, url = text.partition("=")
+    return provider, url.strip() or None
 
 
 def checked_base_url(base_url: str) -> str:
@@ -118,6 +128,31 @@ def require_live(base_url: str, live: bool, *, bounded: bool = True) -> None:
         raise UsageError(f"{base_url} is not on this machine", hint="add --live to talk to it; requests there can cost money")
     if not bounded:
         raise UsageError("a live run needs a bound on what it may spend", hint="add --max-cost USD or --max-requests N")
+
+
+def answers(base_url: str, timeout_s: float = 2.0) -> bool:
+    """Whether something is ready at the URL: it answers a keyless GET, and not as a gateway whose server is still starting does."""
+    parts = urlsplit(base_url)
+    connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = connect(parts.hostname or "", parts.port, timeout=timeout_s)
+    try:
+        connection.request("GET", parts.path or "/")
+        return connection.getresponse().status not in _STARTING
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def wait_until_ready(base_url: str, limit_s: float) -> None:
+    """Returns when something `answers` at the URL; `TargetUnreachable` where nothing did within the time."""
+    end = time.monotonic() + limit_s
+    while not answers(base_url):
+        if time.monotonic() >= end:
+            raise TargetUnreachable(
+                f"nothing was ready at {base_url} within {limit_s:g} s", hint="look at the server's own log, or wait longer with --wait-for"
+            )
+        time.sleep(_ASK_AGAIN_S)
 
 
 def is_testcard_mock(base_url: str) -> bool:

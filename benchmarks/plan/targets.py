@@ -13,7 +13,7 @@ from testcard.harness.config import Config, PricesSection, TargetSection, provid
 from testcard.harness.embedded import MOCK_LATENCY, embedded_mocks, mock_name
 from testcard.harness.errors import TargetUnreachable
 from testcard.harness.pricing import Pricing
-from testcard.harness.targets import OpenTarget, open_target, refuse_one_key_for_all
+from testcard.harness.targets import OpenTarget, named_target, open_target, refuse_one_key_for_all
 from testcard.specs.loader import bundled_ids, load_provider
 
 REACH_S = 5.0
@@ -27,8 +27,8 @@ def sections_of(names: Sequence[str], raw_sections: Sequence[str], config: Confi
     if names or raw_sections:
         found = [TargetSection.model_validate_json(section) for section in raw_sections]
         for name in names:
-            provider, _, url = name.partition("=")
-            found.append(TargetSection(provider=provider, base_url=url or None, live=live))
+            provider, url = named_target(name)
+            found.append(TargetSection(provider=provider, base_url=url, live=live))
         return found
     if config.target:
         providers_of(config)  # what is wrong there is told with its line

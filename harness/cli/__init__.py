@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "testcard.harness.cli.evaluate:evaluate",
         "Check, load and compare every target; without a config, the five embedded mocks.",
     ),
+    "init": ("testcard.harness.cli.init:init", "Write a testcard.toml for your targets, and the file that checks them in CI."),
     "check": ("testcard.harness.cli.check:command", "Judge whether a target keeps its documented contract."),
     "replay": ("testcard.harness.cli.replay:replay", "Send one recorded exchange of a check again and show what differs."),
     "bench": ("testcard.benchmarks.command:command", "Measure latency, throughput and cost under load."),

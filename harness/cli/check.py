@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -18,11 +18,12 @@ from testcard.harness.check.spending.allowance import at_most
 from testcard.harness.cli import check_text as present
 from testcard.harness.cli import say
 from testcard.harness.cli.check_output import CheckOutput
-from testcard.harness.cli.options import PATH, USD, WhereAndKey, config_option, json_option, option, takes
-from testcard.harness.config import Config, load_config, load_waivers
-from testcard.harness.errors import Exit
+from testcard.harness.cli.options import PATH, USD, Duration, WhereAndKey, config_option, json_option, option, takes
+from testcard.harness.config import Config, load_config, load_waivers, providers_of
+from testcard.harness.errors import Exit, UsageError
 from testcard.harness.events import Event
 from testcard.harness.runs.folder import RunReader
+from testcard.harness.targets import checked_base_url, named_target, require_live, wait_until_ready
 from testcard.specs.loader import load_provider
 
 _Value = TypeVar("_Value")
@@ -49,6 +50,10 @@ class CheckFlags:
         int | None, option("--max-images", type=click.IntRange(0), help="Never be billed for more pictures than this.")
     ] = None
     max_cost: Annotated[float | None, option("--max-cost", type=USD, metavar="USD", help="Never spend more than this.")] = None
+    wait_s: Annotated[
+        float | None,
+        option("--wait-for", type=Duration(), metavar="T", help="Wait so long (60s, 2m) for a server that is starting."),
+    ] = None
     strict: Annotated[bool, option("--strict", is_flag=True, help="Let broken shoulds fail as well.")] = False
     only_plan: Annotated[bool, option("--plan", is_flag=True, help="Print what would be sent, why, and its price; send nothing.")] = False
     rejudged: Annotated[
@@ -66,27 +71,52 @@ class CheckFlags:
 
 
 @click.command("check")
-@click.argument("provider")
+@click.argument("provider", metavar="PROVIDER[=URL]", required=False)
 @takes("where", WhereAndKey)
 @takes("flags", CheckFlags)
 @config_option
 @json_option("verdicts.json (with --plan: the plan)")
-def command(provider: str, where: WhereAndKey, flags: CheckFlags, config_file: Path | None, as_json: bool) -> int:
-    """Judge whether PROVIDER (an id, or a folder with openapi.yaml and profile.yaml) keeps its documented contract.
+def command(provider: str | None, where: WhereAndKey, flags: CheckFlags, config_file: Path | None, as_json: bool) -> int:
+    """Judge whether PROVIDER (an id, or a folder with a document and profile.yaml) keeps its documented contract.
 
+    Without a URL it is asked of a mock on this machine; without PROVIDER, of the one target in testcard.toml.
     Exits with 0 when every must is kept, 1 when one is broken, 5 when some could not be judged.
+
+    Example: testcard check nanogpt=http://127.0.0.1:8000 --wait-for 60s
     """
     config = load_config(config_file)
+    provider, where, flags, key_env = _target(provider, where, flags, config)
     recorded = flags.rejudged or flags.replayed
     if recorded is not None:
         if flags.rejudged is None:
             say("--replay is called --rejudge now: it judges again and sends nothing (testcard replay sends an exchange again)")
         return _rejudged(rejudge_options(provider, recorded, flags, config), as_json=as_json)
-    run = check(check_options(provider, where, flags, config))
+    run = check(replace(check_options(provider, where, flags, config), key_env=key_env))
     if flags.only_plan:
         return _show_plan(run, as_json)
+    if flags.wait_s is not None and where.base_url is not None:
+        require_live(checked_base_url(where.base_url), where.live, bounded=run.options.bounded)
+        wait_until_ready(checked_base_url(where.base_url), flags.wait_s)
     with run:
         return _shown(run.provider.id, run, as_json=as_json)
+
+
+def _target(provider: str | None, where: WhereAndKey, flags: CheckFlags, config: Config) -> tuple[str, WhereAndKey, CheckFlags, str | None]:
+    """What is checked: the argument's target, else the only one of testcard.toml, with what that says of it; flags win."""
+    if provider is not None:
+        name, url = named_target(provider)
+        if url is not None and where.base_url is not None:
+            raise UsageError("the base URL is given twice", hint=f"leave --base-url out, or write {name} alone")
+        return name, replace(where, base_url=url or where.base_url), flags, None
+    if len(config.target) != 1:
+        known = " or ".join(f"testcard check {one.provider}" + (f"={one.base_url}" if one.base_url else "") for one in config.target)
+        hint = known or "for instance: testcard check nanogpt=http://127.0.0.1:8000; testcard providers lists what there is"
+        raise UsageError("testcard.toml names several targets" if config.target else "no target is named", hint=hint)
+    providers_of(config)  # what is wrong there is told with its line
+    (section,) = config.target
+    where = replace(where, base_url=where.base_url or section.base_url, live=where.live or section.live)
+    model = flags.model or next(iter(section.models), None)
+    return section.provider, where, replace(flags, model=model, operations=flags.operations or section.operations), section.key_env
 
 
 def check_options(provider: str, where: WhereAndKey, flags: CheckFlags, config: Config) -> CheckOptions:

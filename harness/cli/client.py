@@ -23,7 +23,7 @@ from testcard.harness.client.terms import task_request
 from testcard.harness.config import load_config
 from testcard.harness.errors import UsageError
 from testcard.harness.progress import PLAIN_INTERVAL_S
-from testcard.harness.targets import open_target
+from testcard.harness.targets import named_target, open_target
 from testcard.harness.text.prices import amount
 from testcard.harness.text.words import data_size
 from testcard.harness.wire.contract import choose
@@ -111,24 +111,25 @@ class _Place:
 
 def _picture_command(command: _Command) -> _Command:
     """The options of a command that gets pictures."""
+    force = click.option("--force", is_flag=True, help="Overwrite the file that -o names.")
     output = click.option("--output", "-o", type=PATH, metavar="FILE", help="Where to write; -1, -2, … are added for several.")
-    return takes("picture", _PictureTerms)(output(takes("target", _Target)(takes("talk", _Talk)(command))))
+    return takes("picture", _PictureTerms)(output(force(takes("target", _Target)(takes("talk", _Talk)(command)))))
 
 
 @click.command()
-@click.argument("provider")
+@click.argument("provider", metavar="PROVIDER[=URL]")
 @click.argument("prompt")
 @_picture_command
-def generate(provider: str, prompt: str, picture: _PictureTerms, output: Path | None, target: _Target, talk: _Talk) -> None:
+def generate(provider: str, prompt: str, picture: _PictureTerms, output: Path | None, force: bool, target: _Target, talk: _Talk) -> None:
     """Generate pictures from PROMPT with PROVIDER (a bundled id, or a folder with its two files).
 
     Example: testcard generate nanogpt "a red boat" --size 512x512 -o boat.png
     """
-    _pictures(_Work("generate", prompt, terms=asdict(picture)), _Place(provider, target, talk), output)
+    _pictures(_Work("generate", prompt, terms=asdict(picture)), _Place(provider, target, talk), output, force)
 
 
 @click.command()
-@click.argument("provider")
+@click.argument("provider", metavar="PROVIDER[=URL]")
 @click.argument("image")
 @click.argument("prompt")
 @click.option("--image", "more", multiple=True, metavar="FILE", help="A further input picture.")
@@ -144,6 +145,7 @@ def edit(
     strength: float | None,
     picture: _PictureTerms,
     output: Path | None,
+    force: bool,
     target: _Target,
     talk: _Talk,
 ) -> None:
@@ -152,23 +154,23 @@ def edit(
     Example: testcard edit nebul boat.png "at night" -o night.png
     """
     work = _Work("edit", prompt, (image, *more), mask, {**asdict(picture), "strength": strength})
-    _pictures(work, _Place(provider, target, talk), output)
+    _pictures(work, _Place(provider, target, talk), output, force)
 
 
 @click.command()
-@click.argument("provider")
+@click.argument("provider", metavar="PROVIDER[=URL]")
 @click.argument("image")
 @_picture_command
-def variation(provider: str, image: str, picture: _PictureTerms, output: Path | None, target: _Target, talk: _Talk) -> None:
+def variation(provider: str, image: str, picture: _PictureTerms, output: Path | None, force: bool, target: _Target, talk: _Talk) -> None:
     """Make pictures like IMAGE (a file).
 
     Example: testcard variation nebul boat.png -o another.png
     """
-    _pictures(_Work("variation", None, (image,), terms=asdict(picture)), _Place(provider, target, talk), output)
+    _pictures(_Work("variation", None, (image,), terms=asdict(picture)), _Place(provider, target, talk), output, force)
 
 
 @click.command()
-@click.argument("provider")
+@click.argument("provider", metavar="PROVIDER[=URL]")
 @click.argument("image")
 @click.argument("prompt", default="Describe this picture.")
 @click.option("--image", "more", multiple=True, metavar="FILE", help="A further input picture.")
@@ -216,15 +218,17 @@ def _client(work: _Work, place: _Place) -> Iterator[tuple[Client, Any]]:
     What the contract refuses is refused before anything is started.
     """
     config, target = load_config(place.target.config_file), place.target
+    name, url = named_target(place.provider)
+    if url is not None and target.base_url is not None:
+        raise UsageError("the base URL is given twice", hint=f"leave --base-url out, or write {name} alone")
+    base_url = url or target.base_url
     terms: Any = {name: value for name, value in {**(work.terms or {}), "model": target.model}.items() if value is not None}
-    provider = load_provider(place.provider, config.providers.path)
+    provider = load_provider(name, config.providers.path)
     choose(provider, task_request(work.task, work.prompt, work.images, work.mask, **terms), target.operation)
-    if target.base_url is None and not place.talk.quiet:
-        say(f"no --base-url: starting the embedded mock of {provider.profile.name}; its pictures are test cards")
+    if base_url is None and not place.talk.quiet:
+        say(f"no base URL: starting the embedded mock of {provider.profile.name}; its pictures are test cards")
     with (
-        open_target(
-            place.provider, target.base_url, config=config, live=target.live, key_file=target.api_key_file, no_auth=target.no_auth
-        ) as opened,
+        open_target(name, base_url, config=config, live=target.live, key_file=target.api_key_file, no_auth=target.no_auth) as opened,
         Client(
             opened.provider,
             base_url=opened.base_url,
@@ -238,11 +242,13 @@ def _client(work: _Work, place: _Place) -> Iterator[tuple[Client, Any]]:
         yield client, terms
 
 
-def _pictures(work: _Work, place: _Place, output: Path | None) -> None:
+def _pictures(work: _Work, place: _Place, output: Path | None, force: bool) -> None:
     """Gets the pictures, writes them, and prints where they are."""
     if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
         problem = "is a folder" if output.is_dir() else "its folder does not exist"
         raise UsageError(f"-o {output}: {problem}", hint="name a file in a folder that exists, such as boat.png")
+    if output is not None and not force:
+        _refuse_to_overwrite(output)
     operation = place.target.operation
     with _client(work, place) as (client, terms), _waiting(client, place.talk.quiet):
         if work.task == "generate":
@@ -251,7 +257,7 @@ def _pictures(work: _Work, place: _Place, output: Path | None) -> None:
             result = client.edit(work.images, work.prompt or "", mask=work.mask, operation=operation, **terms)
         else:
             result = client.variation(work.images[0], operation=operation, **terms)
-    files = _save(result.pictures, output, f"{place.provider.rstrip('/').rpartition('/')[2]}-{work.task}")
+    files = _save(result.pictures, output, f"{named_target(place.provider)[0].rstrip('/').rpartition('/')[2]}-{work.task}")
     if not place.talk.quiet:
         for note in [*result.notes, *_size_notes(result, terms.get("size"))]:
             say(note)
@@ -262,6 +268,14 @@ def _pictures(work: _Work, place: _Place, output: Path | None) -> None:
         seed = f", seed {picture.seed}" if picture.seed is not None else ""
         click.echo(f"{file}: {picture.format} {picture.width}x{picture.height}, {data_size(len(picture.bytes))}{seed}")
     click.echo(_summary(result))
+
+
+def _refuse_to_overwrite(output: Path) -> None:
+    """`UsageError`, before anything is paid for, where a file is there that the picture, or the first of several, would replace."""
+    plain = [output] if output.suffix else [output.with_name(f"{output.name}.{ending}") for ending in ("png", "jpg", "webp")]
+    taken = [path for one in plain for path in (one, one.with_name(f"{one.stem}-1{one.suffix}")) if path.exists()]
+    if taken:
+        raise UsageError(f"-o {taken[0]}: is there already", hint="name another file, or add --force to overwrite it")
 
 
 def _save(pictures: Sequence[Picture], output: Path | None, stem: str) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ import click
 from testcard.harness.child_processes import ChildCommand, ChildProcesses, is_run, usable
 from testcard.harness.cli import github, say
 from testcard.harness.cli.children_display import ChildrenDisplay
-from testcard.harness.cli.options import CONFIG, PATH, option, takes
+from testcard.harness.cli.options import CONFIG, PATH, USD, option, takes
 from testcard.harness.config import Config, PricesSection, TargetSection, load_config, providers_of
 from testcard.harness.embedded import MOCK_LATENCY, embedded_mocks, mock_name
 from testcard.harness.errors import Exit, UsageError, worst
@@ -24,8 +25,16 @@ from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import keep_secret
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free
 from testcard.harness.runs.records import Outcome, TargetRecord
-from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, is_testcard_mock, read_key, refuse_one_key_for_all
-from testcard.specs.loader import Provider, bundled_ids
+from testcard.harness.targets import (
+    KEY_ENV,
+    checked_base_url,
+    is_loopback,
+    is_testcard_mock,
+    named_target,
+    read_key,
+    refuse_one_key_for_all,
+)
+from testcard.specs.loader import Provider, bundled_ids, load_provider
 
 DEFAULT_WORKLOAD = "quick"
 #: Checks side by side: each keeps a core busy.
@@ -46,6 +55,26 @@ class _Options:
     out: Annotated[
         Path | None, option("--out", type=PATH, metavar="DIR", help="Folder for the run (new). Default: testcard-runs/evaluate-<time>.")
     ] = None
+    live: Annotated[bool, option("--live", is_flag=True, help="Allow targets that are not on this machine. It can cost money.")] = False
+    models: Annotated[
+        tuple[str, ...],
+        option("--model", multiple=True, metavar="M", help="Model to ask each target for (repeatable): a check takes the first."),
+    ] = ()
+    max_requests: Annotated[
+        int | None,
+        option(
+            "--max-requests", type=click.IntRange(0), metavar="N", help="For each check, and for the whole benchmark: no more requests."
+        ),
+    ] = None
+    max_images: Annotated[
+        int | None, option("--max-images", type=click.IntRange(0), metavar="N", help="For each check: no more billed pictures.")
+    ] = None
+    max_cost: Annotated[
+        float | None, option("--max-cost", type=USD, metavar="USD", help="For each check, and for the whole benchmark: spend no more.")
+    ] = None
+    slos: Annotated[
+        tuple[str, ...], option("--slo", multiple=True, metavar="EXPR", help="Objective of the benchmark, such as 'p95<8s' (repeatable).")
+    ] = ()
     workload: Annotated[
         str | None,
         option(
@@ -64,7 +93,25 @@ class _Options:
     def for_children(self) -> list[str]:
         """The flags that checks and the benchmark get alike."""
         config = ["--config", str(self.config_file)] if self.config_file else []
-        return [*config, *(["--seed", str(self.seed)] if self.seed is not None else [])]
+        given = {"--seed": self.seed, "--max-requests": self.max_requests, "--max-cost": self.max_cost}
+        return [*config, *(part for name, value in given.items() if value is not None for part in (name, str(value)))]
+
+    def applied(self, config: Config, names: Sequence[str]) -> Config:
+        """The configuration with what the command line says in place: flags over file. Targets that it names are the only ones."""
+        named = [named_target(name) for name in names]
+        for provider, _ in named:
+            load_provider(provider, config.providers.path)  # a wrong one is told as the argument that it is
+        sections = tuple(TargetSection(provider=provider, base_url=url) for provider, url in named) or config.target
+        sections = sections or tuple(TargetSection(provider=name) for name in bundled_ids())
+        limits = {name: value for name, value in (("max_requests", self.max_requests), ("max_cost", self.max_cost)) if value is not None}
+        update = {"live": True} if self.live else {}
+        return config.model_copy(
+            update={
+                "target": tuple(one.model_copy(update={**update, **({"models": self.models} if self.models else {})}) for one in sections),
+                "check": config.check.model_copy(update=limits),
+                "bench": config.bench.model_copy(update=limits),
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +141,23 @@ class _Planned:
 
 
 @click.command()
+@click.argument("names", metavar="[PROVIDER[=URL]]...", nargs=-1)
 @takes("options", _Options)
-def evaluate(options: _Options) -> int:
+def evaluate(names: tuple[str, ...], options: _Options) -> int:
     """Check, load and compare every target, then write one report.
 
-    Without a testcard.toml (or one without targets) it evaluates the five bundled providers against mocks on this machine.
+    Without a target, those of testcard.toml are evaluated, else the five bundled providers, against mocks on this machine.
     The limits under [check] hold for each target's check, those under [bench] for the benchmark of all of them.
 
-    Example: testcard evaluate --config testcard.toml --out testcard-runs/today
+    Example: testcard evaluate nanogpt=http://127.0.0.1:8000 nebul --out testcard-runs/today
     """
-    config = load_config(options.config_file)
+    config = options.applied(load_config(options.config_file), names)
     if options.out is not None:
         require_free(options.out)
     # Found out now, not after the checks have been paid for.
+    for objective in options.slos:
+        resolve("testcard.harness.statistics.slo:parse")(objective)
     resolve("testcard.benchmarks.plan.workload:load_workload")(options.workload or config.bench.workload or DEFAULT_WORKLOAD)
-    if not config.target:
-        config = config.model_copy(update={"target": tuple(TargetSection(provider=name) for name in bundled_ids())})
     with ExitStack() as stack:
         planned = _plan(config, stack)
         writer = RunWriter.create(
@@ -169,12 +217,14 @@ def _key_of(section: TargetSection, provider: Provider, config: Config) -> str |
     if is_loopback(base_url):
         return key
     if not section.live:
-        raise UsageError(f"{base_url} is not on this machine", hint="write live = true below it; requests there can cost money")
+        raise UsageError(
+            f"{base_url} is not on this machine", hint="add --live, or write live = true below it; requests there can cost money"
+        )
     for name, limits in (("check", config.check), ("bench", config.bench)):
         if limits.max_cost is None and limits.max_requests is None:
             raise UsageError(
                 f"{base_url} is live, and nothing bounds what its {name} may spend",
-                hint=f"write max_cost or max_requests below [{name}] in testcard.toml",
+                hint=f"add --max-cost or --max-requests, or write max_cost or max_requests below [{name}] in testcard.toml",
             )
     if section.key_env and not os.environ.get(section.key_env):
         raise UsageError(f"{section.key_env}, which the target {provider.id} names as key_env, is not set")
@@ -295,6 +345,7 @@ def _check_arguments(target: _Planned, folder: Path, options: _Options) -> list[
     arguments = ["check", target.section.provider, "--base-url", target.base_url, "--out", str(folder / f"check-{target.label}")]
     arguments += [part for operation in target.section.operations for part in ("--operation", operation)]
     arguments += ["--model", target.section.models[0]] if target.section.models else []
+    arguments += ["--max-images", str(options.max_images)] if options.max_images is not None else []
     return [*arguments, *options.for_children, *(["--live"] if target.section.live else [])]
 
 
@@ -306,6 +357,7 @@ def _bench_arguments(ready: list[_Planned], folder: Path, options: _Options) -> 
     """Each target goes with its own models, operations and leave to go off this machine."""
     arguments = ["bench", "--out", str(folder / "bench"), *options.for_children]
     arguments += ["--workload", options.workload] if options.workload else []
+    arguments += [part for slo in options.slos for part in ("--slo", slo)]
     for index, target in enumerate(ready):
         section = target.section.model_copy(update={"base_url": target.base_url, "key_env": _key_variable(index)})
         arguments += ["--target-section", section.model_dump_json(exclude_defaults=True)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -42,6 +43,22 @@ CONFIG: tuple[tuple[str, ...], dict[str, Any]] = (
 #: An amount of money, and a time that is not nothing.
 USD = Finite("amount in US dollars", min=0)
 SECONDS = Finite("number of seconds", min=0, min_open=True)
+
+
+_UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+class Duration(click.ParamType[float]):
+    """A length of time as people write it (`90`, `60s`, `2m`, `1h`); its value is seconds, more than none."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds; click's usage error for anything else."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(value).strip())
+        if found is None or found[2] not in _UNITS or float(found[1]) == 0:
+            self.fail(f"{value} is no length of time; write it as 60s, 2m or 1h", param, ctx)
+        return float(found[1]) * _UNITS[found[2]]
 
 
 @dataclass(frozen=True, slots=True)

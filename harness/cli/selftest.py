@@ -7,12 +7,14 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import click
 
 from testcard.harness.cli import say
-from testcard.harness.cli.options import json_option
+from testcard.harness.cli.options import config_option, json_option
+from testcard.harness.config import load_config
 from testcard.harness.errors import Exit, UsageError
 from testcard.harness.progress import Progress
 from testcard.harness.rules.registry import RULES
@@ -30,8 +32,17 @@ from testcard.specs.loader import bundled_ids, load_provider
 @click.option(
     "--processes", type=click.IntRange(min=1), default=None, metavar="N", help="Processes to share the work (default: one a core)."
 )
+@config_option
 @json_option("the matrix")
-def selftest(names: tuple[str, ...], only: tuple[str, ...], seed: int | None, thorough: bool, processes: int | None, as_json: bool) -> int:
+def selftest(
+    names: tuple[str, ...],
+    config_file: Path | None,
+    only: tuple[str, ...],
+    seed: int | None,
+    thorough: bool,
+    processes: int | None,
+    as_json: bool,
+) -> int:
     """Run every fault of every mock against the rules and print the kill matrix.
 
     Exits with 1 when a fault is missed, when a rule breaks that the fault does not list, when the conforming mock breaks one,
@@ -39,7 +50,8 @@ def selftest(names: tuple[str, ...], only: tuple[str, ...], seed: int | None, th
 
     Example: testcard selftest --provider nebul --fault 'image.*'
     """
-    providers = [load_provider(name) for name in dict.fromkeys(names or bundled_ids())]
+    search = load_config(config_file).providers.path
+    providers = [load_provider(name, search) for name in dict.fromkeys(names or bundled_ids())]
     for glob in only:
         known = {one.name for provider in providers for one in faults_of(provider)}
         if not any(fnmatchcase(name, glob) for name in known):

@@ -49,7 +49,7 @@ class AsyncClient:
         pricing: Pricing | None = None,
         poll_interval_s: float | None = None,
         poll_timeout_s: float | None = None,
-        live: bool = True,
+        live: bool = False,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.settings = settings(

@@ -38,7 +38,7 @@ class Client:
     `provider` is a bundled id, a folder, or a loaded provider. Times are in seconds; `timeout_s` bounds each HTTP exchange,
     `poll_timeout_s` an async task (default: the documented one). A request that the contract does not allow raises
     `ContractViolation` before anything is sent; failures raise a `ClientError`. Nothing that may be billed is sent twice.
-    Without `live`, the answers of a target on this machine lead nowhere else: `AddressNotAllowed` where they would.
+    A target off this machine needs `live=True`, as the command needs --live. Without it, the answers of a target on this machine lead nowhere else: `AddressNotAllowed` where they would.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Client:
         pricing: Pricing | None = None,
         poll_interval_s: float | None = None,
         poll_timeout_s: float | None = None,
-        live: bool = True,
+        live: bool = False,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.settings = settings(

@@ -129,13 +129,15 @@ def settings(
     max_bytes: int = DEFAULT_MAX_BYTES,
     poll_interval_s: float | None = None,
     poll_timeout_s: float | None = None,
-    live: bool = True,
+    live: bool = False,
     timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> Settings:
     """A client's settings. Without a base URL the provider's first documented one; the key from the argument,
     TESTCARD_API_KEY or the profile's variable; on this machine the mocks' documented key will do."""
     loaded = load_provider(provider) if isinstance(provider, str) else provider
     url = checked_base_url(base_url if base_url is not None else loaded.profile.base_urls[0])
+    if not live and not is_loopback(url):
+        raise UsageError(f"{url} is not on this machine", hint="pass live=True to talk to it; requests there can cost money")
     keyless = no_auth or loaded.profile.auth.header is None
     key = None if keyless else (api_key or read_key(loaded) or (MOCK_API_KEY if is_loopback(url) else None))
     if key is None and not keyless:

@@ -552,7 +552,7 @@ def test_the_key_comes_from_the_environment(server: Scripted, monkeypatch: pytes
     monkeypatch.delenv("TESTCARD_API_KEY", raising=False)
     monkeypatch.delenv("NANOGPT_API_KEY", raising=False)
     with pytest.raises(UsageError) as caught:
-        Client("nanogpt")
+        Client("nanogpt", live=True)
     assert "NANOGPT_API_KEY" in str(caught.value.hint)
     monkeypatch.setenv("NANOGPT_API_KEY", "sk-profile")
     with Client("nanogpt", base_url=server.base_url) as client:
