@@ -70,6 +70,7 @@ class CheckSection(_Section):
 
     seed: int | None = None
     concurrency: int | None = Field(default=None, ge=1)
+    timeout: float | None = Field(default=None, gt=0)
     max_requests: int | None = Field(default=None, ge=0)
     max_images: int | None = Field(default=None, ge=0)
     max_cost: float | None = Field(default=None, ge=0)

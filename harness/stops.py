@@ -26,6 +26,7 @@ class StopReason(StrEnum):
     ALL_REFUSED = "all-refused"  # target, status, count: so many refusals alike in a row
     TARGET_UNREACHABLE = "target-unreachable"  # target, count: so many requests in a row that found nobody
     OPERATION_SILENT = "operation-silent"  # target: the operation whose base request got no answer in time
+    OPERATION_REFUSED = "operation-refused"  # target: the operation whose base request was refused; status; detail: the server's words
     OPERATION_BILLED = "operation-billed"  # limit: pictures that an operation may be billed for
     # The machinery that puts load on.
     GENERATOR_SATURATED = "generator-saturated"  # target: the stage; detail: how
@@ -92,7 +93,10 @@ def sentence(stop: Stop) -> str:
         case StopReason.TARGET_UNREACHABLE:
             return _with_detail(f"{stop.target or 'the target'} stopped answering", stop.detail)
         case StopReason.OPERATION_SILENT:
-            return "the base request of the operation got no answer"
+            return f"the base request of {stop.target or 'the operation'} got no answer"
+        case StopReason.OPERATION_REFUSED:
+            refused = "refused" if stop.status is None else f"answered with {stop.status}"
+            return _with_detail(f"the base request of {stop.target or 'the operation'} was {refused}", stop.detail)
         case StopReason.OPERATION_BILLED:
             return "the operation was billed for as many pictures as a check asks for"
         case StopReason.GENERATOR_SATURATED:
@@ -138,6 +142,8 @@ def next_step(stop: Stop) -> str | None:
             return "check the key and that it may use this model"
         case StopReason.ACCOUNT_REFUSED | StopReason.ALL_REFUSED:
             return "look at the account with the provider"
+        case StopReason.OPERATION_REFUSED:
+            return "name a model that the target serves with --model, or look at what it says"
         case StopReason.TARGET_UNREACHABLE | StopReason.OPERATION_SILENT:
             return "check the address and that the server still runs"
         case StopReason.WORKER_LOST | StopReason.WORKER_FAILED | StopReason.MASTER_LOST:

@@ -17,6 +17,7 @@ class CheckOptions:
     `provider` is a bundled id, or a folder that holds openapi.yaml and profile.yaml; `search` are further folders to look for it in.
     `operations` (ids) and `rules` (globs of rule ids) narrow the check, and empty means all; `model` is asked for where the
     operation has a choice. The same `seed` means the same requests. `concurrency` None: 8 on this machine, 1 elsewhere.
+    `timeout_s` is how long a whole answer is waited for (None: 330 s; until one has not come; then a few times what the others took).
     `max_requests`, `max_images` and `max_cost_usd` are never passed, and 0 is a limit; a live run needs the first or the last.
     `strict` lets broken shoulds fail as well. `live` allows a target that is not on this machine, and answers that lead off it.
     `out` is the run's folder (new or empty); None makes one under testcard-runs.
@@ -32,6 +33,7 @@ class CheckOptions:
     seed: int = 0
     concurrency: int | None = None
     no_auth: bool = False
+    timeout_s: float | None = None
     max_requests: int | None = None
     max_images: int | None = None
     max_cost_usd: float | None = None

@@ -32,6 +32,7 @@ from testcard.harness.check.judging.waivers import waive
 from testcard.harness.check.options import CheckOptions
 from testcard.harness.check.running.outcome import INTERRUPTED, CheckSettings
 from testcard.harness.check.running.runner import Carried, Runner, carry_out
+from testcard.harness.check.running.transport import TIMEOUT_S
 from testcard.harness.check.sealing import day_of, run_config, sealed, started_of
 from testcard.harness.check.spending.allowance import at_most
 from testcard.harness.config import PricesSection
@@ -179,6 +180,7 @@ class CheckRun:
                 options.concurrency or (LOOPBACK_CONCURRENCY if local else LIVE_CONCURRENCY),
                 LOOPBACK_POLL_S if local else None,
                 live=options.live,
+                timeout_s=options.timeout_s or TIMEOUT_S,
             )
             models = dict.fromkeys(step.model for step in plan.steps if step.model is not None)
             writer = RunWriter.create(

@@ -66,8 +66,10 @@ def sealed(
     outcome: Outcome = "interrupted" if interrupted else "error" if conclusion.errors else conclusion.outcome
     reason = reason or (sentence(stop) if stop is not None else reason_of(conclusion))
     writer.write("verdicts", "verdicts.json", record)
-    open_reasons = tuple({one.reason: one for one in not_sent}.values())
-    writer.finish(outcome, code, reason, list({one.reason: one for one in (*([stop] if stop else []), *open_reasons, *stops)}.values()))
+    open_reasons = tuple({(one.reason, one.target): one for one in not_sent}.values())
+    writer.finish(
+        outcome, code, reason, list({(one.reason, one.target): one for one in (*([stop] if stop else []), *open_reasons, *stops)}.values())
+    )
     for verdict in conclusion.verdicts:
         yield Judged(verdict=verdict)
     yield Finished(

@@ -18,7 +18,7 @@ from testcard.harness.check.spending.allowance import at_most
 from testcard.harness.cli import check_text as present
 from testcard.harness.cli import say
 from testcard.harness.cli.check_output import CheckOutput
-from testcard.harness.cli.options import PATH, USD, Duration, WhereAndKey, config_option, json_option, option, takes
+from testcard.harness.cli.options import PATH, SECONDS, USD, Duration, WhereAndKey, config_option, json_option, option, takes
 from testcard.harness.config import Config, load_config, load_waivers, providers_of
 from testcard.harness.errors import Exit, UsageError
 from testcard.harness.events import Event
@@ -53,6 +53,15 @@ class CheckFlags:
     wait_s: Annotated[
         float | None,
         option("--wait-for", type=Duration(), metavar="T", help="Wait so long (60s, 2m) for a server that is starting."),
+    ] = None
+    timeout_s: Annotated[
+        float | None,
+        option(
+            "--timeout",
+            type=SECONDS,
+            metavar="S",
+            help="Seconds that an answer is waited for; once one has not come, a few times what the others took. Default: 330.",
+        ),
     ] = None
     strict: Annotated[bool, option("--strict", is_flag=True, help="Let broken shoulds fail as well.")] = False
     only_plan: Annotated[bool, option("--plan", is_flag=True, help="Print what would be sent, why, and its price; send nothing.")] = False
@@ -131,6 +140,7 @@ def check_options(provider: str, where: WhereAndKey, flags: CheckFlags, config: 
         seed=_first(flags.seed, defaults.seed) or 0,
         concurrency=_first(flags.concurrency, defaults.concurrency),
         no_auth=where.no_auth,
+        timeout_s=_first(flags.timeout_s, defaults.timeout),
         max_requests=_first(flags.max_requests, defaults.max_requests),
         max_images=_first(flags.max_images, defaults.max_images),
         max_cost_usd=_first(flags.max_cost, defaults.max_cost),

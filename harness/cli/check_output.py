@@ -19,7 +19,7 @@ import click
 from testcard.harness.cli import check_text as present
 from testcard.harness.cli import github, say
 from testcard.harness.errors import Exit, worst
-from testcard.harness.events import Answered, Event, Finished, Judged, Planned, Spent, Stopped
+from testcard.harness.events import Answered, Event, Finished, Judged, Noted, Planned, Spent, Stopped
 from testcard.harness.lazy import resolve
 from testcard.harness.progress import Progress
 from testcard.harness.runs.folder import RunReader, RunWriter
@@ -83,6 +83,8 @@ class ProgressLine:
             case Spent(spend=spend):
                 cost = "?" if spend.cost_usd is None else f"${spend.cost_usd:.3f}"
                 self._progress.update(event.done, requests=spend.requests, images=spend.images, spend=cost, findings=self._surprises)
+            case Noted(sentence=sentence):
+                self._progress.say(one_line(sentence))
             case Stopped(interrupted=True):
                 self._progress.say("interrupted: judging what is there; once more to abort")
             case Judged():

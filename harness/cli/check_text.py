@@ -140,6 +140,10 @@ def closing_words(finished: Finished, judge_again: str) -> Iterator[str]:
             f"{count(finished.spend.sent_again, 'request')} died on a kept connection before a byte of the answer, and went out once more on a "
             "new one (counted, and booked as if billed)"
         )
+    for stop in finished.stops:
+        if stop.reason in (StopReason.OPERATION_REFUSED, StopReason.OPERATION_SILENT):
+            yield f"{one_line(sentence(stop))}; what hangs on it was not sent"
+            yield f"next: {next_step(stop)}"
     spent = [stop for stop in finished.stops if stop.reason in BUDGET]
     if spent:
         yield f"{finished.not_sent} of {finished.planned} requests were not sent: {'; '.join(map(sentence, spent))}"

@@ -144,7 +144,8 @@ class Exchange(Record, frozen=True, kw_only=True):
 
     `probe` names what the request was for (stable between runs of one seed, such as `generate/seed-a`), `asked` holds the
     task's terms it asked for, `parent` is the exchange that led to it (a poll, a fetched URL). `pictures` are those that the response
-    holds, the first hundred; None in runs of before, which did not say.
+    holds, the first hundred; None in runs of before, which did not say. `failure`: no answer in the full time that a check waits is a
+    `timeout`; in less of it, because others had got none, `given-up`; what died on a kept connection is `stale`.
     """
 
     id: str
@@ -158,7 +159,7 @@ class Exchange(Record, frozen=True, kw_only=True):
     case: Case | None = None
     request: SentRequest
     response: SeenResponse | None = None
-    failure: Literal["connect", "tls", "timeout", "broken", "stale"] | None = None
+    failure: Literal["connect", "tls", "timeout", "given-up", "broken", "stale"] | None = None
     failure_detail: str | None = None
     sent_s: float
     first_byte_s: float | None = None

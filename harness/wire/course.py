@@ -41,7 +41,7 @@ _NOT_YET = (404, 408, 425)
 _LAST_LOOK_SHARE, _LAST_LOOK_S = 0.1, 1.0
 
 #: Why no whole answer came. `stale`: the connection had been used before, and died before a byte of the answer.
-Failure = Literal["connect", "tls", "timeout", "broken", "stale"]
+Failure = Literal["connect", "tls", "timeout", "given-up", "broken", "stale"]
 Purpose = Literal["submit", "poll", "result", "download"]
 
 

@@ -46,7 +46,7 @@ def _cannot_read_a_reference(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@fault("answer", "http.no-server-error/on-valid", EVERY, also=("request.text-survives",))
+@fault("answer", "http.no-server-error/on-valid", EVERY)
 def _every_answer_500(call: Call, answer: Answer) -> Answer:
     """Answers 500 to every valid request."""
     if answer.status < 300:
@@ -110,6 +110,14 @@ def _too_late(call: Call, answer: Answer) -> Answer:
     """Answers five seconds after the five minutes that the document names."""
     if answer.status == 200:
         answer.late_s = 305.0
+    return answer
+
+
+@fault("answer", "http.answered", KEYED)
+def _never(call: Call, answer: Answer) -> Answer:
+    """Never answers what it should carry out; its refusals come at once."""
+    if answer.status < 300:
+        answer.late_s = 3600.0
     return answer
 
 

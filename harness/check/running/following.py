@@ -12,6 +12,7 @@ from testcard.harness.check.generation.plan import PlanStep
 from testcard.harness.check.running.outcome import CheckSettings, PlanOutcome
 from testcard.harness.check.running.recording import Recording
 from testcard.harness.check.running.transport import Clock, HttpClient, Received, send
+from testcard.harness.check.running.waiting import Waiting
 from testcard.harness.check.spending.budget import CheckBudget, Reservation
 from testcard.harness.runs.records import Exchange
 from testcard.harness.wire.course import Conditions, Done, Download, End, Send, Steps, Wait, download, follow
@@ -60,6 +61,7 @@ class Following:
         clock: Clock,
         outcome: PlanOutcome,
         wait: Callable[[float], Awaitable[None]],
+        waiting: Waiting,
     ) -> None:
         self.recording = recording
         self._provider = provider
@@ -69,6 +71,7 @@ class Following:
         self._clock = clock
         self._outcome = outcome
         self._wait = wait
+        self._waiting = waiting
         self._endless: set[str] = set()
 
     async def follow_up(self, step: PlanStep, answer: Answer, records: list[Exchange]) -> None:
@@ -113,7 +116,13 @@ class Following:
         reservation = self._more()
         if reservation is None:
             return None
-        found = await send(self._client, step.request, self._clock, fresh=step.fresh)
+        kind, waiting = (step.request.operation, step.purpose), self._waiting
+        limit_s = waiting.limit_s(kind)
+        found = await send(self._client, step.request, self._clock, fresh=step.fresh, timeout_s=limit_s, late=waiting.late(limit_s))
+        if found.failure is None:
+            waiting.answered(kind, found.done_s - found.sent_s)
+        elif found.failure in ("timeout", "given-up"):
+            waiting.unanswered()
         self._budget.release(reservation)
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from testcard.harness.check.running.transport import TIMEOUT_S
 from testcard.harness.stops import Stop, StopReason
 from testcard.harness.wire.addresses import may_ask
 
@@ -30,7 +31,10 @@ class PlanOutcome:
 
 @dataclass(frozen=True)
 class CheckSettings:
-    """How a plan is carried out. `poll_interval_s` None takes the profile's. `live`: a target on this machine may lead off it."""
+    """How a plan is carried out. `poll_interval_s` None takes the profile's. `live`: a target on this machine may lead off it.
+
+    `timeout_s`: how long a whole answer is waited for, of a request, a poll or a download.
+    """
 
     base_url: str
     api_key: str | None
@@ -38,6 +42,7 @@ class CheckSettings:
     poll_interval_s: float | None = None
     patience_s: float = PATIENCE_S
     live: bool = False
+    timeout_s: float = TIMEOUT_S
 
     def may_ask(self, url: str) -> bool:
         """Whether an address that an answer names may be asked."""

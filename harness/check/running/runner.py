@@ -20,9 +20,10 @@ from testcard.harness.check.running.outcome import INTERRUPTED, CheckSettings, P
 from testcard.harness.check.running.recording import Recorder, Recording, StepRecords
 from testcard.harness.check.running.target_health import TargetHealth
 from testcard.harness.check.running.transport import Clock, HttpClient, Received, http_client, send
+from testcard.harness.check.running.waiting import Waiting
 from testcard.harness.check.spending.allowance import MOST_IMAGES, Admission, Allowance
 from testcard.harness.check.spending.budget import NO_LIMITS, Booking, CheckBudget, Reservation, SpendingLimits, bill
-from testcard.harness.events import Answered, Event, Sent, Spent, Stopped
+from testcard.harness.events import Answered, Event, Noted, Sent, Spent, Stopped
 from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import KEY_PLACEHOLDER
 from testcard.harness.rules.evidence import after_redirects, by_parent
@@ -32,6 +33,8 @@ from testcard.harness.stops import Stop, StopReason, sentence
 from testcard.harness.wire.model import WireRequest
 
 ATTEMPTS_AT_429 = 3
+#: A person who sees nothing happen for so long is told what is waited for.
+TOLD_AFTER_S = 15.0
 
 #: Hears what happens, in the order in which it does.
 Tell = Callable[[Event], None]
@@ -66,6 +69,7 @@ class Runner:
         self._clock = clock
         self._booking = Booking(plan.provider, budget, pricing)
         self._health = TargetHealth(plan.provider, settings, recording.redact, self.stop)
+        self._waiting = Waiting(settings.timeout_s)
         self._following = Following(
             plan.provider,
             settings,
@@ -75,6 +79,7 @@ class Runner:
             clock=clock,
             outcome=self.outcome,
             wait=self._stopped_within,
+            waiting=self._waiting,
         )
         self._tell = tell
         self._allowance = Allowance(plan.steps)
@@ -83,6 +88,7 @@ class Runner:
         self._patience_s = settings.patience_s
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._told = False
 
     def stop(self, stop: Stop) -> None:
         """Sends nothing more; an interruption also gives up what is under way."""
@@ -144,8 +150,8 @@ class Runner:
             await self._one_done()
         while True:
             stop = self.outcome.stopped
-            if stop is None and step.operation in self._health.silent:
-                stop = Stop(reason=StopReason.OPERATION_SILENT, target=step.operation)
+            if stop is None:
+                stop = self._health.of(step)
             if stop is None:
                 admission = self._allowance.admission(step)
                 if admission == "wait" or (step.billed and admission == "go" and self.budget.is_probing):
@@ -234,7 +240,7 @@ class Runner:
         """
         for attempt in range(1, ATTEMPTS_AT_429 + 1):
             self._tell(Sent(at_s=self._clock(), operation=step.operation, exchange=step.id, billed=step.billed))
-            received = await send(self._client, wire, self._clock)
+            received = await self._sent(step, wire)
             if received.failure == "stale":
                 again = await self._sent_again(step, wire, records, reservation, received)
                 if again is None:
@@ -275,7 +281,42 @@ class Runner:
             self._leave_out(step, self.budget.refusal or INTERRUPTED)
             return None
         records.append(self._recording.record(step, f"{step.id}.stale", wire, died))
-        return await send(self._client, wire, self._clock, fresh=True)
+        return await self._sent(step, wire, fresh=True)
+
+    async def _sent(self, step: PlanStep, wire: WireRequest, *, fresh: bool = False) -> Received:
+        """What came of the request within the time that it is waited for."""
+        waiting = self._waiting
+        limit_s = waiting.limit_s(step.operation, full=step.first)
+        note = asyncio.get_running_loop().call_later(TOLD_AFTER_S, self._tell_of_waiting, step, limit_s)
+        try:
+            received = await send(self._client, wire, self._clock, fresh=fresh, timeout_s=limit_s, late=waiting.late(limit_s))
+        finally:
+            note.cancel()
+        if received.failure in ("timeout", "given-up"):
+            if waiting.unanswered():
+                self._tell_of_silence(step, limit_s)
+        elif received.failure is None and received.status is not None and received.status < 300:
+            waiting.answered(step.operation, received.done_s - received.sent_s)
+        return received
+
+    def _tell_of_waiting(self, step: PlanStep, limit_s: float) -> None:
+        if not self._told:
+            self._told = True
+            self._tell(
+                Noted(sentence=f"no answer to {step.id} ({step.probe}) for {TOLD_AFTER_S:g} s; waiting up to {limit_s:g} s (--timeout)")
+            )
+
+    def _tell_of_silence(self, step: PlanStep, waited_s: float) -> None:
+        """Says once that a request got no answer, and what the others can take at most."""
+        limit_s = self._waiting.limit_s(step.operation)
+        left = len(self.plan.steps) - len(self._finished)
+        most_s = -(-left // self.settings.concurrency) * limit_s
+        self._tell(
+            Noted(
+                sentence=f"no answer to {step.id} ({step.probe}) within {waited_s:g} s; from now on each request is waited for {limit_s:g} s, "
+                f"which comes to {most_s:,.0f} s at most for the {left} that are left"
+            )
+        )
 
     def _call_off(self, step: PlanStep, again: Reservation, refused: Reservation) -> None:
         """Gives back what was set aside for a request that was refused with 429 and is not sent again."""

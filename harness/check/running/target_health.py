@@ -21,11 +21,10 @@ _DETAIL_CHARS = 160
 class TargetHealth:
     """What the answers so far say about the target as a whole. `stop` is called with the reason where nothing more should be sent.
 
-    `silent` are the operations whose base request got no answer in time.
+    `of` says why a step is not worth sending: no base request of its operation got an answer, or each was refused.
     """
 
     def __init__(self, provider: Provider, settings: CheckSettings, redact: Redactor, stop: Callable[[Stop], None]) -> None:
-        self.silent: set[str] = set()
         self._provider = provider
         self._settings = settings
         self._redact = redact
@@ -34,6 +33,7 @@ class TargetHealth:
         self._unreachable = 0
         self._keyed = 0
         self._accepted = 0
+        self._bases: dict[str, dict[str, Stop | None]] = {}
 
     def judge(self, step: PlanStep, received: Received, answer: Answer | None) -> None:
         """Ends the run where going on makes no sense: nothing there, key refused, account empty.
@@ -46,11 +46,33 @@ class TargetHealth:
             return
         self._heard = True
         self._unreachable = 0
-        if step.first and received.failure == "timeout":
-            self.silent.add(step.operation)
+        if step.first:
+            self._bases.setdefault(step.operation, {})[step.probe] = self._futile(step, received, answer)
         if step.key_use != "right" or received.status is None or self._settings.api_key is None:
             return
         self._judge_key(step, received.status, (answer.error_message or "") if answer is not None else "")
+
+    def of(self, step: PlanStep) -> Stop | None:
+        """Why nothing can be learnt from this step any more; None where something can.
+
+        What is made from a request that was refused shows nothing; nor does the rest of an operation none of whose bases was carried out.
+        """
+        bases = self._bases.get(step.operation)
+        if step.first or not bases:
+            return None
+        if step.base in bases:
+            return bases[step.base]
+        return None if None in bases.values() else next(iter(bases.values()))
+
+    def _futile(self, step: PlanStep, received: Received, answer: Answer | None) -> Stop | None:
+        """Why an operation whose base request was answered so is not asked for more; a 429 asks for patience only."""
+        if received.failure == "timeout":
+            return Stop(reason=StopReason.OPERATION_SILENT, target=step.operation)
+        status = received.status
+        if step.expects != "accept" or status is None or status < 400 or status == 429:
+            return None
+        detail = self._redact.text((answer.error_message or "") if answer is not None else "")[:_DETAIL_CHARS]
+        return Stop(reason=StopReason.OPERATION_REFUSED, target=step.operation, status=status, detail=detail)
 
     def _unreachable_again(self, received: Received) -> None:
         self._unreachable += 1

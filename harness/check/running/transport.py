@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import httpx
 
@@ -16,6 +18,9 @@ from testcard.harness.wire.course import Failure
 from testcard.harness.wire.model import WireRequest, WireResponse
 
 Clock = Callable[[], float]
+#: That no answer came in time; `given-up`: in less than the full time, because others had got none.
+LateFailure = Literal["timeout", "given-up"]
+#: How long an answer is waited for where nobody says: longer than the longest time that a bundled document names.
 TIMEOUT_S = 330.0
 CONNECT_TIMEOUT_S = 15.0
 #: More than any picture answer: a body without end must not fill the memory.
@@ -53,13 +58,13 @@ class HttpClient(httpx.AsyncClient):
 
 
 def http_client(concurrency: int, transport: httpx.AsyncBaseTransport | None = None, *, base_url: str | None = None) -> HttpClient:
-    """A client that never follows redirects by itself, never retries, and waits as long as the slowest documented answer takes.
+    """A client that never follows redirects by itself and never retries; how long an answer is waited for is said with each request.
 
     It asks this machine without a proxy, reads while it sends a large body, and uses no connection again after an error.
     """
     client = HttpClient(
         transport=transport,
-        timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+        timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
         limits=httpx.Limits(max_connections=concurrency + 2, max_keepalive_connections=concurrency + 2, keepalive_expiry=KEEP_IDLE_S),
         headers={"user-agent": f"testcard/{tool_version()}"},
         follow_redirects=False,
@@ -69,8 +74,13 @@ def http_client(concurrency: int, transport: httpx.AsyncBaseTransport | None = N
     return client
 
 
-async def send(client: HttpClient, wire: WireRequest, clock: Clock, *, fresh: bool = False) -> Received:
-    """Sends the request and reads the whole answer. No redirect is followed. `fresh`: over a new connection."""
+async def send(
+    client: HttpClient, wire: WireRequest, clock: Clock, *, fresh: bool = False, timeout_s: float = TIMEOUT_S, late: LateFailure = "timeout"
+) -> Received:
+    """Sends the request and reads the whole answer. No redirect is followed. `fresh`: over a new connection.
+
+    After `timeout_s` seconds it is given up, which is the failure `late`, however much of the answer has come.
+    """
     if fresh:
         client.kept.fresh()
     sent_s = clock()
@@ -80,8 +90,12 @@ async def send(client: HttpClient, wire: WireRequest, clock: Clock, *, fresh: bo
     chunks: list[bytes] = []
     size = 0
     failure: Failure
+    in_time = f"no whole answer within {timeout_s:g} s"
     try:
-        async with client.stream(wire.method, wire.url, headers=list(wire.headers), content=wire.body or None) as response:
+        async with (
+            asyncio.timeout(timeout_s),
+            client.stream(wire.method, wire.url, headers=list(wire.headers), content=wire.body or None) as response,
+        ):
             first_byte_s = clock()
             status = response.status_code
             if status >= 400:
@@ -93,14 +107,19 @@ async def send(client: HttpClient, wire: WireRequest, clock: Clock, *, fresh: bo
                 if size > MAX_BODY_BYTES:
                     detail = f"the body is longer than {MAX_BODY_BYTES} bytes"
                     return Received(sent_s, first_byte_s, clock(), status, headers, b"", False, "broken", detail)
-        return Received(sent_s, first_byte_s, clock(), status, headers, b"".join(chunks))
+        done_s = clock()
+        if done_s - sent_s > timeout_s:  # the whole answer came while this program was held up: too late all the same
+            return Received(sent_s, None, done_s, complete=False, failure=late, detail=in_time)
+        return Received(sent_s, first_byte_s, done_s, status, headers, b"".join(chunks))
+    except TimeoutError:
+        failure, detail = late, in_time
     except httpx.ConnectError as error:
         failure = "tls" if _is_tls(error) else "connect"
         detail = _told(error)
     except httpx.ConnectTimeout as error:
         failure, detail = "connect", _told(error)
     except httpx.TimeoutException as error:
-        failure, detail = "timeout", _told(error)
+        failure, detail = late, _told(error)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         failure, detail = "connect", _told(error)
     except (httpx.HTTPError, httpx.StreamError) as error:

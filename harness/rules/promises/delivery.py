@@ -171,7 +171,7 @@ def url_fetchable(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
             continue
         one, picture, fetched = found
         ids, place = evidence(one, picture), picture.picture.place
-        if fetched.response is None and fetched.failure == "timeout":
+        if fetched.response is None and fetched.failure in ("timeout", "given-up"):
             yield Observation("unproven", f"the URL of {place} gave no answer in time", ids)
         elif fetched.response is None:
             yield Observation("broken", f"the URL of {place} gave no answer ({fetched.failure})", ids, place)

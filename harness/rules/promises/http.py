@@ -31,6 +31,8 @@ from testcard.specs.profile import Level
 _NO_CONTENT = frozenset({204, 205, 304})
 #: Bodies above this many bytes are what servers and proxies commonly limit by default.
 _LARGE_BODY = 1_000_000
+#: Failures of requests whose answer had not come, or not ended, when they were given up.
+LATE = ("timeout", "given-up")
 
 
 def _answered(scope: Scope, seen: Sequence[SeenExchange]) -> Iterator[SeenExchange]:
@@ -151,7 +153,7 @@ def body_complete(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
         response, exchange = one.exchange.response, one.exchange
         if response is None:
             continue
-        if not response.complete and exchange.failure == "timeout":
+        if not response.complete and exchange.failure in LATE:
             yield Observation("unproven", "the body did not end within the time the check waits", (one.id,))
         elif not response.complete:
             yield Observation("broken", _where_it_broke(one), (one.id,))
@@ -175,20 +177,43 @@ def _names_a_time(scope: Scope) -> bool:
 
 @rule("http.answer-time", level="must", clause=http_clause("15.6.5 504 Gateway Timeout"), applies=_names_a_time, asks=probes.base)
 def answer_time(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """Every answer arrives within the time that the document states; a 504 at the end of that time is an answer."""
+    """Every answer arrives within the time that the document states; a 504 at the end of that time is an answer.
+
+    Where none arrives at all, http.answered is broken.
+    """
     limit = scope.provider.profile.limits.answer_time_s
     for one in seen:
         if limit is None or not one.sent_by_check:
             continue
         took_s = one.exchange.done_s - one.exchange.sent_s
-        if one.status is None and one.exchange.failure != "timeout":
-            yield Observation("unproven", one.out_of_reach or "no answer", (one.id,))
+        if one.status is None or one.exchange.failure in LATE:
+            yield Observation("unproven", one.out_of_reach or "no whole answer", (one.id,))
         elif took_s <= limit or late_gateway_timeout(scope, one):
-            word = "pass" if one.status is not None else "unproven"
-            yield Observation(word, "" if one.status else f"given up after {took_s:.0f} s", (one.id,))  # type: ignore[arg-type]
+            yield Observation("pass", exchanges=(one.id,))
         else:
-            came = "the answer arrived after" if one.status is not None else "no answer had arrived after"
-            yield Observation("broken", f"{came} {took_s:.0f} s; documented are {limit:.0f} s", (one.id,))
+            yield Observation("broken", f"the answer arrived after {took_s:.0f} s; documented are {limit:.0f} s", (one.id,))
+
+
+@rule("http.answered", level="must", clause=http_clause("15.6.5 504 Gateway Timeout"), asks=probes.any_answer)
+def answered(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
+    """Every request is answered, whole, within the documented time, or within the time that the check waits where none is documented.
+
+    A request that was given up before the documented time was over, or sooner than others because those had got no answer, proves nothing.
+    A connection that closes is an answer of its own kind (http.no-server-error, http.body-complete).
+    """
+    limit = scope.provider.profile.limits.answer_time_s
+    for one in seen:
+        failure = one.exchange.failure
+        waited_s = one.exchange.done_s - one.exchange.sent_s
+        if one.exchange.source == "fetch":
+            continue
+        if failure == "given-up" or (failure == "timeout" and limit is not None and waited_s < limit):
+            yield Observation("unproven", f"given up after {waited_s:.0f} s", (one.id,))
+        elif failure == "timeout":
+            began = "no answer came" if one.status is None else "the answer did not end"
+            yield Observation("broken", f"{one.case.change or 'the base request'}: {began} within {waited_s:.0f} s", (one.id,))
+        elif one.status is not None or failure == "broken":
+            yield Observation("pass", exchanges=(one.id,))
 
 
 @rule("http.steady", level="must", clause=http_clause("15.6 Server Error 5xx"), asks=probes.repeated, evidence="pair")
@@ -376,6 +401,7 @@ RULES = (
     media_type,
     body_complete,
     answer_time,
+    answered,
     steady,
     method_refused,
     malformed_refused,

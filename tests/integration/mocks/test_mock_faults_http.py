@@ -132,6 +132,11 @@ async def held_back(mock: Mock) -> bool:
     return mock.slept == [305.0]
 
 
+async def never(mock: Mock) -> bool:
+    await mock.send()
+    return mock.slept == [3600.0]
+
+
 async def limited(mock: Mock) -> tuple[int, str | None]:
     answer = await mock.send()
     return answer.status_code, answer.headers.get("retry-after")
@@ -179,6 +184,7 @@ SEEN: dict[str, Callable[[Mock], Awaitable[bool]]] = {
     "http.body-complete/chunks": is_(ends, "chunk"),
     "http.body-complete/half-json": half_json,
     "http.answer-time": held_back,
+    "http.answered": never,
     "http.steady": is_(twice, (200, 503)),
     "http.method-refused": is_(status, 200, method="PUT"),
     "http.method-refused/no-allow": is_(refused_method, (405, None)),

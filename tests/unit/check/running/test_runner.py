@@ -15,9 +15,10 @@ import pytest
 from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import choose_rules, make_plan
 from testcard.harness.check.judging.verdicts import judge_records
-from testcard.harness.check.running.runner import Carried, CheckSettings, carry_out
+from testcard.harness.check.running.runner import Carried, CheckSettings, Tell, carry_out, nobody
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.errors import KeyRefused, TargetUnreachable
+from testcard.harness.events import Event, Noted
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.sent_pictures import input_picture
 from testcard.harness.runs.folder import in_plan_order
@@ -52,16 +53,19 @@ def run(
     limits: SpendingLimits = NO_LIMITS,
     concurrency: int = 8,
     patience_s: float = 60.0,
+    timeout_s: float = 330.0,
+    tell: Tell = nobody,
 ) -> tuple[Carried, Memory]:
     memory = Memory()
     carried = asyncio.run(
         carry_out(
             of,
-            CheckSettings("http://target.test", KEY, concurrency, poll_interval_s=0.001, patience_s=patience_s),
+            CheckSettings("http://target.test", KEY, concurrency, poll_interval_s=0.001, patience_s=patience_s, timeout_s=timeout_s),
             Pricing(of.provider, mock=True),
             memory,
             limits=limits,
             transport=httpx.MockTransport(answer),
+            tell=tell,
         )
     )
     return carried, memory
@@ -103,7 +107,7 @@ def test_never_a_sixth_picture_at_concurrency_32(seed: int) -> None:
     async def server(request: httpx.Request) -> httpx.Response:
         nonlocal billed
         await asyncio.sleep(source.random() * 0.01)
-        if source.random() < 0.3:
+        if billed and source.random() < 0.3:
             return httpx.Response(source.choice([400, 422, 500]), json={"error": 1, "message": "no"})
         count = json.loads(request.content).get("n", 1)
         billed += count
@@ -294,7 +298,7 @@ def test_a_failed_request_is_never_sent_again(status: int) -> None:
 
     async def failing(request: httpx.Request) -> httpx.Response:
         bodies.append(request.content)
-        return httpx.Response(status)
+        return pictures() if len(bodies) == 1 else httpx.Response(status)  # the base request is carried out
 
     of = plan(rules=("image.count",))
     run(of, failing)
@@ -316,6 +320,55 @@ def test_a_silent_base_spares_the_rest() -> None:
     assert memory.exchanges[0].failure == "timeout"
     assert set(carried.outcome.not_sent.values()) == {Stop(reason=StopReason.OPERATION_SILENT, target="createImage")}
     assert carried.budget.spend.images == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 422, 500])
+def test_a_refused_base_spares_the_rest(status: int) -> None:
+    """What is made from a request that is refused shows nothing: the rest is not sent, nor billed, and the server's words are kept."""
+    bodies: list[bytes] = []
+
+    async def refusing(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.content)
+        return httpx.Response(status, json={"error": {"message": "no such model", "type": "invalid_request_error", "code": None}})
+
+    of = plan(rules=("image.count", "seed.repeatable"))
+    carried, _ = run(of, refusing)
+    assert len(bodies) == 1 < len(of.steps)
+    stop = Stop(reason=StopReason.OPERATION_REFUSED, target="createImage", status=status, detail="no such model")
+    assert set(carried.outcome.not_sent.values()) == {stop}
+    assert carried.budget.spend.billed_requests == 0
+
+
+def test_a_base_that_is_limited_does_not_stop_the_rest() -> None:
+    """A 429 asks for patience, and says nothing about the request."""
+    seen = 0
+
+    async def limited(request: httpx.Request) -> httpx.Response:
+        nonlocal seen
+        seen += 1
+        return httpx.Response(429, headers={"retry-after": "3600"})
+
+    of = plan(rules=("image.count",))
+    run(of, limited)
+    assert seen == len(of.steps) > 1
+
+
+def test_a_check_learns_from_a_request_without_an_answer() -> None:
+    """The first one is waited for in full; then what a run waits is a few times the median of the others. It says so, once."""
+    told: list[Event] = []
+
+    async def silent(request: httpx.Request) -> httpx.Response:
+        if json.loads(request.content).get("n", 1) > 1:
+            await asyncio.Event().wait()
+        return pictures()
+
+    of = plan(rules=("image.count",))
+    carried, memory = run(of, silent, tell=told.append, timeout_s=0.2)
+    assert {one.failure for one in memory.exchanges} == {None, "timeout"}
+    assert carried.budget.spend.unanswered == 1
+    (note,) = [one.sentence for one in told if isinstance(one, Noted)]
+    assert "within 0.2 s" in note
+    assert "--timeout" not in note
 
 
 def test_the_key_is_in_no_record() -> None:

@@ -141,11 +141,21 @@ def test_answer_time(recorded: Any) -> None:
     rule = "http.answer-time"
     assert recorded(QWEN).add(200, took_s=299).add(504, took_s=301).words(rule) == {"pass"}
     assert recorded(QWEN).add(200, took_s=301).words(rule) == {"broken"}
-    assert recorded(QWEN).add(None, failure="timeout", took_s=330).words(rule) == {"broken"}
-    assert recorded(QWEN).add(None, failure="timeout", took_s=30).words(rule) == {"unproven"}
+    assert recorded(QWEN).add(None, failure="timeout", took_s=330).words(rule) == {"unproven"}  # http.answered is broken
     assert recorded(QWEN).add(None, failure="connect", took_s=3).words(rule) == {"unproven"}
     assert not RULES[rule].applies(NANOGPT)
     assert not RULES[rule].applies(TASK)
+
+
+def test_answered(recorded: Any) -> None:
+    """No answer in the documented time, or in the check's, breaks it; what was given up sooner proves nothing."""
+    rule = "http.answered"
+    assert recorded(NANOGPT).add(200).add(400).add(None, failure="broken").words(rule) == {"pass"}
+    assert recorded(NANOGPT).add(None, failure="timeout", took_s=30).words(rule) == {"broken"}
+    assert recorded(NANOGPT).add(None, failure="given-up", took_s=10).words(rule) == {"unproven"}
+    assert recorded(QWEN).add(None, failure="timeout", took_s=330).words(rule) == {"broken"}
+    assert recorded(QWEN).add(None, failure="timeout", took_s=30).words(rule) == {"unproven"}  # five minutes are documented
+    assert recorded(NANOGPT).add(None, failure="connect").words(rule) == set()
 
 
 def test_steady(recorded: Any) -> None:
