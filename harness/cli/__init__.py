@@ -42,7 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "variation": ("testcard.harness.cli.client:variation", "Make variations of a picture."),
     "describe": ("testcard.harness.cli.client:describe", "Describe a picture in words."),
     "providers": ("testcard.harness.cli.catalogue:providers", "List the providers, their operations, models and prices."),
-    "rules": ("testcard.harness.cli.rules:rules", "List the rules, or explain one."),
+    "rules": ("testcard.harness.cli.catalogue:rules", "List the rules, or explain one."),
     "selftest": ("testcard.harness.cli.selftest:selftest", "Run every fault against every rule and print the kill matrix."),
     "spec": ("testcard.harness.cli.catalogue:spec", "Check a provider's two files."),
 }

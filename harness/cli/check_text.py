@@ -12,8 +12,7 @@ from testcard.harness.events import Finished, Planned
 from testcard.harness.runs.records import Exchange, Spend, Verdict, Verdicts
 from testcard.harness.stops import BUDGET, StopReason, next_step, sentence
 from testcard.harness.text.commands import BodyFile, curl
-from testcard.harness.text.verdicts import GLYPHS, waiver_line, waiver_reason
-from testcard.harness.text.words import count, one_line, shortened
+from testcard.harness.text.words import GLYPHS, count, one_line, shortened, waiver_line, waiver_reason
 
 COLOURS: Mapping[str, str] = {
     "pass": "green",

@@ -19,8 +19,7 @@ from testcard.harness.errors import Exit, UsageError
 from testcard.harness.progress import Progress
 from testcard.harness.rules.registry import RULES
 from testcard.harness.selftest.kill_matrix import SEEDS, FaultRun, Matrix, faults_of, kill_matrix
-from testcard.harness.text.verdicts import GLYPHS
-from testcard.harness.text.words import count
+from testcard.harness.text.words import GLYPHS, count
 from testcard.specs.loader import bundled_ids, load_provider
 
 

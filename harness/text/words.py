@@ -1,13 +1,13 @@
-"""How numbers, intervals, lists and what strangers wrote are put down, the same in every table, caption and file for people."""
+"""How numbers, intervals, lists, verdicts and what strangers wrote are put down, the same in every table, caption and file for people."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from testcard.harness.runs.records import Estimate
+from testcard.harness.runs.records import SEVERITY, Estimate, Waived, WaiverNote
 
 #: What stands before a figure whose interval is wide or open; the space does not break.
 UNSURE = "≈\u00a0"
@@ -143,3 +143,44 @@ def one_line(text: str) -> str:
 def shortened(text: str, limit: int) -> str:
     """The text in at most `limit` characters, with an ellipsis where it was cut."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+#: One character for each verdict, the same on a terminal and in a report; no two are alike, for those who see no colour.
+GLYPHS = {
+    "pass": "✓",
+    "fail": "✗",
+    "deviates": "≈",
+    "info": "i",
+    "unsupported": "–",
+    "unproven": "?",
+    "not-run": "○",
+    "waived": "⊘",
+    "inconclusive": "?",
+}
+
+MEANINGS = {
+    "pass": "the promise was kept",
+    "fail": "a must was broken",
+    "deviates": "a should was broken",
+    "info": "worth knowing, promised by nobody",
+    "unsupported": "the contract does not offer this",
+    "unproven": "the evidence does not allow a verdict",
+    "not-run": "not tried (budget, or the run ended early)",
+    "waived": "broken, and waived by the user",
+}
+
+
+def worst_word(words: Iterable[str]) -> str:
+    """The verdict word that stands for several; `not-run` for none."""
+    return min(words, key=SEVERITY.index, default="not-run")
+
+
+def waiver_reason(waiver: Waived) -> str:
+    """Until when, by whom and why a finding is waived."""
+    return f"until {waiver.expires} by {waiver.owner}: {waiver.reason}"
+
+
+def waiver_line(note: WaiverNote) -> str:
+    """A waiver and what became of it in one sentence."""
+    whom = note.rule + (f" on {note.operation}" if note.operation else "")
+    return f"The waiver of {whom} {note.detail} ({note.owner}, until {note.expires}: {note.reason})."

@@ -11,8 +11,7 @@ from datetime import datetime
 
 from testcard.harness.runs.records import Verdict, WaiverNote
 from testcard.harness.text.commands import curl_block
-from testcard.harness.text.verdicts import waiver_line, waiver_reason
-from testcard.harness.text.words import clean, shortened
+from testcard.harness.text.words import clean, shortened, waiver_line, waiver_reason
 from testcard.reports.content.evidence import Evidence, Party
 
 MOST_TEXT = 4000

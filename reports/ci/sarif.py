@@ -11,8 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from testcard.harness.runs.records import SpecGap, Verdict
-from testcard.harness.text.verdicts import waiver_line, waiver_reason
-from testcard.harness.text.words import clean, shortened
+from testcard.harness.text.words import clean, shortened, waiver_line, waiver_reason
 from testcard.reports.content.evidence import Evidence, Party
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from testcard.harness.runs.records import PERCENTILES, Estimate, SummaryRow, Verdict
-from testcard.harness.text.verdicts import worst_word
-from testcard.harness.text.words import DOLLARS, NONE, PER_SECOND, PERCENT, Unit, clean, time_unit
+from testcard.harness.text.words import DOLLARS, NONE, PER_SECOND, PERCENT, Unit, clean, time_unit, worst_word
 from testcard.reports.content.evidence import Evidence, Party, Series
 
 #: Verdict words of a must that count in "musts passed / total".

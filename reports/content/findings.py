@@ -9,8 +9,7 @@ from pathlib import Path
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import SEVERITY, Body, Exchange, Verdict
 from testcard.harness.text.commands import curl_block, rejudge_command, resend_command
-from testcard.harness.text.verdicts import worst_word
-from testcard.harness.text.words import clean, shortened
+from testcard.harness.text.words import clean, shortened, worst_word
 from testcard.reports.content.evidence import Evidence, Party
 from testcard.reports.content.pictures import Thumb, thumbnails
 

@@ -11,8 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from testcard.harness.text.verdicts import GLYPHS, MEANINGS, waiver_line, waiver_reason
-from testcard.harness.text.words import clean, count, data_size, listing
+from testcard.harness.text.words import GLYPHS, MEANINGS, clean, count, data_size, listing, waiver_line, waiver_reason
 from testcard.reports.content.comparison import compared_at
 from testcard.reports.content.definitions import DEFINITIONS
 from testcard.reports.content.measures import VOLUME_NOTE, VOLUMES

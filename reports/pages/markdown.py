@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from testcard.harness.text.verdicts import GLYPHS, MEANINGS, waiver_line
-from testcard.harness.text.words import clean, count, listing, shortened
+from testcard.harness.text.words import GLYPHS, MEANINGS, clean, count, listing, shortened, waiver_line
 from testcard.reports.content.comparison import ComparisonCell, ComparisonRow, compared_at
 from testcard.reports.content.definitions import DEFINITIONS
 from testcard.reports.content.exhibits import Table

@@ -26,8 +26,7 @@ from testcard.harness.pricing import Pricing
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.sent_pictures import input_picture
 from testcard.harness.runs.folder import in_plan_order
-from testcard.harness.selftest.in_process import InProcess
-from testcard.harness.selftest.mock_runs import API_KEY, BASE_URL, FASTER, POLL_INTERVAL_S, LeapingTime, Memory, full_plan
+from testcard.harness.selftest.mock_runs import API_KEY, BASE_URL, FASTER, POLL_INTERVAL_S, InProcess, LeapingTime, Memory, full_plan
 from testcard.mocks.app import create_app
 from testcard.mocks.faults import FAULTS
 from testcard.specs.loader import bundled_ids, load_provider

@@ -15,8 +15,7 @@ from testcard.harness.check.generation.planning import choose_rules, make_plan
 from testcard.harness.check.judging.verdicts import Conclusion, judge_records
 from testcard.harness.check.running.runner import CheckSettings, carry_out
 from testcard.harness.pricing import Pricing
-from testcard.harness.selftest.in_process import InProcess
-from testcard.harness.selftest.mock_runs import API_KEY, Memory, hastened
+from testcard.harness.selftest.mock_runs import API_KEY, InProcess, Memory, hastened
 from testcard.mocks.app import create_app
 from testcard.specs.loader import load_provider
 

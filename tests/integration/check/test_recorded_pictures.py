@@ -12,8 +12,7 @@ from testcard.harness.check.running.runner import CheckSettings, carry_out
 from testcard.harness.lazy import resolve
 from testcard.harness.pricing import Pricing
 from testcard.harness.runs.records import Exchange
-from testcard.harness.selftest.in_process import InProcess
-from testcard.harness.selftest.mock_runs import API_KEY, BASE_URL, FASTER, POLL_INTERVAL_S, Memory, full_plan, narrowed
+from testcard.harness.selftest.mock_runs import API_KEY, BASE_URL, FASTER, POLL_INTERVAL_S, InProcess, Memory, full_plan, narrowed
 from testcard.harness.wire.pictures import inspect, lenient_base64
 from testcard.specs.loader import load_provider
 from testcard.specs.pointers import at

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from testcard.harness.selftest.in_process import InProcess
+from testcard.harness.selftest.mock_runs import InProcess
 from testcard.mocks.app import create_app
 from testcard.mocks.faults import FAULTS, Fault
 from testcard.specs.loader import load_provider

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from testcard.harness.cli import check_text as present
 from testcard.harness.runs.records import Body, CheckedTarget, ClauseRef, Exchange, SentRequest, SpecGap, Spend, Verdict, Verdicts
-from testcard.harness.text.verdicts import GLYPHS
+from testcard.harness.text.words import GLYPHS
 
 
 def exchange(body: Body) -> Exchange:

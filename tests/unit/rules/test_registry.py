@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from testcard.harness.rules.areas import AREAS
 from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.rule import AREAS
 from testcard.harness.rules.scope import Scope
 from testcard.specs.loader import load_provider
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from testcard.harness.runs.records import SEVERITY, Estimate
-from testcard.harness.text.verdicts import GLYPHS, MEANINGS, worst_word
 from testcard.harness.text.words import (
+    GLYPHS,
+    MEANINGS,
     MILLISECONDS,
     SECONDS,
     count,
@@ -16,6 +17,7 @@ from testcard.harness.text.words import (
     significant,
     time_span,
     time_unit,
+    worst_word,
 )
 
 

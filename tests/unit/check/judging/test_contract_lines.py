@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from testcard.harness.check.judging.contract_lines import line_of
+from testcard.harness.check.judging.verdicts import line_of
 from testcard.harness.rules.evidence import Observation, SeenExchange
 from testcard.harness.runs.records import Body, Case, Exchange, SeenResponse, SentRequest
 from testcard.specs.loader import load_provider
