@@ -31,6 +31,10 @@ from testcard.specs.loader import Provider
 MANY_BYTES = 16 * 1024
 #: After so many quotation marks without an end it is another kind of document.
 _QUOTES = 1000
+#: What keeps a picture from having come: no bytes of it, nothing where it should stand, an address that gave none.
+_NO_BYTES, _NOTHING, _ADDRESS = "no bytes", "neither base64 nor an address", "its address"
+#: A text of which everything came within so many seconds, or whose tokens are so close, came in one piece.
+_BURST_S, _BURST_TOKEN_S = 0.001, 0.0001
 #: Begins every mark; no server can know it.
 _MARK = f"testcard-{secrets.token_hex(8)}-"
 
@@ -82,7 +86,8 @@ class Judgement:
 
     `inter_token_s`: mean seconds from one token of a stream to the next. `retry_after_s`: what a 429 asked to wait.
     `cost_usd` is what the answer cost, for figures; `booked_usd` what it counts as against a limit, which no answer can lower.
-    `pictures`: those that came, sound or not; `flaw`: what was wrong with them, one of `FLAWS`; `picture_hashes`: see `hashes`.
+    `pictures`: those whose bytes came, sound or not; `flaw`: what was wrong with them, one of `FLAWS`; `picture_hashes`: see `hashes`.
+    `unterminated`: a stream of text whose finish reason came and whose [DONE] did not.
     """
 
     outcome: str
@@ -99,6 +104,7 @@ class Judgement:
     flaw: str | None = None
     picture_hashes: str | None = None
     booked_usd: float | None = None
+    unterminated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +147,11 @@ def judge(attempt: Attempt) -> Judgement:
         retry_after_s=answer.retry_after_s if answer is not None and reply.status == 429 else None,
         bytes=size,
         detail=detail,
-        pictures=len(pictures),
+        pictures=sum(_came(picture) for picture in pictures),
         flaw=flaw,
         picture_hashes=hashes(sound),
         booked_usd=booked,
+        unterminated=answer is not None and answer.unterminated,
     )
 
 
@@ -206,7 +213,8 @@ def picture_problem(provider: Provider, operation: str, answer: Answer, pictures
         return Flaw("count" if answer.pictures else "empty", f"{len(answer.pictures)} pictures for {wanted}")
     for picture in pictures:
         if picture.problem is not None:
-            return Flaw("empty" if picture.problem == "no bytes" else "undecodable", picture.problem)
+            empty = picture.problem in (_NO_BYTES, _NOTHING)
+            return Flaw("empty" if empty else "undecodable" if _came(picture) else "dead-address", picture.problem)
     pixels = pixel_size(ask.size) or (provider.operation_profile(operation).response.default_size if ask.size is None else None)
     if pixels is not None and ask.tier is None:
         for picture in pictures:
@@ -235,12 +243,17 @@ def _picture(picture: DeliveredPicture, known: Mapping[str, bytes], found: Downl
     if data is not None:
         return inspect(data, pixels=pixels, hashed=xxhash.xxh3_128)
     if picture.url is None:
-        return _unusable("neither base64 nor an address")
+        return _unusable(_NOTHING)
     if found is None or found.end is not DownloadEnd.FETCHED:
-        return _unusable(f"its address: {found.end if found is not None else DownloadEnd.DECLINED}")
+        return _unusable(f"{_ADDRESS}: {found.end if found is not None else DownloadEnd.DECLINED}")
     if found.whole is None:
-        return _unusable(f"its address answered {found.reply.status if found.reply is not None else 'nothing'}")
+        return _unusable(f"{_ADDRESS} answered {found.reply.status if found.reply is not None else 'nothing'}")
     return inspect(found.whole.content(), pixels=pixels, hashed=xxhash.xxh3_128)
+
+
+def _came(picture: PictureInfo) -> bool:
+    """Whether there were bytes of it to look at."""
+    return picture.problem is None or not (picture.problem == _NOTHING or picture.problem.startswith(_ADDRESS))
 
 
 def _unusable(problem: str) -> PictureInfo:
@@ -280,7 +293,8 @@ def _cost(attempt: Attempt, outcome: str, answer: Answer | None, pictures: list[
 def token_times(attempt: Attempt, tokens: int | None) -> tuple[float | None, float | None]:
     """When the block arrived that completed the first piece of text of a stream, and the mean seconds from token to token.
 
-    `tokens` as the usage states them; without it each piece counts as one. (None, None) for what is no stream of text.
+    `tokens` as the usage states them; without it each piece counts as one. (None, None) for what is no stream of text; no mean where the
+    whole text came at once, as behind a proxy that holds streams back: that says nothing of how fast it was made.
     """
     reply = attempt.reply
     assert reply is not None
@@ -296,4 +310,5 @@ def token_times(attempt: Attempt, tokens: int | None) -> tuple[float | None, flo
     count = tokens if tokens is not None else pieces
     if first is None or last is None or pieces < 2 or count < 2:
         return first, None
-    return first, (last - first) / (count - 1)
+    between = (last - first) / (count - 1)
+    return first, between if last - first >= _BURST_S and between >= _BURST_TOKEN_S else None

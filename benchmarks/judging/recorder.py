@@ -64,6 +64,7 @@ def sample(attempt: Attempt, judgement: Judgement, zero_s: float, worker: int) -
         judgement.flaw,
         asked(attempt),
         judgement.picture_hashes,
+        judgement.unterminated,
     )
 
 

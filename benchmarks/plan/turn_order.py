@@ -11,6 +11,7 @@ from testcard.benchmarks.plan.job import BlockJob, CellJob
 from testcard.benchmarks.plan.workload import Workload
 from testcard.harness.config import TargetSection
 from testcard.harness.errors import UsageError
+from testcard.harness.models import open_to
 from testcard.harness.targets import OpenTarget
 
 
@@ -20,7 +21,7 @@ def cells(
     """A cell for each target × operation × model.
 
     Operations named by the user go to the targets that have them; without any, each target gets the workload's task. Models
-    named by the user go to the operations that list them; with a single target they are taken as they are. `own` holds, target
+    named by the user go to the operations that list them; with a single target others too, unless its document closes the list. `own` holds, target
     by target, what the configuration names for it, where the user names none. `UsageError` for a name that no target knows, and
     for a target that is left with nothing to do.
     """
@@ -52,6 +53,9 @@ def cells(
             wanted: list[str | None] = [
                 model for model in asked_models if model in provider.models(operation) or (as_they_are and model not in elsewhere)
             ]
+            for unlisted in wanted:
+                if unlisted is not None and unlisted not in provider.models(operation):
+                    open_to(provider, (operation,), unlisted)
             if not asked_models:
                 wanted = [provider.default_model(operation, task)]
             found += [CellJob(target=index, provider=labels[index], operation=operation, task=task, model=model) for model in wanted]

@@ -37,7 +37,8 @@ from testcard.harness.check.sealing import day_of, run_config, sealed, started_o
 from testcard.harness.check.spending.allowance import at_most
 from testcard.harness.config import PricesSection
 from testcard.harness.errors import Exit, TestcardError, UsageError
-from testcard.harness.events import Event, Finished, Planned, PlannedTarget
+from testcard.harness.events import Event, Finished, Noted, Planned, PlannedTarget
+from testcard.harness.models import unlisted
 from testcard.harness.pricing import PriceOrigin, Pricing
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free
 from testcard.harness.targets import OpenTarget, checked_base_url, is_loopback, open_target
@@ -200,6 +201,9 @@ class CheckRun:
                     cost_usd=most.cost_usd,
                     folder=writer.folder,
                 )
+                unknown = unlisted(self.provider, self.operations, options.model) if options.model is not None else None
+                if unknown is not None:
+                    yield Noted(sentence=unknown)
                 yield from self._heard(_Work(self, target, plan, settings, writer))
             except TestcardError as error:
                 writer.finish("error", error.exit_code, error.message)

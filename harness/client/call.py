@@ -92,6 +92,8 @@ class Call:
             pictures, notes = _Pictures(self, answer, done).in_hand()
         elif answer.text is None:
             raise ContractBroken("the answer holds no text", operation=operation, answer=answer)
+        if answer.unterminated:
+            notes.append("the stream ended without [DONE]; its finish reason had come, so the text is whole")
         return _result(self, answer, pictures, _timings(done, first), notes)
 
     def without_key(self, text: str) -> str:

@@ -80,6 +80,11 @@ class Scope:
         entry = self.provider.field(self.operation_id, name, self.asked_model(self.task) if self.task else None)
         return (name, entry) if entry is not None else None
 
+    @property
+    def lists_model(self) -> bool:
+        """Whether the model that requests ask for is one that the provider names: of any other nobody says that it is served."""
+        return self.model is None or self.model in self.provider.models(self.operation_id)
+
     def asked_model(self, task: Task | None) -> str | None:
         """The model that requests for a task name."""
         return self.model or self.provider.default_model(self.operation_id, task)

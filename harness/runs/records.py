@@ -642,11 +642,12 @@ SAMPLE_COLUMNS: dict[str, str] = {
     "flaw": "string",  # what was wrong with an invalid picture: one of `FLAWS`
     "asked": "int64",  # equal numbers: requests of the same bytes, which may rightly be answered with the same picture
     "picture_hashes": "string",  # of each picture its bytes and, where they were decoded, its pixels; by spaces
+    "unterminated": "bool",  # a stream of text that came to its finish reason, but not to its [DONE]
 }
 
-#: What can be wrong with the pictures of an answer: none or no bytes, another number, not decodable, another size than asked for,
+#: What can be wrong with the pictures of an answer: none or no bytes, another number, an address that gives none, not decodable, another size than asked for,
 #: the same picture again (within the answer, or as an answer to another request).
-FLAWS = ("empty", "count", "undecodable", "size", "duplicate")
+FLAWS = ("empty", "count", "dead-address", "undecodable", "size", "duplicate")
 
 #: Every way a benchmarked request can end; `ok` and `slow` delivered what was asked for. `interrupted` was cut off by whoever
 #: stopped the run: like a timeout its latency is censored, but it is no failure of the target.

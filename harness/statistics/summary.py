@@ -160,7 +160,17 @@ def _row(name: RowName, data: Columns, objectives: Sequence[slo.Objective], fact
         if facts.sent_again
         else None
     )
-    notes = [text for text in (note, moving, cost.note, again) if text]
+    open_ended = _count(delivered & (data.numbers("unterminated", 0.0) > 0))
+    ended = f"{open_ended} of {ok} streams came to their finish reason, and not to [DONE]" if open_ended else None
+    held_back = _count(
+        delivered & (data.numbers("tokens") > 1) & ~np.isnan(data.numbers("first_token_s")) & np.isnan(data.numbers("inter_token_s"))
+    )
+    whole = (
+        f"{held_back} of {ok} streams came in one piece, as behind a proxy that holds them back: no time between tokens"
+        if held_back
+        else None
+    )
+    notes = [text for text in (note, moving, cost.note, again, ended, whole) if text]
     return msgspec.structs.replace(row, gates=gates, outcome=outcome, note="; ".join(notes) or None)
 
 
@@ -170,6 +180,10 @@ def _rounds_s(data: Columns, facts: StageFacts) -> list[float] | None:
         return None
     found = [facts.rounds_s.get(int(number)) for number in data.rounds[data.edges[:-1]]]
     return None if None in found else [each for each in found if each is not None]
+
+
+def _count(rows: Mask) -> int:
+    return int(np.count_nonzero(rows))
 
 
 def _long(p50: Estimate | None) -> float | None:

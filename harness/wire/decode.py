@@ -310,14 +310,18 @@ def _picture_stream_answer(where: ResponseMap, events: PictureEvents, response: 
 
 
 def stream_answer(status: int, chat: ChatStream, *, unfinished: bool = False, retry_after_s: float | None = None) -> Answer:
-    """The answer that a read event stream adds up to; a stream that ended early says so in `problem`."""
+    """The answer that a read event stream adds up to; a stream that ended early says so in `problem`.
+
+    One that told its finish reason has said everything: where its [DONE] is missing, that is a promise broken, and no answer lost.
+    """
     problem = chat.problem
     message = None
     if chat.error is not None:
         message = message_anywhere({"error": chat.error}) or "the stream carries an error"
         problem = problem or f"the stream carries an error: {message}"
-    if problem is None and (unfinished or not chat.done):
-        problem = "the stream ended without [DONE]"
+    unterminated = problem is None and (unfinished or not chat.done)
+    if unterminated and chat.finish_reason is None:
+        problem = "the stream ended without a finish reason and without [DONE]"
     return Answer(
         status,
         text=chat.text,
@@ -326,6 +330,7 @@ def stream_answer(status: int, chat: ChatStream, *, unfinished: bool = False, re
         retry_after_s=retry_after_s,
         error_message=message,
         problem=problem,
+        unterminated=unterminated and problem is None,
     )
 
 

@@ -156,7 +156,7 @@ class AsyncTask:
 class Answer:
     """What an HTTP response means. Nothing here is judged: a field the body lacks is None, an empty list is empty.
 
-    `json` is the parsed body (None when it is not JSON); `problem` says why a body could not be understood. `partials`: previews that
+    `json` is the parsed body (None when it is not JSON); `problem` says why a body could not be understood. `unterminated`: a stream of text that came to its finish reason, but not to its [DONE]. `partials`: previews that
     an event stream brought before its pictures.
     """
 
@@ -176,6 +176,7 @@ class Answer:
     retry_after_s: float | None = None
     problem: str | None = None
     partials: int = 0
+    unterminated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from testcard.harness.check.generation.plan import Plan, PlanStep, altered
 from testcard.harness.check.generation.schema_cases import SchemaCase, generate
 from testcard.harness.check.judging.levels import level_of, softer
 from testcard.harness.errors import ContractViolation, UsageError
+from testcard.harness.models import open_to
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.promises.request import ACCEPTS, N_RANGE, REFUSES, STEP
 from testcard.harness.rules.registry import RULES
@@ -81,7 +82,10 @@ def _other_rules(pattern: str) -> str:
 
 
 def choose_operations(provider: Provider, named: Sequence[str], model: str | None) -> tuple[str, ...]:
-    """The operations to check: those named, or all; with a model, those that offer it. `UsageError` names what exists."""
+    """The operations to check: those named, or all; with a model, those that offer it. `UsageError` names what exists.
+
+    Where no operation lists the model, those whose document does not close its list are asked for it.
+    """
     for operation in named:
         provider.operation(operation)
     operations = tuple(dict.fromkeys(named)) or tuple(provider.profile.operations)
@@ -89,10 +93,7 @@ def choose_operations(provider: Provider, named: Sequence[str], model: str | Non
         return operations
     known = {one: provider.models(one) for one in operations if provider.profile.operations[one].kind != "task"}
     offering = tuple(one for one, models in known.items() if model in models)
-    if not offering:
-        models = dict.fromkeys(name for names in known.values() for name in names)
-        raise UsageError(f"{provider.profile.name} documents no model {model} there", hint="the models are: " + ", ".join(models))
-    return offering
+    return offering or open_to(provider, tuple(known), model)
 
 
 def make_plan(

@@ -120,6 +120,8 @@ def accepts_valid(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
             yield Observation("unsupported", f"{what}: status {one.status}{_said(one)}", (one.id,), one.case.place)
         elif one.refused and one.case.base is not None and one.base_accepted is False:
             yield Observation("unproven", f"{what}: the base request was not carried out either", (one.id,))
+        elif one.refused and not scope.lists_model:
+            yield Observation("unproven", f"{what}: status {one.status}{_said(one)}; nobody says that the model is served there", (one.id,))
         elif one.status in (401, 403):
             # Whose key, account or plan it is, is asked there; not whether the request is valid.
             yield Observation("unproven", f"{what}: status {one.status}{_said(one)}", (one.id,))

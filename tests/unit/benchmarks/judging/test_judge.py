@@ -214,6 +214,37 @@ def test_a_stream_without_its_end_is_broken() -> None:
     assert judge(attempt(answered(body, media_type="text/event-stream", blocks=[(1.0, len(body))]), vision())).outcome == "broken"
 
 
+def test_a_stream_with_its_finish_reason_is_delivered_without_its_end() -> None:
+    """[DONE] is a should: the text was whole when the finish reason came, and the sample says what was missing."""
+    body = chunk("A boat") + chunk(" at sea", "stop")
+    found = judge(attempt(answered(body, media_type="text/event-stream", blocks=[(1.0, len(body))]), vision()))
+    assert (found.outcome, found.unterminated) == ("ok", True)
+    ended = body + b"data: [DONE]\n\n"
+    assert not judge(attempt(answered(ended, media_type="text/event-stream", blocks=[(1.0, len(ended))]), vision())).unterminated
+
+
+@pytest.mark.parametrize(("gap_s", "measured"), [(0.0, False), (0.0001, False), (0.01, True)])
+def test_a_stream_in_one_piece_has_no_time_between_tokens(gap_s: float, measured: bool) -> None:
+    """What comes all at once was held back on its way: how fast it was made cannot be seen."""
+    blocks, body = [], b""
+    for index, part in enumerate([chunk("A"), chunk(" boat"), chunk(" at sea", "stop"), b"data: [DONE]\n\n"]):
+        body += part
+        blocks.append((1.0 + index * gap_s, len(body)))
+    found = judge(attempt(answered(body, media_type="text/event-stream", blocks=blocks), vision()))
+    assert found.first_token_s == 1.0
+    assert (found.inter_token_s is not None) == measured
+
+
+def test_a_dead_address_delivers_no_picture() -> None:
+    """An address that gives nothing is a flaw of its own, and its picture did not come."""
+    body = {"created": 1, "data": [{"url": "http://127.0.0.1:9/dead.png"}]}
+    nobody = Reply(1.0, last_byte_s=2.0, failure="connect")
+    found = judge(attempt(answered(body), downloads=[fetched(nobody, 0, end=DownloadEnd.FETCHED)]))
+    assert (found.outcome, found.flaw, found.pictures, found.images) == ("invalid-picture", "dead-address", 0, 0)
+    missing = judge(attempt(answered(body), downloads=[fetched(answered(b"no", 404), 0)]))
+    assert (missing.flaw, missing.pictures) == ("dead-address", 0)
+
+
 def test_a_filtered_answer_is_a_policy_refusal() -> None:
     """finish_reason content_filter, and a picture that the provider says it withheld."""
     body = {
