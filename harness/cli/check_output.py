@@ -152,7 +152,7 @@ def _print_result(event: Event) -> None:
     exchanges = {one.id: one for one in run.exchanges()}
     for line in present.table(record, style):
         click.echo(line)
-    for line in present.findings(record, exchanges, lambda body: _body_file(event.folder, body), style):
+    for line in present.findings(record, exchanges, lambda body: body_file(event.folder, body), style):
         click.echo(line)
     for line in present.gaps(record):
         click.echo(line)
@@ -169,7 +169,7 @@ def _close(event: Event, provider: str) -> None:
             say(line)
 
 
-def _body_file(folder: Path, body: Body) -> str | None:
+def body_file(folder: Path, body: Body) -> str | None:
     """A file in the run folder that holds the body; a short one that is no text is written out for the command line."""
     if body.sha256 is not None:
         return shown_path(folder / "bodies" / body.sha256)

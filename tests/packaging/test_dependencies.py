@@ -50,9 +50,14 @@ def declared(requirements: list[str]) -> dict[str, str]:
 
 BASE = declared(PROJECT["dependencies"])
 EXTRAS = {name: declared(PROJECT["optional-dependencies"][name]) for name in ("check", "bench", "report", "mock")}
-RUNTIME = {name: wanted for some in (BASE, *EXTRAS.values()) for name, wanted in some.items()}
-TESTS = {**RUNTIME, **declared(PROJECT["optional-dependencies"]["pytest"]), **declared(PROJECT["optional-dependencies"]["test"])}
-TESTS.pop("testcard")
+OF_PYTEST = {name: wanted for name, wanted in declared(PROJECT["optional-dependencies"]["pytest"]).items() if name != "testcard"}
+RUNTIME = {name: wanted for some in (BASE, *EXTRAS.values(), OF_PYTEST) for name, wanted in some.items()}
+TESTS = {
+    name: wanted
+    for some in (RUNTIME, declared(PROJECT["optional-dependencies"]["test"]))
+    for name, wanted in some.items()
+    if name != "testcard"
+}
 
 
 def imported(folder: str) -> dict[str, set[str]]:
