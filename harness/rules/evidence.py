@@ -430,6 +430,12 @@ def late_gateway_timeout(scope: Scope, seen: SeenExchange) -> bool:
     return seen.status == 504 and limit is not None and seen.exchange.done_s - seen.exchange.sent_s >= 0.95 * limit
 
 
+def held_by_error_shape(scope: Scope, seen: SeenExchange) -> bool:
+    """Whether the profile makes the shape of this refusal a must of http.error-shape; else what its schema says is schema.response's."""
+    entry = scope.provider.rule_entry("http.error-shape", scope.operation_id, seen.status) if seen.refused else None
+    return entry is not None and entry.level == "must"
+
+
 def documented_method(scope: Scope, seen: SeenExchange) -> bool:
     """Whether the request has the operation's method, so that its answer is one of those that the document describes."""
     return seen.exchange.request.method == scope.operation.method

@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import Observation, SeenExchange, answered_at, documented_method, ends_too_early, kind_of, whole_number
+from testcard.harness.rules.evidence import (
+    Observation,
+    SeenExchange,
+    answered_at,
+    documented_method,
+    ends_too_early,
+    held_by_error_shape,
+    kind_of,
+    whole_number,
+)
 from testcard.harness.rules.rule import Probe, http_clause, openai_clause, rule
 from testcard.harness.rules.schema_judge import judge
 from testcard.harness.rules.scope import Scope
@@ -37,6 +46,8 @@ def response_schema(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Obse
             continue
         problems = [problem for problem in judgement.problems if problem.keyword != "media-type"]
         if _something_else(one) or (judgement.problems and not problems and one.answer is not None and one.answer.json is None):
+            continue
+        if problems and held_by_error_shape(scope, one):
             continue
         hard = [problem for problem in problems if not problem.null_for_optional]
         for problem in hard:

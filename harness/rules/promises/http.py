@@ -17,6 +17,7 @@ from testcard.harness.rules.evidence import (
     SeenExchange,
     documented_method,
     ends_too_early,
+    held_by_error_shape,
     implied,
     kind_of,
     late_gateway_timeout,
@@ -354,7 +355,8 @@ def error_shape(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observat
     """A refusal says why, in the shape that the document gives for errors.
 
     Where the document gives a shape for some statuses only, refusals with other statuses are held to the same one. Refusals that
-    a server in front of the API may send (413, 414, 431), and those of undocumented methods, are not judged.
+    a server in front of the API may send (413, 414, 431), and those of undocumented methods, are not judged. A body that breaks what
+    the document says of its own status breaks schema.response alone, unless the profile makes it a must here.
     """
     for one in seen:
         if one.exchange.source == "fetch" or not one.refused or one.status in _IN_FRONT or not documented_method(scope, one):
@@ -362,11 +364,23 @@ def error_shape(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observat
         response = one.exchange.response
         if response is None or not response.complete:
             continue
+        if not held_by_error_shape(scope, one) and _breaks_its_schema(scope, one):
+            continue
         problem = _misshapen(scope, one)
         if problem is None:
             yield Observation("pass", exchanges=(one.id,))
         else:
             yield Observation("broken", f"status {one.status}: {problem}", (one.id,))
+
+
+def _breaks_its_schema(scope: Scope, one: SeenExchange) -> bool:
+    """Whether the body is JSON that the schema of its own status does not allow, so that one wrong body breaks one rule."""
+    body: Any = one.answer.json if one.answer is not None else None
+    schemas = dict(_error_schemas(scope.operation))
+    key = next((key for key in (str(one.status), "4XX", "default") if key in schemas), None)
+    if body is None or key is None:
+        return False
+    return next(_validator(scope.operation.document, scope.operation_id, key).iter_errors(body), None) is not None
 
 
 def _misshapen(scope: Scope, one: SeenExchange) -> str | None:

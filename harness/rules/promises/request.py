@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -103,15 +104,20 @@ def accepts_valid(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
     """Requests with the values that the document states are carried out.
 
     Values that a model may not know are tried as well; a 4xx to those is `unsupported`, not a violation. Of a refused request,
-    the values that appear in no successful request are named.
+    the values that appear in no successful request are named. A value that several requests were answered with 5xx for, and none was
+    carried out with, is not accepted either; a 5xx that no value explains is http.no-server-error's alone.
     """
     known = _values_carried_out(seen)
+    failing = _values_that_fail(scope, seen, known)
     for one in seen:
         if not one.sent_by_check or one.case.expects not in ("accept", "may-refuse"):
             continue
         what = one.case.change or "the base request"
         if one.accepted and one.error_as_success is None:
             yield Observation("pass", exchanges=(one.id,))
+        elif (named := [pair for pair in _values(one.asked) if pair in failing]) and _fails(scope, one):
+            values = ", ".join(f"{name} {value}" for name, value in named[:_MOST_SUSPECTS])
+            yield Observation("broken", f"{values}: status {one.status}{_said(one)}", (one.id,), one.case.place, level=one.case.level)
         elif one.out_of_reach is not None:
             yield Observation("unproven", f"{what}: {one.out_of_reach}", (one.id,))
         elif one.accepted and one.case.expects == "accept":
@@ -132,6 +138,20 @@ def accepts_valid(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
 
 def _values_carried_out(seen: Sequence[SeenExchange]) -> set[tuple[str, str]]:
     return {pair for one in seen if one.carried_out for pair in _values(one.asked)}
+
+
+def _fails(scope: Scope, one: SeenExchange) -> bool:
+    """Whether a request that has to be accepted was answered with a 5xx that no document announces."""
+    has_to = one.sent_by_check and one.case.expects == "accept" and one.status is not None and one.status >= 500
+    return has_to and not late_gateway_timeout(scope, one)
+
+
+def _values_that_fail(scope: Scope, seen: Sequence[SeenExchange], known: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Values of at least two requests, all of which were answered with 5xx, while others were carried out: it is not chance, nor all."""
+    if not known:
+        return set()
+    met = Counter(pair for one in seen if _fails(scope, one) for pair in set(_values(one.asked)))
+    return {pair for pair, times in met.items() if times > 1 and pair not in known}
 
 
 def _values(asked: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

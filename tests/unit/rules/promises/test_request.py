@@ -52,6 +52,28 @@ def test_a_refused_combination_names_the_value_that_nothing_was_carried_out_with
     assert broken.detail.startswith("quality high, mode x: refused with status 400 (no)")
 
 
+def test_a_value_that_always_fails_is_named(recorded: Any) -> None:
+    """Two requests with a value answered 500, and none carried out with it, isolate it; one alone, or a crash now and then, does not."""
+    rule = "request.accepts-valid"
+    asked = {"size": "auto", "n": 1}
+    seen = recorded(NANOGPT).add(200, asked={"size": "512x512", "n": 1})
+    assert seen.add(500, asked=asked).words(rule) == {"pass", "unproven"}
+    seen.add(500, asked={**asked, "seed": 3})
+    broken = [one.detail for one in seen.observations(rule) if one.word == "broken"]
+    assert len(broken) == 2
+    assert all(detail.startswith("size auto: status 500") for detail in broken)
+    assert seen.add(200, asked=asked).words(rule) == {"pass", "unproven"}
+    everything = recorded(NANOGPT).add(500, asked=asked).add(500, asked=asked)
+    assert everything.words(rule) == {"unproven"}
+
+
+def test_a_model_that_nobody_lists_may_be_refused(recorded: Any) -> None:
+    """Who asks for a model of their own learns what the server says; no promise is broken by it."""
+    rule = "request.accepts-valid"
+    assert recorded(Scope(NANOGPT.provider, "createImage", model="tidy-9")).add(404).words(rule) == {"unproven"}
+    assert recorded(NANOGPT).add(404).words(rule) == {"broken"}
+
+
 @pytest.mark.parametrize("rule", REFUSALS)
 def test_a_broken_request_is_refused(rule: str, recorded: Any) -> None:
     """A 4xx passes, a 2xx breaks it; without an accepted base nothing is proved, nor by a 5xx or silence."""
