@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -163,13 +164,15 @@ class ProviderApp:
             endpoint = methods.get(method) or next(iter(methods.values()))
             hooks = endpoint.fault_source.next()
             call = Call(self.id, endpoint.operation, method, decoded(scope["headers"]), path, scope.get("scheme", "http"), root, hooks)
+            if scope["query_string"]:
+                call.query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
             refused = None if method in methods else _not_allowed(call, methods)
-            answer = await endpoint.answer(call, receive) if refused is None else self._refuse(refused)
+            answer = await endpoint.answer(call, receive) if refused is None else self._refuse(refused, endpoint.operation)
         await respond(answer, send, head=method == "HEAD")
 
-    def _refuse(self, refused: Refused) -> Answer:
+    def _refuse(self, refused: Refused, operation: str | None = None) -> Answer:
         self._elsewhere.add(refused.status, billed=False, images=0)
-        return self.provider_format.refusal(refused)
+        return self.provider_format.refusal(refused, operation)
 
 
 _JSON = (b"content-type", b"application/json")

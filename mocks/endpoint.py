@@ -54,6 +54,8 @@ class Endpoint:
         self.limit = resources.provider_format.body_limit(operation)
         self.keyed = profile.auth_required
         self._serve: Callable[[Call, bytes], Any] = {"images": self._pictures, "chat": self._chat, "task": self._task}[profile.kind]
+        required = resources.provider_format.provider.operation(operation).required_parameters
+        self._required_query = tuple(name for location, name in required if location == "query")
         self._takes_body = bool(self.contract.media_types)
         self._met: Counter[bytes] = Counter()
 
@@ -63,7 +65,7 @@ class Endpoint:
         try:
             answer = await self._answer(call, receive)
         except Refused as refused:
-            answer = self.provider_format.refusal(refused)
+            answer = self.provider_format.refusal(refused, self.operation)
         except asyncio.CancelledError:
             # Only a server that is being stopped cancels: say so, rather than leave a traceback.
             answer = self.provider_format.refusal(Refused(503, "the mock is being stopped", code="stopping"))
@@ -94,6 +96,9 @@ class Endpoint:
             if wait_s:
                 after = ("retry-after", str(max(1, math.ceil(wait_s))))
                 raise Refused(429, "too many requests", code="rate_limit_exceeded", headers=(after,))
+        for name in self._required_query:
+            if name not in call.query:
+                raise Refused(self.provider_format.errors.invalid, f"the parameter {name} is required", param=name)
         if self._takes_body:
             await self._read_body(call, body)
         served: Answer
@@ -179,9 +184,14 @@ class Endpoint:
             return self._accept(call, parameters, takes_s, body)
         if takes_s:
             await asyncio.sleep(takes_s)
-        return Answer(200, await self._make(call, parameters), images=parameters.n, billed=True)
+        return self._json(
+            self.provider_format.success_status(self.operation), await self._make(call, parameters), images=parameters.n, billed=True
+        )
 
-    async def _make(self, call: Call, parameters: Parameters) -> dict[str, Any]:
+    def _json(self, status: int, body: Any, *, images: int = 0, billed: bool = False) -> Answer:
+        return Answer(status, body, media_type=self.provider_format.media_type(self.operation, status), images=images, billed=billed)
+
+    async def _make(self, call: Call, parameters: Parameters) -> Any:
         rendered = await self.resources.renderer.draw(parameters)
         hooks = call.hooks
         if not hooks:
@@ -189,7 +199,7 @@ class Endpoint:
         call.publish = functools.partial(self._publish, call)
         rendered = hooks.apply("rendered", call, rendered)
         rendered = hooks.apply("delivered", call, [self._deliver(call, parameters, one) for one in rendered])
-        body: dict[str, Any] = hooks.apply("body", call, self.provider_format.body(call, parameters, rendered))
+        body: Any = hooks.apply("body", call, self.provider_format.body(call, parameters, rendered))
         return body
 
     def _deliver(self, call: Call, parameters: Parameters, one: RenderedPicture) -> RenderedPicture:
@@ -202,13 +212,15 @@ class Endpoint:
         return call.origin + self.resources.pictures.publish(one.data, one.format, lasts_s, mode)
 
     def _accept(self, call: Call, parameters: Parameters, takes_s: float, body: bytes) -> Answer:
-        async def work() -> dict[str, Any]:
+        async def work() -> Any:
             return await self._make(call, parameters)
 
-        protocol = self.provider_format.provider.profile.asynchronous
+        protocol = self.provider_format.provider.protocol(self.operation)
         key = call.headers.get((protocol.idempotency_header or "idempotency-key").lower()) if protocol else None
-        task, new = self.resources.tasks.submit(work, max(takes_s, 0.2), key=key, body=body)
-        return Answer(202, self.provider_format.accepted(call, task.reference), images=parameters.n if new else 0, billed=new)
+        reference = self.provider_format.new_reference()
+        task, new = self.resources.tasks.submit(work, max(takes_s, 0.2), key=key, body=body, reference=reference)
+        status = self.provider_format.accept_status(self.operation)
+        return self._json(status, self.provider_format.accepted(call, task.reference), images=parameters.n if new else 0, billed=new)
 
     async def _chat(self, call: Call, body: bytes) -> Answer:
         answer = await self.provider_format.complete(call)
@@ -223,10 +235,9 @@ class Endpoint:
         return answer
 
     async def _task(self, call: Call, body: bytes) -> Answer:
-        reference = next(iter(call.path.values()))
-        task, state, age_s = await self.resources.tasks.look(reference)
-        status = self.provider_format.progress(task, state, age_s)
-        return Answer(200, call.hooks.apply("body", call, status) if call.hooks else status)
+        task, state, age_s = await self.resources.tasks.look(self.provider_format.task_reference(call))
+        status = self.provider_format.progress(task, state, age_s, self.operation)
+        return self._json(200, call.hooks.apply("body", call, status) if call.hooks else status)
 
 
 def decoded(raw: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:

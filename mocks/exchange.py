@@ -43,8 +43,8 @@ class Problem:
 
 
 class Call(msgspec.Struct):
-    """One request as it is being served. `fields` are the body's, cast to their declared types; `path` the path's parameters,
-    `further` what the body holds beside the documented fields (of any type: no schema has judged it).
+    """One request as it is being served. `fields` are the body's, cast to their declared types; `path` the path's parameters, `query` those of the
+    query, `further` what the body holds beside the documented fields (of any type: no schema has judged it).
 
     `met` counts the equal requests that came before (kept only where there are hooks).
     `publish` makes a picture fetchable and gives its address. `root` is the provider's mount path ("" at the root).
@@ -58,6 +58,7 @@ class Call(msgspec.Struct):
     scheme: str
     root: str
     hooks: StageHooks
+    query: Mapping[str, str] = {}
     publish: Publish | None = None
     fields: dict[str, Any] = {}
     further: dict[str, Any] = {}

@@ -90,14 +90,22 @@ class TaskStore:
         self._tasks: OrderedDict[str, Task] = OrderedDict()
         self._by_key: dict[str, str] = {}
 
-    def submit(self, work: Callable[[], Awaitable[Any]], takes_s: float, *, key: str | None = None, body: bytes = b"") -> tuple[Task, bool]:
+    def submit(
+        self,
+        work: Callable[[], Awaitable[Any]],
+        takes_s: float,
+        *,
+        key: str | None = None,
+        body: bytes = b"",
+        reference: str | None = None,
+    ) -> tuple[Task, bool]:
         """The task and whether it is new: one idempotency key and body give one task; `Refused` with 409 for another body."""
         if key is not None and key in self._by_key:
             known = self._tasks[self._by_key[key]]
             if known.origin != (key, body):
                 raise Refused(409, "this idempotency key was used with another body", code="idempotency_conflict")
             return known, False
-        task = Task("0x" + secrets.token_hex(20), self._clock(), takes_s, work, None if key is None else (key, body))
+        task = Task(reference or "0x" + secrets.token_hex(20), self._clock(), takes_s, work, None if key is None else (key, body))
         self._tasks[task.reference] = task
         if key is not None:
             self._by_key[key] = task.reference

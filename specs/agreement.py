@@ -12,7 +12,7 @@ import jsonschema_rs
 from testcard.specs.errors import SpecError
 from testcard.specs.openapi import OpenApi, Operation
 from testcard.specs.pointers import parts_of
-from testcard.specs.profile import OperationProfile, Profile, ResponseMap, WireField
+from testcard.specs.profile import AsyncProtocol, OperationProfile, Profile, ResponseMap, WireField
 from testcard.specs.schemas import type_of
 from testcard.specs.wrong_keys import nearest
 from testcard.specs.yaml_lines import Pointer, YamlFile
@@ -80,6 +80,8 @@ def _fields(operation: Operation, entry: OperationProfile, pointer: Pointer, sou
             if name not in known and not (name.startswith("/") and has_place(operation.request_schema, parts_of(name))):
                 near = f"; it has: {', '.join(known)}" if known else ""
                 yield at(source, (*pointer, kind, name), f"{operation.document.source.path.name} has no such field of {operation.id}{near}")
+    if entry.tasks:
+        yield from _unsaid(operation, entry, pointer, source)
     meanings = {field.means for _, fields, _ in _kinds(operation, entry) for field in fields.values()}
     if "messages" in meanings:
         meanings |= {"prompt", "image"}
@@ -94,6 +96,22 @@ def _fields(operation: Operation, entry: OperationProfile, pointer: Pointer, sou
         yield at(source, (*pointer, "fields"), "an operation of kind chat has a field that means messages")
     if entry.kind == "images" and entry.tasks and entry.response.pictures is None:
         yield at(source, (*pointer, "response"), "says nowhere where the pictures are (pictures: a pointer)")
+
+
+def _unsaid(operation: Operation, entry: OperationProfile, pointer: Pointer, source: YamlFile) -> Iterator[SpecProblem]:
+    """Required fields and parameters for which neither file has a value."""
+    for name in operation.required:
+        field, schema = entry.fields.get(name), operation.properties.get(name, {})
+        stated = field is None or field.means != "other" or field.cheapest is not None or field.send is not None or bool(field.must_accept)
+        bounded = "enum" in schema or ("minimum" in schema and "maximum" in schema)
+        if not stated and not bounded:
+            yield at(source, (*pointer, "fields", name), "is required, and neither file says what to send: give it a value (send: …)")
+    for location, name in sorted(operation.required_parameters):
+        given = {"query": entry.query, "header": entry.headers}.get(location, {}).get(name)
+        known = {"query": operation.query_parameters, "header": operation.header_parameters}.get(location, {})
+        if name in known and (given is None or (given.send is None and given.means == "other")):
+            place = "query" if location == "query" else "headers"
+            yield at(source, (*pointer, place, name), "is required, and neither file says what to send: give it a value (send: …)")
 
 
 def _models_and_tasks(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[SpecProblem]:
@@ -158,6 +176,10 @@ def impossible_values(openapi: OpenApi, profile: Profile, source: YamlFile) -> I
                 if name in schemas:
                     yield from _values(field, schemas[name], (*pointer, kind, name), source, openapi.source.path.name)
         schema = operation.response_schema(200)
+        own = entry.asynchronous if isinstance(entry.asynchronous, AsyncProtocol) else profile.asynchronous
+        if own is not None and own.flag is None and entry.asynchronous != "none":
+            polled = openapi.operations.get(own.operation or "")
+            schema = polled.response_schema(200) if polled is not None and own.result == "" and own.result_url is None else None
         if schema is not None and entry.kind != "task":
             for key, place in _places(entry.response):
                 if not has_place(schema, parts_of(place)):

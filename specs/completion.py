@@ -10,8 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from testcard.specs.agreement import has_place
 from testcard.specs.openapi import OpenApi, Operation, server_url
-from testcard.specs.recognition import Data, error_data, models_of, request_data, response_data
+from testcard.specs.pointers import parts_of
+from testcard.specs.recognition import Data, answer_schema, error_data, models_of, request_data, response_data
 from testcard.specs.tasks_recognised import gives_reference, polls, result_pictures, task_data
 
 _TASKS = ("generate", "edit", "variation", "describe")
@@ -187,7 +189,9 @@ def _asynchronous(operations: dict[str, Data], openapi: OpenApi, found: Data) ->
         response = entry.get("response") or {}
         if name not in openapi.operations or entry["kind"] != "images" or not entry["tasks"] or "async" in entry:
             continue
-        if "binary" in response or "pictures" in response:
+        if "binary" in response:
+            continue
+        if "pictures" in response and has_place(answer_schema(openapi.operations[name]) or {}, parts_of(str(response["pictures"]))):
             continue
         protocol = task_data(openapi.operations[name], [one for one in listed if one.id != name])
         if protocol is None:

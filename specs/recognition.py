@@ -303,8 +303,9 @@ def request_data(operation: Operation) -> Data:
         if data["means"] not in ("other", "image") and data["means"] in taken:
             data = {"means": "other"}  # one field of each meaning: the first
         taken.add(data["means"])
-        if data["means"] == "other" and name in operation.required and "default" in schema:
-            data["cheapest"] = schema["default"]
+        if name in operation.required and "cheapest" not in data and data["means"] not in _SAID_BY_TASKS:
+            value = _value_for(data["means"], schema)
+            data = {**data, **({"cheapest": value} if value is not None else {})}
         body[name] = data
     ratio = next((name for name, data in body.items() if data["means"] == "aspect_ratio"), None)
     if ratio is not None and {"size", "width"} & taken:
@@ -326,6 +327,25 @@ def request_data(operation: Operation) -> Data:
     if path:
         found["path"] = path
     return found
+
+
+#: Meanings for which every request has a value of its own.
+_SAID_BY_TASKS = frozenset(
+    {"prompt", "negative_prompt", "model", "image", "mask", "seed", "messages", "max_tokens", "stream", "async", "user"}
+)
+_ORDINARY = {"strength": (0.5, 1), "guidance": (5, 1), "steps": (20, 1), "temperature": (0, 1)}
+
+
+def _value_for(meaning: str, schema: Schema) -> Any:
+    """What a request sends for a required field when nobody says: its default, example or first listed value, an ordinary number."""
+    candidates = [schema.get("default"), schema.get("example"), *(schema.get("examples") or ()), *_listed(schema)[:1]]
+    if type_of(schema) in ("integer", "number"):
+        candidates += [
+            value for value in (*_ORDINARY.get(meaning, ()), schema.get("minimum")) if value is not None and _fits(value, schema)
+        ]
+    if type_of(schema) == "boolean":
+        candidates.append(False)
+    return next((value for value in candidates if value is not None and not isinstance(value, dict | list)), None)
 
 
 # ── answers ───────────────────────────────────────────────────────────────────────────────────────────────────────────

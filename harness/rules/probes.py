@@ -100,13 +100,21 @@ def sizes(scope: Scope) -> Iterator[Probe]:
     if scope.field("size") is not None:
         promised = [size for size in map(pixel_size, scope.must_accept("size")) if size]
         tried = [size for size in map(pixel_size, scope.may_refuse("size")) if size]
-        for size in (*promised, *(tried[:1] if len(promised) < 2 else ())):
+        for size in (*_spread(promised), *(tried[:1] if len(promised) < 2 else ())):
             yield variant(scope, f"size:{size[0]}x{size[1]}", replace(request, size=size), change=f"size {size[0]}x{size[1]}")
     elif scope.field("width") is not None and scope.field("height") is not None:
         widths = [value for value in (*scope.must_accept("width"), *scope.may_refuse("width")) if isinstance(value, int)]
         heights = [value for value in (*scope.must_accept("height"), *scope.may_refuse("height")) if isinstance(value, int)]
         for size in _apart(widths, heights):
             yield variant(scope, f"size:{size[0]}x{size[1]}", replace(request, size=size), change=f"size {size[0]}x{size[1]}")
+
+
+def _spread(sizes: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The sizes, of a long list the smallest, the largest and some between: each is a picture that is paid for."""
+    if len(sizes) <= _MOST_SIZES:
+        return sizes
+    ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
+    return [ordered[round(number * (len(ordered) - 1) / (_MOST_SIZES - 1))] for number in range(_MOST_SIZES)]
 
 
 def _apart(widths: list[int], heights: list[int]) -> list[tuple[int, int]]:
@@ -251,6 +259,7 @@ def unfinished_modes(scope: Scope) -> Iterator[Probe]:
 OTHER_MEDIA_TYPE = "application/xml"
 #: How often a request that costs nothing is sent to see whether it is always answered alike.
 TIMES = 5
+_MOST_SIZES = 8
 
 
 def other_methods(scope: Scope) -> Iterator[Probe]:
@@ -327,7 +336,8 @@ def _base(scope: Scope) -> Iterator[Probe]:
 def _start(scope: Scope) -> Probe:
     """The request that the others are made from: the first task's base, or a poll of a task that nobody submitted."""
     if scope.task is None:
-        parameters = dict.fromkeys(scope.operation.path_parameters, UNKNOWN_REFERENCE)
+        named = [name for name, entry in scope.profile.query.items() if entry.means == "task_id"]
+        parameters = dict.fromkeys([*scope.operation.path_parameters, *named], UNKNOWN_REFERENCE)
         request = TaskRequest(next(iter(scope.provider.profile.tasks)))
         return Probe("task/unknown", scope.operation_id, request, "refuse", path=parameters, change="a task that nobody submitted")
     return Probe(scope.task, scope.operation_id, scope.base_request(scope.task), base=f"{scope.task}/base")

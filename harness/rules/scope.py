@@ -123,7 +123,7 @@ class Scope:
         found = {}
         for name in self.operation.required:
             entry = self.provider.field(self.operation_id, name, terms.get("model"))
-            if entry is not None and entry.means == "other":
+            if entry is not None and entry.means in ("other", "style", "megapixels") and entry.send is None:
                 values = (entry.cheapest,) if entry.cheapest is not None else self.accepted_values(name, entry)
                 if values:
                     found[name] = entry.values.get(str(values[0]), values[0])

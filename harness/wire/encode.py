@@ -47,7 +47,7 @@ def build(
 ) -> WireRequest:
     """The HTTP request of these wire fields, unchecked: it may be as wrong as the caller wishes.
 
-    Without a key no key header is sent. `media_type` replaces the documented one and decides the body's coding (multipart
+    A parameter under `path` that the document has in the query goes there. Without a key no key header is sent. `media_type` replaces the documented one and decides the body's coding (multipart
     and form as such, anything else as JSON). `headers` replace those of the same name. `stream` asks for an event stream.
     """
     operation = provider.operation(fields.operation)
@@ -57,7 +57,8 @@ def build(
         path = path.replace("{" + name + "}", quote(str(fields.path.get(name, "")), safe=""))
     body = b""
     query, parameters = always_sent(profile)
-    query, parameters = {**query, **fields.query}, {**parameters, **fields.headers}
+    in_query = {name: value for name, value in fields.path.items() if name in operation.query_parameters}
+    query, parameters = {**query, **in_query, **fields.query}, {**parameters, **fields.headers}
     if query:
         path += "?" + urlencode(query)
     own = {"accept": EVENTS if stream else _accepted(profile.response)}

@@ -7,51 +7,119 @@ shows as a disagreement. For a provider that a user adds there is only the profi
 from __future__ import annotations
 
 import math
+import re
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
+import msgspec
 from PIL import Image
 
-from testcard.mocks.exchange import Call, Parameters, PictureFormat, Refused, RenderedPicture, Upload
+from testcard.mocks.exchange import Answer, Call, Parameters, PictureFormat, Refused, RenderedPicture, Upload
 from testcard.mocks.field_meaning import checked_size, read_n, read_size, salt
+from testcard.mocks.filling import Filler, put
 from testcard.mocks.pictures import inputs
 from testcard.mocks.providers.nvidia_nim import NimVision
 from testcard.mocks.providers.provider_format import ErrorStyle, openai_error
 from testcard.mocks.store import State, Task
+from testcard.specs.agreement import has_place
 from testcard.specs.loader import Provider
+from testcard.specs.pointers import parts_of
 from testcard.specs.prices import Billable
 from testcard.specs.profile import AsyncProtocol, OperationProfile, WireField
 
 #: meanings that do not change the pixels
 _ASIDE = frozenset({"n", "delivery", "user", "format", "seed", "async"})
 _SQUARE = (1024, 1024)
+_FORMATS = ("png", "jpeg", "webp")
+#: pictures of one request: the most where the document allows so many or more, and where it says nothing
+_MOST, _MOST_UNSAID = 32, 10
+_PIXELS = re.compile(r"([1-9]\d{1,4})\D([1-9]\d{1,4})")
+_RATIO = re.compile(r"([1-9]\d?)[:xX/]([1-9]\d?)")
 
 
 class FromProfile(NimVision):
-    """Pictures by the profile's field and response maps, chat as OpenAI has it, errors where the profile says they are looked for."""
+    """Pictures by the profile's field and response maps, chat as OpenAI has it, errors where the profile says they are looked for.
+
+    Whatever the document requires of an answer beside that is filled in (see `filling`).
+    """
 
     def __init__(self, provider: Provider, clock: Callable[[], float], *, strict: bool = False) -> None:
         super().__init__(provider, clock, strict=strict)
-        self.errors = ErrorStyle(self._error)
+        documented = [operation for operation in provider.openapi.operations.values() if operation.request_content]
+        invalid = next((status for status in (400, 422) if documented and all(str(status) in one.responses for one in documented)), 400)
+        self.errors = ErrorStyle(self._error, invalid=invalid, unknown_model=invalid)
+        self._fillers: dict[tuple[str, int], tuple[str, Filler]] = {}
 
     def _error(self, refused: Refused) -> dict[str, Any]:
         """The message and the code at the first place the profile names for each; OpenAI's shape where it names none."""
         places = self.provider.profile.errors
         if not places.message:
             return openai_error(refused)
-        body: dict[str, Any] = {}
-        _put(body, places.message[0], refused.message)
+        body: Any = put({}, places.message[0], refused.message)
         if places.code:
-            _put(body, places.code[0], refused.code)
-        return body
+            body = put(body, places.code[0], refused.code)
+        return cast("dict[str, Any]", body)
+
+    def _filler(self, operation: str, status: int) -> tuple[str, Filler]:
+        """The media type that the document has for an answer's JSON, and what makes it whole."""
+        key = (operation, status)
+        if key not in self._fillers:
+            documented = self.provider.operation(operation)
+            names = [name for name in documented.response_media_types(status) if name == "application/json" or name.endswith("+json")]
+            media_type = names[0] if names else "application/json"
+            self._fillers[key] = (media_type, Filler(documented.response_schema(status, media_type) if names else None))
+        return self._fillers[key]
+
+    def refusal(self, refused: Refused, operation: str | None = None) -> Answer:
+        """The refusal, whole by what the document says of its status."""
+        answer = super().refusal(refused)
+        if operation is not None:
+            responses = self.provider.operation(operation).responses
+            refusals = [int(status) for status in responses if status.isdigit() and not status.startswith("2")]
+            documented = self.provider.operation(operation).documents(refused.status)
+            answer.media_type, filler = self._filler(operation, refused.status if documented or not refusals else refusals[0])
+            whole = filler.filled(answer.json)
+            # What has to be said at the profile's places may be no part of what is documented for this one status.
+            answer.json = whole if isinstance(whole, dict) else answer.json
+        return answer
+
+    def success_status(self, operation: str) -> int:
+        """The first documented status of a success."""
+        documented = self.provider.operation(operation)
+        return next((status for status in (200, 201, 202) if str(status) in documented.responses), 200)
+
+    def media_type(self, operation: str, status: int) -> str:
+        """The documented media type of an answer's JSON."""
+        return self._filler(operation, status)[0]
 
     def wants_task(self, call: Call) -> bool:
-        """Whether the profile's async flag is set."""
-        protocol = self.provider.profile.asynchronous
-        return protocol is not None and protocol.flag is not None and call.fields.get(protocol.flag) is True
+        """Whether the profile's async flag is set, or there is none to set."""
+        protocol = self.provider.protocol(call.operation)
+        return protocol is not None and (protocol.flag is None or call.fields.get(protocol.flag) is True)
+
+    def accept_status(self, operation: str) -> int:
+        """The status with which a task is accepted."""
+        protocol = self.provider.protocol(operation)
+        return protocol.status[0] if protocol is not None else 202
+
+    def new_reference(self) -> str:
+        """A task's reference: a UUID."""
+        return str(uuid.uuid4())
+
+    def task_reference(self, call: Call) -> str:
+        """The reference that a poll names, in its path or its query."""
+        protocol = self._polled_by(call.operation)
+        return call.path.get(protocol.parameter or "") or call.query.get(protocol.parameter or "") or next(iter(call.path.values()), "")
 
     def parameters(self, call: Call) -> Parameters:
         """The pictures asked for, by the meanings of the fields."""
+        try:
+            return self._parameters(call)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, ArithmeticError):
+            raise Refused(self.errors.invalid, "a value is of a kind that makes no picture") from None
+
+    def _parameters(self, call: Call) -> Parameters:
         profile = self.provider.operation_profile(call.operation)
         sent = dict(_sent(profile, call))
         self._check(profile, call, sent)
@@ -64,74 +132,116 @@ class FromProfile(NimVision):
             read: Callable[[Image.Image], Image.Image] = inputs.transparent_edits if edits == "transparent" else inputs.white_edits
             edit = read(masks[0][1])
         width, height = self._size(profile, sent)
+        seed = sent.get("seed")
+        delivery = sent.get("delivery", profile.response.default_delivery)
         return Parameters(
             width,
             height,
-            str(sent.get("prompt", "")),
+            str(sent.get("prompt") or ""),
             salt(call, [name for name, field in profile.fields.items() if field.means in _ASIDE], always=True),
-            n=read_n({"n": sent.get("n")}),
-            seed=sent.get("seed"),
-            format=cast("PictureFormat", sent.get("format", profile.response.formats[0])),
-            delivery=sent.get("delivery", profile.response.default_delivery),
+            n=self._count(profile, call, sent),
+            seed=int(seed) if isinstance(seed, int | str) and not isinstance(seed, bool) and str(seed).lstrip("-").isdigit() else None,
+            format=cast("PictureFormat", sent["format"] if sent.get("format") in _FORMATS else profile.response.formats[0]),
+            delivery="url"
+            if delivery == "url" and profile.response.url is not None
+            else "base64"
+            if profile.response.base64 is not None
+            else "url",
             transparent=sent.get("background") == "transparent" and sent.get("format") != "jpeg",
             images=images,
             edit=edit,
-            strength=float(sent.get("strength", 0.8)),
+            strength=min(1.0, max(0.0, float(0.8 if sent.get("strength") is None else sent["strength"]))),
         )
 
-    def body(self, call: Call, parameters: Parameters, rendered: Sequence[RenderedPicture]) -> dict[str, Any]:
-        """The answer that the profile's response map describes."""
+    def _count(self, profile: OperationProfile, call: Call, sent: dict[str, Any]) -> int:
+        name = profile.wire_name("n")
+        asked = int(sent["n"]) if sent.get("n") is not None else 1
+        most = self.provider.operation(call.operation).properties.get(name or "", {}).get("maximum")
+        n = read_n({"n": asked}, int(most) if isinstance(most, int | float) and most <= _MOST else _MOST_UNSAID)
+        return n if "*" in (profile.response.pictures or "") else 1
+
+    def body(self, call: Call, parameters: Parameters, rendered: Sequence[RenderedPicture]) -> Any:
+        """The answer that the profile's response map describes, whole by the document where it is the answer itself."""
         profile = self.provider.operation_profile(call.operation)
         places = profile.response
         sent = dict(_sent(profile, call, as_sent=True))
         tokens = len(str(sent.get("prompt", "")).split())
-        body: dict[str, Any] = {}
+        body: Any = {}
         for meaning, pointer in places.echoes.items():
-            _put(body, pointer, sent.get(meaning, parameters.format if meaning == "format" else "auto"))
+            body = put(body, pointer, sent.get(meaning, parameters.format if meaning == "format" else "auto"))
         for kind, pointer in places.usage.items():
-            _put(body, pointer, 0 if kind == "completion_tokens" else tokens)
+            body = put(body, pointer, 0 if kind == "completion_tokens" else tokens)
         for place, value in ((places.created, int(self.clock())), (places.cost and places.cost.at, self._cost(call, parameters, rendered))):
-            if place:
-                _put(body, place, value)
-        if places.pictures:
-            _put(body, places.pictures.removesuffix("/*"), [self._item(profile, one) for one in rendered])
-        return body
+            if place and not place.startswith("header:"):
+                body = put(body, place, value)
+        if places.pictures is not None:
+            owner, several, _ = places.pictures.rpartition("/*")
+            items = [self._item(profile, one) for one in rendered]
+            body = put(body, owner, items) if several else put(body, places.pictures, items[0])
+        if self.wants_task(call):
+            return body  # what a poll answers is made whole there
+        return self._filler(call.operation, self.success_status(call.operation))[1].filled(body, self._known(call, parameters))
 
-    def accepted(self, call: Call, reference: str) -> dict[str, Any]:
+    def _known(self, call: Call, parameters: Parameters) -> dict[str, Any]:
+        """What is known of an answer by name: the request's own fields, and the size in the words that sizes have."""
+        known = {name: value for name, value in call.fields.items() if not isinstance(value, Upload | list)}
+        size = f"{parameters.width_px}x{parameters.height_px}"
+        return {
+            "size": size,
+            "resolution": size,
+            "width": parameters.width_px,
+            "height": parameters.height_px,
+            "seed": parameters.seed,
+            **known,
+        }
+
+    def accepted(self, call: Call, reference: str) -> Any:
         """The task's reference, state and address, at the places that the async protocol names."""
-        protocol = self._protocol
-        body: dict[str, Any] = {}
+        protocol = self._protocol(call.operation)
+        body: Any = {}
         for pointer in protocol.task_reference:
-            _put(body, pointer, reference)
-        if protocol.state:
-            _put(body, protocol.state, protocol.word("queued"))
+            body = put(body, pointer, reference)
+        documented = self.provider.operation(call.operation).response_schema(self.accept_status(call.operation))
+        if protocol.state and (documented is None or has_place(documented, parts_of(protocol.state))):
+            body = put(body, protocol.state, protocol.word("queued"))
         if protocol.poll_url and protocol.operation and protocol.parameter:
-            path = self.provider.operation(protocol.operation).path.replace("{" + protocol.parameter + "}", reference)
-            _put(body, protocol.poll_url, call.root + path)
-        return body
+            path = self.provider.operation(protocol.operation).path
+            marked = "{" + protocol.parameter + "}"
+            path = path.replace(marked, reference) if marked in path else f"{path}?{protocol.parameter}={reference}"
+            body = put(body, protocol.poll_url, call.origin + call.root + path)
+        return self._filler(call.operation, self.accept_status(call.operation))[1].filled(body, call.fields)
 
-    def progress(self, task: Task, state: State, age_s: float) -> dict[str, Any]:
+    def progress(self, task: Task, state: State, age_s: float, operation: str | None = None) -> Any:
         """The task's state, age, result and error, at the places that the async protocol names."""
-        protocol = self._protocol
-        body: dict[str, Any] = {}
-        for pointer in protocol.task_reference:
-            _put(body, pointer, task.reference)
-        if protocol.state:
-            _put(body, protocol.state, protocol.word(state) or state)
-        if protocol.elapsed_s:
-            _put(body, protocol.elapsed_s, round(age_s, 3))
+        protocol = self._polled_by(operation)
+        body: Any = {}
         if state == "completed":
-            _put(body, protocol.result, task.result)
+            body = put(body, protocol.result, task.result)
         elif task.failure is not None and protocol.error:
-            _put(body, protocol.error, task.failure.message)
-        return body
+            body = put(body, protocol.error, task.failure.message)
+        polled = self.provider.operation(operation).response_schema(200) if operation is not None else None
+        for pointer in protocol.task_reference:
+            if polled is None or has_place(polled, parts_of(pointer)):
+                body = put(body, pointer, task.reference)
+        if protocol.state:
+            body = put(body, protocol.state, protocol.word(state) or protocol.word("queued") or state)
+        if protocol.elapsed_s:
+            body = put(body, protocol.elapsed_s, round(age_s, 3))
+        return body if operation is None else self._filler(operation, 200)[1].filled(body)
 
-    @property
-    def _protocol(self) -> AsyncProtocol:
-        protocol = self.provider.profile.asynchronous
+    def _protocol(self, operation: str) -> AsyncProtocol:
+        protocol = self.provider.protocol(operation)
         if protocol is None:
             raise Refused(404, "this provider has no tasks")
         return protocol
+
+    def _polled_by(self, operation: str | None) -> AsyncProtocol:
+        """The protocol whose tasks an operation is asked about."""
+        protocols = [self.provider.protocol(name) for name in self.provider.profile.operations]
+        known = [protocol for protocol in protocols if protocol is not None]
+        if not known:
+            raise Refused(404, "this provider has no tasks")
+        return next((protocol for protocol in known if protocol.operation == operation), known[0])
 
     def _check(self, profile: OperationProfile, call: Call, sent: dict[str, Any]) -> None:
         parts = sorted((field.part or 0, str(call.path[name])) for name, field in profile.path.items() if field.means == "model")
@@ -141,26 +251,47 @@ class FromProfile(NimVision):
             if meaning not in sent:
                 raise Refused(self.errors.invalid, f"{meaning} is required for the mode {sent['mode']}", param=meaning)
 
+    def check_model(self, call: Call, model: Any) -> None:
+        """`Refused` when the operation serves no such model; a model that the document only gives as an example may be any."""
+        profile = self.provider.operation_profile(call.operation)
+        if all(field.closed is not False for field in (*profile.fields.values(), *profile.path.values()) if field.means == "model"):
+            super().check_model(call, model)
+
     def _size(self, profile: OperationProfile, sent: dict[str, Any]) -> tuple[int, int]:
         default = profile.response.default_size or _SQUARE
-        if "width" in sent or "height" in sent:
-            return checked_size(int(sent.get("width", default[0])), int(sent.get("height", default[1])), "width")
-        if "aspect_ratio" in sent or "tier" in sent:
-            across, _, down = str(sent.get("aspect_ratio", "1:1")).partition(":")
+        if sent.get("width") is not None or sent.get("height") is not None:
+            return checked_size(int(sent.get("width") or default[0]), int(sent.get("height") or default[1]), "width")
+        ratio = next((found for meaning in ("aspect_ratio", "size") if (found := _RATIO.fullmatch(str(sent.get(meaning, ""))))), None)
+        if ratio is not None or sent.get("tier") is not None:
+            across, down = (int(ratio[1]), int(ratio[2])) if ratio is not None else (1, 1)
             edge = profile.response.tier_edge_px.get(str(sent.get("tier")), default[0])
-            ratio = int(across) / int(down)
-            return round(edge * math.sqrt(ratio) / 16) * 16, round(edge / math.sqrt(ratio) / 16) * 16
-        return read_size(sent.get("size"), default)
+            shape = across / down
+            return max(16, round(edge * math.sqrt(shape) / 16) * 16), max(16, round(edge / math.sqrt(shape) / 16) * 16)
+        size = sent.get("size")
+        pixels = _PIXELS.fullmatch(str(size)) if size is not None else None
+        if pixels is not None:
+            return checked_size(int(pixels[1]), int(pixels[2]), "size")
+        words = self._words_for_size(profile, size)
+        return default if words else read_size(size, default)
+
+    def _words_for_size(self, profile: OperationProfile, size: Any) -> bool:
+        """Whether the document lists this size, so that a word which names no pixels stands for the usual ones."""
+        name = profile.wire_name("size")
+        operation = next(one for one, entry in self.provider.profile.operations.items() if entry is profile)
+        return name is not None and size in (self.provider.operation(operation).properties.get(name, {}).get("enum") or ())
 
     def _item(self, profile: OperationProfile, one: RenderedPicture) -> Any:
         places = profile.response
-        given = one.base64 if one.base64 is not None else one.url
+        encoded = one.base64
+        if encoded is not None and places.data_url:
+            encoded = msgspec.Raw(f'"data:image/{one.format};base64,'.encode() + bytes(encoded)[1:])
+        given = encoded if encoded is not None else one.url
         if places.base64 == "" or places.url == "":
             return given
-        item: dict[str, Any] = {}
-        for place, value in ((places.base64, one.base64), (places.url, one.url), (places.item_seed, one.seed), (places.finish, "SUCCESS")):
-            if place and value is not None:
-                _put(item, "/" + place.lstrip("/"), value)
+        item: Any = {}
+        for place, value in ((places.base64, encoded), (places.url, one.url), (places.item_seed, one.seed), (places.finish, "SUCCESS")):
+            if place and value is not None and not place.startswith("header:"):
+                item = put(item, place, value)
         return item
 
     def _cost(self, call: Call, parameters: Parameters, rendered: Sequence[RenderedPicture]) -> float:
@@ -174,15 +305,16 @@ class FromProfile(NimVision):
 def _sent(profile: OperationProfile, call: Call, *, as_sent: bool = False) -> Iterator[tuple[str, Any]]:
     """What was sent or is the default, by meaning, in the task's own words unless `as_sent`."""
     for name, field in profile.fields.items():
-        if name in call.fields:
+        if call.fields.get(name) is not None:
             words = {} if as_sent else {wire: word for word, wire in field.values.items()}
             value = call.fields[name]
-            yield field.means, words.get(value, value) if isinstance(value, str) else value
+            if field.means != "other":
+                yield field.means, words.get(value, value) if isinstance(value, str) else value
 
 
 def _all(profile: OperationProfile, call: Call, meaning: str) -> Iterator[tuple[WireField, Any]]:
     for name, field in profile.fields.items():
-        if field.means == meaning and name in call.fields:
+        if field.means == meaning and call.fields.get(name) is not None:
             yield field, call.fields[name]
 
 
@@ -190,19 +322,11 @@ def _pictures(field: WireField, value: Any) -> Iterator[Image.Image]:
     for one in value if isinstance(value, list | tuple) else [value]:
         if isinstance(one, Upload):
             data = one.data
-        elif field.format == "data-url" and "base64" not in field.also_formats:
-            data = inputs.from_data_url(one, field.means)
-        elif field.format == "url-or-base64" and one.startswith(("https://", "http://")):
+        elif str(one).startswith(("https://", "http://")) and field.format in ("url", "url-or-base64", "url-or-data-url"):
             yield Image.new("RGB", (512, 512), (128, 128, 128))
             continue
+        elif field.format in ("data-url", "url-or-data-url") and "base64" not in field.also_formats:
+            data = inputs.from_data_url(one, field.means)
         else:
             data = inputs.from_either(one, field.means)
         yield inputs.decode(data, field.means)
-
-
-def _put(body: dict[str, Any], pointer: str, value: Any) -> None:
-    """Sets the value at a JSON pointer, making the objects on the way."""
-    *way, last = pointer.strip("/").split("/")
-    for part in way:
-        body = body.setdefault(part, {})
-    body[last] = value

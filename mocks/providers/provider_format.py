@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,15 +66,15 @@ class ProviderFormat:
             return _BODY_BYTES
         return (limits.upload_above_bytes + (limits.upload_accept_bytes or limits.upload_above_bytes - 2)) // 2
 
-    def refusal(self, refused: Refused) -> Answer:
-        """The answer that a refusal becomes, in the provider's own shape."""
+    def refusal(self, refused: Refused, operation: str | None = None) -> Answer:
+        """The answer that a refusal becomes, in the provider's own shape; of an operation, where it reached one."""
         return Answer(refused.status, self.errors.body(refused), headers=refused.headers)
 
     def parameters(self, call: Call) -> Parameters:
         """The pictures that a valid body asks for; `Refused` for what the schema cannot say."""
         raise Refused(404, "this operation makes no pictures")
 
-    def body(self, call: Call, parameters: Parameters, rendered: Sequence[RenderedPicture]) -> dict[str, Any]:
+    def body(self, call: Call, parameters: Parameters, rendered: Sequence[RenderedPicture]) -> Any:
         """The JSON of a successful answer."""
         raise Refused(404, "this operation makes no pictures")
 
@@ -85,11 +86,31 @@ class ProviderFormat:
         """Whether the answer is to be fetched later."""
         return False
 
-    def accepted(self, call: Call, reference: str) -> dict[str, Any]:
+    def accepted(self, call: Call, reference: str) -> Any:
         """The body of the 202 for an accepted task."""
         raise Refused(404, "this provider has no tasks")
 
-    def progress(self, task: Task, state: State, age_s: float) -> dict[str, Any]:
+    def success_status(self, operation: str) -> int:
+        """The status of a request that was carried out."""
+        return 200
+
+    def accept_status(self, operation: str) -> int:
+        """The status with which a task is accepted."""
+        return 202
+
+    def media_type(self, operation: str, status: int) -> str:
+        """The media type of an answer's JSON."""
+        return "application/json"
+
+    def new_reference(self) -> str:
+        """What a new task is asked for by."""
+        return "0x" + secrets.token_hex(20)
+
+    def task_reference(self, call: Call) -> str:
+        """The reference of the task that a poll asks about."""
+        return next(iter(call.path.values()))
+
+    def progress(self, task: Task, state: State, age_s: float, operation: str | None = None) -> Any:
         """The body of a poll: the task's state, and once it is terminal its result or error."""
         raise Refused(404, "this provider has no tasks")
 

@@ -24,6 +24,7 @@ _OWN = {"prompt", "messages", "image", "mask", "async", "task_id", "n", "model",
 #: Ordinary values for documented fields whose values the document leaves open.
 _ORDINARY: Mapping[str, Any] = {"user": "testcard", "negative_prompt": "fog", "guidance": 5, "temperature": 0}
 _MAX_PICTURES = 4
+_MOST_LEVELS = 12
 
 Row = dict[str, int]
 
@@ -226,6 +227,10 @@ def _mask_is_free(scope: Scope) -> bool:
 
 
 def _factor(name: str, levels: tuple[FieldChoice, ...], without: Mapping[str, Any] | None) -> Iterator[Factor]:
+    if len(levels) > _MOST_LEVELS:
+        # Of a long list the first, the last, and what lies evenly between: each level is a request that is billed.
+        places = sorted({round(number * (len(levels) - 1) / (_MOST_LEVELS - 1)) for number in range(_MOST_LEVELS)})
+        levels = tuple(levels[place] for place in places)
     if levels:
         yield Factor(name, levels, without)
 

@@ -95,7 +95,9 @@ def _container(scope: Scope) -> str | None:
 
 
 def _has_a_container(scope: Scope) -> bool:
-    return bool(_container(scope))
+    """Whether there is one, in the answer itself: where every request becomes a task, it is in what a poll answers."""
+    protocol = scope.provider.protocol(scope.operation_id) if scope.task is not None else None
+    return bool(_container(scope)) and (protocol is None or protocol.flag is not None)
 
 
 @rule(
@@ -117,10 +119,16 @@ def required_fields(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Obse
         if value is None:
             others = ", ".join(list(map(str, answer.json))[:8]) or "nothing"
             yield Observation("broken", f"the answer has no {name}; it has {others}", (one.id,), place)
-        elif isinstance(value, list):
+        elif isinstance(value, list) or _is_one_picture(scope):
             yield Observation("pass", exchanges=(one.id,))
         else:
             yield Observation("unproven", f"{name} is no list", (one.id,), place)
+
+
+def _is_one_picture(scope: Scope) -> bool:
+    """Whether the answer keeps one picture and no list of them."""
+    pictures = scope.profile.response.pictures
+    return scope.profile.kind != "chat" and pictures is not None and not pictures.endswith("/*")
 
 
 # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
