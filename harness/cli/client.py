@@ -46,6 +46,20 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     return value
 
 
+def _fields(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, Any] | None:
+    """Further fields by wire name: each value as the JSON that it is, else as text."""
+    found: dict[str, Any] = {}
+    for pair in value:
+        name, sign, text = pair.partition("=")
+        if not sign or not name:
+            raise click.BadParameter(f"{pair} is no field; write it as name=value", ctx, param)
+        try:
+            found[name] = json.loads(text)
+        except ValueError:
+            found[name] = text
+    return found or None
+
+
 @dataclass(frozen=True, slots=True)
 class _Target(WhereAndKey):
     """Whom to ask for what, and how long to wait."""
@@ -80,13 +94,21 @@ class _PictureTerms:
     ] = None
     format: Annotated[str | None, option("--format", metavar="F", help="png, jpeg or webp.")] = None
     delivery: Annotated[
-        str | None, option("--delivery", type=click.Choice(["url", "base64"]), help="How pictures travel; addresses are downloaded.")
+        str | None,
+        option("--delivery", type=click.Choice(["url", "base64", "binary"]), help="How pictures travel; addresses are downloaded."),
     ] = None
     negative_prompt: Annotated[str | None, option("--negative-prompt", metavar="TEXT", help="What not to show.")] = None
     steps: Annotated[int | None, option("--steps", type=int, metavar="N", help="Denoising steps.")] = None
     guidance: Annotated[float | None, option("--guidance", type=float, metavar="X", help="How closely to keep to the prompt.")] = None
     quality: Annotated[str | None, option("--quality", metavar="WORD", help="A quality that the provider knows.")] = None
+    aspect_ratio: Annotated[str | None, option("--aspect-ratio", metavar="W:H", help="The shape, where the provider takes one.")] = None
+    style: Annotated[str | None, option("--style", metavar="WORD", help="A style that the provider knows.")] = None
+    stream: Annotated[bool | None, option("--stream", is_flag=True, help="Have pictures streamed, where the provider streams them.")] = None
     asynchronous: Annotated[bool | None, option("--async", is_flag=True, help="Submit as a task and poll until it ends.")] = None
+    extra: Annotated[
+        dict[str, Any] | None,
+        option("--field", callback=_fields, multiple=True, metavar="NAME=VALUE", help="A further field by its wire name; JSON or text."),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from testcard.harness.client.call import Call
 from testcard.harness.client.http import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S
@@ -19,7 +19,7 @@ from testcard.harness.wire.contract import choose
 from testcard.harness.wire.model import InputImage, TaskRequest
 from testcard.harness.wire.pictures import input_image
 from testcard.specs.loader import Provider, load_provider
-from testcard.specs.profile import MOCK_API_KEY, Task
+from testcard.specs.profile import MOCK_API_KEY, Delivery, Task
 
 #: A picture to send: its bytes, the path of a file, an address (where the contract takes one), or an `InputImage`.
 PictureSource = bytes | str | os.PathLike[str] | InputImage
@@ -40,8 +40,10 @@ class Terms(TypedDict, total=False):
     quality: str | None
     background: str | None
     format: str | None
-    delivery: Literal["base64", "url"] | None
+    delivery: Delivery | None
     aspect_ratio: str | None
+    style: str | None
+    megapixels: float | None
     tier: str | None
     safety_tolerance: int | None
     user: str | None

@@ -143,9 +143,12 @@ def deliveries(scope: Scope) -> Iterator[Probe]:
     if scope.task is None:
         return
     yield from base(scope, scope.task)
+    request = scope.base_request(scope.task)
+    accept = scope.profile.response.accept
+    for way in accept if len(accept) > 1 else ():
+        yield variant(scope, f"delivery:{way}", replace(request, delivery=way), change=f"Accept: {accept[way]}")
     if scope.field("delivery") is None:
         return
-    request = scope.base_request(scope.task)
     for word in dict.fromkeys((*scope.must_accept("delivery"), *scope.may_refuse("delivery"))):
         if word in ("base64", "url"):
             yield variant(scope, f"delivery:{word}", replace(request, delivery=word), change=f"pictures as {word}")

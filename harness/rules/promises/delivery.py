@@ -20,6 +20,7 @@ from testcard.harness.wire.pictures import MEDIA_TYPES, way
 _PICTURE_TYPES = {"image/jpg": "jpeg", **{media_type: kind for kind, media_type in MEDIA_TYPES.items()}}
 #: what object stores call a file that nobody told them the type of
 _ANY_BYTES = frozenset({"application/octet-stream", "binary/octet-stream"})
+_WAYS = {"binary": "a body of its own", "base64": "base64 in JSON", "url": "an address"}
 _SHOWN = 60  # characters of an address that a report quotes at most
 
 
@@ -31,7 +32,8 @@ def _two_ways(scope: Scope) -> bool:
 def _known_way(scope: Scope) -> bool:
     """Whether one can choose, or there is one way only."""
     response = scope.profile.response
-    return scope.gives_pictures and (scope.field("delivery") is not None or (response.base64 is None) is not (response.url is None))
+    one_way = bool(response.binary) or (response.base64 is None) is not (response.url is None)
+    return scope.gives_pictures and (scope.field("delivery") is not None or one_way)
 
 
 def may_give_urls(scope: Scope) -> bool:
@@ -42,6 +44,10 @@ def may_give_urls(scope: Scope) -> bool:
 def _wanted(scope: Scope, one: SeenExchange) -> Any:
     """How pictures are to be handed over: as asked, else the documented default or the only way; None where it is the server's choice."""
     response = scope.profile.response
+    if one.asked.get("stream") is True:
+        return None  # the events of a stream have their own places
+    if response.binary or response.accept:
+        return one.asked.get("delivery") or response.default_delivery
     if scope.field("delivery") is None:
         return "base64" if response.base64 is not None else "url"
     return with_defaults(scope.provider, scope.operation_id, one.asked, "delivery")
@@ -58,7 +64,7 @@ def exclusive(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observatio
             picture = seen_picture.picture
             if picture.base64 is not None and picture.url is not None:
                 yield Observation("broken", f"{picture.place} holds both base64 and a URL", (one.id,), picture.place)
-            elif picture.base64 is None and picture.url is None:
+            elif picture.base64 is None and picture.url is None and picture.data is None:
                 yield Observation("broken", f"{picture.place} holds neither base64 nor a URL", (one.id,), picture.place)
             else:
                 yield Observation("pass", exchanges=(one.id,))
@@ -77,10 +83,13 @@ def as_asked(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation
         for seen_picture in one.pictures if wanted is not None else ():
             picture = seen_picture.picture
             came = way(picture)
-            if came not in ("base64", "url"):
+            if came not in ("base64", "url", "binary"):
                 yield Observation("unproven", f"{picture.place} does not hold one of base64 and a URL", (one.id,))
             elif came == wanted:
                 yield Observation("pass", exchanges=(one.id,))
+            elif "binary" in (came, wanted):
+                detail = f"the picture came as {_WAYS[came]} where {_WAYS[wanted]} was asked for or is documented"
+                yield Observation("broken", detail, (one.id,), picture.place)
             elif wanted == "base64":
                 what = "was asked for" if one.asked.get("delivery") else "is documented"
                 yield Observation("broken", f"{picture.place} holds a URL where base64 {what}", (one.id,), picture.place)

@@ -5,6 +5,7 @@ A JSON answer where a stream was asked for breaks stream.media-type alone; the o
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,15 +17,27 @@ from testcard.harness.rules.evidence import FINISHES, Observation, SeenExchange,
 from testcard.harness.rules.rule import Probe, openai_clause, rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.decode import message_anywhere
+from testcard.harness.wire.picture_events import PictureStream
+from testcard.harness.wire.pictures import lenient_base64, look
 from testcard.harness.wire.sse import DONE, EventStream
+from testcard.specs.pointers import at
+from testcard.specs.profile import PictureEvents
 
 EVENTS = "text/event-stream"
 _CLAUSE = openai_clause("Streaming · chat.completion.chunk")
 _CHUNK = "chat.completion.chunk"
 
 
-def _streams(scope: Scope) -> bool:
+def _streams_text(scope: Scope) -> bool:
     return scope.profile.kind == "chat" and scope.task is not None and scope.field("stream") is not None
+
+
+def _streams_pictures(scope: Scope) -> bool:
+    return scope.task is not None and scope.profile.response.events is not None and scope.field("stream") is not None
+
+
+def _streams(scope: Scope) -> bool:
+    return _streams_text(scope) or _streams_pictures(scope)
 
 
 def stream(scope: Scope) -> Iterator[Probe]:
@@ -86,7 +99,7 @@ def frames(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
             yield Observation("pass", exchanges=(one.id,))
 
 
-@rule("stream.one-id", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
+@rule("stream.one-id", level="should", clause=_CLAUSE, applies=_streams_text, asks=stream)
 def one_id(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Every chunk of a stream carries the same id."""
     for found in _readable(seen):
@@ -104,7 +117,7 @@ def one_id(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
             yield Observation("pass", exchanges=(one.id,))
 
 
-@rule("stream.finish-reason", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
+@rule("stream.finish-reason", level="should", clause=_CLAUSE, applies=_streams_text, asks=stream)
 def finish_reason(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A stream says why it ended, at its end and only there."""
     for found in _readable(seen):
@@ -139,7 +152,7 @@ def _finish_problem(read: Frames) -> str | None:
     return "no chunk has a finish_reason" if not ended else "a choice has no finish_reason" if seen - ended.keys() else None
 
 
-@rule("stream.terminated", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
+@rule("stream.terminated", level="should", clause=_CLAUSE, applies=_streams_text, asks=stream)
 def terminated(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The last event of a stream is [DONE]."""
     for found in _readable(seen):
@@ -157,7 +170,7 @@ def terminated(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observati
             yield Observation("broken", "the stream ends without [DONE]", (one.id,))
 
 
-@rule("stream.text", level="should", clause=_CLAUSE, applies=_streams, asks=stream)
+@rule("stream.text", level="should", clause=_CLAUSE, applies=_streams_text, asks=stream)
 def text(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The chunks of a stream are chat.completion.chunk objects of one model, and their pieces form a text."""
     for found in _readable(seen):
@@ -274,6 +287,94 @@ def _line_problems(body: bytes) -> Iterator[str]:
             return
 
 
+# ── pictures ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+_PICTURES = openai_clause("Image streaming · image_generation.completed")
+
+
+def _picture_streams(scope: Scope, seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, PictureStream] | Observation]:
+    """Streams of pictures, read; why there is nothing to look at where none came."""
+    events = scope.profile.response.events
+    for one in seen:
+        if events is None or not one.carried_out or one.asked.get("stream") is not True:
+            continue
+        if one.media_type != EVENTS and not looks_like_events(one.body):
+            yield Observation("unproven", "no event stream came", (one.id,))
+            continue
+        stream = PictureStream(events)
+        stream.feed(one.body)
+        yield one, stream
+
+
+@rule("stream.pictures", level="must", clause=_PICTURES, applies=_streams_pictures, asks=stream)
+def pictures(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
+    """A stream of pictures that was accepted brings every finished picture, and then ends.
+
+    A stream that is billed and brings an error, only previews or nothing at all breaks it.
+    """
+    for found in _picture_streams(scope, seen):
+        if isinstance(found, Observation):
+            yield found
+            continue
+        one, read = found
+        wanted = one.asked.get("n") or 1
+        came = len(one.answer.pictures) if one.answer is not None else 0
+        if read.error is not None:
+            said = message_anywhere(read.error) or "without a message"
+            yield Observation("broken", f"the stream carries an error: {said[:120]}", (one.id,))
+        elif came != wanted:
+            events = f"{len(read.events)} events, {len(read.completed)} of them finished pictures"
+            yield Observation("broken", f"{came} finished pictures came for {wanted} ({events})", (one.id,))
+        elif read.unfinished:
+            yield Observation("broken", "the stream ended in the middle of an event", (one.id,))
+        elif read.after_end:
+            yield Observation("broken", f"{read.after_end} events follow the end of the stream", (one.id,))
+        elif read.problem is not None:
+            yield Observation("broken", read.problem, (one.id,))
+        else:
+            yield Observation("pass", exchanges=(one.id,))
+
+
+@rule("stream.previews", level="should", clause=_PICTURES, applies=_streams_pictures, asks=stream)
+def previews(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
+    """A preview is a picture that decodes, comes before the finished one, and is numbered in order.
+
+    How many previews come is the server's choice.
+    """
+    events = scope.profile.response.events
+    for found in _picture_streams(scope, seen):
+        if isinstance(found, Observation):
+            yield found
+            continue
+        one, read = found
+        problem = next(_preview_problems(events, read), None) if events is not None else None
+        if problem is not None:
+            yield Observation("broken", problem, (one.id,))
+        elif read.partials:
+            yield Observation("pass", exchanges=(one.id,))
+        else:
+            yield Observation("unproven", "no preview came", (one.id,))
+
+
+def _preview_problems(events: PictureEvents, read: PictureStream) -> Iterator[str]:
+    kinds = [event.kind for event in read.events]
+    if "completed" in kinds and "partial" in kinds[len(kinds) - kinds[::-1].index("completed") :]:
+        yield "a preview follows the last finished picture"
+    numbers = [event.index for event in read.partials if event.index is not None]
+    if any(after <= before for before, after in itertools.pairwise(numbers)) and len(read.completed) < 2:
+        yield f"previews are numbered {', '.join(map(str, numbers[:8]))}"
+    for number, event in enumerate(read.partials):
+        text = at(event.data, events.base64) if events.base64 is not None else None
+        if not isinstance(text, str):
+            if events.url is None:
+                yield f"preview {number} holds no picture"
+            continue
+        data = lenient_base64(text)
+        if data is None or (problem := look(data).problem) is not None:
+            yield f"preview {number} is no picture that decodes: {'no base64' if data is None else problem}"
+
+
 RULES = (
     media_type,
     frames,
@@ -281,4 +382,6 @@ RULES = (
     finish_reason,
     terminated,
     text,
+    pictures,
+    previews,
 )
