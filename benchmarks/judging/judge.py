@@ -23,6 +23,7 @@ from testcard.harness.wire.course import Download, DownloadEnd
 from testcard.harness.wire.decode import decode, speaks_of_content
 from testcard.harness.wire.fields import pixel_size
 from testcard.harness.wire.model import Answer, DeliveredPicture, PictureInfo, TaskRequest
+from testcard.harness.wire.picture_events import PictureStream
 from testcard.harness.wire.pictures import inspect, lenient_base64
 from testcard.harness.wire.sse import ChatStream, EventStream
 from testcard.specs.loader import Provider
@@ -135,7 +136,9 @@ def judge(attempt: Attempt) -> Judgement:
     sound = [picture for picture in pictures if picture.problem is None]
     tokens = _tokens(answer)
     cost, booked = _cost(attempt, outcome, answer, pictures)
-    first, between = token_times(attempt, tokens) if reply.blocks and answer is not None and answer.text else (None, None)
+    first, between = (None, None)
+    if reply.blocks and answer is not None:
+        first, between = token_times(attempt, tokens) if answer.text else (first_picture_s(attempt), None)
     return Judgement(
         outcome,
         images=len(sound),
@@ -288,6 +291,20 @@ def _cost(attempt: Attempt, outcome: str, answer: Answer | None, pictures: list[
         return free, free
     asked = cell.provider, cell.operation, cell.asks[attempt.ask].request, answer, pictures
     return answer_cost(cell.price, answer, delivered(*asked)), booked_cost(cell.price, answer, charged(*asked))
+
+
+def first_picture_s(attempt: Attempt) -> float | None:
+    """When the block arrived that completed the first preview (or picture) of a stream of pictures; None for what is no such stream."""
+    events = attempt.cell.provider.operation_profile(attempt.cell.operation).response.events
+    if events is None or attempt.reply is None:
+        return None
+    body, stream, begun = attempt.reply.content(), PictureStream(events), 0
+    for moment, length in attempt.reply.blocks:
+        found = stream.feed(body[begun:length])
+        begun = length
+        if any(event.kind in ("partial", "completed") for event in found):
+            return moment
+    return None
 
 
 def token_times(attempt: Attempt, tokens: int | None) -> tuple[float | None, float | None]:

@@ -71,8 +71,11 @@ def details(row: SummaryRow) -> Iterator[tuple[str, str]]:
     if delivery is not None and delivery.tokens_per_s is not None:
         yield "tokens/s", spread(delivery.tokens_per_s)
     if row.stream is not None:
-        yield "first token s", _times(row.stream.first_token_s)
-        yield "inter-token s", _times(row.stream.inter_token_s)
+        if row.stream.of == "pictures":
+            yield "first preview s", _times(row.stream.first_token_s)
+        else:
+            yield "first token s", _times(row.stream.first_token_s)
+            yield "inter-token s", _times(row.stream.inter_token_s)
     if row.tasks is not None:
         if any(each.n for each in row.tasks.queue_s.values()):
             yield "queue s", _times(row.tasks.queue_s)

@@ -363,14 +363,16 @@ class Delivery(Record, frozen=True, kw_only=True):
 
 
 class Stream(Record, frozen=True, kw_only=True):
-    """Streams of text. Percentile keys: as of latencies.
+    """Streams of text, or of pictures. Percentile keys: as of latencies.
 
-    `first_token_s`: from the moment of sending to the first piece of text. `inter_token_s`: a request's mean time from one token
-    to the next (from its first to its last piece, over tokens − 1); the percentiles are over requests.
+    `first_token_s`: from the moment of sending to the first piece of text, of pictures to the first preview. `inter_token_s`: a
+    request's mean time from one token to the next (from its first to its last piece, over tokens − 1); the percentiles are over
+    requests, and there are none of pictures.
     """
 
     first_token_s: dict[str, Estimate]
     inter_token_s: dict[str, Estimate]
+    of: Literal["text", "pictures"] = "text"
 
 
 class AsyncTasks(Record, frozen=True, kw_only=True):
@@ -631,7 +633,7 @@ SAMPLE_COLUMNS: dict[str, str] = {
     "warmup": "bool",
     "queue_s": "float64",
     "download_s": "float64",
-    "first_token_s": "float64",
+    "first_token_s": "float64",  # of a stream of pictures: the first preview
     "target": "int32",
     "worker": "int32",
     "lag_s": "float64",  # from when the request could have been sent to when it was: the generator's own lateness

@@ -59,11 +59,16 @@ def times(data: Columns, delivered: Mask, name: str) -> Floats:
 
 
 def stream(data: Columns, delivered: Mask) -> Stream | None:
-    """Time to the first token and from token to token, of delivered streams; None without any."""
+    """Time to the first token and from token to token, or to the first preview, of delivered streams; None without any."""
     first, between = (times(data, delivered, name) for name in ("first_token_s", "inter_token_s"))
     if np.isnan(first).all():
         return None
-    return Stream(first_token_s=percentiles(first, None, data.rounds), inter_token_s=percentiles(between, None, data.rounds))
+    pictures = bool((data.numbers("images", 0.0)[~np.isnan(first)] > 0).any())
+    return Stream(
+        first_token_s=percentiles(first, None, data.rounds),
+        inter_token_s=percentiles(between, None, data.rounds),
+        of="pictures" if pictures else "text",
+    )
 
 
 def tasks(data: Columns, delivered: Mask) -> AsyncTasks | None:

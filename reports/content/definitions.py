@@ -38,6 +38,7 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     ),
     ("Tokens/s", "Tokens that the answers say were generated, per second as Completed."),
     ("First token", "From the moment of sending to the first piece of text of a stream."),
+    ("First preview", "From the moment of sending to the first picture of a stream of pictures, a preview or the finished one."),
     (
         "Between tokens",
         "A request's mean time from one token to the next: from its first piece of text to its last, over tokens − 1; percentiles are over requests.",

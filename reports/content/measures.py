@@ -30,7 +30,7 @@ def panels(evidence: Evidence, comparison: ComparisonTable) -> dict[str, list[Pa
     rows = [series for series in rows if series.row.requests]
     several = comparison.several_stages
     found = {
-        "latency": [_streams(rows, several), _tasks(rows, several)],
+        "latency": [_streams(rows, several), _previews(rows, several), _tasks(rows, several)],
         "load": [_delivery(rows, several), _steadiness(rows, several)],
         "errors": [_flaws(rows, several), _limits(rows, several)],
         "cost": [_money(rows, several)],
@@ -47,7 +47,7 @@ def _names(series: Series, several: bool) -> tuple[str, ...]:
 
 
 def _streams(rows: Sequence[Series], several: bool) -> Panel | None:
-    mine = [(series, series.row.stream) for series in rows if series.row.stream is not None]
+    mine = [(series, series.row.stream) for series in rows if series.row.stream is not None and series.row.stream.of == "text"]
     if not mine:
         return None
     unit = _unit([each for _, stream in mine for each in (stream.first_token_s, stream.inter_token_s)])
@@ -65,6 +65,17 @@ def _streams(rows: Sequence[Series], several: bool) -> Panel | None:
     header = (*_head(several), *spread, "tokens/s", "n")
     said = "How long a stream takes to its first piece of text, and from one token to the next. Lower is better."
     return Panel("streams", "Streams of text", said, Table(header, tuple(body)))
+
+
+def _previews(rows: Sequence[Series], several: bool) -> Panel | None:
+    mine = [(series, series.row.stream) for series in rows if series.row.stream is not None and series.row.stream.of == "pictures"]
+    if not mine:
+        return None
+    unit = _unit([stream.first_token_s for _, stream in mine])
+    body = [(*_names(series, several), *_times(stream.first_token_s, unit), _n(stream.first_token_s)) for series, stream in mine]
+    header = (*_head(several), *(f"first preview {name}, {unit.name}" for name in _PERCENTILES), "n")
+    said = "How long a stream of pictures takes to its first preview. Lower is better."
+    return Panel("previews", "Streams of pictures", said, Table(header, tuple(body)))
 
 
 def _tasks(rows: Sequence[Series], several: bool) -> Panel | None:
