@@ -123,7 +123,7 @@ class ProviderApp:
         self._elsewhere = counters.of(self.id, "(none)")
         for operation in provider.openapi.operations.values():
             hooks = variant.hooks(provider, operation.id, self.provider_format.contracts[operation.id])
-            source = FaultSource(self.id, operation.id, faults, hooks)
+            source = FaultSource(provider, operation.id, faults, hooks)
             endpoint = Endpoint(resources, operation.id, source, counters.of(self.id, operation.id))
             methods = {operation.method: endpoint}
             if operation.method == "GET":
@@ -164,6 +164,8 @@ class ProviderApp:
             endpoint = methods.get(method) or next(iter(methods.values()))
             hooks = endpoint.fault_source.next()
             call = Call(self.id, endpoint.operation, method, decoded(scope["headers"]), path, scope.get("scheme", "http"), root, hooks)
+            if hooks:
+                call.described = self.provider_format.provider
             if scope["query_string"]:
                 call.query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
             refused = None if method in methods else _not_allowed(call, methods)

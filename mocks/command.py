@@ -117,18 +117,17 @@ def curl_line(provider: Provider, url: str, api_key: str) -> str:
 
 
 def _warn_idle(providers: list[Provider], faults: tuple[str, ...]) -> None:
-    served = {(provider.id, operation) for provider in providers for operation in provider.profile.operations}
     for text in faults:
         fault = FAULTS[text.partition("@")[0]]
-        if not served & set(fault.places):
+        if not any(fault.told_by(provider) for provider in providers):
             raise UsageError(
                 f"the fault {fault.name} does not apply to any provider that is served", hint="it applies to: " + ", ".join(fault.providers)
             )
 
 
 def _list_faults(names: tuple[str, ...], *, as_json: bool) -> None:
-    chosen = {load_provider(name).id for name in names}
-    faults = [fault for fault in FAULTS.values() if not chosen or chosen & set(fault.providers)]
+    chosen = [load_provider(name) for name in names]
+    faults = [fault for fault in FAULTS.values() if not chosen or any(fault.told_by(provider) for provider in chosen)]
     if as_json:
         rows = [
             {
@@ -144,4 +143,4 @@ def _list_faults(names: tuple[str, ...], *, as_json: bool) -> None:
         return
     width = max(len(fault.name) for fault in faults)
     for fault in sorted(faults, key=lambda fault: fault.name):
-        click.echo(f"{fault.name.ljust(width)}  {fault.does} ({', '.join(fault.providers)})")
+        click.echo(f"{fault.name.ljust(width)}  {fault.does} ({', '.join(fault.providers) or 'own providers'})")

@@ -161,6 +161,8 @@ class Endpoint:
         try:
             if media_type == "multipart/form-data":
                 return self.contract.cast(await request_body.read_form(body, f"{media_type};{parameters}"))
+            if media_type == "application/x-www-form-urlencoded":
+                return self.contract.cast(request_body.read_urlencoded(body))
             fields = request_body.read_json(body)
         except Refused as refused:
             self._refuse_unread(call, refused)
@@ -182,25 +184,48 @@ class Endpoint:
         takes_s = self.resources.latency.sample(parameters.n) if self.resources.latency is not None else 0.0
         if self.provider_format.wants_task(call):
             return self._accept(call, parameters, takes_s, body)
+        kind = self.provider_format.answers_as(call, parameters)
+        if kind == "events":
+            return self._streamed(call, parameters, await self._drawn(call, parameters), takes_s)
         if takes_s:
             await asyncio.sleep(takes_s)
-        return self._json(
-            self.provider_format.success_status(self.operation), await self._make(call, parameters), images=parameters.n, billed=True
-        )
+        status = self.provider_format.success_status(self.operation)
+        drawn = await self._drawn(call, parameters)
+        headers = self.provider_format.headers(call, parameters, drawn)
+        if kind == "binary":
+            media_type = f"image/{drawn[0].format}"
+            return Answer(status, data=drawn[0].data, media_type=media_type, headers=headers, images=parameters.n, billed=True)
+        answer = self._json(status, self._body(call, parameters, drawn), images=parameters.n, billed=True)
+        answer.headers = headers
+        return answer
+
+    def _streamed(self, call: Call, parameters: Parameters, drawn: list[RenderedPicture], takes_s: float) -> Answer:
+        events = self.provider_format.events(call, parameters, drawn)
+        if call.hooks:
+            events = call.hooks.apply("events", call, events)
+        gap_s = takes_s / max(1, len(events))
+        parts = [self.provider_format.event(self.operation, one) for one in events]
+        return Answer(200, events=parts, gap_s=gap_s, media_type="text/event-stream", images=parameters.n, billed=True)
 
     def _json(self, status: int, body: Any, *, images: int = 0, billed: bool = False) -> Answer:
         return Answer(status, body, media_type=self.provider_format.media_type(self.operation, status), images=images, billed=billed)
 
     async def _make(self, call: Call, parameters: Parameters) -> Any:
-        rendered = await self.resources.renderer.draw(parameters)
+        return self._body(call, parameters, await self._drawn(call, parameters))
+
+    async def _drawn(self, call: Call, parameters: Parameters) -> list[RenderedPicture]:
+        rendered: list[RenderedPicture] = list(await self.resources.renderer.draw(parameters))
         hooks = call.hooks
         if not hooks:
-            return self.provider_format.body(call, parameters, [self._deliver(call, parameters, one) for one in rendered])
+            return [self._deliver(call, parameters, one) for one in rendered]
         call.publish = functools.partial(self._publish, call)
         rendered = hooks.apply("rendered", call, rendered)
-        rendered = hooks.apply("delivered", call, [self._deliver(call, parameters, one) for one in rendered])
-        body: Any = hooks.apply("body", call, self.provider_format.body(call, parameters, rendered))
-        return body
+        delivered: list[RenderedPicture] = hooks.apply("delivered", call, [self._deliver(call, parameters, one) for one in rendered])
+        return delivered
+
+    def _body(self, call: Call, parameters: Parameters, drawn: list[RenderedPicture]) -> Any:
+        body = self.provider_format.body(call, parameters, drawn)
+        return call.hooks.apply("body", call, body) if call.hooks else body
 
     def _deliver(self, call: Call, parameters: Parameters, one: RenderedPicture) -> RenderedPicture:
         if parameters.delivery == "base64":
@@ -235,9 +260,17 @@ class Endpoint:
         return answer
 
     async def _task(self, call: Call, body: bytes) -> Answer:
-        task, state, age_s = await self.resources.tasks.look(self.provider_format.task_reference(call))
-        status = self.provider_format.progress(task, state, age_s, self.operation)
-        return self._json(200, call.hooks.apply("body", call, status) if call.hooks else status)
+        reference = self.provider_format.task_reference(call)
+        asked = self.provider_format.asked_of_task(self.operation)
+        if asked == "cancel":
+            self.resources.tasks.cancel(reference)
+        task, state, age_s = await self.resources.tasks.look(reference)
+        if asked == "result":
+            result = self.provider_format.result(task, state, self.operation)
+            return self._json(200, call.hooks.apply("body", call, result) if call.hooks else result)
+        status = self.provider_format.progress(task, state, age_s, self.operation, call)
+        body = call.hooks.apply("body", call, status) if call.hooks else status
+        return self._json(self.provider_format.progress_status(self.operation, state), body)
 
 
 def decoded(raw: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:

@@ -11,6 +11,7 @@ import pybase64
 from PIL import Image
 
 from testcard.mocks.stages import StageHooks
+from testcard.specs.loader import Provider
 
 Headers = tuple[tuple[str, str], ...]
 PictureFormat = Literal["png", "jpeg", "webp"]
@@ -46,7 +47,7 @@ class Call(msgspec.Struct):
     """One request as it is being served. `fields` are the body's, cast to their declared types; `path` the path's parameters, `query` those of the
     query, `further` what the body holds beside the documented fields (of any type: no schema has judged it).
 
-    `met` counts the equal requests that came before (kept only where there are hooks).
+    `described`: by what the provider is described, for faults of any provider's mock. `met` counts the equal requests that came before (kept only where there are hooks).
     `publish` makes a picture fetchable and gives its address. `root` is the provider's mount path ("" at the root).
     """
 
@@ -62,6 +63,7 @@ class Call(msgspec.Struct):
     publish: Publish | None = None
     fields: dict[str, Any] = {}
     further: dict[str, Any] = {}
+    described: Provider | None = None
     body_size: int = 0
     met: int = 0
 

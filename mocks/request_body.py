@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 import jsonschema_rs
 import msgspec
@@ -19,6 +21,7 @@ from testcard.specs.schemas import type_of
 
 #: stands for a file while a form is validated, and for text that came without a file where one belongs
 _A_FILE = "(file)"
+_MOST_ITEMS = 100
 
 
 class Contract:
@@ -38,9 +41,22 @@ class Contract:
         self.required: tuple[str, ...] = tuple(schema.get("required", ()))
         self.defaults = {name: entry["default"] for name, entry in self.properties.items() if "default" in entry}
         self.files = frozenset(name for name, field in profile.fields.items() if field.format == "file")
+        self.nested = frozenset(name for name, field in profile.fields.items() if field.nested != "json")
         self.aliases = {} if strict else {alias: name for name, field in profile.fields.items() for alias in field.aliases}
         self._numbers = tuple((name, kind) for name, entry in self.properties.items() if (kind := type_of(entry)) in ("integer", "number"))
         self._validator = jsonschema_rs.Draft202012Validator(schema)
+
+    def _gathered(self, form: list[tuple[str, str | Upload]]) -> Iterator[tuple[str, Any]]:
+        """A form's parts, those of one nested field (`a[b]`, `a.b`) as one."""
+        nested: dict[str, Any] = {}
+        for raw, value in form:
+            name, *steps = [step for step in re.split(r"[.\[\]]+", raw) if step]
+            if name in self.nested and steps:
+                nested[name] = _placed(nested.get(name), steps, value)
+            else:
+                yield raw, value
+        for name, value in nested.items():
+            yield name, _fitted(value, self.properties.get(name, {}))
 
     def problems(self, fields: Any) -> list[Problem]:
         """Every departure of a body from the schema, in the validator's order; empty for a valid one."""
@@ -64,7 +80,7 @@ class Contract:
         """A form's parts as fields of their declared types, with what is wrong; files stay `Upload`, repeated where an array is declared."""
         fields: dict[str, Any] = {}
         problems: list[Problem] = []
-        for raw, value in form:
+        for raw, value in self._gathered(form):
             name = self.aliases.get(raw, raw)
             schema = self.properties.get(name, {})
             many = type_of(schema) == "array"
@@ -72,14 +88,41 @@ class Contract:
                 wanted = "a file" if name in self.files else "a text field"
                 problems.append(Problem(name, "type", f"{name} has to be {wanted}"))
                 continue
-            cast = value if isinstance(value, Upload) else _cast(value, type_of(schema.get("items", {}) if many else schema))
-            if many:
+            cast = _cast(value, type_of(schema.get("items", {}) if many else schema)) if isinstance(value, str) else value
+            if many and isinstance(cast, list):
+                fields.setdefault(name, []).extend(cast)
+            elif many:
                 fields.setdefault(name, []).append(cast)
             elif name in fields:
                 problems.append(Problem(name, "maxItems", f"{name} was sent more than once"))
             else:
                 fields[name] = cast
         return fields, problems + self.problems(_without_files(fields))
+
+
+def _placed(there: Any, steps: list[str], value: Any) -> Any:
+    """The value put where the steps lead, with objects and lists made on the way."""
+    if not steps:
+        return value
+    first, rest = steps[0], steps[1:]
+    if first.isdigit():
+        items = list(there) if isinstance(there, list) else []
+        items += [{}] * (min(int(first), _MOST_ITEMS) + 1 - len(items))
+        items[min(int(first), _MOST_ITEMS)] = _placed(items[min(int(first), _MOST_ITEMS)], rest, value)
+        return items
+    owner = dict(there) if isinstance(there, dict) else {}
+    owner[first] = _placed(owner.get(first), rest, value)
+    return owner
+
+
+def _fitted(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Text further in as the values of their declared types."""
+    if isinstance(value, dict):
+        properties = schema.get("properties") or {}
+        return {name: _fitted(one, properties.get(name, {})) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_fitted(one, schema.get("items") or {}) for one in value]
+    return _cast(value, type_of(schema)) if isinstance(value, str) else value
 
 
 def _number(value: Any, kind: str) -> Any:
@@ -107,6 +150,11 @@ def _cast(text: str, kind: Any) -> Any:
             return float(text)
     except ValueError:
         return text
+    if kind in ("object", "array"):
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            return text
     if kind == "boolean":
         return {"true": True, "false": False}.get(text.lower(), text)
     return text
@@ -178,6 +226,14 @@ def read_json(body: bytes) -> Any:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):
         raise Refused(400, "the body is not valid JSON", code="invalid_json") from None
+
+
+def read_urlencoded(body: bytes) -> list[tuple[str, str | Upload]]:
+    """The pairs of a form body in their order; `Refused` with 400 when it is no text."""
+    try:
+        return [*parse_qsl(body.decode(), keep_blank_values=True)]
+    except (UnicodeDecodeError, ValueError):
+        raise Refused(400, "the body is no valid form", code="invalid_form") from None
 
 
 async def read_form(body: bytes, content_type: str) -> list[tuple[str, str | Upload]]:

@@ -61,7 +61,7 @@ class PictureStore:
         return hmac.new(self._secret, f"{name}|{expires}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
-State = Literal["queued", "running", "completed", "failed"]
+State = Literal["queued", "running", "completed", "failed", "cancelled"]
 #: share of the work time that a task waits before it runs
 _QUEUE_SHARE = 0.3
 
@@ -78,6 +78,7 @@ class Task:
     result: Any = None
     failure: Refused | None = None
     done: bool = False
+    cancelled: bool = False
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -115,12 +116,21 @@ class TaskStore:
                 self._by_key.pop(old.origin[0], None)
         return task, True
 
+    def cancel(self, reference: str) -> None:
+        """Calls a task off that has not ended; `Refused` with 404 when there is none."""
+        task = self._tasks.get(reference)
+        if task is None:
+            raise Refused(404, "there is no such task", code="task_not_found")
+        task.cancelled = task.cancelled or (not task.done and self._clock() - task.accepted_s < task.takes_s)
+
     async def look(self, reference: str) -> tuple[Task, State, float]:
         """The task, its state and its age in seconds; `Refused` with 404 when there is none."""
         task = self._tasks.get(reference)
         if task is None:
             raise Refused(404, "there is no such task", code="task_not_found")
         age_s = self._clock() - task.accepted_s
+        if task.cancelled:
+            return task, "cancelled", age_s
         if age_s < task.takes_s:
             return task, "queued" if age_s < task.takes_s * _QUEUE_SHARE else "running", age_s
         async with task.turn:

@@ -94,7 +94,8 @@ def _fields(operation: Operation, entry: OperationProfile, pointer: Pointer, sou
             yield at(source, (*pointer, "kind"), "an operation for the task describe is of kind chat")
     if entry.kind == "chat" and "messages" not in meanings:
         yield at(source, (*pointer, "fields"), "an operation of kind chat has a field that means messages")
-    if entry.kind == "images" and entry.tasks and entry.response.pictures is None:
+    where = entry.response
+    if entry.kind == "images" and entry.tasks and where.pictures is None and not where.binary and where.events is None:
         yield at(source, (*pointer, "response"), "says nowhere where the pictures are (pictures: a pointer)")
 
 
@@ -102,7 +103,14 @@ def _unsaid(operation: Operation, entry: OperationProfile, pointer: Pointer, sou
     """Required fields and parameters for which neither file has a value."""
     for name in operation.required:
         field, schema = entry.fields.get(name), operation.properties.get(name, {})
-        stated = field is None or field.means != "other" or field.cheapest is not None or field.send is not None or bool(field.must_accept)
+        stated = (
+            field is None
+            or any(other.startswith(f"/{name}/") for other in entry.fields)
+            or field.means != "other"
+            or field.cheapest is not None
+            or field.send is not None
+            or bool(field.must_accept)
+        )
         bounded = "enum" in schema or ("minimum" in schema and "maximum" in schema)
         if not stated and not bounded:
             yield at(source, (*pointer, "fields", name), "is required, and neither file says what to send: give it a value (send: …)")

@@ -11,6 +11,7 @@ from typing import Any
 from testcard.benchmarks.plan.workload import CHEAPEST, Workload, benign_prompts
 from testcard.harness.errors import ContractViolation
 from testcard.harness.wire.encode import encode
+from testcard.harness.wire.fields import task_value
 from testcard.harness.wire.model import InputImage, TaskRequest, WireRequest
 from testcard.harness.wire.pictures import input_image
 from testcard.specs.loader import Provider
@@ -63,9 +64,9 @@ def cheapest_terms(provider: Provider, operation: str, model: str | None) -> dic
         if field is None or field.cheapest is None:
             continue
         if field.means in _CHEAP_TERMS:
-            terms[field.means] = field.cheapest
+            terms[field.means] = task_value(field, field.cheapest)
         elif field.means in ("width", "height"):
-            pixels[field.means] = field.cheapest
+            pixels[field.means] = task_value(field, field.cheapest)
         elif field.means == "size":
             width, _, height = str(field.cheapest).partition("x")
             terms["size"] = (int(width), int(height)) if height else field.cheapest

@@ -227,7 +227,7 @@ def malformed_tasks(scope: Scope) -> Iterator[Probe]:
 
 def _poll(scope: Scope, key: str, reference: str, change: str) -> Iterator[Probe]:
     protocol = scope.provider.protocol(scope.operation_id)
-    if protocol is not None and protocol.parameter in scope.operation.path_parameters and scope.operation_id == protocol.operation:
+    if protocol is not None and protocol.parameter is not None and scope.operation_id == protocol.operation:
         request = TaskRequest(task=next(iter(scope.provider.profile.tasks)))
         yield Probe(key, scope.operation_id, request, "refuse", path={protocol.parameter: reference}, change=change)
 

@@ -212,7 +212,7 @@ def _one_carried_out(job: MockRun, at: Place | None) -> _Done:
         judged = asyncio.run(judge_mock(_plan(job.folder, job.seed, True), (), at=at))
         return _Done(job, None, broken_rules(provider, judged), _errors(job, provider, judged))
     fault = next(one for one in faults_of(provider) if one.name == job.fault)
-    operations = tuple(name for name in provider.profile.operations if fault.applies(provider.id, name))
+    operations = tuple(name for name in provider.profile.operations if fault.told_at(provider, name))
     rules = (fault.rule, *fault.also)
     plan = _plan(job.folder, job.seed, job.thorough or not CASE_RULES.isdisjoint(rules))
     plan = confined(plan, operations) if job.thorough else narrowed(plan, operations, rules)
@@ -230,7 +230,7 @@ def _plan(folder: str, seed: int, cases: bool) -> Plan:
 
 def faults_of(provider: Provider) -> list[Any]:
     """The faults that the provider's mock can tell."""
-    return [fault for fault in resolve("testcard.mocks.faults:FAULTS").values() if provider.id in fault.providers]
+    return [fault for fault in resolve("testcard.mocks.faults:FAULTS").values() if fault.told_by(provider)]
 
 
 def broken_rules(provider: Provider, judged: Conclusion) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from testcard.harness.errors import ContractViolation
-from testcard.harness.wire.fields import pixel_size, values_by_meaning, wire_fields
+from testcard.harness.wire.fields import pixel_size, task_value, values_by_meaning, wire_fields
 from testcard.harness.wire.model import Answer, PictureInfo, TaskRequest
 from testcard.specs.loader import Provider
 from testcard.specs.prices import Billable, Price
@@ -171,7 +171,7 @@ def _asked(provider: Provider, operation: str, request: TaskRequest) -> dict[str
     profile = provider.operation_profile(operation)
     properties = provider.operation(operation).properties
     found: dict[str, Any] = {
-        entry.means: properties[name]["default"]
+        entry.means: task_value(entry, properties[name]["default"])
         for name, entry in profile.fields.items()
         if name in properties and "default" in properties[name]
     }

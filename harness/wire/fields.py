@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn
 
@@ -387,10 +388,13 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 
 def task_value(field: WireField, wire_value: Any) -> Any:
-    """The task's word for a wire value, where the profile translates them."""
+    """The task's word for a wire value, where the profile translates them, and the number that text on the wire stands for."""
     for word, spelt in field.values.items():
         if spelt == wire_value:
             return word
+    if field.format == "text" and isinstance(wire_value, str):
+        with suppress(ValueError):
+            return int(wire_value) if wire_value.lstrip("-").isdigit() else float(wire_value)
     return wire_value
 
 
@@ -449,6 +453,8 @@ def _is(value: object, kind: type | tuple[type, ...]) -> bool:
 
 def _numeric(entry: WireField, value: Any) -> Any:
     """A form field's text as the number it stands for (multipart has only text)."""
+    if entry.format == "text":
+        return task_value(entry, value)
     if entry.means in ("n", "seed", "steps", "width", "height") and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
         return int(value)
     return value

@@ -7,8 +7,23 @@ that is called as its rule's in `testcard.harness.rules.promises`, and decorate 
 
 from __future__ import annotations
 
-from testcard.mocks.faults import answers, auth, costs, delivery, http, inputs, pictures, rates, request, seeds, streams, tasks, vision
+from testcard.mocks.faults import (
+    answers,
+    auth,
+    costs,
+    delivery,
+    http,
+    inputs,
+    pictures,
+    rates,
+    request,
+    seeds,
+    streams,
+    tasks,
+    vision,
+    ways,
+)
 from testcard.mocks.faults.register import FAULTS, ActiveFault, Fault, FaultSource, parse_fault
 
 __all__ = ["FAULTS", "ActiveFault", "Fault", "FaultSource", "parse_fault"]
-del answers, auth, costs, delivery, http, inputs, pictures, rates, request, seeds, streams, tasks, vision
+del answers, auth, costs, delivery, http, inputs, pictures, rates, request, seeds, streams, tasks, vision, ways

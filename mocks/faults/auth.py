@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from testcard.mocks.exchange import Answer, Call, Refused
-from testcard.mocks.faults.register import EVERY, KEYED, fault
+from testcard.mocks.faults.register import EVERY, KEYED, fault, own_authorized, own_keyed
 
 _KEY_HEADERS = ("authorization", "x-api-key")
 
@@ -16,13 +16,13 @@ def _key_of(call: Call) -> str | None:
     return sent.rpartition(" ")[2] if sent else None
 
 
-@fault("key", "auth.required", KEYED)
+@fault("key", "auth.required", KEYED, own=own_keyed)
 def _no_key_needed(call: Call, refused: Refused | None) -> Refused | None:
     """Serves requests that carry no key, and refuses only those that carry a wrong one."""
     return refused if _key_of(call) else None
 
 
-@fault("key", "auth.wrong-refused", KEYED)
+@fault("key", "auth.wrong-refused", KEYED, own=own_authorized)
 def _any_key_will_do(call: Call, refused: Refused | None) -> Refused | None:
     """Serves requests whatever key they carry, and refuses only those that carry none."""
     return None if _key_of(call) else refused

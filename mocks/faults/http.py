@@ -6,7 +6,7 @@ import re
 from typing import Literal
 
 from testcard.mocks.exchange import Answer, Call, Refused
-from testcard.mocks.faults.register import EVERY, KEYED, NANOGPT, NEBUL, RELAY_PICTURES, TASK, fault
+from testcard.mocks.faults.register import EVERY, KEYED, NANOGPT, NEBUL, RELAY_PICTURES, TASK, fault, own_keyed, own_pictures
 
 
 def _server_error(status: int) -> Answer:
@@ -29,7 +29,7 @@ def _refusal_with_another_status(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@fault("answer", "http.no-server-error", EVERY)
+@fault("answer", "http.no-server-error", EVERY, own=own_keyed)
 def _fault_of_the_client_as_500(call: Call, answer: Answer) -> Answer:
     """Answers 500 to whatever it should refuse with 400, 404 or 422."""
     if answer.status in (400, 404, 422):
@@ -84,7 +84,7 @@ def _cut(answer: Answer, how: Literal["length", "chunks"]) -> Answer:
     return answer
 
 
-@fault("answer", "http.body-complete", EVERY)
+@fault("answer", "http.body-complete", EVERY, own=own_pictures)
 def _shorter_than_declared(call: Call, answer: Answer) -> Answer:
     """Breaks the connection off in the middle of a body whose length it has declared."""
     return _cut(answer, "length")
@@ -143,7 +143,7 @@ def _methods_are_not_named(call: Call, refused: Refused) -> Refused | None:
     return Refused(405, refused.message, code=refused.code)
 
 
-@fault("unread", "http.malformed-refused", KEYED)
+@fault("unread", "http.malformed-refused", KEYED, own=own_pictures)
 def _half_a_body_will_do(call: Call, refused: Refused) -> Refused | None:
     """Takes a body that cannot be read for one without fields, and serves it."""
     return refused if refused.status == 415 else None

@@ -22,6 +22,9 @@ from testcard.mocks.faults.register import (
     PICTURES,
     PROMPTED,
     fault,
+    own_measured,
+    own_pictures,
+    own_prompted,
 )
 from testcard.mocks.field_meaning import salt
 from testcard.mocks.pictures.inputs import opened
@@ -47,7 +50,7 @@ def _no_picture(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPic
     return []
 
 
-@fault("rendered", "image.decodes", PICTURES)
+@fault("rendered", "image.decodes", PICTURES, own=own_pictures)
 def _truncated(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]:
     """Cuts every picture off in the middle."""
     return [replace(one, data=one.data[: len(one.data) // 2]) for one in rendered]
@@ -59,7 +62,7 @@ def _not_an_image(call: Call, rendered: list[RenderedPicture]) -> list[RenderedP
     return [replace(one, data=b"<html><body>upstream error</body></html>") for one in rendered]
 
 
-@fault("rendered", "image.decodes/damaged", PICTURES)
+@fault("rendered", "image.decodes/damaged", PICTURES, own=own_pictures)
 def _damaged(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]:
     """Keeps how every picture begins and ends and how long it is, and inverts the bytes between."""
     changed = []
@@ -77,7 +80,7 @@ def _half_the_size(call: Call, parameters: Parameters) -> Parameters:
     return replace(parameters, width_px=max(1, parameters.width_px // 2), height_px=max(1, parameters.height_px // 2))
 
 
-@fault("parameters", "image.size/off-by-eight", MEASURED)
+@fault("parameters", "image.size/off-by-eight", MEASURED, own=own_measured)
 def _rounded_size(call: Call, parameters: Parameters) -> Parameters:
     """Sends pictures eight pixels narrower than asked for."""
     return replace(parameters, width_px=max(1, parameters.width_px - 8))
@@ -128,7 +131,7 @@ def _lowest_tier(call: Call, parameters: Parameters) -> Parameters:
     return replace(parameters, width_px=round(parameters.width_px / shrink), height_px=round(parameters.height_px / shrink))
 
 
-@fault("rendered", "image.not-blank", PICTURES)
+@fault("rendered", "image.not-blank", PICTURES, own=own_pictures)
 def _blank(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]:
     """Sends pictures of the right size and format that are one grey all over."""
     changed = []
@@ -145,12 +148,14 @@ def _copies(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture
     return [rendered[0] for _ in rendered]
 
 
-@fault("parameters", "image.follows-prompt", PROMPTED)
+@fault("parameters", "image.follows-prompt", PROMPTED, own=own_prompted)
 def _prompt_ignored(call: Call, parameters: Parameters) -> Parameters:
     """Draws the same picture whatever the prompt says, and without a seed always the same one."""
-    return replace(
-        parameters, caption="", salt=salt(call, ("prompt",), always=True), seed=0 if parameters.seed is None else parameters.seed
-    )
+    prompts = ["prompt"]
+    if call.described is not None:
+        fields = call.described.operation_profile(call.operation).fields
+        prompts += [name.strip("/").partition("/")[0] for name, field in fields.items() if field.means == "prompt"]
+    return replace(parameters, caption="", salt=salt(call, prompts, always=True), seed=0 if parameters.seed is None else parameters.seed)
 
 
 @fault("parameters", "image.transparent", NEBUL)

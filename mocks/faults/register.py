@@ -8,14 +8,20 @@ from dataclasses import dataclass, field
 
 from testcard.mocks.stages import NO_HOOKS, Hook, Stage, StageHook, StageHooks
 from testcard.specs.errors import UsageError
+from testcard.specs.loader import Provider
 
 #: a provider's id and the id of one of its operations
 Place = tuple[str, str]
+#: whether an operation of a provider can tell a fault
+Own = Callable[[Provider, str], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A lie by name: the rule it breaks, where it can be told, what it does, and the other rules it cannot help tripping."""
+    """A lie by name: the rule it breaks, where it can be told, what it does, and the other rules it cannot help tripping.
+
+    `places` are operations of the providers that come with Testcard; `own` says of any other provider's whether it can be told there.
+    """
 
     name: str
     rule: str
@@ -23,6 +29,7 @@ class Fault:
     also: tuple[str, ...]
     does: str
     hook: StageHook = field(repr=False)
+    own: Own | None = field(default=None, repr=False)
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -38,18 +45,30 @@ class Fault:
         """Whether the fault can be told by this operation of this provider."""
         return (provider, operation) in self.places
 
+    def told_at(self, provider: Provider, operation: str) -> bool:
+        """As `applies`, of any provider: one of a user's own too."""
+        if provider.id in _BUNDLED:
+            return self.applies(provider.id, operation)
+        return self.own is not None and self.own(provider, operation)
+
+    def told_by(self, provider: Provider) -> bool:
+        """Whether any operation of the provider can tell it."""
+        return any(self.told_at(provider, operation) for operation in provider.profile.operations)
+
 
 FAULTS: dict[str, Fault] = {}
 
 
-def fault(stage: Stage, name: str, places: Iterable[Place], *, also: Sequence[str] = ()) -> Callable[[Hook], Hook]:
+def fault(
+    stage: Stage, name: str, places: Iterable[Place] = (), *, also: Sequence[str] = (), own: Own | None = None
+) -> Callable[[Hook], Hook]:
     """Registers the decorated function as the fault `name`; the first line of its docstring says what it does."""
 
     def register(function: Hook) -> Hook:
         if name in FAULTS:
             raise ValueError(f"the fault {name} is registered twice")
         does = (function.__doc__ or "").strip().splitlines()[0]
-        FAULTS[name] = Fault(name, name.partition("/")[0], tuple(places), tuple(also), does, StageHook(stage, function))
+        FAULTS[name] = Fault(name, name.partition("/")[0], tuple(places), tuple(also), does, StageHook(stage, function), own)
         return function
 
     return register
@@ -90,10 +109,10 @@ def parse_fault(text: str) -> ActiveFault:
 class FaultSource:
     """Says for each request of one operation which hooks hold: the variant's always, before the faults that are switched on."""
 
-    def __init__(self, provider: str, operation: str, active: Sequence[ActiveFault], hooks: Sequence[StageHook] = ()) -> None:
+    def __init__(self, provider: Provider, operation: str, active: Sequence[ActiveFault], hooks: Sequence[StageHook] = ()) -> None:
         self._always = StageHooks(hooks) if hooks else NO_HOOKS
         self._hooks = tuple(hooks)
-        self._active = tuple(ActiveFault(one.fault, one.rate) for one in active if one.fault.applies(provider, operation))
+        self._active = tuple(ActiveFault(one.fault, one.rate) for one in active if one.fault.told_at(provider, operation))
 
     def next(self) -> StageHooks:
         """The hooks of the next request."""
@@ -146,3 +165,66 @@ MASK_SPELT_OUT = (*NANOGPT, ("nebul", "createImageEdit"), *GPT_EDIT)
 LASTING = (*NANOGPT, *QWEN_GENERATE, *QWEN_EDIT)
 #: operations that take a prompt
 PROMPTED = tuple(place for place in PICTURES if place != ("nebul", "createImageVariation"))
+
+_BUNDLED = frozenset(provider for provider, _ in EVERY)
+
+
+def own_pictures(provider: Provider, operation: str) -> bool:
+    """Operations of a user's own provider that make pictures."""
+    profile = provider.operation_profile(operation)
+    return profile.kind == "images" and bool(profile.tasks)
+
+
+def own_keyed(provider: Provider, operation: str) -> bool:
+    """Those of them that need a key."""
+    return own_pictures(provider, operation) and provider.profile.auth.header is not None
+
+
+def own_authorized(provider: Provider, operation: str) -> bool:
+    """Those of them whose key is in the header Authorization."""
+    header = provider.profile.auth.header
+    return own_pictures(provider, operation) and header is not None and header.name.lower() == "authorization"
+
+
+def own_measured(provider: Provider, operation: str) -> bool:
+    """Those of them whose pictures have a size that a request names in pixels."""
+    meanings = {field.means for field in provider.operation_profile(operation).fields.values()}
+    return own_pictures(provider, operation) and ("size" in meanings or {"width", "height"} <= meanings)
+
+
+def own_seeded(provider: Provider, operation: str) -> bool:
+    """Those of them that take a seed."""
+    return own_pictures(provider, operation) and provider.operation_profile(operation).wire_name("seed") is not None
+
+
+def own_prompted(provider: Provider, operation: str) -> bool:
+    """Those of them that take a prompt."""
+    return own_pictures(provider, operation) and provider.operation_profile(operation).wire_name("prompt") is not None
+
+
+def own_binary(provider: Provider, operation: str) -> bool:
+    """Those of them that answer with the picture itself."""
+    return own_pictures(provider, operation) and provider.operation_profile(operation).response.default_delivery == "binary"
+
+
+def own_events(provider: Provider, operation: str) -> bool:
+    """Those of them that stream pictures."""
+    return own_pictures(provider, operation) and provider.operation_profile(operation).response.events is not None
+
+
+def own_tasks(provider: Provider, operation: str) -> bool:
+    """Those of them whose every request becomes a task."""
+    protocol = provider.protocol(operation)
+    return own_pictures(provider, operation) and protocol is not None and protocol.flag is None
+
+
+def own_polls(provider: Provider, operation: str) -> bool:
+    """Operations of a user's own provider that are asked about a task, and those whose tasks they are."""
+    protocol = provider.protocol(operation)
+    return protocol is not None and protocol.flag is None and (own_tasks(provider, operation) or operation in protocol.operations)
+
+
+def own_failing(provider: Provider, operation: str) -> bool:
+    """As `own_polls`, where the provider has a word for a task that failed."""
+    protocol = provider.protocol(operation)
+    return own_polls(provider, operation) and protocol is not None and protocol.word("failed") is not None

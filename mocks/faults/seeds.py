@@ -8,16 +8,16 @@ from typing import Any
 from msgspec.structs import replace
 
 from testcard.mocks.exchange import Call, Parameters
-from testcard.mocks.faults.register import NIM_IMAGE, SEEDED, fault
+from testcard.mocks.faults.register import NIM_IMAGE, SEEDED, fault, own_seeded
 
 
-@fault("parameters", "seed.repeatable", SEEDED)
+@fault("parameters", "seed.repeatable", SEEDED, own=own_seeded)
 def _seed_ignored(call: Call, parameters: Parameters) -> Parameters:
     """Draws another picture each time, whatever the seed, and still says the seed it was given."""
     return replace(parameters, salt=parameters.salt + secrets.token_bytes(8))
 
 
-@fault("parameters", "seed.varies", SEEDED, also=("seed.echoed",))
+@fault("parameters", "seed.varies", SEEDED, also=("seed.echoed",), own=own_seeded)
 def _one_seed_for_all(call: Call, parameters: Parameters) -> Parameters:
     """Draws from the seed 1 whatever the seed, and says so where the answer says a seed."""
     return parameters if parameters.seed is None else replace(parameters, seed=1)

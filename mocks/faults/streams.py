@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from testcard.mocks.exchange import Answer, Call, Problem
-from testcard.mocks.faults.register import VISION, fault
+from testcard.mocks.faults.register import VISION, fault, own_events
 
 Events = list[Any]
 _DONE = b"data: [DONE]\n\n"
@@ -24,7 +24,7 @@ def _with_choice(event: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {**event, "choices": [{**choice, **changes} for choice in event["choices"]]}
 
 
-@fault("problems", "stream.media-type", VISION)
+@fault("problems", "stream.media-type", VISION, own=own_events)
 def _whole_answer(call: Call, problems: list[Problem]) -> list[Problem]:
     """Answers in one piece, as JSON, although a stream was asked for."""
     if isinstance(call.fields, dict):

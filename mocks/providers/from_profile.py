@@ -10,12 +10,12 @@ import math
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 from PIL import Image
 
-from testcard.mocks.exchange import Answer, Call, Parameters, PictureFormat, Refused, RenderedPicture, Upload
+from testcard.mocks.exchange import Answer, Call, Headers, Parameters, PictureFormat, Refused, RenderedPicture, Upload, in_base64
 from testcard.mocks.field_meaning import checked_size, read_n, read_size, salt
 from testcard.mocks.filling import Filler, put
 from testcard.mocks.pictures import inputs
@@ -24,9 +24,15 @@ from testcard.mocks.providers.provider_format import ErrorStyle, openai_error
 from testcard.mocks.store import State, Task
 from testcard.specs.agreement import has_place
 from testcard.specs.loader import Provider
-from testcard.specs.pointers import parts_of
+from testcard.specs.pointers import at, parts_of
 from testcard.specs.prices import Billable
-from testcard.specs.profile import AsyncProtocol, OperationProfile, WireField
+from testcard.specs.profile import AsyncProtocol, OperationProfile, PictureEvents, WireField
+
+_HEADER = "header:"
+#: Previews before each picture of a stream, where there are any.
+_PREVIEWS = 2
+#: In an event's data: the type that goes into the event's name alone.
+_NAMED = "\0event"
 
 #: meanings that do not change the pixels
 _ASIDE = frozenset({"n", "delivery", "user", "format", "seed", "async"})
@@ -170,9 +176,11 @@ class FromProfile(NimVision):
         for meaning, pointer in places.echoes.items():
             body = put(body, pointer, sent.get(meaning, parameters.format if meaning == "format" else "auto"))
         for kind, pointer in places.usage.items():
+            if pointer.startswith(_HEADER):
+                continue
             body = put(body, pointer, 0 if kind == "completion_tokens" else tokens)
         for place, value in ((places.created, int(self.clock())), (places.cost and places.cost.at, self._cost(call, parameters, rendered))):
-            if place and not place.startswith("header:"):
+            if place and not place.startswith(_HEADER):
                 body = put(body, place, value)
         if places.pictures is not None:
             owner, several, _ = places.pictures.rpartition("/*")
@@ -209,13 +217,97 @@ class FromProfile(NimVision):
             marked = "{" + protocol.parameter + "}"
             path = path.replace(marked, reference) if marked in path else f"{path}?{protocol.parameter}={reference}"
             body = put(body, protocol.poll_url, call.origin + call.root + path)
+        if protocol.cost is not None and not protocol.cost.at.startswith(_HEADER):
+            body = put(body, protocol.cost.at, 4)
+        body = self._with_result_address(protocol, body, call, reference)
         return self._filler(call.operation, self.accept_status(call.operation))[1].filled(body, call.fields)
 
-    def progress(self, task: Task, state: State, age_s: float, operation: str | None = None) -> Any:
+    def answers_as(self, call: Call, parameters: Parameters) -> Literal["json", "binary", "events"]:
+        """Events where a stream was asked for and there is one; the picture itself where that is asked for, or usual."""
+        profile = self.provider.operation_profile(call.operation)
+        where = profile.response
+        if where.events is not None and dict(_sent(profile, call)).get("stream") is True:
+            return "events"
+        if not where.binary:
+            return "json"
+        accept = call.headers.get("accept", "*/*").lower()
+        ways = [way for way, media_type in where.accept.items() if media_type.lower() == accept.strip()]
+        way = ways[0] if ways else where.default_delivery if "image/" in accept or "*/*" in accept or where.pictures is None else "base64"
+        return "binary" if way == "binary" else "json"
+
+    def headers(self, call: Call, parameters: Parameters, rendered: Sequence[RenderedPicture]) -> Headers:
+        """What the profile's places say that stands in headers: cost, seed, finish reason."""
+        where = self.provider.operation_profile(call.operation).response
+        told = (
+            (where.cost.at if where.cost else None, self._cost(call, parameters, rendered)),
+            (where.balance.at if where.balance else None, 1000),
+            (where.item_seed, rendered[0].seed if rendered else None),
+            (where.finish, "SUCCESS"),
+        )
+        return tuple((place.removeprefix(_HEADER), str(value)) for place, value in told if place is not None and place.startswith(_HEADER))
+
+    def events(self, call: Call, parameters: Parameters, rendered: Sequence[RenderedPicture]) -> list[Any]:
+        """For each picture its previews, then itself; at last the end, where the profile has one."""
+        where = self.provider.operation_profile(call.operation).response
+        events = where.events
+        assert events is not None
+        found: list[Any] = []
+        words = len(parameters.caption.split())
+        tokens = {
+            "prompt_tokens": words,
+            "text_in_tokens": words,
+            "image_in_tokens": 0,
+            "completion_tokens": 64,
+            "total_tokens": words + 64,
+        }
+        for one in rendered:
+            given = (events.base64, in_base64(one.data)) if events.base64 is not None else (events.url, one.url)
+            for number in range(_PREVIEWS if events.partial else 0):
+                found.append(self._event(events, events.partial[0], given, number))
+            whole = self._event(events, events.completed[0], given, None)
+            for count, place in events.usage.items():
+                whole = put(whole, place, tokens[count])
+            found.append(whole)
+        return [*found, events.end.encode()] if events.end is not None else found
+
+    def _event(self, events: PictureEvents, kind: str, given: tuple[str | None, Any], number: int | None) -> Any:
+        data: Any = put({}, events.type, kind) if events.type is not None else {_NAMED: kind}
+        place, value = given
+        if place is not None:
+            data = put(data, place, value)
+        return put(data, events.index, number) if events.index is not None and number is not None else data
+
+    def event(self, operation: str, data: Any) -> bytes:
+        """The event with its name, where the profile looks for the type there or the data has one."""
+        events = self.provider.operation_profile(operation).response.events
+        if not isinstance(data, dict) or events is None:
+            return super().event(operation, data)
+        data = dict(data)
+        name = data.pop(_NAMED, None) if events.type is None else at(data, events.type)
+        return (f"event: {name}\n".encode() if isinstance(name, str) else b"") + super().event(operation, data)
+
+    def asked_of_task(self, operation: str) -> Literal["progress", "result", "cancel"]:
+        """What the protocols call an operation for."""
+        protocol = self._polled_by(operation)
+        if protocol.cancel is not None and protocol.cancel.operation == operation:
+            return "cancel"
+        return "result" if protocol.result_from is not None and protocol.result_from.operation == operation else "progress"
+
+    def result(self, task: Task, state: State, operation: str) -> Any:
+        """The task's pictures, whole by what the document says of the operation that gives them."""
+        if state != "completed":
+            raise Refused(404 if task.failure is None else self.errors.invalid, f"the task is {state}")
+        return self._filler(operation, 200)[1].filled(task.result)
+
+    def progress_status(self, operation: str, state: State) -> int:
+        """202 while a task goes on, where its polls name no state."""
+        return 202 if self._polled_by(operation).state is None and state in ("queued", "running") else 200
+
+    def progress(self, task: Task, state: State, age_s: float, operation: str | None = None, call: Call | None = None) -> Any:
         """The task's state, age, result and error, at the places that the async protocol names."""
         protocol = self._polled_by(operation)
         body: Any = {}
-        if state == "completed":
+        if state == "completed" and protocol.result_from is None:
             body = put(body, protocol.result, task.result)
         elif task.failure is not None and protocol.error:
             body = put(body, protocol.error, task.failure.message)
@@ -227,7 +319,18 @@ class FromProfile(NimVision):
             body = put(body, protocol.state, protocol.word(state) or protocol.word("queued") or state)
         if protocol.elapsed_s:
             body = put(body, protocol.elapsed_s, round(age_s, 3))
+        if call is not None:
+            body = self._with_result_address(protocol, body, call, task.reference)
         return body if operation is None else self._filler(operation, 200)[1].filled(body)
+
+    def _with_result_address(self, protocol: AsyncProtocol, body: Any, call: Call, reference: str) -> Any:
+        """The body with the address of the task's result, where the protocol has a place for it and an operation that answers there."""
+        if protocol.result_url is None or protocol.result_from is None:
+            return body
+        path = self.provider.operation(protocol.result_from.operation).path
+        marked = "{" + protocol.result_from.parameter + "}"
+        path = path.replace(marked, reference) if marked in path else f"{path}?{protocol.result_from.parameter}={reference}"
+        return put(body, protocol.result_url, call.origin + call.root + path)
 
     def _protocol(self, operation: str) -> AsyncProtocol:
         protocol = self.provider.protocol(operation)
@@ -241,7 +344,7 @@ class FromProfile(NimVision):
         known = [protocol for protocol in protocols if protocol is not None]
         if not known:
             raise Refused(404, "this provider has no tasks")
-        return next((protocol for protocol in known if protocol.operation == operation), known[0])
+        return next((protocol for protocol in known if operation in protocol.operations), known[0])
 
     def _check(self, profile: OperationProfile, call: Call, sent: dict[str, Any]) -> None:
         parts = sorted((field.part or 0, str(call.path[name])) for name, field in profile.path.items() if field.means == "model")
@@ -290,32 +393,40 @@ class FromProfile(NimVision):
             return given
         item: Any = {}
         for place, value in ((places.base64, encoded), (places.url, one.url), (places.item_seed, one.seed), (places.finish, "SUCCESS")):
-            if place and value is not None and not place.startswith("header:"):
+            if place and value is not None and not place.startswith(_HEADER):
                 item = put(item, place, value)
         return item
 
     def _cost(self, call: Call, parameters: Parameters, rendered: Sequence[RenderedPicture]) -> float:
-        entry = self.provider.price_entry(call.fields.get("model"), call.operation, "illustrative")
+        model = call.fields.get("model")
+        entry = self.provider.price_entry(model, call.operation, "illustrative") or self.provider.price_entry(model, call.operation, "list")
         billed = Billable(
             images=len(rendered), width_px=parameters.width_px, height_px=parameters.height_px, input_images=len(parameters.images)
         )
-        return round((entry.price.usd(billed) if entry else None) or 0.0, 6)
+        stated = self.provider.operation_profile(call.operation).response.cost
+        each = (stated.usd_each if stated is not None else None) or 1.0
+        return round(((entry.price.usd(billed) if entry else None) or 0.0) / each, 6)
 
 
 def _sent(profile: OperationProfile, call: Call, *, as_sent: bool = False) -> Iterator[tuple[str, Any]]:
     """What was sent or is the default, by meaning, in the task's own words unless `as_sent`."""
     for name, field in profile.fields.items():
-        if call.fields.get(name) is not None:
+        value = _value(call, name)
+        if value is not None:
             words = {} if as_sent else {wire: word for word, wire in field.values.items()}
-            value = call.fields[name]
             if field.means != "other":
                 yield field.means, words.get(value, value) if isinstance(value, str) else value
 
 
 def _all(profile: OperationProfile, call: Call, meaning: str) -> Iterator[tuple[WireField, Any]]:
     for name, field in profile.fields.items():
-        if field.means == meaning and call.fields.get(name) is not None:
-            yield field, call.fields[name]
+        if field.means == meaning and (value := _value(call, name)) is not None:
+            yield field, value
+
+
+def _value(call: Call, name: str) -> Any:
+    """What was sent under a wire name, which may be a pointer to a place further in."""
+    return at(call.fields, name) if name.startswith("/") else call.fields.get(name)
 
 
 def _pictures(field: WireField, value: Any) -> Iterator[Image.Image]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from testcard.mocks.exchange import Answer, Call, Parameters, Refused, RenderedPicture
+import msgspec
+
+from testcard.mocks.exchange import Answer, Call, Headers, Parameters, Refused, RenderedPicture
 from testcard.mocks.request_body import Contract
 from testcard.mocks.store import State, Task
 from testcard.specs.loader import Provider
@@ -110,7 +112,35 @@ class ProviderFormat:
         """The reference of the task that a poll asks about."""
         return next(iter(call.path.values()))
 
-    def progress(self, task: Task, state: State, age_s: float, operation: str | None = None) -> Any:
+    def answers_as(self, call: Call, parameters: Parameters) -> Literal["json", "binary", "events"]:
+        """What the answer to a request is: JSON, the picture itself, or a stream of events."""
+        return "json"
+
+    def headers(self, call: Call, parameters: Parameters, rendered: Sequence[RenderedPicture]) -> Headers:
+        """What a successful answer says in its headers."""
+        return ()
+
+    def events(self, call: Call, parameters: Parameters, rendered: Sequence[RenderedPicture]) -> list[Any]:
+        """The events of a stream of pictures: their data, in order."""
+        raise Refused(404, "this operation streams no pictures")
+
+    def event(self, operation: str, data: Any) -> bytes:
+        """An event as it is sent."""
+        return b"data: " + (data if isinstance(data, bytes) else msgspec.json.encode(data)) + b"\n\n"
+
+    def asked_of_task(self, operation: str) -> Literal["progress", "result", "cancel"]:
+        """What an operation about a task is for."""
+        return "progress"
+
+    def result(self, task: Task, state: State, operation: str) -> Any:
+        """What a completed task came to, where another operation than the poll gives it; `Refused` before that."""
+        raise Refused(404, "results are no operation here")
+
+    def progress_status(self, operation: str, state: State) -> int:
+        """The status of a poll."""
+        return 200
+
+    def progress(self, task: Task, state: State, age_s: float, operation: str | None = None, call: Call | None = None) -> Any:
         """The body of a poll: the task's state, and once it is terminal its result or error."""
         raise Refused(404, "this provider has no tasks")
 

@@ -62,7 +62,7 @@ class Relay(ProviderFormat):
             "message": "the task was accepted",
         }
 
-    def progress(self, task: Task, state: State, age_s: float, operation: str | None = None) -> dict[str, Any]:
+    def progress(self, task: Task, state: State, age_s: float, operation: str | None = None, call: Call | None = None) -> dict[str, Any]:
         """The state with the seconds so far; the result is the sync answer's body."""
         body = {"task_id": task.reference, "task_address": task.reference, "status": state, "elapsed_seconds": round(age_s, 3)}
         if state == "completed":

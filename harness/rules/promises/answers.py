@@ -79,7 +79,7 @@ _SAME_FORMAT = {"jpg": "jpeg", **{media_type: kind for kind, media_type in MEDIA
 def _read(seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, Answer]]:
     """Carried out requests with an answer that can be read; a task that is not finished and what is no JSON are other rules'."""
     for one in seen:
-        if one.carried_out and one.answer is not None and one.answer.task is None and isinstance(one.answer.json, dict):
+        if one.carried_out and one.answer is not None and one.answer.task is None and isinstance(one.answer.json, dict | list):
             yield one, one.answer
 
 
@@ -91,7 +91,7 @@ def _container(scope: Scope) -> str | None:
     if scope.profile.kind == "chat":
         return "/choices"
     pictures = scope.profile.response.pictures
-    return pictures.removesuffix("/*") if pictures is not None and scope.task is not None else None
+    return pictures.partition("/*")[0] if pictures is not None and scope.task is not None else None
 
 
 def _has_a_container(scope: Scope) -> bool:

@@ -39,7 +39,7 @@ def _states_balance(scope: Scope) -> bool:
 def _paid(seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, float | None]]:
     """Carried out requests with the cost that their answer states."""
     for one in seen:
-        if one.carried_out and one.answer is not None and one.answer.task is None and isinstance(one.answer.json, dict):
+        if one.carried_out and one.answer is not None and one.answer.task is None and one.answer.problem is None:
             yield one, one.answer.cost_usd
 
 

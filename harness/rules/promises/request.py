@@ -356,7 +356,7 @@ def _stated(scope: Scope, request: TaskRequest, defaults: Mapping[str, Any]) -> 
         if entry is None:
             continue
         if entry.means in ("width", "height"):
-            sides[entry.means] = value
+            sides[entry.means] = task_value(entry, value)
         elif entry.means == "size":
             terms["size"] = pixel_size(value) or value
         elif entry.means in TaskRequest.__dataclass_fields__:

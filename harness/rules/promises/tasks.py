@@ -255,7 +255,7 @@ _NOT_FETCHED = ("", "the result lies where it was not asked for")
 
 def _brought(scope: Scope, one: SeenExchange) -> tuple[str, str] | None:
     """Why a completed task brought no picture; None when it did. Such a task has no answer at once to be compared with."""
-    if one.pictures:
+    if any(picture.picture.carried or picture.picture.url or picture.picture.data for picture in one.pictures):
         return None
     protocol = _protocol(scope)
     if protocol.result_url is not None and not any(poll.exchange.operation == scope.operation_id for poll in one.polls):

@@ -55,16 +55,16 @@ def test_every_operation_has_faults_of_its_own() -> None:
 @pytest.mark.parametrize(("rate", "held"), [("", 100), ("@1", 100), ("@0.5", 50), ("@0.1", 10), ("@0.07", 7)])
 def test_a_rate_is_kept_exactly(rate: str, held: int) -> None:
     """A fault with a rate holds for that share of the requests, evenly spread, and in the same rhythm each time."""
-    source = FaultSource("nanogpt", "createImage", [parse_fault("image.size" + rate)])
+    source = FaultSource(load_provider("nanogpt"), "createImage", [parse_fault("image.size" + rate)])
     held_by_each = [bool(source.next()) for _ in range(100)]
     assert sum(held_by_each) == held
-    again = FaultSource("nanogpt", "createImage", [parse_fault("image.size" + rate)])
+    again = FaultSource(load_provider("nanogpt"), "createImage", [parse_fault("image.size" + rate)])
     assert held_by_each == [bool(again.next()) for _ in range(100)]
 
 
 def test_a_fault_stays_where_it_applies() -> None:
     """An operation that a fault does not apply to stays honest."""
-    assert FaultSource("opengpu-relay", "getTask", [parse_fault("image.size")]).next() is NO_HOOKS
+    assert FaultSource(load_provider("opengpu-relay"), "getTask", [parse_fault("image.size")]).next() is NO_HOOKS
 
 
 @pytest.mark.parametrize("text", ["image.sise", "image.size@0", "image.size@2", "image.size@x", "image.size@nan", ""])
