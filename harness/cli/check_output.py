@@ -60,7 +60,10 @@ class CheckOutput:
 
 
 class ProgressLine:
-    """A line on stderr while requests are sent: how many, how many pictures, what was spent, what looks wrong."""
+    """A line on stderr while requests are sent: how many, how many pictures, what was spent, how many answers look odd.
+
+    An odd answer is no finding: many may come to one, and some to none. Findings are counted when everything is judged.
+    """
 
     def __init__(self, provider: str) -> None:
         self._label = f"check {provider}"
@@ -82,7 +85,7 @@ class ProgressLine:
                 self._surprises += event.surprising
             case Spent(spend=spend):
                 cost = "?" if spend.cost_usd is None else f"${spend.cost_usd:.3f}"
-                self._progress.update(event.done, requests=spend.requests, images=spend.images, spend=cost, findings=self._surprises)
+                self._progress.update(event.done, requests=spend.requests, images=spend.images, spend=cost, odd=self._surprises)
             case Noted(sentence=sentence):
                 self._progress.say(one_line(sentence))
             case Stopped(interrupted=True):
