@@ -289,8 +289,9 @@ def _cost(attempt: Attempt, outcome: str, answer: Answer | None, pictures: list[
     if attempt.failure in ("task-failed", "task-moderated"):
         free = 0.0 if cell.price is not None and cell.price.billed_on == "success" else None
         return free, free
-    asked = cell.provider, cell.operation, cell.asks[attempt.ask].request, answer, pictures
-    return answer_cost(cell.price, answer, delivered(*asked)), booked_cost(cell.price, answer, charged(*asked))
+    asked = cell.provider, cell.operation, cell.asks[attempt.ask].request, answer
+    came = delivered(*asked, pictures)
+    return answer_cost(cell.price, answer, came), booked_cost(cell.price, answer, charged(*asked, came))
 
 
 def first_picture_s(attempt: Attempt) -> float | None:

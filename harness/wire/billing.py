@@ -8,7 +8,7 @@ the answer states or leaves out (`booked_cost`). A server that errs, or lies, ca
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -87,13 +87,13 @@ def delivered(provider: Provider, operation: str, request: TaskRequest, answer: 
     )
 
 
-def charged(provider: Provider, operation: str, request: TaskRequest, answer: Answer, pictures: Sequence[PictureInfo]) -> Billable:
-    """What a success counts as against a limit: what was asked for, or what came where that is more.
+def charged(provider: Provider, operation: str, request: TaskRequest, answer: Answer, came: Billable) -> Billable:
+    """What a success counts as against a limit: what was asked for, or what came (see `delivered`) where that is more.
 
     Token counts that the answer states are taken where they can be true of the text and the pictures that are there; else the worst
     case counts, of text that came a token a byte.
     """
-    most, came = worst_case(provider, operation, request), delivered(provider, operation, request, answer, pictures)
+    most = worst_case(provider, operation, request)
     usage = answer.usage
     stated_in = _integer(usage.prompt_tokens) if usage else None
     stated_out = _integer(usage.completion_tokens) if usage else None
@@ -166,8 +166,20 @@ def _tokens_at_most(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass")) + 64
 
 
-def _asked(provider: Provider, operation: str, request: TaskRequest) -> dict[str, Any]:
+#: The request that was looked at last and what holds for it: an answer's cost asks several times for the same one, for each answer.
+_latest: tuple[Provider, str, TaskRequest, Mapping[str, Any]] | None = None
+
+
+def _asked(provider: Provider, operation: str, request: TaskRequest) -> Mapping[str, Any]:
     """What holds for a request by meaning: its own terms, its extra fields, then the schema's documented defaults."""
+    global _latest
+    latest = _latest
+    if latest is None or latest[2] is not request or latest[1] != operation or latest[0] is not provider:
+        latest = _latest = (provider, operation, request, _looked_up(provider, operation, request))
+    return latest[3]
+
+
+def _looked_up(provider: Provider, operation: str, request: TaskRequest) -> Mapping[str, Any]:
     profile = provider.operation_profile(operation)
     properties = provider.operation(operation).properties
     found: dict[str, Any] = {

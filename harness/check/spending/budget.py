@@ -15,7 +15,7 @@ from testcard.harness.check.generation.plan import PlanStep
 from testcard.harness.pricing import Pricing
 from testcard.harness.runs.records import Exchange, Spend
 from testcard.harness.stops import Stop, StopReason
-from testcard.harness.wire.billing import booked_cost, charged
+from testcard.harness.wire.billing import booked_cost, charged, delivered
 from testcard.harness.wire.model import Answer, PictureInfo
 from testcard.harness.wire.pictures import inspect, lenient_base64
 from testcard.specs.loader import Provider
@@ -254,7 +254,8 @@ class Booking:
         else:
             # Fewer pictures than were asked for may have been charged for all the same: nobody can tell.
             images = max(len(answer.pictures), reservation.asked_images)
-            cost = booked_cost(price, answer, charged(self._provider, step.operation, step.terms, answer, _looked_at(answer)))
+            asked = self._provider, step.operation, step.terms, answer
+            cost = booked_cost(price, answer, charged(*asked, delivered(*asked, _looked_at(answer))))
             if not whole or answer.problem is not None:  # it may have held more than can be seen of it
                 images = max(images, reservation.images)
                 cost = max((amount for amount in (cost, reservation.cost_usd) if amount is not None), default=None)
