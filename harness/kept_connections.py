@@ -8,6 +8,7 @@ came; `retire` and `fresh` have connections closed instead of used again.
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -25,12 +26,21 @@ LOST = (
 )
 #: Idle connections are not used again after so many seconds: many servers close theirs after five, some after two.
 KEEP_IDLE_S = 2.0
+#: A request goes out at once where its connection stands, unless this process was held up meanwhile.
+LATE_S = 0.05
 
 AroundStream = Callable[[httpcore.AsyncNetworkStream], httpcore.AsyncNetworkStream]
 
 
 class StaleConnection(httpcore.ReadError):
     """A connection that had answered before ended before a byte of the answer to the latest request."""
+
+
+class LateRequest(httpcore.ReadError):
+    """A new connection ended before a byte of an answer, but the request went out only some time after it stood: this process was held up.
+
+    A server that is quick to close an idle connection may have closed it by then. That proves nothing, and is no reason to send again.
+    """
 
 
 class KeptConnections:
@@ -72,9 +82,18 @@ class KeptConnections:
 
 def is_stale(error: BaseException) -> bool:
     """Whether the request behind this error died on a kept connection before a byte of its answer: it may be sent once more."""
+    return _comes_of(error, StaleConnection)
+
+
+def was_late(error: BaseException) -> bool:
+    """Whether the request behind this error went out late on its new connection: how that ended proves nothing, see `LateRequest`."""
+    return _comes_of(error, LateRequest)
+
+
+def _comes_of(error: BaseException, kind: type[BaseException]) -> bool:
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, StaleConnection):
+        if isinstance(seen, kind):
             return True
         seen = seen.__cause__ or seen.__context__
     return False
@@ -83,9 +102,11 @@ def is_stale(error: BaseException) -> bool:
 class _Watch:
     """What happened on a stream: whether it had answered before the latest request, and whether it has begun to answer that."""
 
-    __slots__ = ("__weakref__", "answered", "began", "retired")
+    __slots__ = ("__weakref__", "answered", "began", "late", "opened_s", "retired")
 
     def __init__(self) -> None:
+        self.opened_s: float | None = time.monotonic()
+        self.late = False
         self.answered = False
         self.began = False
         self.retired = False
@@ -94,17 +115,24 @@ class _Watch:
         """A request, or more of it, is being sent."""
         if self.began:
             self.answered, self.began = True, False
+        if self.opened_s is not None:
+            self.late, self.opened_s = time.monotonic() - self.opened_s > LATE_S, None
 
     def heard(self, data: bytes) -> bytes:
-        """What was read; `StaleConnection` for an end in place of an answer on a connection that had answered before."""
-        if not data and self.answered and not self.began:
-            raise StaleConnection("the server closed a kept connection before a byte of the answer")
+        """What was read. For an end in place of an answer `StaleConnection` on a connection that had answered before, `LateRequest` on a new
+        one that had waited for its request."""
+        if not data and not self.began and (self.answered or self.late):
+            raise self.failed(httpcore.ReadError("the server closed a kept connection before a byte of the answer"))
         self.began = self.began or bool(data)
         return data
 
     def failed(self, error: httpcore.ReadError) -> httpcore.ReadError:
         """The error to raise for one that reading ended in."""
-        return StaleConnection(str(error)) if self.answered and not self.began else error
+        if self.began or not (self.answered or self.late):
+            return error
+        return (
+            StaleConnection(str(error)) if self.answered else LateRequest("the request went out late on a connection that had been closed")
+        )
 
 
 class _Stream(_Watch, httpcore.NetworkStream):

@@ -145,7 +145,8 @@ class Exchange(Record, frozen=True, kw_only=True):
     `probe` names what the request was for (stable between runs of one seed, such as `generate/seed-a`), `asked` holds the
     task's terms it asked for, `parent` is the exchange that led to it (a poll, a fetched URL). `pictures` are those that the response
     holds, the first hundred; None in runs of before, which did not say. `failure`: no answer in the full time that a check waits is a
-    `timeout`; in less of it, because others had got none, `given-up`; what died on a kept connection is `stale`.
+    `timeout`; in less of it, because others had got none, `given-up`, as is what this process sent too late on a connection that had been
+    closed; what died on a kept connection is `stale`.
     """
 
     id: str

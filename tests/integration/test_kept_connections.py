@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,8 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from testcard.harness import kept_connections
+from testcard.harness.check.running.transport import Received, http_client, send
 from testcard.harness.client import AsyncClient, Client, ConnectionFailed
 from testcard.harness.runs.folder import RunReader
+from testcard.harness.wire.model import WireRequest
 from testkit.pictures import in_base64, plain
 from testkit.servers import Server, read_request, reset, talking
 
@@ -171,3 +175,21 @@ def test_a_bench_counts_it_and_says_it(tmp_path: Path) -> None:
     assert not {"broken", "stale"} & set(row.errors)
     assert row.note is not None
     assert "died on kept connections" in row.note
+
+
+@pytest.mark.parametrize(("late_s", "failure"), [(-1.0, "given-up"), (60.0, "broken")], ids=["held up", "sent at once"])
+def test_a_request_that_we_send_late_accuses_nobody(late_s: float, failure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that closes a new connection is accused only where the request went out at once; it is not sent again either way."""
+    monkeypatch.setattr(kept_connections, "LATE_S", late_s)
+    heard = []
+
+    def talk(connection: socket.socket) -> None:
+        heard.append(read_request(connection))
+
+    async def ask(url: str) -> Received:
+        async with http_client(1, base_url=url) as client:
+            return await send(client, WireRequest("op", "POST", url, (), b"{}", False), time.monotonic)
+
+    with talking(talk) as server:
+        received = asyncio.run(ask(server.url))
+    assert (received.failure, received.status, len(heard)) == (failure, None, 1)

@@ -11,7 +11,7 @@ from typing import Literal
 import httpx
 
 from testcard.harness.check.running.early_answers import Duplex
-from testcard.harness.kept_connections import KEEP_IDLE_S, KeptConnections, is_stale
+from testcard.harness.kept_connections import KEEP_IDLE_S, KeptConnections, is_stale, was_late
 from testcard.harness.proxies import direct
 from testcard.harness.runs.folder import tool_version
 from testcard.harness.wire.course import Failure
@@ -123,7 +123,8 @@ async def send(
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         failure, detail = "connect", _told(error)
     except (httpx.HTTPError, httpx.StreamError) as error:
-        failure, detail = "stale" if is_stale(error) else "broken", _told(error)
+        failure = "stale" if is_stale(error) else "given-up" if was_late(error) else "broken"
+        detail = _told(error)
     return Received(sent_s, first_byte_s, clock(), status, headers, b"".join(chunks), False, failure, detail)
 
 
