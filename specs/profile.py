@@ -47,7 +47,7 @@ def _listed(value: Any) -> Any:
 
 
 #: A word of the wire, or several that mean the same.
-Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...])]
 
 
 class Clause(_Frozen):
@@ -134,7 +134,7 @@ def _amount(value: Any) -> Any:
     return {"at": value} if isinstance(value, str) else value
 
 
-AmountPlace = Annotated[Amount, BeforeValidator(_amount)]
+AmountPlace = Annotated[Amount, BeforeValidator(_amount, json_schema_input_type=str | Amount)]
 
 
 class PictureEvents(_Frozen):
@@ -221,7 +221,7 @@ class AsyncProtocol(_Frozen):
     """
 
     flag: str | None = None
-    status: Annotated[tuple[int, ...], BeforeValidator(_listed)] = (202,)
+    status: Annotated[tuple[int, ...], BeforeValidator(_listed, json_schema_input_type=int | tuple[int, ...])] = (202,)
     task_reference: tuple[Place, ...] = ()
     operation: str | None = None
     parameter: str | None = None
@@ -369,6 +369,9 @@ class Profile(_Frozen):
     asynchronous: AsyncProtocol | None = Field(default=None, alias="async")
     limits: Limits = Limits()
     errors: Errors = Errors()
-    rules: dict[str, Annotated[tuple[RuleEntry, ...], BeforeValidator(_rule_entries)]] = Field(default_factory=dict)
+    rules: dict[
+        str,
+        Annotated[tuple[RuleEntry, ...], BeforeValidator(_rule_entries, json_schema_input_type=RuleEntry | tuple[RuleEntry, ...] | Level)],
+    ] = Field(default_factory=dict)
     prices: tuple[PriceEntry, ...] = ()
     notes: tuple[str, ...] = ()

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Check, load and compare every target; without a config, the five embedded mocks.",
     ),
     "init": ("testcard.harness.cli.init:init", "Write a testcard.toml for your targets, and the file that checks them in CI."),
+    "doctor": ("testcard.harness.cli.doctor:doctor", "Look at what can go wrong before anything is sent, and say what to do."),
     "check": ("testcard.harness.cli.check:command", "Judge whether a target keeps its documented contract."),
     "replay": ("testcard.harness.cli.replay:replay", "Send one recorded exchange of a check again and show what differs."),
     "bench": ("testcard.benchmarks.command:command", "Measure latency, throughput and cost under load."),
@@ -44,6 +45,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "providers": ("testcard.harness.cli.catalogue:providers", "List the providers, their operations, models and prices."),
     "rules": ("testcard.harness.cli.catalogue:rules", "List the rules, or explain one."),
     "selftest": ("testcard.harness.cli.selftest:selftest", "Run every fault against every rule and print the kill matrix."),
+    "open": ("testcard.harness.cli.runs:open_report", "Open the report of a run in the browser."),
+    "clean": ("testcard.harness.cli.runs:clean", "Delete older runs."),
+    "schema": (
+        "testcard.harness.cli.schema:schema",
+        "Print the JSON Schema of testcard.toml, workload.toml, profile.yaml or a run's file.",
+    ),
     "spec": ("testcard.harness.cli.catalogue:spec", "Check a provider's two files."),
 }
 
