@@ -55,6 +55,20 @@ def task_requests(provider: Provider, operation: str, task: Task, model: str | N
     return found
 
 
+def stated(requests: Sequence[TaskRequest]) -> dict[str, str]:
+    """What the requests of a cell ask for beside prompt and seed, in words; what is not sent is left out, what varies is listed."""
+    found: dict[str, str] = {}
+    for name in ("task", "size", "n", "quality", "steps", "delivery", "stream", "asynchronous"):
+        words = dict.fromkeys(_word(value) for request in requests if (value := getattr(request, name)) is not None)
+        if words and not (name == "n" and list(words) == ["1"]):  # one picture is what every operation gives by itself
+            found[name] = " / ".join(words)
+    return found
+
+
+def _word(value: object) -> str:
+    return "×".join(map(str, value)) if isinstance(value, tuple) else "yes" if value is True else str(value)
+
+
 def cheapest_terms(provider: Provider, operation: str, model: str | None) -> dict[str, Any]:
     """The profile's cheapest size, steps, quality, tier and max_tokens, as far as it states them."""
     terms: dict[str, Any] = {}

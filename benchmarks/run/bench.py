@@ -142,7 +142,7 @@ class BenchRun:
                 yield from (Noted(sentence=note) for note in notes)
                 notes.clear()
         yield from (Stopped(stop=stop) for stop in session.stops if stop not in told)
-        recorded = write_down(writer, session.blocks, plan.workload, finder)
+        recorded = write_down(writer, session.blocks, plan.workload, finder, plan.asked)
         end = conclude(recorded, session.stops, interrupted=session.interrupted, fatal=session.fatal)
         writer.finish(end.outcome, end.code, end.reason, session.stops)
         yield from (Judged(row=row) for row in recorded.summary.rows)

@@ -30,6 +30,10 @@ class Recorded:
     spend: Spend
 
 
+#: Target, operation and model of a cell → what its requests ask for, in words.
+Asked = Mapping[tuple[int | None, str, str | None], dict[str, str]]
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a run ended: exit code, outcome, and in a sentence why it is no pass."""
@@ -39,8 +43,8 @@ class Ending:
     reason: str | None
 
 
-def write_down(writer: RunWriter, blocks: Sequence[Block], workload: Workload, finder: SaturationSearch | None) -> Recorded:
-    """Seals the samples, and writes the summary and what a search found."""
+def write_down(writer: RunWriter, blocks: Sequence[Block], workload: Workload, finder: SaturationSearch | None, asked: Asked) -> Recorded:
+    """Seals the samples, and writes the summary, with what each cell asked for, and what a search found."""
     from testcard.benchmarks.judging.recorder import seal
     from testcard.benchmarks.load.facts import notes, stage_facts
     from testcard.benchmarks.load.turns import counted
@@ -58,7 +62,7 @@ def write_down(writer: RunWriter, blocks: Sequence[Block], workload: Workload, f
         workload=workload.model_dump(mode="json"),
         seed=writer.run.seed or 0,
     )
-    summary = _with_notes(summary, notes(blocks))
+    summary = _with_notes(_with_asked(summary, asked), notes(blocks))
     found = None
     if finder is not None:
         summary = finder.as_measured(summary)
@@ -78,6 +82,11 @@ def _spend(frame: pd.DataFrame) -> Spend:
         images=pictures,
         cost_usd=float(frame["cost_usd"].sum()) if known else None,
     )
+
+
+def _with_asked(summary: Summary, asked: Asked) -> Summary:
+    rows = [msgspec.structs.replace(row, asked=asked.get((row.target, row.operation, row.model), {})) for row in summary.rows]
+    return msgspec.structs.replace(summary, rows=rows)
 
 
 def _with_notes(summary: Summary, said: Mapping[RowKey, str]) -> Summary:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from testcard.benchmarks.load.turns import due
 from testcard.benchmarks.plan import turn_order
-from testcard.benchmarks.plan.asks import asks, task_requests
+from testcard.benchmarks.plan.asks import asks, stated, task_requests
 from testcard.benchmarks.plan.job import BlockJob, CellJob
 from testcard.benchmarks.plan.workload import Workload
 from testcard.benchmarks.run.options import BenchOptions
@@ -42,7 +42,7 @@ def _in_turn(each: Sequence[Number], requests: int) -> Number | int:
 class BenchPlan:
     """What is going to be sent. `requests`, `images` and `cost_usd` are the most that it can come to; None where nobody can say.
 
-    `blocks` are the turns in their order (none in a search, which makes its own); `repeats`: so many of them may be taken again, where
+    `asked`: by target, operation and model, what a cell's requests ask for in words. `blocks` are the turns in their order (none in a search, which makes its own); `repeats`: so many of them may be taken again, where
     the generator was late; they are not counted. `priced_usd`: as `cost_usd`, but of what has a price; `unpriced` names the rest.
     """
 
@@ -56,6 +56,7 @@ class BenchPlan:
     priced_usd: float | None
     unpriced: tuple[str, ...]
     duration_s: float
+    asked: Mapping[tuple[int | None, str, str | None], dict[str, str]] = field(default_factory=dict)
 
 
 def make_plan(options: BenchOptions, workload: Workload, targets: Sequence[OpenTarget]) -> BenchPlan:
@@ -92,7 +93,12 @@ def make_plan(options: BenchOptions, workload: Workload, targets: Sequence[OpenT
         priced_usd=priced,
         unpriced=unpriced,
         duration_s=sum(block.whole_s for block in blocks),
+        asked={(cell.target, cell.operation, cell.model): _asked(targets[cell.target], cell, workload) for cell in cells},
     )
+
+
+def _asked(target: OpenTarget, cell: CellJob, workload: Workload) -> dict[str, str]:
+    return stated(task_requests(target.provider, cell.operation, cell.task, cell.model, workload))  # type: ignore[arg-type]
 
 
 def _least(*known: Number | None) -> Number | None:

@@ -338,6 +338,9 @@ class _Evaluation:
             outcome = {"outcome": self._writer.run.outcome, "exit_code": int(code), "run": str(folder), "report": str(page)}
             click.echo(json.dumps({**outcome, "steps": {child.name: child.exit_code for child in self._children}}))
         elif code is not Exit.INTERRUPTED:
+            answer = folder / "report" / "answer.txt"
+            if answer.is_file():
+                click.echo(answer.read_text(encoding="utf-8"))
             click.echo(f"{code.words.upper()}  {folder}")
             if page.is_file():
                 click.echo(f"report  {page}")

@@ -473,6 +473,7 @@ class SummaryRow(Record, frozen=True, kw_only=True):
     second are those of requests that got what they asked for. `invalid_pictures` counts the outcome of that name by what was
     wrong (`FLAWS`). `achieved`: `achieved_rps` with its interval. `rounds_s`: seconds in which each round was scheduled. The spreads have mean, least, greatest and standard deviation of the three times. `spells`: requests over
     `spells_over_s` (the latency limit of the objectives, else four times p50) that came in a row, as one event brings them.
+    `asked`: what its requests say beside the prompt (task, size, n, quality, steps, delivery); what a document leaves open is left out.
     """
 
     provider: str
@@ -517,6 +518,7 @@ class SummaryRow(Record, frozen=True, kw_only=True):
     ttfb_spread: Spread | None = None
     spells: list[Spell] = []
     spells_over_s: float | None = None
+    asked: dict[str, str] = {}
 
 
 class Summary(Record, frozen=True, kw_only=True):

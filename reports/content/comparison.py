@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from testcard.harness.runs.records import PERCENTILES, Estimate, SummaryRow, Verdict
 from testcard.harness.text.words import DOLLARS, NONE, PER_SECOND, PERCENT, Unit, clean, time_unit, worst_word
 from testcard.reports.content.evidence import Evidence, Party, Series
+
+if TYPE_CHECKING:
+    from testcard.reports.content.likeness import Likeness
 
 #: Verdict words of a must that count in "musts passed / total".
 _Line = tuple[Party, str, Series | None]  # with its operation
@@ -68,6 +72,12 @@ class ComparisonRow:
     series: Series | None
     cells: dict[str, ComparisonCell]
     further: bool = False
+    likeness: Likeness | None = None
+
+    @property
+    def group(self) -> str:
+        """What it is alike in with all that it is ranked with, in words; empty for an operation that was not measured."""
+        return self.likeness.words if self.likeness is not None else ""
 
     @property
     def stage(self) -> str:
@@ -95,6 +105,11 @@ class ComparisonTable:
     latency: Unit
     stages: dict[int, str]  # bench → the stage compared
     several_stages: bool
+
+    @property
+    def groups(self) -> int:
+        """How many groups of rows there are that are ranked apart."""
+        return len({row.group for row in self.rows if row.series is not None})
 
     @property
     def compared(self) -> list[Series]:
@@ -134,14 +149,22 @@ def compared(evidence: Evidence) -> ComparisonTable:
     # The stages of a row stand together, the compared one first.
     lines.sort(key=lambda line: (line[2] is None, line[0].key, line[2].index if line[2] else 0, further(line[2])))
     tasks = [evidence.task(party, operation, series.row if series else None) for party, operation, series in lines]
-    rivals = [(task, series.row.stage if series and further(series) else "") for task, (_, _, series) in zip(tasks, lines, strict=True)]
+    rivals = [_likeness(evidence, series) for _, _, series in lines]
     cells = _cells(shown, lines, rivals, evidence)
     rows = []
-    for (party, operation, series), task, measures in zip(lines, tasks, cells, strict=True):
+    for (party, operation, series), task, measures, group in zip(lines, tasks, cells, rivals, strict=True):
         judged = conformance([verdict for verdict in party.judged() if verdict.operation == operation])
         model = clean(series.row.model) if series and series.row.model else None
-        rows.append(ComparisonRow(party, model, operation, task, judged, series, measures, further(series)))
+        rows.append(ComparisonRow(party, model, operation, task, judged, series, measures, further(series), group))
     return ComparisonTable(shown, rows, unit, stages, any(row.further for row in rows))
+
+
+def _likeness(evidence: Evidence, series: Series | None) -> Likeness | None:
+    if series is None:
+        return None
+    from testcard.reports.content.likeness import likeness  # numpy, which a check has no use for
+
+    return likeness(evidence, series)
 
 
 def _compared_stages(evidence: Evidence) -> dict[int, str]:
@@ -170,6 +193,9 @@ def _columns(unit: Unit) -> list[Column]:
     def goodput(row: SummaryRow) -> Estimate | None:
         return row.goodput or Estimate(value=row.goodput_rps, n=row.requests)
 
+    def megapixel(row: SummaryRow) -> Estimate | None:
+        return row.money.cost_usd_per_megapixel if row.money is not None else None
+
     return [
         Column("p50", "p50", unit, latency("p50"), True, "not measured"),
         Column("p90", "p90", unit, latency("p90"), True, "not measured"),
@@ -178,11 +204,12 @@ def _columns(unit: Unit) -> list[Column]:
         Column("goodput", "Goodput", PER_SECOND, goodput, False, "not measured"),
         Column("errors", "Error rate", PERCENT, lambda row: row.error_rate, True, "not measured"),
         Column("cost", "Cost of 1,000 good images", DOLLARS, lambda row: row.cost_usd_per_1000_good_images, True, "no price"),
+        Column("megapixel", "Cost of a megapixel", DOLLARS, megapixel, True, "no price"),
     ]
 
 
-def _cells(shown: list[Column], lines: list[_Line], rivals: list[tuple[str, str]], evidence: Evidence) -> list[dict[str, ComparisonCell]]:
-    """Every line's cells. Only lines of one entry in `rivals` (task and stage) are ranked with each other."""
+def _cells(shown: list[Column], lines: list[_Line], rivals: list[Likeness | None], evidence: Evidence) -> list[dict[str, ComparisonCell]]:
+    """Every line's cells. Only lines of one entry in `rivals` are ranked with each other."""
     cells: list[dict[str, ComparisonCell]] = [{} for _ in lines]
     places: dict[str, list[int | None]] = {column.key: [None] * len(lines) for column in shown}
     for group in dict.fromkeys(rivals):  # only like is ranked with like: describing a picture is no rival of generating one
@@ -215,7 +242,7 @@ def _cell(column: Column, series: Series | None, estimate: Estimate | None, plac
     if estimate is None or (estimate.value is None and estimate.low is None):
         if estimate is not None and column.key in row.latency_s:
             return ComparisonCell(NONE, note=too_few(column.key, estimate.n))
-        absent = "delivers no pictures" if column.key == "cost" and row.ok and not row.images_per_s else column.absent
+        absent = "delivers no pictures" if column.key in ("cost", "megapixel") and row.ok and not row.images_per_s else column.absent
         return ComparisonCell(NONE, note=absent)
     rank = place if distinct else None
     if estimate.value is None or estimate.at_least:

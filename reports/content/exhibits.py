@@ -34,3 +34,16 @@ class Panel:
     title: str
     sentence: str
     table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The paragraph, a sentence or a few for each group, and the ratios of every pair, group by group."""
+
+    paragraphs: list[str]
+    ratios: list[tuple[str, str]]  # group, sentence
+
+    @property
+    def text(self) -> str:
+        """All of it as plain text."""
+        return "\n\n".join(self.paragraphs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
@@ -14,9 +14,13 @@ from testcard.reports.content.exhibits import Table
 from testcard.reports.figures import palette
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, keys, marker
 
+#: The share of invalid pictures from which a row is no choice, whatever its price.
+_FAILING = 0.05
 
-def sketch(rows: Sequence[Series], unit: Unit) -> Sketch | None:
-    """The figure, or None where no row has both a price and a median."""
+
+def sketch(rows: Sequence[Series], unit: Unit, groups: Mapping[str, str]) -> Sketch | None:
+    """The figure, or None where no row has both a price and a median. `groups`: by the key of a row what it is alike in with those
+    that it may be held against; without a group there is one for all."""
     priced = [
         (series, x, y)
         for series in rows
@@ -24,7 +28,12 @@ def sketch(rows: Sequence[Series], unit: Unit) -> Sketch | None:
     ]
     if not priced:
         return None
-    best = frontier([(x, y) for _, x, y in priced])
+    failing = [place for place, (series, _, _) in enumerate(priced) if _fails(series)]
+    best: list[int] = []
+    for group in dict.fromkeys(groups.get(series.key, "") for series, _, _ in priced):
+        mine = [place for place, (series, _, _) in enumerate(priced) if groups.get(series.key, "") == group and place not in failing]
+        best += [mine[place] for place in frontier([priced[place][1:] for place in mine])]
+    apart = len({groups.get(series.key, "") for series, _, _ in priced}) > 1
 
     def draw() -> Figure:
         step = 33
@@ -33,7 +42,7 @@ def sketch(rows: Sequence[Series], unit: Unit) -> Sketch | None:
         fit_axis(axes, "x", [bound * unit.factor for _, x, _ in priced for bound in (x.low, x.value, x.high) if bound is not None])
         fit_axis(axes, "y", [bound for _, _, y in priced for bound in (y.low, y.value, y.high) if bound is not None])
         corner: list[tuple[float, float]] = []
-        for place in best:
+        for place in [] if apart else best:  # a line joins only what is alike
             at, usd = priced[place][1].value or 0.0, priced[place][2].value or 0.0
             if not corner or usd < corner[-1][1]:
                 corner.append((at, usd))
@@ -77,14 +86,25 @@ def sketch(rows: Sequence[Series], unit: Unit) -> Sketch | None:
         )
         return figure
 
-    return Sketch("cost-against-latency", "Cost against latency", _caption(rows, priced, best), table(rows, unit), draw)
+    return Sketch(
+        "cost-against-latency", "Cost against latency", _caption(rows, priced, best, failing, apart=apart), table(rows, unit), draw
+    )
+
+
+def _fails(series: Series) -> bool:
+    """Whether the row's requests or pictures fail more often than an objective, or any use, allows."""
+    row = series.row
+    missed = any(gate.verdict == "fail" and "_rate" in gate.expression for gate in row.gates)
+    return missed or sum(row.invalid_pictures.values()) > _FAILING * max(row.requests, 1)
 
 
 def _p50(series: Series) -> Estimate | None:
     return series.row.latency_s.get("p50")
 
 
-def _caption(rows: Sequence[Series], priced: list[tuple[Series, Estimate, Estimate]], best: list[int]) -> str:
+def _caption(
+    rows: Sequence[Series], priced: list[tuple[Series, Estimate, Estimate]], best: list[int], failing: list[int], *, apart: bool
+) -> str:
     names = [priced[place][0].label for place in best]
     why = "none is clearly cheaper or faster without being clearly worse on the other axis"
     unpriced = [
@@ -96,6 +116,12 @@ def _caption(rows: Sequence[Series], priced: list[tuple[Series, Estimate, Estima
     illustrative = any(series.party.target.prices == "illustrative" for series, _, _ in priced)
     label = " Prices are illustrative, made up for runs against mocks." if illustrative else ""
     said = f"No target beats {listing(names)} (ringed): {why}." if len(priced) > 1 else f"Only {priced[0][0].label} has a price."
+    if not names:
+        said = "No target is ringed."
+    if apart and names:
+        said += " Only what was asked for alike is held against each other."
+    if failing:
+        said += f" {listing([priced[place][0].label for place in failing])}: too many requests or pictures fail, so not on the frontier."
     return said + missing + label
 
 

@@ -45,7 +45,12 @@ def hang(evidence: Evidence, comparison: ComparisonTable) -> Gallery:
     rows = comparison.compared
     unit = comparison.latency
     stages = sorted(evidence.series, key=lambda series: series.index)
-    why = "No request was answered."
+    answered = sum(row.row.ok for row in rows)
+    why = (
+        f"{answered} {'request was' if answered == 1 else 'requests were'} answered as asked: too few for this figure."
+        if answered
+        else "No request was answered as asked."
+    )
     wanted: dict[str, tuple[Sketch | None, str]] = {
         "latency-ecdf": (distribution.ecdf(evidence, rows, unit), why),
         "latency-tail": (distribution.tail(evidence, rows, unit), "No row has enough answers for a tail: it needs more than 10 beyond it."),
@@ -60,7 +65,7 @@ def hang(evidence: Evidence, comparison: ComparisonTable) -> Gallery:
         "send-lag": (load.send_lag(evidence, stages), "The samples do not record how late the generator was."),
         "outcomes": (outcomes.sketch(stages), why if not rows else "No measured request failed."),
         "cost-against-latency": (
-            cost.sketch(rows, unit),
+            cost.sketch(rows, unit, {row.series.key: row.group for row in comparison.rows if row.series is not None and not row.further}),
             why if not rows else "No price is known, so no cost is shown: set one under [prices] in testcard.toml.",
         ),
     }

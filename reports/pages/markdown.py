@@ -62,7 +62,7 @@ def report_md(page: Page) -> str:
 
 def verdict_part(page: Page) -> list[str]:
     """The verdict in a sentence, the ribbon, the gates."""
-    parts = [f"**{page.overall.word.upper()}** {escaped(page.overall.sentence)}"]
+    parts = [f"**{page.overall.word.upper()}** {escaped(page.overall.sentence)}", *(escaped(text) for text in page.answer.paragraphs)]
     if page.overall.ribbon:
         parts.append(f"> {escaped(page.overall.ribbon)}")
     rows = [
@@ -92,16 +92,19 @@ def comparison_part(page: Page) -> list[str]:
         "operation",
         "model",
         *stage,
+        "group",
         "musts",
         *(f"{column.title}, {column.unit.name}" for column in page.comparison.columns),
         "n",
     ]
-    body = table(header, [_line(row, page) for row in page.comparison.rows], right=range(3 + len(stage), len(header)))
+    body = table(header, [_line(row, page) for row in page.comparison.rows], right=range(4 + len(stage), len(header)))
     at = [f"Compared at {escaped(listing(compared_at(page.comparison)))} (→); every stage is ranked by itself."] if stage else []
+    ratios = [f"- {escaped(group)}: {escaped(said)}" for group, said in page.answer.ratios]
     return [
         body,
         *at,
-        "Bold is best; ≈: a wide interval, or one whose upper end lies beyond the longest request (≥); “n &lt; 100”: no sample lies beyond it, so no figure; ranks are among operations of one task by a test over rounds. A good image is valid and within the SLO; it says nothing about beauty.",
+        *(["\n".join(ratios)] if ratios else []),
+        "Bold is best; ≈: a wide interval, or one whose upper end lies beyond the longest request (≥); “n &lt; 100”: no sample lies beyond it, so no figure; ranks are within a group by a test over rounds. A good image is valid and within the SLO; it says nothing about beauty.",
     ]
 
 
@@ -119,6 +122,7 @@ def _line(row: ComparisonRow, page: Page) -> list[str]:
         escaped(row.operation) + moving,
         escaped(row.model or "–"),
         *stage,
+        escaped(row.group or "–"),
         musts,
         *cells,
         f"{row.n:,}" if row.series else "–",

@@ -12,7 +12,7 @@ from testcard.harness.text.words import NONE, clean, count
 from testcard.reports.content.answer import Overall, overall
 from testcard.reports.content.comparison import ComparisonTable, compared
 from testcard.reports.content.evidence import Evidence, Party
-from testcard.reports.content.exhibits import Drawing, Panel, Table
+from testcard.reports.content.exhibits import Answer, Drawing, Panel, Table
 from testcard.reports.content.findings import Findings, arranged
 from testcard.reports.content.measures import Forecast, forecasts, panels
 from testcard.reports.content.pictures import Strip, strips
@@ -55,6 +55,7 @@ class Page:
     title: str
     subtitle: str
     overall: Overall
+    answer: Answer
     comparison: ComparisonTable
     findings: Findings
     gallery: Gallery
@@ -85,6 +86,7 @@ def compose(evidence: Evidence, baseline: Baseline | None = None, histories: Seq
         else f"{len(evidence.parties)} image APIs compared",
         subtitle=_subtitle(evidence),
         overall=overall(evidence, baseline.gates if baseline else (), baseline.sentence if baseline else ""),
+        answer=_answer(evidence, comparison),
         comparison=comparison,
         findings=arranged(evidence),
         gallery=gallery,
@@ -101,6 +103,14 @@ def compose(evidence: Evidence, baseline: Baseline | None = None, histories: Seq
         forecasts=forecasts(comparison),
         baseline=baseline,
     )
+
+
+def _answer(evidence: Evidence, comparison: ComparisonTable) -> Answer:
+    if not comparison.compared:
+        return Answer([], [])
+    from testcard.reports.content.paragraph import answered  # scipy, which a check has no use for
+
+    return answered(evidence, comparison)
 
 
 def _against_others(baseline: Baseline | None, histories: Sequence[History]) -> dict[str, Drawing]:

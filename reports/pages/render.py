@@ -75,6 +75,8 @@ def write_page(evidence: Evidence, page: Page, out: Path | None = None) -> Path:
             ("verdicts_csv", "verdicts.csv"): verdicts_csv(evidence),
             **_ci_texts(evidence),
         }
+        if page.answer.paragraphs:
+            texts["answer", "answer.txt"] = page.answer.text + "\n"
         for (kind, name), text in texts.items():
             writer.write_text(kind, name, text)
         (out / "figures").mkdir(exist_ok=True)

@@ -12,7 +12,7 @@ from testcard.reports.content.comparison import ComparisonTable
 from testcard.reports.content.evidence import Evidence
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_ESTIMATES = ("p50_s", "p90_s", "p95_s", "p99_s", "goodput_rps", "error_rate", "cost_usd_per_1000_good_images")
+_ESTIMATES = ("p50_s", "p90_s", "p95_s", "p99_s", "goodput_rps", "error_rate", "cost_usd_per_1000_good_images", "cost_usd_per_megapixel")
 
 
 def comparison_csv(comparison: ComparisonTable) -> str:
@@ -28,6 +28,7 @@ def comparison_csv(comparison: ComparisonTable) -> str:
         "operation",
         "task",
         "stage",
+        "group",
         "compared",
         "musts_passed",
         "musts",
@@ -53,6 +54,7 @@ def comparison_csv(comparison: ComparisonTable) -> str:
                 clean(row.operation),
                 row.task,
                 row.stage or None,
+                row.group or None,
                 None if series is None else "no" if row.further else "yes",
                 *counts,
                 series.row.requests if series else None,

@@ -1,0 +1,122 @@
+"""The answer on top of the report, and that nothing is ranked with what was asked for something else."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import pytest
+
+from testcard.harness.runs.folder import RunReader
+from testcard.reports.content.comparison import ComparisonTable, compared
+from testcard.reports.content.evidence import Evidence, gather
+from testcard.reports.content.paragraph import answered
+from testcard.reports.figures import cost
+from testcard.reports.pages.markdown import comparison_part
+from testcard.reports.pages.page import compose
+from testcard.reports.pages.tables import comparison_csv
+
+PICTURES = ("nanogpt", "nebul", "nvidia-nim-image")
+ASKED = {"task": "generate", "size": "512×512"}
+
+
+@pytest.fixture(scope="module")
+def bench(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    """A benchmark of three providers of pictures, without checks."""
+    makers = tuple(replace(maker, fails=0.0) for maker in synthetic.MAKERS if maker.id in PICTURES)
+    runs: list[RunReader] = synthetic.write_evaluation(tmp_path_factory.mktemp("alike"), requests=90, makers=makers)
+    return gather(runs[-1:])
+
+
+def asking(evidence: Evidence, *asked: dict[str, str]) -> Evidence:
+    """The evidence as if its rows had asked for these, in their order."""
+    series = [replace(each, row=msgspec.structs.replace(each.row, asked=said)) for each, said in zip(evidence.series, asked, strict=True)]
+    return replace(evidence, series=series)
+
+
+def ranks(table: ComparisonTable) -> dict[str, int | None]:
+    return {row.party.key: row.cells["p50"].rank for row in table.rows}
+
+
+def test_rows_that_are_alike_are_ranked(bench: Evidence) -> None:
+    table = compared(asking(bench, ASKED, ASKED, ASKED))
+    assert ranks(table) == {"nvidia-nim-image": 1, "nanogpt": 2, "nebul": 3}
+    assert {row.group for row in table.rows} == {"generate · 512×512 · stage steady · p95<8s, error_rate<1%"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"size": "1024×1024"}, {"n": "2"}, {"quality": "high"}, {"steps": "4"}, {"task": "edit"}],
+    ids=lambda other: next(iter(other)),
+)
+def test_no_rank_crosses_a_group(bench: Evidence, other: dict[str, str]) -> None:
+    """What differs in task, size, n, quality or steps is neither ranked with the others nor named faster or slower than they are."""
+    place = next(index for index, each in enumerate(bench.series) if each.party.key == "nvidia-nim-image")
+    asked = [ASKED if index != place else {**ASKED, **other} for index in range(3)]
+    evidence = asking(bench, *asked)
+    table = compared(evidence)
+    assert ranks(table) == {"nvidia-nim-image": None, "nanogpt": 1, "nebul": 2}
+    answer = answered(evidence, table)
+    assert [("NVIDIA" in said) for _, said in answer.ratios] == [False]
+    assert not any("NanoGPT" in text and "NVIDIA" in text for text in answer.paragraphs)
+    assert "not ranked against each other" in answer.text
+
+
+def test_the_group_stands_in_each_row_of_csv_and_markdown(bench: Evidence) -> None:
+    evidence = asking(bench, ASKED, ASKED, {**ASKED, "size": "1024×1024"})
+    page = compose(evidence)
+    lines: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(comparison_csv(page.comparison))))
+    assert sorted("1024×1024" in line["group"] for line in lines) == [False, False, True]
+    assert all(line["cost_usd_per_megapixel"] for line in lines)
+    rows = comparison_part(page)[0].splitlines()[2:]
+    assert sorted("1024×1024" in row for row in rows) == [False, False, True]
+
+
+def test_the_answer_says_who_by_how_much_at_what_price_and_on_what(bench: Evidence) -> None:
+    evidence = asking(bench, ASKED, ASKED, ASKED)
+    answer = answered(evidence, compared(evidence))
+    first, confidence = answer.paragraphs
+    assert first.startswith("generate · 512×512 · stage steady · p95<8s, error_rate<1%: NVIDIA NIM image is fastest (p50 0.3")
+    assert "faster than NanoGPT [" in first
+    assert "1,000 good pictures cost (illustrative prices): Nebul 2.2" in first
+    assert " a megapixel)" in first
+    assert confidence.startswith("Measured on 2")
+    assert "against mocks" in confidence
+    assert len(answer.ratios) == 3
+
+
+def test_the_ratio_of_a_pair_is_the_share_of_time_saved(bench: Evidence) -> None:
+    """NVIDIA's median is 0.38 s and NanoGPT's 0.62 s: 39 % less, inside an interval that holds it."""
+    evidence = asking(bench, ASKED, ASKED, ASKED)
+    said = next(said for _, said in answered(evidence, compared(evidence)).ratios if "NVIDIA" in said and "NanoGPT" in said)
+    head, _, tail = said.partition(" [")
+    low, high = (float(each) for each in tail.removesuffix(" %].").split(" to "))
+    share = float(head.split(" is ")[1].split(" %")[0])
+    assert low < share < high
+    assert low < 100 * (1 - 0.38 / 0.62) < high
+
+
+def test_a_target_whose_pictures_fail_is_not_on_the_frontier(bench: Evidence) -> None:
+    table = compared(bench)
+    whole = cost.sketch(table.compared, table.latency, {})
+    assert whole is not None
+    assert "NVIDIA NIM image" in whole.caption.partition("(ringed)")[0]
+    rows = [
+        replace(each, row=msgspec.structs.replace(each.row, invalid_pictures={"size": 9})) if each.party.key == "nvidia-nim-image" else each
+        for each in table.compared
+    ]
+    without = cost.sketch(rows, table.latency, {})
+    assert without is not None
+    assert "NVIDIA NIM image" not in without.caption.partition("(ringed)")[0]
+    assert "NVIDIA NIM image: too many requests or pictures fail" in without.caption
+
+
+def test_the_answer_is_a_file_of_the_report(report: Path) -> None:
+    text = (report / "answer.txt").read_text(encoding="utf-8")
+    first = text.partition("\n")[0]
+    assert first in (report / "summary.md").read_text(encoding="utf-8").replace("\\", "").replace("&lt;", "<")
