@@ -12,7 +12,7 @@ from testcard.harness.text.words import NONE, clean, count
 from testcard.reports.content.answer import Overall, overall
 from testcard.reports.content.comparison import ComparisonTable, compared
 from testcard.reports.content.evidence import Evidence, Party
-from testcard.reports.content.exhibits import Answer, Drawing, Panel, Table
+from testcard.reports.content.exhibits import Conclusion, Drawing, Panel, Table
 from testcard.reports.content.findings import Findings, arranged
 from testcard.reports.content.measures import Forecast, forecasts, panels
 from testcard.reports.content.pictures import Strip, strips
@@ -55,7 +55,7 @@ class Page:
     title: str
     subtitle: str
     overall: Overall
-    answer: Answer
+    answer: Conclusion
     comparison: ComparisonTable
     findings: Findings
     gallery: Gallery
@@ -105,9 +105,9 @@ def compose(evidence: Evidence, baseline: Baseline | None = None, histories: Seq
     )
 
 
-def _answer(evidence: Evidence, comparison: ComparisonTable) -> Answer:
+def _answer(evidence: Evidence, comparison: ComparisonTable) -> Conclusion:
     if not comparison.compared:
-        return Answer([], [])
+        return Conclusion([], [])
     from testcard.reports.content.paragraph import answered  # scipy, which a check has no use for
 
     return answered(evidence, comparison)
