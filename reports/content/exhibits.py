@@ -37,7 +37,7 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
-class Conclusion:
+class AnswerText:
     """The paragraph, a sentence or a few for each group, and the ratios of every pair, group by group."""
 
     paragraphs: list[str]

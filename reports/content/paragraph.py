@@ -8,14 +8,14 @@ from testcard.harness.statistics.ranking import TargetPair, ranks
 from testcard.harness.text.words import DOLLARS, count, listing, significant, time_span
 from testcard.reports.content.comparison import ComparisonRow, ComparisonTable
 from testcard.reports.content.evidence import Evidence, Series
-from testcard.reports.content.exhibits import Conclusion
+from testcard.reports.content.exhibits import AnswerText
 from testcard.reports.content.ranks import pairs_of
 
 #: So many sentences of ratios and of ties a group; the comparison holds them all.
 MOST = 4
 
 
-def answered(evidence: Evidence, comparison: ComparisonTable) -> Conclusion:
+def answered(evidence: Evidence, comparison: ComparisonTable) -> AnswerText:
     """The answer that the measured rows give; empty where nothing was measured. Ratios stay within a group, whatever else is known."""
     groups: dict[str, list[ComparisonRow]] = {}
     for row in comparison.rows:
@@ -32,7 +32,7 @@ def answered(evidence: Evidence, comparison: ComparisonTable) -> Conclusion:
         paragraphs.append("Targets of different groups were asked for different things and are not ranked against each other.")
     if paragraphs:
         paragraphs.append(_confidence(evidence, comparison))
-    return Conclusion(paragraphs, ratios)
+    return AnswerText(paragraphs, ratios)
 
 
 def _paragraph(group: str, rows: Sequence[Series], names: Sequence[str], pairs: Sequence[TargetPair]) -> str:

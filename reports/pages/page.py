@@ -12,7 +12,7 @@ from testcard.harness.text.words import NONE, clean, count
 from testcard.reports.content.answer import Overall, overall
 from testcard.reports.content.comparison import ComparisonTable, compared
 from testcard.reports.content.evidence import Evidence, Party
-from testcard.reports.content.exhibits import Conclusion, Drawing, Panel, Table
+from testcard.reports.content.exhibits import AnswerText, Drawing, Panel, Table
 from testcard.reports.content.findings import Findings, arranged
 from testcard.reports.content.measures import Forecast, forecasts, panels
 from testcard.reports.content.pictures import Strip, strips
@@ -55,7 +55,7 @@ class Page:
     title: str
     subtitle: str
     overall: Overall
-    answer: Conclusion
+    answer: AnswerText
     comparison: ComparisonTable
     findings: Findings
     gallery: Gallery
@@ -105,9 +105,9 @@ def compose(evidence: Evidence, baseline: Baseline | None = None, histories: Seq
     )
 
 
-def _answer(evidence: Evidence, comparison: ComparisonTable) -> Conclusion:
+def _answer(evidence: Evidence, comparison: ComparisonTable) -> AnswerText:
     if not comparison.compared:
-        return Conclusion([], [])
+        return AnswerText([], [])
     from testcard.reports.content.paragraph import answered  # scipy, which a check has no use for
 
     return answered(evidence, comparison)
