@@ -14,6 +14,7 @@ class _Missing:
 MISSING = _Missing()
 
 
+@lru_cache(maxsize=512)
 def parts_of(pointer: str) -> tuple[str, ...]:
     """The names that a pointer goes by, unescaped; none for "" and "/", the document itself. A leading slash may be left out."""
     return () if pointer in ("", "/") else _unescaped(pointer.removeprefix("/"))
@@ -67,6 +68,5 @@ def _step(value: Any, part: str) -> Any:
     return MISSING
 
 
-@lru_cache(maxsize=512)
 def _unescaped(path: str) -> tuple[str, ...]:
     return tuple(part.replace("~1", "/").replace("~0", "~") for part in path.split("/"))

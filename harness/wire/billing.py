@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from testcard.harness.errors import ContractViolation
@@ -93,7 +94,7 @@ def charged(provider: Provider, operation: str, request: TaskRequest, answer: An
     Token counts that the answer states are taken where they can be true of the text and the pictures that are there; else the worst
     case counts, of text that came a token a byte.
     """
-    most = worst_case(provider, operation, request)
+    most = _about(provider, operation, request).most
     usage = answer.usage
     stated_in = _integer(usage.prompt_tokens) if usage else None
     stated_out = _integer(usage.completion_tokens) if usage else None
@@ -110,6 +111,8 @@ def charged(provider: Provider, operation: str, request: TaskRequest, answer: An
 
 def at_least(asked: Billable, came: Billable) -> Billable:
     """The larger of two quantities, one by one; of two areas the larger, and where one of them is not known the other."""
+    if _holds(asked, came):
+        return asked
     sizes = [one for one in (asked, came) if one.width_px and one.height_px]
     larger = max(sizes, key=lambda one: (one.width_px or 0) * (one.height_px or 0), default=asked)
     return Billable(
@@ -124,6 +127,23 @@ def at_least(asked: Billable, came: Billable) -> Billable:
         text_in_tokens=max(asked.text_in_tokens, came.text_in_tokens),
         image_in_tokens=max(asked.image_in_tokens, came.image_in_tokens),
         out_tokens=max(asked.out_tokens, came.out_tokens),
+    )
+
+
+def _holds(asked: Billable, came: Billable) -> bool:
+    """Whether what came is in nothing more than what was asked for: then nothing has to be put together, for each answer of a load."""
+    return (
+        came.images <= asked.images
+        and came.width_px == asked.width_px
+        and came.height_px == asked.height_px
+        and came.size == asked.size
+        and came.quality == asked.quality
+        and came.tier == asked.tier
+        and came.steps == asked.steps
+        and came.input_images <= asked.input_images
+        and came.text_in_tokens <= asked.text_in_tokens
+        and came.image_in_tokens <= asked.image_in_tokens
+        and came.out_tokens <= asked.out_tokens
     )
 
 
@@ -166,17 +186,38 @@ def _tokens_at_most(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass")) + 64
 
 
-#: The request that was looked at last and what holds for it: an answer's cost asks several times for the same one, for each answer.
-_latest: tuple[Provider, str, TaskRequest, Mapping[str, Any]] | None = None
+class _About:
+    """What holds for a request: an answer's cost asks several times for the same one, and a load's answers are to a few."""
+
+    def __init__(self, provider: Provider, operation: str, request: TaskRequest) -> None:
+        self.provider = provider
+        self.operation = operation
+        self.request = request
+        self.asked = _looked_up(provider, operation, request)
+
+    @cached_property
+    def most(self) -> Billable:
+        """Its worst case."""
+        return worst_case(self.provider, self.operation, self.request)
+
+
+#: By the request's identity; each holds its request, so that no other can take its number. The latest few are kept.
+_known: dict[int, _About] = {}
+_MOST_KNOWN = 256
+
+
+def _about(provider: Provider, operation: str, request: TaskRequest) -> _About:
+    found = _known.get(id(request))
+    if found is None or found.operation != operation or found.provider is not provider:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        found = _known[id(request)] = _About(provider, operation, request)
+    return found
 
 
 def _asked(provider: Provider, operation: str, request: TaskRequest) -> Mapping[str, Any]:
     """What holds for a request by meaning: its own terms, its extra fields, then the schema's documented defaults."""
-    global _latest
-    latest = _latest
-    if latest is None or latest[2] is not request or latest[1] != operation or latest[0] is not provider:
-        latest = _latest = (provider, operation, request, _looked_up(provider, operation, request))
-    return latest[3]
+    return _about(provider, operation, request).asked
 
 
 def _looked_up(provider: Provider, operation: str, request: TaskRequest) -> Mapping[str, Any]:
