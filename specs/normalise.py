@@ -276,6 +276,13 @@ class _Walk:
     def translated(self, found: dict[str, Any], file: str, was: Pointer, now: Pointer) -> dict[str, Any]:
         if isinstance(found.get("enum"), list):
             found["enum"] = _once(found["enum"])
+        if "properties" in found and not isinstance(found["properties"], Mapping):
+            del found["properties"]
+            self.notes.append(((*was, "properties"), "is no mapping of names to schemas, and is left aside"))
+        required = found.get("required", [])
+        if not (isinstance(required, list) and all(isinstance(name, str) for name in required)) and not isinstance(required, bool):
+            del found["required"]
+            self.notes.append(((*was, "required"), "is no list of names, and is left aside"))
         if not self.dialect:
             return found
         if self.old and "$ref" in found:
@@ -287,7 +294,7 @@ class _Walk:
                 if strict and bound in found:
                     found[exclusive] = found.pop(bound)
                     self.moved[(*now, exclusive)] = (*was, exclusive)
-        if self.old and isinstance(found.get("required"), bool):
+        if isinstance(found.get("required"), bool):
             del found["required"]  # a habit of Swagger's parameters; it says nothing about a value
         pattern = found.get("pattern")
         if isinstance(pattern, str) and not _is_pattern(pattern):

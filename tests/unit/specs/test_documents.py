@@ -295,6 +295,15 @@ def test_what_is_left_aside_is_noted(tmp_path: Path) -> None:
     assert sorted((note.key or "").rpartition(".")[2] for note in notes(folder)) == ["callbacks", "pattern"]
 
 
+@pytest.mark.parametrize("old", [True, False], ids=["3.0", "3.1"])
+def test_what_is_no_list_of_names_is_left_aside(tmp_path: Path, old: bool) -> None:
+    """`required: null` and `properties: null` say nothing; what is left aside is noted by place, and the document stays usable."""
+    request = {"allOf": [PROMPTED, {"required": None, "properties": None}], "required": [7]}
+    folder = written(tmp_path / "odd", document(request, version="3.0.3" if old else "3.1.0"))
+    assert load_provider(str(folder)).operation("draw").properties
+    assert {(note.key or "").rpartition(".")[2] for note in notes(folder)} == {"required", "properties"}
+
+
 @pytest.mark.parametrize(
     "text",
     [
