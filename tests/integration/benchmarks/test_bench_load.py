@@ -482,12 +482,11 @@ def test_odd_servers_are_told_apart(mixed: Mixed) -> None:
     assert late["last_byte_s"] is None
 
 
-def test_a_request_that_crosses_an_unannounced_close_is_a_sample_and_is_not_sent_again(mixed: Mixed) -> None:
-    """Whether it was carried out nobody can know, and it may cost money: it is broken, and the server has seen each request once."""
+def test_a_request_that_crosses_an_unannounced_close_goes_out_once_more(mixed: Mixed) -> None:
+    """It died on a kept connection before a byte of an answer: it is one sample, carried out on a new connection, each once by the server's count."""
     samples = mixed.samples["crossing"]
-    words = [(sample["outcome"], sample["status"]) for sample in samples]
-    assert set(words) == {("ok", 200), ("broken", None)}
-    assert mixed.posts["crossing"] == words.count(("ok", 200)) >= 3
+    assert {(sample["outcome"], sample["status"]) for sample in samples} == {("ok", 200)}
+    assert mixed.posts["crossing"] == len(samples) >= 3
 
 
 def test_addresses_are_fetched_before_the_clock_stops(mixed: Mixed) -> None:

@@ -558,7 +558,7 @@ def test_the_key_comes_from_the_environment(server: Scripted, monkeypatch: pytes
     with Client("nanogpt", base_url=server.base_url) as client:
         assert client.settings.api_key == "sk-profile"
     monkeypatch.setenv("TESTCARD_API_KEY", "sk-testcard")
-    with Client("nanogpt") as client:
+    with Client("nanogpt", live=True) as client:
         assert (client.settings.api_key, client.settings.base_url) == ("sk-testcard", "https://nano-gpt.com")
 
 

@@ -156,7 +156,6 @@ def test_nothing_is_sent_within_no_requests(server: Server) -> None:
     [
         ({"rules": ("imgae.*",)}, "matches no rule"),
         ({"operations": ("createPicture",)}, "createPicture"),
-        ({"model": "hidraem"}, "hidraem"),
         ({"out": Path(".")}, "is not empty"),
     ],
 )
