@@ -103,7 +103,7 @@ class LoadFlags:
         option(
             "--find-saturation",
             is_flag=True,
-            help="Find the highest rate that keeps the objectives, from --rate on, in stages of --duration.",
+            help="Find the highest rate that keeps the objectives (without any: that is completed). A closed-loop ramp tells where to look (--rate: begin there instead); stages last 80 answers' time, at least 4 s and 150 requests (--duration: at most so long), and end when sure.",
         ),
     ] = False
     max_stages: Annotated[
@@ -291,12 +291,15 @@ def bench_options(
     from testcard.benchmarks.plan.targets import are_live, sections_of
 
     sections = sections_of(targets.targets, targets.sections, config, limits.live)
-    search = SearchPlan(load.rate or 1.0, load.max_stages or MAX_STAGES) if load.find_saturation else None
+    search = SearchPlan(load.rate, load.max_stages or MAX_STAGES, load.duration) if load.find_saturation else None
+    workload = resolve_workload(config, load, default_workload(are_live(sections), search))
+    if search is not None and load.workload is None and not (load.slos or config.bench.slo or config.bench.workload):
+        workload = workload.model_copy(update={"slo": ()})  # nobody named an objective: what it completes is looked for
     return BenchOptions(
         targets=tuple(sections),
         models=targets.models,
         operations=targets.operations,
-        workload=resolve_workload(config, load, default_workload(are_live(sections), search)),
+        workload=workload,
         seed=DEFAULT_SEED if load.seed is None else load.seed,
         find_saturation=search,
         fleet=resolve_fleet(config, fleet),

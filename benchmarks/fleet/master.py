@@ -179,6 +179,9 @@ class Master:
         for member in self._present():
             self._send(member, m.SendNoMore(stop=stop, cut=cut))
 
+    def enough(self, block: BlockJob) -> None:
+        """Nothing: workers take their parts of a turn to its end."""
+
     def stopped(self) -> bool:
         """Whether no further turn is taken."""
         return bool(self._stopping.is_set())

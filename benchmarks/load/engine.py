@@ -27,7 +27,7 @@ from testcard.benchmarks.load.turns import Course, Taken, Turn, offsets_of
 from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.net.transport import Prepared, Transport, clock
 from testcard.benchmarks.plan.cells import Attempt, Cell
-from testcard.benchmarks.plan.job import Job
+from testcard.benchmarks.plan.job import BlockJob, Job
 from testcard.benchmarks.plan.workload import Workload
 from testcard.harness.stops import Stop, StopReason
 
@@ -104,6 +104,7 @@ class Engine:
         self.cutting = gevent.event.Event()
         self.alarm = Alarm()
         self.stopped: Stop | None = None
+        self._enough: BlockJob | None = None
         self.error: BaseException | None = None
         self.in_flight = 0
         self.outcomes: dict[str, int] = {}
@@ -125,6 +126,11 @@ class Engine:
         self.alarm.ring()
         if cut:
             self.cutting.set()
+
+    def enough(self, block: BlockJob) -> None:
+        """Of that open-loop turn nothing more need be sent, and it is whole all the same."""
+        self._enough = block
+        self.alarm.ring()
 
     def close(self) -> None:
         """Judges what is left and closes the writer."""
@@ -211,13 +217,16 @@ class Engine:
             delay = deadline - clock()
             if delay <= 0:
                 gevent.sleep(0)  # late: let what is in flight go on, then send at once
-            while delay > 0 and not self.stopping.is_set():
+            while delay > 0 and not self.stopping.is_set() and self._enough != course.block:
                 self.alarm.wait_until(deadline)
                 delay = deadline - clock()
             if cap is not None and flight.full():
-                while flight.full() and not self.stopping.is_set():
+                while flight.full() and not self.stopping.is_set() and self._enough != course.block:
                     flight.wait_available(timeout=0.5)
                 free_since = clock()
+            if self._enough == course.block:
+                course.scheduled, course.ended_early = count, True
+                return
             if watch.hold_until_s and watch.holds_s(cell.target, clock()) > 0:
                 course.held += 1
                 continue

@@ -28,9 +28,12 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
 class More(msgspec.Struct, frozen=True, kw_only=True):
-    """A line that a load process is told: further blocks, or none: that was all. Any line that is not one means stop."""
+    """A line that a load process is told: further blocks, or none: that was all; or that of a turn under way (`enough`) nothing more
+    need be sent. Any line that is not one means stop.
+    """
 
-    blocks: list[BlockJob]
+    blocks: list[BlockJob] = []
+    enough: BlockJob | None = None
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

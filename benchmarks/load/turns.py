@@ -148,6 +148,7 @@ class Course:
         self.warm_until_s = start_s + turn.block.warmup_s
         self.end_s = start_s + turn.block.whole_s
         self.scheduled = self.sent = self.sent_again = self.held = self.cursor = 0
+        self.ended_early = False  # nothing more was needed of it
         self.lags: list[float] = []
         self.latencies: list[float] = []
         self.key = turn.key(job.seed)
@@ -164,7 +165,7 @@ class Course:
             worker=self._job.worker,
             started_s=self.start_s - zero,
             ended_s=ended_s - zero,
-            duration_s=planned_s if complete else max(0.0, min(planned_s, sent_until_s - self.warm_until_s)),
+            duration_s=planned_s if complete and not self.ended_early else max(0.0, min(planned_s, sent_until_s - self.warm_until_s)),
             scheduled=self.scheduled,
             sent=self.sent,
             held=self.held,

@@ -33,6 +33,7 @@ from testcard.benchmarks.run.finishing import conclude, write_down
 from testcard.benchmarks.run.options import BenchOptions
 from testcard.benchmarks.run.planning import BenchPlan, make_plan
 from testcard.benchmarks.run.session import BLOCKS_FILE, Session
+from testcard.benchmarks.search.bracket import LEAST_REQUESTS
 from testcard.benchmarks.search.saturation import SaturationSearch
 from testcard.harness.errors import UsageError
 from testcard.harness.events import Answered, Event, Finished, Judged, Noted, Planned, PlannedTarget, Sent, Spent, Stopped
@@ -57,8 +58,8 @@ class BenchRun:
     def __init__(self, options: BenchOptions) -> None:
         self.options = options if options.targets else replace(options, targets=tuple(sections_of((), (), options.config, live=False)))
         self.workload = options.load
-        if options.find_saturation is not None and not self.workload.slo:
-            raise UsageError("a search for saturation needs an objective to hold", hint="such as --slo 'p95<2s' --slo 'error_rate<1%'")
+        if options.find_saturation is not None:
+            _refuse_too_small(options)
         if options.out is not None:
             require_free(options.out)  # before a mock is started for it
         self.plan: BenchPlan | None = None
@@ -125,7 +126,12 @@ class BenchRun:
         finder = self._finder(plan, writer.folder, notes.append)
         job = self._job(plan, targets, writer.folder, finder)
         writer.add_file("blocks", BLOCKS_FILE)
-        session = Session(job, writer.folder, more=None if finder is None else lambda: finder.more(session.blocks))
+        session = Session(
+            job,
+            writer.folder,
+            more=None if finder is None else lambda: finder.more(session.blocks),
+            look=None if finder is None else lambda: finder.look(session.blocks),
+        )
         self._session = session
         if self._stopped:
             session.stop()
@@ -142,7 +148,7 @@ class BenchRun:
                 yield from (Noted(sentence=note) for note in notes)
                 notes.clear()
         yield from (Stopped(stop=stop) for stop in session.stops if stop not in told)
-        recorded = write_down(writer, session.blocks, plan.workload, finder, plan.asked)
+        recorded = write_down(writer, session.blocks, plan.workload, finder, plan.asked, session.stops)
         end = conclude(recorded, session.stops, interrupted=session.interrupted, fatal=session.fatal)
         writer.finish(end.outcome, end.code, end.reason, session.stops)
         yield from (Judged(row=row) for row in recorded.summary.rows)
@@ -175,7 +181,10 @@ class BenchRun:
 
     def _finder(self, plan: BenchPlan, folder: Path, say: Callable[[str], None]) -> SaturationSearch | None:
         wanted = self.options.find_saturation
-        return None if wanted is None else SaturationSearch(plan.workload, plan.cells, folder, plan=wanted, say=say)
+        if wanted is None:
+            return None
+        wanted = replace(wanted, budget=self.options.max_requests)
+        return SaturationSearch(plan.workload, plan.cells, folder, plan=wanted, say=say)
 
     def _job(self, plan: BenchPlan, targets: Sequence[OpenTarget], folder: Path, finder: SaturationSearch | None) -> Job:
         options = self.options
@@ -207,6 +216,16 @@ class BenchRun:
             "processes": options.fleet.workers if options.fleet is not None else 1,
             "cells": [msgspec.to_builtins(cell) for cell in plan.cells],
         }
+
+
+def _refuse_too_small(options: BenchOptions) -> None:
+    """`UsageError` for a budget that not even one stage of a search fits in, with what it takes."""
+    least = LEAST_REQUESTS
+    if options.max_requests is not None and options.max_requests < least:
+        raise UsageError(
+            f"--max-requests {options.max_requests} is too small for a search: the ramp and one stage take about {least} requests",
+            hint=f"allow {least} or more (at 1 s a picture about {least / 60:.0f} minutes at most, at 10 s {least / 6:.0f}); a whole search takes about 1,500",
+        )
 
 
 def _models(plan: BenchPlan, target: int) -> list[str]:

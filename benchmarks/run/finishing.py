@@ -43,14 +43,23 @@ class Ending:
     reason: str | None
 
 
-def write_down(writer: RunWriter, blocks: Sequence[Block], workload: Workload, finder: SaturationSearch | None, asked: Asked) -> Recorded:
-    """Seals the samples, and writes the summary, with what each cell asked for, and what a search found."""
+def write_down(
+    writer: RunWriter,
+    blocks: Sequence[Block],
+    workload: Workload,
+    finder: SaturationSearch | None,
+    asked: Asked,
+    stops: Sequence[Stop] = (),
+) -> Recorded:
+    """Seals the samples, and writes the summary, with what each cell asked for, and what a search found before the stops."""
     from testcard.benchmarks.judging.recorder import seal
     from testcard.benchmarks.load.facts import notes, stage_facts
     from testcard.benchmarks.load.turns import counted
     from testcard.harness.statistics.samples import read
     from testcard.harness.statistics.summary import summarise
 
+    if finder is not None:
+        finder.end(blocks, stops)  # while the shards are there
     kept = {id(block) for block in counted(blocks)}
     seal(writer.folder, [(block.worker, block.started_s, block.ended_s) for block in blocks if id(block) not in kept])
     writer.add_file("samples", "samples.parquet")

@@ -60,6 +60,9 @@ class Lead(Protocol):
     def stop(self, stop: Stop) -> None:
         """Sends nothing more, gives what is in flight its grace."""
 
+    def enough(self, block: BlockJob) -> None:
+        """Ends that turn early, as a whole one, if it is the present one and this can be done."""
+
     def stopped(self) -> bool:
         """Whether nothing more is sent."""
 
@@ -105,6 +108,10 @@ class Solo:
         """Takes a turn."""
         return [self.engine.take(Turn(block, sequence, instead_of))]
 
+    def enough(self, block: BlockJob) -> None:
+        """Ends that turn early, if it is the present one."""
+        self.engine.enough(block)
+
     def stopped(self) -> bool:
         """Whether nothing more is sent."""
         return bool(self.engine.stopping.is_set())
@@ -148,7 +155,7 @@ def work(job: Job) -> int:
     lead: Lead = (
         Solo(job, workload) if job.fleet is None else Master(job, workload, lambda text: say(ProcessLine(event="note", message=text)))
     )
-    listener = Listener(lead.stop)
+    listener = Listener(lead.stop, lead.enough)
     gevent.signal_handler(signal.SIGTERM, lead.stop, Stop(reason=StopReason.INTERRUPTED))
     conductor = Conductor(job, lead.take, lead.stopped, lambda record: say(ProcessLine(event="block", block=record)))
     mistakes: list[Exception] = []
@@ -232,8 +239,9 @@ def _flush(lead: Lead) -> None:
 class Listener:
     """What the command says on standard input: further blocks that were asked for; anything else, or its end, means stop."""
 
-    def __init__(self, stop: Callable[[Stop], None]) -> None:
+    def __init__(self, stop: Callable[[Stop], None], enough: Callable[[BlockJob], None]) -> None:
         self._stop = stop
+        self._enough = enough
         self._lines: Any = gevent.queue.Queue()
 
     def listen(self) -> None:
@@ -245,7 +253,11 @@ class Listener:
             *lines, pending = (pending + data).split(b"\n")
             for line in lines:
                 try:
-                    self._lines.put(msgspec.json.decode(line, type=More).blocks)
+                    told = msgspec.json.decode(line, type=More)
+                    if told.enough is not None:
+                        self._enough(told.enough)
+                    else:
+                        self._lines.put(told.blocks)
                 except msgspec.DecodeError:
                     data = b""
             if not data:

@@ -58,7 +58,11 @@ class BenchOptions:
         if self.max_cost_usd is not None and not self.max_cost_usd >= 0:
             raise UsageError("a limit on cost is not negative")
 
-        if self.find_saturation is not None and not 0 < self.find_saturation.start_rps <= HIGHEST_RPS:
+        if (
+            self.find_saturation is not None
+            and self.find_saturation.start_rps is not None
+            and not 0 < self.find_saturation.start_rps <= HIGHEST_RPS
+        ):
             raise UsageError(f"a search begins with a rate above 0 and of at most {HIGHEST_RPS:,} requests a second")
 
     @property

@@ -179,7 +179,9 @@ def announcement(planned: Planned, run: BenchRun) -> list[str]:
     cost = f", at most about ${plan.priced_usd:.2f}" if plan.priced_usd else ""
     rows = count(len(plan.cells), "row")
     if search is not None:
-        amount = f"up to {search.max_stages} stages each, from {search.start_rps:g}/s on, as many requests as that takes"
+        begin = f"from {search.start_rps:g}/s on" if search.start_rps is not None else "a ramp of users first"
+        took = "about 600 answers' time each (a minute at 0.1 s, ten at 1 s; more where fewer than 4 are answered at once)"
+        amount = f"{begin}, then up to {search.max_stages} stages, {took}, often about 1,500 requests"
         return [*lines, f"plan: a search for saturation, {rows}, {amount}{cost}{missing}"]
     workload = plan.workload
     amount = f"about {count(plan.requests, 'request')}" if plan.requests is not None else "as many requests as the users get through"

@@ -34,13 +34,22 @@ class Session:
     """One load process at work on a job.
 
     Once its lines are read: the blocks it finished, why it stopped early (none: it did not), what ended it as an error. `more` gives
-    further blocks when the job's are done, until it gives none; it is asked by whoever reads the lines.
+    further blocks when the job's are done, until it gives none; `look` says of which turn under way enough was sent. Both are asked by
+    whoever reads the lines.
     """
 
-    def __init__(self, job: Job, folder: Path, *, more: Callable[[], list[BlockJob]] | None = None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        folder: Path,
+        *,
+        more: Callable[[], list[BlockJob]] | None = None,
+        look: Callable[[], BlockJob | None] | None = None,
+    ) -> None:
         self.job = job
         self.folder = folder
         self.more = more
+        self.look = look
         self.blocks: list[Block] = []
         self.stops: list[Stop] = []
         self.fatal: TestcardError | None = None
@@ -143,6 +152,9 @@ class Session:
         elif line.event == "wanting":
             further = self.more() if self.more is not None and not self._stops_wanted else []
             self._tell(msgspec.json.encode(More(blocks=further)) + b"\n")
+        elif line.event == "progress" and self.look is not None and not self._stops_wanted:
+            if (enough := self.look()) is not None:
+                self._tell(msgspec.json.encode(More(enough=enough)) + b"\n")
         elif line.block is not None:
             self.blocks.append(line.block)
             blocks.write(msgspec.json.encode(line.block) + b"\n")

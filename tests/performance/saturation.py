@@ -1,6 +1,6 @@
 """`bench --find-saturation` against queues whose knee is known: a mock that works on so many requests at once.
 
-    python tests/performance/saturation.py [--seeds 3] [--duration 8] [--out TABLE.md]
+    python tests/performance/saturation.py [--seeds 3] [--out TABLE.md]
 
 For each setting the truth is computed by simulating the queue (first come, first served, c servers) far longer than any search
 runs: the highest rate at which the latency percentile of the objective stays below its threshold, for constant arrivals
@@ -91,8 +91,10 @@ SETTINGS = (
 )
 
 
-def search(setting: Setting, *, seed: int, duration_s: float, max_stages: int, start_rps: float) -> dict[str, object]:
+def search(setting: Setting, *, seed: int, duration_s: float | None, max_stages: int, start_rps: float | None) -> dict[str, object]:
     """What `--find-saturation` says about the setting: one result of saturation.json, and the seconds that it took."""
+    given = [] if start_rps is None else ["--rate", f"{start_rps:g}"]
+    given += [] if duration_s is None else ["--duration", f"{duration_s:g}"]
     with (
         tempfile.TemporaryDirectory() as folder,
         embedded_mocks(["nanogpt"], options=["--latency", setting.queue.option, "--max-concurrent", str(setting.queue.places)]) as mocks,
@@ -101,7 +103,7 @@ def search(setting: Setting, *, seed: int, duration_s: float, max_stages: int, s
         done = subprocess.run(
             [
                 sys.executable, "-m", "testcard.harness.cli", "bench", "--target", f"nanogpt={mocks.base_urls['nanogpt']}",
-                "--find-saturation", "--rate", f"{start_rps:g}", "--arrival", setting.arrival, "--duration", f"{duration_s:g}", "--warmup", "0",
+                "--find-saturation", *given, "--arrival", setting.arrival,
                 "--slo", f"p95<{setting.threshold_s:g}s", "--max-stages", str(max_stages), "--seed", str(seed), "--json",
                 "--out", str(Path(folder) / "run"),
             ],
@@ -115,9 +117,9 @@ def main(say: Callable[[str], None] = print) -> int:
     """Runs every setting with every seed; 1 where one is off by more than a tenth."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--seeds", type=int, default=3)
-    arguments.add_argument("--duration", type=float, default=8.0)
+    arguments.add_argument("--duration", type=float)
     arguments.add_argument("--max-stages", type=int, default=14)
-    arguments.add_argument("--start", type=float, default=10.0)
+    arguments.add_argument("--start", type=float)
     arguments.add_argument("--only", default="")
     arguments.add_argument("--out", type=Path)
     options = arguments.parse_args()

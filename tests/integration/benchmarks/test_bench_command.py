@@ -231,14 +231,14 @@ def test_saturation_is_found_within_a_tenth_and_what_broke_first_is_said(tmp_pat
     with embedded_mocks(["nanogpt", "nebul"], options=["--latency", "0.05", "--max-concurrent", "4"]) as mocks:
         done = bench(
             "--target", f"nanogpt={mocks.base_urls['nanogpt']}", "--find-saturation", "--rate", "50", "--arrival", "constant",
-            "--duration", "0.4", "--warmup", "0", "--slo", "p95<0.4s", "--max-stages", "10", "--out", str(out), "--json",
+            "--duration", "3", "--slo", "p95<0.4s", "--max-stages", "10", "--out", str(out), "--json",
         )  # fmt: skip
         served = billed(mocks)
     found = json.loads(done.stdout)["results"][0]
     assert found["conclusive"], done.stderr
     assert done.returncode == 0
     assert 72 <= found["holds_rps"] <= 88
-    assert found["holds_rps"] < found["breaks_rps"] <= 1.05 * found["holds_rps"]
+    assert found["holds_rps"] < found["breaks_rps"] <= 1.08 * found["holds_rps"]
     assert "p95<0.4s" in found["sentence"] or "falls behind" in found["sentence"]
     assert len(found["stages"]) <= 10
     assert validate_run(out) == []

@@ -1,39 +1,25 @@
-"""The search for saturation lands on the knee in a bounded number of stages, and says what it is sure of."""
+"""What a search tries next, what it answers, and how a stage is judged."""
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from testcard.benchmarks.load.turns import offsets_of
 from testcard.benchmarks.plan.job import BlockJob
-from testcard.benchmarks.plan.workload import Stage
 from testcard.benchmarks.run.options import BenchOptions
-from testcard.benchmarks.search.bracket import RESOLUTION, TRIES, Search, SearchPlan, Step, sentence
-from testcard.benchmarks.search.stage_verdict import Figure, figure_of, judge_stage, may_be_the_generators_doing
+from testcard.benchmarks.search.bracket import GRID, LEAST_REQUESTS, SURE_STEPS, Search, SearchPlan, Step, sentence
+from testcard.benchmarks.search.stage_verdict import Figure, figure_of, judge_stage, may_be_the_generators_doing, settled
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import Estimate, Gate, Generator, SummaryRow
 from testcard.harness.statistics import slo
+from testcard.harness.statistics.limit_share import LimitVerdict
 from testcard.harness.stops import Stop, StopReason
 from testcard.harness.text.words import significant
-
-
-def test_the_search_ends_at_the_highest_rate_that_can_be_asked_for() -> None:
-    """A server that holds everything: the rate doubles up to what a workload may state, and the search says that it ended there."""
-    search = Search(start_rps=60_000.0)
-    tried = []
-    while (rate := search.next_rps()) is not None:
-        assert Stage(rate_rps=rate, duration_s=1.0).rate_rps == rate
-        tried.append(rate)
-        search.take(Step(rate, held=True, sure=True), 1)
-    assert tried == [60_000.0, 100_000.0]
-    assert search.limit == Stop(reason=StopReason.HIGHEST_RATE, limit=100_000)
-    assert sentence(search) == "holds 100,000/s and was not broken: 100,000/s is the highest rate that can be asked for"
-    assert not search.found
 
 
 @pytest.mark.parametrize("start", [0.0, -1.0, 100_001.0, float("nan"), float("inf")])
@@ -43,53 +29,112 @@ def test_a_search_begins_with_a_rate_that_can_be_asked_for(start: float) -> None
         BenchOptions(find_saturation=SearchPlan(start))
 
 
-def run(search: Search, knee_rps: float) -> Search:
-    """The search against a server that holds every rate up to its knee."""
-    tries: Counter[float] = Counter()
-    while (rate := search.next_rps()) is not None:
-        tries[rate] += 1
-        assert search.take(Step(rate, rate <= knee_rps, True, "" if rate <= knee_rps else "p95<1s (2)"), tries[rate])
+def window(search: Search, users: int, rps: float, failed: int = 0) -> None:
+    """A window in which so many users got so many answers a second."""
+    took = users / rps
+    begun = np.array([turn * took for turn in range(10) for _ in range(users)])
+    search.ramped(users, begun, begun + took, failed)
+
+
+def ramp(search: Search, capacity_rps: float) -> None:
+    """The ramp against a server that takes 0.1 s and completes so many a second at most."""
+    while (trial := search.next_trial()) is not None and trial.users is not None:
+        window(search, trial.users, min(10.0 * trial.users, capacity_rps))
+
+
+def run(search: Search, knee_rps: float, *, sure: bool = True) -> Search:
+    """The stages against a server that holds every rate up to its knee."""
+    while (trial := search.next_trial()) is not None:
+        assert trial.rate_rps is not None
+        held = trial.rate_rps <= knee_rps
+        search.take(Step(trial.rate_rps, held, sure, "" if held else "p95<1s (2)"))
     return search
 
 
-@given(knee=st.floats(0.2, 2000), start=st.floats(0.1, 100))
+def test_the_ramp_doubles_the_users_until_they_bring_less_than_a_tenth_more() -> None:
+    """1, 2, 4, 8 users: four complete 40/s, eight no more. The first window is a second, the others ten answers' time."""
+    search, lengths = Search(), []
+    while (trial := search.next_trial()) is not None and trial.users is not None:
+        lengths.append((trial.users, trial.duration_s))
+        window(search, trial.users, min(10.0 * trial.users, 40.0))
+    assert lengths == [(1, 1.0), (2, pytest.approx(1.0)), (4, pytest.approx(1.0)), (8, pytest.approx(1.0))]
+    assert trial is not None
+    assert trial.rate_rps is not None
+    assert 20.0 < trial.rate_rps < 40.0
+
+
+def test_the_ramp_keeps_to_the_places_that_are_allowed_and_stops_at_a_refusal() -> None:
+    """A live target has one place in flight; a 429 is what the ramp was looking for."""
+    held_to_one = Search(most_users=1)
+    window(held_to_one, 1, 10.0)
+    assert held_to_one.ramp_is_over
+    refused = Search(objectives=False)
+    window(refused, 1, 10.0)
+    window(refused, 2, 20.0, failed=5)
+    assert refused.ramp_is_over
+    assert refused.plateau_rps is None  # its rates are looked for by stages
+    trial = refused.next_trial()
+    assert trial is not None
+    assert trial.rate_rps is not None
+
+
+@given(knee=st.floats(0.3, 1.2), capacity=st.floats(10.0, 1000.0), sure=st.booleans())
 @settings(max_examples=200, deadline=None)
-def test_the_knee_lies_between_what_held_and_what_broke(knee: float, start: float) -> None:
-    """For any knee and start: at most 24 stages, and the ends of the interval within 5 % of each other around the knee."""
-    search = run(Search(float(f"{start:.3g}"), max_stages=24), knee)
-    assert search.turns <= 24
-    if search.found:
-        assert search.held is not None
-        assert search.broke is not None
-        assert search.held.rate_rps <= knee < search.broke.rate_rps <= search.held.rate_rps * RESOLUTION
-        assert f"holds {significant(search.held.rate_rps)}/s" in sentence(search)
-        assert "What broke first: p95<1s" in sentence(search)
-    else:
-        assert search.turns == 24
+def test_the_knee_lies_between_what_held_and_what_broke(knee: float, capacity: float, sure: bool) -> None:
+    """For any knee, below half and above all of what the ramp completed too; what is not sure is answered one grid step lower."""
+    search = Search()
+    ramp(search, capacity)
+    run(search, knee * capacity, sure=sure)
+    assert search.found
+    assert search.held is not None
+    assert search.broke is not None
+    assert search.held.rate_rps <= knee * capacity < search.broke.rate_rps <= search.held.rate_rps * GRID * 1.01
+    assert search.turns <= (8 if knee > 0.55 else 12)
+    expected = search.held.rate_rps if sure else search.held.rate_rps / GRID
+    assert search.answer_rps == pytest.approx(expected, rel=0.006)
+    assert f"holds {significant(search.answer_rps)}/s" in sentence(search)
+    assert ("surely" in sentence(search)) == sure
 
 
-def test_no_rate_is_tried_twice_and_the_number_of_stages_is_kept() -> None:
-    """Three stages are three stages; without an end found, the sentence says that nothing broke."""
-    search = run(Search(1.0, max_stages=3), 1e9)
-    assert [step.rate_rps for step in search.steps] == [1.0, 2.0, 4.0]
-    assert not search.found
-    assert "was not broken" in sentence(search)
+@given(knee=st.floats(0.2, 2000), start=st.floats(0.1, 100))
+@settings(max_examples=100, deadline=None)
+def test_a_rate_to_begin_with_takes_the_ramp_s_place(knee: float, start: float) -> None:
+    """It doubles or halves until both ends are there."""
+    search = run(Search(SearchPlan(start, max_stages=30)), knee)
+    assert search.found
+    assert search.held is not None
+    assert search.held.rate_rps <= knee
 
 
-def test_a_server_that_breaks_at_once_is_said_to() -> None:
-    """No rate held: neither end is claimed."""
-    search = run(Search(8.0, max_stages=3), 0.0)
-    assert search.held is None
-    assert sentence(search).startswith("breaks even at 2/s")
+def test_the_search_ends_at_the_highest_rate_that_can_be_asked_for() -> None:
+    """A server that holds everything, and a number of stages that is used up: both are said."""
+    highest = run(Search(SearchPlan(60_000.0)), 1e9)
+    assert highest.limit == Stop(reason=StopReason.HIGHEST_RATE, limit=100_000)
+    assert "100,000/s is the highest rate that can be asked for" in sentence(highest)
+    few = run(Search(SearchPlan(1.0, max_stages=3)), 1e9)
+    assert few.limit == Stop(reason=StopReason.STAGES_SPENT, limit=3)
+    assert "was not broken: the search ended after 3 stages" in sentence(few)
+    assert not few.found
 
 
-def test_unsure_ends_widen_what_is_sure() -> None:
-    """The interval that is sure reaches from the highest clear hold to the lowest clear break."""
-    search = Search(1.0)
+def test_what_is_sure_reaches_from_some_steps_below_the_highest_sure_hold() -> None:
+    """To the lowest sure break; unsure steps narrow nothing, and one end alone is said as one."""
+    search = Search(SearchPlan(10.0))
     search.steps += [Step(10, True, True), Step(20, False, True, "x"), Step(14.1, True, False), Step(16.8, False, False, "x")]
     assert (search.held, search.broke) == (search.steps[2], search.steps[3])
-    assert search.interval == (10, 20)
-    assert "surely within 10/s to 20/s" in sentence(search)
+    assert search.interval == (pytest.approx(10 / GRID**SURE_STEPS, rel=0.006), 20)
+    assert "surely within 9.43/s to 20/s" in sentence(search)
+    search.steps = search.steps[1:]
+    assert "surely below 20/s" in sentence(search)
+
+
+def test_a_budget_that_not_one_stage_fits_in_is_refused_before_anything_is_sent() -> None:
+    """With the requests that it takes."""
+    from testcard.benchmarks.run.bench import bench
+
+    with pytest.raises(UsageError, match=f"about {LEAST_REQUESTS} requests"):
+        bench(BenchOptions(find_saturation=SearchPlan(), max_requests=LEAST_REQUESTS - 1))
+    bench(BenchOptions(find_saturation=SearchPlan(), max_requests=LEAST_REQUESTS))
 
 
 def row(*, p95: Estimate, verdict: str, offered: float = 20.0, achieved: float = 20.0, ok: int = 100, requests: int = 100) -> SummaryRow:
@@ -106,8 +151,9 @@ def row(*, p95: Estimate, verdict: str, offered: float = 20.0, achieved: float =
 NONE = Estimate(value=None, n=100)
 
 
-def p95(value_s: float, spread: float = 0.05, n: int = 2000) -> dict[str, Figure]:
-    return {"p95": Figure(value_s, spread, n)}
+def p95(value_s: float, verdict: str, over: int = 5) -> dict[str, Figure]:
+    limit = LimitVerdict(verdict, over, 200, 0.05, NONE)  # type: ignore[arg-type]
+    return {"p95<1s": Figure(value_s, limit)}
 
 
 @pytest.mark.parametrize(
@@ -115,21 +161,19 @@ def p95(value_s: float, spread: float = 0.05, n: int = 2000) -> dict[str, Figure
     [
         (row(p95=Estimate(value=0.5, low=0.4, high=0.6, n=100), verdict="pass"), {}, True, True, ""),
         (row(p95=Estimate(value=2, low=1.4, high=2.6, n=100), verdict="fail"), {}, False, True, "p95<1s (2)"),
-        (row(p95=NONE, verdict="inconclusive"), p95(0.5), True, True, ""),
-        (row(p95=NONE, verdict="inconclusive"), p95(0.95), True, False, "just holds"),
-        (row(p95=NONE, verdict="inconclusive"), p95(1.05), False, False, "p95<1s (1.05)"),
-        (row(p95=NONE, verdict="inconclusive"), p95(1.5), False, True, "p95<1s (1.5)"),
-        # Far from the threshold, but the samples are few, or their blocks differ: not sure.
-        (row(p95=NONE, verdict="inconclusive"), p95(1.5, n=150), False, False, "p95<1s (1.5)"),
-        (row(p95=NONE, verdict="inconclusive"), p95(1.5, spread=0.2), False, False, "p95<1s (1.5)"),
-        # An interval that takes samples for independent does not make a queue's percentile sure.
-        (row(p95=Estimate(value=0.9, low=0.85, high=0.95, n=100), verdict="pass"), p95(0.9), True, False, "just holds"),
+        (row(p95=NONE, verdict="inconclusive"), p95(0.5, "holds"), True, True, ""),
+        (row(p95=NONE, verdict="inconclusive"), p95(0.95, "undecided", 9), True, False, "just holds"),
+        # As many over the limit as may, and one more is assumed than was seen.
+        (row(p95=NONE, verdict="inconclusive"), p95(0.99, "undecided", 10), False, False, "p95<1s (0.99)"),
+        (row(p95=NONE, verdict="inconclusive"), p95(1.5, "breaks", 40), False, True, "p95<1s (1.5)"),
+        # An interval of the summary does not make a queue's percentile sure.
+        (row(p95=Estimate(value=0.9, low=0.85, high=0.95, n=100), verdict="pass"), p95(0.9, "undecided"), True, False, "just holds"),
         (row(p95=NONE, verdict="inconclusive"), {}, True, False, "could not be judged"),
-        (row(p95=NONE, verdict="inconclusive", achieved=19.0), p95(0.5), False, True, "falls behind: 19 of 20"),
-        (row(p95=NONE, verdict="inconclusive", achieved=19.7), p95(0.5), False, False, "falls behind: 19.7 of 20"),
+        (row(p95=NONE, verdict="inconclusive", achieved=19.0), p95(0.5, "holds"), False, True, "falls behind: 19 of 20"),
+        (row(p95=NONE, verdict="inconclusive", achieved=19.7), p95(0.5, "holds"), False, False, "falls behind: 19.7 of 20"),
         (
             row(p95=NONE, verdict="inconclusive", ok=80, achieved=16.0),
-            p95(0.5),
+            p95(0.5, "holds"),
             False,
             True,
             "20 of 100 requests failed (20 rate-limited)",
@@ -145,49 +189,21 @@ def test_a_stage_is_judged_by_objectives_by_keeping_up_and_by_failures(
     assert word in step.why
 
 
-def test_an_unsure_rate_is_tried_again_and_every_try_counts() -> None:
-    """Up to three tries; the number of stages bounds them too."""
-    search = Search(10.0, max_stages=5)
-    assert search.next_rps() == 10.0
-    assert not search.take(Step(10.0, True, False), 1)
-    assert search.next_rps() == 10.0
-    assert not search.take(Step(10.0, True, False), 2)
-    assert search.next_rps() == 10.0
-    assert search.take(Step(10.0, True, False), TRIES)
-    assert search.next_rps() == 20.0
-    assert not search.take(Step(20.0, False, False, "x"), 1)
-    assert search.next_rps() == 20.0
-    assert search.take(Step(20.0, False, False, "x"), 2)  # the fifth stage is the last
-    assert search.next_rps() is None
-    assert "holds 10/s, breaks at 20/s, surely within ? to ?" in sentence(search)
+def test_a_stage_s_percentile_is_judged_by_the_share_over_its_limit() -> None:
+    """Far below: holds. A third over: breaks. A few over: it leans."""
+    draw = np.random.default_rng(1)
+    calm = draw.uniform(0.05, 0.15, 200)
+    assert figure_of(calm, 0.95, 1.0).limit.verdict == "holds"
+    broken = np.where(np.arange(200) % 3 == 0, 2.0, calm)
+    assert figure_of(broken, 0.95, 1.0).limit.verdict == "breaks"
+    near = np.where(np.arange(200) % 25 == 0, 2.0, calm)
+    seen = figure_of(near, 0.95, 1.0)
+    assert (seen.sure, seen.held) == (False, True)
 
 
-def test_a_moment_s_trouble_does_not_decide() -> None:
-    """The rate that ends a search as broken is taken once more; when it holds then, the search goes on above it."""
-    search = Search(10.0)
-    for rate, held, tries in ((10.0, True, 1), (20.0, False, 1), (14.1, True, 1), (16.8, True, 1), (18.3, True, 1), (19.1, False, 1)):
-        assert search.next_rps() == rate
-        search.take(Step(rate, held, True), tries)
-    assert not search.found
-    assert search.next_rps() == 19.1
-    search.take(Step(19.1, True, True), 2)
-    assert search.next_rps() == 20.0  # the ends are close again, and this one has broken only once
-    search.take(Step(20.0, False, True), 2)
-    assert search.found
-    assert search.next_rps() is None
-    assert [step.rate_rps for step in search.steps if not step.held] == [20.0]
-
-
-def test_the_spread_of_a_percentile_knows_about_busy_spells() -> None:
-    """The same values in one clump have a wider spread than shuffled ones; the value is the nearest-rank percentile of all."""
-    import numpy as np
-
-    calm = np.concatenate([np.full(900, 0.05), np.full(100, 0.4)])
-    mixed = np.random.default_rng(1).permutation(calm)
-    clumped, spread = figure_of(calm, 0.95), figure_of(mixed, 0.95)
-    assert clumped.value_s == spread.value_s == 0.4
-    assert clumped.spread > 5 * max(spread.spread, 0.01)
-    assert figure_of(np.array([0.2]), 0.95).value_s == 0.2
+def test_under_way_only_those_count_that_have_had_the_limit_s_time() -> None:
+    """Else the quick ones alone would have ended."""
+    assert settled(np.array([0.0, 1.0, 2.0]), np.array([0.5, 1.2, 2.1]), 1.0).tolist() == [True, True, False]
 
 
 def test_an_exact_turn_has_as_many_arrivals_as_its_rate_says() -> None:
@@ -216,4 +232,7 @@ def test_a_late_generator_excuses_only_what_it_can_have_caused(achieved: float, 
 
     seen = row(p95=NONE, verdict="inconclusive", achieved=achieved)
     seen = msgspec.structs.replace(seen, duration_s=10.0, generator=Generator(send_lag_p99_s=lag, cpu_percent=1))
-    assert may_be_the_generators_doing(seen, [slo.parse("p95<1s")], {"p95": Figure(p95, 0.1, 100)}) == excused
+    assert (
+        may_be_the_generators_doing(seen, [slo.parse("p95<1s")], {"p95<1s": Figure(p95, LimitVerdict("breaks", 40, 200, 0.05, NONE))})
+        == excused
+    )
