@@ -65,13 +65,17 @@ class FaultRun:
 
 @dataclass(frozen=True)
 class Matrix:
-    """All runs. `conforming` lists, by provider, the rules that broke on the mock without a fault (there should be none)."""
+    """All runs. `conforming` lists, by provider, the rules that broke on the mock without a fault (there should be none).
+
+    `applying` are the rules that apply to any of the providers (None: all): of the others, faults on providers of a user's own are the proof.
+    """
 
     runs: tuple[FaultRun, ...]
     conforming: Mapping[str, tuple[str, ...]]
     errors: tuple[str, ...]
     complete: bool = True
     seeds: tuple[int, ...] = (0,)
+    applying: frozenset[str] | None = None
 
     def faults(self, provider: str | None = None) -> dict[tuple[str, str], bool]:
         """Each provider and fault (of one provider, or of all), and whether it was caught under every seed."""
@@ -84,9 +88,10 @@ class Matrix:
 
     @property
     def unproved_rules(self) -> tuple[str, ...]:
-        """Rules without a fault."""
+        """Rules that apply and have no fault."""
         have = {run.rule for run in self.runs}
-        return tuple(rule for rule in RULES if rule not in have) if self.complete else ()
+        wanted = [rule for rule in RULES if self.applying is None or rule in self.applying]
+        return tuple(rule for rule in wanted if rule not in have) if self.complete else ()
 
     @property
     def stale(self) -> tuple[str, ...]:
@@ -159,7 +164,13 @@ def kill_matrix(
         for provider in providers
     }
     runs = tuple(one.run for one in results if one.run is not None)
-    return Matrix(runs, conforming, tuple(error for one in results for error in one.errors), complete, tuple(seeds))
+    return Matrix(runs, conforming, tuple(error for one in results for error in one.errors), complete, tuple(seeds), _applying(providers))
+
+
+def _applying(providers: Sequence[Provider]) -> frozenset[str]:
+    """The rules that apply to an operation of any of these providers."""
+    scopes = [Scope(provider, operation, 0, None, False) for provider in providers for operation in provider.profile.operations]
+    return frozenset(rule.id for rule in RULES.values() if any(level_of(scope, rule) != "none" and rule.applies(scope) for scope in scopes))
 
 
 def _results(jobs: Sequence[MockRun], processes: int) -> Iterator[_Done]:

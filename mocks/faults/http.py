@@ -163,7 +163,7 @@ def _refusal_as_success(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@fault("answer", "http.error-shape", (*NANOGPT, *NEBUL, *RELAY_PICTURES, *TASK), also=("schema.response",))
+@fault("answer", "http.error-shape", (*NANOGPT, *NEBUL, *RELAY_PICTURES, *TASK))
 def _another_error(call: Call, answer: Answer) -> Answer:
     """Sends errors in a shape of its own."""
     if 400 <= answer.status < 500:
