@@ -136,6 +136,7 @@ def _list_faults(names: tuple[str, ...], *, as_json: bool) -> None:
                 "does": fault.does,
                 "also": fault.also,
                 "places": [{"provider": provider, "operation": operation} for provider, operation in fault.places],
+                "own_providers": fault.own is not None,
             }
             for fault in faults
         ]

@@ -41,7 +41,9 @@ _FORMATS = ("png", "jpeg", "webp")
 #: pictures of one request: the most where the document allows so many or more, and where it says nothing
 _MOST, _MOST_UNSAID = 32, 10
 _PIXELS = re.compile(r"([1-9]\d{1,4})\D([1-9]\d{1,4})")
-_RATIO = re.compile(r"([1-9]\d?)[:xX/]([1-9]\d?)")
+_RATIO = re.compile(r"([1-9]\d?)([:xX/])([1-9]\d?)")
+#: "16x9" is a ratio, "64x64" a size in pixels: no ratio in use goes further.
+_MOST_OF_A_RATIO = 32
 
 
 class FromProfile(NimVision):
@@ -364,9 +366,9 @@ class FromProfile(NimVision):
         default = profile.response.default_size or _SQUARE
         if sent.get("width") is not None or sent.get("height") is not None:
             return checked_size(int(sent.get("width") or default[0]), int(sent.get("height") or default[1]), "width")
-        ratio = next((found for meaning in ("aspect_ratio", "size") if (found := _RATIO.fullmatch(str(sent.get(meaning, ""))))), None)
+        ratio = next((found for meaning in ("aspect_ratio", "size") if (found := _ratio(str(sent.get(meaning, ""))))), None)
         if ratio is not None or sent.get("tier") is not None:
-            across, down = (int(ratio[1]), int(ratio[2])) if ratio is not None else (1, 1)
+            across, down = ratio if ratio is not None else (1, 1)
             edge = profile.response.tier_edge_px.get(str(sent.get("tier")), default[0])
             shape = across / down
             return max(16, round(edge * math.sqrt(shape) / 16) * 16), max(16, round(edge / math.sqrt(shape) / 16) * 16)
@@ -406,6 +408,15 @@ class FromProfile(NimVision):
         stated = self.provider.operation_profile(call.operation).response.cost
         each = (stated.usd_each if stated is not None else None) or 1.0
         return round(((entry.price.usd(billed) if entry else None) or 0.0) / each, 6)
+
+
+def _ratio(word: str) -> tuple[int, int] | None:
+    """The two numbers of a ratio; None for what is none, such as a size of few pixels."""
+    found = _RATIO.fullmatch(word)
+    if found is None:
+        return None
+    across, down = int(found[1]), int(found[3])
+    return (across, down) if found[2] in ":/" or max(across, down) <= _MOST_OF_A_RATIO else None
 
 
 def _sent(profile: OperationProfile, call: Call, *, as_sent: bool = False) -> Iterator[tuple[str, Any]]:

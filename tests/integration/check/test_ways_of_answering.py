@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from testcard.harness.selftest.kill_matrix import faults_of, kill_matrix
+from testcard.mocks.faults import FAULTS
 from testcard.specs.lint import lint
 from testcard.specs.loader import load_provider
 
@@ -17,6 +18,13 @@ WAYS = sorted((Path(__file__).parents[2] / "fixtures" / "ways").iterdir())
 def test_lint_accepts_each(folder: Path) -> None:
     """Lint has nothing to say against any of them."""
     assert lint(folder) == []
+
+
+def test_every_fault_of_own_providers_alone_meets_one_of_them() -> None:
+    """What no provider in the box can tell is caught here: none of those faults is left without a provider."""
+    alone = {fault.name for fault in FAULTS.values() if not fault.places}
+    assert alone
+    assert alone <= {one.name for folder in WAYS for one in faults_of(load_provider(str(folder)))}
 
 
 @pytest.mark.parametrize("folder", WAYS, ids=lambda folder: folder.name)

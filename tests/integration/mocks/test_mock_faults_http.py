@@ -18,7 +18,7 @@ from testcard.specs.loader import load_provider
 from testkit.pictures import gradient, in_base64
 
 KEY = "testcard"
-OURS = [fault for fault in FAULTS.values() if fault.name.startswith(("http.", "auth.", "rate."))]
+OURS = [fault for fault in FAULTS.values() if fault.name.startswith(("http.", "auth.", "rate.")) and fault.places]
 
 
 VALUES: Mapping[str, Any] = {

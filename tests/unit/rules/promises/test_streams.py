@@ -14,7 +14,8 @@ from testcard.mocks.faults import FAULTS
 from testcard.specs.loader import load_provider
 
 VISION = Scope(load_provider("nvidia-nim-vision"), "createVisionChatCompletion")
-FAMILY = [rule for rule in RULES if rule.startswith("stream.")]
+OF_PICTURES = ("stream.pictures", "stream.previews")
+FAMILY = [rule for rule in RULES if rule.startswith("stream.") and rule not in OF_PICTURES]
 ASKED = {"task": "describe", "stream": True, "max_tokens": 16}
 EVENTS = "text/event-stream"
 
@@ -150,7 +151,8 @@ def test_what_a_stream_looks_like() -> None:
 
 
 def test_where_they_apply() -> None:
-    """To operations with a field for streams; every rule has a fault."""
+    """To operations with a field for streams, those of pictures to none whose streams are words; every rule has a fault."""
     assert all(RULES[rule].applies(VISION) for rule in FAMILY)
+    assert not any(RULES[rule].applies(VISION) for rule in OF_PICTURES)
     assert not any(RULES[rule].applies(Scope(load_provider("nebul"), "createImage")) for rule in FAMILY)
     assert {fault.rule for fault in FAULTS.values()} >= set(FAMILY)
