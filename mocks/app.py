@@ -69,11 +69,12 @@ def create_app(
     mocks: dict[str, ProviderApp] = {}
     for provider in loaded:
         auth = provider.profile.auth
+        provider_format = provider_format_of(provider, clock, strict=chosen.strict)
         resources = Resources(
-            provider_format_of(provider, clock, strict=chosen.strict),
+            provider_format,
             renderer,
             pictures,
-            TaskStore(timer),
+            TaskStore(timer, reused_key=provider_format.errors.reused_key),
             keys=auth.headers,
             api_key=api_key,
             latency=Latency(pace) if pace else None,
@@ -115,6 +116,7 @@ class ProviderApp:
     """One provider's operations as an ASGI application, with its own way to say 404 and 405."""
 
     def __init__(self, resources: Resources, counters: Counters, faults: Sequence[ActiveFault], variant: Variant) -> None:
+        self._resources = resources
         self.provider_format = resources.provider_format
         provider = self.provider_format.provider
         self.id = provider.id
@@ -159,7 +161,7 @@ class ProviderApp:
         methods, path = self._find(scope["path"][len(root) :])
         method = scope["method"]
         if methods is None:
-            answer = self._refuse(Refused(404, "there is nothing at this address", code="not_found"))
+            answer = self._elsewhere_at(method, scope["path"][len(root) :], decoded(scope["headers"]))
         else:
             endpoint = methods.get(method) or next(iter(methods.values()))
             hooks = endpoint.fault_source.next()
@@ -171,6 +173,17 @@ class ProviderApp:
             refused = None if method in methods else _not_allowed(call, methods)
             answer = await endpoint.answer(call, receive) if refused is None else self._refuse(refused, endpoint.operation)
         await respond(answer, send, head=method == "HEAD")
+
+    def _elsewhere_at(self, method: str, path: str, headers: Mapping[str, str]) -> Answer:
+        """The answer at an address that the document does not name: what the provider has there beside it, or 404."""
+        try:
+            found = self.provider_format.elsewhere("GET" if method == "HEAD" else method, path, self._resources.key_of(headers))
+        except Refused as refused:
+            return self._refuse(refused)
+        if found is None:
+            return self._refuse(Refused(404, "there is nothing at this address", code="not_found"))
+        self._elsewhere.add(found.status, billed=False, images=0)
+        return found
 
     def _refuse(self, refused: Refused, operation: str | None = None) -> Answer:
         self._elsewhere.add(refused.status, billed=False, images=0)

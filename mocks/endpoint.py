@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from testcard.mocks import request_body
-from testcard.mocks.exchange import AddressMode, Answer, Call, Parameters, Problem, Refused, RenderedPicture, in_base64
+from testcard.mocks.exchange import AddressMode, Answer, Call, Key, Parameters, Problem, Refused, RenderedPicture, in_base64
 from testcard.mocks.faults import FaultSource
 from testcard.mocks.pace import Latency, RateLimit
 from testcard.mocks.pictures.renderer import Renderer
@@ -38,6 +38,20 @@ class Resources:
     rate_limit: RateLimit | None
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     slots: asyncio.Semaphore | None = None  # as many as are worked on at once; the rest wait their turn
+
+    def key_of(self, headers: Mapping[str, str]) -> Key:
+        """What key these headers bring; the right one where the provider needs none."""
+        if not self.keys:
+            return "right"
+        found: Key = "missing"
+        for header in self.keys:
+            sent = headers.get(header.name.lower())
+            if sent is not None:
+                size = len(header.prefix)
+                if sent[size:] == self.api_key and sent[:size].lower() == header.prefix.lower():
+                    return "right"
+                found = "wrong"
+        return found
 
 
 class Endpoint:
@@ -116,27 +130,12 @@ class Endpoint:
         return self._met[equal] - 1
 
     def _check_key(self, call: Call) -> None:
-        refused = None if self._has_key(call) else self._no_key
+        key = self.resources.key_of(call.headers)
+        refused = None if key == "right" else self.provider_format.keyless(key)
         if call.hooks:
             refused = call.hooks.apply("key", call, refused)
         if refused is not None:
             raise refused
-
-    def _has_key(self, call: Call) -> bool:
-        if not self.resources.keys:
-            return True  # a provider that needs none
-        for header in self.resources.keys:
-            sent = call.headers.get(header.name.lower())
-            if sent is not None:
-                size = len(header.prefix)
-                if sent[size:] == self.resources.api_key and sent[:size].lower() == header.prefix.lower():
-                    return True
-        return False
-
-    @property
-    def _no_key(self) -> Refused:
-        challenge = ("www-authenticate", self.provider_format.errors.challenge)
-        return Refused(401, "the key is missing or wrong", code="invalid_api_key", headers=(challenge,))
 
     async def _read_body(self, call: Call, body: bytes) -> None:
         fields, problems = await self._parsed(call, body)
@@ -245,7 +244,10 @@ class Endpoint:
         reference = self.provider_format.new_reference()
         task, new = self.resources.tasks.submit(work, max(takes_s, 0.2), key=key, body=body, reference=reference)
         status = self.provider_format.accept_status(self.operation)
-        return self._json(status, self.provider_format.accepted(call, task.reference), images=parameters.n if new else 0, billed=new)
+        answer = self._json(status, self.provider_format.accepted(call, task.reference), images=parameters.n if new else 0, billed=new)
+        if not new:
+            answer.headers = self.provider_format.replayed_headers()
+        return answer
 
     async def _chat(self, call: Call, body: bytes) -> Answer:
         answer = await self.provider_format.complete(call)
@@ -264,6 +266,9 @@ class Endpoint:
         asked = self.provider_format.asked_of_task(self.operation)
         if asked == "cancel":
             self.resources.tasks.cancel(reference)
+        wait_s = min(self.provider_format.poll_wait_s(call), self.resources.tasks.ends_in_s(reference))
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
         task, state, age_s = await self.resources.tasks.look(reference)
         if asked == "result":
             result = self.provider_format.result(task, state, self.operation)

@@ -14,6 +14,8 @@ from testcard.mocks.stages import StageHooks
 from testcard.specs.loader import Provider
 
 Headers = tuple[tuple[str, str], ...]
+#: what key a request came with
+Key = Literal["right", "wrong", "missing"]
 PictureFormat = Literal["png", "jpeg", "webp"]
 #: how an address answers: with the picture to anyone; or, for a fault, only with a key, never, with a page, with the picture
 #: called a text, or with the picture once and never again

@@ -83,11 +83,12 @@ class Task:
 
 
 class TaskStore:
-    """Every task of one provider, the newest `keep`. `clock` is monotonic seconds."""
+    """Every task of one provider, the newest `keep`. `clock` is monotonic seconds, `reused_key` the status for a key that comes with another body."""
 
-    def __init__(self, clock: Callable[[], float], *, keep: int = 10_000) -> None:
+    def __init__(self, clock: Callable[[], float], *, keep: int = 10_000, reused_key: int = 409) -> None:
         self._clock = clock
         self._keep = keep
+        self._reused_key = reused_key
         self._tasks: OrderedDict[str, Task] = OrderedDict()
         self._by_key: dict[str, str] = {}
 
@@ -100,11 +101,11 @@ class TaskStore:
         body: bytes = b"",
         reference: str | None = None,
     ) -> tuple[Task, bool]:
-        """The task and whether it is new: one idempotency key and body give one task; `Refused` with 409 for another body."""
+        """The task and whether it is new: one idempotency key and body give one task; `Refused` for another body."""
         if key is not None and key in self._by_key:
             known = self._tasks[self._by_key[key]]
             if known.origin != (key, body):
-                raise Refused(409, "this idempotency key was used with another body", code="idempotency_conflict")
+                raise Refused(self._reused_key, "this idempotency key was used with another body", code="idempotency_key_reused")
             return known, False
         task = Task(reference or "0x" + secrets.token_hex(20), self._clock(), takes_s, work, None if key is None else (key, body))
         self._tasks[task.reference] = task
@@ -122,6 +123,13 @@ class TaskStore:
         if task is None:
             raise Refused(404, "there is no such task", code="task_not_found")
         task.cancelled = task.cancelled or (not task.done and self._clock() - task.accepted_s < task.takes_s)
+
+    def ends_in_s(self, reference: str) -> float:
+        """Seconds until the task ends; 0 when it has, or when there is none."""
+        task = self._tasks.get(reference)
+        if task is None or task.cancelled or task.done:
+            return 0.0
+        return max(0.0, task.accepted_s + task.takes_s - self._clock())
 
     async def look(self, reference: str) -> tuple[Task, State, float]:
         """The task, its state and its age in seconds; `Refused` with 404 when there is none."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from testcard.mocks.exchange import Answer, Call, Headers, Parameters, Refused, RenderedPicture
+from testcard.mocks.exchange import Answer, Call, Headers, Key, Parameters, Refused, RenderedPicture
 from testcard.mocks.request_body import Contract
 from testcard.mocks.store import State, Task
 from testcard.specs.loader import Provider
@@ -30,13 +30,14 @@ def openai_error(refused: Refused) -> dict[str, Any]:
 class ErrorStyle:
     """How a provider refuses: the body of its errors and the statuses it chooses.
 
-    `invalid` is the status for a body that breaks the schema, `unknown_model` the one for a model that is not served,
-    `challenge` what a 401 says in WWW-Authenticate.
+    `invalid` is the status for a body that breaks the schema, `unknown_model` the one for a model that is not served, `reused_key` the one
+    for an idempotency key that comes again with another body, `challenge` what a 401 says in WWW-Authenticate.
     """
 
     body: Callable[[Refused], dict[str, Any]] = openai_error
     invalid: int = 400
     unknown_model: int = 404
+    reused_key: int = 409
     challenge: str = "Bearer"
 
 
@@ -72,6 +73,12 @@ class ProviderFormat:
         """The answer that a refusal becomes, in the provider's own shape; of an operation, where it reached one."""
         return Answer(refused.status, self.errors.body(refused), headers=refused.headers)
 
+    def keyless(self, key: Key) -> Refused:
+        """The refusal of a request without the right key."""
+        challenge = ("www-authenticate", self.errors.challenge)
+        code = "invalid_api_key" if key == "wrong" else "missing_api_key"
+        return Refused(401, f"the key is {key}", code=code, headers=(challenge,))
+
     def parameters(self, call: Call) -> Parameters:
         """The pictures that a valid body asks for; `Refused` for what the schema cannot say."""
         raise Refused(404, "this operation makes no pictures")
@@ -84,6 +91,13 @@ class ProviderFormat:
         """The answer to a chat."""
         raise Refused(404, "this operation does not chat")
 
+    def elsewhere(self, method: str, path: str, key: Key) -> Answer | None:
+        """What answers at an address that the document does not name; None where nothing does. `key` says what key came with the request.
+
+        Raises `Refused` for a request that is refused there.
+        """
+        return None
+
     def wants_task(self, call: Call) -> bool:
         """Whether the answer is to be fetched later."""
         return False
@@ -91,6 +105,14 @@ class ProviderFormat:
     def accepted(self, call: Call, reference: str) -> Any:
         """The body of the 202 for an accepted task."""
         raise Refused(404, "this provider has no tasks")
+
+    def replayed_headers(self) -> Headers:
+        """What is said with a task that an equal idempotency key had accepted before."""
+        return ()
+
+    def poll_wait_s(self, call: Call) -> float:
+        """Seconds that a poll may be held for the task to end."""
+        return 0.0
 
     def success_status(self, operation: str) -> int:
         """The status of a request that was carried out."""

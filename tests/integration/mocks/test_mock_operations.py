@@ -314,7 +314,9 @@ def test_an_idempotency_key_starts_one_task(http: httpx.Client, base_url: str) -
     url = f"{base_url}/opengpu-relay{QWEN[2]}"
     first, second = (http.post(url, json={**P, "async": True}, headers=headers) for _ in range(2))
     assert first.json()["task_id"] == second.json()["task_id"]
-    assert http.post(url, json={"prompt": "other", "async": True}, headers=headers).status_code == 409
+    assert "idempotency-replayed" not in first.headers
+    assert second.headers["idempotency-replayed"] == "true"
+    assert http.post(url, json={"prompt": "other", "async": True}, headers=headers).status_code == 422
 
 
 def test_the_stream_says_what_the_whole_answer_says(http: httpx.Client, base_url: str) -> None:
