@@ -40,6 +40,7 @@ class Member:
         self.batches = 0
         self.ready = False
         self.gone = False
+        self.failed = False  # gets no further turn, and still sends what it has recorded
         self.left = False
         self.state: EngineState | None = None
         self.turned: m.Turned | None = None
@@ -206,10 +207,10 @@ class Master:
     def close(self) -> None:
         """Takes leave of the workers, having all that they recorded."""
         self._ended = True
-        for member in self._present():
+        for member in self._staying():
             self._send(member, m.NoMoreTurns())
         until = clock() + GOODBYE_S + (self.job.grace_s if self._stopping.is_set() else 0.0)
-        while not self._mistaken and any(not member.left for member in self._present()) and clock() < until:
+        while not self._mistaken and any(member.ready for member in self._staying()) and clock() < until:
             self._news.clear()
             self._news.wait(0.2)
             self._look_for_losses(None)
@@ -275,7 +276,7 @@ class Master:
             case m.Turned():
                 self._turned(member, message)
             case m.Failed():
-                member.gone = True
+                member.failed = True
                 failure = message.failure
                 self.fatal = self.fatal or msgspec.structs.replace(failure, message=f"{member}: {failure.message}")
                 self.stop(Stop(reason=StopReason.WORKER_FAILED, target=str(member), detail=failure.message))
@@ -285,7 +286,9 @@ class Master:
                     how = f"recorded {rows} samples, of which {member.shard.rows_written} arrived"
                     self.losses.append(Stop(reason=StopReason.WORKER_LOST, target=str(member), detail=how))
                 self._send(member, m.Bye(rows=member.shard.rows_written))
-                if not self._ended and not member.gone:
+                if member.failed:
+                    member.gone = True
+                elif not self._ended and not member.gone:
                     self._lose(member, "left", None)
 
     def _turned(self, member: Member, message: m.Turned) -> None:
@@ -304,13 +307,17 @@ class Master:
     # Who is there.
 
     def _present(self, *, ready: bool = True) -> list[Member]:
-        return [member for member in self._members.values() if not member.gone and (member.ready or not ready)]
+        return [member for member in self._members.values() if not (member.gone or member.failed) and (member.ready or not ready)]
+
+    def _staying(self) -> list[Member]:
+        """Those that may still send samples: also one that failed, whose requests were paid for like all others."""
+        return [member for member in self._members.values() if not (member.gone or member.left)]
 
     def _look_for_losses(self, block: BlockJob | None) -> None:
-        for member in self._present():
-            if self._crew is not None and not member.left and (death := self._crew.death_of(member.hello.pid)) is not None:
+        for member in (member for member in self._staying() if member.ready):
+            if self._crew is not None and (death := self._crew.death_of(member.hello.pid)) is not None:
                 self._lose(member, f"died ({death})", block)
-            elif self._crew is None and not member.left and self._silent(member):
+            elif self._crew is None and self._silent(member):
                 self._lose(member, "is not heard of any more", block)
 
     def _silent(self, member: Member) -> bool:
@@ -319,11 +326,13 @@ class Master:
 
     def _lose(self, member: Member, how: str, block: BlockJob | None) -> None:
         member.gone = True
+        self._news.set()
+        if member.failed:
+            return  # said already
         where = f" in {self.job.cells[block.cell].provider} {block.stage} round {block.round}" if block is not None else ""
         loss = Stop(reason=StopReason.WORKER_LOST, target=str(member), detail=how + where)
         self.losses.append(loss)
         self._note(sentence(loss))
-        self._news.set()
 
     def _send(self, member: Member, message: Any) -> None:
         self._runner.send_message(m.name_of(type(message)), m.packed(message), client_id=member.client_id)

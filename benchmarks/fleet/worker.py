@@ -207,9 +207,12 @@ class Worker:
         try:
             work()
         except Exception as error:  # noqa: BLE001 (raised again by `run`)
-            self.error = self.error or error
-            self.send(m.Failed(failure=Failure.of(error)))
-            self.leave(Stop(reason=StopReason.INTERNAL_ERROR, detail=Failure.of(error).message))
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.error = self.error or error
+        self.send(m.Failed(failure=Failure.of(error)))
+        self.leave(Stop(reason=StopReason.INTERNAL_ERROR, detail=Failure.of(error).message))
 
     def _hear(self, kind: Any) -> Any:
         def heard(environment: Any, msg: Any, **_: Any) -> None:
@@ -283,9 +286,9 @@ class Worker:
         turn = Turn(part.block, part.sequence, part.instead_of, part.start_s - self.offset_s, part.part, part.parts)
         try:
             taken = engine.take(turn)
-        except Exception as error:
-            self.send(m.Failed(failure=Failure.of(error)))
-            raise
+        except Exception as error:  # noqa: BLE001 (raised again by `run`, once what was recorded is with the master)
+            self._fail(error)
+            return
         requests, usd = budget.give_back() if isinstance(budget, LeasedBudget) else (0, 0.0)
         self.send(
             m.Turned(
