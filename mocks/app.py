@@ -8,19 +8,22 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl
 
+from msgspec import structs
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from testcard.mocks.conditions import Conditions, InForce, Scenario, checked
+from testcard.mocks.control import Control
 from testcard.mocks.endpoint import Endpoint, Resources, decoded
 from testcard.mocks.exchange import Answer, Call, Refused
 from testcard.mocks.faults import ActiveFault, FaultSource, parse_fault
-from testcard.mocks.pace import Latency, RateLimit
+from testcard.mocks.own_addresses import routes
 from testcard.mocks.pictures.renderer import Renderer
 from testcard.mocks.providers import provider_format_of
-from testcard.mocks.store import PREFIX, Counters, PictureStore, TaskStore
+from testcard.mocks.request_log import Logged, RequestLog, kept
+from testcard.mocks.stages import NO_HOOKS
+from testcard.mocks.store import Counters, PictureStore, TaskStore
 from testcard.mocks.variants import PLAIN, Variant, variant_named
 from testcard.specs.loader import Provider, load_provider
 from testcard.specs.profile import MOCK_API_KEY
@@ -29,7 +32,7 @@ from testcard.specs.profile import MOCK_API_KEY
 def create_app(
     providers: Sequence[str | Provider],
     *,
-    faults: Sequence[str | ActiveFault] = (),
+    faults: Sequence[str] = (),
     latency: str | None = None,
     api_key: str = MOCK_API_KEY,
     rate_limit: str | None = None,
@@ -39,51 +42,60 @@ def create_app(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     max_concurrent: int | None = None,
     renderer: Renderer | None = None,
+    conditions: Conditions | None = None,
+    scenario: Scenario | None = None,
+    cors: bool = False,
 ) -> ASGIApp:
     """The mocks of these providers: one at the root, several each under `/<id>`.
 
     `faults` are names as `testcard mock --fault` takes them, `variant` one of those of `testcard.mocks.variants`.
     `clock` gives unix seconds, `timer` monotonic ones; `sleep` waits so many of those before an answer that a fault holds back.
     `renderer` draws the pictures, by default one of the mock's own.
+    `conditions` says all that can be asked of a mock; `faults`, `latency`, `rate_limit` and `max_concurrent` are the commonest of them by name.
     Of each provider at most `max_concurrent` requests for work are worked on at once; the others queue in order of arrival.
-    Raises `UsageError` for an unknown provider, fault or variant, and for a latency or rate limit that cannot be read.
+    `scenario` lets conditions follow each other. `cors`: pages of any origin may ask.
+    Raises `UsageError` for an unknown provider, fault or variant, and for conditions that cannot be kept.
     """
     chosen = variant_named(variant) if variant is not None else PLAIN
     loaded = [name if isinstance(name, Provider) else load_provider(name) for name in providers]
-    active = [fault if isinstance(fault, ActiveFault) else parse_fault(fault) for fault in faults]
-    pictures, counters, pace = PictureStore(clock), Counters(), latency or chosen.latency
-    renderer = renderer or Renderer()
+    given = {"faults": tuple(faults), "latency": latency, "rate_limit": rate_limit, "max_concurrent": max_concurrent}
+    first = structs.replace(conditions or Conditions(), **{name: value for name, value in given.items() if value})
+    first = structs.replace(first, latency=first.latency or chosen.latency)
+    checked(first)
+    pictures, counters, log, renderer = PictureStore(clock), Counters(), RequestLog(), renderer or Renderer()
+    control = Control(first, timer)
 
-    async def file(request: Request) -> Response:
-        answer = pictures.fetch(request.path_params["name"], request.query_params)
-        media_type = chosen.file_media_type if answer.status == 200 and chosen.file_media_type else answer.media_type
-        return Response(answer.payload(), answer.status, dict(answer.headers), media_type)
+    def fetch(name: str, query: Mapping[str, str]) -> Answer:
+        answer = pictures.fetch(name, query)
+        if answer.status == 200 and chosen.file_media_type:
+            answer.media_type = chosen.file_media_type
+        return answer
 
-    async def health(request: Request) -> Response:
-        return JSONResponse({"server": "testcard mock", "status": "ready", "providers": [provider.id for provider in loaded]})
-
-    async def count(request: Request) -> Response:
-        return JSONResponse(counters.report())
-
-    routes = [Route("/_testcard/health", health), Route("/_testcard/counters", count), Route(PREFIX + "{name}", file)]
     mocks: dict[str, ProviderApp] = {}
     for provider in loaded:
-        auth = provider.profile.auth
         provider_format = provider_format_of(provider, clock, strict=chosen.strict)
         resources = Resources(
             provider_format,
             renderer,
             pictures,
             TaskStore(timer, reused_key=provider_format.errors.reused_key),
-            keys=auth.headers,
+            keys=provider.profile.auth.headers,
             api_key=api_key,
-            latency=Latency(pace) if pace else None,
-            rate_limit=RateLimit(rate_limit, timer) if rate_limit else None,
+            live=InForce(timer, clock),
             sleep=sleep,
-            slots=asyncio.Semaphore(max_concurrent) if max_concurrent is not None else None,
         )
-        mocks["" if len(loaded) == 1 else provider.id] = ProviderApp(resources, counters, active, chosen)
-    return chosen.wrap(Mocks(Starlette(routes=routes), mocks))
+        mock = ProviderApp(resources, counters, log, control, chosen, clock=clock)
+        mock.put_in_force(first)
+        control.add(mock)
+        mocks["" if len(loaded) == 1 else provider.id] = mock
+    if scenario is not None:
+        control.play(scenario)
+    app = chosen.wrap(Mocks(Starlette(routes=routes(control, log, counters, fetch)), mocks))
+    if cors:
+        # What a page may read of an answer beside its body.
+        exposed = ("retry-after", "x-request-id", "idempotency-replayed", "location")
+        app = CORSMiddleware(app, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], expose_headers=exposed)
+    return app
 
 
 class Mocks:
@@ -115,18 +127,25 @@ class Mocks:
 class ProviderApp:
     """One provider's operations as an ASGI application, with its own way to say 404 and 405."""
 
-    def __init__(self, resources: Resources, counters: Counters, faults: Sequence[ActiveFault], variant: Variant) -> None:
+    def __init__(
+        self, resources: Resources, counters: Counters, log: RequestLog, control: Control, variant: Variant, *, clock: Callable[[], float]
+    ) -> None:
         self._resources = resources
+        self._log = log
+        self._control = control
+        self._clock = clock
+        self._variant = variant
+        self.live = resources.live
         self.provider_format = resources.provider_format
         provider = self.provider_format.provider
         self.id = provider.id
         self._fixed: dict[str, dict[str, Endpoint]] = {}
         self._templates: list[tuple[re.Pattern[str], list[str], dict[str, Endpoint]]] = []
+        self._endpoints: list[Endpoint] = []
         self._elsewhere = counters.of(self.id, "(none)")
         for operation in provider.openapi.operations.values():
-            hooks = variant.hooks(provider, operation.id, self.provider_format.contracts[operation.id])
-            source = FaultSource(provider, operation.id, faults, hooks)
-            endpoint = Endpoint(resources, operation.id, source, counters.of(self.id, operation.id))
+            endpoint = Endpoint(resources, operation.id, self._faults_at(operation.id, ()), counters.of(self.id, operation.id))
+            self._endpoints.append(endpoint)
             methods = {operation.method: endpoint}
             if operation.method == "GET":
                 methods["HEAD"] = endpoint
@@ -134,6 +153,22 @@ class ProviderApp:
                 self._fixed.setdefault(operation.path, {}).update(methods)
             else:
                 self._add_template(operation.path, methods)
+
+    def put_in_force(self, conditions: Conditions) -> None:
+        """Keeps these conditions from the next request on."""
+        before = self.live.conditions
+        self.live.set(conditions)
+        if conditions.balance_usd is not None and conditions.balance_usd != before.balance_usd:
+            self.provider_format.balance_usd = conditions.balance_usd
+        if conditions.faults != before.faults:
+            active = [parse_fault(name) for name in conditions.faults]
+            for endpoint in self._endpoints:
+                endpoint.fault_source = self._faults_at(endpoint.operation, active)
+
+    def _faults_at(self, operation: str, active: Sequence[ActiveFault]) -> FaultSource:
+        provider = self.provider_format.provider
+        hooks = self._variant.hooks(provider, operation, self.provider_format.contracts[operation])
+        return FaultSource(provider, operation, active, hooks)
 
     def _add_template(self, path: str, methods: dict[str, Endpoint]) -> None:
         """A path with parameters, whatever their names are spelt with; further methods of one that is there already join it."""
@@ -157,13 +192,18 @@ class ProviderApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one HTTP request."""
+        began = self._clock()
         root: str = scope.get("root_path", "")
         methods, path = self._find(scope["path"][len(root) :])
         method = scope["method"]
         if methods is None:
-            answer = self._elsewhere_at(method, scope["path"][len(root) :], decoded(scope["headers"]))
+            headers = decoded(scope["headers"])
+            call = Call(self.id, "", method, headers, path, scope.get("scheme", "http"), root, NO_HOOKS)
+            answer = self._elsewhere_at(method, scope["path"][len(root) :], headers)
         else:
             endpoint = methods.get(method) or next(iter(methods.values()))
+            if endpoint.works:
+                self._control.before_work()
             hooks = endpoint.fault_source.next()
             call = Call(self.id, endpoint.operation, method, decoded(scope["headers"]), path, scope.get("scheme", "http"), root, hooks)
             if hooks:
@@ -172,7 +212,32 @@ class ProviderApp:
                 call.query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
             refused = None if method in methods else _not_allowed(call, methods)
             answer = await endpoint.answer(call, receive) if refused is None else self._refuse(refused, endpoint.operation)
+        self._write_down(scope, call, answer, began)
         await respond(answer, send, head=method == "HEAD")
+
+    def _write_down(self, scope: Scope, call: Call, answer: Answer, began: float) -> None:
+        log = self._log
+        log.seen += 1
+        query = scope["query_string"]
+        path = f"{scope['path']}?{query.decode('latin-1')}" if query else scope["path"]
+        billed = answer.billed and answer.status < 300
+        log.add(
+            Logged(
+                log.seen,
+                began,
+                self.id,
+                call.operation or None,
+                call.method,
+                path,
+                call.headers,
+                kept(call),
+                answer.status,
+                self._clock() - began,
+                answer.images if billed else 0,
+                billed,
+                self._control.phase,
+            )
+        )
 
     def _elsewhere_at(self, method: str, path: str, headers: Mapping[str, str]) -> Answer:
         """The answer at an address that the document does not name: what the provider has there beside it, or 404."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from pathlib import Path
+from typing import Literal, cast
 
 import click
 
 from testcard.mocks.app import create_app
+from testcard.mocks.conditions import REFUSALS, Conditions, read_scenario
 from testcard.mocks.faults import FAULTS
 from testcard.mocks.serving import bind, serve, url_of
 from testcard.mocks.variants import VARIANTS
@@ -28,16 +32,38 @@ DEFAULT_PORT = 8088
 @click.option(
     "--latency",
     metavar="DIST",
-    help="Seconds an answer takes: 0.2, uniform:0.1,0.3, lognormal:0.3,0.5 (median, sigma), per-image:0.05; joined with +.",
+    help="Seconds an answer takes: 0.2, uniform:0.1,0.3, lognormal:0.3,0.5 (median, sigma), per-image:0.05, per-megapixel:0.3, "
+    "per-megapixel-step:0.02, cold:5,60 (5 more after 60 without work); joined with +.",
 )
 @click.option("--rate-limit", metavar="COUNT/s", help="Refuse with 429 what comes faster (also /m and /h).")
+@click.option("--retry-after", type=click.Choice(["seconds", "date"]), help="How a 429 or 503 says when to come again.  [default: seconds]")
 @click.option(
     "--max-concurrent", type=click.IntRange(min=1), metavar="N", help="Work on at most N requests of a provider at once; the others queue."
+)
+@click.option(
+    "--refuse",
+    multiple=True,
+    metavar="NAME[@RATE]",
+    help=f"Refuse requests, or a share of them: {', '.join(REFUSALS)}, moderated, or a status.",
+)
+@click.option("--quota", metavar="COUNT[:STATUS]", help="After so many billed requests refuse with 402 (or 403, 429).")
+@click.option("--balance", type=click.FloatRange(min=0), metavar="USD", help="What can be spent at illustrative prices; then 402.")
+@click.option("--moderate", multiple=True, metavar="WORD", help="Refuse prompts with this word, as the provider refuses content.")
+@click.option("--url-lifetime", type=click.FloatRange(min=0), metavar="S", help="Seconds after which the address of a picture has expired.")
+@click.option(
+    "--scenario",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="TOML: phases of such conditions, by time or by count.",
 )
 @click.option(
     "--variant",
     type=click.Choice(sorted(VARIANTS)),
     help="Keep the contract in another way: refuse, or vary, what the documents leave open.",
+)
+@click.option("--cors", is_flag=True, help="Let pages of any origin ask.")
+@click.option(
+    "--grace", type=click.FloatRange(min=0), default=1.0, show_default=True, metavar="S", help="Seconds open requests get at the end."
 )
 @click.option("--api-key", default=MOCK_API_KEY, show_default=True, help="The key to accept.")
 @click.option("--list-faults", is_flag=True, help="Print the faults and where they apply.")
@@ -50,8 +76,17 @@ def mock(
     faults: tuple[str, ...],
     latency: str | None,
     rate_limit: str | None,
+    retry_after: Literal["seconds", "date"] | None,
     max_concurrent: int | None,
+    refuse: tuple[str, ...],
+    quota: str | None,
+    balance: float | None,
+    moderate: tuple[str, ...],
+    url_lifetime: float | None,
+    scenario: Path | None,
     variant: str | None,
+    cors: bool,
+    grace: float,
     api_key: str,
     list_faults: bool,
     as_json: bool,
@@ -60,7 +95,8 @@ def mock(
     """Serve one or more providers' contracts on this machine, with faults if asked.
 
     One provider is served at the root; several (by default all) each under /<id>. Ctrl-C ends it.
-    GET /_testcard/health answers when it is ready; GET /_testcard/counters says what was served.
+    GET /_testcard/health answers when it is ready; counters and requests beside it say what was served, and
+    PATCH /_testcard/conditions changes what these flags say while it runs.
     """
     if list_faults or "list" in faults:
         _list_faults(provider_names, as_json=as_json)
@@ -68,15 +104,20 @@ def mock(
     providers = [load_provider(name) for name in provider_names or bundled_ids()]
     if len({provider.id for provider in providers}) < len(providers):
         raise UsageError("a provider is named twice", hint="name each provider once")
-    app = create_app(
-        providers,
-        faults=faults,
-        latency=latency,
-        api_key=api_key,
-        rate_limit=rate_limit,
-        variant=variant,
+    conditions = Conditions(
+        latency,
+        rate_limit,
+        retry_after or "seconds",
+        faults,
+        refuse,
+        *_read_quota(quota),
+        balance_usd=balance,
+        moderate=moderate,
+        url_lifetime_s=url_lifetime,
         max_concurrent=max_concurrent,
     )
+    story = read_scenario(scenario, over=conditions) if scenario is not None else None
+    app = create_app(providers, conditions=conditions, scenario=story, api_key=api_key, variant=variant, cors=cors)
     _warn_idle(providers, faults)
     server = bind(host, port)
     root = url_of(server)
@@ -89,7 +130,15 @@ def mock(
             _announce(providers, urls, api_key)
         sys.stdout.flush()
 
-    serve(app, server, ready, until_stdin_closes=until_stdin_closes)
+    serve(app, server, ready, until_stdin_closes=until_stdin_closes, grace_s=grace)
+
+
+def _read_quota(text: str | None) -> tuple[int | None, Literal[402, 403, 429]]:
+    """The count and the status of COUNT[:STATUS]."""
+    found = re.fullmatch(r"(\d+)(?::(402|403|429))?", text or "0")
+    if found is None:
+        raise UsageError(f"{text!r} is no quota", hint="write it as 100, or as 100:403 for another status than 402 (403 or 429)")
+    return (int(found[1]) if text is not None else None), cast("Literal[402, 403, 429]", int(found[2] or 402))
 
 
 def _announce(providers: list[Provider], urls: dict[str, str], api_key: str) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from testcard.mocks import request_body
+from testcard.mocks.conditions import InForce
 from testcard.mocks.exchange import AddressMode, Answer, Call, Key, Parameters, Problem, Refused, RenderedPicture, in_base64
 from testcard.mocks.faults import FaultSource
-from testcard.mocks.pace import Latency, RateLimit
 from testcard.mocks.pictures.renderer import Renderer
 from testcard.mocks.providers.provider_format import ProviderFormat
 from testcard.mocks.store import Count, PictureStore, TaskStore
@@ -34,10 +33,8 @@ class Resources:
     tasks: TaskStore
     keys: tuple[Header, ...]
     api_key: str
-    latency: Latency | None
-    rate_limit: RateLimit | None
+    live: InForce
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    slots: asyncio.Semaphore | None = None  # as many as are worked on at once; the rest wait their turn
 
     def key_of(self, headers: Mapping[str, str]) -> Key:
         """What key these headers bring; the right one where the provider needs none."""
@@ -70,7 +67,8 @@ class Endpoint:
         self._serve: Callable[[Call, bytes], Any] = {"images": self._pictures, "chat": self._chat, "task": self._task}[profile.kind]
         required = resources.provider_format.provider.operation(operation).required_parameters
         self._required_query = tuple(name for location, name in required if location == "query")
-        self._takes_body = bool(self.contract.media_types)
+        self.works = bool(self.contract.media_types)
+        self._steps = profile.wire_name("steps")
         self._met: Counter[bytes] = Counter()
 
     async def answer(self, call: Call, receive: request_body.Receive) -> Answer:
@@ -94,7 +92,7 @@ class Endpoint:
 
     async def _answer(self, call: Call, receive: request_body.Receive) -> Answer:
         body, too_large = b"", None
-        if self._takes_body:
+        if self.works:
             try:
                 body = await request_body.read(receive, self.limit, drain=not self.provider_format.strict)
             except Refused as refused:
@@ -105,21 +103,21 @@ class Endpoint:
             self._check_key(call)
         if too_large is not None:
             raise too_large
-        if self.resources.rate_limit is not None and self._takes_body:
-            wait_s = self.resources.rate_limit.wait_s()
-            if wait_s:
-                after = ("retry-after", str(max(1, math.ceil(wait_s))))
-                raise Refused(429, "too many requests", code="rate_limit_exceeded", headers=(after,))
+        live = self.resources.live
+        if self.works:
+            at_the_door = live.refused_at_the_door()
+            if at_the_door is not None:
+                raise at_the_door if isinstance(at_the_door, Refused) else self.provider_format.moderated()
         for name in self._required_query:
             if name not in call.query:
                 raise Refused(self.provider_format.errors.invalid, f"the parameter {name} is required", param=name)
-        if self._takes_body:
+        if self.works:
             await self._read_body(call, body)
         served: Answer
-        if self.resources.slots is None or not self._takes_body:
+        if live.slots is None or not self.works:
             served = await self._serve(call, body)
         else:
-            async with self.resources.slots:
+            async with live.slots:
                 served = await self._serve(call, body)
         return served
 
@@ -138,9 +136,9 @@ class Endpoint:
             raise refused
 
     async def _read_body(self, call: Call, body: bytes) -> None:
-        fields, problems = await self._parsed(call, body)
         call.body_size = len(body)
-        call.fields = fields
+        fields, problems = await self._parsed(call, body)
+        call.fields = call.sent = fields
         if call.hooks:
             problems = call.hooks.apply("problems", call, problems)
         if problems:
@@ -180,9 +178,14 @@ class Endpoint:
             parameters = self.provider_format.parameters(call)
         if call.hooks:
             parameters = call.hooks.apply("parameters", call, parameters)
-        takes_s = self.resources.latency.sample(parameters.n) if self.resources.latency is not None else 0.0
+        live = self.resources.live
+        takes_s = self._takes_s(call, parameters) if live.latency is not None else 0.0
+        declined = self.provider_format.moderated() if live.is_moderated(parameters.caption) else None
         if self.provider_format.wants_task(call):
-            return self._accept(call, parameters, takes_s, body)
+            return self._accept(call, parameters, takes_s, body, declined)
+        if declined is not None:
+            raise declined
+        self._pay(call, parameters)
         kind = self.provider_format.answers_as(call, parameters)
         if kind == "events":
             return self._streamed(call, parameters, await self._drawn(call, parameters), takes_s)
@@ -197,6 +200,24 @@ class Endpoint:
         answer = self._json(status, self._body(call, parameters, drawn), images=parameters.n, billed=True)
         answer.headers = headers
         return answer
+
+    def _takes_s(self, call: Call, parameters: Parameters) -> float:
+        latency = self.resources.live.latency
+        assert latency is not None, "asked only where there is one"
+        steps = call.fields.get(self._steps) if self._steps is not None else None
+        steps = float(steps) if isinstance(steps, int | float) else 1.0
+        return latency.sample(parameters.n, pixels=parameters.width_px * parameters.height_px, steps=steps)
+
+    def _pay(self, call: Call, parameters: Parameters | None) -> None:
+        """Takes what the work costs from balance and quota, where they are kept; `Refused` where there is not enough."""
+        live, form = self.resources.live, self.provider_format
+        kept = live.conditions.balance_usd is not None
+        cost_usd = form.cost_usd(call, parameters) if kept and parameters is not None else 0.0
+        refused = live.refused_for_money(cost_usd, form.balance_usd if kept else None)
+        if refused is not None:
+            raise refused
+        if kept:
+            form.charge(cost_usd)
 
     def _streamed(self, call: Call, parameters: Parameters, drawn: list[RenderedPicture], takes_s: float) -> Answer:
         events = self.provider_format.events(call, parameters, drawn)
@@ -232,15 +253,21 @@ class Endpoint:
         return RenderedPicture(one.data, one.seed, one.format, url=self._publish(call, one))
 
     def _publish(self, call: Call, one: RenderedPicture, *, lifetime_s: float | None = None, mode: AddressMode = "open") -> str:
+        if lifetime_s is None:
+            lifetime_s = self.resources.live.conditions.url_lifetime_s
         lasts_s = self.provider_format.lifetime_s(self.operation) if lifetime_s is None else lifetime_s
         return call.origin + self.resources.pictures.publish(one.data, one.format, lasts_s, mode)
 
-    def _accept(self, call: Call, parameters: Parameters, takes_s: float, body: bytes) -> Answer:
+    def _accept(self, call: Call, parameters: Parameters, takes_s: float, body: bytes, declined: Refused | None) -> Answer:
         async def work() -> Any:
+            if declined is not None:
+                raise declined
             return await self._make(call, parameters)
 
         protocol = self.provider_format.provider.protocol(self.operation)
         key = call.headers.get((protocol.idempotency_header or "idempotency-key").lower()) if protocol else None
+        if not self.resources.tasks.has(key):
+            self._pay(call, parameters)
         reference = self.provider_format.new_reference()
         task, new = self.resources.tasks.submit(work, max(takes_s, 0.2), key=key, body=body, reference=reference)
         status = self.provider_format.accept_status(self.operation)
@@ -250,9 +277,13 @@ class Endpoint:
         return answer
 
     async def _chat(self, call: Call, body: bytes) -> Answer:
+        live = self.resources.live
+        if live.conditions.moderate and live.is_moderated(_words_of(call.fields.get("messages"))):
+            raise self.provider_format.moderated()
+        self._pay(call, None)
         answer = await self.provider_format.complete(call)
-        if self.resources.latency is not None:
-            takes_s = self.resources.latency.sample(0)
+        if live.latency is not None:
+            takes_s = live.latency.sample(0)
             if answer.events is None:
                 await asyncio.sleep(takes_s)
             else:
@@ -276,6 +307,15 @@ class Endpoint:
         status = self.provider_format.progress(task, state, age_s, self.operation, call)
         body = call.hooks.apply("body", call, status) if call.hooks else status
         return self._json(self.provider_format.progress_status(self.operation, state), body)
+
+
+def _words_of(messages: Any) -> str:
+    """The texts of a conversation."""
+    if isinstance(messages, str):
+        return messages
+    if isinstance(messages, dict):
+        return " ".join(_words_of(messages[name]) for name in ("content", "text") if name in messages)
+    return " ".join(_words_of(one) for one in messages) if isinstance(messages, list) else ""
 
 
 def decoded(raw: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:

@@ -49,6 +49,7 @@ class Call(msgspec.Struct):
     """One request as it is being served. `fields` are the body's, cast to their declared types; `path` the path's parameters, `query` those of the
     query, `further` what the body holds beside the documented fields (of any type: no schema has judged it).
 
+    `sent`: the body's fields before defaults were added, as they came.
     `described`: by what the provider is described, for faults of any provider's mock. `met` counts the equal requests that came before (kept only where there are hooks).
     `publish` makes a picture fetchable and gives its address. `root` is the provider's mount path ("" at the root).
     """
@@ -64,6 +65,7 @@ class Call(msgspec.Struct):
     query: Mapping[str, str] = {}
     publish: Publish | None = None
     fields: dict[str, Any] = {}
+    sent: Any = None
     further: dict[str, Any] = {}
     described: Provider | None = None
     body_size: int = 0

@@ -5,25 +5,47 @@ from __future__ import annotations
 import math
 import random
 import re
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from testcard.specs.errors import UsageError
 
-Draw = Callable[[random.Random, int], float]
-_HINT = "write it as 0.2, uniform:0.1,0.3, lognormal:0.3,0.5 (median and sigma) or per-image:0.05, in seconds; join them with +"
+_HINT = (
+    "write it as 0.2, uniform:0.1,0.3, lognormal:0.3,0.5 (median and sigma), per-image:0.05, per-megapixel:0.3, "
+    "per-megapixel-step:0.02 or cold:5,60 (5 more after 60 without work), in seconds; join them with +"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an answer takes: pictures, their pixels each, the steps each was asked for, and the seconds since other work was asked for."""
+
+    images: int = 1
+    pixels: int = 0
+    steps: float = 1.0
+    idle_s: float = math.inf
+
+
+Draw = Callable[[random.Random, Work], float]
 
 
 class Latency:
-    """A distribution of service times in seconds, drawn from its own seeded generator."""
+    """A distribution of service times in seconds, drawn from its own seeded generator. `timer` is monotonic seconds."""
 
-    def __init__(self, text: str, *, seed: int = 0) -> None:
+    def __init__(self, text: str, *, seed: int = 0, timer: Callable[[], float] = time.monotonic) -> None:
         self.text = text
         self._random = random.Random(seed)
         self._draws = tuple(_parse(part) for part in text.split("+"))
+        self._timer = timer
+        self._last = -math.inf
 
-    def sample(self, images: int) -> float:
-        """Seconds that an answer with so many pictures takes."""
-        return sum(draw(self._random, images) for draw in self._draws)
+    def sample(self, images: int, *, pixels: int = 0, steps: float = 1.0) -> float:
+        """Seconds that an answer takes with so many pictures of so many pixels, each in so many steps."""
+        now = self._timer()
+        work = Work(images, pixels, steps, now - self._last)
+        self._last = now
+        return sum(draw(self._random, work) for draw in self._draws)
 
 
 def _parse(text: str) -> Draw:
@@ -42,7 +64,13 @@ def _parse(text: str) -> Draw:
         case "lognormal", [median, sigma] if median > 0:
             return lambda source, _: source.lognormvariate(math.log(median), sigma)
         case "per-image", [each]:
-            return lambda _, images: each * images
+            return lambda _, work: each * work.images
+        case "per-megapixel", [each]:
+            return lambda _, work: each * work.images * work.pixels / 1e6
+        case "per-megapixel-step", [each]:
+            return lambda _, work: each * work.images * work.steps * work.pixels / 1e6
+        case "cold", [more, after]:
+            return lambda _, work: more if work.idle_s >= after else 0.0
     raise UsageError(f"{text!r} is no latency", hint=_HINT)
 
 

@@ -44,7 +44,7 @@ def _is_news(record: logging.LogRecord) -> bool:
     return "without completing response" not in record.getMessage()
 
 
-def _server(app: ASGIApp) -> uvicorn.Server:
+def _server(app: ASGIApp, grace_s: float = 1.0) -> uvicorn.Server:
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     config = uvicorn.Config(
         app,
@@ -54,16 +54,21 @@ def _server(app: ASGIApp) -> uvicorn.Server:
         server_header=False,
         date_header=False,
         ws="none",
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=grace_s,  # type: ignore[arg-type]  # asyncio.wait_for takes fractions
         timeout_keep_alive=75,
         backlog=2048,
     )
     return uvicorn.Server(config)
 
 
-def serve(app: ASGIApp, server: socket.socket, ready: Callable[[], None], *, until_stdin_closes: bool = False) -> None:
-    """Serves until Ctrl-C or SIGTERM (or, if asked, until standard input closes); `ready` is called once requests are answered."""
-    runner = _server(app)
+def serve(
+    app: ASGIApp, server: socket.socket, ready: Callable[[], None], *, until_stdin_closes: bool = False, grace_s: float = 1.0
+) -> None:
+    """Serves until Ctrl-C or SIGTERM (or, if asked, until standard input closes); `ready` is called once requests are answered.
+
+    Then no new connection is taken, and open requests have `grace_s` seconds to end.
+    """
+    runner = _server(app, grace_s)
     original = runner.startup
 
     async def startup(sockets: list[socket.socket] | None = None) -> None:

@@ -34,7 +34,8 @@ class PictureStore:
         while self._bytes > self._keep_bytes and len(self._kept) > 1:
             _, (old, *_) = self._kept.popitem(last=False)
             self._bytes -= len(old)
-        expires = str(int(self._clock() + lifetime_s))
+        ends = self._clock() + lifetime_s
+        expires = str(int(ends)) if lifetime_s >= 10 else f"{ends:.3f}"
         return f"{PREFIX}{name}?expires={expires}&signature={self._sign(name, expires)}"
 
     def fetch(self, name: str, query: Mapping[str, str]) -> Answer:
@@ -124,6 +125,10 @@ class TaskStore:
             raise Refused(404, "there is no such task", code="task_not_found")
         task.cancelled = task.cancelled or (not task.done and self._clock() - task.accepted_s < task.takes_s)
 
+    def has(self, key: str | None) -> bool:
+        """Whether an idempotency key was accepted before."""
+        return key is not None and key in self._by_key
+
     def ends_in_s(self, reference: str) -> float:
         """Seconds until the task ends; 0 when it has, or when there is none."""
         task = self._tasks.get(reference)
@@ -179,6 +184,13 @@ class Counters:
     def of(self, provider: str, operation: str) -> Count:
         """The operation's count, to be added to."""
         return self.by_operation.setdefault(provider, {}).setdefault(operation, Count())
+
+    def clear(self) -> None:
+        """Counts from nothing again; what is being served at this moment stays open."""
+        for operations in self.by_operation.values():
+            for count in operations.values():
+                count.requests = count.billed_requests = count.images = 0
+                count.statuses.clear()
 
     def report(self) -> dict[str, object]:
         """The body of `GET /_testcard/counters`: totals, and the counts of each operation."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 from testcard.mocks.exchange import Call, Parameters, RenderedPicture
@@ -11,7 +10,6 @@ from testcard.mocks.field_meaning import read_n, read_size, salt
 from testcard.mocks.pictures import inputs
 from testcard.mocks.providers.provider_format import ErrorStyle, ProviderFormat
 from testcard.specs.loader import Provider
-from testcard.specs.prices import Billable
 
 _OPENING_BALANCE_USD = 10_000.0
 
@@ -23,14 +21,10 @@ class NanoGpt(ProviderFormat):
 
     def __init__(self, provider: Provider, clock: Callable[[], float], *, strict: bool = False) -> None:
         super().__init__(provider, clock, strict=strict)
-        self.balance_usd = _OPENING_BALANCE_USD
-        self._cost_usd = lru_cache(maxsize=256)(self._reckon)
+        self.balance_usd: float | None = _OPENING_BALANCE_USD
 
-    def _reckon(self, model: str | None, operation: str, images: int, width_px: int, height_px: int, input_images: int) -> float:
-        """What the pictures cost, at the illustrative price of the profile."""
-        entry = self.provider.price_entry(model, operation, "illustrative")
-        billed = Billable(images=images, width_px=width_px, height_px=height_px, input_images=input_images)
-        return round((entry.price.usd(billed) if entry else None) or 0.0, 6)
+    def charge(self, cost_usd: float) -> None:
+        """Nothing: the answer's body takes it, and says what is left."""
 
     def parameters(self, call: Call) -> Parameters:
         """The pictures asked for; input pictures have to be data URLs."""
@@ -60,9 +54,8 @@ class NanoGpt(ProviderFormat):
 
     def body(self, call: Call, parameters: Parameters, rendered: Sequence[RenderedPicture]) -> dict[str, Any]:
         """The pictures with what they cost, and the balance that is left."""
-        asked = (call.fields.get("model"), call.operation)
-        cost = self._cost_usd(*asked, len(rendered), parameters.width_px, parameters.height_px, len(parameters.images))
-        self.balance_usd = round(self.balance_usd - cost, 6)
+        cost = self.cost_usd(call, parameters)
+        self.balance_usd = round((self.balance_usd or 0.0) - cost, 6)
         return {
             "created": int(self.clock()),
             "data": [{key: value for key, value in (("url", one.url), ("b64_json", one.base64)) if value is not None} for one in rendered],

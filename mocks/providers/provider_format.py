@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -13,11 +14,24 @@ from testcard.mocks.exchange import Answer, Call, Headers, Key, Parameters, Refu
 from testcard.mocks.request_body import Contract
 from testcard.mocks.store import State, Task
 from testcard.specs.loader import Provider
+from testcard.specs.prices import Billable
 
 #: bodies up to this size are served without a limit stated by the provider
 _BODY_BYTES = 32_000_000
 _SMALL_BODY_BYTES = 200_000
-_KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+_KINDS = {
+    402: "insufficient_quota",
+    500: "server_error",
+    502: "server_error",
+    503: "server_error",
+    504: "server_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+
+_OPENAI_PATHS = ("/images/generations", "/images/edits", "/images/variations", "/chat/completions")
 
 
 def openai_error(refused: Refused) -> dict[str, Any]:
@@ -55,6 +69,8 @@ class ProviderFormat:
         self.clock = clock
         self.strict = strict
         self.contracts = {name: Contract(provider, name, strict=strict) for name in provider.profile.operations}
+        self.balance_usd: float | None = None
+        self._price_usd = lru_cache(maxsize=256)(self._reckoned_usd)
         self.models = {name: frozenset(provider.models(name)) for name in provider.profile.operations}
 
     def body_limit(self, operation: str) -> int:
@@ -79,6 +95,25 @@ class ProviderFormat:
         code = "invalid_api_key" if key == "wrong" else "missing_api_key"
         return Refused(401, f"the key is {key}", code=code, headers=(challenge,))
 
+    def moderated(self) -> Refused:
+        """The refusal of a prompt for its content."""
+        return Refused(self.errors.invalid, "the prompt was refused by the content policy", code="content_policy_violation")
+
+    def cost_usd(self, call: Call, parameters: Parameters) -> float:
+        """What the pictures cost, at the profile's illustrative price; 0 where it has none."""
+        model, size = call.fields.get("model"), (parameters.width_px, parameters.height_px)
+        return self._price_usd(model, call.operation, parameters.n, *size, len(parameters.images))
+
+    def _reckoned_usd(self, model: str | None, operation: str, images: int, width_px: int, height_px: int, input_images: int) -> float:
+        entry = self.provider.price_entry(model, operation, "illustrative")
+        billed = Billable(images=images, width_px=width_px, height_px=height_px, input_images=input_images)
+        return round((entry.price.usd(billed) if entry else None) or 0.0, 6)
+
+    def charge(self, cost_usd: float) -> None:
+        """Takes this from the balance, where one is kept."""
+        if self.balance_usd is not None:
+            self.balance_usd = round(self.balance_usd - cost_usd, 6)
+
     def parameters(self, call: Call) -> Parameters:
         """The pictures that a valid body asks for; `Refused` for what the schema cannot say."""
         raise Refused(404, "this operation makes no pictures")
@@ -94,9 +129,30 @@ class ProviderFormat:
     def elsewhere(self, method: str, path: str, key: Key) -> Answer | None:
         """What answers at an address that the document does not name; None where nothing does. `key` says what key came with the request.
 
-        Raises `Refused` for a request that is refused there.
+        By default the list of models beside operations that have the paths of OpenAI's API. Raises `Refused` for a request that is refused there.
         """
-        return None
+        prefix, found, name = path.partition("/models")
+        if method != "GET" or not found or prefix not in self._openai_prefixes or (name and not name.startswith("/")):
+            return None
+        if key != "right":
+            raise self.keyless(key)
+        listed = [self._model(one) for one in dict.fromkeys(one for models in self.models.values() for one in sorted(models))]
+        if not name:
+            return Answer(200, {"object": "list", "data": listed})
+        one = next((model for model in listed if model["id"] == name[1:]), None)
+        if one is None:
+            raise Refused(404, f"there is no model {name[1:81]}", param="model", code="model_not_found")
+        return Answer(200, one)
+
+    @cached_property
+    def _openai_prefixes(self) -> frozenset[str]:
+        """What comes before the last two parts of the paths that OpenAI's API has."""
+        paths = (operation.path for operation in self.provider.openapi.operations.values())
+        return frozenset(path.removesuffix(end) for path in paths for end in _OPENAI_PATHS if path.endswith(end))
+
+    def _model(self, name: str) -> dict[str, Any]:
+        owner = name.partition("/")[0] if "/" in name else self.provider.id
+        return {"id": name, "object": "model", "created": int(self.clock()), "owned_by": owner}
 
     def wants_task(self, call: Call) -> bool:
         """Whether the answer is to be fetched later."""

@@ -113,6 +113,10 @@ class Relay(ProviderFormat):
         body = self.errors.body(refused)
         return Answer(refused.status, body, headers=(*refused.headers, ("x-request-id", body["error"]["request_id"])))
 
+    def moderated(self) -> Refused:
+        """422, with the code of the published client."""
+        return Refused(422, "the provider declined this prompt", code="content_policy")
+
     def replayed_headers(self) -> Headers:
         """The mark of the published client."""
         return (("idempotency-replayed", "true"),)

@@ -1,0 +1,313 @@
+"""How a mock is doing, apart from what it serves: its pace, its limits, what it refuses, its faults; and timelines of such conditions.
+
+Conditions come from flags, from a scenario file, or over HTTP while the mock runs; whatever they come from, they are read here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from testcard.mocks.exchange import Refused
+from testcard.mocks.faults import parse_fault
+from testcard.mocks.pace import Latency, RateLimit
+from testcard.specs.errors import UsageError
+
+#: what can be refused by name, as status and code
+REFUSALS: Mapping[str, tuple[int, str]] = {
+    "credit": (402, "insufficient_credits"),
+    "account": (403, "account_inactive"),
+    "limit": (429, "rate_limit_exceeded"),
+    "error": (500, "internal_error"),
+    "upstream": (502, "upstream_error"),
+    "overloaded": (503, "overloaded"),
+    "timeout": (504, "timeout"),
+}
+_BY_STATUS = dict(REFUSALS.values())
+_SENTENCES = {
+    402: "there is no credit left",
+    403: "this account is not active",
+    429: "too many requests",
+    500: "something went wrong here",
+    502: "what stands behind this server did not answer rightly",
+    503: "this server is overloaded",
+    504: "the work took too long",
+}
+#: what a request is asked to wait after a 429 or 503 that no rate limit explains
+_RETRY_AFTER_S = 1.0
+
+
+class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What can be asked of a running mock. Everything left out is as in a mock that was started without flags.
+
+    `latency`, `rate_limit`, `faults`: as the flags of `testcard mock` take them. `refuse`: NAME[@RATE], of REFUSALS, "moderated", or a status
+    from 400 to 599. `quota`: so many billed requests, then `quota_status`. `balance_usd`: what is there to be spent at the profile's illustrative
+    prices, then 402. `moderate`: words in a prompt that are refused. `max_concurrent`: requests worked on at once, others queue.
+    """
+
+    latency: str | None = None
+    rate_limit: str | None = None
+    retry_after: Literal["seconds", "date"] = "seconds"
+    faults: tuple[str, ...] = ()
+    refuse: tuple[str, ...] = ()
+    quota: int | None = None
+    quota_status: Literal[402, 403, 429] = 402
+    balance_usd: float | None = None
+    moderate: tuple[str, ...] = ()
+    url_lifetime_s: float | None = None
+    max_concurrent: int | None = None
+
+
+def conditions_from(value: Any, place: str, *, over: Conditions | None = None) -> Conditions:
+    """The conditions that a mapping says, over others where given; `UsageError` that names the place, and the part that cannot be used."""
+    try:
+        merged = {**(msgspec.structs.asdict(over) if over is not None else {}), **value}
+        found = msgspec.convert(merged, Conditions, strict=False)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise UsageError(f"{place}: {error}", hint=f"conditions are {', '.join(Conditions.__struct_fields__)}") from None
+    checked(found)
+    return found
+
+
+def checked(conditions: Conditions) -> None:
+    """`UsageError` for conditions that can be read but not kept."""
+    if conditions.latency is not None:
+        Latency(conditions.latency)
+    if conditions.rate_limit is not None:
+        RateLimit(conditions.rate_limit, lambda: 0.0)
+    for fault in conditions.faults:
+        parse_fault(fault)
+    for refusal in conditions.refuse:
+        parse_refusal(refusal)
+    for name in ("quota", "balance_usd", "url_lifetime_s", "max_concurrent"):
+        value = getattr(conditions, name)
+        least = 1 if name == "max_concurrent" else 0
+        if value is not None and not (math.isfinite(value) and value >= least):
+            raise UsageError(f"{name} cannot be {value}", hint=f"it is at least {least}")
+
+
+@dataclass(slots=True)
+class Refusal:
+    """A refusal that holds for a share of the requests, in an even rhythm. `status` None: as the provider refuses a prompt for its content."""
+
+    status: int | None
+    code: str
+    rate: float
+    _seen: int = 0
+
+    def holds(self) -> bool:
+        """Whether the next request is refused."""
+        self._seen += 1
+        return int(self._seen * self.rate + 1e-9) > int((self._seen - 1) * self.rate + 1e-9)
+
+
+def parse_refusal(text: str) -> Refusal:
+    """`NAME[@RATE]`; `UsageError` with the names for anything else."""
+    name, _, share = text.partition("@")
+    if name in REFUSALS:
+        status, code = REFUSALS[name]
+    elif re.fullmatch(r"[45]\d\d", name):
+        status, code = int(name), _BY_STATUS.get(int(name), "refused")
+    elif name != "moderated":
+        raise UsageError(f"{text!r} is nothing to refuse with", hint=f"{', '.join(REFUSALS)}, moderated, or a status from 400 to 599")
+    try:
+        rate = float(share) if share else 1.0
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= 1:
+        raise UsageError(f"{text}: a rate is above 0 and at most 1", hint=f"for every tenth request write {name}@0.1")
+    return Refusal(None, "moderated", rate) if name == "moderated" else Refusal(status, code, rate)
+
+
+class InForce:
+    """The conditions as one provider's mock keeps them, with what is left of its quota and its limits.
+
+    `timer` is monotonic seconds, `clock` unix seconds. `set` changes what is different and leaves the rest as far as it has got.
+    """
+
+    def __init__(self, timer: Callable[[], float], clock: Callable[[], float]) -> None:
+        self._timer = timer
+        self._clock = clock
+        self._now = Conditions()
+        self.latency: Latency | None = None
+        self._rate_limit: RateLimit | None = None
+        self._refusals: tuple[Refusal, ...] = ()
+        self._left: int | None = None
+        self.slots: asyncio.Semaphore | None = None
+        self._words: re.Pattern[str] | None = None
+
+    def set(self, wanted: Conditions) -> None:
+        """Puts other conditions in force."""
+        now = self._now
+        if wanted.latency != now.latency:
+            self.latency = Latency(wanted.latency, timer=self._timer) if wanted.latency is not None else None
+        if wanted.rate_limit != now.rate_limit:
+            self._rate_limit = RateLimit(wanted.rate_limit, self._timer) if wanted.rate_limit is not None else None
+        if wanted.refuse != now.refuse:
+            self._refusals = tuple(parse_refusal(text) for text in wanted.refuse)
+        if wanted.quota != now.quota:
+            self._left = wanted.quota
+        if wanted.max_concurrent != now.max_concurrent:
+            self.slots = asyncio.Semaphore(wanted.max_concurrent) if wanted.max_concurrent is not None else None
+        if wanted.moderate != now.moderate:
+            alternatives = "|".join(re.escape(word) for word in wanted.moderate)
+            self._words = re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)", re.IGNORECASE) if wanted.moderate else None
+        self._now = wanted
+
+    @property
+    def conditions(self) -> Conditions:
+        """Those in force."""
+        return self._now
+
+    @property
+    def left(self) -> int | None:
+        """Billed requests that the quota still allows; None without one."""
+        return self._left
+
+    def refused_at_the_door(self) -> Refused | Refusal | None:
+        """Why the next request for work is not let in, whatever it asks for: a rate limit, or a refusal that was asked for."""
+        if self._rate_limit is not None:
+            wait_s = self._rate_limit.wait_s()
+            if wait_s:
+                return Refused(429, _SENTENCES[429], code="rate_limit_exceeded", headers=(self._retry_after(wait_s),))
+        for refusal in self._refusals:
+            if refusal.holds():
+                if refusal.status is None:
+                    return refusal
+                headers = (self._retry_after(_RETRY_AFTER_S),) if refusal.status in (429, 503) else ()
+                said = _SENTENCES.get(refusal.status, "refused as the mock was told")
+                return Refused(refusal.status, said, code=refusal.code, headers=headers)
+        return None
+
+    def refused_for_money(self, cost_usd: float, balance_usd: float | None) -> Refused | None:
+        """Why work that costs this is not done: the quota or the balance is used up. What is let through counts against the quota."""
+        if balance_usd is not None and (balance_usd <= 0 or cost_usd > balance_usd):
+            return Refused(402, _SENTENCES[402], code="insufficient_credits")
+        if self._left is None:
+            return None
+        if self._left < 1:
+            status = self._now.quota_status
+            code = {402: "insufficient_credits", 403: "account_inactive", 429: "insufficient_quota"}[status]
+            return Refused(status, "the quota is used up", code=code)
+        self._left -= 1
+        return None
+
+    def is_moderated(self, text: str) -> bool:
+        """Whether a prompt holds a word that is refused."""
+        return self._words is not None and self._words.search(text) is not None
+
+    def _retry_after(self, wait_s: float) -> tuple[str, str]:
+        if self._now.retry_after == "date":
+            return "retry-after", formatdate(math.ceil(self._clock() + wait_s), usegmt=True)
+        return "retry-after", str(max(1, math.ceil(wait_s)))
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of a scenario: its conditions, and how long they last, in seconds or in requests for work; neither: to the end."""
+
+    name: str
+    conditions: Conditions
+    seconds: float | None = None
+    requests: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Phases one after the other; `repeat` begins again after the last."""
+
+    phases: tuple[Phase, ...]
+    repeat: bool = False
+
+
+class Timeline:
+    """Where a scenario has got to. It begins with the first request for work; `timer` is monotonic seconds."""
+
+    def __init__(self, scenario: Scenario, timer: Callable[[], float]) -> None:
+        self._scenario = scenario
+        self._timer = timer
+        self._at = 0
+        self._began: float | None = None
+        self._seen = 0
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that holds now."""
+        return self._scenario.phases[self._at]
+
+    def next(self) -> bool:
+        """Counts a request for work; whether it is the first of another phase."""
+        if self._began is None:
+            self._began = self._timer()
+        moved = False
+        # An idle mock may have let several phases pass; of a scenario that repeats one round is enough to look at.
+        for _ in range(len(self._scenario.phases)):
+            if not self._over():
+                break
+            moved = self._move() or moved
+        self._seen += 1
+        return moved
+
+    def _over(self) -> bool:
+        phase, began = self.phase, self._began
+        assert began is not None, "set by the first request"
+        by_time = phase.seconds is not None and self._timer() - began >= phase.seconds
+        return by_time or (phase.requests is not None and self._seen >= phase.requests)
+
+    def _move(self) -> bool:
+        phases = self._scenario.phases
+        if self._at + 1 == len(phases) and not self._scenario.repeat:
+            return False
+        seconds = self.phase.seconds
+        assert self._began is not None, "set by the first request"
+        self._began = self._began + seconds if seconds is not None else self._timer()
+        self._at = (self._at + 1) % len(phases)
+        self._seen = 0
+        return True
+
+
+def read_scenario(path: Path, *, over: Conditions | None = None) -> Scenario:
+    """The scenario of a TOML file, its phases over these conditions; `UsageError` that names the file and the phase."""
+    try:
+        with path.open("rb") as file:
+            found = tomllib.load(file)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", hint="name a file of [[phase]] tables") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no TOML: {error}", hint="write a [[phase]] table for each phase") from None
+    return scenario_from(found, str(path), over=over)
+
+
+def scenario_from(value: Mapping[str, Any], place: str, *, over: Conditions | None = None) -> Scenario:
+    """The scenario that a mapping says: `phase` (a list), `repeat`."""
+    unknown = sorted(set(value) - {"phase", "repeat"})
+    phases: Sequence[Any] = value.get("phase") or ()
+    if unknown or not isinstance(phases, list) or not phases or not isinstance(value.get("repeat", False), bool):
+        what = f"there is no {unknown[0]}" if unknown else "there is no [[phase]], or repeat is neither true nor false"
+        raise UsageError(f"{place}: {what}", hint="a scenario is a list of [[phase]] tables, and repeat = true or false")
+    found = tuple(_phase(one, number, f"{place}, phase {number}", over) for number, one in enumerate(phases, 1))
+    endless = next((one for one in found[:-1] if one.seconds is None and one.requests is None), None)
+    if endless is not None:
+        raise UsageError(f"{place}: the phase {endless.name} never ends, and others follow it", hint="give it seconds or requests")
+    return Scenario(found, bool(value.get("repeat", False)))
+
+
+def _phase(value: Any, number: int, place: str, over: Conditions | None) -> Phase:
+    if not isinstance(value, dict):
+        raise UsageError(f"{place} is no table", hint="write it as [[phase]]")
+    own = {name: value[name] for name in ("name", "seconds", "requests") if name in value}
+    rest = {name: one for name, one in value.items() if name not in own}
+    seconds, requests = own.get("seconds"), own.get("requests")
+    for name, one, kinds in (("seconds", seconds, (int, float)), ("requests", requests, (int,))):
+        if one is not None and (isinstance(one, bool) or not isinstance(one, kinds) or not one > 0):
+            raise UsageError(f"{place}: {name} cannot be {one!r}", hint="it is a number above 0")
+    return Phase(str(own.get("name", f"phase {number}")), conditions_from(rest, place, over=over), seconds, requests)

@@ -1,0 +1,299 @@
+"""What can be asked of a running mock: pace, limits, refusals, money, moderation, expiry, timelines; and what it tells of itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from testcard.mocks.app import create_app
+from testcard.mocks.conditions import Conditions, Timeline, conditions_from, parse_refusal, read_scenario, scenario_from
+from testcard.mocks.pace import Latency
+from testcard.specs.errors import UsageError
+
+BODY = {"prompt": "a red boat", "size": "256x256"}
+BEARER = {"Authorization": "Bearer testcard"}
+
+
+class Clock:
+    """Seconds that only pass when a test says so."""
+
+    def __init__(self, now: float = 1_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def with_mock(story: Callable[[httpx.AsyncClient], Awaitable[Any]], provider: str = "nanogpt", **options: Any) -> Any:
+    """What a story over one mock in this process comes to."""
+
+    async def run() -> Any:
+        transport = httpx.ASGITransport(create_app([provider], **options))
+        async with httpx.AsyncClient(transport=transport, base_url="http://mock", headers=BEARER) as client:
+            return await story(client)
+
+    return asyncio.run(run())
+
+
+async def generated(client: httpx.AsyncClient, **more: Any) -> httpx.Response:
+    """An answer of the images API."""
+    return await client.post("/v1/images/generations", json={**BODY, **more})
+
+
+def statuses(count: int, **options: Any) -> list[int]:
+    """The statuses of so many equal requests."""
+
+    async def story(client: httpx.AsyncClient) -> list[int]:
+        return [(await generated(client)).status_code for _ in range(count)]
+
+    return list(with_mock(story, **options))
+
+
+def test_pace_by_pixels_steps_and_cold_starts() -> None:
+    """Work is counted in pictures × pixels × steps; the first request, and one after a pause, waits for a cold start."""
+    clock = Clock()
+    work = Latency("per-megapixel-step:0.02+per-megapixel:0.5", timer=clock)
+    assert work.sample(2, pixels=500_000, steps=20) == pytest.approx(0.02 * 20 + 0.5)
+    cold = Latency("0.1+cold:5,60", timer=clock)
+    assert cold.sample(1) == pytest.approx(5.1)
+    clock.now += 59
+    assert cold.sample(1) == pytest.approx(0.1)
+    clock.now += 60
+    assert cold.sample(1) == pytest.approx(5.1)
+
+
+def test_a_rate_limit_says_when_in_seconds_or_as_a_date() -> None:
+    """The date is the first full second at which a request passes."""
+
+    async def story(client: httpx.AsyncClient) -> str:
+        await generated(client)
+        return (await generated(client)).headers["retry-after"]
+
+    assert with_mock(story, rate_limit="1/m") == "60"
+    clock = Clock(1_000_000.25)
+    date = with_mock(story, conditions=Conditions(rate_limit="1/m", retry_after="date"), clock=clock, timer=clock)
+    assert parsedate_to_datetime(date).timestamp() == 1_000_061
+
+
+def test_refusals_come_at_their_rate() -> None:
+    """Half of the requests are refused, in an even rhythm; a refusal for content is the provider's own."""
+    assert statuses(4, conditions=Conditions(refuse=("503@0.5",))) == [200, 503, 200, 503]
+    assert statuses(1, conditions=Conditions(refuse=("credit",))) == [402]
+    assert statuses(1, conditions=Conditions(refuse=("moderated",))) == [400]
+    for wrong in ("nothing", "302", "503@0", "error@2"):
+        with pytest.raises(UsageError):
+            parse_refusal(wrong)
+
+
+def test_a_quota_and_a_balance_are_used_up() -> None:
+    """So many billed requests pass; a balance lasts as long as the price allows, and the answer says what is left of it."""
+    assert statuses(3, conditions=Conditions(quota=2, quota_status=403)) == [200, 200, 403]
+
+    async def story(client: httpx.AsyncClient) -> list[Any]:
+        first = (await generated(client)).json()
+        await client.patch("/_testcard/conditions", json={"balance_usd": first["cost"] * 1.5})
+        second, third = await generated(client), await generated(client)
+        return [first["cost"], second.json()["remainingBalance"], third.status_code]
+
+    cost, left, refused = with_mock(story)
+    assert (left, refused) == (pytest.approx(cost * 0.5), 402)
+
+
+def test_a_word_in_a_prompt_is_refused() -> None:
+    """As a whole word in any case, in chats as in pictures; an accepted task fails for it."""
+
+    async def story(client: httpx.AsyncClient) -> list[int]:
+        return [(await generated(client, prompt=prompt)).status_code for prompt in ("a Boat", "boating", "two boats")]
+
+    assert with_mock(story, conditions=Conditions(moderate=("boat",))) == [400, 200, 200]
+
+    async def chat(client: httpx.AsyncClient) -> int:
+        messages = [{"role": "user", "content": [{"type": "text", "text": "a boat?"}]}]
+        body = {"model": "meta/llama-3.2-90b-vision-instruct", "messages": messages}
+        return (await client.post("/v1/chat/completions", json=body)).status_code
+
+    assert with_mock(chat, "nvidia-nim-vision", conditions=Conditions(moderate=("boat",))) == 400
+
+    async def task(client: httpx.AsyncClient) -> dict[str, Any]:
+        accepted = await client.post("/v2/image/qwen/generate", json={"prompt": "a boat", "async": True})
+        return dict((await client.get(f"/v2/tasks/{accepted.json()['task_id']}?wait=2")).json())
+
+    failed = with_mock(task, "opengpu-relay", conditions=Conditions(moderate=("boat",)))
+    assert (failed["status"], failed["error_code"]) == ("failed", "CONTENT_POLICY_DECLINED")
+
+
+def test_an_address_really_expires() -> None:
+    """It answers until its time is over, then 403."""
+    clock = Clock()
+
+    async def story(client: httpx.AsyncClient) -> list[int]:
+        url = (await generated(client, response_format="url")).json()["data"][0]["url"]
+        before = await client.get(url)
+        clock.now += 3
+        return [before.status_code, (await client.get(url)).status_code]
+
+    assert with_mock(story, conditions=Conditions(url_lifetime_s=2.5), clock=clock) == [200, 403]
+
+
+def test_conditions_change_while_the_mock_runs() -> None:
+    """PATCH changes what it names, PUT everything; what cannot be kept is refused with the next step, and nothing changes."""
+
+    async def story(client: httpx.AsyncClient) -> None:
+        async def send(method: str, body: Any) -> httpx.Response:
+            return await client.request(method, "/_testcard/conditions", json=body)
+
+        assert (await generated(client)).status_code == 200
+        told = await send("PATCH", {"refuse": ["500"], "latency": "0"})
+        assert (told.json()["conditions"]["refuse"], told.json()["conditions"]["latency"]) == (["500"], "0")
+        assert (await generated(client)).status_code == 500
+        wrong = await send("PATCH", {"latency": "soon"})
+        assert (wrong.status_code, "lognormal" in wrong.json()["error"]["hint"]) == (400, True)
+        assert (await send("PATCH", {"speed": 1})).status_code == 400
+        assert (await send("PATCH", [])).status_code == 400
+        assert (await client.get("/_testcard/conditions")).json()["conditions"]["refuse"] == ["500"]
+        assert (await send("PUT", {"faults": ["image.count"]})).json()["conditions"]["refuse"] == []
+        assert len((await generated(client, n=2)).json()["data"]) != 2
+        await send("PUT", {})
+        assert len((await generated(client, n=2)).json()["data"]) == 2
+
+    with_mock(story)
+
+
+def test_the_log_says_what_was_asked_and_answered() -> None:
+    """Newest last, with the body's fields, long texts cut, and no key; it can be asked for a part, and emptied with the counts."""
+
+    async def story(client: httpx.AsyncClient) -> None:
+        await generated(client, prompt="x" * 5000)
+        await client.post("/v1/images/generations", json=BODY, headers={"Authorization": "Bearer sk-other"})
+        await client.get("/nowhere?a=b")
+        entries = (await client.get("/_testcard/requests")).json()["requests"]
+        assert [(one["operation"], one["status"], one["billed"]) for one in entries] == [
+            ("createImage", 200, True),
+            ("createImage", 401, False),
+            (None, 404, False),
+        ]
+        assert len(entries[0]["fields"]["prompt"]) < 400
+        assert entries[0]["images"] == 1
+        assert entries[2]["path"] == "/nowhere?a=b"
+        assert "sk-other" not in str(entries)
+        assert "Bearer" not in str(entries)
+        some = (await client.get("/_testcard/requests?status=401")).json()["requests"]
+        assert [one["number"] for one in some] == [2]
+        assert (await client.delete("/_testcard/requests")).status_code == 204
+        assert (await client.get("/_testcard/requests")).json()["requests"] == []
+        assert (await client.get("/_testcard/counters")).json()["requests"] == 0
+
+    with_mock(story)
+
+
+SCENARIO = """
+[[phase]]
+name = "healthy"
+requests = 2
+[[phase]]
+name = "limited"
+requests = 2
+refuse = ["limit"]
+[[phase]]
+name = "failing"
+seconds = 10
+refuse = ["503"]
+[[phase]]
+name = "recovered"
+"""
+
+
+def test_a_scenario_goes_from_phase_to_phase(tmp_path: Path) -> None:
+    """By count and by time; the log says in which phase each request came."""
+    path, clock = tmp_path / "scenario.toml", Clock()
+    path.write_text(SCENARIO)
+
+    async def story(client: httpx.AsyncClient) -> list[tuple[int, str]]:
+        for _ in range(6):
+            await generated(client)
+        clock.now += 11
+        await generated(client)
+        assert (await client.get("/_testcard/scenario")).json()["phase"] == "recovered"
+        entries = (await client.get("/_testcard/requests")).json()["requests"]
+        return [(one["status"], one["phase"]) for one in entries]
+
+    assert with_mock(story, scenario=read_scenario(path), timer=clock) == [
+        *[(200, "healthy")] * 2,
+        *[(429, "limited")] * 2,
+        *[(503, "failing")] * 2,
+        (200, "recovered"),
+    ]
+
+
+def test_a_scenario_that_repeats_begins_again() -> None:
+    """After the last phase comes the first."""
+    timeline = Timeline(scenario_from({"repeat": True, "phase": [{"requests": 1}, {"requests": 2}]}, "here"), Clock())
+    names = []
+    for _ in range(6):
+        timeline.next()
+        names.append(timeline.phase.name)
+    assert names == ["phase 1", "phase 2", "phase 2"] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no [[phase]]"),
+        ("phase = 3", "no [[phase]]"),
+        ("[[phase]]\nspeed = 1", "phase 1: Object contains unknown field `speed`"),
+        ("[[phase]]\n[[phase]]\n", "never ends"),
+        ("[[phase]]\nseconds = 0", "seconds cannot be 0"),
+        ("[[phase]]\nlatency = 'x'", "is no latency"),
+        ("phase = [", "is no TOML"),
+    ],
+)
+def test_a_scenario_that_cannot_be_used_says_where(tmp_path: Path, text: str, said: str) -> None:
+    """The file, the phase and the next step."""
+    path = tmp_path / "scenario.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        read_scenario(path)
+    assert said in str(caught.value)
+    assert caught.value.hint
+
+
+def test_conditions_that_cannot_be_kept_are_refused() -> None:
+    """Numbers below what makes sense, and unknown names."""
+    for wrong in ({"max_concurrent": 0}, {"quota": -1}, {"quota_status": 404}, {"faults": ["no.such"]}, {"refuse": ["gone@"]}):
+        with pytest.raises(UsageError):
+            conditions_from(wrong, "here")
+
+
+def test_models_are_listed_where_the_api_is_openai_s() -> None:
+    """With a key, all of them or one; NIM's pictures and Relay have no such address."""
+
+    async def story(client: httpx.AsyncClient) -> list[Any]:
+        listed = await client.get("/v1/models")
+        names = [one["id"] for one in listed.json()["data"]] if listed.status_code == 200 else []
+        one = await client.get(f"/v1/models/{names[0]}") if names else None
+        unknown = await client.get("/v1/models/none")
+        keyless = await client.get("/v1/models", headers={"Authorization": ""})
+        return [listed.status_code, one and one.json()["id"] == names[0], unknown.status_code, keyless.status_code]
+
+    assert with_mock(story, "nebul") == [200, True, 404, 401]
+    assert with_mock(story, "nvidia-nim-vision") == [200, True, 404, 401]
+    assert with_mock(story, "nvidia-nim-image") == [404, None, 404, 404]
+
+
+def test_pages_of_other_origins_may_ask_where_it_is_allowed() -> None:
+    """A preflight is answered, and the answer may be read; without the option neither."""
+
+    async def story(client: httpx.AsyncClient) -> tuple[int, str | None]:
+        asks = {"Origin": "http://page", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+        first = await client.options("/v1/images/generations", headers=asks)
+        then = await client.post("/v1/images/generations", json=BODY, headers={"Origin": "http://page"})
+        return first.status_code, then.headers.get("access-control-allow-origin")
+
+    assert with_mock(story, cors=True) == (200, "*")
+    assert with_mock(story) == (405, None)
