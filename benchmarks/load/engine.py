@@ -160,6 +160,10 @@ class Engine:
         block = turn.block
         self.cell = self.cells[block.cell]
         self.course = Course(turn, self.job, turn.start_s if turn.start_s is not None else clock() + LEAD_S)
+        self.share = Budget(
+            None if block.max_requests is None else turn.share(block.max_requests),
+            None if block.max_cost_usd is None else block.max_cost_usd / turn.parts,
+        )
         self.tally.begin(block.cell, block.stage)
         cpu, busy, began = time.process_time(), time.thread_time(), clock()
         users = {"OpenLoopUser": 1} if block.users is None else {"ClosedLoopUser": turn.share(block.users)}
@@ -185,7 +189,7 @@ class Engine:
         while users and not self.stopping.is_set() and not (closed and clock() >= end):
             # Woken by what it waits for; the timeout is for what nobody tells of.
             if closed:
-                self.stopping.wait(min(end - clock(), 0.2))
+                users.join(timeout=min(end - clock(), 0.2))
             else:
                 gevent.wait([self.stopping, *users], timeout=0.2, count=1)
 
@@ -230,6 +234,9 @@ class Engine:
             if watch.hold_until_s and watch.holds_s(cell.target, clock()) > 0:
                 course.held += 1
                 continue
+            if self.share.is_used_up:
+                course.scheduled, course.ended_early = count, True
+                return
             if self.stopping.is_set() or not self._reserve(index % number):
                 course.scheduled = count  # what was due when the run was stopped
                 return
@@ -249,23 +256,32 @@ class Engine:
                 continue
             index = (part + parts * course.cursor) % number
             if not self._reserve(index, until_s=end):
+                course.ended_early = not self.stopping.is_set() and clock() < end
                 return
             course.cursor += 1
             course.scheduled += 1
             self._one(index, now, now, None)
 
     def _reserve(self, index: int, until_s: float | None = None) -> bool:
-        """Whether one more request may be sent; if not, the run stops. With `until_s` it waits so long for reservations to shrink."""
-        budget, worst_usd = self.budget, self.cell.worst_usd[index]
-        while not budget.reserve(worst_usd):
-            if until_s is None or budget.is_spent:
-                # What is in flight has been paid for: it may finish.
-                assert budget.refusal is not None
-                self.stop(budget.refusal, cut=False)
+        """Whether one more request may be sent; if not, the turn's share is used up, or else the budget, and then the run stops.
+
+        With `until_s` it waits so long for reservations to shrink.
+        """
+        share, budget, worst_usd = self.share, self.budget, self.cell.worst_usd[index]
+        while True:
+            if share.reserve(worst_usd):
+                if budget.reserve(worst_usd):
+                    return True
+                share.release(worst_usd)
+                if until_s is None or budget.is_spent:
+                    # What is in flight has been paid for: it may finish.
+                    assert budget.refusal is not None
+                    self.stop(budget.refusal, cut=False)
+                    return False
+            elif until_s is None or share.is_spent:
                 return False
-            if clock() >= until_s or self.stopping.wait(0.005):
+            if until_s is None or clock() >= until_s or self.stopping.wait(0.005):
                 return False
-        return True
 
     def _one(self, index: int, scheduled_s: float, could_send_s: float, warmup: bool | None) -> None:
         """One request. `warmup` None, of a closed loop: it is warm-up if it has ended before the warm-up has, so that a slow server's
@@ -308,14 +324,19 @@ class Engine:
     def _again(self, index: int) -> bool:
         """Whether a request that died on a kept connection may go out once more; what the first one may have cost counts as spent."""
         worst_usd = self.cell.worst_usd[index]
-        if self.stopping.is_set() or not self.budget.reserve(worst_usd):
+        if self.stopping.is_set() or not self.share.reserve(worst_usd):
             return False
-        self.budget.settle(worst_usd, None)
+        if not self.budget.reserve(worst_usd):
+            self.share.release(worst_usd)
+            return False
+        for held in (self.share, self.budget):
+            held.settle(worst_usd, None)
         self.course.sent_again += 1
         return True
 
     def _record(self, attempt: Attempt, judgement: Judgement) -> None:
-        self.budget.settle(attempt.cell.worst_usd[attempt.ask], judgement.booked_usd)
+        for held in (self.share, self.budget):
+            held.settle(attempt.cell.worst_usd[attempt.ask], judgement.booked_usd)
         self.outcomes[judgement.outcome] = self.outcomes.get(judgement.outcome, 0) + 1
         if not attempt.warmup and judgement.outcome in ("ok", "slow", "timeout"):
             self.tally.add(attempt.done_s - attempt.scheduled_s)

@@ -56,7 +56,12 @@ class Budget:
     @property
     def is_spent(self) -> bool:
         """Whether a refusal is final: nothing on its way can turn out cheaper than what is reserved for it."""
-        return self.reserved_usd < 1e-9 or (self.max_requests is not None and self.requests >= self.max_requests)
+        return self.reserved_usd < 1e-9 or self.is_used_up
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether no further request is left of it, whatever the next one costs."""
+        return self.max_requests is not None and self.requests >= self.max_requests
 
     def settle(self, worst_usd: float | None, cost_usd: float | None) -> None:
         """Replaces a reservation by what the request counts as (`Judgement.booked_usd`); by its worst case where that is not known."""

@@ -148,7 +148,7 @@ class Course:
         self.warm_until_s = start_s + turn.block.warmup_s
         self.end_s = start_s + turn.block.whole_s
         self.scheduled = self.sent = self.sent_again = self.held = self.cursor = 0
-        self.ended_early = False  # nothing more was needed of it
+        self.ended_early = False  # nothing more was needed of it, or its share of the budget was used up
         self.lags: list[float] = []
         self.latencies: list[float] = []
         self.key = turn.key(job.seed)

@@ -41,7 +41,10 @@ class CellJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BlockJob(msgspec.Struct, frozen=True, kw_only=True):
-    """One turn of a cell: warm-up, then `duration_s` measured seconds of a stage, in a round (from 1). `exact`: see `arrivals`."""
+    """One turn of a cell: warm-up, then `duration_s` measured seconds of a stage, in a round (from 1). `exact`: see `offsets_of`.
+
+    `max_requests` and `max_cost_usd` are its share of the run's budget (`plan.shares`): a turn that has used it up is over, and whole.
+    """
 
     cell: int
     round: int
@@ -51,6 +54,8 @@ class BlockJob(msgspec.Struct, frozen=True, kw_only=True):
     warmup_s: float
     duration_s: float
     exact: bool = False
+    max_requests: int | None = None
+    max_cost_usd: float | None = None
 
     def key(self, seed: int, *, again: bool) -> str:
         """What arrivals and seeds of the turn are drawn from: the same however many processes share it."""

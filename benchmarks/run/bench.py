@@ -149,7 +149,8 @@ class BenchRun:
                 notes.clear()
         yield from (Stopped(stop=stop) for stop in session.stops if stop not in told)
         recorded = write_down(writer, session.blocks, plan.workload, finder, plan.asked, session.stops)
-        end = conclude(recorded, session.stops, interrupted=session.interrupted, fatal=session.fatal)
+        planned = plan.rows if finder is None else ()
+        end = conclude(recorded, session.stops, interrupted=session.interrupted, fatal=session.fatal, planned=planned)
         writer.finish(end.outcome, end.code, end.reason, session.stops)
         yield from (Judged(row=row) for row in recorded.summary.rows)
         if session.fatal is not None and not session.interrupted:

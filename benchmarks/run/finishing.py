@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from testcard.benchmarks.search.saturation import SaturationSearch
 from testcard.harness.errors import Exit, TestcardError, worst
 from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import Block, Outcome, Saturations, Spend, Summary
-from testcard.harness.stops import Stop, sentence
+from testcard.harness.stops import BUDGET, Stop, sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,8 +108,14 @@ def _with_notes(summary: Summary, said: Mapping[RowKey, str]) -> Summary:
     return msgspec.structs.replace(summary, rows=rows)
 
 
-def conclude(recorded: Recorded, stops: Sequence[Stop], *, interrupted: bool, fatal: TestcardError | None) -> Ending:
-    """How the run ended; when several hold, the order of the exit codes decides."""
+def conclude(
+    recorded: Recorded, stops: Sequence[Stop], *, interrupted: bool, fatal: TestcardError | None, planned: Collection[RowKey] = ()
+) -> Ending:
+    """How the run ended; when several hold, the order of the exit codes decides.
+
+    A stop that cut the run leaves it inconclusive. A budget that was used up does not: what it left undecided the rows say, or that
+    one of those `planned` is not there.
+    """
     if interrupted:
         return Ending(Exit.INTERRUPTED, "interrupted", "stopped early; everything recorded so far is kept")
     if fatal is not None:
@@ -117,8 +123,9 @@ def conclude(recorded: Recorded, stops: Sequence[Stop], *, interrupted: bool, fa
     codes: list[Exit] = []
     reasons: list[str] = []
     for stop in stops:
-        codes.append(Exit.INCONCLUSIVE)
-        reasons.append(sentence(stop))
+        if stop.reason not in BUDGET:
+            codes.append(Exit.INCONCLUSIVE)
+            reasons.append(sentence(stop))
     for found in recorded.saturations.results if recorded.saturations is not None else []:
         if found.holds_rps is None and found.breaks_rps is not None:
             codes.append(Exit.GATE_FAILED)
@@ -135,9 +142,16 @@ def conclude(recorded: Recorded, stops: Sequence[Stop], *, interrupted: bool, fa
         elif row.outcome == "inconclusive":
             codes.append(Exit.INCONCLUSIVE)
             reasons.append(f"{name}: {row.note or 'too few samples to judge its objectives'}")
-    if not recorded.summary.rows:
+    there = {(row.provider, row.model, row.operation, row.stage, row.target) for row in recorded.summary.rows}
+    missing = [key for key in planned if key not in there]
+    if not there:
         codes.append(Exit.INCONCLUSIVE)
         reasons.append("no request was sent")
+    elif missing:
+        codes.append(Exit.INCONCLUSIVE)
+        reasons += [f"{provider} {operation} {stage}: no request was sent" for provider, _, operation, stage, _ in missing]
+    if worst(codes) == Exit.INCONCLUSIVE:
+        reasons = [*(sentence(stop) for stop in stops if stop.reason in BUDGET), *reasons]
     code = worst(codes)
     outcomes: dict[Exit, Outcome] = {Exit.PASS: "pass", Exit.GATE_FAILED: "fail", Exit.INCONCLUSIVE: "inconclusive"}
     return Ending(code, outcomes[code], "; ".join(reasons) or None)

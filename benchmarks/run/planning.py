@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from testcard.benchmarks.load.turns import due
 from testcard.benchmarks.plan import turn_order
 from testcard.benchmarks.plan.asks import asks, stated, task_requests
 from testcard.benchmarks.plan.job import BlockJob, CellJob
+from testcard.benchmarks.plan.shares import divided
 from testcard.benchmarks.plan.workload import Workload
 from testcard.benchmarks.run.options import BenchOptions
 from testcard.harness.errors import UsageError
 from testcard.harness.targets import OpenTarget, is_loopback
 from testcard.harness.wire.billing import worst_case
+
+if TYPE_CHECKING:
+    from testcard.harness.statistics.summary import RowKey
 
 Number = TypeVar("Number", int, float)
 
@@ -58,6 +62,12 @@ class BenchPlan:
     duration_s: float
     asked: Mapping[tuple[int | None, str, str | None], dict[str, str]] = field(default_factory=dict)
 
+    @property
+    def rows(self) -> tuple[RowKey, ...]:
+        """The rows of the summary that the turns make: provider, model, operation, stage and target of each."""
+        cells = ((self.cells[block.cell], block.stage) for block in self.blocks)
+        return tuple(dict.fromkeys((cell.provider, cell.model, cell.operation, stage, cell.target) for cell, stage in cells))
+
 
 def make_plan(options: BenchOptions, workload: Workload, targets: Sequence[OpenTarget]) -> BenchPlan:
     """The plan of the options over opened targets; `workload` is the one that holds.
@@ -70,8 +80,16 @@ def make_plan(options: BenchOptions, workload: Workload, targets: Sequence[OpenT
     searched = options.find_saturation is not None
     blocks = turn_order.blocks(len(cells), workload, options.seed) if not searched else []
     unpriced = tuple(f"{cell.provider} {cell.model or cell.operation}" for cell, cost in zip(cells, costs, strict=True) if cost.usd is None)
-    known = not searched and all(block.users is None for block in blocks)
-    counts = [due(workload.arrival, block, block.key(options.seed, again=False)) if block.users is None else 0 for block in blocks]
+    blocks = divided(
+        blocks,
+        [_due(options, workload, block) for block in blocks],
+        workload,
+        max_requests=options.max_requests,
+        max_cost_usd=options.max_cost_usd,
+        cost=lambda cell, requests: costs[cell].of(requests)[1],
+    )
+    known = not searched and all(block.users is None or block.max_requests is not None for block in blocks)
+    counts = [block.max_requests if block.max_requests is not None else _due(options, workload, block) for block in blocks]
     sums = [costs[block.cell].of(count) for block, count in zip(blocks, counts, strict=True)]
     most = options.max_requests
     priced = _least(
@@ -95,6 +113,11 @@ def make_plan(options: BenchOptions, workload: Workload, targets: Sequence[OpenT
         duration_s=sum(block.whole_s for block in blocks),
         asked={(cell.target, cell.operation, cell.model): _asked(targets[cell.target], cell, workload) for cell in cells},
     )
+
+
+def _due(options: BenchOptions, workload: Workload, block: BlockJob) -> int:
+    """Requests of a turn that are due by its rate; 0 in a closed loop."""
+    return due(workload.arrival, block, block.key(options.seed, again=False)) if block.users is None else 0
 
 
 def _asked(target: OpenTarget, cell: CellJob, workload: Workload) -> dict[str, str]:

@@ -58,9 +58,10 @@ def test_limits_bound_what_is_planned() -> None:
     """The least of what is due and what may be sent or spent; a limit of zero is one."""
     assert planned(max_requests=5).requests == 5
     assert planned(max_requests=0).requests == 0
-    assert planned(max_cost_usd=0.01).cost_usd == 0.01
+    assert planned(max_cost_usd=0.05).cost_usd == pytest.approx(3 * 0.014)
     assert planned(max_cost_usd=0.0).cost_usd == 0.0
     assert planned(max_requests=5).repeats == 0
+    assert planned(max_requests=21).blocks == planned().blocks  # a limit that bounds nothing changes nothing
 
 
 def test_what_nobody_knows_is_not_said() -> None:
