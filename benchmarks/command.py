@@ -301,6 +301,7 @@ def bench_options(
         operations=targets.operations,
         workload=workload,
         seed=DEFAULT_SEED if load.seed is None else load.seed,
+        objectives_by_default=not (load.workload or load.slos or config.bench.workload or config.bench.slo),
         find_saturation=search,
         fleet=resolve_fleet(config, fleet),
         max_requests=limits.max_requests if limits.max_requests is not None else config.bench.max_requests,

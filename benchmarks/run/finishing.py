@@ -141,7 +141,8 @@ def conclude(
             reasons.append(f"{name}: {' and '.join(broken) + ' failed' if broken else row.note or 'failed'}")
         elif row.outcome == "inconclusive":
             codes.append(Exit.INCONCLUSIVE)
-            reasons.append(f"{name}: {row.note or 'too few samples to judge its objectives'}")
+            undecided = [f"{gate.expression} is undecided: {gate.detail}" for gate in row.gates if gate.verdict == "inconclusive"]
+            reasons.append(f"{name}: {row.note if row.note or not undecided else '; '.join(undecided)}")
     there = {(row.provider, row.model, row.operation, row.stage, row.target) for row in recorded.summary.rows}
     missing = [key for key in planned if key not in there]
     if not there:

@@ -27,7 +27,8 @@ class BenchOptions:
     `targets`: what is loaded, in turns: providers at base URLs (without one: an embedded mock), each with what is live, which models
     and operations it is asked for where `models` and `operations` name none, and which variable holds its key. `search`: further
     folders to look for providers in; `prices` as in testcard.toml.
-    `workload` None: `quick`, or `live` where a target is live. The same `seed` draws the same arrivals, order and picture seeds.
+    `workload` None: `quick`, or `live` where a target is live. `objectives_by_default`: nobody named the workload's objectives, so those
+    that the budget cannot decide are left out (as they are where `workload` is None). The same `seed` draws the same arrivals, order and picture seeds.
     `find_saturation` looks for the highest rate that keeps the workload's objectives instead of applying its stages.
     `fleet`: load from several processes; None: one.
     `max_requests` and `max_cost_usd` are never passed, and 0 is a limit; a live target needs one of them.
@@ -41,6 +42,7 @@ class BenchOptions:
     operations: tuple[str, ...] = ()
     workload: Workload | None = None
     seed: int = DEFAULT_SEED
+    objectives_by_default: bool = False
     find_saturation: SearchPlan | None = None
     fleet: FleetJob | None = None
     max_requests: int | None = None

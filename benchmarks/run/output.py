@@ -14,6 +14,7 @@ import click
 
 from testcard.benchmarks.plan.job import GRACE_S
 from testcard.benchmarks.run.bench import BenchRun
+from testcard.benchmarks.run.planning import BenchPlan
 from testcard.benchmarks.show.table import render
 from testcard.benchmarks.show.view import View
 from testcard.harness.embedded import MOCK_LATENCY
@@ -22,7 +23,7 @@ from testcard.harness.events import Event, Finished, Judged, Noted, Planned, Spe
 from testcard.harness.progress import Progress
 from testcard.harness.runs.records import Summary, SummaryRow
 from testcard.harness.stops import next_step
-from testcard.harness.text.words import count
+from testcard.harness.text.words import count, significant
 
 
 class BenchOutput:
@@ -188,6 +189,36 @@ def announcement(planned: Planned, run: BenchRun) -> list[str]:
     again = "; a turn in which the generator was late is taken again" if plan.repeats else ""
     lines.append(
         f"plan: workload {workload.name or 'of the flags'}, {rows} × {count(len(workload.stage), 'stage')}, "
-        f"{count(workload.rounds, 'round')}, {planned.duration_s or 0.0:.0f} s, {amount}{cost}{missing}{again}"
+        f"{count(workload.rounds, 'round')}, {planned.duration_s or 0.0:.0f} s{' at most' if plan.is_divided else ''}, {amount}{cost}{missing}{again}"
     )
-    return lines
+    return [*lines, *outlook_lines(plan, run.options.max_requests)]
+
+
+def outlook_lines(plan: BenchPlan, max_requests: int | None) -> list[str]:
+    """What a divided budget gives each row, what the objectives can decide with it, and which exit code follows if all goes well."""
+    rows, each = len(plan.rows), plan.row_requests
+    if not plan.is_divided or not rows or each is None:
+        return []
+    rounds = count(len({block.round for block in plan.blocks}), "round")
+    if max_requests is not None:
+        lines = [f"budget: {max_requests:,} requests are {each:,} for each of {count(rows, 'row')}, over {rounds}"]
+    else:
+        lines = [
+            f"budget: the money is enough for {each:,} requests of each of {count(rows, 'row')}, over {rounds}, more where they cost less"
+        ]
+    if plan.left_out:
+        named = " and ".join(one.objective.expression for one in plan.left_out)
+        takes = max((one.least for one in plan.left_out if one.least is not None), default=None)
+        enough = "" if takes is None else f" ({takes:,} could)"
+        lines.append(f"not judged: {named} of the default workload: {each:,} requests a row cannot decide that{enough}; --slo asks for it")
+    lines += [f"decides: {one.words}" for one in plan.outlooks]
+    within = "" if plan.answer_s is None else f", and an answer takes less than {significant(plan.answer_s)} s on average"
+    undecided = [one for one in plan.outlooks if one.passes is None]
+    if not undecided:
+        return [*lines, f"if all goes well{within}: exit 0"]
+    takes = max(one.least or 0 for one in undecided)
+    more = f"; --max-requests {takes * rows:,} could decide" if takes else ""
+    return [
+        *lines,
+        f"if all goes well{within}: exit 5, for {' and '.join(one.objective.expression for one in undecided)} stays undecided{more}",
+    ]

@@ -14,6 +14,8 @@ from testcard.benchmarks.plan.shares import divided
 from testcard.benchmarks.plan.workload import Workload
 from testcard.benchmarks.run.options import BenchOptions
 from testcard.harness.errors import UsageError
+from testcard.harness.statistics.decidable import Outlook, outlook
+from testcard.harness.statistics.slo import parse
 from testcard.harness.targets import OpenTarget, is_loopback
 from testcard.harness.wire.billing import worst_case
 
@@ -34,6 +36,15 @@ class CellCost:
         """Pictures and dollars of so many requests of one turn, which begins with the first ask."""
         return _in_turn(self.images, requests), _in_turn(self.usd or (), requests)
 
+    def within(self, usd: float | None) -> int:
+        """How many requests of one turn so many dollars surely pay for; 0 where that is no bound."""
+        if usd is None or not self.usd or not sum(self.usd):
+            return 0
+        number = int(usd / max(self.usd))
+        while self.of(number + 1)[1] <= usd + 1e-9:
+            number += 1
+        return number
+
 
 def _in_turn(each: Sequence[Number], requests: int) -> Number | int:
     if not each:
@@ -48,6 +59,8 @@ class BenchPlan:
 
     `asked`: by target, operation and model, what a cell's requests ask for in words. `blocks` are the turns in their order (none in a search, which makes its own); `repeats`: so many of them may be taken again, where
     the generator was late; they are not counted. `priced_usd`: as `cost_usd`, but of what has a price; `unpriced` names the rest.
+    `row_requests` are the fewest that a row gets, `outlooks` what each objective can decide with them; `left_out`: objectives that
+    nobody named and that these cannot decide.
     """
 
     workload: Workload
@@ -61,6 +74,24 @@ class BenchPlan:
     unpriced: tuple[str, ...]
     duration_s: float
     asked: Mapping[tuple[int | None, str, str | None], dict[str, str]] = field(default_factory=dict)
+    row_requests: int | None = None
+    outlooks: tuple[Outlook, ...] = ()
+    left_out: tuple[Outlook, ...] = ()
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether a limit cuts turns down to shares of it."""
+        return any(block.max_requests is not None or block.max_cost_usd is not None for block in self.blocks)
+
+    @property
+    def answer_s(self) -> float | None:
+        """Seconds that an answer may take on average for every share of a closed loop to be used up in its time; None: no bound."""
+        found = [
+            block.whole_s * block.users / block.max_requests
+            for block in self.blocks
+            if block.users is not None and block.max_requests is not None
+        ]
+        return min(found, default=None)
 
     @property
     def rows(self) -> tuple[RowKey, ...]:
@@ -91,6 +122,14 @@ def make_plan(options: BenchOptions, workload: Workload, targets: Sequence[OpenT
     known = not searched and all(block.users is None or block.max_requests is not None for block in blocks)
     counts = [block.max_requests if block.max_requests is not None else _due(options, workload, block) for block in blocks]
     sums = [costs[block.cell].of(count) for block, count in zip(blocks, counts, strict=True)]
+    sure = [number or costs[block.cell].within(block.max_cost_usd) for block, number in zip(blocks, counts, strict=True)]
+    fewest = _fewest(blocks, sure) if blocks and all(sure) else None
+    outlooks = [] if fewest is None else [outlook(parse(text), fewest) for text in workload.slo]
+    kept = outlooks
+    if options.bounded and (options.objectives_by_default or options.workload is None):
+        kept = [each for each in outlooks if each.passes is not None]
+        if len(kept) < len(outlooks):
+            workload = workload.model_copy(update={"slo": tuple(each.objective.expression for each in kept)})
     most = options.max_requests
     priced = _least(
         sum(usd for _, usd in sums) if known else None,
@@ -112,7 +151,18 @@ def make_plan(options: BenchOptions, workload: Workload, targets: Sequence[OpenT
         unpriced=unpriced,
         duration_s=sum(block.whole_s for block in blocks),
         asked={(cell.target, cell.operation, cell.model): _asked(targets[cell.target], cell, workload) for cell in cells},
+        row_requests=fewest,
+        outlooks=tuple(kept),
+        left_out=tuple(each for each in outlooks if each not in kept),
     )
+
+
+def _fewest(blocks: Sequence[BlockJob], counts: Sequence[int]) -> int:
+    """Requests of the row that has the fewest, over all its rounds."""
+    rows: dict[tuple[int, str], int] = {}
+    for block, number in zip(blocks, counts, strict=True):
+        rows[block.cell, block.stage] = rows.get((block.cell, block.stage), 0) + number
+    return min(rows.values(), default=0)
 
 
 def _due(options: BenchOptions, workload: Workload, block: BlockJob) -> int:

@@ -104,15 +104,15 @@ def test_two_processes_send_one_schedule_and_every_sample_comes_home(mocks: Embe
 
 
 def test_a_budget_leased_to_three_processes_is_used_up_and_not_exceeded(mocks: EmbeddedMocks, tmp_path: Path) -> None:
-    """--max-requests 11 at 90/s: eleven, not one more, not one less; exit 5 with the reason."""
+    """--max-requests 11 at 90/s: eleven, not one more, not one less; there the plan ends, and the run is finished."""
     out, before = tmp_path / "run", billed(mocks.base_urls["nanogpt"])
     process = start(
         "--target", f"nanogpt={mocks.base_urls['nanogpt']}", "--processes", "3", "--rate", "90", "--duration", "3", "--rounds", "1", "--warmup", "0",
         "--max-requests", "11", "--out", str(out),
     )  # fmt: skip
     _, stderr = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 5, stderr
-    assert "the budget of 11 requests is spent" in stderr
+    assert process.returncode == (5 if "generator was late" in stderr else 0), stderr
+    assert "the budget of 11 requests is spent" not in stderr
     assert counts(out) == {billed(mocks.base_urls["nanogpt"]) - before} == {11}
 
 
