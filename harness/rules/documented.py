@@ -48,7 +48,9 @@ def documented_clause(scope: Scope, rule: Rule) -> Clause | None:
         status = next((status for status in operation.responses if status.startswith("2")), "200")
         return _clause(scope, f"responses · {status}")
     if rule.id == "http.error-shape":
-        refused = next((status for status in operation.responses if not status.startswith("2")), None)
+        refused = next(
+            (status for status, response in operation.responses.items() if not status.startswith("2") and response.get("content")), None
+        )
         return _clause(scope, f"responses · {refused}") if refused is not None else None
     return None
 

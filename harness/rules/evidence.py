@@ -299,7 +299,8 @@ def _look(sight: _Sight, picture: DeliveredPicture, downloads: Mapping[Any, Sequ
     if picture.base64 is not None:
         return _inline(picture, picture.base64, "is not base64", looking)
     if picture.url is None:
-        return SeenPicture(picture, None, "holds neither base64 nor a URL")
+        # Where nothing says that it was withheld, no client can make a picture of the answer, whatever name it stands under.
+        return SeenPicture(picture, None, "holds neither base64 nor a URL", target_fault=not picture.withheld)
     if picture.url.startswith("data:"):
         return _inline(picture, picture.url, "is a data URL without base64", looking)
     fetched = tuple(downloads.get(picture.url, ()))

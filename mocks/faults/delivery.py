@@ -25,7 +25,7 @@ def _both(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]:
     ]
 
 
-@fault("delivered", "delivery.exclusive/neither", EITHER_WAY, also=("schema.response",))
+@fault("delivered", "delivery.exclusive/neither", EITHER_WAY, also=("schema.response", "image.decodes"))
 def _neither(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]:
     """Sends items that hold neither base64 nor an address."""
     return [replace(one, base64=None, url=None) for one in rendered]

@@ -169,3 +169,19 @@ def _another_error(call: Call, answer: Answer) -> Answer:
     if 400 <= answer.status < 500:
         answer.json = {"reason": "the request was refused", "status": answer.status}
     return answer
+
+
+@fault("answer", "http.error-shape/empty", KEYED, own=own_pictures)
+def _nothing_said(call: Call, answer: Answer) -> Answer:
+    """Refuses without a word: the body is empty."""
+    return Answer(answer.status, data=b"", headers=answer.headers) if 400 <= answer.status < 500 else answer
+
+
+@fault("answer", "http.error-shape/page", KEYED, also=("http.media-type",), own=own_pictures)
+def _a_page_for_a_person(call: Call, answer: Answer) -> Answer:
+    """Refuses with a page of HTML, as a server in front of an API does."""
+    if not 400 <= answer.status < 500:
+        return answer
+    return Answer(
+        answer.status, data=b"<!DOCTYPE html><html><body>Bad Request</body></html>", media_type="text/html", headers=answer.headers
+    )

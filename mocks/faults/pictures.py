@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -15,10 +15,12 @@ from testcard.mocks.exchange import Call, Parameters, PictureFormat, RenderedPic
 from testcard.mocks.faults.register import (
     BY_BASE64,
     COUNTED,
+    EITHER_WAY,
     FORMATTED,
     GEMINI,
     MEASURED,
     NEBUL,
+    NIM_IMAGE,
     PICTURES,
     PROMPTED,
     fault,
@@ -48,6 +50,18 @@ def _one_too_many(call: Call, parameters: Parameters) -> Parameters:
 def _no_picture(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPicture]:
     """Sends an empty list of pictures."""
     return []
+
+
+@fault("body", "image.decodes/another-name", (*NIM_IMAGE, *EITHER_WAY), also=("delivery.exclusive", "schema.response"))
+def _under_another_name(call: Call, body: dict[str, Any]) -> dict[str, Any]:
+    """Sends each picture under a name that no document gives, so that no client finds it."""
+    known = ("base64", "b64_json", "url")
+    listed = {name: value for name, value in body.items() if name in ("data", "artifacts")}
+    renamed = {
+        name: [{("image" if key in known else key): value for key, value in item.items()} for item in items]
+        for name, items in listed.items()
+    }
+    return {**body, **renamed}
 
 
 @fault("rendered", "image.decodes", PICTURES, own=own_pictures)

@@ -15,6 +15,19 @@ def _changed(body: dict[str, Any], **choice: Any) -> dict[str, Any]:
     return {**body, "choices": [{**first, **choice}, *others]}
 
 
+@fault("body", "vision.object", VISION)
+def _another_object(call: Call, body: dict[str, Any]) -> dict[str, Any]:
+    """Calls itself `text_completion`, as completions of another kind do."""
+    return {**body, "object": "text_completion"}
+
+
+@fault("body", "vision.tokens-counted", VISION)
+def _no_tokens(call: Call, body: dict[str, Any]) -> dict[str, Any]:
+    """Counts no token for the text."""
+    usage = body["usage"]
+    return {**body, "usage": {**usage, "completion_tokens": 0, "total_tokens": usage["prompt_tokens"]}}
+
+
 @fault("body", "vision.choices", VISION)
 def _no_choice(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     """Sends a completion without a choice."""

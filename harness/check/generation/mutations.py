@@ -62,6 +62,7 @@ class Mutation:
     fields: WireFields
     coercible: bool = False
     fuzzed: bool = False
+    null: bool = False
 
     @property
     def name(self) -> str:
@@ -251,6 +252,8 @@ def _mutated(place: _Place, bad: BadValue, base: WireFields, whole: Any, lenient
     if not text and whole.is_valid(body):
         return []
     shown = json.dumps(bad.value, ensure_ascii=False)
+    null = bad.value is None and not place.required
+    wrong = "where the field might have been left out" if null else _WORDS[bad.keyword]
     at = pointer_of(place.steps)
     return [
         Mutation(
@@ -258,9 +261,10 @@ def _mutated(place: _Place, bad: BadValue, base: WireFields, whole: Any, lenient
             str(place.steps[0]),
             at,
             (*place.pointer, bad.keyword),
-            f"{at.lstrip('/').replace('/', '.')} = {shown if len(shown) <= 60 else shown[:59] + '…'}, {_WORDS[bad.keyword]}",
+            f"{at.lstrip('/').replace('/', '.')} = {shown if len(shown) <= 60 else shown[:59] + '…'}, {wrong}",
             WireFields(base.operation, base.path, body),
             bad.keyword == "type" and _coercible(place, bad.value),
+            null=null,
         )
     ]
 

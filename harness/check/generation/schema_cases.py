@@ -45,7 +45,8 @@ class SchemaCase:
     `place` and `line`: where the OpenAPI file makes the promise; `at`: JSON pointer into the request body (or `path:NAME`).
     `fields` is what to send; a malformed case carries bytes in `raw` instead, of media type `media_type`. `request` is the
     same in the task's terms (of the base, for a negative case). Negative only: `kind`, `base` (the id of the positive case it
-    differs from), `parameter` (wire name), `coercible` (a lenient server may read the value as a valid one). `may_refuse`: the
+    differs from), `parameter` (wire name), `coercible` (a lenient server may read the value as a valid one), `null` (it is
+    null where the field might have been left out). `may_refuse`: the
     profile leaves the server free to refuse it, so a 4xx is no violation. `spare`: each of its values is shown by an earlier
     case, and only their combination is new. `images`: the most pictures it can make.
     """
@@ -62,6 +63,7 @@ class SchemaCase:
     base: str | None = None
     parameter: str | None = None
     coercible: bool = False
+    null: bool = False
     may_refuse: bool = False
     spare: bool = False
     images: int = 1
@@ -70,7 +72,12 @@ class SchemaCase:
 
     @property
     def level(self) -> Level:
-        """The most that a broken promise here can count as: refusing a request without a required field is a must."""
+        """The most that a broken promise here can count as: refusing a request without a required field is a must.
+
+        Null for an optional field is commonly read as the field left out: that it is accepted is worth knowing, and no more.
+        """
+        if self.null:
+            return "info"
         return "must" if self.positive or self.kind == "missing-required" else "should"
 
 
@@ -241,6 +248,7 @@ def _negative(scope: Scope, domain: Domain, base_id: str, seed: int) -> Iterator
             base=base_id,
             parameter=mutation.parameter,
             coercible=mutation.coercible,
+            null=mutation.null,
             images=_images(scope, mutation),
         )
 

@@ -260,20 +260,27 @@ def usage_integers(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Obser
 def usage_sum(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """The total of tokens is the sum of input and output tokens.
 
-    Where the document has no count of output tokens, the total is at least the input.
+    Where the document has no count of output tokens, or the answer states none, the total is at least the other.
     """
     apart = "completion_tokens" in scope.profile.response.usage
     for one in seen:
         counts = {name: number for name, value in _counts(one).items() if (number := whole_number(value)) is not None}
         into, out, total = (counts.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
-        if into is None or total is None or (apart and out is None):
+        if total is None or (into is None and out is None):
             continue
         place = scope.profile.response.usage.get("total_tokens")
-        if apart and out is not None and total != into + out:
-            yield Observation("broken", f"{into} + {out} tokens are given as {total} in all", (one.id,), place)
-        elif total < into:
+        if apart and into is not None and out is not None:
+            adds_up = total == into + out
+            yield (
+                Observation("pass", exchanges=(one.id,))
+                if adds_up
+                else Observation("broken", f"{into} + {out} tokens are given as {total} in all", (one.id,), place)
+            )
+        elif into is not None and total < into:
             yield Observation("broken", f"{into} tokens went in, the total is {total}", (one.id,), place)
-        else:
+        elif out is not None and total < out:
+            yield Observation("broken", f"{out} tokens came out, the total is {total}", (one.id,), place)
+        elif not apart:
             yield Observation("pass", exchanges=(one.id,))
 
 

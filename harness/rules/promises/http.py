@@ -23,7 +23,7 @@ from testcard.harness.rules.evidence import (
     late_gateway_timeout,
     stated_kind,
 )
-from testcard.harness.rules.rule import http_clause, openai_clause, rule
+from testcard.harness.rules.rule import http_clause, rule
 from testcard.harness.rules.scope import Scope
 from testcard.specs.openapi import OpenApi, Operation, Schema
 from testcard.specs.pointers import at, pointer_of
@@ -339,25 +339,44 @@ def _empty_list(one: SeenExchange, pictures: str) -> bool:
 
 
 def _has_a_shape(scope: Scope) -> bool:
+    """Whether the profile, or a schema of the document, says what an error looks like."""
     stated = scope.provider.rule_entry(_ERROR_SHAPE, scope.operation_id) is not None
     return stated or any(True for _ in _error_schemas(scope.operation))
 
 
+def _has_something_to_say(scope: Scope) -> bool:
+    return _has_a_shape(scope) or _speaks_json(scope)
+
+
+def _speaks_json(scope: Scope) -> bool:
+    """Whether what the operation brings is documented to come as JSON: then its errors can be read as text, too."""
+    responses = scope.operation.responses
+    named = (name for status in responses if status.startswith("2") for name in responses[status].get("content") or ())
+    return any(_is_json(name) for name in named)
+
+
+def _is_json(media_type: str) -> bool:
+    return stated_kind(media_type.partition(";")[0].strip().lower()) == "json"
+
+
 def _error_schemas(operation: Operation) -> Iterable[tuple[str, Schema]]:
     for status, response in operation.responses.items():
-        schema = response.get("content", {}).get("application/json", {}).get("schema")
+        content = response.get("content") or {}
+        schema = next((entry["schema"] for name, entry in content.items() if _is_json(name) and (entry or {}).get("schema")), None)
         if schema and (status.startswith("4") or status == "default"):
             yield status, operation.document.expand(schema)
 
 
-@rule(_ERROR_SHAPE, level="should", clause=openai_clause("Error codes"), applies=_has_a_shape, asks=probes.refusals)
+@rule(_ERROR_SHAPE, level="should", clause=http_clause("15.5 Client Error 4xx"), applies=_has_something_to_say, asks=probes.refusals)
 def error_shape(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A refusal says why, in the shape that the document gives for errors.
+    """A refusal says why, in the shape that the document gives for errors; where it gives none, in words that a program can read.
 
-    Where the document gives a shape for some statuses only, refusals with other statuses are held to the same one. Refusals that
-    a server in front of the API may send (413, 414, 431), and those of undocumented methods, are not judged. A body that breaks what
-    the document says of its own status breaks schema.response alone, unless the profile makes it a must here.
+    Where the document gives a shape for some statuses only, refusals with other statuses are held to the same one. Where it gives
+    none at all and answers come as JSON, an empty body and a page of HTML break it, and nothing else. Refusals that a server in
+    front of the API may send (413, 414, 431), and those of undocumented methods, are not judged. A body that breaks what the
+    document says of its own status breaks schema.response alone, unless the profile makes it a must here.
     """
+    shaped = _has_a_shape(scope)
     for one in seen:
         if one.exchange.source == "fetch" or not one.refused or one.status in _IN_FRONT or not documented_method(scope, one):
             continue
@@ -366,7 +385,7 @@ def error_shape(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observat
             continue
         if not held_by_error_shape(scope, one) and _breaks_its_schema(scope, one):
             continue
-        problem = _misshapen(scope, one)
+        problem = _misshapen(scope, one) if shaped else _unreadable(scope, one)
         if problem is None:
             yield Observation("pass", exchanges=(one.id,))
         else:
@@ -398,6 +417,16 @@ def _misshapen(scope: Scope, one: SeenExchange) -> str | None:
     if places and not any(isinstance(found := at(body, place), str | list) and found for place in places):
         return f"no message at {' or '.join(places)}"
     return None
+
+
+def _unreadable(scope: Scope, one: SeenExchange) -> str | None:
+    """What is wrong with a refusal that no document describes: there is nothing in it, or a page for a person."""
+    expected = _documented_types(scope, one)
+    if expected and not any(map(_is_json, expected)):
+        return None
+    if not one.body.strip():
+        return "the body is empty, so nothing says why"
+    return "the body is an HTML page" if kind_of(one.body, is_json=False) == "html" else None
 
 
 @lru_cache(maxsize=64)

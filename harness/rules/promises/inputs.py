@@ -44,8 +44,11 @@ def _takes_a_mask(scope: Scope) -> bool:
 
 
 def _says_what_it_means(scope: Scope) -> bool:
+    """Whether the profile says which part may change, or names a convention that does."""
     field = _mask_field(scope)
-    return field is not None and field.edits is not None
+    return field is not None and (
+        field.edits is not None or scope.provider.rule_entry("image.mask-polarity", scope.operation_id) is not None
+    )
 
 
 def _with_a_mask(scope: Scope) -> Iterator[Probe]:
@@ -123,8 +126,8 @@ def mask_respected(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Obser
 def mask_polarity(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """What an edit changes is what the mask marks: the white part, or the transparent one under the OpenAI convention.
 
-    The mask marks in the documented way only. Judged where an edit kept to one side of the mask's border; the three rules about
-    masks share one picture.
+    The mask marks in the documented way only; where no document says which, in both ways at once. Judged where an edit kept to one
+    side of the mask's border; the three rules about masks share one picture.
     """
     for found in _changes(scope, seen):
         if isinstance(found, Observation):

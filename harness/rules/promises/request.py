@@ -196,7 +196,7 @@ def refuses_invalid(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Obse
     """Requests that break the documented schema are refused with a 4xx.
 
     A missing required field counts at the rule's level; a wrong type, bound or enumerated value counts as a deviation, since a
-    server that converts values is lenient, not broken. Judged only where the request it was made from was carried out.
+    server that converts values is lenient, not broken. Null for a field that may be left out is only noted. Judged only where the request it was made from was carried out.
     """
     return _refusals(REFUSES, seen)
 

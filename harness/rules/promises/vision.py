@@ -18,6 +18,8 @@ LONG_QUESTION = "Describe this picture in great detail: at least twenty long sen
 #: Some tokenizers join two words to one token; a text with more words than this for each token was not cut.
 _WORDS_PER_TOKEN = 2
 _MIB = 1 << 20
+#: what a completion calls itself in the convention of OpenAI's API
+_COMPLETION = "chat.completion"
 _UNDECODABLE, _TOO_LARGE = "vision.undecodable-refused", "vision.too-large"
 
 
@@ -118,6 +120,62 @@ def finish_reason(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
         elif said is None or isinstance(said, str):
             detail = "there is no finish_reason" if said is None else f"the finish_reason is {said[:40]!r}"
             yield Observation("broken", detail, (one.id,), f"{place}/finish_reason")
+
+
+def _calls_itself_otherwise(scope: Scope) -> bool:
+    """Whether the document lists other words for what the answer is, so that the convention's is not expected."""
+    schema = scope.operation.response_schema(200) or {}
+    listed = schema.get("properties", {}).get("object", {})
+    words = listed.get("enum") or ([listed["const"]] if "const" in listed else [_COMPLETION])
+    return _COMPLETION not in words
+
+
+def _says_what_it_is(scope: Scope) -> bool:
+    return _chats(scope) and not _calls_itself_otherwise(scope)
+
+
+@rule("vision.object", level="should", clause=openai_clause("Chat completion object · object"), applies=_says_what_it_is, asks=_base)
+def completion_object(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
+    """A completion that says what it is says `chat.completion`.
+
+    Where the document lists another word for it, that one holds, and schema.response judges it. One that does not say it breaks nothing.
+    """
+    for one, _ in _completions(seen):
+        said = one.answer.json.get("object") if one.answer is not None and isinstance(one.answer.json, dict) else None
+        if said == _COMPLETION:
+            yield Observation("pass", exchanges=(one.id,))
+        elif said is None:
+            yield Observation("unsupported", "the answer does not say what it is", (one.id,))
+        elif isinstance(said, str):
+            yield Observation("broken", f"object is {said[:40]!r}, not {_COMPLETION}", (one.id,), "/object")
+
+
+def _counts_its_tokens(scope: Scope) -> bool:
+    return _chats(scope) and "completion_tokens" in scope.profile.response.usage
+
+
+@rule(
+    "vision.tokens-counted", level="should", clause=openai_clause("Chat completion object · usage"), applies=_counts_its_tokens, asks=_base
+)
+def tokens_counted(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
+    """An answer with text in it counts at least one token for it.
+
+    Streamed answers too, where they state a usage. A negative count is judged by answer.usage-integers.
+    """
+    for one in seen:
+        answer = one.answer
+        if not one.carried_out or answer is None or not (answer.text or "").strip():
+            continue
+        took = whole_number(answer.usage.completion_tokens) if answer.usage is not None else None
+        if took is None:
+            if one.asked.get("stream") is not True:
+                yield Observation("unsupported", "the answer does not say how many tokens it used", (one.id,))
+        elif took == 0:
+            words = len((answer.text or "").split())
+            detail = f"a text of {words} word{'s' if words != 1 else ''} is counted as 0 tokens"
+            yield Observation("broken", detail, (one.id,), scope.profile.response.usage.get("completion_tokens"))
+        elif took > 0:
+            yield Observation("pass", exchanges=(one.id,))
 
 
 # ── length ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -257,4 +315,15 @@ def too_large(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observatio
             yield Observation("note", f"{one.case.change} was answered with status {one.status}, not 413", (one.id,))
 
 
-RULES = (choices, role, content, finish_reason, max_tokens, length_finish, undecodable_refused, too_large)
+RULES = (
+    completion_object,
+    choices,
+    role,
+    content,
+    finish_reason,
+    tokens_counted,
+    max_tokens,
+    length_finish,
+    undecodable_refused,
+    too_large,
+)

@@ -279,6 +279,7 @@ SEEN: dict[str, Callable[[Mock], bool]] = {
     "image.count/extra": lambda mock: len(mock.items(mock.send())) == number(mock) + 1,
     "image.count/none": lambda mock: mock.items(mock.send()) == [],
     "image.decodes": lambda mock: all(opened(data) is None and data[:4] == b"\x89PNG" for data in mock.pictures(mock.send())),
+    "image.decodes/another-name": lambda mock: all("image" in item for item in mock.items(mock.send())),
     "image.decodes/damaged": lambda mock: all(opened(data) is None and data[-8:-4] == b"IEND" for data in mock.pictures(mock.send())),
     "image.decodes/not-an-image": lambda mock: all(data.startswith(b"<html>") for data in mock.pictures(mock.send())),
     "image.size": lambda mock: sizes(mock) == {(asked(mock)[0] // 2, asked(mock)[1] // 2)},

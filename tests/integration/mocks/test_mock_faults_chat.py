@@ -71,6 +71,8 @@ def longer(mock: Mock) -> bool:
 
 #: fault → what is seen of it: true when it holds, false on an honest mock
 SEEN: dict[str, Callable[[Mock], bool]] = {
+    "vision.object": lambda mock: mock.send().json()["object"] == "text_completion",
+    "vision.tokens-counted": lambda mock: mock.send().json()["usage"]["completion_tokens"] == 0,
     "vision.choices": lambda mock: mock.choice() == {},
     "vision.choices/no-message": lambda mock: mock.choice().keys() == {"index", "text", "finish_reason"},
     "vision.role": lambda mock: mock.message()["role"] == "user",

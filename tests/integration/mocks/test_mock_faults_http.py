@@ -114,6 +114,11 @@ async def media_type(mock: Mock) -> tuple[str, bytes]:
     return answer.headers["content-type"], answer.content[:1]
 
 
+async def refusal(mock: Mock) -> tuple[str, bytes]:
+    answer = await mock.send(without=True)
+    return answer.headers["content-type"].partition(";")[0], answer.content[:1]
+
+
 async def seen_in_header(mock: Mock) -> bool:
     return KEY in dict((await mock.send()).headers).values()
 
@@ -192,6 +197,8 @@ SEEN: dict[str, Callable[[Mock], Awaitable[bool]]] = {
     "http.media-type-refused": is_(status, 200, label="application/xml"),
     "http.error-not-200": error_as_success,
     "http.error-shape": error_body,
+    "http.error-shape/empty": is_(refusal, ("application/json", b"")),
+    "http.error-shape/page": is_(refusal, ("text/html", b"<")),
     "auth.required": is_(twice, (200, 200), key=None),
     "auth.wrong-refused": is_(status, 200, key="wrong"),
     "auth.not-echoed": seen_in_header,

@@ -21,7 +21,7 @@ from testcard.harness.wire.model import InputImage
 from testcard.harness.wire.pictures import inspect, lenient_base64
 from testcard.specs.errors import SpecError
 from testcard.specs.loader import BUNDLED, Provider, bundled_ids, load_provider
-from testcard.specs.pointers import pointer_of
+from testcard.specs.pointers import at, pointer_of
 
 OPERATIONS = [
     (name, operation)
@@ -204,7 +204,10 @@ def test_negative_cases_are_one_mutation_from_their_base_and_break_the_schema(na
                 keywords = {error.validator for error in errors}
                 assert case.place.rsplit("/", 1)[-1] in keywords, case.id
                 assert len(keywords) == 1 or case.kind == "wrong-type", case.id  # a value of another type is in no enum either
-            assert case.level == ("must" if case.kind == "missing-required" else "should")
+            assert case.level == ("must" if case.kind == "missing-required" else "info" if case.null else "should")
+            *above, last = case.at.strip("/").split("/")
+            may_be_left_out = not last.isdigit() and (bool(above) or last not in required)
+            assert case.null == (case.kind == "wrong-type" and may_be_left_out and at(case.fields.body, case.at) is None)
 
 
 def test_malformed_bodies_do_not_parse() -> None:

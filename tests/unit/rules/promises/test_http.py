@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from testcard.harness.check.judging.levels import level_of
+from testcard.harness.check.judging.levels import clause_of, level_of
 from testcard.harness.rules import probes
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
@@ -269,13 +269,31 @@ def test_the_documented_error(recorded: Any, status: int) -> None:
 
 
 def test_error_levels() -> None:
-    """The documented 400 is a must, other statuses and other providers' conventions are shoulds; NIM promises no shape."""
+    """The documented 400 is a must, other statuses and other providers' conventions are shoulds; NIM promises no shape, only words."""
     rule = RULES["http.error-shape"]
     assert (level_of(NANOGPT, rule, 400), level_of(NANOGPT, rule, 401), level_of(NEBUL, rule, 400)) == ("must", "should", "should")
-    assert [scope.operation_id for scope in (NANOGPT, NEBUL, FLUX, TASK, NIM, VISION) if not rule.applies(scope)] == [
-        "generateImage",
-        "createVisionChatCompletion",
-    ]
+    assert all(rule.applies(scope) for scope in (NANOGPT, NEBUL, FLUX, TASK, NIM, VISION))
+    assert (level_of(NIM, rule, 400), clause_of(NIM, rule).heading) == ("should", "15.5 Client Error 4xx")
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        (b"", "broken"),
+        (b" \n", "broken"),
+        (b"<!DOCTYPE html><html>", "broken"),
+        (b"<html><body>no</body></html>", "broken"),
+        (b"no such model", "pass"),
+        ({"detail": "no"}, "pass"),
+        ([{"reason": 3}], "pass"),
+    ],
+)
+def test_an_error_that_no_document_describes(recorded: Any, body: Any, word: str) -> None:
+    """A JSON API that says nothing, or sends a page, breaks it; whatever else a program can read is right in any shape."""
+    rule = "http.error-shape"
+    assert recorded(NIM).add(400, body, expects="refuse").words(rule) == {word}
+    assert recorded(NIM).add(413, body, expects="refuse").words(rule) == set()
+    assert recorded(NIM).add(500, body, expects="refuse").words(rule) == set()
 
 
 def test_errors_without_a_documented_schema(recorded: Any) -> None:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
 from testcard.harness.check.generation.planning import make_plan
+from testcard.harness.check.judging.levels import level_of
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.rule import Probe
@@ -144,7 +145,7 @@ def test_what_proves_nothing(recorded: Any) -> None:
     ("scope", "key", "base", "marks", "model"),
     [
         (NANOGPT, "edit/mask", None, "white", "flux-lora/inpainting"),
-        (NEBUL, "edit/mask", "edit/base", "transparent", "black-forest-labs/FLUX.1-Kontext-dev"),
+        (NEBUL, "edit/mask", "edit/base", None, "black-forest-labs/FLUX.1-Kontext-dev"),
         (NIM, "edit/mask", None, None, "black-forest-labs/flux.1-schnell"),
         (GPT, "edit/mask", "edit/base", "white", None),
     ],
@@ -157,6 +158,18 @@ def test_one_request_serves_all_three(scope: Scope, key: str, base: str | None, 
         assert probe.request.steps is None
     own = Scope(scope.provider, scope.operation_id, model="flux-kontext")
     assert scope is not NANOGPT or [probe.request.model for probe in RULES[RULE_IDS[0]].asks(own)] == ["flux-kontext"]
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_mask_of_open_polarity_has_to_have_an_effect(recorded: Any, *, marked: bool) -> None:
+    """Where the document says that a mask restricts the edit and not how, either side may be edited, and one has to be."""
+    rule = RULES["image.mask-respected"]
+    one_side = Image.composite(drawn(1), SOURCE, MARKED if marked else ImageChops.invert(MARKED))
+    kept, whole = (words(recorded, packed(picture), scope=NEBUL, marks=None) for picture in (one_side, drawn(1)))
+    assert kept[:2] == ["pass", "pass" if marked else "broken"]
+    assert whole[0] == "broken"
+    assert level_of(NEBUL, rule) == "should"
+    assert level_of(NEBUL, RULES["image.mask-polarity"]) == "info"
 
 
 def test_where_masks_are_judged() -> None:

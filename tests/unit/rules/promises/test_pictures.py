@@ -70,6 +70,17 @@ def test_decodes(recorded: Any) -> None:
     assert page.words(rule) == {"unproven"}
 
 
+def test_a_picture_under_a_name_that_no_client_reads(recorded: Any) -> None:
+    """An item that holds no picture where the document puts it breaks it, unless the answer says that it was withheld."""
+    item = {"image": b64(encoded()), "seed": 0}
+    for scope, answer in ((NIM, {"artifacts": [item]}), (NANOGPT, {"data": [item]})):
+        run = recorded(scope).add(200, answer)
+        assert run.words("image.decodes") == {"broken"}
+        assert "holds neither" in run.observations("image.decodes")[0].detail
+    withheld = {"artifacts": [{"finishReason": "CONTENT_FILTERED", "seed": 0}]}
+    assert recorded(NIM).add(200, withheld).words("image.decodes") == {"unproven"}
+
+
 def test_size(recorded: Any) -> None:
     """The size asked for passes, half of it or swapped breaks it, a picture that does not decode proves nothing, auto binds to nothing."""
     rule = "image.size"

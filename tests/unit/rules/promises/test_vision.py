@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +20,7 @@ from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.encode import build
 from testcard.harness.wire.fields import wire_fields
 from testcard.mocks.faults import FAULTS
-from testcard.specs.loader import load_provider
+from testcard.specs.loader import BUNDLED, load_provider
 
 VISION = Scope(load_provider("nvidia-nim-vision"), "createVisionChatCompletion")
 IMAGES = Scope(load_provider("nanogpt"), "createImage")
@@ -56,6 +59,51 @@ def test_role(recorded: Any) -> None:
     assert words(recorded, "vision.role", completion(role="user")) == {"broken"}
     assert words(recorded, "vision.role", completion(role=None)) == {"broken"}
     assert words(recorded, "vision.role", completion(role=3)) == set()
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ("chat.completion", "pass"),
+        ("text_completion", "broken"),
+        ("chat.completion.chunk", "broken"),
+        ("", "broken"),
+        (None, "unsupported"),
+    ],
+)
+def test_object(recorded: Any, said: str | None, word: str) -> None:
+    """Another word than the convention's breaks it; none says nothing, and one of another type is the schema's."""
+    assert words(recorded, "vision.object", {**completion(), "object": said}) == {word}
+    assert words(recorded, "vision.object", {**completion(), "object": 3}) == set()
+    assert level_of(VISION, RULES["vision.object"]) == "should"
+
+
+@pytest.mark.parametrize(("listed", "applies"), [("enum: [chat]", False), ("const: answer", False), ("const: chat.completion", True)])
+def test_object_where_the_document_lists_a_word(tmp_path: Path, listed: str, *, applies: bool) -> None:
+    """The user's own document goes before the convention."""
+    folder = tmp_path / "own"
+    shutil.copytree(BUNDLED / "nvidia-nim-vision", folder)
+    document = (folder / "openapi.yaml").read_text("utf-8")
+    changed = re.sub(r"object: \{type: string[^}]*\}", f"object: {{type: string, {listed}}}", document)
+    assert changed != document
+    (folder / "openapi.yaml").write_text(changed, "utf-8")
+    own = Scope(load_provider(str(folder)), "createVisionChatCompletion")
+    assert RULES["vision.object"].applies(own) is applies
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "word"),
+    [
+        ("A gradient.", 3, "pass"),
+        ("A gradient.", 0, "broken"),
+        ("A gradient.", None, "unsupported"),
+        ("A gradient.", -1, None),
+        ("", 0, None),
+    ],
+)
+def test_tokens_counted(recorded: Any, text: str, tokens: int | None, word: str | None) -> None:
+    """No token beside text breaks it; no text has none to count."""
+    assert words(recorded, "vision.tokens-counted", completion(text, tokens=tokens)) == ({word} if word else set())
 
 
 @pytest.mark.parametrize(("text", "word"), [("A gradient.", "pass"), ("", "broken"), (" \n", "broken"), (None, "broken")])
