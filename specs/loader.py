@@ -156,7 +156,12 @@ def load_provider(name: str, search: Sequence[Path] = ()) -> Provider:
 
 @lru_cache(maxsize=64)
 def _load(folder: Path) -> Provider:
-    files = read_folder(folder)
+    return load_with_document(folder)
+
+
+def load_with_document(folder: Path, document: Path | None = None) -> Provider:
+    """The provider of a folder, with another document in place of its own where one is named; `SpecError` where the two do not fit."""
+    files = read_folder(folder, document=document)
     for problem in chain(unusable(files.openapi), disagreements(files.openapi, files.profile, files.source)):
         raise problem.error()
     return Provider(folder, files.openapi, files.profile, files.source, hashlib.sha256(files.source.text.encode()).hexdigest())
@@ -171,12 +176,15 @@ class ProviderFiles:
     source: YamlFile
 
 
-def read_folder(folder: Path, *, profile: Path | None = None) -> ProviderFiles:
-    """Both files of a provider, the profile completed by the document; `SpecError` where one cannot be read, or at the profile's first wrong key."""
+def read_folder(folder: Path, *, profile: Path | None = None, document: Path | None = None) -> ProviderFiles:
+    """Both files of a provider, the profile completed by the document; `SpecError` where one cannot be read, or at the profile's first wrong key.
+
+    `profile`, `document`: read this one in place of the folder's own.
+    """
     source = read_yaml(profile or folder / PROFILE)
     _raise_first(profile_problems(source))
     data = spelt_out(source.data)
-    files = read_document(find_document(folder, data.get("openapi")))
+    files = read_document(document or find_document(folder, data.get("openapi")))
     entries = data.get("operations") or {}
     media_types = {name: entry["media_type"] for name, entry in entries.items() if entry.get("media_type") is not None}
     openapi = OpenApi(files, entries, media_types)

@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "testcard.harness.cli.schema:schema",
         "Print the JSON Schema of testcard.toml, workload.toml, profile.yaml or a run's file.",
     ),
-    "spec": ("testcard.harness.cli.catalogue:spec", "Check a provider's two files."),
+    "spec": ("testcard.harness.cli.spec:spec", "Check a provider's two files, compare two documents, hold a run against its document."),
 }
 
 #: command → the extras without which it cannot do its work; what is not here works in a bare install

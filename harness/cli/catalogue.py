@@ -1,4 +1,4 @@
-"""What there is: `testcard providers` and `testcard spec` (what is known about each provider, what is wrong with its files), `testcard rules`."""
+"""What there is: `testcard providers`, what is known about each, and `testcard rules`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 import click
 
 from testcard.harness.cli import say
-from testcard.harness.cli.options import PATH, config_option, json_option
+from testcard.harness.cli.options import config_option, json_option
 from testcard.harness.config import Config, load_config
-from testcard.harness.errors import Exit, UsageError
+from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.rule import Rule
 from testcard.harness.text.prices import in_words
-from testcard.harness.text.words import count, listing
+from testcard.harness.text.words import listing
 from testcard.specs.loader import Provider, bundled_ids, known_ids, load_provider
 from testcard.specs.profile import Auth
 
@@ -45,52 +45,6 @@ def providers(provider: str | None, as_json: bool, config_file: Path | None) -> 
         _show_one(described[0])
     else:
         _show_all(described)
-
-
-@click.group()
-def spec() -> None:
-    """Look after a provider's openapi.yaml and profile.yaml."""
-
-
-@spec.command("lint")
-@click.argument("path", type=PATH)
-@json_option("the problems")
-def spec_lint(path: Path, as_json: bool) -> int:
-    """Check a provider's two files: each by itself, and against each other.
-
-    PATH is a folder that holds both, one of the files, or the id of a provider. Prints file:line: key: problem, and
-    exits with 2 when there is any; what is left aside without harm is a note. Of a folder's document, only what the profile uses is judged.
-
-    Example: testcard spec lint ./my-provider
-    """
-    from testcard.specs.lint import lint, notes  # imports validators that no other command here needs
-
-    place = _place(path)
-    problems, aside = lint(place), notes(place)
-    if as_json:
-        rows = [
-            [{"file": one.file, "line": one.line, "key": one.key, "message": one.message} for one in found] for found in (problems, aside)
-        ]
-        click.echo(json.dumps({"problems": rows[0], "notes": rows[1]}, indent=2, ensure_ascii=False))
-    else:
-        for one in aside:
-            say(f"note: {one}")
-        for one in problems:
-            click.echo(str(one))
-    if problems:
-        say(f"{count(len(problems), 'problem')} in {path}")
-        return Exit.USAGE
-    say(f"{path}: no problems")
-    return Exit.PASS
-
-
-def _place(path: Path) -> Path:
-    """The path itself, or the folder of the provider that the word names when nothing of that name is here."""
-    if not path.exists() and len(path.parts) == 1:
-        config = load_config()
-        if str(path) in known_ids(config.providers.path):
-            return load_provider(str(path), config.providers.path).folder
-    return path
 
 
 def _described(provider: Provider, config: Config) -> dict[str, Any]:
