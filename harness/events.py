@@ -122,9 +122,13 @@ class Spent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
-    """A sentence for people about how a run goes, without a full stop. Nothing hangs on it."""
+    """A sentence for people about how a run goes, without a full stop. Nothing hangs on it.
+
+    `failure`: it is the first failure of its kind, with the target's words, which is told to those too who want it quiet.
+    """
 
     sentence: str
+    failure: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,9 +140,11 @@ def next_step(stop: Stop) -> str | None:
             return "allow more with --max-time, or plan less"
         case StopReason.KEY_REFUSED:
             return "check the key and that it may use this model"
-        case StopReason.ACCOUNT_REFUSED | StopReason.ALL_REFUSED:
+        case StopReason.ACCOUNT_REFUSED:
             return "look at the account with the provider"
-        case StopReason.OPERATION_REFUSED:
+        case StopReason.ALL_REFUSED if stop.status in (None, 401, 402, 403):
+            return "look at the account with the provider"
+        case StopReason.OPERATION_REFUSED | StopReason.ALL_REFUSED:
             return "name a model that the target serves with --model, or look at what it says"
         case StopReason.TARGET_UNREACHABLE | StopReason.OPERATION_SILENT:
             return "check the address and that the server still runs"

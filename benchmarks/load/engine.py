@@ -337,6 +337,7 @@ class Engine:
     def _record(self, attempt: Attempt, judgement: Judgement) -> None:
         for held in (self.share, self.budget):
             held.settle(attempt.cell.worst_usd[attempt.ask], judgement.booked_usd)
+        self.watch.judged(attempt.cell, attempt.reply, judgement.outcome, judgement.detail)
         self.outcomes[judgement.outcome] = self.outcomes.get(judgement.outcome, 0) + 1
         if not attempt.warmup and judgement.outcome in ("ok", "slow", "timeout"):
             self.tally.add(attempt.done_s - attempt.scheduled_s)
@@ -362,4 +363,5 @@ class Engine:
             tally=self.tally.state(),
             spent_usd=self.budget.spent_usd,
             cpu_s=time.process_time(),
+            failures=tuple(self.watch.failures),
         )

@@ -1,16 +1,20 @@
-"""What ends a run, or holds a target back: a spent limit, a refused key, an account without credit, a wish to wait."""
+"""What ends a run, or holds a target back: a spent limit, a refused key, an account without credit, refusals all alike, a wish to wait."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Protocol
 
 from testcard.benchmarks.load.process import Failure
+from testcard.benchmarks.load.tally import FINE
 from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.net.transport import clock
 from testcard.benchmarks.plan.cells import Cell
 from testcard.harness.errors import Exit
+from testcard.harness.redaction import redacted
 from testcard.harness.stops import Stop, StopReason, next_step
+from testcard.harness.text.words import one_line, shortened
 from testcard.harness.wire.decode import retry_after, speaks_of_account
 
 #: What a target adds to a price is believed up to this: sums have to stay numbers.
@@ -81,6 +85,13 @@ class Budget:
 _READ_BYTES = 4096
 #: So many 403s of a target in a row are about the account, whatever they say.
 _FORBIDDEN_IN_A_ROW = 5
+#: So many refusals of a row that all say the same, before it delivered anything, are about what is asked for, and about all of it.
+_ALIKE_IN_A_ROW = 3
+#: Statuses that ask for patience or for money, not for another request.
+_NO_REFUSALS = (402, 403, 408, 425, 429)
+#: So much of a server's words is shown.
+_SHOWN_CHARS = 300
+_NUMBERS = re.compile(r"[0-9a-f-]*[0-9][0-9a-f-]*")
 
 
 class Stopping(Protocol):
@@ -93,7 +104,8 @@ class Stopping(Protocol):
 class Watch:
     """Looks at every answer for what no further request can mend, and stops the run for it.
 
-    `fatal`: what ended the run as an error. `on_hold` hears of a target that asked to wait.
+    `fatal`: what ended the run as an error. `on_hold` hears of a target that asked to wait. `failures`: for each row and way to fail the
+    first one, in a sentence with the server's words.
     """
 
     def __init__(self, stop: Stopping) -> None:
@@ -101,6 +113,10 @@ class Watch:
         self.on_hold: Callable[[int, float], None] | None = None
         self.hold_until_s: dict[int, float] = {}
         self._stop = stop
+        self.failures: list[str] = []
+        self._failed: set[tuple[int, str]] = set()
+        self._delivered: set[int] = set()
+        self._refused: dict[int, tuple[tuple[int, str], int]] = {}
         self._first_status: set[int] = set()
         self._forbidden: dict[int, int] = {}
 
@@ -137,6 +153,30 @@ class Watch:
             self.hold(target, clock() + wait)
             if self.on_hold is not None:
                 self.on_hold(target, self.hold_until_s[target])
+
+    def judged(self, cell: Cell, reply: Reply | None, outcome: str, detail: str) -> None:
+        """Keeps the first failure of each kind, and stops the run where a row's first requests are all refused with the same words."""
+        if outcome in FINE:
+            self._delivered.add(cell.index)
+            return
+        status = reply.status if reply is not None else None
+        if not detail and reply is not None and reply.failure is None:
+            detail = reply.content()[:_READ_BYTES].decode("utf-8", "replace")  # an error in a shape that nobody documents
+        words = shortened(one_line(redacted(detail)).strip(), _SHOWN_CHARS)
+        if (cell.index, outcome) not in self._failed:
+            self._failed.add((cell.index, outcome))
+            answered = "no answer" if status is None else f"status {status}"
+            self.failures.append(f"first {outcome} of {cell.label} {cell.operation}: {answered}{f', {words}' if words else ''}")
+        if cell.index in self._delivered:
+            return
+        alike = (status or 0, _NUMBERS.sub("#", detail.lower()))
+        before, count = self._refused.get(cell.index, (alike, 0))
+        refusal = outcome == "refused" and status not in _NO_REFUSALS
+        self._refused[cell.index] = (alike, count + 1 if before == alike else 1) if refusal else (alike, 0)
+        if refusal and self._refused[cell.index][1] >= _ALIKE_IN_A_ROW:
+            self._stop(
+                Stop(reason=StopReason.ALL_REFUSED, target=cell.label, status=status, count=_ALIKE_IN_A_ROW, detail=words), cut=False
+            )
 
     def hold(self, target: int, until_s: float) -> None:
         """Nothing more is to be sent to the target before that time of the load clock."""

@@ -80,7 +80,10 @@ def shown_s(buckets: Mapping[int, int], q: float) -> float | None:
 
 
 class EngineState(msgspec.Struct, frozen=True, kw_only=True):
-    """How it goes in one load process, or in several together. `tally`: the present stage (see `key_of`) and its buckets."""
+    """How it goes in one load process, or in several together. `tally`: the present stage (see `key_of`) and its buckets.
+
+    `failures`: the first of each row and kind, in a sentence.
+    """
 
     requests: int
     in_flight: int
@@ -90,6 +93,7 @@ class EngineState(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: dict[str, int]
     tally: tuple[str, Buckets]
     cpu_s: float
+    failures: tuple[str, ...] = ()
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +103,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
     images: int
     spent_usd: float
+    failures: tuple[str, ...] = ()
 
     @classmethod
     def nothing(cls) -> RunState:
@@ -134,4 +139,13 @@ def together(states: Sequence[EngineState], key: str = "") -> EngineState:
         outcomes=dict(outcomes.most_common()),
         tally=(key, total((state.tally for state in states), key)),
         cpu_s=sum(state.cpu_s for state in states),
+        failures=_first_of_each(states),
     )
+
+
+def _first_of_each(states: Sequence[EngineState]) -> tuple[str, ...]:
+    """The first failure of each row and kind: several processes see a first one each."""
+    found: dict[str, str] = {}
+    for text in (text for state in states for text in state.failures):
+        found.setdefault(text.partition(":")[0], text)
+    return tuple(found.values())

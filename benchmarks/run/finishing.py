@@ -13,7 +13,7 @@ from testcard.benchmarks.search.saturation import SaturationSearch
 from testcard.harness.errors import Exit, TestcardError, worst
 from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import Block, Outcome, Saturations, Spend, Summary
-from testcard.harness.stops import BUDGET, Stop, sentence
+from testcard.harness.stops import BUDGET, Stop, StopReason, sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ def write_down(
         workload=workload.model_dump(mode="json"),
         seed=writer.run.seed or 0,
     )
-    summary = _with_notes(_with_asked(summary, asked), notes(blocks))
+    summary = _with_notes(_refused(_with_asked(summary, asked), stops), notes(blocks))
     found = None
     if finder is not None:
         summary = finder.as_measured(summary)
@@ -95,6 +95,16 @@ def _spend(frame: pd.DataFrame) -> Spend:
 
 def _with_asked(summary: Summary, asked: Asked) -> Summary:
     rows = [msgspec.structs.replace(row, asked=asked.get((row.target, row.operation, row.model), {})) for row in summary.rows]
+    return msgspec.structs.replace(summary, rows=rows)
+
+
+def _refused(summary: Summary, stops: Sequence[Stop]) -> Summary:
+    """Rows of a target that refused everything say nothing of it: what was asked for was wrong, or it was not ready to answer."""
+    said = {stop.target: sentence(stop) for stop in stops if stop.reason is StopReason.ALL_REFUSED}
+    rows = [
+        msgspec.structs.replace(row, outcome="inconclusive", note=said[row.provider]) if row.ok == 0 and row.provider in said else row
+        for row in summary.rows
+    ]
     return msgspec.structs.replace(summary, rows=rows)
 
 
@@ -142,7 +152,9 @@ def conclude(
         elif row.outcome == "inconclusive":
             codes.append(Exit.INCONCLUSIVE)
             undecided = [f"{gate.expression} is undecided: {gate.detail}" for gate in row.gates if gate.verdict == "inconclusive"]
-            reasons.append(f"{name}: {row.note if row.note or not undecided else '; '.join(undecided)}")
+            because = row.note if row.note or not undecided else "; ".join(undecided)
+            if because not in reasons:
+                reasons.append(f"{name}: {because}")
     there = {(row.provider, row.model, row.operation, row.stage, row.target) for row in recorded.summary.rows}
     missing = [key for key in planned if key not in there]
     if not there:

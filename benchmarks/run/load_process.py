@@ -37,6 +37,7 @@ from testcard.benchmarks.show.web_page import LoadPage
 from testcard.harness.errors import Exit
 from testcard.harness.events import LoadState
 from testcard.harness.foreign_names import notes
+from testcard.harness.redaction import keep_secret
 from testcard.harness.stops import Stop, StopReason
 
 
@@ -152,6 +153,8 @@ FLUSH_S = 1.0
 def work(job: Job) -> int:
     """Does the job; the exit code of the process."""
     workload = parse_workload(job.workload, "the job")
+    for target in job.targets:
+        keep_secret(target.api_key)  # a server may say it back in the words of a refusal
     lead: Lead = (
         Solo(job, workload) if job.fleet is None else Master(job, workload, lambda text: say(ProcessLine(event="note", message=text)))
     )
@@ -221,7 +224,7 @@ def _state(conductor: Conductor, lead: Lead) -> RunState:
         stage_requests=sum(buckets.values()),
         outcomes=sums.outcomes,
     )
-    return RunState(load=load, requests=sums.requests, images=sums.images, spent_usd=sums.spent_usd)
+    return RunState(load=load, requests=sums.requests, images=sums.images, spent_usd=sums.spent_usd, failures=sums.failures)
 
 
 def _report(conductor: Conductor, lead: Lead) -> None:

@@ -78,6 +78,8 @@ class Display:
         match event:
             case Spent(done=done, total=total):
                 progress.update(done, total=total, **self._view.fields())
+            case Noted(sentence=text, failure=True) if not progress.is_live:
+                click.echo(text, err=True)
             case Noted(sentence=text):
                 progress.say(text)
             case Stopped(interrupted=True):

@@ -192,3 +192,16 @@ def test_nothing_is_sent_before_the_time_that_a_429_asks_for(tmp_path: Path, loa
     after = [moment - before for moment in live.times[3:] if moment - before > 0.15]
     assert min(after) >= 0.95
     assert "rate-limited" in samples(tmp_path / "run")
+
+
+def test_refusals_that_are_all_alike_end_the_run_before_the_money_is_gone(tmp_path: Path) -> None:
+    """A model that nobody serves, refused in the same words but for a number: a few of forty are sent, and the words are told. Exit 5."""
+    out = tmp_path / "run"
+    with service(lambda number: (404, {"error": {"message": f"no model nosuch (request {number}); ask {KEY}"}}, {}, 0.01)) as live:
+        done = bench(live, out, "--model", "nosuch", "--max-requests", "40", "--duration", "5", "--quiet")
+    assert done.returncode == 5, done.stderr
+    assert 3 <= len(live.times) <= 5
+    assert "first refused of nanogpt createImage: status 404, no model nosuch (request 0)" in done.stderr
+    assert "answered 404 to 3 requests in a row: no model nosuch" in done.stderr
+    assert "name a model that the target serves with --model" in done.stderr
+    assert KEY not in done.stderr + done.stdout + (out / "run.json").read_text()

@@ -1,0 +1,62 @@
+"""Refusals that are all alike, before anything was delivered, end a run; anything else that fails does not."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from testcard.benchmarks.load.stop_conditions import Watch
+from testcard.harness.stops import Stop, StopReason, next_step
+
+
+def watched(*answers: tuple[int, str, str]) -> tuple[Watch, list[Stop]]:
+    """Answers of one row: status, outcome, and the server's words."""
+    stops: list[Stop] = []
+    watch = Watch(lambda stop, cut=True: stops.append(stop))
+    cell: Any = SimpleNamespace(index=0, label="nanogpt", operation="createImage")
+    for status, outcome, words in answers:
+        reply: Any = SimpleNamespace(status=status, failure=None, content=lambda words=words: words.encode())
+        watch.judged(cell, reply, outcome, words)
+    return watch, stops
+
+
+NO_MODEL = (400, "refused", "there is no model x")
+
+
+def test_three_alike_are_enough() -> None:
+    """The stop carries the status and the words; what to do is to name another model."""
+    watch, stops = watched(NO_MODEL, NO_MODEL, NO_MODEL)
+    assert stops == [Stop(reason=StopReason.ALL_REFUSED, target="nanogpt", status=400, count=3, detail="there is no model x")]
+    assert "--model" in (next_step(stops[0]) or "")
+    assert watch.failures == ["first refused of nanogpt createImage: status 400, there is no model x"]
+
+
+def test_numbers_in_the_words_make_no_difference() -> None:
+    """Request ids differ in every answer."""
+    assert watched(*((422, "refused", f"bad size (id 3f9a-{number})") for number in range(3)))[1]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [(200, "ok", ""), NO_MODEL, NO_MODEL, NO_MODEL],  # it can be done
+        [NO_MODEL, NO_MODEL, (400, "refused", "another reason"), NO_MODEL, NO_MODEL],
+        [(429, "rate-limited", "slow down")] * 9,
+        [(500, "server-error", "no")] * 9,
+        [(400, "policy", "not this prompt")] * 9,
+        [(0, "timeout", "")] * 9,
+    ],
+)
+def test_what_else_fails_goes_on(answers: list[tuple[int, str, str]]) -> None:
+    """Other prompts, sizes, and seconds may fare better."""
+    assert watched(*answers)[1] == []
+
+
+def test_the_first_failure_of_each_kind_is_kept_on_one_line() -> None:
+    """Not the second; without control characters, and not longer than a terminal bears."""
+    failures = watched((500, "server-error", "a\r\n\x1b[2Jb"), (500, "server-error", "c"), (400, "refused", "x" * 999))[0].failures
+    assert failures[0] == "first server-error of nanogpt createImage: status 500, a \N{REPLACEMENT CHARACTER}[2Jb"
+    assert len(failures) == 2
+    assert len(failures[1]) < 400
