@@ -89,6 +89,15 @@ class LoadFlags:
     rounds: Annotated[
         int | None, option("--rounds", type=click.IntRange(min=1, max=1000), metavar="K", help="How often the targets take turns.")
     ] = None
+    sizes: Annotated[
+        tuple[str, ...],
+        option(
+            "--size",
+            multiple=True,
+            metavar="WxH",
+            help="Size of the pictures, for all targets; again for more, in turn. Default: 1024x1024, else the nearest that all document.",
+        ),
+    ] = ()
     slos: Annotated[
         tuple[str, ...],
         option(
@@ -357,6 +366,8 @@ def resolve_workload(config: Config, flags: LoadFlags, default: str = "quick") -
         changes["stage"] = [{**stage.model_dump(), "duration_s": flags.duration} for stage in workload.stage]
     given = {"arrival": flags.arrival, "max_in_flight": flags.max_in_flight, "warmup_s": flags.warmup, "rounds": flags.rounds}
     changes |= {key: value for key, value in given.items() if value is not None}
+    if flags.sizes:
+        changes["sizes"] = flags.sizes
     if objectives := (flags.slos or config.bench.slo):
         changes["slo"] = objectives
     return parse_workload({**workload.model_dump(), **changes}, "the flags") if changes else workload

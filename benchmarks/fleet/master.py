@@ -75,7 +75,7 @@ class Member:
         turn = self._turn
         assert turn is not None
         assert turn.start_s is not None
-        due = len(range(turn.part, len(offsets_of(workload.arrival, turn.block, turn.key(job.seed))), turn.parts))
+        due = len(range(turn.part, len(offsets_of(workload.arrival, turn.block, turn.block.arrivals_key(job.seed))), turn.parts))
         sent = self.shard.rows_written - self._rows_before
         record = block_record(
             turn,

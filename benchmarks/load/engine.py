@@ -209,7 +209,7 @@ class Engine:
         """One dispatcher: absolute deadlines, a greenlet for each arrival. Waiting for a place under the cap counts as latency."""
         course, cell, watch = self.course, self.cell, self.watch
         turn, start, warm_until = course.turn, course.start_s, course.warm_until_s
-        offsets = offsets_of(self.workload.arrival, course.block, course.key)
+        offsets = offsets_of(self.workload.arrival, course.block, course.arrivals_key)
         cap = None if self.workload.max_in_flight is None else turn.share(self.workload.max_in_flight)
         flight = self.flight = gevent.pool.Pool(cap) if cap is not None else gevent.pool.Group()
         mine = range(turn.part, len(offsets), turn.parts)

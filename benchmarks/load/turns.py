@@ -125,9 +125,9 @@ class Turn:
         """This part's share of so many users or places."""
         return whole // self.parts + (self.part < whole % self.parts)
 
-    def key(self, seed: int) -> str:
-        """What its arrivals and seeds are drawn from. Nothing in it tells how many processes there are: each takes its part."""
-        return self.block.key(seed, again=self.instead_of is not None)
+    def seeds_key(self, seed: int) -> str:
+        """What its picture seeds are drawn from. Nothing in it tells how many processes there are: each takes its part."""
+        return self.block.seeds_key(seed, again=self.instead_of is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +151,8 @@ class Course:
         self.ended_early = False  # nothing more was needed of it, or its share of the budget was used up
         self.lags: list[float] = []
         self.latencies: list[float] = []
-        self.key = turn.key(job.seed)
-        self.seeds: Iterator[bytes] = islice(seed_stream(self.key), turn.part, None, turn.parts)
+        self.arrivals_key = turn.block.arrivals_key(job.seed)
+        self.seeds: Iterator[bytes] = islice(seed_stream(turn.seeds_key(job.seed)), turn.part, None, turn.parts)
         self._job = job
 
     def taken(self, *, sent_until_s: float, ended_s: float, complete: bool, busy_percent: float, cpu_percent: float) -> Taken:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from testcard.benchmarks.plan.workload import CHEAPEST, Workload, benign_prompts
+from testcard.benchmarks.plan.workload import CHEAPEST, SAME, Workload, benign_prompts
 from testcard.harness.errors import ContractViolation
 from testcard.harness.wire.encode import encode
 from testcard.harness.wire.fields import task_value
@@ -24,8 +24,13 @@ _CHEAP_TERMS = ("steps", "quality", "tier", "max_tokens")
 _WITH_PICTURE = ("edit", "variation", "describe")
 
 
-def task_requests(provider: Provider, operation: str, task: Task, model: str | None, workload: Workload) -> list[TaskRequest]:
-    """One request for each prompt and size of the workload, in an order that uses the sizes in turn."""
+def task_requests(
+    provider: Provider, operation: str, task: Task, model: str | None, workload: Workload, sizes: Sequence[str] = ()
+) -> list[TaskRequest]:
+    """One request for each prompt and size, in an order that uses the sizes in turn: `sizes`, else the workload's.
+
+    `same` of a cell that was given no size (`plan.sizes`) asks for none.
+    """
     profile = provider.operation_profile(operation)
     prompts = benign_prompts() if workload.prompts == "benign" else workload.prompts
     if "prompt" not in {field.means for field in profile.fields.values()} and profile.kind != "chat":
@@ -42,15 +47,18 @@ def task_requests(provider: Provider, operation: str, task: Task, model: str | N
         extra=workload.extra,
     )
     found = []
-    for index in range(max(len(prompts), len(workload.sizes))):
-        prompt, size = prompts[index % len(prompts)], workload.sizes[index % len(workload.sizes)]
+    sizes = sizes or workload.sizes
+    for index in range(max(len(prompts), len(sizes))):
+        prompt, size = prompts[index % len(prompts)], sizes[index % len(sizes)]
         if task == "describe":
             prompt = f"Describe the picture in one sentence. Does it show {prompt}?"
         terms: dict[str, Any] = {"prompt": prompt or None}
-        if profile.kind != "chat" and size != CHEAPEST:
-            terms["size"] = size if size == "auto" else tuple(map(int, size.split("x")))
-        elif size == CHEAPEST:
+        if size == CHEAPEST:
             terms |= cheapest_terms(provider, operation, model)
+        elif profile.kind != "chat" and size != SAME:
+            terms["size"] = size if size == "auto" else tuple(map(int, size.split("x")))
+        if task == "describe":  # an answer of few words, which says as much of speed and costs less
+            terms |= {name: value for name, value in cheapest_terms(provider, operation, model).items() if name == "max_tokens"}
         found.append(replace(common, **terms))
     return found
 

@@ -115,7 +115,7 @@ def build_cell(job: Job, index: int, wanted: CellJob, workload: Workload, transp
     target = job.targets[wanted.target]
     provider = load_provider(target.provider, [Path(folder) for folder in job.search])
     pricing = Pricing(provider, target.illustrative_prices, PricesSection.model_validate(target.prices))
-    requests = task_requests(provider, wanted.operation, wanted.task, wanted.model, workload)  # type: ignore[arg-type]
+    requests = task_requests(provider, wanted.operation, wanted.task, wanted.model, workload, wanted.sizes)  # type: ignore[arg-type]
     ready = asks(
         provider,
         wanted.operation,

@@ -31,13 +31,17 @@ class TargetJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CellJob(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the comparison: a model on an operation of a target (an index into the job's targets)."""
+    """One row of the comparison: a model on an operation of a target (an index into the job's targets).
+
+    `sizes` are asked for in turn; empty: the workload's.
+    """
 
     target: int
     provider: str
     operation: str
     task: str
     model: str | None
+    sizes: list[str] = []
 
 
 class BlockJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +61,15 @@ class BlockJob(msgspec.Struct, frozen=True, kw_only=True):
     max_requests: int | None = None
     max_cost_usd: float | None = None
 
-    def key(self, seed: int, *, again: bool) -> str:
-        """What arrivals and seeds of the turn are drawn from: the same however many processes share it."""
+    def arrivals_key(self, seed: int) -> str:
+        """What the turn's arrivals are drawn from: the same for every cell, however many processes share it, and when it is taken again.
+
+        Of two targets at one rate, one would else be offered a tenth more requests than the other, by our own dice.
+        """
+        return f"{seed}/{self.stage}/{self.round}"
+
+    def seeds_key(self, seed: int, *, again: bool) -> str:
+        """What the turn's picture seeds are drawn from: another for every cell, so that no target answers from what another asked."""
         return f"{seed}/{self.cell}/{self.stage}/{self.round}{'/again' if again else ''}"
 
     @property

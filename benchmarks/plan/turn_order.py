@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from testcard.benchmarks.plan.asks import task_of
@@ -12,11 +13,23 @@ from testcard.benchmarks.plan.workload import Workload
 from testcard.harness.config import TargetSection
 from testcard.harness.errors import UsageError
 from testcard.harness.models import open_to
-from testcard.harness.targets import OpenTarget
+from testcard.specs.loader import Provider
+
+
+class Placed(Protocol):
+    """A provider at a base URL."""
+
+    @property
+    def provider(self) -> Provider:
+        """What it documents."""
+
+    @property
+    def base_url(self) -> str:
+        """Where it is."""
 
 
 def cells(
-    targets: Sequence[OpenTarget], models: Sequence[str], operations: Sequence[str], workload: Workload, own: Sequence[TargetSection] = ()
+    targets: Sequence[Placed], models: Sequence[str], operations: Sequence[str], workload: Workload, own: Sequence[TargetSection] = ()
 ) -> list[CellJob]:
     """A cell for each target × operation × model.
 
@@ -66,14 +79,14 @@ def cells(
     return found
 
 
-def _default(target: OpenTarget, workload: Workload) -> str:
+def _default(target: Placed, workload: Workload) -> str:
     tasks = target.provider.profile.tasks
     if workload.task != "auto":
         return target.provider.default_operation(workload.task)
     return target.provider.default_operation("generate" if "generate" in tasks else next(iter(tasks)))
 
 
-def _labels(targets: Sequence[OpenTarget]) -> list[str]:
+def _labels(targets: Sequence[Placed]) -> list[str]:
     """The targets' names in samples: the provider's id; with its address where a provider is there twice."""
     ids = [target.provider.id for target in targets]
     return [

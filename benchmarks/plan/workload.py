@@ -16,6 +16,8 @@ from testcard.specs.wrong_keys import nearest, wrong_keys
 
 FOLDER = Path(__file__).parent.parent / "workloads"
 CHEAPEST = "cheapest"
+#: One size for all targets of a task, see `sizes`.
+SAME = "same"
 #: The highest rate that a stage may state.
 HIGHEST_RPS = 100_000
 
@@ -25,9 +27,9 @@ class _Frozen(BaseModel):
 
 
 def _size(value: str) -> str:
-    if value in (CHEAPEST, "auto") or re.fullmatch(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}", value):
+    if value in (CHEAPEST, SAME, "auto") or re.fullmatch(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}", value):
         return value
-    raise ValueError(f'{value!r} is no size: write "512x512", "auto" or "cheapest"')
+    raise ValueError(f'{value!r} is no size: write "512x512", "same", "auto" or "cheapest"')
 
 
 class Stage(_Frozen):
@@ -61,8 +63,8 @@ class TimeoutsSection(_Frozen):
 class Workload(_Frozen):
     """A whole workload file.
 
-    `task`: `auto` is generate where the provider offers it, else its first task. `sizes`: used in turn; `cheapest` takes
-    the profile's cheapest parameters. `seeds`: `fresh` gives every request its own, `fixed` one for all (a server may then
+    `task`: `auto` is generate where the provider offers it, else its first task. `sizes`: used in turn; `same` is one size for
+    all targets of a task (1024x1024, else the nearest that all document), `cheapest` takes the profile's cheapest parameters. `seeds`: `fresh` gives every request its own, `fixed` one for all (a server may then
     answer from a cache), `none` sends none. `warmup_s`: seconds before each block that are sent, recorded, marked and left
     out of figures. `rounds`: how often the targets take turns; a stage's duration is split evenly over them.
     `decode`: share of the delivered pictures of which every pixel is decoded; all have header, structure and checksums read.
@@ -71,7 +73,7 @@ class Workload(_Frozen):
     name: str = ""
     description: str = ""
     task: Task | Literal["auto"] = "auto"
-    sizes: tuple[Annotated[str, AfterValidator(_size)], ...] = (CHEAPEST,)
+    sizes: tuple[Annotated[str, AfterValidator(_size)], ...] = (SAME,)
     n: int | None = Field(default=None, ge=1, le=100)
     prompts: tuple[Annotated[str, Field(min_length=1)], ...] | Literal["benign"] = "benign"
     seeds: Literal["fresh", "fixed", "none"] = "fresh"

@@ -180,6 +180,7 @@ def announcement(planned: Planned, run: BenchRun) -> list[str]:
         lines.append(f"no URL given for {names}: loading mocks on this machine, whose latency ({MOCK_LATENCY} s) and prices are made up")
     missing = f" (no price: {', '.join(plan.unpriced)})" if plan.unpriced else ""
     cost = f", at most about ${plan.priced_usd:.2f}" if plan.priced_usd else ""
+    lines += plan.said
     rows = count(len(plan.cells), "row")
     if search is not None:
         begin = f"from {search.start_rps:g}/s on" if search.start_rps is not None else "a ramp of users first"

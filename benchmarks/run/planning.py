@@ -11,6 +11,7 @@ from testcard.benchmarks.plan import turn_order
 from testcard.benchmarks.plan.asks import asks, stated, task_requests
 from testcard.benchmarks.plan.job import BlockJob, CellJob
 from testcard.benchmarks.plan.shares import divided
+from testcard.benchmarks.plan.sizes import settled
 from testcard.benchmarks.plan.workload import Workload
 from testcard.benchmarks.run.options import BenchOptions
 from testcard.harness.errors import UsageError
@@ -57,7 +58,7 @@ def _in_turn(each: Sequence[Number], requests: int) -> Number | int:
 class BenchPlan:
     """What is going to be sent. `requests`, `images` and `cost_usd` are the most that it can come to; None where nobody can say.
 
-    `asked`: by target, operation and model, what a cell's requests ask for in words. `blocks` are the turns in their order (none in a search, which makes its own); `repeats`: so many of them may be taken again, where
+    `said`: what size is asked for and why, for a person. `asked`: by target, operation and model, what a cell's requests ask for in words. `blocks` are the turns in their order (none in a search, which makes its own); `repeats`: so many of them may be taken again, where
     the generator was late; they are not counted. `priced_usd`: as `cost_usd`, but of what has a price; `unpriced` names the rest.
     `row_requests` are the fewest that a row gets, `outlooks` what each objective can decide with them; `left_out`: objectives that
     nobody named and that these cannot decide.
@@ -74,6 +75,7 @@ class BenchPlan:
     unpriced: tuple[str, ...]
     duration_s: float
     asked: Mapping[tuple[int | None, str, str | None], dict[str, str]] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
     row_requests: int | None = None
     outlooks: tuple[Outlook, ...] = ()
     left_out: tuple[Outlook, ...] = ()
@@ -106,7 +108,9 @@ def make_plan(options: BenchOptions, workload: Workload, targets: Sequence[OpenT
     `UsageError` for what a target does not offer, and for a cost limit on a model without a price; `ContractViolation` for a request
     that a contract does not allow.
     """
-    cells = turn_order.cells(targets, options.models, options.operations, workload, options.targets)
+    chosen = turn_order.cells(targets, options.models, options.operations, workload, options.targets)
+    sized = settled([target.provider for target in targets], chosen, workload.sizes)
+    cells = sized.cells
     costs = [_cost(options, targets[cell.target], cell, workload) for cell in cells]
     searched = options.find_saturation is not None
     blocks = turn_order.blocks(len(cells), workload, options.seed) if not searched else []
@@ -150,6 +154,7 @@ def make_plan(options: BenchOptions, workload: Workload, targets: Sequence[OpenT
         priced_usd=priced,
         unpriced=unpriced,
         duration_s=sum(block.whole_s for block in blocks),
+        said=tuple(sized.said),
         asked={(cell.target, cell.operation, cell.model): _asked(targets[cell.target], cell, workload) for cell in cells},
         row_requests=fewest,
         outlooks=tuple(kept),
@@ -167,11 +172,11 @@ def _fewest(blocks: Sequence[BlockJob], counts: Sequence[int]) -> int:
 
 def _due(options: BenchOptions, workload: Workload, block: BlockJob) -> int:
     """Requests of a turn that are due by its rate; 0 in a closed loop."""
-    return due(workload.arrival, block, block.key(options.seed, again=False)) if block.users is None else 0
+    return due(workload.arrival, block, block.arrivals_key(options.seed)) if block.users is None else 0
 
 
 def _asked(target: OpenTarget, cell: CellJob, workload: Workload) -> dict[str, str]:
-    return stated(task_requests(target.provider, cell.operation, cell.task, cell.model, workload))  # type: ignore[arg-type]
+    return stated(task_requests(target.provider, cell.operation, cell.task, cell.model, workload, cell.sizes))  # type: ignore[arg-type]
 
 
 def _least(*known: Number | None) -> Number | None:
@@ -182,7 +187,7 @@ def _least(*known: Number | None) -> Number | None:
 def _cost(options: BenchOptions, target: OpenTarget, cell: CellJob, workload: Workload) -> CellCost:
     """What the cell's asks can come to. They are encoded for it, so that what the contract does not allow is told before a run exists."""
     provider = target.provider
-    requested = task_requests(provider, cell.operation, cell.task, cell.model, workload)  # type: ignore[arg-type]
+    requested = task_requests(provider, cell.operation, cell.task, cell.model, workload, cell.sizes)  # type: ignore[arg-type]
     ready = asks(provider, cell.operation, requested, base_url=target.base_url, api_key=None, fresh_seeds=workload.seeds == "fresh")
     most = [worst_case(provider, cell.operation, ask.request) for ask in ready]
     price = target.pricing.price(cell.model, cell.operation)

@@ -86,6 +86,15 @@ class _Options:
             help="Workload of the benchmark: a name or a file. Default: the config's, else quick (live, where a target is).",
         ),
     ] = None
+    sizes: Annotated[
+        tuple[str, ...],
+        option(
+            "--size",
+            multiple=True,
+            metavar="WxH",
+            help="Size of the benchmark's pictures, for all targets (repeatable). Default: 1024x1024, else the nearest that all document.",
+        ),
+    ] = ()
     seed: Annotated[int | None, option("--seed", type=int, metavar="N", help="Seed of checks and arrivals.")] = None
     quiet: Annotated[
         bool, option("--quiet", "-q", is_flag=True, help="No progress on stderr; errors, and why the result is no pass, are still told.")
@@ -160,9 +169,13 @@ def evaluate(names: tuple[str, ...], options: _Options) -> int:
     # Found out now, not after the checks have been paid for.
     for objective in options.slos:
         resolve("testcard.harness.statistics.slo:parse")(objective)
-    resolve("testcard.benchmarks.plan.workload:load_workload")(options.workload or config.bench.workload or DEFAULT_WORKLOAD)
+    workload = resolve("testcard.benchmarks.plan.workload:load_workload")(options.workload or config.bench.workload or DEFAULT_WORKLOAD)
+    if options.sizes:
+        data = {**workload.model_dump(), "sizes": options.sizes}
+        workload = resolve("testcard.benchmarks.plan.workload:parse_workload")(data, "the flags")
     with ExitStack() as stack:
         planned = _plan(config, stack)
+        sizes = resolve("testcard.benchmarks.plan.sizes:announced")(planned, [target.section for target in planned], workload)
         writer = RunWriter.create(
             options.out or default_folder("evaluate"),
             "evaluate",
@@ -178,6 +191,8 @@ def evaluate(names: tuple[str, ...], options: _Options) -> int:
         for target in planned:
             if len(target.section.models) > 1 and not options.quiet:
                 say(f"check {target.label} asks for {target.section.models[0]}, the first of its models; the benchmark loads all of them.")
+        for line in sizes if not options.quiet else ():
+            say(f"benchmark {line}")
         return _Evaluation(writer, planned, options).run()
 
 
@@ -364,6 +379,7 @@ def _bench_arguments(ready: list[_Planned], folder: Path, options: _Options) -> 
     arguments = ["bench", "--out", str(folder / "bench"), *options.for_children]
     arguments += ["--workload", options.workload] if options.workload else []
     arguments += [part for slo in options.slos for part in ("--slo", slo)]
+    arguments += [part for size in options.sizes for part in ("--size", size)]
     for index, target in enumerate(ready):
         section = target.section.model_copy(update={"base_url": target.base_url, "key_env": _key_variable(index)})
         arguments += ["--target-section", section.model_dump_json(exclude_defaults=True)]

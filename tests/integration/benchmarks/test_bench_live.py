@@ -48,7 +48,7 @@ def bench(live: Server, out: Path, *arguments: str, prices: float | None = None)
     keep = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     return typed(
         [
-            "bench", "--target", f"nanogpt={live.url}", "--live", "--config", str(config), "--warmup", "0", "--rounds", "1",
+            "bench", "--target", f"nanogpt={live.url}", "--live", "--config", str(config), "--warmup", "0", "--rounds", "1", "--size", "256x256",
             "--out", str(out), *arguments,
         ],
         env={**keep, "TESTCARD_PROGRESS": "none", "TESTCARD_API_KEY": KEY},

@@ -109,7 +109,9 @@ NANOGPT: Cells = ("nanogpt", "createImage", "generate", "hidream")
 def make_job(folder: Path, url: str, *, cell: Cells = NANOGPT, **changes: Any) -> Job:
     """A job of one cell; `changes` go to the workload, but for max_requests, max_cost_usd and grace_s."""
     limits = {name: changes.pop(name) for name in ("max_requests", "max_cost_usd", "grace_s") if name in changes}
-    workload = Workload.model_validate({"arrival": "constant", "stage": [{"rate_rps": 20, "duration_s": 1}], **changes})
+    workload = Workload.model_validate(
+        {"arrival": "constant", "sizes": ["cheapest"], "stage": [{"rate_rps": 20, "duration_s": 1}], **changes}
+    )
     return Job(
         folder=str(folder),
         started_s=time.monotonic(),

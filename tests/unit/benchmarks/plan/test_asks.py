@@ -31,7 +31,7 @@ def test_every_operation_of_every_provider_can_be_loaded(name: str) -> None:
 
 def test_cheapest_takes_the_profiles_parameters() -> None:
     """Each provider's cheapest: the smallest size it states, the fewest tokens, the lowest quality; nothing that it does not state."""
-    picture = task_requests(load_provider("nanogpt"), "createImage", "generate", "hidream", workload())[0]
+    picture = task_requests(load_provider("nanogpt"), "createImage", "generate", "hidream", workload(sizes=["cheapest"]))[0]
     assert (picture.size, picture.steps) == ((256, 256), None)
     vision = load_provider("nvidia-nim-vision")
     operation = vision.default_operation("describe")

@@ -24,7 +24,7 @@ def shares(
     cells: int, load: Workload, requests: int | None = None, usd: float | None = None, price: tuple[float, ...] = (0.0,)
 ) -> list[BlockJob]:
     turns = blocks(cells, load, 1)
-    counts = [due(load.arrival, turn, turn.key(1, again=False)) if turn.users is None else 0 for turn in turns]
+    counts = [due(load.arrival, turn, turn.arrivals_key(1)) if turn.users is None else 0 for turn in turns]
     return divided(turns, counts, load, max_requests=requests, max_cost_usd=usd, cost=lambda cell, n: n * price[cell % len(price)])
 
 
@@ -115,7 +115,7 @@ def test_shares_never_come_to_more_than_the_limit(
     for turn in turns:
         same.setdefault((turn.stage, turn.round), set()).add(turn.max_requests)
     assert all(len(found) == 1 for found in same.values())
-    sent = sum(turn.max_requests if turn.max_requests is not None else due("poisson", turn, turn.key(1, again=False)) for turn in turns)
+    sent = sum(turn.max_requests if turn.max_requests is not None else due("poisson", turn, turn.arrivals_key(1)) for turn in turns)
     assert sent <= limit
 
 
