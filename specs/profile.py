@@ -58,6 +58,13 @@ class Clause(_Frozen):
     source: Literal["document", "published-client", "http", "openai"] = "document"
 
 
+class PublicDocument(_Frozen):
+    """What a document is called, and where everybody can read it: the page's address, None for one that is not public."""
+
+    title: str
+    address: Annotated[str, Field(pattern=r"^https?://")] | None = None
+
+
 class Header(_Frozen):
     """A header that carries the key: `name: prefix + key`."""
 
@@ -361,6 +368,7 @@ class Profile(_Frozen):
     openapi: str | None = None  # the API document's file in the profile's folder; None: openapi.yaml, else the one document there
     name: str
     document: str
+    documents: dict[str, PublicDocument] = Field(default_factory=dict)  # by the name that `document` and clauses cite them by
     base_urls: tuple[str, ...]
     auth: Auth
     tasks: dict[Task, DefaultTask]

@@ -17,7 +17,9 @@ from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.rule import Rule
+from testcard.harness.runs.records import ClauseRef
 from testcard.harness.text.prices import in_words
+from testcard.harness.text.sources import reference, title_of
 from testcard.harness.text.words import listing
 from testcard.specs.loader import Provider, bundled_ids, known_ids, load_provider
 from testcard.specs.profile import Auth
@@ -250,10 +252,17 @@ def rules(rule_id: str | None, as_json: bool) -> int:
     if rule.explanation:
         click.echo(rule.explanation)
     click.echo("")
+    documents: dict[str, str | None] = {}
     for entry in _where(rule):
-        click.echo(f"  {entry['provider']:<18} {entry['operation']:<27} {entry['level']:<6}  {entry['document']} · {entry['heading']}")
+        documents.setdefault(entry["title"], (entry["address"] or "").partition("#")[0] or None)
+        click.echo(f"  {entry['provider']:<18} {entry['operation']:<27} {entry['level']:<6}  {entry['title']}, “{entry['heading']}”")
         if entry["note"]:
             click.echo(f"  {'':<18} {'':<27} {'':<6}  {entry['note']}")
+    if any(documents.values()):
+        click.echo("")
+        for title, address in documents.items():
+            if address is not None and address != title:
+                click.echo(f"  {title}: {address}")
     return 0
 
 
@@ -272,9 +281,13 @@ def _record(rule: Rule) -> dict[str, Any]:
         "level": rule.level,
         "sentence": rule.sentence,
         "explanation": rule.explanation,
-        "clause": {"document": rule.clause.document, "heading": rule.clause.heading},
+        "clause": _source(reference(rule.clause, {})),
         "providers": _where(rule),
     }
+
+
+def _source(clause: ClauseRef) -> dict[str, Any]:
+    return {"document": clause.document, "title": title_of(clause), "heading": clause.heading, "address": clause.address}
 
 
 def _where(rule: Rule) -> list[dict[str, Any]]:
@@ -287,19 +300,17 @@ def _where(rule: Rule) -> list[dict[str, Any]]:
 
 
 def _entry(rule: Rule, provider: Provider, operation: str) -> dict[str, Any] | None:
-    from testcard.harness.check.judging.levels import clause_of
+    from testcard.harness.check.judging.levels import reference_of
     from testcard.harness.rules.scope import Scope
 
     found = provider.rule_entry(rule.id, operation)
     level = found.level if found is not None and found.level is not None else rule.level
     if level == "none" or not rule.applies(Scope(provider, operation)):
         return None
-    clause = clause_of(Scope(provider, operation), rule)
     return {
         "provider": provider.id,
         "operation": operation,
         "level": level,
-        "document": clause.document,
-        "heading": clause.heading,
+        **_source(reference_of(Scope(provider, operation), rule)),
         "note": found.note if found is not None else None,
     }

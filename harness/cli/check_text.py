@@ -12,6 +12,7 @@ from testcard.harness.events import Finished, Planned
 from testcard.harness.runs.records import Exchange, Spend, Verdict, Verdicts
 from testcard.harness.stops import BUDGET, StopReason, next_step, sentence
 from testcard.harness.text.commands import BodyFile, curl
+from testcard.harness.text.sources import cited
 from testcard.harness.text.words import GLYPHS, count, one_line, shortened, waiver_line, waiver_reason
 
 COLOURS: Mapping[str, str] = {
@@ -74,7 +75,7 @@ def findings(record: Verdicts, exchanges: Mapping[str, Exchange], body_file: Bod
         yield ""
         yield style(f"{GLYPHS[one.verdict]} {one.rule} · {one.operation} · {one.level}", COLOURS[one.verdict])
         yield f"  promised  {one_line(one.title)}"
-        yield f"            {one_line(one.clause.document)} · {one_line(one.clause.heading)}"
+        yield f"            {one_line(cited(one.clause))}"
         yield f"  seen      {one_line(one.detail)}"
         shown = next((exchanges[name] for name in one.exchanges if name in exchanges), None)
         if shown is not None:

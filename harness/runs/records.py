@@ -185,10 +185,15 @@ _OF_PICTURES = ("image", "seed", "delivery")
 
 
 class ClauseRef(Record, frozen=True, kw_only=True):
-    """Where the promise is made."""
+    """Where the promise is made: the document's id, and the heading in it; what it is called and where it can be read, as far as known.
+
+    `title` "" and `address` None in runs of before 2026-12.
+    """
 
     document: str
     heading: str
+    title: str = ""
+    address: str | None = None
 
 
 class Waived(Record, frozen=True, kw_only=True):

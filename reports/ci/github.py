@@ -1,4 +1,4 @@
-"""Annotations for GitHub Actions: workflow commands that put the worst findings at the line of the contract's file."""
+"""Annotations for GitHub Actions: workflow commands that put the worst findings at a line of a file that the repository has."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import SEVERITY, Verdict
+from testcard.harness.text.sources import cited
 from testcard.harness.text.words import clean, shortened
+from testcard.reports.ci.places import repository_file
 from testcard.reports.content.evidence import Evidence, Party, gather
 
 #: GitHub shows ten errors and ten warnings of a step.
@@ -29,9 +31,12 @@ def workflow_commands_of(runs: Sequence[RunReader]) -> list[str]:
 def _command(party: Party, verdict: Verdict) -> str:
     kind = "error" if verdict.verdict == "fail" or party.strict else "warning"
     title = f"{verdict.rule}: {party.label}, {verdict.operation}"
-    text = f"{shortened(verdict.detail, MOST_TEXT)}\nPromised: {verdict.title} ({verdict.clause.document}, “{verdict.clause.heading}”)"
-    properties = f"file={_property(party.openapi)},line={verdict.line or 1},title={_property(title)}"
-    return f"::{kind} {properties}::{_message(clean(text))}"
+    text = (
+        f"{shortened(verdict.detail, MOST_TEXT)}\nPromised: {verdict.title} ({cited(verdict.clause)})\nMore: testcard rules {verdict.rule}"
+    )
+    file = repository_file(party)
+    place = f"file={_property(file.path)},line={file.at(verdict.line)}," if file is not None else ""
+    return f"::{kind} {place}title={_property(title)}::{_message(clean(text))}"
 
 
 def _message(text: str) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from testcard.harness.runs.records import Verdict, WaiverNote
 from testcard.harness.text.commands import curl_block
+from testcard.harness.text.sources import cited
 from testcard.harness.text.words import clean, shortened, waiver_line, waiver_reason
 from testcard.reports.content.evidence import Evidence, Party
 
@@ -103,7 +104,7 @@ def _named_case(party: Party, group: str, name: str, seconds: float) -> ET.Eleme
 def _told(party: Party, verdict: Verdict) -> str:
     lines = [
         f"promised: {verdict.title}",
-        f"          {verdict.clause.document}, “{verdict.clause.heading}”",
+        f"          {cited(verdict.clause)}",
         f"seen:     {shortened(verdict.detail, MOST_TEXT)}",
     ]
     if verdict.place:

@@ -1,4 +1,4 @@
-"""results.sarif (SARIF 2.1.0): findings at the line of the contract's file, for code scanning."""
+"""results.sarif (SARIF 2.1.0): findings at a line of a file that the repository has, for code scanning."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
 from testcard.harness.runs.records import SpecGap, Verdict
+from testcard.harness.text.sources import cited, title_of
 from testcard.harness.text.words import clean, shortened, waiver_line, waiver_reason
+from testcard.reports.ci.places import RepositoryFile, repository_file
 from testcard.reports.content.evidence import Evidence, Party
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -64,10 +65,12 @@ def _run(party: Party, findings: Sequence[_Finding], everything: Sequence[_Findi
     rules = _rules(party)
     places = {rule["id"]: index for index, rule in enumerate(rules)}
     left_out = sum(one.party is party for one in everything) - len(findings)
-    uri = _uri(party.openapi)
-    artifact: dict[str, Any] = {"location": {"uri": uri}}
-    if party.target.spec_digest:
-        artifact["hashes"] = {"sha-256": party.target.spec_digest}
+    file = repository_file(party)
+    artifacts: list[dict[str, Any]] = []
+    if file is not None:
+        artifacts.append({"location": {"uri": quote(file.path)}})
+        if file.contract and party.target.spec_digest:
+            artifacts[0]["hashes"] = {"sha-256": party.target.spec_digest}
     driver: dict[str, Any] = {"name": "Testcard", "rules": rules}
     if party.check is not None:
         driver["version"] = party.check.run.tool_version
@@ -76,9 +79,9 @@ def _run(party: Party, findings: Sequence[_Finding], everything: Sequence[_Findi
         "tool": {"driver": driver},
         "automationDetails": {"id": f"testcard/{clean(party.key)}/"},
         "invocations": [_invocation(party, left_out)],
-        "artifacts": [artifact],
+        "artifacts": artifacts,
         "columnKind": "unicodeCodePoints",
-        "results": [_result(finding, places, uri) for finding in findings],
+        "results": [_result(finding, places, file) for finding in findings],
     }
 
 
@@ -128,12 +131,27 @@ def _rules(party: Party) -> list[dict[str, Any]]:
 def _rule(rule: str, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     title = next((one.title for one in verdicts if one.title), rule)
     levels = sorted({one.level for one in verdicts}, key=("must", "should", "info").index)
-    clauses = list(dict.fromkeys(f"{one.clause.document}, “{one.clause.heading}” ({one.operation})" for one in verdicts))
+    clauses = list(dict.fromkeys(f"{cited(one.clause)} ({one.operation})" for one in verdicts))
     lines = [title, "", "Promised in:", *(f"- {clause}" for clause in clauses), "", f"More: testcard rules {rule}"]
-    return _descriptor(
+    found = _descriptor(
         rule, title, f"{title} Level: {' or '.join(levels)}.", "\n".join(lines), {"must": "error", "should": "warning", "info": "note"}[levels[0]],
         verdicts[0].area,
     )  # fmt: skip
+    found["help"]["markdown"] = shortened(clean(_page(rule, title, levels, verdicts)), MOST_TEXT)
+    address = next((one.clause.address for one in verdicts if one.clause.address), None)
+    if address is not None:
+        found["helpUri"] = clean(address)
+    return found
+
+
+def _page(rule: str, title: str, levels: Sequence[str], verdicts: Sequence[Verdict]) -> str:
+    """The rule's own page: what it promises, at which level, and where each operation's document says so, as links."""
+    lines = [f"# {rule}", "", title, "", f"Level: {' or '.join(levels)}", "", "Promised in:", ""]
+    for one in verdicts:
+        name = f"{title_of(one.clause)}, “{one.clause.heading}”"
+        lines.append(f"- `{one.operation}`: [{name}]({one.clause.address})" if one.clause.address else f"- `{one.operation}`: {name}")
+    lines += ["", f"`testcard rules {rule}` says more, `testcard replay RUN EXCHANGE` sends an exchange that shows it again."]
+    return "\n".join(lines)
 
 
 def _descriptor(rule: str, short: str, full: str, help_text: str, level: str, area: str) -> dict[str, Any]:
@@ -148,31 +166,30 @@ def _descriptor(rule: str, short: str, full: str, help_text: str, level: str, ar
     }
 
 
-def _result(finding: _Finding, places: dict[str, int], uri: str) -> dict[str, Any]:
+def _result(finding: _Finding, places: dict[str, int], file: RepositoryFile | None) -> dict[str, Any]:
     party, about = finding.party, finding.about
     if isinstance(about, SpecGap):
         rule, line, text = GAP_RULE, about.line or _line_of(party, about.operation), about.detail
         properties: dict[str, Any] = {"operation": clean(about.operation)}
     else:
         rule, line = about.rule, about.line or 1
-        text = f"{about.detail or 'no detail recorded'}. Promised: {about.title} ({about.clause.document}, “{about.clause.heading}”)"
+        text = f"{about.detail or 'no detail recorded'}. Promised: {about.title} ({cited(about.clause)})"
         properties = {"operation": clean(about.operation), "level": about.level, "exchanges": about.exchanges}
         if about.place:
             properties["place"] = clean(about.place)
     # Neither the line nor the words seen go in: both change from run to run, what is broken does not.
     parts = (party.target.provider, about.operation, rule, about.detail if isinstance(about, SpecGap) else "")
     fingerprint = hashlib.sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()[:32]
+    location: dict[str, Any] = {"logicalLocations": [{"name": clean(about.operation), "kind": "function"}]}
+    if file is not None:
+        where = {"artifactLocation": {"uri": quote(file.path), "index": 0}, "region": {"startLine": file.at(line)}}
+        location = {"physicalLocation": where, **location}
     result: dict[str, Any] = {
         "ruleId": clean(rule),
         "ruleIndex": places[clean(rule)],
         "level": finding.level,
         "message": {"text": shortened(clean(f"{about.operation}: {text}"), MOST_TEXT)},
-        "locations": [
-            {
-                "physicalLocation": {"artifactLocation": {"uri": uri, "index": 0}, "region": {"startLine": max(line, 1)}},
-                "logicalLocations": [{"name": clean(about.operation), "kind": "function"}],
-            }
-        ],
+        "locations": [location],
         "partialFingerprints": {"testcardPromise/v1": fingerprint, "primaryLocationLineHash": f"{fingerprint[:16]}:1"},
         "properties": properties,
     }
@@ -186,12 +203,3 @@ def _result(finding: _Finding, places: dict[str, int], uri: str) -> dict[str, An
 
 def _line_of(party: Party, operation: str) -> int:
     return next((verdict.line for verdict in party.judged() if verdict.operation == operation and verdict.line), 1)
-
-
-def _uri(place: str) -> str:
-    """A URI for the contract's file: relative where the run names it so, else a file URI."""
-    windows = PureWindowsPath(place)
-    if windows.drive:
-        return windows.as_uri()
-    path = PurePosixPath(place)
-    return path.as_uri() if path.is_absolute() else quote(str(path))

@@ -84,9 +84,10 @@ class Party:
         return self.check is not None and bool(self.check.run.config.get("strict"))
 
     @property
-    def openapi(self) -> str:
-        """The contract's file, as the run names it."""
-        return str((self.check.run.config.get("openapi") if self.check else None) or "openapi.yaml")
+    def openapi(self) -> str | None:
+        """The contract's file, as the run names it; None where no run does."""
+        named = self.check.run.config.get("openapi") if self.check else None
+        return str(named) if named else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,9 +227,7 @@ def _witness(party: Party, exchange: Exchange, verdict: Verdict) -> Witness:
         excerpt=excerpt,
         curl=curl_block(exchange, folder),
         resend=resend_command(folder, exchange.id),
-        rejudge=rejudge_command(
-            folder, party.target.provider, party.openapi if party.check and party.check.run.config.get("openapi") else ""
-        ),
+        rejudge=rejudge_command(folder, party.target.provider, party.openapi or ""),
         change=clean(exchange.case.change) if exchange.case else "",
         route=" → ".join(_hop(one) for one in party.redirects(exchange)),
         thumbs=pictures,

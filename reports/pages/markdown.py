@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from testcard.harness.text.sources import cited
 from testcard.harness.text.words import GLYPHS, MEANINGS, clean, count, listing, shortened, waiver_line
 from testcard.reports.content.comparison import ComparisonCell, ComparisonRow, compared_at
 from testcard.reports.content.definitions import DEFINITIONS
@@ -176,7 +177,7 @@ def waivers_part(page: Page) -> list[str]:
 def _finding(finding: Finding) -> list[str]:
     verdict = finding.verdict
     lines = [
-        f"- Promised: {escaped(verdict.title)} ({escaped(verdict.clause.document)}, “{escaped(verdict.clause.heading)}”)",
+        f"- Promised: {escaped(verdict.title)} ({escaped(cited(verdict.clause))})",
         f"- Seen: {escaped(shortened(verdict.detail, 1200)) or 'no detail recorded'}",
     ]
     lines += [f"- Where: {escaped(verdict.place)}"] if verdict.place else []

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from testcard.harness.runs.records import Estimate, SummaryRow
+from testcard.harness.text.sources import title_of
 from testcard.harness.text.words import clean
 from testcard.reports.content.comparison import ComparisonTable
 from testcard.reports.content.evidence import Evidence
@@ -67,7 +68,21 @@ def comparison_csv(comparison: ComparisonTable) -> str:
 
 def verdicts_csv(evidence: Evidence) -> str:
     """One line for each verdict."""
-    header = ["provider", "target", "rule", "operation", "level", "verdict", "detail", "place", "document", "heading", "exchanges"]
+    header = [
+        "provider",
+        "target",
+        "rule",
+        "operation",
+        "level",
+        "verdict",
+        "detail",
+        "place",
+        "document",
+        "heading",
+        "exchanges",
+        "title",
+        "address",
+    ]
     lines = [
         [
             party.target.provider,
@@ -81,6 +96,8 @@ def verdicts_csv(evidence: Evidence) -> str:
             clean(verdict.clause.document),
             clean(verdict.clause.heading),
             " ".join(verdict.exchanges),
+            clean(title_of(verdict.clause)),
+            clean(verdict.clause.address or ""),
         ]
         for party in evidence.parties
         for verdict in party.judged()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from testcard.harness.rules.documented import documented_clause
 from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.scope import Scope
+from testcard.harness.runs.records import ClauseRef
+from testcard.harness.text.sources import reference
 from testcard.specs.profile import Clause, Level
 
 _SOFTNESS: dict[str, int] = {"must": 0, "should": 1, "info": 2, "none": 3}
@@ -22,6 +24,11 @@ def clause_of(scope: Scope, rule: Rule, status: int | None = None) -> Clause:
     if entry is not None and entry.clause is not None:
         return entry.clause
     return documented_clause(scope, rule) or rule.clause
+
+
+def reference_of(scope: Scope, rule: Rule, status: int | None = None) -> ClauseRef:
+    """The same with the document's title and address."""
+    return reference(clause_of(scope, rule, status), scope.provider.profile.documents)
 
 
 def softer(one: Level, other: Level) -> Level:

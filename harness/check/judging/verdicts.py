@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from testcard.harness.check.judging.levels import clause_of, level_of, softer
+from testcard.harness.check.judging.levels import level_of, reference_of, softer
 from testcard.harness.errors import Exit, worst
 from testcard.harness.rules.evidence import BytesOf, Inspect, Observation, SeenExchange, implied, see
 from testcard.harness.rules.rule import Rule
@@ -17,7 +17,6 @@ from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.folder import in_plan_order
 from testcard.harness.runs.records import (
     CheckedTarget,
-    ClauseRef,
     Exchange,
     RuleFailure,
     SpecGap,
@@ -234,14 +233,13 @@ def _record(
     exchanges = list(dict.fromkeys([*ids, *(one for observation in (*shown, *more) for one in observation.exchanges)]))
     first = seen.get(exchanges[0]) if exchanges else None
     placed = next((one for one in shown if one.place or one.line), None)
-    clause = clause_of(scope, rule, first.status if first is not None else None)
     return Verdict(
         rule=rule.id,
         operation=scope.operation_id,
         level=level,  # type: ignore[arg-type] # `none` was left out before
         verdict=word,
         detail=_summary(shown, more) if detail is None else detail,
-        clause=ClauseRef(document=clause.document, heading=clause.heading),
+        clause=reference_of(scope, rule, first.status if first is not None else None),
         exchanges=exchanges[:_EVIDENCE],
         place=placed.place if placed is not None else None,
         line=_line(scope, placed, seen),

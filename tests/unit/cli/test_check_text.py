@@ -43,7 +43,7 @@ def test_findings_say_promise_and_sight() -> None:
     judged = judged_as(verdict("fail", "512x512 was asked for"), verdict("pass"))
     lines = list(present.findings(judged, {"e1": exchange(Body(size=2, text="{}"))}))
     assert "✗ image.size · createImage · must" in lines
-    assert "            doc.txt · Size" in lines
+    assert "            doc.txt, “Size”" in lines
     assert "  seen      512x512 was asked for" in lines
     assert any(line.startswith("  again     curl") for line in lines)
     assert sum("image.size" in line for line in lines) == 1

@@ -36,7 +36,7 @@ def test_the_ten_worst_are_annotated(check_run: Make, judged_as: As) -> None:
     assert [line.split(" ")[0] for line in lines] == ["::error"] * 5 + ["::warning"] * 5
     assert lines[0] == (
         "::error file=specs/providers/nebul/openapi.yaml,line=13,title=c.d0%3A Nebul%2C createImage::"
-        "seen%0APromised: A picture has the size that was asked for. (002.txt, “Sizes”)"
+        "seen%0APromised: A picture has the size that was asked for. (002.txt, “Sizes”)%0AMore: testcard rules c.d0"
     )
 
 
@@ -49,7 +49,7 @@ def test_strict_makes_shoulds_errors(check_run: Make, judged_as: As) -> None:
 @pytest.mark.parametrize("nasty", ["a\n::set-output name=x::y", "100%\r\n::error::x", "a,b:c", "\x1b[0m\x00"])
 def test_a_server_cannot_write_commands(check_run: Make, judged_as: As, nasty: str) -> None:
     """Whatever it says stays inside the one line and the one message."""
-    run = check_run(judged_as("fail", nasty, operation=nasty), openapi=f"x/{nasty}/openapi.yaml")
+    run = check_run(judged_as("fail", nasty, operation=nasty))
     (line,) = workflow_commands(gather([run]))
     assert "\n" not in line
     assert "\r" not in line

@@ -11,7 +11,7 @@ import jsonschema_rs
 import pytest
 
 from testcard.harness.runs.folder import RunReader
-from testcard.harness.runs.records import RuleFailure, SpecGap, Verdict, Waived, WaiverNote
+from testcard.harness.runs.records import ClauseRef, RuleFailure, SpecGap, Verdict, Waived, WaiverNote
 from testcard.reports.ci.sarif import MOST_RESULTS, sarif_json
 from testcard.reports.content.evidence import gather
 
@@ -86,20 +86,17 @@ def test_a_result_stands_at_the_contract_s_line(check_run: Make, judged_as: As) 
     assert result["properties"] == {"operation": "createImage", "level": "must", "exchanges": ["e1"], "place": "/data/0"}
 
 
-@pytest.mark.parametrize(
-    ("openapi", "uri"),
-    [
-        (None, "openapi.yaml"),
-        ("my provider/openapi.yaml", "my%20provider/openapi.yaml"),
-        ("/srv/api ä/openapi.yaml", "file:///srv/api%20%C3%A4/openapi.yaml"),
-        ("C:/api/openapi.yaml", "file:///C:/api/openapi.yaml"),
-    ],
-)
-def test_the_file_is_a_uri(check_run: Make, judged_as: As, openapi: str | None, uri: str) -> None:
-    """Relative where the run names it so, else a file URI, quoted as URIs are."""
-    (run,) = written(check_run(judged_as("fail"), openapi=openapi))
-    assert place(run["results"][0]) == (uri, 13)
-    assert run["artifacts"] == [{"location": {"uri": uri}, "hashes": {"sha-256": "ab" * 32}}]
+def test_a_rule_s_help_is_its_own_page_with_links(check_run: Make, judged_as: As) -> None:
+    """The document by its title and address, the short id only where a run of before has no title."""
+    clause = ClauseRef(document="002.txt", heading="Sizes", title="Docs of Nebul", address="https://docs.example/images")
+    (run,) = written(check_run(judged_as("fail", clause=clause), judged_as("pass", operation="createImageEdit")))
+    (rule,) = run["tool"]["driver"]["rules"]
+    assert rule["helpUri"] == "https://docs.example/images"
+    assert rule["help"]["markdown"].startswith("# image.size\n")
+    assert "- `createImage`: [Docs of Nebul, “Sizes”](https://docs.example/images)" in rule["help"]["markdown"]
+    assert "- `createImageEdit`: 002.txt, “Sizes”" in rule["help"]["markdown"]
+    assert "Docs of Nebul, “Sizes”, https://docs.example/images" in run["results"][0]["message"]["text"]
+    assert "002.txt" not in run["results"][0]["message"]["text"]
 
 
 def test_fingerprints_stay_and_tell_apart(check_run: Make, judged_as: As) -> None:
