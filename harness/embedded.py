@@ -32,14 +32,6 @@ class EmbeddedMocks:
     api_key: str
 
 
-@dataclass(frozen=True, slots=True)
-class RunningMock:
-    """One of them: where it is, and the key it accepts."""
-
-    base_url: str
-    api_key: str
-
-
 def mock_name(provider: Provider) -> str:
     """What `testcard mock` is to call a provider: its id when it comes with Testcard, else its folder."""
     return provider.id if provider.folder.parent == BUNDLED else str(provider.folder)

@@ -16,6 +16,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "bench": ("gevent", "geventhttpclient", "greenlet", "locust", "flask", "numpy", "pandas", "pyarrow", "scipy", "xxhash"),
     "report": ("jinja2", "markupsafe", "matplotlib", "numpy", "pandas", "pyarrow", "scipy"),
     "mock": ("starlette", "uvicorn", "python_multipart", "numpy"),
+    "tls": ("trustme",),
 }
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, cast
 
 import click
+from starlette.types import ASGIApp
 
 from testcard.mocks.app import create_app
 from testcard.mocks.conditions import REFUSALS, Conditions, read_scenario
 from testcard.mocks.faults import FAULTS
-from testcard.mocks.serving import bind, serve, url_of
+from testcard.mocks.replay import Replay
+from testcard.mocks.serving import Certificate, bind, serve, throwaway_certificate, url_of
 from testcard.mocks.variants import VARIANTS
 from testcard.specs.errors import UsageError
 from testcard.specs.loader import Provider, bundled_ids, load_provider
@@ -61,6 +65,14 @@ DEFAULT_PORT = 8088
     type=click.Choice(sorted(VARIANTS)),
     help="Keep the contract in another way: refuse, or vary, what the documents leave open.",
 )
+@click.option(
+    "--replay",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="RUN",
+    help="Answer as the run in this folder was answered, without a key; no provider is named then.",
+)
+@click.option("--recorded-pace", is_flag=True, help="With --replay: take the time that the recorded answers took.")
+@click.option("--tls", is_flag=True, help="Serve HTTPS with a certificate made for this once, and say where its authority's is.")
 @click.option("--cors", is_flag=True, help="Let pages of any origin ask.")
 @click.option(
     "--grace", type=click.FloatRange(min=0), default=1.0, show_default=True, metavar="S", help="Seconds open requests get at the end."
@@ -85,6 +97,9 @@ def mock(
     url_lifetime: float | None,
     scenario: Path | None,
     variant: str | None,
+    replay: Path | None,
+    recorded_pace: bool,
+    tls: bool,
     cors: bool,
     grace: float,
     api_key: str,
@@ -101,9 +116,6 @@ def mock(
     if list_faults or "list" in faults:
         _list_faults(provider_names, as_json=as_json)
         return
-    providers = [load_provider(name) for name in provider_names or bundled_ids()]
-    if len({provider.id for provider in providers}) < len(providers):
-        raise UsageError("a provider is named twice", hint="name each provider once")
     conditions = Conditions(
         latency,
         rate_limit,
@@ -116,21 +128,43 @@ def mock(
         url_lifetime_s=url_lifetime,
         max_concurrent=max_concurrent,
     )
-    story = read_scenario(scenario, over=conditions) if scenario is not None else None
-    app = create_app(providers, conditions=conditions, scenario=story, api_key=api_key, variant=variant, cors=cors)
-    _warn_idle(providers, faults)
-    server = bind(host, port)
-    root = url_of(server)
-    urls = {provider.id: root if len(providers) == 1 else f"{root}/{provider.id}" for provider in providers}
+    providers: list[Provider] = []
+    app: ASGIApp
+    if replay is not None:
+        if provider_names or conditions != Conditions() or scenario is not None or variant is not None:
+            raise UsageError("--replay answers as the run did, and nothing else", hint="leave out providers, faults, limits and scenarios")
+        replayed = Replay(replay, paced=recorded_pace)
+        app, names = replayed, [replayed.provider]
+    else:
+        if recorded_pace:
+            raise UsageError("--recorded-pace goes with --replay", hint="--latency sets the pace of other mocks")
+        providers = [load_provider(name) for name in provider_names or bundled_ids()]
+        if len({provider.id for provider in providers}) < len(providers):
+            raise UsageError("a provider is named twice", hint="name each provider once")
+        story = read_scenario(scenario, over=conditions) if scenario is not None else None
+        app = create_app(providers, conditions=conditions, scenario=story, api_key=api_key, variant=variant, cors=cors)
+        _warn_idle(providers, faults)
+        names = [provider.id for provider in providers]
+    with contextlib.ExitStack() as stack:
+        certificate = stack.enter_context(throwaway_certificate(host)) if tls else None
+        server = bind(host, port)
+        root = url_of(server, certificate)
+        urls = {name: root if len(names) == 1 else f"{root}/{name}" for name in names}
+        authority = {"ca_file": str(certificate.authority)} if certificate is not None else {}
 
-    def ready() -> None:
-        if as_json:
-            click.echo(json.dumps({"ready": True, "base_urls": urls, "api_key": api_key}))
-        else:
-            _announce(providers, urls, api_key)
-        sys.stdout.flush()
+        def ready() -> None:
+            if as_json:
+                click.echo(json.dumps({"ready": True, "base_urls": urls, "api_key": api_key, **authority}))
+            else:
+                said = (
+                    f"key: {api_key}\ntry: {curl_line(providers[0], urls[names[0]], api_key)}"
+                    if providers
+                    else f"replays {replay}; takes any key"
+                )
+                _announce(urls, said, certificate)
+            sys.stdout.flush()
 
-    serve(app, server, ready, until_stdin_closes=until_stdin_closes, grace_s=grace)
+        serve(app, server, ready, until_stdin_closes=until_stdin_closes, grace_s=grace, certificate=certificate)
 
 
 def _read_quota(text: str | None) -> tuple[int | None, Literal[402, 403, 429]]:
@@ -141,15 +175,17 @@ def _read_quota(text: str | None) -> tuple[int | None, Literal[402, 403, 429]]:
     return (int(found[1]) if text is not None else None), cast("Literal[402, 403, 429]", int(found[2] or 402))
 
 
-def _announce(providers: list[Provider], urls: dict[str, str], api_key: str) -> None:
-    width = max(len(provider.id) for provider in providers)
-    for provider in providers:
-        click.echo(f"{provider.id.ljust(width)}  {urls[provider.id]}")
-    click.echo(f"key: {api_key}\ntry: {curl_line(providers[0], urls[providers[0].id], api_key)}")
+def _announce(urls: Mapping[str, str], said: str, certificate: Certificate | None) -> None:
+    width = max(map(len, urls))
+    for name, url in urls.items():
+        click.echo(f"{name.ljust(width)}  {url}")
+    click.echo(said)
+    if certificate is not None:
+        click.echo(f"certificate authority to trust: {certificate.authority}")
     click.echo("Ctrl-C ends it.", err=True)
 
 
-def curl_line(provider: Provider, url: str, api_key: str) -> str:
+def curl_line(provider: Provider, url: str, api_key: str, authority: Path | None = None) -> str:
     """A command that shows the provider's first operation at work."""
     operation = next(iter(provider.openapi.operations.values()))
     header = provider.profile.auth.header
@@ -162,7 +198,8 @@ def curl_line(provider: Provider, url: str, api_key: str) -> str:
         publisher, _, name = model.partition("/")
         path = path.format(publisher=publisher, model=name)
     key = f" -H '{header.name}: {header.prefix}{api_key}'" if header is not None else ""
-    return f"curl {url}{path}{key} -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
+    trust = f" --cacert {authority}" if authority is not None else ""
+    return f"curl {url}{path}{trust}{key} -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
 
 
 def _warn_idle(providers: list[Provider], faults: tuple[str, ...]) -> None:

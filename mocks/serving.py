@@ -7,8 +7,11 @@ import logging
 import os
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -32,19 +35,50 @@ def bind(host: str, port: int) -> socket.socket:
     return server
 
 
-def url_of(server: socket.socket) -> str:
+def url_of(server: socket.socket, certificate: Certificate | None = None) -> str:
     """The address at which a client on this machine finds the socket."""
     host, port = server.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "http" if certificate is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a line of the server's log says more than that an answer was cut off: that is what some faults are there for."""
-    return "without completing response" not in record.getMessage()
+    """Whether a line of the server's log says more than that an answer was cut off, as some faults do, or that a connection was open at the end."""
+    said = record.getMessage()
+    return "without completing response" not in said and not said.startswith("Cancel 0 running")
 
 
-def _server(app: ASGIApp, grace_s: float = 1.0) -> uvicorn.Server:
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The files of a certificate that this machine made for itself: what a server shows, and what a client is to trust."""
+
+    server: Path
+    key: Path
+    authority: Path
+
+
+@contextlib.contextmanager
+def throwaway_certificate(host: str) -> Iterator[Certificate]:
+    """A certificate for this host, localhost and 127.0.0.1, valid while the block lasts: its files and its authority's key go with it."""
+    try:
+        import trustme
+    except ImportError:
+        raise UsageError("a throwaway certificate needs trustme", hint="pip install 'testcard[tls]'") from None
+    authority = trustme.CA()
+    names = dict.fromkeys((host.strip("[]"), "localhost", "127.0.0.1", "::1"))
+    issued = authority.issue_cert(*(name for name in names if name not in ("0.0.0.0", "::")))
+    with tempfile.TemporaryDirectory(prefix="testcard-tls-") as place:
+        found = Certificate(*(Path(place) / name for name in ("server.pem", "server.key", "ca.pem")))
+        found.key.touch(mode=0o600)
+        issued.private_key_pem.write_to_path(found.key)
+        for number, blob in enumerate(issued.cert_chain_pems):
+            blob.write_to_path(found.server, append=bool(number))
+        authority.cert_pem.write_to_path(found.authority)
+        yield found
+
+
+def _server(app: ASGIApp, grace_s: float = 1.0, certificate: Certificate | None = None) -> uvicorn.Server:
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     config = uvicorn.Config(
         app,
@@ -57,18 +91,26 @@ def _server(app: ASGIApp, grace_s: float = 1.0) -> uvicorn.Server:
         timeout_graceful_shutdown=grace_s,  # type: ignore[arg-type]  # asyncio.wait_for takes fractions
         timeout_keep_alive=75,
         backlog=2048,
+        ssl_certfile=certificate.server if certificate is not None else None,
+        ssl_keyfile=certificate.key if certificate is not None else None,
     )
     return uvicorn.Server(config)
 
 
 def serve(
-    app: ASGIApp, server: socket.socket, ready: Callable[[], None], *, until_stdin_closes: bool = False, grace_s: float = 1.0
+    app: ASGIApp,
+    server: socket.socket,
+    ready: Callable[[], None],
+    *,
+    until_stdin_closes: bool = False,
+    grace_s: float = 1.0,
+    certificate: Certificate | None = None,
 ) -> None:
     """Serves until Ctrl-C or SIGTERM (or, if asked, until standard input closes); `ready` is called once requests are answered.
 
     Then no new connection is taken, and open requests have `grace_s` seconds to end.
     """
-    runner = _server(app, grace_s)
+    runner = _server(app, grace_s, certificate)
     original = runner.startup
 
     async def startup(sockets: list[socket.socket] | None = None) -> None:
@@ -90,14 +132,14 @@ def _watch_stdin(runner: uvicorn.Server) -> None:
 
 
 @contextlib.contextmanager
-def serving(app: ASGIApp, host: str = "127.0.0.1") -> Iterator[str]:
+def serving(app: ASGIApp, host: str = "127.0.0.1", *, certificate: Certificate | None = None) -> Iterator[str]:
     """The base URL of the application, served from a thread of this process on a free port until the block ends."""
     server = bind(host, 0)
-    runner = _server(app)
+    runner = _server(app, certificate=certificate)
     thread = threading.Thread(target=runner.run, kwargs={"sockets": [server]}, daemon=True)
     thread.start()
     try:
-        yield url_of(server)
+        yield url_of(server, certificate)
     finally:
         runner.should_exit = True
         thread.join(timeout=5)

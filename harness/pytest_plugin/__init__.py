@@ -7,7 +7,7 @@ May import all of the harness.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import mkdtemp
@@ -17,7 +17,6 @@ import pytest
 
 if TYPE_CHECKING:
     from testcard.harness.client import Client
-    from testcard.harness.embedded import RunningMock
     from testcard.harness.events import Finished
 
 MARKER = "testcard: a promise of an image API's contract, checked by Testcard (from --testcard)"
@@ -48,13 +47,43 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(CheckedTargets(config), "testcard-targets")
 
 
+class RunningMock(Protocol):
+    """A mock on this machine: where it is, the key it takes, what it was asked, and what it is to do from now on.
+
+    It is a `testcard.mocks.running.RunningMock`, which says more of each.
+    """
+
+    @property
+    def base_url(self) -> str:
+        """Where it is."""
+
+    @property
+    def api_key(self) -> str:
+        """The key it takes."""
+
+    def requests(self, **query: object) -> list[dict[str, Any]]:
+        """What was asked, oldest first; `query`: provider, operation, method, status, phase, limit."""
+
+    def counters(self) -> dict[str, Any]:
+        """How many requests, billed ones and pictures there were."""
+
+    def configure(self, **conditions: Any) -> None:
+        """Changes conditions while it runs, such as `latency`, `refuse`, `quota`."""
+
+    def play(self, scenario: Mapping[str, Any]) -> None:
+        """Begins a scenario."""
+
+    def reset(self) -> None:
+        """Puts back how it began, and forgets requests and counts."""
+
+
 class MockFactory(Protocol):
     """`testcard_mock("nebul", faults=["image.size"])`: a mock on this machine, with its `base_url` and `api_key`."""
 
     def __call__(
-        self, provider: str, *, faults: list[str] | tuple[str, ...] = (), options: list[str] | tuple[str, ...] = ()
+        self, provider: str, *, faults: list[str] | tuple[str, ...] = (), options: list[str] | tuple[str, ...] = (), **conditions: Any
     ) -> RunningMock:
-        """`options`: further flags of `testcard mock`, such as `["--latency", "0.1"]`."""
+        """`conditions`: latency, refuse, quota and so on, as keywords; `options`: flags of `testcard mock`, for which it gets a process of its own."""
 
     def key_of(self, base_url: str) -> str | None:
         """The key of the mock that is there; None where none of this session is."""
@@ -79,20 +108,36 @@ class _Mocks:
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        self._running: dict[tuple[str, tuple[str, ...]], RunningMock] = {}
+        self._running: dict[str, RunningMock] = {}
 
     def __call__(
-        self, provider: str, *, faults: list[str] | tuple[str, ...] = (), options: list[str] | tuple[str, ...] = ()
+        self, provider: str, *, faults: list[str] | tuple[str, ...] = (), options: list[str] | tuple[str, ...] = (), **conditions: Any
     ) -> RunningMock:
-        from testcard.harness.embedded import RunningMock, embedded_mocks, mock_name
+        asked = repr((provider, [*faults], [*options], sorted(conditions.items(), key=lambda pair: pair[0])))
+        if asked not in self._running:
+            self._running[asked] = self._started(provider, (*faults,), (*options,), conditions)
+        return self._running[asked]
+
+    def _started(self, provider: str, faults: tuple[str, ...], options: tuple[str, ...], conditions: dict[str, Any]) -> RunningMock:
+        from testcard.harness.errors import UsageError
+        from testcard.harness.extras import require
+        from testcard.harness.lazy import resolve
+
+        require(("mock",), "a mock on this machine")
+        if not options:
+            running = resolve("testcard.mocks.running:running_mock")(provider, faults=faults, **conditions)
+            mock: RunningMock = self._stack.enter_context(running)
+            return mock
+        from testcard.harness.embedded import embedded_mocks, mock_name
         from testcard.specs.loader import load_provider
 
+        if conditions:
+            raise UsageError("conditions are keywords or flags, not both", hint="leave out options, or write the conditions as flags there")
+        loaded = load_provider(provider)
         flags = (*(part for fault in faults for part in ("--fault", fault)), *options)
-        if (provider, flags) not in self._running:
-            loaded = load_provider(provider)
-            mocks = self._stack.enter_context(embedded_mocks([mock_name(loaded)], options=flags))
-            self._running[provider, flags] = RunningMock(mocks.base_urls[loaded.id], mocks.api_key)
-        return self._running[provider, flags]
+        mocks = self._stack.enter_context(embedded_mocks([mock_name(loaded)], options=flags))
+        started: RunningMock = resolve("testcard.mocks.running:RunningMock")(mocks.base_urls[loaded.id], mocks.api_key)
+        return started
 
     def key_of(self, base_url: str) -> str | None:
         """The key of the mock that is there; None where no mock of this session is: no key of the environment is meant for a mock."""

@@ -1,0 +1,125 @@
+"""A mock of one's own tests is there at once and can be asked and told; a recorded run answers again as it was answered."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from testcard.mocks.running import running_mock
+from testcard.specs.errors import UsageError
+
+BODY = {"prompt": "a red boat", "size": "256x256"}
+BASE = "https://api.example.com/v9"
+PICTURE = "https://files.example.com/a.png?x=1&y=2"
+
+
+def post(url: str, body: Any = BODY, key: str = "testcard", **more: Any) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {key}"}
+    return httpx.post(f"{url}/v1/images/generations", json=body, headers=headers, trust_env=False, **more)
+
+
+def test_a_running_mock_is_asked_and_told() -> None:
+    """Its requests and counts can be read, its conditions changed and put back; nonsense is refused as where it was said."""
+    with running_mock("nanogpt", quota=3) as mock:
+        assert post(mock.base_url).status_code == 200
+        mock.configure(refuse=["503"])
+        assert post(mock.base_url).status_code == 503
+        assert [one["status"] for one in mock.requests()] == [200, 503]
+        assert mock.requests(limit=1, status=200)[0]["fields"]["prompt"] == BODY["prompt"]
+        assert mock.counters()["billed_requests"] == 1
+        mock.play({"phase": [{"requests": 1, "name": "off", "refuse": ["500"]}, {}]})
+        assert [post(mock.base_url).status_code for _ in range(2)] == [500, 200]
+        mock.reset()
+        assert mock.requests() == []
+        with pytest.raises(UsageError, match="unknown field") as caught:
+            mock.configure(speed=2)
+        assert "latency" in str(caught.value.hint)
+    with pytest.raises(UsageError), running_mock():
+        pass
+
+
+@pytest.mark.skipif(find_spec("trustme") is None, reason="trustme is not here: pip install 'testcard[tls]'")
+def test_a_throwaway_certificate_is_good_where_its_authority_is_trusted() -> None:
+    """HTTPS with the authority's file; without it the certificate is refused. The file goes with the mock."""
+    with running_mock("nanogpt", tls=True) as mock:
+        assert mock.base_url.startswith("https://")
+        assert mock.ca_file is not None
+        context = ssl.create_default_context(cafile=mock.ca_file)
+        assert post(mock.base_url, verify=context).status_code == 200
+        assert mock.counters()["requests"] == 1
+        with pytest.raises(httpx.ConnectError):
+            post(mock.base_url)
+    assert not mock.ca_file.exists()
+
+
+def recorded(folder: Path) -> Path:
+    """A run of four exchanges: one that was carried out twice alike, one without a key, one broken off, and a picture from elsewhere."""
+
+    def exchange(
+        number: int, sent: Any, status: int | None, said: Any, *, key: str | None = "Bearer $TESTCARD_API_KEY", **more: Any
+    ) -> str:
+        headers = [["content-type", "application/json"], *([["authorization", key]] if key else [])]
+        request = {
+            "method": "POST",
+            "url": f"{BASE}/v1/images/generations",
+            "headers": headers,
+            "body": {"size": 1, "text": json.dumps(sent)},
+        }
+        response = None
+        if status is not None:
+            text = json.dumps(said)
+            response = {"status": status, "headers": [["content-type", "application/json"], ["content-encoding", "gzip"]]}
+            response["body"] = {"size": len(text), "text": text}
+        return json.dumps({"id": f"e{number}", "source": "probe", "request": request, "response": response, **more})
+
+    folder.mkdir()
+    target = {"provider": "someone", "base_url": BASE}
+    (folder / "run.json").write_text(json.dumps({"targets": [target], "files": {"exchanges": "exchanges.jsonl"}}))
+    fetch = {"id": "e1.f1", "source": "fetch", "request": {"method": "GET", "url": PICTURE}}
+    fetch["response"] = {"status": 200, "headers": [["content-type", "image/png"]], "body": {"size": 3, "base64": "AAEC"}}
+    lines = [
+        exchange(1, {"prompt": "x", "n": 1}, 200, {"data": [{"url": PICTURE}], "next": f"{BASE}/v1/tasks/1"}),
+        exchange(2, {"prompt": "x", "n": 1}, 200, {"data": [], "second": True}),
+        exchange(3, {"prompt": "x", "n": 1}, 401, {"error": "no key"}, key=None),
+        exchange(4, {"prompt": "gone"}, None, None),
+        json.dumps(fetch),
+    ]
+    (folder / "exchanges.jsonl").write_text("\n".join(lines) + '\n{"id": "cut o')
+    return folder
+
+
+def test_a_recorded_run_answers_again(tmp_path: Path) -> None:
+    """Equal requests get the recorded answers in their order, any key will do, addresses lead here, and others get the nearest answer."""
+    with running_mock(replay=recorded(tmp_path / "run")) as mock:
+        first = post(mock.base_url, {"n": 1, "prompt": "x"}, key="mine")
+        assert first.headers["x-testcard-replay"] == "exact e1"
+        url = first.json()["data"][0]["url"]
+        assert url.startswith(mock.base_url)
+        assert first.json()["next"] == f"{mock.base_url}/v1/tasks/1"
+        picture = httpx.get(url, trust_env=False)
+        assert (picture.content, picture.headers["content-type"]) == (b"\x00\x01\x02", "image/png")
+        assert [post(mock.base_url, {"prompt": "x", "n": 1}).json().get("second") for _ in range(2)] == [True, True]
+        keyless = httpx.post(f"{mock.base_url}/v1/images/generations", json={"prompt": "x", "n": 1}, trust_env=False)
+        assert (keyless.status_code, keyless.json()) == (401, {"error": "no key"})
+        near = post(mock.base_url, {"prompt": "something else", "n": 1})
+        assert (near.status_code, near.headers["x-testcard-replay"].split()[0]) == (200, "nearest")
+        with pytest.raises(httpx.RemoteProtocolError):
+            post(mock.base_url, {"prompt": "gone"})
+        assert httpx.get(f"{mock.base_url}/v1/other", trust_env=False).status_code == 404
+
+
+@pytest.mark.parametrize(("name", "text"), [("run.json", "[]"), ("exchanges.jsonl", ""), ("exchanges.jsonl", '{"id": 1}\n{}\n')])
+def test_a_folder_that_cannot_be_replayed_says_why(tmp_path: Path, name: str, text: str) -> None:
+    """What is wrong with it, and what would be right."""
+    folder = recorded(tmp_path / "run")
+    (folder / name).write_text(text)
+    with pytest.raises(UsageError) as caught, running_mock(replay=folder):
+        pass
+    assert str(tmp_path) in str(caught.value)
+    assert caught.value.hint
