@@ -30,6 +30,12 @@ def pointer_of(parts: Iterable[str | int]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
+@lru_cache(maxsize=512)
+def _name(part: str) -> str:
+    """As `pointer_of` for a name of a place in a profile: there are few, and each answer of a load has them written."""
+    return pointer_of((part,))
+
+
 def at(document: Any, pointer: str) -> Any:
     """The value at `pointer` ("" is the document itself), or None where there is nothing. A leading slash may be left out."""
     value = look_up(document, pointer)
@@ -55,7 +61,7 @@ def every(document: Any, pointer: str) -> list[tuple[str, Any]]:
             else:
                 item = _step(value, part)
                 if item is not MISSING:
-                    following.append((place + pointer_of((part,)), item))
+                    following.append((place + _name(part), item))
         found = following
     return found
 

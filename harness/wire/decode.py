@@ -207,6 +207,8 @@ def _items(where: ResponseMap, body: Any) -> list[tuple[str, Any]]:
 
 def _from(where: ResponseMap, found: _Places, picture: DeliveredPicture, item: Any = None) -> DeliveredPicture:
     """The picture with what stands beside it: its seed, and why it ended."""
+    if where.item_seed is None and where.finish is None:
+        return picture
     seed, finish = found(where.item_seed, item), found(where.finish, item)
     if isinstance(seed, str) and where.item_seed is not None and where.item_seed.startswith(HEADER):
         seed = int(seed) if re.fullmatch(r"-?[0-9]{1,19}", seed.strip()) else None
