@@ -138,6 +138,7 @@ class Endpoint:
     async def _read_body(self, call: Call, body: bytes) -> None:
         call.body_size = len(body)
         fields, problems = await self._parsed(call, body)
+        problems = [*problems, *self.contract.parameter_problems(call.path, call.query)]
         call.fields = call.sent = fields
         if call.hooks:
             problems = call.hooks.apply("problems", call, problems)

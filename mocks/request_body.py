@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -45,6 +47,10 @@ class Contract:
         self.aliases = {} if strict else {alias: name for name, field in profile.fields.items() for alias in field.aliases}
         self._numbers = tuple((name, kind) for name, entry in self.properties.items() if (kind := type_of(entry)) in ("integer", "number"))
         self._validator = jsonschema_rs.Draft202012Validator(schema)
+        parameters = [one for one in operation.parameters if one.location in ("path", "query") and _bounded(one.schema)]
+        self._parameters = [
+            (one.location, one.name, one.schema, jsonschema_rs.Draft202012Validator(dict(one.schema))) for one in parameters
+        ]
 
     def _gathered(self, form: list[tuple[str, str | Upload]]) -> Iterator[tuple[str, Any]]:
         """A form's parts, those of one nested field (`a[b]`, `a.b`) as one."""
@@ -63,6 +69,15 @@ class Contract:
         if self._validator.is_valid(fields):
             return []
         return [_problem(error) for error in self._validator.iter_errors(fields)]
+
+    def parameter_problems(self, path: Mapping[str, str], query: Mapping[str, str]) -> list[Problem]:
+        """Every departure of the parameters of path and query from their schemas."""
+        found: list[Problem] = []
+        for location, name, schema, validator in self._parameters:
+            text = (path if location == "path" else query).get(name)
+            if text is not None and not any(validator.is_valid(value) for value in _readings(text, schema)):
+                found.append(Problem(name, "parameter", f"{name} is none of the documented values"))
+        return found
 
     def complete(self, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The documented fields, with defaults filled in and numbers in one spelling, so that what is equal looks equal; and the others."""
@@ -258,3 +273,19 @@ async def read_form(body: bytes, content_type: str) -> list[tuple[str, str | Upl
         else:
             parts.append((name, value))
     return parts
+
+
+def _bounded(schema: Mapping[str, Any]) -> bool:
+    """Whether not every text will do for a parameter."""
+    return bool(schema.keys() - {"description", "title", "example", "examples", "default", "deprecated"}) and dict(schema) != {
+        "type": "string"
+    }
+
+
+def _readings(text: str, schema: Mapping[str, Any]) -> Iterator[Any]:
+    """What the text of a parameter may stand for: itself, a number, a truth value, the items of a list."""
+    yield text
+    with suppress(ValueError):
+        yield json.loads(text)
+    if type_of(schema) == "array":
+        yield text.split(",")

@@ -11,9 +11,9 @@ import jsonschema_rs
 
 from testcard.specs.errors import SpecError
 from testcard.specs.openapi import OpenApi, Operation
-from testcard.specs.pointers import parts_of
+from testcard.specs.pointers import parts_of, pointer_of
 from testcard.specs.profile import AsyncProtocol, OperationProfile, Profile, ResponseMap, WireField
-from testcard.specs.schemas import type_of
+from testcard.specs.schemas import schema_at, type_of
 from testcard.specs.wrong_keys import nearest
 from testcard.specs.yaml_lines import Pointer, YamlFile
 
@@ -60,6 +60,14 @@ def disagreements(openapi: OpenApi, profile: Profile, source: YamlFile) -> Itera
             )
             continue
         yield from _fields(operation, entry, pointer, source)
+    unsaid = "tasks" not in (source.data if isinstance(source.data, Mapping) else {})
+    if not profile.tasks and unsaid and all(name in openapi.operations for name in profile.operations):
+        yield at(
+            source,
+            ("operations",),
+            "none of them is known to generate, edit or describe a picture: say which of its fields means prompt (fields), "
+            "where the pictures are (response), or what it does (tasks)",
+        )
     yield from _models_and_tasks(openapi, profile, source)
     yield from _asynchronous(openapi, profile, source)
     for rule_id, entries in profile.rules.items():
@@ -114,6 +122,17 @@ def _unsaid(operation: Operation, entry: OperationProfile, pointer: Pointer, sou
         bounded = "enum" in schema or ("minimum" in schema and "maximum" in schema)
         if not stated and not bounded:
             yield at(source, (*pointer, "fields", name), "is required, and neither file says what to send: give it a value (send: …)")
+    owners = {parts[:end] for name in entry.fields if name.startswith("/") for parts in [parts_of(name)] for end in range(1, len(parts))}
+    for owner in sorted(owners):
+        schema = schema_at(operation.request_schema, owner)
+        for inner in schema.get("required") or ():
+            name = pointer_of((*owner, inner))
+            if name not in entry.fields and not any(other.startswith(name + "/") for other in entry.fields):
+                yield at(source, (*pointer, "fields", name), "is required, and neither file says what to send: give it a value (send: …)")
+    for name in operation.path_parameters:
+        in_path = entry.path.get(name)
+        if in_path is None or (in_path.means == "other" and in_path.send is None):
+            yield at(source, (*pointer, "path", name), "is required, and neither file says what to send: give it a value (send: …)")
     for location, name in sorted(operation.required_parameters):
         given = {"query": entry.query, "header": entry.headers}.get(location, {}).get(name)
         known = {"query": operation.query_parameters, "header": operation.header_parameters}.get(location, {})

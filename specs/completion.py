@@ -14,7 +14,7 @@ from testcard.specs.agreement import has_place
 from testcard.specs.openapi import OpenApi, Operation, server_url
 from testcard.specs.pointers import parts_of
 from testcard.specs.recognition import Data, answer_schema, error_data, models_of, request_data, response_data
-from testcard.specs.tasks_recognised import gives_reference, polls, result_pictures, task_data
+from testcard.specs.tasks_recognised import cancels, gives_reference, polls, result_pictures, submits, task_data
 
 _TASKS = ("generate", "edit", "variation", "describe")
 
@@ -97,7 +97,8 @@ def _operation(entry: Data, operation: Operation) -> Data:
         entry["response"] = {**response_data(operation), **(response or {})}
     meanings = {field.get("means") for field in (entry.get("fields") or {}).values() if isinstance(field, Mapping)}
     if "kind" not in entry:
-        entry["kind"] = "chat" if "messages" in meanings else "task" if polls(operation) and not meanings else "images"
+        about_task = (polls(operation) and not meanings) or cancels(operation)
+        entry["kind"] = "chat" if "messages" in meanings else "task" if about_task else "images"
     if entry["kind"] == "task":
         entry.setdefault("billed", False)
         if not _keyed(operation) and "auth_required" not in entry:
@@ -191,15 +192,18 @@ def _asynchronous(operations: dict[str, Data], openapi: OpenApi, found: Data) ->
             continue
         if "binary" in response:
             continue
-        if "pictures" in response and has_place(answer_schema(openapi.operations[name]) or {}, parts_of(str(response["pictures"]))):
+        others = [one for one in listed if one.id != name]
+        there = "pictures" in response and has_place(answer_schema(openapi.operations[name]) or {}, parts_of(str(response["pictures"])))
+        if there and not submits(openapi.operations[name], others):
             continue
-        protocol = task_data(openapi.operations[name], [one for one in listed if one.id != name])
+        protocol = task_data(openapi.operations[name], others)
         if protocol is None:
             continue
         entry["async"] = protocols[name] = protocol
-        poll = openapi.operations.get(str(protocol.get("operation")))
+        gives = protocol["result_from"]["operation"] if "result_from" in protocol else protocol.get("operation")
+        poll = openapi.operations.get(str(gives))
         if poll is not None:
-            entry["response"] = {**result_pictures(poll), **response}
+            entry["response"] = {**result_pictures(poll), **response} if not there else {**response, **result_pictures(poll)}
     working = [name for name, entry in operations.items() if entry.get("tasks")]
     if protocols and set(protocols) == set(working) and all(one == protocols[working[0]] for one in protocols.values()):
         # One protocol for all of them is the provider's.

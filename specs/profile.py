@@ -369,7 +369,7 @@ class Profile(_Frozen):
     name: str
     document: str
     documents: dict[str, PublicDocument] = Field(default_factory=dict)  # by the name that `document` and clauses cite them by
-    base_urls: tuple[str, ...]
+    base_urls: tuple[str, ...] = ()  # none where every user has a server of their own
     auth: Auth
     tasks: dict[Task, DefaultTask]
     models: tuple[ModelProfile, ...]

@@ -22,6 +22,10 @@ _ENDINGS = (".yaml", ".yml", ".json")
 _CONVERTER = "convert it to OpenAPI 3 first, for example with: npx swagger2openapi FILE -o openapi.yaml"
 
 
+#: A file of another name is looked into up to this size.
+_LARGEST_BYTES = 30_000_000
+
+
 def find_document(folder: Path, named: str | None = None) -> Path:
     """The API document of a provider's folder: the one that the profile names, else openapi.yaml, else the only one there is.
 
@@ -33,6 +37,9 @@ def find_document(folder: Path, named: str | None = None) -> Path:
         return folder / _USUAL_NAME
     candidates = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _ENDINGS and path.name != PROFILE and path.is_file()]
     documents = candidates if len(candidates) == 1 else [path for path in candidates if _is_document(path)]
+    if not documents:  # under any other name
+        others = [path for path in sorted(folder.iterdir()) if path not in candidates and path.name != PROFILE and path.is_file()]
+        documents = [path for path in others if path.stat().st_size <= _LARGEST_BYTES and _is_document(path)]
     if len(documents) > 1:
         names = ", ".join(path.name for path in documents)
         raise SpecError(

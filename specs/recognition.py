@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from testcard.specs.openapi import Operation
-from testcard.specs.pointers import pointer_of
-from testcard.specs.schemas import Schema, type_of
+from testcard.specs.pointers import MISSING, parts_of, pointer_of
+from testcard.specs.samples import allows, stated_value
+from testcard.specs.schemas import Schema, schema_at, type_of
 
 Data = dict[str, Any]
 
 #: Names of fields, without their separators and in lower case, by what they mean.
 _NAMES: Mapping[str, frozenset[str]] = {
-    "prompt": frozenset({"prompt", "textprompt", "inputprompt", "text"}),
-    "negative_prompt": frozenset({"negativeprompt", "negprompt"}),
+    "prompt": frozenset({"prompt", "textprompt", "inputprompt", "text", "inputs", "promptstring"}),
+    "negative_prompt": frozenset({"negativeprompt", "negprompt", "negativetext"}),
     "model": frozenset({"model", "modelid", "modelname", "sdmodel", "deploymentid", "deployment", "engineid", "modelslug"}),
     "n": frozenset({
-        "n", "numimages", "numberofimages", "numoutputs", "samples", "batchsize", "imagecount", "count", "numsamples", "numresults",
+        "n", "numimages", "numberofimages", "numoutputs", "samples", "batchsize", "imagecount", "count", "numsamples", "numresults", "samplecount", "imagescount", "nimages",
     }),
     "size": frozenset({"size", "imagesize", "resolution", "dimensions", "outputsize"}),
     "width": frozenset({"width", "imagewidth", "outputwidth", "w"}),
@@ -51,6 +53,12 @@ _NAMES: Mapping[str, frozenset[str]] = {
     "temperature": frozenset({"temperature"}),
     "messages": frozenset({"messages"}),
 }  # fmt: skip
+_TASK_IDS = frozenset({"id", "taskid", "requestid", "generationid", "jobid", "predictionid", "uuid"})
+#: Parameters of a path that hold the two halves of a model's name.
+_OWNERS = frozenset({"owner", "organisation", "organization", "org", "publisher", "namespace", "modelowner"})
+_OWNED = frozenset({"name", "model", "modelname", "modelid", "slug"})
+#: Objects of a body that hold its settings, by their names.
+_SETTINGS = re.compile(r"param|option|config|setting|input|arg|image", re.I)
 _PIXELS = re.compile(r"^\D*?([1-9]\d{2,4})\D([1-9]\d{2,4})\D*$")
 _RATIO = re.compile(r"^\D*?([1-9]\d?)\D([1-9]\d?)\D*$")
 _TIER = re.compile(r"^\d(\.\d)?[Kk]$|^\d+ ?MP$", re.IGNORECASE)
@@ -68,7 +76,7 @@ def bare(name: str) -> str:
 def field_data(name: str, schema: Schema, *, location: str = "body") -> Data:
     """A field as a profile would write it: what it means, its format, and its values where the wire spells them in another way."""
     plain = bare(name)
-    if location == "path" and plain in ("id", "taskid", "requestid", "generationid", "jobid", "uuid"):
+    if location == "path" and plain in _TASK_IDS:
         return {"means": "task_id"}
     index = re.fullmatch(r"(.*?image)(\d)", plain)
     meaning = next((word for word, names in _NAMES.items() if plain in names or (word == "image" and index and index[1] in names)), "other")
@@ -99,7 +107,7 @@ def _said(schema: Schema) -> str:
 
 
 def _prompt(schema: Schema) -> Data:
-    return {"means": "prompt" if type_of(schema) in ("string", None) and "properties" not in schema else "other"}
+    return {"means": "prompt" if _is_text(schema) else "other"}
 
 
 def _number(meaning: str, cheapest: Sequence[int] = ()) -> Any:
@@ -124,8 +132,12 @@ def _fits(value: float, schema: Schema) -> bool:
 
 def _edge(meaning: str) -> Any:
     def refined(schema: Schema) -> Data:
+        if type_of(schema) == "string":
+            texts = (str(_ORDINARY_EDGE_PX), schema.get("default"), "1024", *_words(schema)[:1])
+            text = next((one for one in texts if isinstance(one, str) and one.isdigit() and allows(schema, one)), None)
+            return {"means": meaning, "format": "text", **({"cheapest": text} if text is not None else {})}
         if type_of(schema) not in ("integer", "number"):
-            return {"means": meaning, "format": "text"} if type_of(schema) == "string" else {"means": "other"}
+            return {"means": "other"}
         low = schema.get("minimum")
         choices = (_ORDINARY_EDGE_PX, schema.get("default"), low, 1024, *_listed(schema)[:1])
         fit = next((value for value in choices if isinstance(value, int | float) and _fits(value, schema)), None)
@@ -204,9 +216,17 @@ def _quality(schema: Schema) -> Data:
 
 def _text(meaning: str) -> Any:
     def refined(schema: Schema) -> Data:
-        return {"means": meaning if type_of(schema) in ("string", None) and "properties" not in schema else "other"}
+        return {"means": meaning if _is_text(schema) else "other"}
 
     return refined
+
+
+def _is_text(schema: Schema) -> bool:
+    """Whether a text will do: the schema says so, or nothing that speaks against it."""
+    branches = [branch for word in ("oneOf", "anyOf", "allOf") for branch in schema.get(word) or () if isinstance(branch, Mapping)]
+    if type_of(schema) is None and branches:
+        return any(_is_text(branch) for branch in branches)
+    return type_of(schema) in ("string", None) and "properties" not in schema
 
 
 def _flag(meaning: str) -> Any:
@@ -284,14 +304,35 @@ _REFINED: Mapping[str, Any] = {
 
 def models_of(operation: Operation) -> list[str]:
     """The models that the document names for an operation: those it lists, else its default or example."""
+    halves = _model_halves(operation)
+    if halves:
+        owners, names = (_named_models(operation, name, operation.path_parameters[name]) for name in halves)
+        return [f"{owner}/{name}" for owner in owners for name in names]
     fields = [*operation.properties.items(), *operation.path_parameters.items(), *operation.query_parameters.items()]
     for name, schema in fields:
         if bare(name) in _NAMES["model"]:
-            examples = [schema.get("default"), schema.get("example"), *(schema.get("examples") or ())]
-            raw = next((one.raw for one in operation.parameters if one.name == name), {})
-            named = _words(schema) or [value for value in [*examples, raw.get("example")] if isinstance(value, str)]
-            return list(dict.fromkeys(named))
+            return _named_models(operation, name, schema)
     return []
+
+
+def _named_models(operation: Operation, name: str, schema: Schema) -> list[str]:
+    examples = [schema.get("default"), schema.get("example"), *(schema.get("examples") or ())]
+    raw = next((one.raw for one in operation.parameters if one.name == name), {})
+    named = _words(schema) or [value for value in [*examples, *_examples(raw)] if isinstance(value, str)]
+    return list(dict.fromkeys(named))
+
+
+def _examples(raw: Schema) -> list[Any]:
+    """The examples that a parameter has beside its schema."""
+    several = raw.get("examples")
+    named = [one.get("value") for one in several.values() if isinstance(one, Mapping)] if isinstance(several, Mapping) else []
+    return [value for value in [raw.get("example"), *named] if value is not None]
+
+
+def _model_halves(operation: Operation) -> tuple[str, str] | None:
+    """The two neighbours among the path's parameters that hold the owner and the name of a model."""
+    names = list(operation.path_parameters)
+    return next(((one, two) for one, two in pairwise(names) if bare(one) in _OWNERS and bare(two) in _OWNED), None)
 
 
 def request_data(operation: Operation) -> Data:
@@ -307,26 +348,99 @@ def request_data(operation: Operation) -> Data:
             value = _value_for(data["means"], schema)
             data = {**data, **({"cheapest": value} if value is not None else {})}
         body[name] = data
+    if (operation.request_media_type or "").endswith("json"):
+        body |= _further_in(operation, taken)
     ratio = next((name for name, data in body.items() if data["means"] == "aspect_ratio"), None)
     if ratio is not None and {"size", "width"} & taken:
         # Two ways to say one thing: a request says it in one of them, and a server may refuse both at once.
         body[ratio] = {"means": "other", "may_refuse": _listed(operation.properties[ratio]) or ["1:1"]}
     found: Data = {"fields": body}
-    path = {name: field_data(name, schema, location="path") for name, schema in operation.path_parameters.items()}
+    path = {name: _path_data(operation, name, schema) for name, schema in operation.path_parameters.items()}
+    for part, name in enumerate(_model_halves(operation) or ()):
+        path[name] = {"means": "model", "part": part}
     for kind, parameters in (("query", operation.query_parameters), ("headers", operation.header_parameters)):
         entries: dict[str, Data] = {}
         for name, schema in parameters.items():
             location = "query" if kind == "query" else "header"
             if (location, name) in operation.required_parameters:
-                value = next((schema[key] for key in ("default", "example") if key in schema), next(iter(_listed(schema)), None))
+                value = _parameter_value(operation, name, schema)
                 entries[name] = {"means": "other", **({"send": value} if value is not None else {})}
-                if bare(name) in ("id", "taskid", "requestid", "generationid", "jobid"):
+                if bare(name) in _TASK_IDS:
                     entries[name] = {"means": "task_id"}
         if entries:
             found[kind] = entries
     if path:
         found["path"] = path
     return found
+
+
+def _path_data(operation: Operation, name: str, schema: Schema) -> Data:
+    data = field_data(name, schema, location="path")
+    if data["means"] in ("model", "task_id"):
+        return data
+    value = _parameter_value(operation, name, schema)
+    return {"means": "other", **({"send": value} if value is not None else {})}
+
+
+def _parameter_value(operation: Operation, name: str, schema: Schema) -> Any:
+    """What a parameter is sent as where nobody says: the value that the document gives it."""
+    raw = next((one.raw for one in operation.parameters if one.name == name), {})
+    stated = [schema[key] for key in ("const", "default", "example") if key in schema] + _examples(raw) + list(schema.get("examples") or ())
+    return next((value for value in [*stated, *_listed(schema)[:1]] if value is not None), None)
+
+
+def _further_in(operation: Operation, taken: set[str]) -> dict[str, Data]:
+    """Fields inside objects of the body, by pointer: the prompt wherever it is, where the body itself has none, and settings in objects
+    that are named so. `taken`: the meanings that the body's own fields have, to which those found are added.
+    """
+    found: dict[str, Data] = {}
+    wanted = sorted(_inner(operation.properties, (), 0), key=lambda one: (bare(one[0][-1]) != "prompt", len(one[0])))
+    if not {"prompt", "messages"} & taken:
+        for place, schema in wanted:
+            if field_data(place[-1], schema)["means"] == "prompt" and type_of(schema) == "string":
+                found[written(place)] = {"means": "prompt"}
+                taken.add("prompt")
+                break
+    inside = [parts_of(name)[:-1] for name in found]
+    for place, schema in _inner(operation.properties, (), 0):
+        data = field_data(place[-1], schema)
+        settings = place[:-1] in inside or all(_SETTINGS.search(part) for part in place[:-1])
+        if data["means"] in ("other", "prompt", "messages", "image", "mask") or data["means"] in taken or not settings:
+            continue
+        found[written(place)] = data
+        taken.add(data["means"])
+    return found | _required_beside(operation, found)
+
+
+def _inner(properties: Mapping[str, Any], above: tuple[str, ...], level: int) -> Iterator[tuple[tuple[str, ...], Schema]]:
+    """Every plain field below the body's own, through objects and the first item of lists of objects."""
+    for name, schema in properties.items():
+        if not isinstance(schema, Mapping) or level > _DEEPEST_FIELD:
+            continue
+        items = schema.get("items")
+        if isinstance(schema.get("properties"), Mapping):
+            yield from _inner(schema["properties"], (*above, name), level + 1)
+        elif isinstance(items, Mapping) and isinstance(items.get("properties"), Mapping):
+            yield from _inner(items["properties"], (*above, name, "0"), level + 1)
+        elif above:
+            yield (*above, name), schema
+
+
+def _required_beside(operation: Operation, found: Mapping[str, Data]) -> dict[str, Data]:
+    """What the objects that hold those fields require beside them, with the document's own value."""
+    owners = {parts[:end] for name in found for parts in [parts_of(name)] for end in range(1, len(parts))}
+    needed: dict[str, Data] = {}
+    for owner in owners:
+        schema = schema_at(operation.request_schema, owner)
+        for name in schema.get("required") or ():
+            place = written((*owner, name))
+            value = stated_value((schema.get("properties") or {}).get(name))
+            if place not in found and value is not MISSING and not any(one.startswith(place + "/") for one in found):
+                needed[place] = {"means": "other", "send": value}
+    return needed
+
+
+_DEEPEST_FIELD = 4
 
 
 #: Meanings for which every request has a value of its own.
@@ -343,17 +457,51 @@ def _value_for(meaning: str, schema: Schema) -> Any:
         candidates += [
             value for value in (*_ORDINARY.get(meaning, ()), schema.get("minimum")) if value is not None and _fits(value, schema)
         ]
-    if type_of(schema) == "boolean":
-        candidates.append(False)
-    return next((value for value in candidates if value is not None and not isinstance(value, dict | list)), None)
+    plain = next((value for value in candidates if value is not None and not isinstance(value, dict | list)), None)
+    if plain is not None:
+        return plain
+    stated = stated_value(schema)
+    return None if stated is MISSING else stated
 
 
 # ── answers ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_BASE64 = frozenset({"b64json", "base64", "b64", "imagebase64", "base64image", "b64image", "imagedata", "imagebytes"})
+_BASE64 = frozenset(
+    {
+        "b64json",
+        "base64",
+        "b64",
+        "imagebase64",
+        "base64image",
+        "b64image",
+        "imagedata",
+        "imagebytes",
+        "bytesbase64encoded",
+        "base64encoded",
+        "base64data",
+    }
+)
 _ADDRESS = frozenset({"url", "imageurl", "uri", "imageuri", "downloadurl", "signedurl", "outputurl", "fileurl"})
 _PICTURES = frozenset(
-    {"images", "image", "outputs", "output", "results", "result", "samples", "sample", "data", "artifacts", "urls", "generatedimages"}
+    {
+        "images",
+        "image",
+        "outputs",
+        "output",
+        "results",
+        "result",
+        "samples",
+        "sample",
+        "data",
+        "artifacts",
+        "urls",
+        "generatedimages",
+        "predictions",
+        "candidates",
+        "inlinedata",
+        "assets",
+        "imageurls",
+    }
 )
 _NOT_PICTURES = re.compile(
     r"poll|status|webhook|thumb|preview|cancel|avatar|profile|link|doc|video|motion|mp4|response_?url|mask|input|origin|user|element|lora|prompt",
@@ -402,7 +550,10 @@ def picture_places(schema: Schema) -> Data:
         if kind is None:
             continue
         score = len(place) + (0 if any(bare(part) in _PICTURES for part in place) else 3) + (0 if "*" in place else 0.5)
-        if place[-1] == "*" or (bare(name) in _PICTURES and bare(name) not in _ADDRESS):
+        if "*" in place and place[-1] != "*":
+            last = len(place) - place[::-1].index("*")
+            candidates.append((score, place[:last], "/".join(place[last:]), kind))
+        elif place[-1] == "*" or (bare(name) in _PICTURES and bare(name) not in _ADDRESS):
             candidates.append((score, place, "", kind))
         else:
             candidates.append((score, place[:-1], place[-1], kind))

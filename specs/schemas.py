@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 Schema = Mapping[str, Any]
@@ -21,6 +21,14 @@ def allows_null(schema: Schema) -> bool:
     """Whether the schema says that null will do."""
     stated = schema.get("type")
     return stated == "null" or (isinstance(stated, list) and "null" in stated)
+
+
+def schema_at(schema: Schema, parts: Iterable[str]) -> Schema:
+    """The schema of what stands at a place of an object (numbers: items of lists); empty where it has none."""
+    for part in parts:
+        inner = schema.get("items") if part.isdigit() and "items" in schema else (schema.get("properties") or {}).get(part)
+        schema = inner if isinstance(inner, Mapping) else {}
+    return schema
 
 
 def simplified(schema: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from testcard.specs.openapi import Operation
@@ -11,6 +11,7 @@ from testcard.specs.recognition import answer_schema, bare, field_data, leaves, 
 from testcard.specs.schemas import type_of
 
 Data = dict[str, Any]
+_ERRORS = ("failurereason", "error", "errormessage", "taskstatusmsg", "failuremessage", "statusmessage", "reason")
 _REFERENCES = ("taskid", "requestid", "generationid", "jobid", "predictionid", "id", "uuid", "reference", "taskaddress")
 _POLL_URLS = ("pollingurl", "pollurl", "statusurl")
 _RESULT_URLS = ("responseurl", "resulturl")
@@ -60,7 +61,7 @@ def gives_reference(submit: Operation) -> bool:
     return _first(places, (*_REFERENCES, *_POLL_URLS)) is not None
 
 
-def task_data(submit: Operation, others: Iterable[Operation]) -> Data | None:
+def task_data(submit: Operation, others: Sequence[Operation]) -> Data | None:
     """The async protocol of an operation whose answer holds no picture but a task's reference; None where it has none.
 
     `others` are the operations among which the one that is polled is looked for.
@@ -77,7 +78,7 @@ def task_data(submit: Operation, others: Iterable[Operation]) -> Data | None:
     found: Data = {"status": status}
     if reference is not None:
         found["task_reference"] = [written(reference)]
-    poll = next((one for one in others if polls(one)), None)
+    poll = _poll(submit, others)
     if poll is None and poll_url is None:
         return None
     if poll is not None:
@@ -89,13 +90,62 @@ def task_data(submit: Operation, others: Iterable[Operation]) -> Data | None:
         progress = _first([(place, one) for place, one in leaves(answer) if place and "*" not in place], ("progress",))
         if progress is not None:
             found["progress"] = written(progress)
+        texts = [(place, one) for place, one in leaves(answer) if place and "*" not in place and type_of(one) == "string"]
+        error = _first(texts, _ERRORS)
+        if error is not None:
+            found["error"] = written(error)
     if poll_url is not None:
         found["poll_url"] = written(poll_url)
         if poll is None:
             found["poll_by"] = "address"
     if result_url is not None:
         found["result_url"] = written(result_url)
+    result = _result(poll, others) if poll is not None else None
+    if result is not None:
+        found["result_from"] = {"operation": result.id, "parameter": _reference_parameter(result)}
+    cancel = next((one for one in others if cancels(one)), None)
+    if cancel is not None:
+        found["cancel"] = {"operation": cancel.id, "parameter": _reference_parameter(cancel)}
     return found
+
+
+def cancels(operation: Operation) -> bool:
+    """Whether an operation calls a task off: no GET, with the task's reference, and named so."""
+    named = re.search(r"cancel|abort", f"{operation.path} {operation.id}", re.I) is not None
+    return named and operation.method != "GET" and not operation.properties and _reference_parameter(operation) is not None
+
+
+def submits(submit: Operation, others: Iterable[Operation]) -> bool:
+    """Whether an operation whose answer has places for pictures gives a task all the same: its answer says how far that is, and another
+    operation is there to ask."""
+    answer = answer_schema(submit) or {}
+    return _state(answer) is not None and gives_reference(submit) and _poll(submit, others) is not None
+
+
+def _poll(submit: Operation, others: Iterable[Operation]) -> Operation | None:
+    """The operation that tells how far a task is: of those that take its reference, one that names a state, nearest by its path."""
+    known = [one for one in others if polls(one)]
+
+    def distance(one: Operation) -> tuple[bool, int]:
+        shared = sum(1 for here, there in zip(one.path.split("/"), submit.path.split("/"), strict=False) if here == there)
+        return _state(answer_schema(one) or {}) is None, -shared
+
+    return min(known, key=distance, default=None)
+
+
+def _result(poll: Operation, others: Iterable[Operation]) -> Operation | None:
+    """The operation that gives a finished task's pictures, where the one that is polled has none."""
+    if result_pictures(poll) or _untyped(answer_schema(poll) or {}):
+        return None
+    return next((one for one in others if one.id != poll.id and polls(one) and result_pictures(one)), None)
+
+
+def _untyped(answer: Any) -> bool:
+    """Whether an answer has a place of which nothing is said, where pictures may be."""
+    return any(place and bare(place[-1]) in ("result", "output", "data") and not one.keys() & _SAYING for place, one in leaves(answer))
+
+
+_SAYING = {"type", "properties", "items", "enum", "$ref", "anyOf", "oneOf", "allOf"}
 
 
 def _first(places: list[tuple[tuple[str, ...], Any]], names: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -109,11 +159,19 @@ def _first(places: list[tuple[tuple[str, ...], Any]], names: tuple[str, ...]) ->
 def _state(answer: Any) -> tuple[str, dict[str, list[str]]] | None:
     for place, one in sorted(leaves(answer), key=lambda entry: len(entry[0])):
         if place and "*" not in place and bare(place[-1]) in ("status", "state", "taskstatus", "phase"):
-            words = [word for word in one.get("enum") or () if isinstance(word, str)]
+            words = [word for word in one.get("enum") or () if isinstance(word, str)] or _words_told(one)
             states = states_of(words)
             if "completed" in states:
                 return written(place), states
     return None
+
+
+def _words_told(schema: Any) -> list[str]:
+    """The words for states that a description sets apart, by quotes or as one of a list."""
+    said = str(schema.get("description", ""))
+    quoted = re.findall(r"[`'\"]([A-Za-z][A-Za-z_-]*)[`'\"]", said)
+    listed = [word for word in re.findall(r"[A-Za-z][A-Za-z_]+", said) if phase_of(word) is not None] if "," in said or "|" in said else []
+    return list(dict.fromkeys(quoted or listed))
 
 
 def result_pictures(poll: Operation) -> Data:

@@ -11,7 +11,7 @@ from typing import Any
 from testcard.benchmarks.plan.workload import CHEAPEST, SAME, Workload, benign_prompts
 from testcard.harness.errors import ContractViolation
 from testcard.harness.wire.encode import encode
-from testcard.harness.wire.fields import task_value
+from testcard.harness.wire.fields import pixel_size, task_value, with_defaults
 from testcard.harness.wire.model import InputImage, TaskRequest, WireRequest
 from testcard.harness.wire.pictures import input_image
 from testcard.specs.loader import Provider
@@ -39,7 +39,7 @@ def task_requests(
     common = TaskRequest(
         task=task,
         model=model,
-        n=workload.n if profile.wire_name("n") is not None else None,
+        n=_pictures(provider, operation, workload),
         seed=SLOT_SEED if seeded else None,
         images=(source_picture(),) if task in _WITH_PICTURE else (),
         stream=True if workload.stream and profile.wire_name("stream") else None,
@@ -61,6 +61,15 @@ def task_requests(
             terms |= {name: value for name, value in cheapest_terms(provider, operation, model).items() if name == "max_tokens"}
         found.append(replace(common, **terms))
     return found
+
+
+def _pictures(provider: Provider, operation: str, workload: Workload) -> int | None:
+    """How many pictures a request asks for: as the workload says, else one, which is said only where the document's default is another."""
+    if provider.operation_profile(operation).wire_name("n") is None:
+        return None
+    if workload.n is None and with_defaults(provider, operation, {}, "n") not in (None, 1):
+        return 1
+    return workload.n
 
 
 def stated(requests: Sequence[TaskRequest]) -> dict[str, str]:
@@ -90,8 +99,8 @@ def cheapest_terms(provider: Provider, operation: str, model: str | None) -> dic
         elif field.means in ("width", "height"):
             pixels[field.means] = task_value(field, field.cheapest)
         elif field.means == "size":
-            width, _, height = str(field.cheapest).partition("x")
-            terms["size"] = (int(width), int(height)) if height else field.cheapest
+            word = task_value(field, field.cheapest)
+            terms["size"] = pixel_size(word) or word
     if len(pixels) == 2:
         terms["size"] = (pixels["width"], pixels["height"])
     return terms

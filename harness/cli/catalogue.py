@@ -183,7 +183,7 @@ def _show_one(row: dict[str, Any]) -> None:
         key = f"{row['auth']['header']}: {row['auth']['prefix']}$TESTCARD_API_KEY (or ${row['auth']['key_env']})"
     lines = [
         f"[bold]{escape(row['name'])}[/bold] ({row['id']})",
-        f"base URL    {', '.join(row['base_urls'])}",
+        f"base URL    {', '.join(row['base_urls']) or 'none is documented: name yours'}",
         f"key         {escape(key)}",
         f"document    {row['document']}",
         *(f"{task:<11} {default['operation']}, {escape(default['model'] or 'no model')}" for task, default in row["tasks"].items()),

@@ -34,6 +34,7 @@ from testcard.harness.wire.contract import Choice
 from testcard.harness.wire.course import Conditions, Done, Download, DownloadEnd, End, Steps, course
 from testcard.harness.wire.decode import message_anywhere, retry_after
 from testcard.harness.wire.encode import build
+from testcard.harness.wire.fields import with_defaults
 from testcard.harness.wire.model import Answer, DeliveredPicture, PictureInfo
 from testcard.harness.wire.pictures import lenient_base64, look
 from testcard.specs.loader import Provider
@@ -308,7 +309,7 @@ def _result(call: Call, answer: Answer, pictures: tuple[Picture, ...], timings: 
     infos = [PictureInfo(p.format, p.width, p.height, len(p.bytes), "") for p in pictures]
     price, origin = call.pricing.look_up(choice.model, choice.operation)
     cost = answer_cost(price, answer, delivered(call.provider, choice.operation, choice.request, answer, infos))
-    wanted = choice.request.n or 1
+    wanted = with_defaults(call.provider, choice.operation, {"n": choice.request.n}, "n") or 1
     told = [choice.note] if choice.note else []
     if pictures and len(pictures) != wanted:
         told.append(f"{wanted} picture{'s were' if wanted != 1 else ' was'} asked for and {len(pictures)} came")

@@ -137,6 +137,8 @@ def settings(
     """A client's settings. Without a base URL the provider's first documented one; the key from the argument,
     TESTCARD_API_KEY or the profile's variable; on this machine the mocks' documented key will do."""
     loaded = load_provider(provider) if isinstance(provider, str) else provider
+    if base_url is None and not loaded.profile.base_urls:
+        raise UsageError(f"{loaded.profile.name} documents no address", hint="pass base_url")
     url = checked_base_url(base_url if base_url is not None else loaded.profile.base_urls[0])
     if not live and not is_loopback(url):
         raise UsageError(f"{url} is not on this machine", hint="pass live=True to talk to it; requests there can cost money")

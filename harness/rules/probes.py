@@ -228,7 +228,7 @@ def malformed_tasks(scope: Scope) -> Iterator[Probe]:
 def _poll(scope: Scope, key: str, reference: str, change: str) -> Iterator[Probe]:
     protocol = scope.provider.protocol(scope.operation_id)
     if protocol is not None and protocol.parameter is not None and scope.operation_id == protocol.operation:
-        request = TaskRequest(task=next(iter(scope.provider.profile.tasks)))
+        request = TaskRequest(task=next(iter(scope.provider.profile.tasks), "generate"))
         yield Probe(key, scope.operation_id, request, "refuse", path={protocol.parameter: reference}, change=change)
 
 
@@ -341,7 +341,7 @@ def _start(scope: Scope) -> Probe:
     if scope.task is None:
         named = [name for name, entry in scope.profile.query.items() if entry.means == "task_id"]
         parameters = dict.fromkeys([*scope.operation.path_parameters, *named], UNKNOWN_REFERENCE)
-        request = TaskRequest(next(iter(scope.provider.profile.tasks)))
+        request = TaskRequest(next(iter(scope.provider.profile.tasks), "generate"))
         return Probe("task/unknown", scope.operation_id, request, "refuse", path=parameters, change="a task that nobody submitted")
     return Probe(scope.task, scope.operation_id, scope.base_request(scope.task), base=f"{scope.task}/base")
 

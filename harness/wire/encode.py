@@ -54,7 +54,8 @@ def build(
     profile = provider.operation_profile(fields.operation)
     path = operation.path
     for name in operation.path_parameters:
-        path = path.replace("{" + name + "}", quote(str(fields.path.get(name, "")), safe=""))
+        usual = profile.path[name].send if name in profile.path and profile.path[name].send is not None else ""
+        path = path.replace("{" + name + "}", quote(str(fields.path.get(name, usual)), safe=""))
     body = b""
     query, parameters = always_sent(profile)
     in_query = {name: value for name, value in fields.path.items() if name in operation.query_parameters}

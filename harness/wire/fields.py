@@ -16,12 +16,15 @@ from testcard.specs.loader import Provider
 from testcard.specs.openapi import Operation, Schema
 from testcard.specs.pointers import MISSING, look_up, parts_of
 from testcard.specs.profile import OperationProfile, Task, WireField
+from testcard.specs.samples import stated_value
 
 #: Terms of a task request that become one field of the same meaning, value for value.
 _PLAIN_TERMS = (
     "prompt", "negative_prompt", "n", "seed", "steps", "guidance", "strength", "sampler", "quality", "background", "format", "delivery",
     "aspect_ratio", "style", "megapixels", "tier", "safety_tolerance", "user", "max_tokens", "temperature", "stream",
 )  # fmt: skip
+#: Terms without which a request asks for nothing: nobody else may choose them.
+_SAID = frozenset({"prompt", "messages", "image", "mask", "model", "async", "stream"})
 _PIXELS = re.compile(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})")
 #: A tier stands for pictures of about one area whatever their shape; so far from it is still that tier.
 _TIER_SLACK = 0.15
@@ -122,6 +125,10 @@ class _Mapping:
         for name, entry in self.profile.fields.items():
             if entry.send is not None:
                 self.body.setdefault(name, entry.send)
+        for name, entry in self.profile.path.items():
+            if entry.send is not None:
+                self.path.setdefault(name, entry.send)
+        self.required()
         query, headers = always_sent(self.profile)
         accept = self.profile.response.accept.get(request.delivery or self.profile.response.default_delivery)
         if accept is not None:
@@ -136,6 +143,17 @@ class _Mapping:
         ordered = {name: body[name] for name in self.properties if name in body}
         ordered.update(body)
         return ordered
+
+    def required(self) -> None:
+        """What the document requires and nobody said: the profile's value, else the one that the document states."""
+        for name in self.operation.required:
+            entry = self.profile.fields.get(name)
+            if name in self.body or entry is None or entry.means in _SAID or any(other.startswith(f"/{name}/") for other in self.body):
+                continue
+            value = entry.cheapest if entry.cheapest is not None else next(iter(entry.must_accept), None)
+            value = stated_value(self.schema(name)) if value is None else value
+            if value is not MISSING:
+                self.body[name] = value
 
     def schema(self, name: str) -> Mapping[str, Any]:
         """What the document says of a field, by its wire name."""

@@ -27,6 +27,7 @@ from testcard.specs.loader import Provider
 from testcard.specs.pointers import at, parts_of
 from testcard.specs.prices import Billable
 from testcard.specs.profile import AsyncProtocol, OperationProfile, PictureEvents, WireField
+from testcard.specs.schemas import schema_at
 
 _HEADER = "header:"
 #: Previews before each picture of a stream, where there are any.
@@ -129,7 +130,7 @@ class FromProfile(NimVision):
 
     def _parameters(self, call: Call) -> Parameters:
         profile = self.provider.operation_profile(call.operation)
-        sent = dict(_sent(profile, call))
+        sent = self._defaults_further_in(profile, call) | dict(_sent(profile, call))
         self._check(profile, call, sent)
         images = tuple(inputs.opaque(picture) for field, value in _all(profile, call, "image") for picture in _pictures(field, value))
         masks = [(field, picture) for field, value in _all(profile, call, "mask") for picture in _pictures(field, value)]
@@ -161,10 +162,21 @@ class FromProfile(NimVision):
             strength=min(1.0, max(0.0, float(0.8 if sent.get("strength") is None else sent["strength"]))),
         )
 
+    def _defaults_further_in(self, profile: OperationProfile, call: Call) -> dict[str, Any]:
+        """The documented defaults of fields inside objects of the body, by meaning; those of the body's own are in the call already."""
+        schema = self.provider.operation(call.operation).request_schema
+        found: dict[str, Any] = {}
+        for name, field in profile.fields.items():
+            default = schema_at(schema, parts_of(name)).get("default") if name.startswith("/") else None
+            if default is not None and field.means != "other":
+                words = {wire: word for word, wire in field.values.items()}
+                found[field.means] = words.get(default, default) if isinstance(default, str) else default
+        return found
+
     def _count(self, profile: OperationProfile, call: Call, sent: dict[str, Any]) -> int:
         name = profile.wire_name("n")
         asked = int(sent["n"]) if sent.get("n") is not None else 1
-        most = self.provider.operation(call.operation).properties.get(name or "", {}).get("maximum")
+        most = schema_at(self.provider.operation(call.operation).request_schema, parts_of(name or "")).get("maximum")
         n = read_n({"n": asked}, int(most) if isinstance(most, int | float) and most <= _MOST else _MOST_UNSAID)
         return n if "*" in (profile.response.pictures or "") else 1
 
@@ -185,8 +197,10 @@ class FromProfile(NimVision):
             if place and not place.startswith(_HEADER):
                 body = put(body, place, value)
         if places.pictures is not None:
-            owner, several, _ = places.pictures.rpartition("/*")
+            owner, several, within = places.pictures.rpartition("/*")
             items = [self._item(profile, one) for one in rendered]
+            if several and within:  # each picture below its own item of the list
+                items = [put({}, within, item) for item in items]
             body = put(body, owner, items) if several else put(body, places.pictures, items[0])
         if self.wants_task(call):
             return body  # what a poll answers is made whole there

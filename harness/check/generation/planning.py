@@ -32,6 +32,8 @@ CASE_RULES = frozenset({ACCEPTS, REFUSES, STEP, N_RANGE})
 #: Valid requests of an operation that show combinations of values, each of which another request shows already.
 MOST_SPARE = 8
 MOST_REFUSED = 40
+#: Pictures that the requests which are sent in any case may come to in an operation, so that room is left for those that have to be refused.
+MOST_CERTAIN = 37
 _NO_LIMIT = 1000
 _ORDER = {"must": 0, "should": 1, "info": 2, "none": 3}
 
@@ -129,9 +131,33 @@ def make_plan(
                 if rule_id in levels:
                     _add(drafts, scope, rule_id, softer(levels[rule_id], draft.probe.level), draft)
     places = {operation: place for place, operation in enumerate(operations)}
-    ordered = sorted(drafts.values(), key=lambda draft: _urgency(draft, places.get(draft.probe.operation, 0)))
-    steps = tuple(_step(provider, pricing, draft, number, keyless) for number, draft in enumerate(_merged(provider, ordered), 1))
-    return Plan(provider, scopes, tuple(rules), steps, seed)
+
+    def steps() -> tuple[PlanStep, ...]:
+        ordered = sorted(drafts.values(), key=lambda draft: _urgency(draft, places.get(draft.probe.operation, 0)))
+        return tuple(_step(provider, pricing, draft, number, keyless) for number, draft in enumerate(_merged(provider, ordered), 1))
+
+    found = steps()
+    crowding = _crowding(found)
+    if crowding:
+        for key in crowding:
+            drafts[key].spare = True
+        found = steps()
+    return Plan(provider, scopes, tuple(rules), found, seed)
+
+
+def _crowding(steps: Sequence[PlanStep]) -> list[tuple[str, str]]:
+    """Rows of values, the last first, that would leave an operation no pictures for the requests that have to be refused: they become spare."""
+    found: list[tuple[str, str]] = []
+    for operation in dict.fromkeys(step.operation for step in steps):
+        certain = [step for step in steps if step.operation == operation and not step.elastic]
+        beyond = sum(step.weight for step in certain) - MOST_CERTAIN
+        rows = [step for step in certain if step.source == "schema-case" and step.expects != "refuse" and not step.first and step.weight]
+        for step in reversed(rows):
+            if beyond <= 0:
+                break
+            beyond -= step.weight
+            found.append((operation, step.probe))
+    return found
 
 
 def _urgency(draft: Draft, place: int) -> tuple[bool, bool, int, bool, int, bool, bool]:

@@ -143,12 +143,15 @@ def test_what_the_profile_says_stands(tmp_path: Path) -> None:
 
 
 def test_a_mistake_in_a_short_profile_has_its_line(tmp_path: Path) -> None:
-    """Unknown words are told with their line, and so is what neither file says."""
+    """Unknown words are told with their line."""
     with pytest.raises(SpecError, match="did you mean style") as caught:
         opened(tmp_path / "a", SHORT.replace("[createImage]", "\n  createImage:\n    fields: {colour: styel}"))
     assert caught.value.line == 5
-    with pytest.raises(SpecError, match="base_urls: is missing"):
-        opened(tmp_path / "b", document={**OPENAI_KIND, "servers": [{"url": "/v1"}]})
+
+
+def test_a_document_without_an_address_needs_none_in_the_profile(tmp_path: Path) -> None:
+    """Where every user has a server of their own, the base URL comes with the command."""
+    assert opened(tmp_path / "b", document={**OPENAI_KIND, "servers": [{"url": "/v1"}]}).base_urls == ()
 
 
 @pytest.mark.parametrize("provider", bundled_ids())

@@ -1,0 +1,79 @@
+"""The smallest value that a document itself states for a schema: nothing is made up, so that no request carries what means nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jsonschema_rs
+
+from testcard.specs.pointers import MISSING
+from testcard.specs.schemas import Schema, type_of
+
+_DEEPEST = 8
+
+
+def stated_value(schema: Any) -> Any:
+    """A value that the schema determines: its constant, default, example or first listed value, the least number between two bounds,
+    false, an object of such values for what it requires. `MISSING` where something required could be anything.
+    """
+    found = _stated(schema, 0)
+    return found if found is MISSING or allows(schema, found) else MISSING
+
+
+def _stated(schema: Any, level: int) -> Any:
+    if not isinstance(schema, Mapping) or level > _DEEPEST:
+        return MISSING
+    listed = [value for value in schema.get("enum") or () if value is not None]
+    named = [schema[key] for key in ("const", "default", "example") if key in schema] + list(schema.get("examples") or ()) + listed[:1]
+    direct = next((value for value in named if value is not None and allows(schema, value)), MISSING)
+    if direct is not MISSING:
+        return direct
+    for word in ("oneOf", "anyOf"):
+        for branch in schema.get(word) or ():
+            outer = {key: value for key, value in schema.items() if key != word}
+            chosen = _stated(_both(outer, branch), level + 1)
+            if chosen is not MISSING and allows(schema, chosen):
+                return chosen
+    kind = type_of(schema)
+    if kind == "object" or (kind is None and "properties" in schema):
+        return _object(schema, level)
+    if kind == "array":
+        one = _stated(schema.get("items"), level + 1) if schema.get("minItems", 0) else None
+        return MISSING if one is MISSING else [one] * int(schema.get("minItems", 0))
+    if kind == "boolean":
+        return False
+    low = schema.get("minimum")
+    return low if kind in ("integer", "number") and low is not None and "maximum" in schema else MISSING
+
+
+def _object(schema: Schema, level: int) -> Any:
+    found: dict[str, Any] = {}
+    for name in schema.get("required") or ():
+        value = _stated((schema.get("properties") or {}).get(name), level + 1)
+        if value is MISSING:
+            return MISSING
+        found[name] = value
+    return found
+
+
+def _both(outer: Schema, branch: Any) -> Schema:
+    """An alternative together with what stands beside the alternatives, for objects; another kind stands alone."""
+    if not isinstance(branch, Mapping) or "properties" not in branch:
+        return branch if isinstance(branch, Mapping) else {}
+    return {
+        **branch,
+        "properties": {**(outer.get("properties") or {}), **branch["properties"]},
+        "required": [*dict.fromkeys([*(outer.get("required") or ()), *(branch.get("required") or ())])],
+    }
+
+
+def allows(schema: Schema, value: Any) -> bool:
+    """Whether the value is valid by the schema; no value is by a schema that is itself wrong."""
+    try:
+        return bool(jsonschema_rs.Draft202012Validator(dict(schema)).is_valid(value))
+    except (ValueError, jsonschema_rs.ValidationError):
+        return False
+
+
+__all__ = ["allows", "stated_value"]
