@@ -14,7 +14,7 @@ import gevent
 
 from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.net.transport import Prepared, Transport, clock
-from testcard.benchmarks.plan.cells import Attempt, Cell
+from testcard.benchmarks.plan.cells import Attempt
 from testcard.harness.wire.course import Done, End, Send, Step, Steps, Wait, course
 
 T = TypeVar("T")
@@ -39,16 +39,13 @@ def perform(attempt: Attempt, prepared: Prepared, transport: Transport, again: C
     attempt.reply = reply
     attempt.done_s = reply.ended_s
     attempt.sent_s = reply.sent_s
-    if reply.failure is None and reply.status is not None and 200 <= reply.status < 300 and _may_lead_on(attempt.cell, reply):
+    if (
+        reply.failure is None
+        and reply.status is not None
+        and 200 <= reply.status < 300
+        and attempt.cell.may_lead_on(reply.status, reply.content())
+    ):
         _follow(attempt, reply, transport)
-
-
-def _may_lead_on(cell: Cell, reply: Reply) -> bool:
-    marks = cell.leads_on
-    if not marks:
-        return False
-    size = len(reply.body)
-    return reply.status in cell.accepted_statuses or any(size <= most and mark.search(reply.content()) is not None for mark, most in marks)
 
 
 def _follow(attempt: Attempt, reply: Reply, transport: Transport) -> None:
@@ -61,7 +58,7 @@ def _follow(attempt: Attempt, reply: Reply, transport: Transport) -> None:
     if done.started_s is not None and done.accepted_s is not None:
         attempt.queue_s = done.started_s - done.accepted_s
     if done.end is not End.ANSWERED:
-        lost = done.reply.failure if done.end is End.TASK_LOST and done.reply is not None else None
+        lost = done.reply.failure if done.end in (End.TASK_LOST, End.RESULT_LOST) and done.reply is not None else None
         attempt.failure = _FAILURES.get(done.end, lost or "broken")
         attempt.answer = done.answer if done.end in (End.TASK_FAILED, End.TASK_MODERATED) else None
         return

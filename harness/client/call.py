@@ -135,7 +135,9 @@ class _Failed:
             case End.REFUSED:
                 return self._refused(done, "")
             case End.TASK_LOST:
-                return self._lost()
+                return self._lost("the task could not be followed: ")
+            case End.RESULT_LOST:
+                return self._lost("the result of the completed task could not be had: ")
             case End.TASK_FAILED | End.TASK_MODERATED:
                 moderated = done.end is End.TASK_MODERATED
                 task = answer.task if answer is not None else None
@@ -167,8 +169,8 @@ class _Failed:
                 return ContractBroken(f"{of}the answer {said}", operation=operation)
         return ConnectionFailed(f"{of}the connection to {base_url} broke: {said}", operation=operation, hint=_NEXT)
 
-    def _lost(self) -> ClientError:
-        done, of = self._done, "the task could not be followed: "
+    def _lost(self, of: str) -> ClientError:
+        done = self._done
         answer, reply = done.answer, done.reply
         if reply is not None and reply.failure is not None:
             return self._no_answer(reply, of)

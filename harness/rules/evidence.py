@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange
-from testcard.harness.wire.addresses import absolute, fetchable, host_of, may_ask, redirected
+from testcard.harness.wire.addresses import absolute, fetchable, host_of, may_ask, redirected, sendable
 from testcard.harness.wire.decode import decode, decode_body, http_date, message_anywhere, speaks_of_account
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, PictureInfo, WireResponse
 from testcard.harness.wire.pictures import inspect, lenient_base64
 from testcard.harness.wire.tasks import Phase, task_of, told
 from testcard.specs.loader import Provider
-from testcard.specs.profile import Level
+from testcard.specs.profile import AsyncProtocol, Level
 
 Word = Literal["pass", "broken", "note", "unproven", "unsupported"]
 BytesOf = Callable[[Body], bytes]
@@ -245,7 +245,7 @@ def _see(sight: _Sight, record: Exchange, children: Mapping[str, list[Exchange]]
     downloads: dict[Any, list[Exchange]] = {}
     for child in fetched:
         if child.source == "fetch":
-            downloads.setdefault(child.asked.get("url"), []).append(after_redirects(child, children))
+            downloads.setdefault(sendable(child.asked.get("url") or ""), []).append(after_redirects(child, children))
     judged = record.source != "poll" and 200 <= record.response.status < 300
     shown = tuple(_look(sight, picture, downloads, record.request.url) for picture in pictures) if judged else ()
     protocol = provider.protocol(record.operation)
@@ -267,12 +267,24 @@ def _task_outcome(
     said, last = next((one for one in heard if one[0].over), heard[-1])
     if said.phase is Phase.COMPLETED:
         pictures = decode_body(provider, record.operation, last.result).pictures
-        return pictures or _lying_elsewhere(provider, record.operation, polls), said.state, None
+        pictures = pictures or _lying_elsewhere(provider, record.operation, polls)
+        return pictures, said.state, None if pictures else _result_lost(protocol, polls)
     if last.state is None and (moved := _lying_elsewhere(provider, record.operation, polls)):
         return moved, None, None
     if not tasks and not said.over:
         return (), None, "no poll was answered"
     return (), last.state, f"the task ended as {last.state}" if last.state else "the poll's answer names no state"
+
+
+def _result_lost(protocol: AsyncProtocol, polls: Sequence[SeenExchange]) -> str | None:
+    """Why the result of a completed task was not had, where it lies elsewhere and nothing there answered with it; else None."""
+    ended = next(
+        (index for index, poll in enumerate(polls) if poll.accepted and poll.answer and told(protocol, poll.answer.task).over), None
+    )
+    asked = [] if ended is None else [poll for poll in polls[ended + 1 :] if poll.exchange.operation != polls[ended].exchange.operation]
+    if not asked or any(poll.accepted for poll in asked):
+        return None
+    return f"the task's result: {'no answer' if asked[-1].status is None else f'its address answered {asked[-1].status}'}"
 
 
 def _lying_elsewhere(provider: Provider, operation: str, polls: Sequence[SeenExchange]) -> tuple[DeliveredPicture, ...]:
@@ -303,7 +315,7 @@ def _look(sight: _Sight, picture: DeliveredPicture, downloads: Mapping[Any, Sequ
         return SeenPicture(picture, None, "holds neither base64 nor a URL", target_fault=not picture.withheld)
     if picture.url.startswith("data:"):
         return _inline(picture, picture.url, "is a data URL without base64", looking)
-    fetched = tuple(downloads.get(picture.url, ()))
+    fetched = tuple(downloads.get(sendable(picture.url), ()))
     if not fetched:
         off = _off_machine(sight, picture.url, asked)
         if off is not None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from functools import lru_cache
-from urllib.parse import urldefrag, urljoin, urlsplit
+from urllib.parse import quote, urldefrag, urljoin, urlsplit, urlunsplit
 
 #: More redirects than this in a row lead nowhere.
 MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+#: What a URL may hold as it is (RFC 3986); anything else is written in percent signs.
+_KEPT = "!#$%&'()*+,-./:;=?@[]_~"
+_TO_BE_WRITTEN = re.compile(r"[^0-9A-Za-z" + re.escape(_KEPT) + "]")
+_AROUND = "".join(map(chr, range(0x21)))
 
 
 def is_loopback(url: str) -> bool:
@@ -33,6 +38,23 @@ def fetchable(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None and parts.port != 0
     except ValueError:
         return False
+
+
+def sendable(url: str) -> str:
+    """An address as it is sent: browsers and HTTP clients leave out white space around it, and write what no URL may hold in percent signs.
+
+    So do all that follow a course: what was asked for is the same for the client, a check and a load.
+    """
+    url = url.strip(_AROUND)
+    if _TO_BE_WRITTEN.search(url) is None:
+        return url
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode()
+    except ValueError:
+        return url
+    path, query, fragment = (quote(part, safe=_KEPT) for part in (parts.path, parts.query, parts.fragment))
+    return urlunsplit((parts.scheme, host, path, query, fragment))
 
 
 def may_ask(url: str, *, asked: str, live: bool) -> bool:

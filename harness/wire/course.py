@@ -116,6 +116,7 @@ class End(StrEnum):
     TASK_MODERATED = "the task was refused for its content"
     TASK_UNENDED = "the task came to no end in time"
     TASK_LOST = "the task could not be followed"  # its polls were refused, or told nothing too often
+    RESULT_LOST = "the result of a completed task could not be had"  # where it lies, or who gives it, did not answer with it
     TASK_UNNAMED = "the task has neither a reference nor an address"
     ADDRESS_UNUSABLE = "the task's address is none"
     ADDRESS_NOT_ALLOWED = "the task lies where nothing may be asked"
@@ -386,7 +387,8 @@ class _Following:
         conditions = self._conditions
         elsewhere = self._elsewhere(task)
         if elsewhere is None:
-            result = decode_body(conditions.provider, conditions.operation, task.result)
+            # A null where the result belongs is a result without pictures.
+            result = decode_body(conditions.provider, conditions.operation, {} if task.result is None else task.result)
             return self._done(End.ANSWERED, self._of_task(result, task), reply)
         if isinstance(elsewhere, WireRequest):
             request = elsewhere
@@ -403,7 +405,7 @@ class _Following:
         self._now_s = reached.reply.ended_s
         there = decode(conditions.provider, conditions.operation, reached.reply.response()) if _is_whole(reached.reply) else None
         if there is None or not 200 <= there.status < 300:
-            return self._done(End.TASK_LOST, there, reached.reply)
+            return self._done(End.RESULT_LOST, there, reached.reply)
         return self._done(End.ANSWERED, self._of_task(there, task), reached.reply)
 
     def _of_task(self, result: Answer, task: AsyncTask) -> Answer:

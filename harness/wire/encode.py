@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 import msgspec
 
 from testcard.harness.errors import UsageError
-from testcard.harness.wire.addresses import same_origin
+from testcard.harness.wire.addresses import same_origin, sendable
 from testcard.harness.wire.contract import check_contract
 from testcard.harness.wire.fields import WireFields, always_sent, wire_fields
 from testcard.harness.wire.model import Headers, InputImage, TaskRequest, WireRequest
@@ -148,7 +148,7 @@ def poll_request(
         return _about_task(provider, TaskCall(operation=protocol.operation, parameter=protocol.parameter), reference, base_url, api_key)
     if poll_url is None:
         raise UsageError("an async task can be polled only by a reference or an address")
-    base = urlsplit(base_url)
+    poll_url, base = poll_url.strip(), urlsplit(base_url)
     if poll_url.startswith("/") and not poll_url.startswith("//") and not poll_url.startswith(base.path.rstrip("/") + "/"):
         url = base_url.rstrip("/") + poll_url
     else:
@@ -188,12 +188,12 @@ def get_request(provider: Provider, url: str, operation: str, *, base_url: str, 
     The key goes along only to the base URL's own origin: an address in an answer may point anywhere.
     """
     headers = _merged([("accept", JSON), *_key_headers(provider, api_key if same_origin(url, base_url) else None)], ())
-    return WireRequest(operation, "GET", url, headers, b"", False)
+    return WireRequest(operation, "GET", sendable(url), headers, b"", False)
 
 
 def fetch_request(url: str, operation: str) -> WireRequest:
     """The request that downloads a picture from the address an answer gave; it never carries the key."""
-    return WireRequest(operation, "GET", url, (("accept", "image/*, */*;q=0.5"),), b"", False)
+    return WireRequest(operation, "GET", sendable(url), (("accept", "image/*, */*;q=0.5"),), b"", False)
 
 
 def _key_headers(provider: Provider, api_key: str | None) -> list[tuple[str, str]]:

@@ -108,9 +108,10 @@ def of_check(provider: Provider, seen: SeenExchange, limit_s: float) -> str:
     protocol = provider.profile.asynchronous
     if seen.waiting is None:
         return DELIVERED if seen.pictures and all(one.info is not None for one in seen.pictures) else NO_PICTURE
-    said = [told(protocol, poll.answer.task) for poll in seen.polls if poll.accepted and poll.answer is not None] if protocol else []
-    if any(one.over for one in said):
-        return MODERATED if any(one.phase is Phase.MODERATED for one in said) else FAILED
+    heard = [one.answer.task for one in (seen, *seen.polls) if one.accepted and one.answer is not None and one.answer.task is not None]
+    ended = [said.phase for said in (told(protocol, task) for task in heard) if said.over] if protocol else []
+    if ended and ended[0] is not Phase.COMPLETED:
+        return MODERATED if ended[0] is Phase.MODERATED else FAILED
     took_s = seen.polls[-1].exchange.done_s - seen.exchange.done_s if seen.polls else 0.0
     return NO_END if took_s >= 0.99 * limit_s else NOT_FOLLOWED
 
@@ -245,7 +246,7 @@ def test_the_key_goes_to_the_target_only(table: Table) -> None:
     """Submission and polls at home carry it; another host, and a picture, never get it."""
     for key, asked in table.asked.items():
         for line, keyed in asked.lines:
-            at_home = line.startswith("POST") or line.endswith(("/v2/tasks/t1", "/keyed"))
+            at_home = line.startswith("POST") or line.endswith(("/v2/tasks/t1", "/keyed", "/gone"))
             assert keyed == at_home, (key, line)
 
 

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from testkit.pictures import in_base64, numbered
+from PIL import Image
+
+from testkit.pictures import encoded, in_base64, numbered
 from testkit.servers import Request, Response
 
 KEY = "sk-odd-0123456789"
@@ -22,6 +24,7 @@ SHORT_S, LONG_S = 0.5, 60.0
 DROP = "drop"  # the connection ends without an answer
 Said = Response | str
 ONE, OTHER = numbered(1, 1024, 1024), numbered(2, 1024, 1024)
+HEAVY = encoded(Image.effect_noise((1024, 1024), 60))  # a megabyte
 
 
 def says(body: Any, status: int = 200, **headers: str) -> Response:
@@ -124,6 +127,14 @@ ODD: dict[str, Odd] = {
         DELIVERED, polls=(RUNNING, to("{base}/keyed", 303)), places={"/keyed": says(RESULT), "/p.png": PICTURE}
     ),
     "a completed task without pictures": Odd(NO_PICTURE, polls=(state("completed", result={"urls": []}),)),
+    "a completed task with a null result": Odd(NO_PICTURE, polls=(state("completed", result=None),)),
+    "a result at a dead address": Odd(NOT_FOLLOWED, polls=(state("completed", result="{base}/gone"),)),
+    "failed when accepted": Odd(FAILED, says({"task_id": "t1", "status": "failed", "error": "no worker"}, 202), ()),
+    "poll_url with spaces around": Odd(DELIVERED, says({"poll_url": " {base}/v2/tasks/t1 "}, 202), (RUNNING, COMPLETED)),
+    "an address with a space and an umlaut": at_once({"url": "{base}/a b-ä.png"}, places={"/a%20b-%C3%A4.png": PICTURE}),
+    "addresses in a large answer": at_once(
+        {"b64_json": in_base64(HEAVY)}, {"url": "{base}/p.png"}, places={"/p.png": PICTURE}
+    ),
     "a redirected picture": Odd(DELIVERED, places={"/p.png": to("./b.png", 301), "/b.png": PICTURE}),
     "a picture redirected to another host": Odd(DELIVERED, places={"/p.png": to("{elsewhere}/q.png"), "/q.png": PICTURE}),
     "a picture redirected in a circle": Odd(NO_PICTURE, places={"/p.png": to("{base}/q.png"), "/q.png": to("{base}/p.png")}),

@@ -356,7 +356,7 @@ def test_a_result_may_lie_elsewhere() -> None:
     assert played.asked[1:] == ["poll /v2/tasks/t1", "result /results/1", "download /p.png"]
     assert (done.end, played.keyed()) == (End.ANSWERED, [True, True, True, False])
     played, done = relay(ACCEPTED, says({"status": "completed", "result": "https://x.example/1"}), says({}, 404))
-    assert (done.end, played.keyed()) == (End.TASK_LOST, [True, True, False])
+    assert (done.end, played.keyed()) == (End.RESULT_LOST, [True, True, False])
     done = relay(ACCEPTED, says({"status": "completed", "result": "https://x.example/1"}), live=False)[1]
     assert (done.end, done.place) == (End.ADDRESS_NOT_ALLOWED, "https://x.example/1")
     played, done = relay(ACCEPTED, RUNNING, to("/results/1", 303), says(body), PICTURE)
