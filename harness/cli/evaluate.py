@@ -42,6 +42,16 @@ from testcard.specs.loader import Provider, bundled_ids, load_provider
 DEFAULT_WORKLOAD = "quick"
 #: Checks side by side: each keeps a core busy.
 CHECKS_AT_ONCE = 2
+#: What `--demo` makes of the mocks that draw pictures, one after the other: words for a person, flags of `testcard mock`.
+DEMO = (
+    ("slow", ("--latency", "lognormal:0.4,0.35")),
+    ("fast and steady", ("--latency", "lognormal:0.06,0.2")),
+    ("lets 14 requests a second through", ("--latency", "lognormal:0.09,0.3", "--rate-limit", "14/s")),
+    (
+        "some pictures of half the size, some answers 500",
+        ("--latency", "lognormal:0.12,0.4", "--fault", "image.size@0.083", "--fault", "http.no-server-error/on-valid@0.05"),
+    ),
+)
 _OUTCOMES: dict[Exit, Outcome] = {
     Exit.PASS: "pass",
     Exit.GATE_FAILED: "fail",
@@ -58,6 +68,14 @@ class _Options:
     out: Annotated[
         Path | None, option("--out", type=PATH, metavar="DIR", help="Folder for the run (new). Default: testcard-runs/evaluate-<time>.")
     ] = None
+    demo: Annotated[
+        bool,
+        option(
+            "--demo",
+            is_flag=True,
+            help="Evaluate mocks that behave differently (slow, limited, faulty) instead of targets, to see what a report says. Exits 1.",
+        ),
+    ] = False
     live: Annotated[bool, option("--live", is_flag=True, help="Allow targets that are not on this machine. It can cost money.")] = False
     models: Annotated[
         tuple[str, ...],
@@ -137,6 +155,7 @@ class _Planned:
     label: str
     api_key: str | None
     prices: PricesSection = field(default_factory=PricesSection)
+    behaviour: str = ""  # of a mock of `--demo`
 
     def record(self) -> TargetRecord:
         """The target as run.json keeps it."""
@@ -163,7 +182,11 @@ def evaluate(names: tuple[str, ...], options: _Options) -> int:
 
     Example: testcard evaluate nanogpt=http://127.0.0.1:8000 nebul --out testcard-runs/today
     """
+    if options.demo and (names or options.live):
+        raise UsageError("--demo brings its own targets", hint="leave out the targets and --live, or --demo")
     config = options.applied(load_config(options.config_file), names)
+    if options.demo:
+        config = config.model_copy(update={"target": tuple(TargetSection(provider=name) for name in bundled_ids())})
     if options.out is not None:
         require_free(options.out)
     # Found out now, not after the checks have been paid for.
@@ -174,7 +197,7 @@ def evaluate(names: tuple[str, ...], options: _Options) -> int:
         data = {**workload.model_dump(), "sizes": options.sizes}
         workload = resolve("testcard.benchmarks.plan.workload:parse_workload")(data, "the flags")
     with ExitStack() as stack:
-        planned = _plan(config, stack)
+        planned = _plan(config, stack, demo=options.demo)
         sizes = resolve("testcard.benchmarks.plan.sizes:announced")(planned, [target.section for target in planned], workload)
         writer = RunWriter.create(
             options.out or default_folder("evaluate"),
@@ -185,7 +208,10 @@ def evaluate(names: tuple[str, ...], options: _Options) -> int:
         )
         stack.enter_context(writer)  # however it ends, run.json says how
         own = [target.label for target in planned if target.section.base_url is None]
-        if own and not options.quiet:
+        if options.demo and not options.quiet:
+            for target in planned:
+                say(f"demo: {target.provider.profile.name}: {target.behaviour or 'steady'}")
+        elif own and not options.quiet:
             whose = "any target" if len(own) == len(planned) else ", ".join(own)
             say(f"No base URL is given for {whose}: using mocks on this machine, whose latency and prices are made up.")
         for target in planned:
@@ -196,8 +222,11 @@ def evaluate(names: tuple[str, ...], options: _Options) -> int:
         return _Evaluation(writer, planned, options).run()
 
 
-def _plan(config: Config, stack: ExitStack) -> list[_Planned]:
-    """The targets with their URLs; starts the mocks that are needed. Everything that can be wrong is found before anything runs."""
+def _plan(config: Config, stack: ExitStack, *, demo: bool = False) -> list[_Planned]:
+    """The targets with their URLs; starts the mocks that are needed. Everything that can be wrong is found before anything runs.
+
+    `demo`: every mock that draws pictures behaves in another way.
+    """
     sections, providers = config.target, providers_of(config)
     labels: list[str] = []
     keys: list[str | None] = []
@@ -213,13 +242,19 @@ def _plan(config: Config, stack: ExitStack) -> list[_Planned]:
         ]
     )
     wanted = list(dict.fromkeys(mock_name(p) for section, p in zip(sections, providers, strict=True) if section.base_url is None))
-    mocks = stack.enter_context(embedded_mocks(wanted, options=["--latency", MOCK_LATENCY])) if wanted else None
+    drawing = [provider.id for provider in providers if "generate" in provider.profile.tasks]
+    behaviours = dict(zip(drawing, DEMO, strict=False)) if demo else {}
+    usual = [name for name in wanted if name not in behaviours]
+    started = [embedded_mocks(usual, options=["--latency", MOCK_LATENCY])] if usual else []
+    started += [embedded_mocks([name], options=flags) for name, (_, flags) in behaviours.items()]
+    mocks = [stack.enter_context(each) for each in started]
+    places = {name: (url, each.api_key) for each in mocks for name, url in each.base_urls.items()}
     planned: list[_Planned] = []
     for section, provider, label, key in zip(sections, providers, labels, keys, strict=True):
         prices = config.prices.get(provider.id, PricesSection())
         if section.base_url is None:
-            assert mocks is not None
-            planned.append(_Planned(section, provider, mocks.base_urls[provider.id], True, label, mocks.api_key, prices))
+            words, _ = behaviours.get(provider.id, ("", ()))
+            planned.append(_Planned(section, provider, places[provider.id][0], True, label, places[provider.id][1], prices, words))
         else:
             base_url = checked_base_url(section.base_url)
             mock = is_loopback(base_url) and is_testcard_mock(base_url)
