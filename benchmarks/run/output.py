@@ -20,7 +20,9 @@ from testcard.benchmarks.show.view import View
 from testcard.harness.embedded import MOCK_LATENCY
 from testcard.harness.errors import Exit
 from testcard.harness.events import Event, Finished, Judged, Noted, Planned, Spent, Stopped
+from testcard.harness.lazy import resolve
 from testcard.harness.progress import Progress
+from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Summary, SummaryRow
 from testcard.harness.stops import next_step
 from testcard.harness.text.words import count, significant
@@ -126,6 +128,9 @@ class ResultTable:
         assert self._planned is not None
         console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
         render(summary, console, illustrative=end is not None and end.prices == "illustrative", folder=self._planned.folder)
+        if end is not None and end.saturations is None and any(row.ok for row in summary.rows):
+            for text in resolve("testcard.reports.content.paragraph:answer_of")(RunReader(end.folder)).paragraphs:
+                console.print(f"\n{text}", soft_wrap=True, markup=False)
         for found in end.saturations.results if end is not None and end.saturations is not None else []:
             console.print(f"{found.provider} {found.operation}: {found.sentence}", soft_wrap=True, markup=False)
 

@@ -107,6 +107,11 @@ class ComparisonTable:
     several_stages: bool
 
     @property
+    def shown(self) -> list[Column]:
+        """The columns in which some row has a figure."""
+        return [column for column in self.columns if any(row.cells[column.key].sort is not None for row in self.rows)]
+
+    @property
     def groups(self) -> int:
         """How many groups of rows there are that are ranked apart."""
         return len({row.group for row in self.rows if row.series is not None})

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from testcard.harness.text.words import NONE
+
+_NOTHING = ("", NONE)
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -11,6 +15,12 @@ class Table:
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def filled(self) -> Table:
+        """The table without columns in which no row has anything."""
+        kept = [place for place in range(len(self.header)) if any(row[place] not in _NOTHING for row in self.rows)]
+        return Table(tuple(self.header[place] for place in kept), tuple(tuple(row[place] for place in kept) for row in self.rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ and what other numbers of images a month would cost at the prices and with the w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from testcard.harness.runs.records import FLAWS, Delivery, Estimate, SummaryRow
 from testcard.harness.text.words import DOLLARS, NONE, PER_SECOND, PERCENT, SECONDS, Unit, clean, time_unit
@@ -14,6 +14,7 @@ from testcard.reports.content.exhibits import Panel, Table
 
 _PERCENTILES = ("p50", "p95", "p99")
 ALL_IMAGES, GOOD_IMAGES = "images delivered, good or not", "good images, waste included"
+ALL_GOOD = "images (all were good)"
 ORIGINS = {"config": "configured"}
 #: Images a month.
 VOLUMES = (1_000, 10_000, 100_000, 1_000_000)
@@ -35,7 +36,11 @@ def panels(evidence: Evidence, comparison: ComparisonTable) -> dict[str, list[Pa
         "errors": [_flaws(rows, several), _limits(rows, several)],
         "cost": [_money(rows, several)],
     }
-    return {anchor: kept for anchor, each in found.items() if (kept := [panel for panel in each if panel is not None])}
+    return {
+        anchor: kept
+        for anchor, each in found.items()
+        if (kept := [replace(panel, table=panel.table.filled) for panel in each if panel is not None])
+    }
 
 
 def _head(several: bool) -> tuple[str, ...]:
@@ -306,6 +311,11 @@ class Forecast:
     origin: str
     again: bool = False  # the second line of its target
 
+    @property
+    def worth(self) -> tuple[str, ...]:
+        """What it says at every volume."""
+        return tuple(map(self.at, VOLUMES))
+
     def at(self, images: int) -> str:
         """The cost of so many images with its interval, in US dollars."""
         estimate = scaled(self.each, float(images))
@@ -317,7 +327,7 @@ class Forecast:
 
 def forecasts(comparison: ComparisonTable) -> list[Forecast]:
     """Two lines for each target, model and operation that delivers pictures, at the stage compared: all images, and good ones with
-    the waste beside them. Without a price one line that says so."""
+    the waste beside them; one line where these are the same, and one that says so without a price."""
     found = []
     for series in comparison.compared:
         row = series.row
@@ -329,8 +339,9 @@ def forecasts(comparison: ComparisonTable) -> list[Forecast]:
             found.append(Forecast(series.label, row.model or "", ALL_IMAGES, None, "no price" if row.ok else "nothing delivered", "none"))
             continue
         good = scaled(row.cost_usd_per_1000_good_images, 1 / 1000)
-        found.append(Forecast(series.label, row.model or "", ALL_IMAGES, each, "no price", origin))
-        found.append(Forecast(series.label, row.model or "", GOOD_IMAGES, good, "no good image", origin, again=True))
+        every = Forecast(series.label, row.model or "", ALL_IMAGES, each, "no price", origin)
+        those = Forecast(series.label, row.model or "", GOOD_IMAGES, good, "no good image", origin, again=True)
+        found += [replace(every, what=ALL_GOOD)] if every.worth == those.worth else [every, those]
     return found
 
 

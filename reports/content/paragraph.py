@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from testcard.harness.runs.folder import RunReader
 from testcard.harness.statistics.ranking import TargetPair, ranks
 from testcard.harness.text.words import DOLLARS, count, listing, significant, time_span
-from testcard.reports.content.comparison import ComparisonRow, ComparisonTable
-from testcard.reports.content.evidence import Evidence, Series
+from testcard.reports.content.comparison import ComparisonRow, ComparisonTable, compared
+from testcard.reports.content.evidence import Evidence, Series, gather
 from testcard.reports.content.exhibits import AnswerText
 from testcard.reports.content.ranks import pairs_of
 
@@ -33,6 +34,12 @@ def answered(evidence: Evidence, comparison: ComparisonTable) -> AnswerText:
     if paragraphs:
         paragraphs.append(_confidence(evidence, comparison))
     return AnswerText(paragraphs, ratios)
+
+
+def answer_of(run: RunReader) -> AnswerText:
+    """The answer that one run gives by itself."""
+    evidence = gather([run])
+    return answered(evidence, compared(evidence))
 
 
 def _paragraph(group: str, rows: Sequence[Series], names: Sequence[str], pairs: Sequence[TargetPair]) -> str:

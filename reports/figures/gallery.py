@@ -38,7 +38,7 @@ class Gallery:
 def hang(evidence: Evidence, comparison: ComparisonTable) -> Gallery:
     """All figures that this evidence allows. Nothing that draws is loaded where nothing was measured."""
     if not evidence.summaries:
-        return Gallery({}, dict.fromkeys(FIGURES, "No benchmark is among the runs: testcard bench measures this."))
+        return Gallery({}, dict.fromkeys(FIGURES, "No benchmark is among the runs: testcard bench measures latency, load and cost."))
     from testcard.reports.figures import cost, distribution, load, outcomes, timing
     from testcard.reports.figures.style import render
 

@@ -16,7 +16,7 @@ from testcard.reports.content.comparison import compared_at
 from testcard.reports.content.definitions import DEFINITIONS
 from testcard.reports.content.measures import VOLUME_NOTE, VOLUMES
 from testcard.reports.figures import palette
-from testcard.reports.pages.page import SECTIONS, Page
+from testcard.reports.pages.page import Page
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -29,9 +29,8 @@ def render_html(page: Page) -> str:
     figures = {name: {"drawing": drawing, "svg": Markup(drawing.inline)} for name, drawing in page.gallery.drawings.items()}
     context: dict[str, Any] = {
         "page": page,
-        "sections": SECTIONS,
+        "sections": page.sections,
         "figures": figures,
-        "missing": page.gallery.missing,
         "policy": policy,
         "style": Markup(style),
         "script": Markup(script),

@@ -7,20 +7,15 @@ from collections.abc import Iterable, Sequence
 
 from testcard.harness.text.sources import cited
 from testcard.harness.text.words import GLYPHS, MEANINGS, clean, count, listing, shortened, waiver_line
+from testcard.reports.content.cards import Card
 from testcard.reports.content.comparison import ComparisonCell, ComparisonRow, compared_at
 from testcard.reports.content.definitions import DEFINITIONS
 from testcard.reports.content.exhibits import Table
 from testcard.reports.content.findings import Finding
 from testcard.reports.content.measures import VOLUME_NOTE, forecast_table
-from testcard.reports.pages.page import SECTIONS, Page
+from testcard.reports.pages.page import FIGURES_OF, Page
 
 _BLOCK_START = re.compile(r"^(\d*)([-+*#=.)])")
-_FIGURES = {
-    "latency": ("latency-ecdf", "latency-tail", "latency-percentiles", "time-split", "latency-over-time"),
-    "load": ("latency-against-rate", "throughput", "send-lag"),
-    "errors": ("outcomes",),
-    "cost": ("cost-against-latency",),
-}
 #: GitHub refuses a job summary of more than 1 MiB a step, and other steps may have written to it.
 MOST_BYTES = 900_000
 MOST_FINDINGS = 10
@@ -56,7 +51,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequen
 def report_md(page: Page) -> str:
     """The whole report; pictures of the figures are read from figures/."""
     parts = [f"# {escaped(page.title)}", escaped(page.subtitle)]
-    for anchor, name in SECTIONS:
+    for anchor, name in page.sections:
         parts += [f"## {name}", *_SECTION_WRITERS[anchor](page)]
     return "\n\n".join(parts) + "\n"
 
@@ -64,6 +59,8 @@ def report_md(page: Page) -> str:
 def verdict_part(page: Page) -> list[str]:
     """The verdict in a sentence, the ribbon, the gates."""
     parts = [f"**{page.overall.word.upper()}** {escaped(page.overall.sentence)}", *(escaped(text) for text in page.answer.paragraphs)]
+    parts += [f"Workload: {escaped(line)}" for line in page.workloads]
+    parts += ["\n".join(_card(card) for card in page.cards)] if page.cards else []
     if page.overall.ribbon:
         parts.append(f"> {escaped(page.overall.ribbon)}")
     rows = [
@@ -85,6 +82,17 @@ def verdict_part(page: Page) -> list[str]:
     return parts
 
 
+def _card(card: Card) -> str:
+    """A target in a line of a list."""
+    word = f": {GLYPHS[card.word]} {card.word}" if card.word is not None else ""
+    parts = [f"{card.musts}" if card.musts else ""]
+    for each in card.measured:
+        figures = ", ".join(f"{name} {value}" for name, value in each.figures)
+        parts.append(f"{each.what}: {figures}" if len(card.measured) > 1 else figures)
+    said = "; ".join(escaped(part) for part in [*parts, *card.broken] if part)
+    return f"- **{escaped(card.party.label)}**{word}{f'; {said}' if said else ''}"
+
+
 def comparison_part(page: Page) -> list[str]:
     """The comparison as a table, every stage a row."""
     stage = ["stage"] if page.comparison.several_stages else []
@@ -95,7 +103,7 @@ def comparison_part(page: Page) -> list[str]:
         *stage,
         "group",
         "musts",
-        *(f"{column.title}, {column.unit.name}" for column in page.comparison.columns),
+        *(f"{column.title}, {column.unit.name}" for column in page.comparison.shown),
         "n",
     ]
     body = table(header, [_line(row, page) for row in page.comparison.rows], right=range(4 + len(stage), len(header)))
@@ -114,7 +122,7 @@ def _line(row: ComparisonRow, page: Page) -> list[str]:
     musts = (
         "not checked" if judged is None else f"{judged.passed}/{judged.total}" + (f", {judged.deviated} deviate" if judged.deviated else "")
     )
-    cells = [_cell(row.cells[column.key]) for column in page.comparison.columns]
+    cells = [_cell(row.cells[column.key]) for column in page.comparison.shown]
     arrow = "" if row.further or not row.series else "→ "
     stage = [f"{arrow}{escaped(row.stage or '–')}"] if page.comparison.several_stages else []
     moving = " (latency not steady)" if row.unsteady else ""
@@ -140,8 +148,6 @@ def _cell(cell: ComparisonCell) -> str:
 
 def _conformance(page: Page) -> list[str]:
     findings = page.findings
-    if not findings.matrix:
-        return ["No check is among the runs."]
     header = ("rule", "level", *(escaped(party.label) for party in findings.columns))
     rows = [
         (
@@ -162,9 +168,8 @@ def _findings(page: Page) -> list[str]:
         parts += [part for finding in group.findings for part in _finding(finding)]
     if not parts:
         parts = ["No rule that was judged was broken."]
-    if page.gaps:
-        gaps = [f"- {escaped(gap.party.label)}: {escaped(gap.detail)} ({escaped(listing(gap.operations))})" for gap in page.gaps]
-        parts += ["### Spec gaps", "\n".join(gaps)]
+    if page.gaps is not None:
+        parts += ["### Spec gaps", _data(page.gaps)]
     return [*parts, *waivers_part(page)]
 
 
@@ -194,10 +199,9 @@ def _finding(finding: Finding) -> list[str]:
 
 def _figures(anchor: str, page: Page) -> list[str]:
     parts = []
-    for name in _FIGURES[anchor]:
+    for name in FIGURES_OF[anchor]:
         drawing = page.gallery.drawings.get(name)
         if drawing is None:
-            parts.append(escaped(page.gallery.missing[name]))
             continue
         parts += [
             f"### {drawing.title}",
@@ -220,9 +224,7 @@ def _data(data: Table) -> str:
 
 def _baseline(page: Page) -> list[str]:
     parts = []
-    if page.baseline is None:
-        parts.append("No baseline was given: these runs stand alone.")
-    else:
+    if page.baseline is not None:
         parts.append(escaped(page.baseline.sentence))
         for name, lines in (*((group.name, group.lines) for group in page.baseline.groups), ("Rules", page.baseline.rules)):
             if lines:
@@ -251,11 +253,7 @@ def _pictures(page: Page) -> list[str]:
         for strip in page.strips
         for thumb in strip.thumbs
     ]
-    return (
-        [table(("target", "operation", "exchange", "decoded", "asked", "bytes", "problem"), rows, right=(5,))]
-        if rows
-        else ["No recorded exchange delivered a picture."]
-    )
+    return [table(("target", "operation", "exchange", "decoded", "asked", "bytes", "problem"), rows, right=(5,))]
 
 
 def _method(page: Page) -> list[str]:

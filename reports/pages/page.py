@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import WaiverNote
-from testcard.harness.text.words import NONE, clean, count
+from testcard.harness.text.words import NONE, clean, count, listing
 from testcard.reports.content.answer import Overall, overall
+from testcard.reports.content.cards import Card, cards, workloads
 from testcard.reports.content.comparison import ComparisonTable, compared
 from testcard.reports.content.evidence import Evidence, Party
 from testcard.reports.content.exhibits import AnswerText, Drawing, Panel, Table
@@ -39,13 +41,14 @@ SECTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Something that a provider's document leaves out, with the operations that show it."""
-
-    party: Party
-    detail: str
-    operations: list[str]
+#: The figures of each section, in reading order.
+FIGURES_OF = {
+    "latency": ("latency-ecdf", "latency-tail", "latency-percentiles", "time-split", "latency-over-time"),
+    "load": ("latency-against-rate", "throughput", "send-lag"),
+    "errors": ("outcomes",),
+    "cost": ("cost-against-latency",),
+}
+_UNDOCUMENTED = re.compile(r"(status \d+) is not documented; it answered (.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,13 @@ class Page:
     subtitle: str
     overall: Overall
     answer: AnswerText
+    cards: list[Card]
+    workloads: list[str]
     comparison: ComparisonTable
     findings: Findings
     gallery: Gallery
     strips: list[Strip]
-    gaps: list[Gap]
+    gaps: Table | None
     waivers: list[tuple[Party, WaiverNote]]
     notes: list[str]
     left_out: list[str]
@@ -72,6 +77,26 @@ class Page:
     forecasts: list[Forecast]
     baseline: Baseline | None = None
 
+    @property
+    def sections(self) -> list[tuple[str, str]]:
+        """Anchor and heading of the sections that have something to say."""
+        drawn = self.gallery.drawings
+        kept = {
+            "verdict": True,
+            "comparison": bool(self.comparison.rows),
+            "conformance": bool(self.findings.matrix),
+            "findings": bool(self.findings.matrix or self.gaps or self.waivers),
+            "latency": any(name in drawn for name in FIGURES_OF["latency"]),
+            "load": any(name in drawn for name in FIGURES_OF["load"]) or bool(self.notes),
+            "errors": any(name in drawn for name in FIGURES_OF["errors"]),
+            "cost": any(name in drawn for name in FIGURES_OF["cost"]) or any(line.each for line in self.forecasts),
+            "baseline": self.baseline is not None or "history" in drawn,
+            "pictures": bool(self.strips),
+            "method": True,
+            "provenance": True,
+        }
+        return [(anchor, name) for anchor, name in SECTIONS if kept[anchor] or self.panels.get(anchor)]
+
 
 def compose(evidence: Evidence, baseline: Baseline | None = None, histories: Sequence[History] = ()) -> Page:
     """The report of this evidence, against a baseline and with the figures' history where these are given."""
@@ -79,14 +104,17 @@ def compose(evidence: Evidence, baseline: Baseline | None = None, histories: Seq
     gallery = hang(evidence, comparison)
     if baseline is not None or histories:
         gallery = replace(gallery, drawings={**gallery.drawings, **_against_others(baseline, histories)})
+    verdict = overall(evidence, baseline.gates if baseline else (), baseline.sentence if baseline else "")
     versions = sorted({run.run.ruleset_version for run in evidence.runs})
     return Page(
         title=" · ".join(party.label for party in evidence.parties)
         if len(evidence.parties) < 3
         else f"{len(evidence.parties)} image APIs compared",
         subtitle=_subtitle(evidence),
-        overall=overall(evidence, baseline.gates if baseline else (), baseline.sentence if baseline else ""),
+        overall=verdict,
         answer=_answer(evidence, comparison),
+        cards=cards(evidence, comparison, verdict.gates),
+        workloads=workloads(evidence, comparison),
         comparison=comparison,
         findings=arranged(evidence),
         gallery=gallery,
@@ -94,7 +122,7 @@ def compose(evidence: Evidence, baseline: Baseline | None = None, histories: Seq
         gaps=_gaps(evidence),
         waivers=[(party, note) for party in evidence.parties for note in party.waivers],
         notes=_notes(evidence),
-        left_out=_left_out(evidence),
+        left_out=[*_left_out(evidence), *_not_drawn(evidence, gallery)],
         runs=_runs(evidence),
         targets=_targets(evidence),
         environment=_environment(evidence),
@@ -121,14 +149,33 @@ def _against_others(baseline: Baseline | None, histories: Sequence[History]) -> 
     return {sketch.name: render(sketch) for sketch in sketches if sketch is not None}
 
 
-def _gaps(evidence: Evidence) -> list[Gap]:
-    found: dict[tuple[str, str], Gap] = {}
-    for party in evidence.parties:
+def _gaps(evidence: Evidence) -> Table | None:
+    """What documents leave out: a row for each status (or other gap), a column for each target; None where nothing is."""
+    parties = [party for party in evidence.parties if party.verdicts is not None and party.verdicts.spec_gaps]
+    found: dict[str, dict[str, dict[str, list[str]]]] = {}  # gap → target → what it answered → operations
+    for party in parties:
         for gap in party.verdicts.spec_gaps if party.verdicts else ():
-            entry = found.setdefault((party.key, gap.detail), Gap(party, clean(gap.detail), []))
-            if clean(gap.operation) not in entry.operations:
-                entry.operations.append(clean(gap.operation))
-    return list(found.values())
+            detail = clean(gap.detail)
+            match = _UNDOCUMENTED.fullmatch(detail)
+            what, answered = match.groups() if match else (detail, "")
+            operations = found.setdefault(what, {}).setdefault(party.key, {}).setdefault(answered, [])
+            if clean(gap.operation) not in operations:
+                operations.append(clean(gap.operation))
+
+    def cell(answers: dict[str, list[str]]) -> str:
+        said = [
+            f"{answered} ({listing(operations, 2)})" if answered else listing(operations, 2) for answered, operations in answers.items()
+        ]
+        return "; ".join(said) or NONE
+
+    rows = [(what, *(cell(each.get(party.key, {})) for party in parties)) for what, each in sorted(found.items())]
+    return Table(("left out", *(party.label for party in parties)), tuple(rows)) if rows else None
+
+
+def _not_drawn(evidence: Evidence, gallery: Gallery) -> list[str]:
+    """Which sections have nothing to say, and why a figure is not there, each reason once."""
+    said = [] if any(party.verdicts for party in evidence.parties) else ["No check is among the runs: testcard check judges conformance."]
+    return [*said, *(f"Not drawn: {reason}" for reason in dict.fromkeys(gallery.missing.values()))]
 
 
 def _subtitle(evidence: Evidence) -> str:
