@@ -12,7 +12,7 @@ import msgspec
 
 from testcard.harness.cli import say
 from testcard.harness.cli.options import PATH, json_option
-from testcard.harness.errors import UsageError
+from testcard.harness.errors import Exit, UsageError
 from testcard.harness.history.index import DEFAULT
 from testcard.harness.text.words import DOLLARS, NONE, PER_SECOND, PERCENT, SECONDS
 from testcard.harness.text.words import count as counted
@@ -39,12 +39,13 @@ _CHART = 24
 @click.option("--index", "index_path", type=PATH, help=f"The index file. Default: {DEFAULT}.")
 @click.option("--rebuild", is_flag=True, help="Forget the index and read every run again.")
 @json_option("trends and findings")
-def history(folders: tuple[Path, ...], index_path: Path | None, rebuild: bool, as_json: bool) -> None:
+def history(folders: tuple[Path, ...], index_path: Path | None, rebuild: bool, as_json: bool) -> int:
     """Show trends of figures, and when findings were first and last seen.
 
     FOLDER is a run, or a folder that holds runs at any depth; without any, testcard-runs. What was read is kept in a SQLite
     index beside the runs, which only saves time: it can be deleted, and --rebuild makes it anew. Runs are put side by side
-    where operation, size, n, model, arrival, region and environment are the same.
+    where operation, size, n, model, arrival, region and environment are the same. A run that cannot be read is left out and
+    named, and the exit code is then 2.
 
     Example: testcard history testcard-runs
     """
@@ -62,14 +63,16 @@ def history(folders: tuple[Path, ...], index_path: Path | None, rebuild: bool, a
         index.close()
     for problem in done.unread:
         say(f"left out: {problem}")
+    code = Exit.USAGE if done.unread else Exit.PASS
     if as_json:
         content = {"index": str(index.path), "runs": count, "trends": series, "findings": findings}
         click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
-        return
+        return code
     say(f"{index.path}: {counted(count, 'run')} ({done.read} read now, {done.forgotten} gone)")
     if not count:
         raise UsageError("there is no run to show", hint="testcard check, bench or evaluate record one")
     _print(series, findings)
+    return code
 
 
 def _print(series: Sequence[History], findings: Sequence[BrokenRule]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def open_report(run: Path | None, only_print: bool) -> None:
     Example: testcard open testcard-runs/check-20270101-120000
     """
     folder = run if run is not None else _newest()
-    page = folder if folder.suffix == ".html" else _page(folder)
+    page = folder if folder.suffix == ".html" and not folder.is_dir() else _page(folder)
     address = page.resolve().as_uri()
     click.echo(address)
     if not only_print and click.launch(address) != 0:
@@ -42,7 +43,7 @@ def _newest() -> Path:
 
 
 def _page(folder: Path) -> Path:
-    found = _report_of(folder)
+    found = RunReader(folder).path("report") if os.path.lexists(folder / "run.json") else None
     if found is None:
         raise UsageError(f"{folder} has no report", hint=f"make one: testcard report {shown_path(folder)}")
     return found

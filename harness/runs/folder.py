@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
+from io import RawIOBase
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any, Literal
@@ -22,6 +23,7 @@ import msgspec
 
 from testcard.harness.errors import Exit, Interrupted, TestcardError, UsageError
 from testcard.harness.redaction import redacted, redacted_bytes
+from testcard.harness.runs.reading import CHANGED, content, decoded, lines, record
 from testcard.harness.runs.records import Body, Environment, Exchange, Outcome, Run, Summary, TargetRecord, Verdicts
 from testcard.harness.stops import Stop, StopReason
 
@@ -143,20 +145,28 @@ class RunWriter:
             except UnicodeDecodeError:
                 return Body(size=len(content), base64=base64.b64encode(content).decode("ascii"))
         digest = hashlib.sha256(content).hexdigest()
-        with self._lock:
-            fresh = digest not in self._written
-            self._written.add(digest)
-        if fresh:
-            (self.folder / "bodies").mkdir(exist_ok=True)
-            (self.folder / "bodies" / digest).write_bytes(content)
+        with self._lock:  # another thread's exchange may name the same body, and has to find all of it
+            if digest not in self._written:
+                place = self.folder / "bodies"
+                place.mkdir(exist_ok=True)
+                part = place / f".{digest}.part"
+                part.write_bytes(content)
+                part.replace(place / digest)
+                self._written.add(digest)
         return Body(size=len(content), sha256=digest)
 
     def append(self, exchange: Exchange) -> None:
         """Appends one exchange to exchanges.jsonl."""
         path = self.add_file("exchanges", "exchanges.jsonl")
         line = _encoded(exchange) + b"\n"
-        with self._lock, path.open("ab") as file:
-            file.write(line)
+        with self._lock, path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                _write_whole(file, line)
+            except OSError:
+                with suppress(OSError):  # a full disk: what fits later must not stand behind half a line
+                    file.truncate(before)
+                raise
 
     def finish(self, outcome: Outcome, exit_code: int, reason: str | None = None, stops: Sequence[Stop] = ()) -> None:
         """Seals run.json with how the run ended, and why it ended early where it did.
@@ -185,78 +195,88 @@ def _ending(error: BaseException | None) -> tuple[Outcome, Exit, str]:
 
 
 class RunReader:
-    """A run folder that was written before. `UsageError` when it is none, or holds a record that does not fit its schema."""
+    """A run folder that was written before. `UsageError`, with file and line, when it is none or holds what does not fit its schema.
+
+    Of a run that never ended in good order (killed, interrupted, a full disk) what is there is read, and a last line that was cut
+    off is left out. A run that did end holds everything that its run.json lists, whole.
+    """
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         path = self.folder / "run.json"
-        if not path.is_file():
+        if not _lies_there(path):
             raise UsageError(f"{folder} is no run folder: it holds no run.json", hint="name a folder that check, bench or evaluate wrote")
-        self.run = self._decode(path, Run)
+        self.run: Run = record(path, Run)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the run came to its end, so that all it lists has to be there."""
+        return self.run.outcome in ("pass", "fail", "inconclusive")
 
     def path(self, kind: str) -> Path | None:
         """Path of the file of a kind, or None when the run has none."""
         name = self.run.files.get(kind)
         if not name or not _stays_inside(name):
             return None
-        return self.folder / name if (self.folder / name).exists() else None
+        return self.folder / name if _lies_there(self.folder / name) else None
+
+    def evidence(self, kind: str) -> Path | None:
+        """As `path`; `UsageError` where a run that came to its end lists the file and has lost it."""
+        path = self.path(kind)
+        if path is None and self.is_whole and kind in self.run.files:
+            raise UsageError(f"{self.folder / self.run.files[kind]} is missing: run.json lists it", hint=CHANGED)
+        return path
 
     def exchanges(self) -> Iterator[Exchange]:
         """The recorded exchanges in plan order; a last line cut off by a kill is left out."""
         return iter(in_plan_order(self._recorded()))
 
     def _recorded(self) -> Iterator[Exchange]:
-        path = self.path("exchanges")
+        path = self.evidence("exchanges")
         if path is None:
             return
         decoder = msgspec.json.Decoder(Exchange)
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    yield decoder.decode(line)
-                except msgspec.DecodeError as error:
-                    raise UsageError(
-                        f"{path}:{number}: {error}", hint="the run was written by another version, or changed by hand"
-                    ) from None
+        for number, line in lines(path):
+            if not line.endswith(b"\n"):
+                if self.is_whole:
+                    raise UsageError(f"{path}:{number}: the line is cut off", hint=CHANGED)
+                return
+            yield decoded(line, decoder, path, number)
 
     def bytes_of(self, body: Body) -> bytes:
         """The whole content of a recorded body."""
-        if body.text is not None:
-            return body.text.encode()
-        if body.base64 is not None:
-            return base64.b64decode(body.base64)
-        if body.sha256 is None or not re.fullmatch(r"[0-9a-f]{64}", body.sha256):
-            raise UsageError(f"{self.folder}: a body has no content")
         try:
-            return (self.folder / "bodies" / body.sha256).read_bytes()
-        except OSError as error:
-            raise UsageError(f"{self.folder}: bodies/{body.sha256} cannot be read: {error.strerror}") from None
+            if body.text is not None:
+                return body.text.encode()
+            if body.base64 is not None:
+                return base64.b64decode(body.base64)
+        except ValueError as error:
+            raise UsageError(f"{self.folder / 'exchanges.jsonl'}: a body is unreadable: {error}", hint=CHANGED) from None
+        if body.sha256 is None or not re.fullmatch(r"[0-9a-f]{64}", body.sha256):
+            raise UsageError(f"{self.folder / 'exchanges.jsonl'}: a body has no content", hint=CHANGED)
+        path = self.folder / "bodies" / body.sha256
+        found = content(path)
+        if hashlib.sha256(found).hexdigest() != body.sha256:
+            raise UsageError(f"{path}: its content has another sha256", hint=CHANGED)
+        return found
 
     def verdicts(self) -> Verdicts | None:
         """verdicts.json, or None."""
-        path = self.path("verdicts")
-        return self._decode(path, Verdicts) if path else None
+        path = self.evidence("verdicts")
+        return record(path, Verdicts) if path else None
 
     def summary(self) -> Summary | None:
         """summary.json, or None."""
-        path = self.path("summary")
-        return self._decode(path, Summary) if path else None
+        path = self.evidence("summary")
+        return record(path, Summary) if path else None
 
     def children(self) -> list[RunReader]:
         """The runs inside an `evaluate` folder."""
         return [
             RunReader(self.folder / name)
             for name in self.run.children
-            if _stays_inside(name) and (self.folder / name / "run.json").is_file()
+            if _stays_inside(name) and _lies_there(self.folder / name / "run.json")
         ]
-
-    def _decode(self, path: Path, kind: Any) -> Any:
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=kind)
-        except (msgspec.DecodeError, OSError) as error:
-            raise UsageError(f"{path}: {error}", hint="the run was written by another version, or changed by hand") from None
 
 
 def in_plan_order(exchanges: Iterable[Exchange]) -> list[Exchange]:
@@ -271,6 +291,21 @@ def in_plan_order(exchanges: Iterable[Exchange]) -> list[Exchange]:
 def _place_in_plan(exchange: Exchange) -> tuple[bool, int]:
     number = _EXCHANGE_NUMBER.match(exchange.id)
     return ".again" in exchange.id, int(number.group(1)) if number is not None else 0
+
+
+def _lies_there(path: Path) -> bool:
+    """Whether there is something of that name: a file, or what stands in its place. A name that cannot be one is nothing."""
+    try:
+        return os.path.lexists(path)
+    except ValueError:  # a NUL
+        return False
+
+
+def _write_whole(file: RawIOBase, data: bytes) -> None:
+    """All of it, in one call of the system where that takes it: a kill leaves the whole or nothing."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
 
 
 def _stays_inside(name: str) -> bool:

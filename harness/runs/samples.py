@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.folder import RunReader
+from testcard.harness.runs.reading import CHANGED, require_regular
 from testcard.harness.runs.records import SAMPLE_COLUMNS
 
 if TYPE_CHECKING:
@@ -48,13 +49,16 @@ def read_table(run: RunReader, columns: Sequence[str] | None = None) -> pa.Table
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = run.path("samples")
+    path = run.evidence("samples")
     if path is not None and path.suffix == ".parquet":
+        require_regular(path)
         try:
             wanted = None if columns is None else [name for name in columns if name in pq.read_schema(path).names]
-            return _conform(pq.read_table(path, columns=wanted), path, columns)
-        except (pa.ArrowException, OSError) as error:
-            raise UsageError(f"{path}: {error}", hint="the file was changed by hand, or the disk is failing") from None
+            table = pq.read_table(path, columns=wanted)
+            table.validate(full=True)
+            return _conform(table, path, columns)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise UsageError(f"{path}: {error}", hint=CHANGED) from None
     tables = [_conform(read_shard(shard), shard, columns) for shard in sorted(run.folder.glob(SHARD_PATTERN))]
     if tables:
         return pa.concat_tables(tables, promote_options="default")
@@ -62,17 +66,20 @@ def read_table(run: RunReader, columns: Sequence[str] | None = None) -> pa.Table
 
 
 def read_shard(path: Path) -> pa.Table:
-    """Every whole record batch of one Arrow IPC stream; what a kill cut off at the end is left out."""
+    """Every whole record batch of one Arrow IPC stream; what a kill cut off at the end is left out. `UsageError`: it is no file."""
     import pyarrow as pa
 
+    require_regular(path)
     batches: list[Any] = []
     shape = schema()
     try:
         with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as stream:
             shape = stream.schema
             while True:
-                batches.append(stream.read_next_batch())
-    except (StopIteration, pa.ArrowInvalid, OSError, EOFError):
+                batch = stream.read_next_batch()
+                batch.validate(full=True)  # offsets that lead out of it would be followed
+                batches.append(batch)
+    except (StopIteration, pa.ArrowException, OSError, EOFError, ValueError):
         pass  # the end, or the middle of the batch that was being written when the process died
     return pa.Table.from_batches(batches, schema=shape)
 
@@ -86,8 +93,9 @@ def column_names(run: RunReader) -> list[str]:
     import pyarrow.parquet as pq
 
     try:
+        require_regular(path)
         return list(dict.fromkeys([*SAMPLE_COLUMNS, *pq.read_schema(path).names]))
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, ValueError, UsageError):
         return list(SAMPLE_COLUMNS)  # reading it will say what is wrong
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema_rs
 
 from testcard.harness.errors import UsageError
+from testcard.harness.runs.reading import content, lines, require_regular
 from testcard.harness.runs.records import SAMPLE_COLUMNS
 from testcard.harness.runs.samples import SHARD_PATTERN, read_shard, schema
 from testcard.harness.runs.schema_files import published
@@ -67,8 +68,10 @@ def validate_run(folder: Path | str) -> list[str]:
 
 def _json_file(path: Path, schema_name: str, name: str) -> tuple[Any, list[str]]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        value = json.loads(content(path))
+    except UsageError as error:
+        return None, [f"{name}: {error.message}"]
+    except (ValueError, RecursionError) as error:
         return None, [f"{name}: is not JSON: {error}"]
     return value, _capped(name, [f"{name}: {problem}" for problem in _against(schema_name, value)])
 
@@ -91,12 +94,10 @@ def _validator(schema_name: str) -> Any:
 
 def _exchanges(path: Path, name: str, bodies: set[str]) -> Iterator[str]:
     seen: set[str] = set()
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        if not line:
-            continue
+    for number, line in lines(path):
         try:
             exchange = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             yield f"{name}:{number}: is not JSON"
             continue
         broken = [f"{name}:{number}: {problem}" for problem in _against("exchange", exchange)]
@@ -114,10 +115,10 @@ def _exchanges(path: Path, name: str, bodies: set[str]) -> Iterator[str]:
 
 
 def _blocks(path: Path, name: str) -> Iterator[str]:
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in lines(path):
         try:
             block = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             yield f"{name}:{number}: is not JSON"
             continue
         yield from (f"{name}:{number}: {problem}" for problem in _against("block", block))
@@ -128,7 +129,7 @@ def _bodies(folder: Path, wanted: set[str]) -> list[str]:
     problems = [f"bodies/{name}: is named by an exchange and does not exist" for name in sorted(wanted - there)]
     problems += [f"bodies/{name}: no exchange names it" for name in sorted(there - wanted)]
     for name in sorted(wanted & there):
-        if hashlib.sha256((folder / "bodies" / name).read_bytes()).hexdigest() != name:
+        if hashlib.sha256(content(folder / "bodies" / name)).hexdigest() != name:
             problems.append(f"bodies/{name}: its content has another sha256")
     return problems
 
@@ -138,6 +139,7 @@ def _samples(path: Path, name: str) -> list[str]:
     import pyarrow.parquet as pq
 
     try:
+        require_regular(path)
         found = pq.read_schema(path) if path.suffix == ".parquet" else read_shard(path).schema
     except (pa.ArrowException, OSError) as error:
         return [f"{name}: cannot be read: {type(error).__name__}"]

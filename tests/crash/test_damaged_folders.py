@@ -1,0 +1,160 @@
+"""Whatever stands in a run folder in place of what was written there, no command ends with a traceback or waits without end.
+
+Each names the file (and the line, where there are lines) and exits 2, or does with what is left what it can do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from testcard.harness.errors import UsageError
+from testcard.harness.runs.folder import RunReader
+from testcard.harness.statistics.samples import read
+from tests.testkit.command_line import typed
+
+BEFORE = Path(__file__).parents[1] / "fixtures" / "runs_of_1d4f303"
+BODY = "bodies/517ac8ca3e6a505d9626bcb264de381f22c9ad3c5e61bab6769973330d428435"
+
+Damage = Callable[[Path], None]
+
+
+def cut(path: Path) -> None:
+    """Half of it is gone."""
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def no_text(path: Path) -> None:
+    """A byte that stands in no UTF-8, in the first string."""
+    data = path.read_bytes()
+    place = re.search(rb'": ?"', data)
+    where = place.end() if place else len(data) // 2
+    path.write_bytes(data[:where] + b"\xff" + data[where:])
+
+
+def deep(path: Path) -> None:
+    """Nested 5,000 deep."""
+    path.write_bytes(b'{"config":' * 5000 + b"1" + b"}" * 5000 + b"\n")
+
+
+def huge_number(path: Path) -> None:
+    """An integer of 5,000 digits."""
+    path.write_bytes(re.sub(rb"(: ?)(\d+)(?=[,\n}])", rb"\g<1>" + b"9" * 5000, path.read_bytes(), count=1))
+
+
+def pipe(path: Path) -> None:
+    """A named pipe that nobody writes to."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+def endless(path: Path) -> None:
+    """A file without an end."""
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def folder(path: Path) -> None:
+    """A folder of that name."""
+    path.unlink()
+    path.mkdir()
+
+
+def gone(path: Path) -> None:
+    """Nothing of that name."""
+    path.unlink()
+
+
+def empty(path: Path) -> None:
+    """Nothing in it."""
+    path.write_bytes(b"")
+
+
+EVERY: tuple[Damage, ...] = (cut, no_text, deep, huge_number, pipe, endless, folder, gone, empty)
+#: No exchange at all is what a check without a request records.
+HARMLESS = {("exchanges.jsonl", "empty")}
+
+
+def read_all(run: Path) -> None:
+    """Everything that a reader of run folders asks of one."""
+    reader = RunReader(run)
+    reader.verdicts()
+    reader.summary()
+    for one in reader.exchanges():
+        reader.bytes_of(one.request.body)
+        if one.response is not None:
+            reader.bytes_of(one.response.body)
+    if reader.run.kind == "bench":
+        read(reader)
+
+
+@pytest.mark.parametrize("damage", EVERY)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("check", "run.json"),
+        ("check", "exchanges.jsonl"),
+        ("check", "verdicts.json"),
+        ("check", BODY),
+        ("bench", "run.json"),
+        ("bench", "samples.parquet"),
+        ("bench", "summary.json"),
+    ],
+)
+def test_a_damaged_file_is_named(kind: str, name: str, damage: Damage, tmp_path: Path) -> None:
+    """A run that ended and whose file is no longer what it was: an error for its user, with the file in it."""
+    run = tmp_path / kind
+    shutil.copytree(BEFORE / kind, run)
+    before = (run / name).read_bytes()
+    damage(run / name)
+    unchanged = (run / name).is_file() and (run / name).read_bytes() == before  # it holds no number
+    if unchanged or (name, damage.__name__) in HARMLESS:
+        read_all(run)
+        return
+    with pytest.raises(UsageError) as raised:
+        read_all(run)
+    assert Path(name).name in raised.value.message
+    if name.endswith("l") and damage in (cut, no_text, deep, huge_number):
+        assert re.search(r"exchanges\.jsonl:\d+", raised.value.message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["report", "check", "--out", "out"], "verdicts.json"),
+        (["check", "nanogpt", "--rejudge", "check", "--out", "out"], "exchanges.jsonl"),
+        (["compare", "bench", "bench"], "summary.json"),
+        (["history", "check", "--index", "index.sqlite"], "verdicts.json"),
+        (["replay", "check", "--list"], "exchanges.jsonl"),
+        (["open", "--print", "check"], "run.json"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_commands_say_so(arguments: list[str], name: str, tmp_path: Path) -> None:
+    """Each command that reads run folders exits 2 and names the file, where a named pipe stands in its place."""
+    for kind in ("check", "bench"):
+        shutil.copytree(BEFORE / kind, tmp_path / kind)
+        if (tmp_path / kind / name).exists():
+            pipe(tmp_path / kind / name)
+    ended = typed(arguments, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert f"{name} is a named pipe, not a file" in ended.stderr
+
+
+def test_what_a_kill_cut_off_is_left_out(tmp_path: Path) -> None:
+    """A run that says it is running: all whole lines are read, the last half one is not, and files that are not there yet are none."""
+    run = tmp_path / "check"
+    shutil.copytree(BEFORE / "check", run)
+    text = (run / "run.json").read_text(encoding="utf-8")
+    (run / "run.json").write_text(re.sub(r'"outcome": "\w+"', '"outcome": "running"', text), encoding="utf-8")
+    data = (run / "exchanges.jsonl").read_bytes()
+    (run / "exchanges.jsonl").write_bytes(data[:-40])
+    (run / "verdicts.json").unlink()
+    assert len(list(RunReader(run).exchanges())) == data.count(b"\n") - 1
+    assert RunReader(run).verdicts() is None
