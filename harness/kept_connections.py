@@ -58,7 +58,13 @@ class KeptConnections:
 
     def fresh(self) -> None:
         """No connection that is open now carries another request."""
-        for stream in list(self._streams):
+        while True:
+            try:
+                open_now = list(self._streams)
+            except RuntimeError:  # another thread opened one meanwhile
+                continue
+            break
+        for stream in open_now:
             stream.retired = True
 
     @staticmethod

@@ -274,7 +274,8 @@ def _pictures(work: _Work, place: _Place, output: Path | None, force: bool) -> N
     operation = place.target.operation
     with _client(work, place) as (client, terms), _waiting(client, place.talk.quiet):
         if work.task == "generate":
-            result = client.generate(work.prompt or "", operation=operation, **terms)
+            asked = client.generate(work.prompt or "", operation=operation, **terms)
+            result = asked if isinstance(asked, Result) else asked.finish()
         elif work.task == "edit":
             result = client.edit(work.images, work.prompt or "", mask=work.mask, operation=operation, **terms)
         else:
@@ -288,7 +289,7 @@ def _pictures(work: _Work, place: _Place, output: Path | None, force: bool) -> N
         return
     for file, picture in zip(files, result.pictures, strict=True):
         seed = f", seed {picture.seed}" if picture.seed is not None else ""
-        click.echo(f"{file}: {picture.format} {picture.width}x{picture.height}, {data_size(len(picture.bytes))}{seed}")
+        click.echo(f"{file}: {picture.format} {picture.width}x{picture.height}, {data_size(len(picture.data))}{seed}")
     click.echo(_summary(result))
 
 

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from testcard.harness.lazy import resolve
 
 if TYPE_CHECKING:
-    from testcard.harness.client.asynchronous import AsyncClient, AsyncTextStream
+    from testcard.harness.client.asynchronous import AsyncClient, AsyncPreviewStream, AsyncTaskHandle, AsyncTextStream
+    from testcard.harness.client.attending import TaskUpdate
+    from testcard.harness.client.batch import BatchItem, BatchOutcome, run_batch, run_batch_async
     from testcard.harness.client.errors import (
         AddressNotAllowed,
         AuthenticationFailed,
@@ -25,17 +27,32 @@ if TYPE_CHECKING:
         RateLimited,
         RequestRefused,
         ServerFailed,
+        SpendingLimitReached,
         TaskFailed,
         TimedOut,
     )
-    from testcard.harness.client.results import Picture, Result, Timings
-    from testcard.harness.client.sync import Client, TextStream
+    from testcard.harness.client.masks import Mask
+    from testcard.harness.client.observing import ClientEvent, OpenTelemetryHook, log_calls
+    from testcard.harness.client.previews import Preview
+    from testcard.harness.client.results import HttpExchange, Picture, Result, Timings
+    from testcard.harness.client.retries import Retry
+    from testcard.harness.client.spending import SpendingGuard
+    from testcard.harness.client.sync import Client, PreviewStream, TaskHandle, TextStream
     from testcard.harness.errors import ContractViolation
 
 _HOMES: dict[str, tuple[str, ...]] = {
     "testcard.harness.client.asynchronous": (
         "AsyncClient",
+        "AsyncPreviewStream",
+        "AsyncTaskHandle",
         "AsyncTextStream",
+    ),
+    "testcard.harness.client.attending": ("TaskUpdate",),
+    "testcard.harness.client.batch": (
+        "BatchItem",
+        "BatchOutcome",
+        "run_batch",
+        "run_batch_async",
     ),
     "testcard.harness.client.errors": (
         "AddressNotAllowed",
@@ -47,16 +64,29 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "RateLimited",
         "RequestRefused",
         "ServerFailed",
+        "SpendingLimitReached",
         "TaskFailed",
         "TimedOut",
     ),
+    "testcard.harness.client.masks": ("Mask",),
+    "testcard.harness.client.observing": (
+        "ClientEvent",
+        "OpenTelemetryHook",
+        "log_calls",
+    ),
+    "testcard.harness.client.previews": ("Preview",),
     "testcard.harness.client.results": (
+        "HttpExchange",
         "Picture",
         "Result",
         "Timings",
     ),
+    "testcard.harness.client.retries": ("Retry",),
+    "testcard.harness.client.spending": ("SpendingGuard",),
     "testcard.harness.client.sync": (
         "Client",
+        "PreviewStream",
+        "TaskHandle",
         "TextStream",
     ),
     "testcard.harness.errors": ("ContractViolation",),
@@ -66,23 +96,41 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "AddressNotAllowed",
     "AsyncClient",
+    "AsyncPreviewStream",
+    "AsyncTaskHandle",
     "AsyncTextStream",
     "AuthenticationFailed",
+    "BatchItem",
+    "BatchOutcome",
     "Client",
     "ClientError",
+    "ClientEvent",
     "ConnectionFailed",
     "ContractBroken",
     "ContractViolation",
+    "HttpExchange",
+    "Mask",
+    "OpenTelemetryHook",
     "PaymentRequired",
     "Picture",
+    "Preview",
+    "PreviewStream",
     "RateLimited",
     "RequestRefused",
     "Result",
+    "Retry",
     "ServerFailed",
+    "SpendingGuard",
+    "SpendingLimitReached",
     "TaskFailed",
+    "TaskHandle",
+    "TaskUpdate",
     "TextStream",
     "TimedOut",
     "Timings",
+    "log_calls",
+    "run_batch",
+    "run_batch_async",
 ]
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Literal, TypeVar, Unpack, overload
+from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
 
 import anyio
 import httpx
 
+from testcard.harness.client.attending import TaskUpdate
 from testcard.harness.client.call import Call
 from testcard.harness.client.http import (
     DEFAULT_MAX_BYTES,
@@ -22,16 +23,24 @@ from testcard.harness.client.http import (
     http_request,
     tls,
 )
+from testcard.harness.client.masks import Mask
+from testcard.harness.client.observing import Hook
+from testcard.harness.client.previews import Preview
 from testcard.harness.client.results import Result
+from testcard.harness.client.retries import NO_RETRY, Retry
+from testcard.harness.client.spending import SpendingGuard
 from testcard.harness.client.sync import several
+from testcard.harness.client.tasks import accepted, alone, named, reference_of, resumed, updated
 from testcard.harness.client.terms import PictureSource, Terms, settings
 from testcard.harness.pricing import Pricing
 from testcard.harness.proxies import direct
-from testcard.harness.wire.course import Send, Step, Steps, Wait
+from testcard.harness.wire.course import Done, Send, Step, Steps, Wait
 from testcard.harness.wire.model import Headers
 from testcard.specs.loader import Provider
+from testcard.specs.profile import Task
 
 T = TypeVar("T")
+P = TypeVar("P")
 
 
 class AsyncClient:
@@ -50,6 +59,9 @@ class AsyncClient:
         poll_interval_s: float | None = None,
         poll_timeout_s: float | None = None,
         live: bool = False,
+        retry: Retry = NO_RETRY,
+        budget: SpendingGuard | None = None,
+        hooks: Sequence[Hook] = (),
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.settings = settings(
@@ -63,6 +75,9 @@ class AsyncClient:
             poll_timeout_s=poll_timeout_s,
             live=live,
             timeout_s=timeout_s,
+            retry=retry,
+            guard=budget,
+            hooks=hooks,
         )
         self._http = AsyncHttp(timeout=timeout_s, verify=tls(), transport=transport, mounts=direct(self.settings.base_url))
         self._defaults = default_headers(self._http)
@@ -77,20 +92,31 @@ class AsyncClient:
         """Closes the connections."""
         await self._http.aclose()
 
-    async def generate(self, prompt: str, *, operation: str | None = None, **terms: Unpack[Terms]) -> Result:
-        """Pictures from words."""
-        return await self._finish(self.settings.call("generate", prompt, operation=operation, **terms))
+    @overload
+    async def generate(
+        self, prompt: str, *, stream: Literal[False] = False, operation: str | None = None, **terms: Unpack[Terms]
+    ) -> Result: ...
+    @overload
+    async def generate(
+        self, prompt: str, *, stream: Literal[True], operation: str | None = None, **terms: Unpack[Terms]
+    ) -> AsyncPreviewStream: ...
+    async def generate(
+        self, prompt: str, *, stream: bool = False, operation: str | None = None, **terms: Unpack[Terms]
+    ) -> Result | AsyncPreviewStream:
+        """Pictures from words; with `stream`, where the provider streams them, an iterator of previews and pictures as they arrive."""
+        call = self.settings.call("generate", prompt, operation=operation, stream=stream or None, **terms)
+        return AsyncPreviewStream(self._driver(call), call) if stream else await self._finish(call)
 
     async def edit(
         self,
         image: PictureSource | Sequence[PictureSource],
         prompt: str,
         *,
-        mask: PictureSource | None = None,
+        mask: PictureSource | Mask | None = None,
         operation: str | None = None,
         **terms: Unpack[Terms],
     ) -> Result:
-        """Pictures from a picture (or several) and words; what a mask's colours mean is the provider's to say."""
+        """Pictures from a picture (or several) and words; a mask that is a picture is sent as it is, a `Mask` in the provider's polarity."""
         return await self._finish(self.settings.call("edit", prompt, several(image), mask, operation=operation, **terms))
 
     async def variation(self, image: PictureSource, *, operation: str | None = None, **terms: Unpack[Terms]) -> Result:
@@ -130,6 +156,32 @@ class AsyncClient:
         call = self.settings.call("describe", prompt, several(image), operation=operation, stream=stream or None, **terms)
         return AsyncTextStream(self._driver(call), call) if stream else await self._finish(call)
 
+    async def submit(
+        self,
+        prompt: str | None = None,
+        *,
+        task: Task = "generate",
+        images: Sequence[PictureSource] = (),
+        mask: PictureSource | Mask | None = None,
+        operation: str | None = None,
+        **terms: Unpack[Terms],
+    ) -> AsyncTaskHandle:
+        """Hands the work in and comes back at once, with what is to be waited for.
+
+        It is asked for as a task where that is a choice. Keep `id`: `resume` follows it from any process.
+        """
+        terms.setdefault("asynchronous", True if self.settings.takes_flag(task, operation) else None)
+        call = self.settings.call(task, prompt, images, mask, operation=operation, **terms)
+        return AsyncTaskHandle(self._driver(call), call, await self._driver(call).run(call.submission()))
+
+    def resume(self, task_id: str, *, task: Task = "generate", operation: str | None = None) -> AsyncTaskHandle:
+        """The task of this id (or address) that was submitted before; `operation` where the task's usual one did not take it."""
+        call = self.settings.resumed(task, operation)
+        return AsyncTaskHandle(self._driver(call), call, resumed(task_id, time.monotonic()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.settings.provider.id!r}, base_url={self.settings.base_url!r})"
+
     def _driver(self, call: Call) -> _Driver:
         return _Driver(self._http, self._defaults, call)
 
@@ -137,8 +189,8 @@ class AsyncClient:
         return call.result(await self._driver(call).run(call.course()))
 
 
-class AsyncTextStream:
-    """The pieces of a streamed text, in order, as they arrive; afterwards `result` holds the whole."""
+class _Stream(Generic[P]):
+    """The pieces of a streamed answer, in order, as they arrive; afterwards `result` holds the whole."""
 
     def __init__(self, driver: _Driver, call: Call) -> None:
         self._call = call
@@ -146,18 +198,19 @@ class AsyncTextStream:
         self._pieces = driver.listen(call.course(), self._end)
         self.result: Result | None = None
 
-    def __aiter__(self) -> AsyncIterator[str]:
+    def __aiter__(self) -> AsyncIterator[P]:
         return self
 
-    async def __aenter__(self) -> AsyncTextStream:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
 
-    async def __anext__(self) -> str:
+    async def __anext__(self) -> P:
         try:
-            return await anext(self._pieces)
+            piece: P = await anext(self._pieces)
+            return piece
         except StopAsyncIteration:
             if self._end and self.result is None:
                 self.result = self._call.result(self._end[0])
@@ -176,6 +229,39 @@ class AsyncTextStream:
         return self.result
 
 
+class AsyncTextStream(_Stream[str]):
+    """The pieces of a streamed text."""
+
+
+class AsyncPreviewStream(_Stream[Preview]):
+    """Previews and pictures of a stream."""
+
+
+class AsyncTaskHandle:
+    """Work that was handed in. `id` is what the provider calls it (None where the answer was the result already)."""
+
+    def __init__(self, driver: _Driver, call: Call, done: Done[Exchanged]) -> None:
+        self._driver = driver
+        self._call = call
+        self._done = accepted(call, done)
+        self.id = reference_of(self._done)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.id!r}, operation={self._call.choice.operation!r})"
+
+    async def wait(self, on_update: Callable[[TaskUpdate], None] | None = None) -> Result:
+        """The result, once the task has ended; `on_update` hears after every poll how it is doing. Raises `TaskFailed` where it failed."""
+        return self._call.result(await self._driver.run(self._call.following(self._done, on_update)))
+
+    async def poll(self) -> TaskUpdate:
+        """How it is doing now, asked once."""
+        return updated(self._call, await self._driver.run(alone(self._call.poll(named(self.id)))))
+
+    async def cancel(self) -> None:
+        """Calls it off; `UsageError` where the provider documents no way to, `RequestRefused` where it is not taken."""
+        updated(self._call, await self._driver.run(alone(self._call.cancellation(named(self.id)), "result")), told=False)
+
+
 class _Driver:
     """Carries out the steps of one call's course."""
 
@@ -184,6 +270,7 @@ class _Driver:
         self._defaults = defaults
         self._timeout_s = call.timeout_s
         self._max_bytes = call.max_bytes
+        self._listener = call.listener
 
     async def run(self, steps: Steps[T]) -> T:
         """The end of the course."""
@@ -192,7 +279,7 @@ class _Driver:
             pass
         return end[0]
 
-    async def listen(self, steps: Steps[T], end: list[T]) -> AsyncGenerator[str, None]:
+    async def listen(self, steps: Steps[T], end: list[T]) -> AsyncGenerator[Any, None]:
         """The pieces of text that its answers stream, as they arrive; then `end` holds the end of the course."""
         heard: Any = None
         while True:
@@ -202,7 +289,7 @@ class _Driver:
                 end.append(stop.value)
                 return
             if isinstance(step, Send):
-                heard = exchange(step, timeout_s=self._timeout_s, max_bytes=self._max_bytes)
+                heard = exchange(step, timeout_s=self._timeout_s, max_bytes=self._max_bytes, listener=self._listener)
                 async with aclosing(self._read(step, heard)) as pieces:
                     async for piece in pieces:
                         yield piece
@@ -223,7 +310,7 @@ class _Driver:
     async def _run_into(self, steps: Steps[Any], end: list[Any]) -> None:
         end.append(await self.run(steps))
 
-    async def _read(self, send: Send, found: Exchanged) -> AsyncGenerator[str, None]:
+    async def _read(self, send: Send, found: Exchanged) -> AsyncGenerator[Any, None]:
         if send.fresh:
             self._http.kept.fresh()
         try:

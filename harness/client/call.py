@@ -5,11 +5,13 @@ How it goes on in between is the course's (`harness.wire.course`); the sync and 
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NoReturn
 
+from testcard.harness.client.attending import Attendance, TaskUpdate, attended, observed
 from testcard.harness.client.errors import (
     AddressNotAllowed,
     AuthenticationFailed,
@@ -23,21 +25,26 @@ from testcard.harness.client.errors import (
     TaskFailed,
     TimedOut,
 )
-from testcard.harness.client.http import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S, Exchanged
+from testcard.harness.client.http import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S, Exchanged, Pieces, shown
+from testcard.harness.client.observing import ClientEvent
+from testcard.harness.client.previews import PreviewPieces
 from testcard.harness.client.results import Picture, Result, Timings
+from testcard.harness.client.retries import NO_RETRY, Retry
 from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import redacted
 from testcard.harness.text.words import shortened
 from testcard.harness.wire.addresses import MOST_REDIRECTS, host_of
 from testcard.harness.wire.billing import answer_cost, delivered
 from testcard.harness.wire.contract import Choice
-from testcard.harness.wire.course import Conditions, Done, Download, DownloadEnd, End, Steps, course
-from testcard.harness.wire.decode import message_anywhere, retry_after
-from testcard.harness.wire.encode import build
+from testcard.harness.wire.course import Conditions, Done, Download, DownloadEnd, End, Send, Steps, course, follow
+from testcard.harness.wire.decode import decode, message_anywhere, retry_after
+from testcard.harness.wire.encode import build, cancel_request, poll_request
 from testcard.harness.wire.fields import with_defaults
-from testcard.harness.wire.model import Answer, DeliveredPicture, PictureInfo
+from testcard.harness.wire.model import Answer, DeliveredPicture, Headers, PictureInfo, WireRequest
 from testcard.harness.wire.pictures import lenient_base64, look
+from testcard.harness.wire.tasks import told
 from testcard.specs.loader import Provider
+from testcard.specs.pointers import at
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ class Call:
     provider: Provider
     choice: Choice
     base_url: str
-    api_key: str | None
+    api_key: str | None = field(repr=False)
     pricing: Pricing
     wall_clock: Callable[[], datetime]
     timeout_s: float = DEFAULT_TIMEOUT_S
@@ -58,12 +65,86 @@ class Call:
     poll_interval_s: float | None = None
     poll_timeout_s: float | None = None
     live: bool = True
+    idempotency_key: str | None = field(default=None, repr=False)
+    retry: Retry = NO_RETRY
+    attendance: Attendance = field(default_factory=lambda: Attendance(ClientEvent("began", 0, "", "", None), (), None, None), repr=False)
+    draw: Callable[[], float] = random.random
+    notes: tuple[str, ...] = ()
+    resumed: bool = False
 
     def course(self) -> Steps[Done[Exchanged]]:
-        """The course of the request."""
+        """The course of the request, with the attempts that the policy allows."""
+        return attended(lambda: course(self._conditions(), self._request()), self.attendance, self.retry, self._pause_s)
+
+    def submission(self) -> Steps[Done[Exchanged]]:
+        """The request alone: answered, refused or without an answer; what it leads to is not followed."""
+        return attended(self._submitted, self.attendance, self.retry, self._pause_s)
+
+    def following(self, done: Done[Exchanged], on_update: Callable[[TaskUpdate], None] | None = None) -> Steps[Done[Exchanged]]:
+        """The course from an accepted submission on; `on_update` hears after every poll how the task is doing."""
+        answer = done.answer
+        assert answer is not None, "an accepted submission has its answer"
+        self.attendance.begin()
+        polled = None if on_update is None else lambda reply: on_update(self.update_of(reply))
+        return observed(follow(self._conditions(), answer, done.finished_s, done.first), self.attendance, polled)
+
+    def update_of(self, reply: Exchanged) -> TaskUpdate:
+        """What an answer to the question how the task is doing says."""
+        protocol = self.provider.protocol(self.choice.operation)
+        assert protocol is not None, "a task has a protocol"
+        answer = decode(self.provider, protocol.operation or self.choice.operation, reply.response(), poll=True)
+        said = told(protocol, answer.task)
+        share, elapsed_s = (at(answer.json, place) if place is not None else None for place in (protocol.progress, protocol.elapsed_s))
+        return TaskUpdate(said.state, said.phase.value if said.phase is not None else None, _number(share), _number(elapsed_s))
+
+    def poll(self, reference: str) -> WireRequest:
+        """The request that asks how a task is doing, by its reference or its address."""
+        by_address = reference.startswith(("http://", "https://", "/"))
+        return poll_request(
+            self.provider,
+            None if by_address else reference,
+            base_url=self.base_url,
+            api_key=self.api_key,
+            poll_url=reference if by_address else None,
+            submitted=self.choice.operation,
+        )
+
+    def cancellation(self, reference: str) -> WireRequest:
+        """The request that calls a task off; `UsageError` where the provider documents none."""
+        return cancel_request(self.provider, self.choice.operation, reference, base_url=self.base_url, api_key=self.api_key)
+
+    @property
+    def listener(self) -> Callable[[], Pieces] | None:
+        """What reads a stream of this call's answers; None for one of text."""
+        events = self.provider.operation_profile(self.choice.operation).response.events
+        return (lambda: PreviewPieces(events)) if events is not None else None
+
+    def _submitted(self) -> Steps[Done[Exchanged]]:
+        send = Send(self._request(), "submit")
+        reply: Exchanged = yield send
+        if reply.failure == "stale":
+            reply = yield replace(send, fresh=True)
+        if reply.failure is not None or reply.status is None:
+            return Done(End.NO_ANSWER, reply=reply, finished_s=reply.ended_s, first=reply)
+        answer = decode(self.provider, self.choice.operation, reply.response())
+        end = End.ANSWERED if 200 <= reply.status < 300 else End.REFUSED
+        return Done(end, answer, reply, finished_s=reply.ended_s, first=reply)
+
+    def _pause_s(self, done: Done[Exchanged], attempt: int, elapsed_s: float) -> float | None:
+        header, keyed = self.provider.profile.errors.retry_after_header, self.idempotency_key is not None
+        now, draw = self.wall_clock, self.draw()
+        return self.retry.pause_s(done, attempt=attempt, keyed=keyed, elapsed_s=elapsed_s, now=now, header=header, draw=draw)
+
+    def _request(self) -> WireRequest:
         stream = bool(self.choice.request.stream)
-        request = build(self.provider, self.choice.fields, base_url=self.base_url, api_key=self.api_key, stream=stream)
-        conditions = Conditions(
+        protocol = self.provider.protocol(self.choice.operation)
+        headers: Headers = ()
+        if self.idempotency_key is not None and protocol is not None and protocol.idempotency_header is not None:
+            headers = ((protocol.idempotency_header, self.idempotency_key),)
+        return build(self.provider, self.choice.fields, base_url=self.base_url, api_key=self.api_key, headers=headers, stream=stream)
+
+    def _conditions(self) -> Conditions:
+        return Conditions(
             self.provider,
             self.choice.operation,
             self.base_url,
@@ -72,13 +153,31 @@ class Call:
             interval_s=self.poll_interval_s,
             limit_s=self.poll_timeout_s,
         )
-        return course(conditions, request)
+
+    def error_of(self, done: Done[Exchanged]) -> ClientError:
+        """Why a course ended without an answer, as a typed error with its exchange."""
+        error = _Failed(self, done).error()
+        reply = done.reply or done.first
+        error.exchange = shown(reply) if reply is not None else None
+        return error
 
     def result(self, done: Done[Exchanged]) -> Result:
         """What the end of the course is worth; raises a `ClientError` where it is no result."""
+        try:
+            found = self._worth(done)
+        except ClientError as error:
+            reply = done.reply or done.first
+            error.exchange = shown(reply) if reply is not None else None
+            self.attendance.tell("failed", error=error)
+            raise
+        self.attendance.settle(found.cost_usd)
+        self.attendance.tell("ended", result=found)
+        return found
+
+    def _worth(self, done: Done[Exchanged]) -> Result:
         if done.end is not End.ANSWERED:
             _Failed(self, done).tell()
-        answer, first = done.answer, done.first
+        answer, first = done.answer, done.first or done.reply
         assert answer is not None, "a course that was answered has its answer"
         assert first is not None, "a course begins with its submission"
         operation = self.choice.operation
@@ -121,11 +220,12 @@ class _Failed:
     def tell(self) -> NoReturn:
         """Raises it."""
         done = self._done
-        error = self._error()
+        error = self.error()
         cause = done.reply.cause if done.reply is not None else None
         raise error from cause
 
-    def _error(self) -> ClientError:
+    def error(self) -> ClientError:
+        """The error, not yet raised."""
         call, done, operation = self._call, self._done, self._operation
         answer = done.answer
         match done.end:
@@ -308,13 +408,13 @@ def _timings(done: Done[Exchanged], first: Exchanged) -> Timings:
 
 def _result(call: Call, answer: Answer, pictures: tuple[Picture, ...], timings: Timings, notes: list[str]) -> Result:
     choice = call.choice
-    infos = [PictureInfo(p.format, p.width, p.height, len(p.bytes), "") for p in pictures]
+    infos = [PictureInfo(p.format, p.width, p.height, len(p.data), "") for p in pictures]
     price, origin = call.pricing.look_up(choice.model, choice.operation)
     cost = answer_cost(price, answer, delivered(call.provider, choice.operation, choice.request, answer, infos))
     wanted = with_defaults(call.provider, choice.operation, {"n": choice.request.n}, "n") or 1
-    told = [choice.note] if choice.note else []
-    if pictures and len(pictures) != wanted:
-        told.append(f"{wanted} picture{'s were' if wanted != 1 else ' was'} asked for and {len(pictures)} came")
+    said = [*([choice.note] if choice.note else []), *call.notes]
+    if pictures and len(pictures) != wanted and not call.resumed:
+        said.append(f"{wanted} picture{'s were' if wanted != 1 else ' was'} asked for and {len(pictures)} came")
     return Result(
         provider=call.provider.id,
         operation=choice.operation,
@@ -327,8 +427,13 @@ def _result(call: Call, answer: Answer, pictures: tuple[Picture, ...], timings: 
         price_origin="answer" if answer.cost_usd is not None else origin,
         timings=timings,
         answer=answer,
-        notes=(*told, *notes),
+        notes=(*said, *notes),
     )
+
+
+def _number(value: Any) -> float | None:
+    """A number that an answer says; None for anything else."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _words_of(error: Any) -> str:

@@ -6,6 +6,7 @@
     │   ├── PaymentRequired            5   402: the account is out of credit
     │   └── RateLimited                5   429, with the time to wait where the target says it
     ├── ServerFailed                   1   5xx
+    ├── SpendingLimitReached       5   a SpendingGuard of the caller's own lets nothing more through; nothing was sent
     ├── AddressNotAllowed              2   an answer leads off this machine, and the caller did not allow that
     ├── TimedOut                       1   no whole answer within the time limit
     ├── ConnectionFailed               3   nothing answers there (also a harness TargetUnreachable)
@@ -19,13 +20,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from testcard.harness.client.results import HttpExchange
 from testcard.harness.errors import Exit, KeyRefused, TargetUnreachable, TestcardError
 from testcard.harness.redaction import redacted
 from testcard.harness.wire.model import Answer
 
 
 class ClientError(TestcardError):
-    """The root; `operation` was asked, `answer` is what was understood of the response (None where none came).
+    """The root; `operation` was asked, `answer` is what was understood of the response (None where none came), `exchange` the request with
+    what came of it, byte for byte and without the key (None where nothing was sent).
 
     No message shows a key, although transports quote what a server sent. `answer` is the server's own data and may.
     """
@@ -36,6 +39,7 @@ class ClientError(TestcardError):
         super().__init__(redacted(message), hint=redacted(hint) if hint is not None else None)
         self.operation = operation
         self.answer = answer
+        self.exchange: HttpExchange | None = None
 
 
 class RequestRefused(ClientError):
@@ -82,6 +86,15 @@ class ServerFailed(ClientError):
     def status(self) -> int | None:
         """The HTTP status."""
         return self.answer.status if self.answer else None
+
+
+class SpendingLimitReached(ClientError):
+    """The caller's own limit of requests or USD. Nothing was sent."""
+
+    exit_code = Exit.INCONCLUSIVE
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="raise the limit of the SpendingGuard, or ask for less")
 
 
 class AddressNotAllowed(ClientError):

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import ssl
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
+from testcard.harness.client.results import HttpExchange
 from testcard.harness.kept_connections import KEEP_IDLE_S, KeptConnections, is_stale
+from testcard.harness.redaction import redacted, redacted_bytes
 from testcard.harness.wire.course import Failure, Send
 from testcard.harness.wire.model import Headers, WireRequest, WireResponse
 from testcard.harness.wire.sse import TextPieces
@@ -82,6 +85,17 @@ def _parsed(url: str) -> httpx.URL:
     return httpx.URL(url)
 
 
+class Pieces(Protocol):
+    """Reads a stream as blocks of its body arrive: `harness.wire.sse.TextPieces`, `harness.client.previews.PreviewPieces`."""
+
+    def feed(self, block: bytes) -> Sequence[Any]:
+        """What this block completes."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream has named its end."""
+
+
 @dataclass(slots=True)
 class Exchanged:
     """One request and what came of it, while it goes on and afterwards; seconds of the monotonic clock.
@@ -101,7 +115,8 @@ class Exchanged:
     detail: str = ""
     cause: Exception | None = None
     first_text_s: float | None = None
-    _text: TextPieces | None = None
+    listener: Callable[[], Pieces] | None = None
+    _text: Pieces | None = None
     _blocks: list[bytes] = field(default_factory=list)
     _size: int = 0
 
@@ -110,9 +125,9 @@ class Exchanged:
         self.status, self.headers = response.status_code, tuple(response.headers.multi_items())
         self.first_byte_s = self.ended_s = time.monotonic()
         if self.request.stream and self.status < 300 and self.is_stream:
-            self._text = TextPieces()
+            self._text = (self.listener or TextPieces)()
 
-    def add(self, block: bytes) -> list[str]:
+    def add(self, block: bytes) -> Sequence[Any]:
         """More of the body is there; the pieces of streamed text that it completes. Whether to go on says `wants_more`."""
         self.ended_s = time.monotonic()
         self._blocks.append(block)
@@ -122,7 +137,7 @@ class Exchanged:
         elif self.ended_s - self.sent_s > self.timeout_s:
             # httpx bounds each wait for bytes, not their sum: a server that drips would hold a caller for ever.
             self.failure = "timeout"
-        pieces = self._text.feed(block) if self._text is not None else []
+        pieces: Sequence[Any] = self._text.feed(block) if self._text is not None else ()
         if pieces and self.first_text_s is None:
             self.first_text_s = self.ended_s
         return pieces
@@ -169,6 +184,22 @@ class Exchanged:
         return WireResponse(self.status or 0, self.headers, self.body, self.sent_s, self.first_byte_s, self.ended_s)
 
 
-def exchange(send: Send, *, timeout_s: float, max_bytes: int) -> Exchanged:
-    """An exchange that is about to begin."""
-    return Exchanged(send.request, timeout_s, max_bytes, time.monotonic())
+def exchange(send: Send, *, timeout_s: float, max_bytes: int, listener: Callable[[], Pieces] | None = None) -> Exchanged:
+    """An exchange that is about to begin; `listener` makes what reads its stream, by default one of text."""
+    return Exchanged(send.request, timeout_s, max_bytes, time.monotonic(), listener=listener)
+
+
+def shown(found: Exchanged) -> HttpExchange:
+    """The exchange as a caller may keep and print it."""
+    request = found.request
+    return HttpExchange(
+        request.method,
+        redacted(request.url),
+        tuple((name, redacted(value)) for name, value in request.headers),
+        redacted_bytes(request.body),
+        found.status,
+        tuple((name, redacted(value)) for name, value in found.headers),
+        redacted_bytes(found.body),
+        found.ended_s - found.sent_s,
+        found.failure,
+    )

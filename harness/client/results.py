@@ -12,14 +12,12 @@ from PIL import Image
 from testcard.harness.intake import open_picture
 from testcard.harness.wire.model import Answer, Usage
 
-Bytes = bytes  # a field of this name hides the type inside the class
-
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One picture: its encoded bytes, format (png, jpeg, webp), size in pixels, the seed the answer names, where it came from."""
+    """One picture: its encoded bytes as they came, format (png, jpeg, webp), size in pixels, the seed the answer names, where it came from."""
 
-    bytes: Bytes = field(repr=False)
+    data: bytes = field(repr=False)
     format: str
     width: int
     height: int
@@ -30,12 +28,12 @@ class Picture:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the bytes as they came to `path` and returns it; the name's ending is not looked at."""
         target = Path(path)
-        target.write_bytes(self.bytes)
+        target.write_bytes(self.data)
         return target
 
     def image(self) -> Image.Image:
         """The decoded picture; raises what Pillow raises where the pixels do not decode."""
-        image = open_picture(self.bytes)
+        image = open_picture(self.data)
         image.load()
         return image
 
@@ -83,7 +81,7 @@ class Result:
             "operation": self.operation,
             "model": self.model,
             "pictures": [
-                {"format": p.format, "width": p.width, "height": p.height, "bytes": len(p.bytes), "seed": p.seed, "url": p.url}
+                {"format": p.format, "width": p.width, "height": p.height, "bytes": len(p.data), "seed": p.seed, "url": p.url}
                 for p in self.pictures
             ],
             "text": self.text,
@@ -98,3 +96,21 @@ class Result:
             },
             "notes": list(self.notes),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class HttpExchange:
+    """A request and what came of it, without the key. `status` None: no answer began. `seconds`: from sending to the last byte, or the failure.
+
+    `failure` says in a word why no whole answer came: connect, tls, timeout, broken, stale.
+    """
+
+    method: str
+    url: str
+    request_headers: tuple[tuple[str, str], ...]
+    request_body: bytes = field(repr=False)
+    status: int | None
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(repr=False)
+    seconds: float
+    failure: str | None = None

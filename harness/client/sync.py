@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from types import TracebackType
-from typing import Any, Literal, TypeVar, Unpack, overload
+from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
 
 import httpx
 
+from testcard.harness.client.attending import TaskUpdate
 from testcard.harness.client.call import Call
 from testcard.harness.client.http import (
     DEFAULT_MAX_BYTES,
@@ -21,15 +22,23 @@ from testcard.harness.client.http import (
     http_request,
     tls,
 )
+from testcard.harness.client.masks import Mask
+from testcard.harness.client.observing import Hook
+from testcard.harness.client.previews import Preview
 from testcard.harness.client.results import Result
+from testcard.harness.client.retries import NO_RETRY, Retry
+from testcard.harness.client.spending import SpendingGuard
+from testcard.harness.client.tasks import accepted, alone, named, reference_of, resumed, updated
 from testcard.harness.client.terms import PictureSource, Terms, settings
 from testcard.harness.pricing import Pricing
 from testcard.harness.proxies import direct
-from testcard.harness.wire.course import Send, Step, Steps, Wait
+from testcard.harness.wire.course import Done, Send, Step, Steps, Wait
 from testcard.harness.wire.model import Headers
 from testcard.specs.loader import Provider
+from testcard.specs.profile import Task
 
 T = TypeVar("T")
+P = TypeVar("P")
 
 
 class Client:
@@ -54,6 +63,9 @@ class Client:
         poll_interval_s: float | None = None,
         poll_timeout_s: float | None = None,
         live: bool = False,
+        retry: Retry = NO_RETRY,
+        budget: SpendingGuard | None = None,
+        hooks: Sequence[Hook] = (),
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.settings = settings(
@@ -67,6 +79,9 @@ class Client:
             poll_timeout_s=poll_timeout_s,
             live=live,
             timeout_s=timeout_s,
+            retry=retry,
+            guard=budget,
+            hooks=hooks,
         )
         self._http = SyncHttp(timeout=timeout_s, verify=tls(), transport=transport, mounts=direct(self.settings.base_url))
         self._defaults = default_headers(self._http)
@@ -81,20 +96,27 @@ class Client:
         """Closes the connections."""
         self._http.close()
 
-    def generate(self, prompt: str, *, operation: str | None = None, **terms: Unpack[Terms]) -> Result:
-        """Pictures from words."""
-        return self._finish(self.settings.call("generate", prompt, operation=operation, **terms))
+    @overload
+    def generate(self, prompt: str, *, stream: Literal[False] = False, operation: str | None = None, **terms: Unpack[Terms]) -> Result: ...
+    @overload
+    def generate(self, prompt: str, *, stream: Literal[True], operation: str | None = None, **terms: Unpack[Terms]) -> PreviewStream: ...
+    def generate(
+        self, prompt: str, *, stream: bool = False, operation: str | None = None, **terms: Unpack[Terms]
+    ) -> Result | PreviewStream:
+        """Pictures from words; with `stream`, where the provider streams them, an iterator of previews and pictures as they arrive."""
+        call = self.settings.call("generate", prompt, operation=operation, stream=stream or None, **terms)
+        return PreviewStream(self._driver(call), call) if stream else self._finish(call)
 
     def edit(
         self,
         image: PictureSource | Sequence[PictureSource],
         prompt: str,
         *,
-        mask: PictureSource | None = None,
+        mask: PictureSource | Mask | None = None,
         operation: str | None = None,
         **terms: Unpack[Terms],
     ) -> Result:
-        """Pictures from a picture (or several) and words; what a mask's colours mean is the provider's to say."""
+        """Pictures from a picture (or several) and words; a mask that is a picture is sent as it is, a `Mask` in the provider's polarity."""
         return self._finish(self.settings.call("edit", prompt, several(image), mask, operation=operation, **terms))
 
     def variation(self, image: PictureSource, *, operation: str | None = None, **terms: Unpack[Terms]) -> Result:
@@ -134,6 +156,32 @@ class Client:
         call = self.settings.call("describe", prompt, several(image), operation=operation, stream=stream or None, **terms)
         return TextStream(self._driver(call), call) if stream else self._finish(call)
 
+    def submit(
+        self,
+        prompt: str | None = None,
+        *,
+        task: Task = "generate",
+        images: Sequence[PictureSource] = (),
+        mask: PictureSource | Mask | None = None,
+        operation: str | None = None,
+        **terms: Unpack[Terms],
+    ) -> TaskHandle:
+        """Hands the work in and comes back at once, with what is to be waited for.
+
+        It is asked for as a task where that is a choice. Keep `id`: `resume` follows it from any process.
+        """
+        terms.setdefault("asynchronous", True if self.settings.takes_flag(task, operation) else None)
+        call = self.settings.call(task, prompt, images, mask, operation=operation, **terms)
+        return TaskHandle(self._driver(call), call, self._driver(call).run(call.submission()))
+
+    def resume(self, task_id: str, *, task: Task = "generate", operation: str | None = None) -> TaskHandle:
+        """The task of this id (or address) that was submitted before; `operation` where the task's usual one did not take it."""
+        call = self.settings.resumed(task, operation)
+        return TaskHandle(self._driver(call), call, resumed(task_id, time.monotonic()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.settings.provider.id!r}, base_url={self.settings.base_url!r})"
+
     def _driver(self, call: Call) -> _Driver:
         return _Driver(self._http, self._defaults, call)
 
@@ -141,8 +189,8 @@ class Client:
         return call.result(self._driver(call).run(call.course()))
 
 
-class TextStream:
-    """The pieces of a streamed text, in order, as they arrive; afterwards `result` holds the whole."""
+class _Stream(Generic[P]):
+    """The pieces of a streamed answer, in order, as they arrive; afterwards `result` holds the whole."""
 
     def __init__(self, driver: _Driver, call: Call) -> None:
         self._driver = driver
@@ -150,13 +198,13 @@ class TextStream:
         self._pieces = self._run()
         self.result: Result | None = None
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[P]:
         return self._pieces
 
-    def __next__(self) -> str:
+    def __next__(self) -> P:
         return next(self._pieces)
 
-    def __enter__(self) -> TextStream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -173,9 +221,42 @@ class TextStream:
         assert self.result is not None, "the course ends with a result or raises"
         return self.result
 
-    def _run(self) -> Generator[str, None, None]:
+    def _run(self) -> Generator[P, None, None]:
         done = yield from self._driver.listen(self._call.course())
         self.result = self._call.result(done)
+
+
+class TextStream(_Stream[str]):
+    """The pieces of a streamed text."""
+
+
+class PreviewStream(_Stream[Preview]):
+    """Previews and pictures of a stream."""
+
+
+class TaskHandle:
+    """Work that was handed in. `id` is what the provider calls it (None where the answer was the result already)."""
+
+    def __init__(self, driver: _Driver, call: Call, done: Done[Exchanged]) -> None:
+        self._driver = driver
+        self._call = call
+        self._done = accepted(call, done)
+        self.id = reference_of(self._done)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.id!r}, operation={self._call.choice.operation!r})"
+
+    def wait(self, on_update: Callable[[TaskUpdate], None] | None = None) -> Result:
+        """The result, once the task has ended; `on_update` hears after every poll how it is doing. Raises `TaskFailed` where it failed."""
+        return self._call.result(self._driver.run(self._call.following(self._done, on_update)))
+
+    def poll(self) -> TaskUpdate:
+        """How it is doing now, asked once."""
+        return updated(self._call, self._driver.run(alone(self._call.poll(named(self.id)))))
+
+    def cancel(self) -> None:
+        """Calls it off; `UsageError` where the provider documents no way to, `RequestRefused` where it is not taken."""
+        updated(self._call, self._driver.run(alone(self._call.cancellation(named(self.id)), "result")), told=False)
 
 
 class _Driver:
@@ -186,12 +267,13 @@ class _Driver:
         self._defaults = defaults
         self._timeout_s = call.timeout_s
         self._max_bytes = call.max_bytes
+        self._listener = call.listener
 
     def run(self, steps: Steps[T]) -> T:
         """The end of the course."""
         return _end_of(self.listen(steps))
 
-    def listen(self, steps: Steps[T]) -> Generator[str, None, T]:
+    def listen(self, steps: Steps[T]) -> Generator[Any, None, T]:
         """The pieces of text that its answers stream, as they arrive; returns the end of the course."""
         heard: Any = None
         while True:
@@ -209,8 +291,8 @@ class _Driver:
         assert not isinstance(step, Send), "requests are sent by `listen`"
         return [self.run(steps) for steps in step.courses]
 
-    def _exchanged(self, send: Send) -> Generator[str, None, Exchanged]:
-        found = exchange(send, timeout_s=self._timeout_s, max_bytes=self._max_bytes)
+    def _exchanged(self, send: Send) -> Generator[Any, None, Exchanged]:
+        found = exchange(send, timeout_s=self._timeout_s, max_bytes=self._max_bytes, listener=self._listener)
         if send.fresh:
             self._http.kept.fresh()
         try:
@@ -227,7 +309,7 @@ class _Driver:
         return found
 
 
-def _end_of(pieces: Generator[str, None, T]) -> T:
+def _end_of(pieces: Generator[Any, None, T]) -> T:
     while True:
         try:
             next(pieces)

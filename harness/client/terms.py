@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+import io
 import os
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from PIL import Image
+
+from testcard.harness.client.attending import Attendance
 from testcard.harness.client.call import Call
 from testcard.harness.client.http import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S
+from testcard.harness.client.masks import Mask, in_polarity_of
+from testcard.harness.client.observing import ClientEvent, Hook, next_number
+from testcard.harness.client.retries import NO_RETRY, Retry
+from testcard.harness.client.spending import SpendingGuard
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import keep_secret
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key
-from testcard.harness.wire.contract import choose
+from testcard.harness.wire.billing import worst_case
+from testcard.harness.wire.contract import Choice, choose
+from testcard.harness.wire.fields import WireFields
 from testcard.harness.wire.model import InputImage, TaskRequest
 from testcard.harness.wire.pictures import input_image
 from testcard.specs.loader import Provider, load_provider
 from testcard.specs.profile import MOCK_API_KEY, Delivery, Task
 
-#: A picture to send: its bytes, the path of a file, an address (where the contract takes one), or an `InputImage`.
-PictureSource = bytes | str | os.PathLike[str] | InputImage
+#: A picture to send: its bytes, the path of a file, a picture of Pillow's, an address (where the contract takes one), a data URL, or an `InputImage`.
+PictureSource = bytes | str | os.PathLike[str] | Image.Image | InputImage
 
 
 class Terms(TypedDict, total=False):
-    """The optional terms of a task; what is left out is not sent. Meanings and units as in `TaskRequest`."""
+    """The optional terms of a task; what is left out is not sent. Meanings and units as in `TaskRequest`.
+
+    `idempotency_key`: under which the provider carries the request out once however often it comes; True draws one. Where none is documented it is
+    a `UsageError`.
+    """
 
     model: str | None
     size: tuple[int, int] | str | None
@@ -51,38 +66,89 @@ class Terms(TypedDict, total=False):
     temperature: float | None
     asynchronous: bool | None
     extra: dict[str, Any]
+    idempotency_key: str | bool | None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A client's fixed part: the target, the key, the prices, the bounds."""
+    """A client's fixed part: the target, the key, the prices, the bounds, what it may spend and repeat, and whom it tells."""
 
     provider: Provider
     base_url: str
-    api_key: str | None
+    api_key: str | None = field(repr=False)
     pricing: Pricing
     max_bytes: int
     poll_interval_s: float | None
     poll_timeout_s: float | None
     live: bool = True
     timeout_s: float = DEFAULT_TIMEOUT_S
+    retry: Retry = NO_RETRY
+    guard: SpendingGuard | None = None
+    hooks: tuple[Hook, ...] = ()
 
     def call(
         self,
         task: Task,
         prompt: str | None,
         images: Sequence[PictureSource] = (),
-        mask: PictureSource | None = None,
+        mask: PictureSource | Mask | None = None,
         *,
         operation: str | None = None,
         stream: bool | None = None,
         **terms: Unpack[Terms],
     ) -> Call:
         """The call that these arguments ask for; `ContractViolation` when the contract does not allow it."""
-        request = task_request(task, prompt, images, mask, stream=stream, **terms)
+        idempotency_key = terms.pop("idempotency_key", None)
+        plain = mask.picture if isinstance(mask, Mask) else mask
+        request = task_request(task, prompt, images, plain, stream=stream, **terms)  # type: ignore[arg-type]  # a `Mask` says of its picture only that it is a source
+        choice, note = choose(self.provider, request, operation), None
+        if isinstance(mask, Mask) and request.mask is not None:
+            turned, note = in_polarity_of(self.provider, choice, request.mask, mask.edits)
+            if turned is not request.mask:
+                choice = choose(self.provider, replace(request, mask=turned), operation)
+        key = self._key(choice, idempotency_key)
+        return self._call(choice, key, (note,) if note is not None else ())
+
+    def takes_flag(self, task: Task, operation: str | None) -> bool:
+        """Whether a field of the request says that it is to become a task."""
+        protocol = self.provider.protocol(operation or self.provider.default_operation(task))
+        return protocol is not None and protocol.flag is not None
+
+    def resumed(self, task: Task, operation: str | None) -> Call:
+        """The call whose task was submitted by another process: as far as following it goes."""
+        named = operation or self._with_tasks(task)
+        choice = Choice(named, TaskRequest(task), WireFields(named), None)
+        return replace(self._call(choice, None, ()), resumed=True)
+
+    def _with_tasks(self, task: Task) -> str:
+        """The operation of a task whose requests may become tasks of the provider's."""
+        default = self.provider.default_operation(task)
+        names = [default, *(name for name, one in self.provider.profile.operations.items() if task in one.tasks)]
+        return next((name for name in names if self.provider.protocol(name) is not None), default)
+
+    def _key(self, choice: Choice, wanted: str | bool | None) -> str | None:
+        if wanted is None or wanted is False:
+            return None
+        protocol = self.provider.protocol(choice.operation)
+        if protocol is None or protocol.idempotency_header is None:
+            raise UsageError(
+                f"{self.provider.profile.name} documents no idempotency key for {choice.operation}", hint="leave idempotency_key out"
+            )
+        if protocol.flag is not None and not choice.request.asynchronous:
+            raise UsageError("an idempotency key goes with tasks only here", hint="add asynchronous=True, or use submit")
+        return str(uuid.uuid4()) if wanted is True else wanted
+
+    def _call(self, choice: Choice, key: str | None, notes: tuple[str, ...]) -> Call:
+        size = choice.request.size
+        shown = f"{size[0]}x{size[1]}" if isinstance(size, tuple) else size
+        event = ClientEvent("began", next_number(), self.provider.id, choice.operation, choice.model, shown)
+        worst_usd = None
+        if self.guard is not None and self.guard.max_usd is not None:
+            price, _ = self.pricing.look_up(choice.model, choice.operation)
+            worst_usd = price.usd(worst_case(self.provider, choice.operation, choice.request)) if price is not None else None
         return Call(
             self.provider,
-            choose(self.provider, request, operation),
+            choice,
             self.base_url,
             self.api_key,
             self.pricing,
@@ -92,6 +158,10 @@ class Settings:
             poll_interval_s=self.poll_interval_s,
             poll_timeout_s=self.poll_timeout_s,
             live=self.live,
+            idempotency_key=key,
+            retry=self.retry,
+            attendance=Attendance(event, self.hooks, self.guard, worst_usd),
+            notes=notes,
         )
 
 
@@ -106,7 +176,7 @@ def task_request(
 ) -> TaskRequest:
     """The request that these arguments make; a term that is None is not sent, one that does not exist is a `UsageError`."""
     known = {name: value for name, value in terms.items() if value is not None}
-    unknown = sorted(set(known) - Terms.__annotations__.keys())
+    unknown = sorted(set(known) - (Terms.__annotations__.keys() - {"idempotency_key"}))
     if unknown:
         raise UsageError(
             f"there is no term {unknown[0]}", hint=f"the terms are: {', '.join(Terms.__annotations__)}; wire fields go into extra"
@@ -133,6 +203,9 @@ def settings(
     poll_timeout_s: float | None = None,
     live: bool = False,
     timeout_s: float = DEFAULT_TIMEOUT_S,
+    retry: Retry = NO_RETRY,
+    guard: SpendingGuard | None = None,
+    hooks: Sequence[Hook] = (),
 ) -> Settings:
     """A client's settings. Without a base URL the provider's first documented one; the key from the argument,
     TESTCARD_API_KEY or the profile's variable; on this machine the mocks' documented key will do."""
@@ -151,7 +224,8 @@ def settings(
     keep_secret(key)
     # Without prices of the caller's only the answer's own cost counts: illustrative ones are for runs against our mocks.
     pricing = pricing or Pricing(loaded, mock=False)
-    return Settings(loaded, url, key, pricing, max_bytes, poll_interval_s, poll_timeout_s, live, timeout_s)
+    bounds = (max_bytes, poll_interval_s, poll_timeout_s)
+    return Settings(loaded, url, key, pricing, *bounds, live, timeout_s, retry, guard, tuple(hooks))
 
 
 def as_input_image(source: PictureSource) -> InputImage:
@@ -160,6 +234,10 @@ def as_input_image(source: PictureSource) -> InputImage:
         return source
     if isinstance(source, bytes):
         return input_image(source)
+    if isinstance(source, Image.Image):
+        buffer = io.BytesIO()
+        source.save(buffer, "PNG")
+        return input_image(buffer.getvalue())
     if isinstance(source, str) and source.startswith(("http://", "https://", "data:")):
         return InputImage(url=source)
     path = Path(source)

@@ -76,8 +76,8 @@ def test_gemini_by_shape_and_tier(call: Any) -> None:
 def test_the_same_seed_gives_the_same_picture(call: Any) -> None:
     """A seed reaches the target."""
     one, other = (call("nanogpt", "generate", "x", seed=3, size=(256, 256)).pictures[0] for _ in range(2))
-    assert one.bytes == other.bytes
-    assert call("nanogpt", "generate", "x", seed=4, size=(256, 256)).pictures[0].bytes != one.bytes
+    assert one.data == other.data
+    assert call("nanogpt", "generate", "x", seed=4, size=(256, 256)).pictures[0].data != one.data
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_pictures_come_with_what_is_known_about_them(call: Driver, server: Scrip
     """Bytes, format, size, cost and timings; the key in the header; one request."""
     server.then_json({"data": [{"b64_json": B64}, {"b64_json": B64}], "cost": 0.02})
     result = call("nanogpt", "generate", "a red boat", size=(512, 512), n=2, seed=7)
-    assert [(p.bytes, p.format, p.width, p.height, p.index) for p in result.pictures] == [(PNG, "png", 16, 8, 0), (PNG, "png", 16, 8, 1)]
+    assert [(p.data, p.format, p.width, p.height, p.index) for p in result.pictures] == [(PNG, "png", 16, 8, 0), (PNG, "png", 16, 8, 1)]
     assert (result.cost_usd, result.price_origin, result.model, result.operation) == (0.02, "answer", "hidream", "createImage")
     assert 0 < result.timings.first_byte_s <= result.timings.total_s
     (seen,) = server.seen
@@ -161,7 +161,7 @@ def test_addresses_are_fetched_without_the_key(call: Driver, server: Scripted) -
     server.then(http_head(302, {"location": "/two.png", "content-length": "0", "connection": "close"}))
     server.then_picture()
     result = call("nanogpt", "generate", "x", delivery="url")
-    assert result.pictures[0].bytes == PNG
+    assert result.pictures[0].data == PNG
     assert result.pictures[0].url == f"{server.base_url}/one.png"
     assert result.timings.download_s is not None
     assert [seen.path for seen in server.seen] == ["/v1/images/generations", "/one.png", "/two.png"]
@@ -264,7 +264,7 @@ def test_a_picture_that_comes_both_ways_is_taken_as_base64(call: Driver, server:
     """What was paid for is in hand: nothing is downloaded, and the caller is told."""
     server.then_json({"data": [{"b64_json": B64, "url": f"{server.base_url}/x"}]})
     result = call("nanogpt", "generate", "x")
-    assert result.pictures[0].bytes == PNG
+    assert result.pictures[0].data == PNG
     assert result.notes == ("picture 1 came both as base64 and by URL; the base64 was taken",)
     assert len(server.seen) == 1
 
@@ -381,7 +381,7 @@ def test_a_task_is_polled_to_its_end(call: Driver, server: Scripted) -> None:
     server.then_json({"status": "completed", "result": {"urls": [f"{server.base_url}/p.png"]}})
     server.then_picture()
     result = call("opengpu-relay", "generate", "x", operation="generateQwen", asynchronous=True, settings={"poll_interval_s": 0.01})
-    assert result.pictures[0].bytes == PNG
+    assert result.pictures[0].data == PNG
     assert result.timings.queue_s is not None
     assert result.timings.queue_s >= 0.03
     assert [seen.method for seen in server.seen] == ["POST", "GET", "GET", "GET", "GET", "GET"]

@@ -1,0 +1,243 @@
+"""Many requests with a bound on how many go on at once, each with its own outcome, kept in a folder from which an interrupted batch goes on.
+
+The folder holds the pictures and `batch.jsonl`, one line for each item that came to its end. An item that has its line, and whose files are
+there, is not asked for again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from testcard.harness.client.asynchronous import AsyncClient
+from testcard.harness.client.call import Call
+from testcard.harness.client.errors import AuthenticationFailed, ClientError, PaymentRequired, SpendingLimitReached
+from testcard.harness.client.results import Result
+from testcard.harness.client.sync import Client
+from testcard.harness.client.terms import PictureSource, as_input_image
+from testcard.harness.errors import ContractViolation, UsageError
+from testcard.specs.profile import Task
+
+#: what no further request of the batch would escape
+FATAL = (AuthenticationFailed, PaymentRequired, SpendingLimitReached)
+_LOG = "batch.jsonl"
+_ENDINGS = {"jpeg": "jpg"}
+
+
+@dataclass(frozen=True, slots=True)
+class BatchItem:
+    """One request: a prompt, for pictures also `images`; `terms` as the client's methods take them. `name` begins its files' names."""
+
+    prompt: str | None
+    task: Task = "generate"
+    images: tuple[PictureSource, ...] = ()
+    terms: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOutcome:
+    """What an item came to: `files` of its pictures and the result's record, or an error; neither where the batch stopped before it.
+
+    `earlier`: it was found done in the folder, and `result` is None then. `record` is `Result.record()`.
+    """
+
+    index: int
+    item: BatchItem
+    files: tuple[Path, ...] = ()
+    record: Mapping[str, Any] | None = None
+    result: Result | None = field(default=None, repr=False)
+    error: Exception | None = None
+    earlier: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether its pictures, or its text, are there."""
+        return self.record is not None
+
+
+def run_batch(
+    client: Client,
+    items: Iterable[BatchItem | str],
+    folder: Path | str,
+    *,
+    concurrency: int = 4,
+    on_outcome: Callable[[BatchOutcome], None] | None = None,
+) -> list[BatchOutcome]:
+    """Carries all items out, at most `concurrency` at once, and gives their outcomes in the items' order.
+
+    `on_outcome` hears of each as it ends (of one at a time). An item that fails stops no other, but for a refused key, an empty account and a
+    reached limit: then nothing more is begun. The retry policy, the spending limit and the hooks are the client's.
+    """
+    batch = _Batch(client, items, Path(folder), concurrency, on_outcome)
+
+    def work(entry: _Entry) -> None:
+        if not batch.stopped:
+            batch.ended(entry, *_caught(lambda: client._finish(entry.call(client))))
+
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="batch") as pool:
+        try:
+            list(pool.map(work, batch.left))
+        except BaseException:
+            # Ctrl-C, or a hook that raised: what is under way ends, nothing else begins.
+            batch.stopped = True
+            raise
+    return batch.outcomes()
+
+
+async def run_batch_async(
+    client: AsyncClient,
+    items: Iterable[BatchItem | str],
+    folder: Path | str,
+    *,
+    concurrency: int = 4,
+    on_outcome: Callable[[BatchOutcome], None] | None = None,
+) -> list[BatchOutcome]:
+    """`run_batch` for async code."""
+    batch = _Batch(client, items, Path(folder), concurrency, on_outcome)
+    left = iter(batch.left)
+
+    async def worker() -> None:
+        for entry in left:
+            if batch.stopped:
+                return
+            try:
+                ended: tuple[Result | None, Exception | None] = (await client._finish(entry.call(client)), None)
+            except (ClientError, ContractViolation, UsageError) as error:
+                ended = (None, error)
+            batch.ended(entry, *ended)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(concurrency):
+            group.start_soon(worker)
+    return batch.outcomes()
+
+
+def _caught(what: Callable[[], Result]) -> tuple[Result | None, Exception | None]:
+    try:
+        return what(), None
+    except (ClientError, ContractViolation, UsageError) as error:
+        return None, error
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An item with its place in the batch and the digest by which its line is found again."""
+
+    index: int
+    item: BatchItem
+    key: str
+
+    def call(self, client: Client | AsyncClient) -> Call:
+        """The call that it asks for."""
+        return client.settings.call(self.item.task, self.item.prompt, self.item.images, **self.item.terms)
+
+
+class _Batch:
+    """The items, what is done of them, and the folder."""
+
+    def __init__(
+        self,
+        client: Client | AsyncClient,
+        items: Iterable[BatchItem | str],
+        folder: Path,
+        concurrency: int,
+        on_outcome: Callable[[BatchOutcome], None] | None,
+    ) -> None:
+        if concurrency < 1:
+            raise UsageError("a batch needs at least one request at once", hint="concurrency=4")
+        self._folder = folder
+        self._on_outcome = on_outcome
+        self._lock = threading.Lock()
+        self.stopped = False
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            earlier = dict(self._earlier())
+        except OSError as error:
+            raise UsageError(f"{folder}: {error.strerror}", hint="name a folder that can be written") from None
+        self._entries = list(_entries(items, client.settings.provider.id))
+        self._outcomes: dict[int, BatchOutcome] = {}
+        self.left: list[_Entry] = []
+        for entry in self._entries:
+            line = earlier.get(entry.key)
+            files = tuple(folder / Path(str(name)).name for name in line.get("files", ())) if line is not None else ()
+            if line is not None and all(file.is_file() for file in files):
+                self._outcomes[entry.index] = BatchOutcome(entry.index, entry.item, files, line.get("record") or {}, earlier=True)
+            else:
+                self.left.append(entry)
+
+    def ended(self, entry: _Entry, result: Result | None, error: Exception | None) -> None:
+        """Keeps an outcome, writes its files and its line, and tells of it."""
+        with self._lock:
+            if result is not None:
+                files = self._saved(entry, result)
+                record = result.record()
+                outcome = BatchOutcome(entry.index, entry.item, files, record, result)
+                line = {
+                    "key": entry.key,
+                    "index": entry.index,
+                    "prompt": entry.item.prompt,
+                    "files": [file.name for file in files],
+                    "record": record,
+                }
+                with (self._folder / _LOG).open("a", encoding="utf-8") as log:
+                    log.write(json.dumps(line) + "\n")
+            else:
+                outcome = BatchOutcome(entry.index, entry.item, error=error)
+                self.stopped = self.stopped or isinstance(error, FATAL)
+            self._outcomes[entry.index] = outcome
+            if self._on_outcome is not None:
+                self._on_outcome(outcome)
+
+    def outcomes(self) -> list[BatchOutcome]:
+        """Of every item, in order."""
+        return [self._outcomes.get(entry.index) or BatchOutcome(entry.index, entry.item) for entry in self._entries]
+
+    def _saved(self, entry: _Entry, result: Result) -> tuple[Path, ...]:
+        stem = f"{entry.item.name or 'item'}-{entry.index:04}"
+        files = []
+        for number, picture in enumerate(result.pictures, 1):
+            ending = _ENDINGS.get(picture.format, picture.format)
+            files.append(picture.save(self._folder / f"{stem}{f'-{number}' if len(result.pictures) > 1 else ''}.{ending}"))
+        return tuple(files)
+
+    def _earlier(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The lines of before by their keys; one that was cut by a kill is passed over."""
+        log = self._folder / _LOG
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else ():
+            try:
+                found = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(found, dict) and isinstance(found.get("key"), str):
+                yield found["key"], found
+
+
+def _entries(items: Iterable[BatchItem | str], provider: str) -> Iterator[_Entry]:
+    seen: Counter[str] = Counter()
+    for index, one in enumerate(items):
+        item = BatchItem(one) if isinstance(one, str) else one
+        said = [provider, item.task, item.prompt, [_digest(image) for image in item.images], sorted(item.terms.items()), item.name]
+        digest = hashlib.sha256(json.dumps(said, default=_digest, sort_keys=True).encode()).hexdigest()[:32]
+        seen[digest] += 1
+        # Equal items are different pictures: the second of them is not done because the first is.
+        yield _Entry(index, item, f"{digest}-{seen[digest]}")
+
+
+def _digest(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    try:
+        image = as_input_image(value)
+    except (UsageError, TypeError):
+        return repr(value)
+    return hashlib.sha256(image.data).hexdigest() if image.data else asdict(image)["url"]

@@ -1,0 +1,196 @@
+"""The client against mocks in this process: tasks that are handed in, followed and taken up again, batches, previews, inputs of every kind."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from PIL import Image, ImageChops
+
+from testcard.harness.client import (
+    AsyncClient,
+    BatchItem,
+    BatchOutcome,
+    Client,
+    Mask,
+    PaymentRequired,
+    Preview,
+    Result,
+    TaskFailed,
+    TaskUpdate,
+    run_batch,
+    run_batch_async,
+)
+from testcard.harness.client.masks import converted
+from testcard.harness.errors import UsageError
+from testcard.mocks.running import RunningMock, running_mock
+from testkit.pictures import plain
+
+WAYS = Path(__file__).parents[2] / "fixtures" / "ways"
+QWEN = {"operation": "generateQwen", "size": "64x64"}
+
+
+@pytest.fixture(scope="module")
+def relay() -> Iterator[RunningMock]:
+    with running_mock("opengpu-relay") as mock:
+        yield mock
+
+
+@pytest.fixture(scope="module")
+def nebul() -> Iterator[RunningMock]:
+    with running_mock("nebul") as mock:
+        yield mock
+
+
+def opened(provider: str, mock: RunningMock, **options: Any) -> Client:
+    return Client(provider, base_url=mock.base_url, api_key=mock.api_key, poll_interval_s=0.02, **options)
+
+
+def test_a_task_is_handed_in_followed_and_taken_up_again(relay: RunningMock) -> None:
+    """Its id is enough for another client; updates go forward and end as completed; a repeated key is the same task."""
+    updates: list[TaskUpdate] = []
+    with opened("opengpu-relay", relay) as one, opened("opengpu-relay", relay) as other:
+        handle = one.submit("a red boat", idempotency_key="mine", **QWEN)
+        assert handle.id
+        assert handle.poll().phase in ("queued", "running")
+        assert one.submit("a red boat", idempotency_key="mine", **QWEN).id == handle.id
+        result = other.resume(handle.id, operation="generateQwen").wait(updates.append)
+        assert result.pictures[0].width == 64
+        assert updates[-1].phase == "completed"
+        assert handle.wait().pictures[0].data == result.pictures[0].data
+        with pytest.raises(UsageError, match="no way to cancel"):
+            handle.cancel()
+    with opened("opengpu-relay", relay, poll_timeout_s=0.1) as one, pytest.raises(TaskFailed):
+        one.resume("0xdead", operation="generateQwen").wait()
+
+
+def test_the_async_client_does_the_same(relay: RunningMock) -> None:
+    """Submit, resume by id, wait with updates."""
+
+    async def story() -> tuple[Result, list[TaskUpdate]]:
+        updates: list[TaskUpdate] = []
+        async with AsyncClient("opengpu-relay", base_url=relay.base_url, api_key="testcard", poll_interval_s=0.02) as one:
+            handle = await one.submit("a red boat", **QWEN)
+            assert handle.id
+            again = one.resume(handle.id, operation="generateQwen")
+            assert (await again.poll()).phase in ("queued", "running")
+            return await again.wait(updates.append), updates
+
+    result, updates = anyio.run(story)
+    assert (len(result.pictures), updates[-1].phase) == (1, "completed")
+
+
+def test_a_task_is_called_off_where_the_api_has_a_way(tmp_path: Path) -> None:
+    """The handle cancels it, and waiting for it then says that it was not completed."""
+    queue = shutil.copytree(WAYS / "queue", tmp_path / "lathe")
+    profile, document = queue / "profile.yaml", queue / "openapi.yaml"
+    document.write_text(document.read_text().replace("[IN_QUEUE, IN_PROGRESS, COMPLETED]", "[IN_QUEUE, IN_PROGRESS, COMPLETED, CANCELLED]"))
+    ways = "  cancel: {operation: cancel, parameter: request_id}\n  states: {cancelled: CANCELLED, "
+    profile.write_text(
+        profile.read_text().replace("  states: {", ways).replace("  result: {kind: task}", "  result: {kind: task}\n  cancel: {kind: task}")
+    )
+    with running_mock(queue, latency="5") as mock, opened(str(queue), mock) as one:
+        handle = one.submit("a red boat")
+        handle.cancel()
+        assert handle.poll().phase == "cancelled"
+        with pytest.raises(TaskFailed):
+            handle.wait()
+
+
+def test_previews_come_before_the_picture() -> None:
+    """Each as it arrives, with its bytes; the result at the end is the whole."""
+    with running_mock(WAYS / "gptimage") as mock, opened(str(WAYS / "gptimage"), mock) as one:
+        stream = one.generate("a red boat", stream=True)
+        seen: list[Preview] = list(stream)
+        assert [preview.finished for preview in seen[-1:]] == [True]
+        assert any(not preview.finished for preview in seen)
+        assert all(preview.format == "png" for preview in seen)
+        assert stream.result is not None
+        assert stream.result.pictures[0].data == seen[-1].data
+
+        async def story() -> list[bool]:
+            async with AsyncClient(str(WAYS / "gptimage"), base_url=mock.base_url, api_key=mock.api_key) as other:
+                return [preview.finished async for preview in await other.generate("a red boat", stream=True)]
+
+        assert anyio.run(story)[-1]
+
+
+def test_pictures_go_in_as_anything(nebul: RunningMock, tmp_path: Path) -> None:
+    """A path, its text, bytes and a picture of Pillow's ask for the same."""
+    data, path = plain(64, 64), tmp_path / "in.png"
+    path.write_bytes(data)
+    with opened("nebul", nebul) as one:
+        for source in (path, str(path), data, Image.open(io.BytesIO(data))):
+            assert one.edit(source, "at night", size=(64, 64)).pictures[0].width == 64
+    with running_mock("nanogpt") as mock, opened("nanogpt", mock) as other:
+        url = "data:image/png;base64," + base64.b64encode(data).decode()
+        assert other.edit(url, "at night", size=(256, 256)).pictures[0].width == 256
+
+
+def test_a_mask_is_turned_to_what_the_provider_takes(relay: RunningMock, nebul: RunningMock) -> None:
+    """Transparent that is to change becomes white where that is edited, and the result says so; what it left alone survives."""
+    source = Image.linear_gradient("L").resize((1024, 1024)).convert("RGB")
+    clear = Image.new("RGBA", (1024, 1024), (0, 0, 0, 255))
+    clear.paste((0, 0, 0, 0), (256, 256, 768, 768))
+    white = Image.new("L", (1024, 1024), 0)
+    white.paste(255, (256, 256, 768, 768))
+    with opened("opengpu-relay", relay) as one:
+        results = [
+            one.edit(source, "a hat", mask=mask, size="1024x1024", operation="editGptImage")
+            for mask in (Mask(clear, edits="transparent"), Mask(white, edits="white"))
+        ]
+    assert ["the mask was converted" in "".join(result.notes) for result in results] == [True, False]
+    for result in results:
+        assert ImageChops.difference(result.pictures[0].image().convert("RGB"), source).getbbox() == (256, 256, 768, 768)
+    with opened("nebul", nebul) as other, pytest.raises(UsageError, match="does not say what a mask"):
+        other.edit(source, "a hat", mask=Mask(white))
+
+
+@pytest.mark.parametrize("wanted", ["white", "transparent"])
+def test_a_converted_mask_means_the_same(wanted: Any) -> None:
+    """There and back again it marks the same share of each pixel."""
+    grey = Image.linear_gradient("L").resize((16, 16))
+    buffer = io.BytesIO()
+    grey.save(buffer, "PNG")
+    once = converted(buffer.getvalue(), "transparent")
+    assert list(Image.open(io.BytesIO(converted(once, "white"))).getdata()) == list(grey.getdata())
+    with pytest.raises(UsageError, match="cannot be read"):
+        converted(b"no picture", wanted)
+
+
+def test_a_batch_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """Each item has an outcome; one that fails stops no other; a second run asks only for what is not there; equal prompts are two pictures."""
+    items = [BatchItem(prompt, terms={"size": (256, 256)}) for prompt in ("one", "two", "forbidden", "two")]
+    with running_mock("nanogpt", moderate=["forbidden"]) as mock, opened("nanogpt", mock) as one:
+        heard: list[BatchOutcome] = []
+        outcomes = run_batch(one, items, tmp_path / "out", concurrency=2, on_outcome=heard.append)
+        assert [outcome.done for outcome in outcomes] == [True, True, False, True]
+        assert len(heard) == 4
+        assert len({file for outcome in outcomes for file in outcome.files}) == 3
+        mock.reset()
+        mock.configure(moderate=[])
+        outcomes[0].files[0].unlink()
+        again = run_batch(one, items, tmp_path / "out")
+        assert [(outcome.done, outcome.earlier) for outcome in again] == [(True, False), (True, True), (True, False), (True, True)]
+        assert len(mock.requests()) == 2
+
+
+def test_a_batch_ends_with_its_money(tmp_path: Path) -> None:
+    """Nothing is begun after an empty account; what was not begun has neither record nor error. Async code has the same."""
+    with running_mock("nanogpt", quota=2) as mock:
+
+        async def story() -> list[BatchOutcome]:
+            async with AsyncClient("nanogpt", base_url=mock.base_url, api_key=mock.api_key) as one:
+                return await run_batch_async(one, [str(number) for number in range(6)], tmp_path / "out", concurrency=1)
+
+        outcomes = anyio.run(story)
+        assert [outcome.done for outcome in outcomes] == [True, True, False, False, False, False]
+        assert isinstance(outcomes[2].error, PaymentRequired)
+        assert outcomes[3].error is None
+        assert len(mock.requests()) == 3

@@ -1,0 +1,204 @@
+"""What a client repeats and what it spends: a stated policy, a limit that is never exceeded, hooks that hear of it, errors with their exchange."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from testcard.harness.client import (
+    Client,
+    ClientEvent,
+    ConnectionFailed,
+    OpenTelemetryHook,
+    RateLimited,
+    Retry,
+    ServerFailed,
+    SpendingGuard,
+    SpendingLimitReached,
+    log_calls,
+)
+from testcard.harness.client import retries as module
+from testcard.harness.errors import UsageError
+from testcard.harness.pricing import Pricing
+from testcard.specs.loader import load_provider
+from testkit.pictures import plain
+
+SECRET = "sk-very-secret-key-0123456789"
+OK = {"created": 1, "data": [{"b64_json": ""}], "cost": 0.02}
+
+
+class Answers:
+    """A transport that gives these answers one after the other, the last again and again; it keeps what was asked."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        one = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(one, Exception):
+            raise one
+        return httpx.Response(one.status_code, headers=one.headers, content=one.content)
+
+
+def ok() -> httpx.Response:
+    from base64 import b64encode
+
+    return httpx.Response(200, json={**OK, "data": [{"b64_json": b64encode(plain(8, 8)).decode()}]})
+
+
+def client(answers: Answers, provider: str = "nanogpt", **options: Any) -> Client:
+    transport = httpx.MockTransport(answers)
+    return Client(provider, base_url="http://127.0.0.1:9", api_key=SECRET, transport=transport, **options)
+
+
+def refused(status: int, **headers: str) -> httpx.Response:
+    return httpx.Response(status, json={"error": status, "message": "no"}, headers=headers)
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses, which take no time."""
+    found: list[float] = []
+    monkeypatch.setattr("testcard.harness.client.sync.time.sleep", found.append)
+    return found
+
+
+def test_nothing_is_repeated_without_a_policy(slept: list[float]) -> None:
+    """One request, whatever came of it."""
+    answers = Answers(refused(429), ok())
+    with client(answers) as one, pytest.raises(RateLimited):
+        one.generate("x")
+    assert len(answers.asked) == 1
+    assert slept == []
+
+
+def test_a_429_is_waited_out_as_long_as_it_says(slept: list[float]) -> None:
+    """Seconds or a date, never less, a little more by chance; without either twice as long each time."""
+    date = format_datetime(datetime.now(UTC).replace(year=2099), usegmt=True)
+    answers = Answers(refused(429, **{"retry-after": "7"}), refused(429), refused(429), ok())
+    with client(answers, retry=Retry(attempts=4, base_s=1.0, jitter=0.5)) as one:
+        assert one.generate("x").pictures
+    assert 7 <= slept[0] <= 10.5
+    assert 2 <= slept[1] <= 3
+    assert 4 <= slept[2] <= 6
+    with client(Answers(refused(429, **{"retry-after": date})), retry=Retry(attempts=2, deadline_s=60)) as one, pytest.raises(RateLimited):
+        one.generate("x")
+    assert len(slept) == 3  # a date beyond the deadline is not waited for
+
+
+def test_what_may_have_been_billed_is_repeated_only_under_a_key(slept: list[float]) -> None:
+    """A 503 and a broken answer end a plain request; where the provider takes an idempotency key, the same key is sent again."""
+    policy = Retry(attempts=3, base_s=0.0)
+    for trouble in (refused(503, **{"retry-after": "0"}), httpx.ReadError("gone"), httpx.ReadTimeout("slow")):
+        answers = Answers(trouble, ok())
+        with client(answers, retry=policy) as one, pytest.raises((ServerFailed, ConnectionFailed, Exception)):
+            one.generate("x")
+        assert len(answers.asked) == 1
+    with client(Answers(httpx.ConnectError("refused"), ok()), retry=policy) as one:
+        assert one.generate("x").pictures  # nothing was sent: it may come again
+    taken = httpx.Response(202, json={"task_id": "t1", "status": "queued", "poll_url": "/v2/tasks/t1"})
+    answers = Answers(refused(503), httpx.ReadError("gone"), taken)
+    with client(answers, "opengpu-relay", retry=policy) as one:
+        assert one.submit("x", idempotency_key=True).id == "t1"
+    keys = [request.headers["idempotency-key"] for request in answers.asked]
+    assert len(keys) == 3
+    assert len(set(keys)) == 1
+    with client(Answers(ok())) as one, pytest.raises(UsageError, match="documents no idempotency key"):
+        one.generate("x", idempotency_key="a")
+
+
+def test_a_policy_that_makes_no_sense_is_refused() -> None:
+    """No attempt at all, or times below 0."""
+    for wrong in ({"attempts": 0}, {"jitter": -1}):
+        with pytest.raises(UsageError):
+            Retry(**wrong)
+    assert module.NO_RETRY.attempts == 1
+
+
+def test_a_limit_is_kept_before_anything_is_sent(slept: list[float]) -> None:
+    """Each attempt counts; what was refused costs nothing; what an answer says it cost replaces the reservation; unknown prices are refused."""
+    pricing = Pricing(load_provider("nanogpt"), mock=True)
+    guard = SpendingGuard(max_requests=3, max_usd=1.0)
+    answers = Answers(ok(), refused(429), ok())
+    with client(answers, pricing=pricing, budget=guard, retry=Retry(attempts=2, base_s=0)) as one:
+        one.generate("x", size=(256, 256))
+        assert guard.usd == pytest.approx(0.02)
+        one.generate("x", size=(256, 256))
+        assert (guard.requests, guard.usd) == (3, pytest.approx(0.04))
+        with pytest.raises(SpendingLimitReached, match="3 requests"):
+            one.generate("x")
+    assert len(answers.asked) == 3
+    with (
+        client(Answers(ok()), budget=SpendingGuard(max_usd=0.001), pricing=pricing) as one,
+        pytest.raises(SpendingLimitReached, match=r"\$"),
+    ):
+        one.generate("x", size=(256, 256))
+    unpriced = Answers(ok())
+    with client(unpriced, budget=SpendingGuard(max_usd=5)) as one, pytest.raises(SpendingLimitReached, match="no price"):
+        one.generate("x")
+    assert unpriced.asked == []
+    with pytest.raises(UsageError):
+        SpendingGuard(max_usd=-1)
+
+
+class Tracer:
+    """What OpenTelemetry's tracer does, as far as the hook asks it."""
+
+    def __init__(self) -> None:
+        self.spans: list[dict[str, Any]] = []
+
+    def start_span(self, name: str, attributes: dict[str, Any]) -> Tracer:
+        self.spans.append({"name": name, **attributes})
+        return self
+
+    def set_attribute(self, name: str, value: Any) -> None:
+        self.spans[-1][name] = value
+
+    def add_event(self, name: str, attributes: dict[str, Any]) -> None:
+        self.spans[-1].setdefault("events", []).append(name)
+
+    def record_exception(self, error: BaseException) -> None:
+        self.spans[-1]["exception"] = error
+
+    def end(self) -> None:
+        self.spans[-1]["ended"] = True
+
+
+def test_hooks_hear_of_every_request(slept: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    """In order, with one number a call, and never a key; a line in the log; a span with model, size, cost and attempts."""
+    events: list[ClientEvent] = []
+    tracer = Tracer()
+    hooks = (events.append, log_calls(), OpenTelemetryHook(tracer))
+    with caplog.at_level(logging.INFO), client(Answers(refused(429), ok(), refused(500)), hooks=hooks, retry=Retry(2)) as one:
+        one.generate("x", size=(256, 256), model="hidream")
+        with pytest.raises(ServerFailed):
+            one.generate("y")
+    assert [event.kind for event in events[:7]] == ["began", "sent", "received", "retrying", "sent", "received", "ended"]
+    assert len({event.call for event in events}) == 2
+    assert events[-1].kind == "failed"
+    assert SECRET not in repr(events) + caplog.text
+    assert "1 pictures" in caplog.text
+    first, second = tracer.spans
+    assert (first["gen_ai.request.model"], first["testcard.size"], first["testcard.cost_usd"]) == ("hidream", "256x256", 0.02)
+    assert (first["testcard.attempts"], first["ended"], second["error.type"]) == (2, True, "ServerFailed")
+
+
+def test_an_error_has_its_exchange_and_no_key() -> None:
+    """What was sent and what came, byte for byte but for the key; no repr shows one."""
+    echo = httpx.Response(500, text=f"your key {SECRET} broke it")
+    with client(Answers(echo)) as one:
+        assert SECRET not in repr(one) + repr(one.settings)
+        with pytest.raises(ServerFailed) as caught:
+            one.generate("a red boat")
+    found = caught.value.exchange
+    assert found is not None
+    assert (found.method, found.status, b"a red boat" in found.request_body) == ("POST", 500, True)
+    assert SECRET.encode() not in found.body
+    assert SECRET not in repr(found.request_headers) + repr(found) + str(caught.value) + repr(caught.value)
