@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -24,6 +25,8 @@ class _Section(BaseModel):
 
 
 _File = TypeVar("_File", bound=_Section)
+_UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)")
 _Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -32,6 +35,17 @@ def _a_day(value: object) -> object:
     if isinstance(value, date | str) and not isinstance(value, datetime):
         return value
     raise ValueError(f"has to be a day, such as 2026-12-31, not {value}")
+
+
+def _a_time(value: object) -> object:
+    """Seconds of a number, or of text such as 30m."""
+    found = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
+    if isinstance(value, str) and found is None:
+        raise ValueError(f"has to be a time such as 30m or 6h, not {value}")
+    seconds = float(found[1]) * _UNITS[found[2]] if found is not None else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
+        raise ValueError(f"has to be a time of more than 0 s, not {value}")
+    return seconds
 
 
 def _an_objective(value: str) -> str:
@@ -87,6 +101,17 @@ class BenchSection(_Section):
     max_cost: float | None = Field(default=None, ge=0)
 
 
+class WatchSection(_Section):
+    """`[watch]`: defaults of `testcard watch`. Times are seconds, or text such as "30m"; limits hold for all targets together, in a day of UTC."""
+
+    check_every: Annotated[float, BeforeValidator(_a_time, json_schema_input_type=float | str)] | None = None
+    probe_every: Annotated[float, BeforeValidator(_a_time, json_schema_input_type=float | str)] | None = None
+    max_requests_per_day: int | None = Field(default=None, ge=1)
+    max_cost_per_day: float | None = Field(default=None, ge=0)
+    port: int | None = Field(default=None, ge=0, le=65535)
+    keep: int | None = Field(default=None, ge=1)
+
+
 class PricesSection(_Section):
     """`[prices.<provider>]`: adopt the profile's list prices, or state a price by model id; `"*"` stands for every other model."""
 
@@ -122,6 +147,7 @@ class Config(_Section):
     target: tuple[TargetSection, ...] = ()
     check: CheckSection = CheckSection()
     bench: BenchSection = BenchSection()
+    watch: WatchSection = WatchSection()
     prices: dict[str, PricesSection] = Field(default_factory=dict)
     waiver: tuple[WaiverSection, ...] = ()
     _source: TomlFile | None = PrivateAttr(default=None)

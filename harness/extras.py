@@ -17,6 +17,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "report": ("jinja2", "markupsafe", "matplotlib", "numpy", "pandas", "pyarrow", "scipy"),
     "mock": ("starlette", "uvicorn", "python_multipart", "numpy"),
     "tls": ("trustme",),
+    "watch": ("prometheus_client",),
 }
 
 

@@ -52,7 +52,7 @@ def declared(requirements: list[str]) -> dict[str, str]:
 
 
 BASE = declared(PROJECT["dependencies"])
-EXTRAS = {name: declared(PROJECT["optional-dependencies"][name]) for name in ("check", "bench", "report", "mock", "tls")}
+EXTRAS = {name: declared(PROJECT["optional-dependencies"][name]) for name in ("check", "bench", "report", "mock", "tls", "watch")}
 OF_PYTEST = {name: wanted for name, wanted in declared(PROJECT["optional-dependencies"]["pytest"]).items() if name != "testcard"}
 RUNTIME = {name: wanted for some in (BASE, *EXTRAS.values(), OF_PYTEST) for name, wanted in some.items()}
 TESTS = {
@@ -140,7 +140,15 @@ def test_a_pytest_plugin_of_others_comes_with_the_extra_that_needs_it() -> None:
     plugins = {canonical(point.dist.name) for point in metadata.entry_points(group="pytest11") if point.dist is not None}
     brought = {name: sorted(plugins & set(wanted)) for name, wanted in {"base": BASE, **EXTRAS}.items()}
     # anyio comes with httpx anyway, and its plugin does nothing where no test asks for it
-    assert brought == {"base": ["anyio"], "check": ["hypothesis", "schemathesis"], "bench": ["locust"], "report": [], "mock": [], "tls": []}
+    assert brought == {
+        "base": ["anyio"],
+        "check": ["hypothesis", "schemathesis"],
+        "bench": ["locust"],
+        "report": [],
+        "mock": [],
+        "tls": [],
+        "watch": [],
+    }
 
 
 def test_what_is_declared_has_a_version_that_is_tested_with() -> None:
