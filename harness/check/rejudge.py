@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from testcard.harness.check.generation.planning import choose_operations, choose_rules
+from testcard.harness.check.judging.levels import Unsent
 from testcard.harness.check.judging.verdicts import Conclusion, judge_records
 from testcard.harness.check.judging.waivers import waive
 from testcard.harness.check.options import RejudgeOptions
@@ -84,7 +85,7 @@ def judge_again(
     model, keyless, seed = config.get("model"), bool(config.get("no_auth")), record.seed or 0
     scopes = [Scope(provider, operation, seed, model, keyless) for operation in chosen]
     known = [RULES[name] for name in config.get("rules", ()) if name in RULES]
-    missing = {(entry["operation"], entry["rule"]): entry["reasons"] for entry in config.get("not_sent", ())}
+    missing = {(entry["operation"], entry["rule"]): _unsent(entry) for entry in config.get("not_sent", ())}
     judging = rules if rules is not None else known or tuple(RULES.values())
     conclusion = judge_records(
         scopes,
@@ -104,6 +105,12 @@ def judge_again(
     except (TypeError, ValueError):
         raise UsageError(f"{run.folder}: run.json holds no usable day or waivers", hint="the run was changed by hand") from None
     return waive(conclusion, waivers, scopes=scopes, rules=[rule.id for rule in judging], on=day)
+
+
+def _unsent(entry: Mapping[str, Any]) -> list[Unsent]:
+    """A recorded rule's requests that were not sent; runs of before did not say at which level they count."""
+    reasons = entry["reasons"]
+    return [Unsent(reason, level) for reason, level in zip(reasons, entry.get("levels") or ["must"] * len(reasons), strict=True)]
 
 
 def _stopped(run: Run) -> str | None:

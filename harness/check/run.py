@@ -196,7 +196,7 @@ class CheckRun:
                 yield Planned(
                     kind="check",
                     targets=(_planned_target(target, embedded=options.base_url is None),),
-                    requests=len(plan.steps),
+                    requests=min(each for each in (len(plan.steps), options.max_requests) if each is not None),
                     images=most.images,
                     cost_usd=most.cost_usd,
                     folder=writer.folder,

@@ -39,7 +39,10 @@ def run_config(options: CheckOptions, plan: Plan, concurrency: int, carried: Car
         "planned": len(plan.steps),
         "spared": len(carried.outcome.spared) if carried is not None else 0,
         "stopped": sentence(stopped) if stopped is not None else None,
-        "not_sent": [{"operation": operation, "rule": rule, "reasons": reasons} for (operation, rule), reasons in missing.items()],
+        "not_sent": [
+            {"operation": operation, "rule": rule, "reasons": [one.reason for one in unsent], "levels": [one.level for one in unsent]}
+            for (operation, rule), unsent in missing.items()
+        ],
     }
 
 

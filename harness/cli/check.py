@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -15,6 +15,7 @@ from testcard.harness.check.options import CheckOptions, RejudgeOptions
 from testcard.harness.check.rejudge import rejudge
 from testcard.harness.check.run import CheckRun, check
 from testcard.harness.check.spending.allowance import at_most
+from testcard.harness.check.spending.forecast import forecast
 from testcard.harness.cli import check_text as present
 from testcard.harness.cli import say
 from testcard.harness.cli.check_output import CheckOutput
@@ -194,7 +195,16 @@ def _show_plan(run: CheckRun, as_json: bool) -> int:
     plan, limits = run.plan, run.options.limits
     if as_json:
         most = at_most(plan.steps, limits)
-        record = {"steps": describe(plan), "images": most.images, "cost_usd": most.cost_usd, "prices": run.prices}
+        fits = forecast(plan, limits)
+        record = {
+            "steps": describe(plan),
+            "images": most.images,
+            "cost_usd": most.cost_usd,
+            "prices": run.prices,
+            "fits": fits.fitting,
+            "not_run": [asdict(one) for one in fits.rules],
+            "exit_code_if_all_goes_well": Exit.INCONCLUSIVE if fits.leaves_must_open else Exit.PASS,
+        }
         click.echo(json.dumps(record, indent=2, ensure_ascii=False))
     else:
         for line in present.plan_lines(plan, run.prices, limits):

@@ -69,6 +69,7 @@ class ProgressLine:
         self._label = f"check {provider}"
         self._shown = ExitStack()
         self._progress: Progress | None = None
+        self._planned = 0
         self._surprises = 0
         self._broken = 0
 
@@ -77,6 +78,7 @@ class ProgressLine:
         if isinstance(event, Planned):
             for line in present.announcement(event):
                 say(line)
+            self._planned = event.requests or 0
             self._progress = self._shown.enter_context(Progress(self._label, event.requests))
         if self._progress is None:
             return
@@ -84,8 +86,12 @@ class ProgressLine:
             case Answered():
                 self._surprises += event.surprising
             case Spent(spend=spend):
+                # Downloads and polls are requests too: where the budget ends before the plan, they bring the end nearer.
+                done = max(event.done, spend.requests) if self._planned < event.total else event.done
                 cost = "?" if spend.cost_usd is None else f"${spend.cost_usd:.3f}"
-                self._progress.update(event.done, requests=spend.requests, images=spend.images, spend=cost, odd=self._surprises)
+                self._progress.update(
+                    min(done, self._planned), requests=spend.requests, images=spend.images, spend=cost, odd=self._surprises
+                )
             case Noted(sentence=sentence):
                 self._progress.say(one_line(sentence))
             case Stopped(interrupted=True):

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from testcard.harness.check.generation.plan import Plan, PlanStep
 from testcard.harness.check.spending.allowance import at_most
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
+from testcard.harness.check.spending.forecast import Forecast, forecast
+from testcard.harness.errors import Exit
 from testcard.harness.events import Finished, Planned
 from testcard.harness.runs.records import Exchange, Spend, Verdict, Verdicts
 from testcard.harness.stops import BUDGET, StopReason, next_step, sentence
@@ -25,6 +27,8 @@ COLOURS: Mapping[str, str] = {
 }
 #: So many rules that were not run for one reason stand in one line: a check that was stopped early is no table of nothing.
 FOLDED = 4
+#: So many rules that stay not-run are named for each level.
+SHOWN_RULES = 12
 _WORDS = [word for word in GLYPHS if word != "inconclusive"]
 Style = Callable[[str, str], str]
 
@@ -146,8 +150,11 @@ def closing_words(finished: Finished, judge_again: str) -> Iterator[str]:
             yield f"next: {next_step(stop)}"
     spent = [stop for stop in finished.stops if stop.reason in BUDGET]
     if spent:
-        yield f"{finished.not_sent} of {finished.planned} requests were not sent: {'; '.join(map(sentence, spent))}"
-        yield "next: raise --max-requests, --max-images or --max-cost, or narrow with --operation and --rule"
+        decided = finished.exit_code not in (Exit.INCONCLUSIVE, Exit.INTERRUPTED)
+        why = f"{finished.not_sent} of {finished.planned} requests were not sent: {'; '.join(map(sentence, spent))}"
+        yield f"{why}; no must hangs on them" if decided and finished.exit_code is Exit.PASS else why
+        if not decided:
+            yield "next: raise --max-requests, --max-images or --max-cost, or narrow with --operation and --rule"
 
 
 def plan_lines(plan: Plan, price_origin: str, limits: SpendingLimits = NO_LIMITS) -> Iterator[str]:
@@ -160,7 +167,25 @@ def plan_lines(plan: Plan, price_origin: str, limits: SpendingLimits = NO_LIMITS
     most = at_most(plan.steps, limits)
     price = "no price for some of it" if most.cost_usd is None else f"${most.cost_usd:.4f}"
     note = " (illustrative prices)" if price_origin == "illustrative" else ""
+    if limits != NO_LIMITS:
+        yield from forecast_lines(forecast(plan, limits), limits)
     yield f"{len(plan.steps)} requests, at most {most.images} images and {price}{note}; a refused request costs nothing. Nothing was sent."
+
+
+def forecast_lines(found: Forecast, limits: SpendingLimits) -> Iterator[str]:
+    """How much of the plan fits into the limits, which rules stay not-run, musts first, and which exit code follows if all goes well."""
+    named = (("--max-requests", limits.max_requests), ("--max-images", limits.max_images), ("--max-cost", limits.max_cost_usd))
+    given = " ".join(f"{flag} {value:g}" for flag, value in named if value is not None)
+    yield f"Budget: about {found.fitting} of {count(found.planned, 'request')} fit into {given}."
+    for level in dict.fromkeys(one.level for one in found.rules):
+        open_ = [f"{one.rule} ({one.operation}: {one.unsent})" for one in found.rules if one.level == level]
+        more = f" and {len(open_) - SHOWN_RULES} more" if len(open_) > SHOWN_RULES else ""
+        yield f"  not-run, {level}: {', '.join(open_[:SHOWN_RULES])}{more}"
+    if found.leaves_must_open:
+        enough = f"; --max-requests {found.enough} leaves no must open" if limits.max_requests is not None else ""
+        yield f"If all goes well: exit 5, for musts are not judged{enough}."
+    else:
+        yield "If all goes well: exit 0; every must is judged."
 
 
 def _reason(step: PlanStep) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from testcard.harness.rules.documented import documented_clause
 from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.scope import Scope
@@ -10,6 +12,14 @@ from testcard.harness.text.sources import reference
 from testcard.specs.profile import Clause, Level
 
 _SOFTNESS: dict[str, int] = {"must": 0, "should": 1, "info": 2, "none": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """A request of a rule that was planned and not sent: why, in a sentence, and at which level it would have counted at most."""
+
+    reason: str
+    level: Level = "must"
 
 
 def level_of(scope: Scope, rule: Rule, status: int | None = None) -> Level:

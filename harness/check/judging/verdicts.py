@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from testcard.harness.check.judging.levels import level_of, reference_of, softer
+from testcard.harness.check.judging.levels import Unsent, level_of, reference_of, softer
 from testcard.harness.errors import Exit, worst
 from testcard.harness.rules.evidence import BytesOf, Inspect, Observation, SeenExchange, implied, see
 from testcard.harness.rules.rule import Rule
@@ -33,11 +33,12 @@ from testcard.specs.profile import Level
 from testcard.specs.yaml_lines import Pointer
 
 _BROKEN_WORD: dict[str, VerdictWord] = {"must": "fail", "should": "deviates", "info": "info"}
+_STRENGTH: dict[Level, int] = {"must": 0, "should": 1, "info": 2, "none": 3}
 _EVIDENCE = 10  # exchanges that a verdict names at most
 _DETAILS = 3  # different things seen that a verdict spells out
 
-#: Requests that were planned and not sent, by operation and rule: why, once for each.
-NotSent = Mapping[tuple[str, str], Sequence[str]]
+#: Requests that were planned and not sent, by operation and rule.
+NotSent = Mapping[tuple[str, str], Sequence[Unsent]]
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def judge_records(
     exchanges: Sequence[Exchange],
     bytes_of: BytesOf,
     *,
-    not_sent: Mapping[tuple[str, str], Sequence[str]] | None = None,
+    not_sent: NotSent | None = None,
     strict: bool = False,
     stopped: bool = False,
     started: float | None = None,
@@ -175,7 +176,7 @@ def spec_gaps(scope: Scope, seen: Sequence[SeenExchange]) -> list[SpecGap]:
 
 
 def _verdict(
-    scope: Scope, rule: Rule, level: Level, observations: Sequence[Observation], seen: Sequence[SeenExchange], unsent: Sequence[str]
+    scope: Scope, rule: Rule, level: Level, observations: Sequence[Observation], seen: Sequence[SeenExchange], unsent: Sequence[Unsent]
 ) -> Verdict:
     by_id = {one.id: one for one in seen}
     broken = [(_level(scope, rule, one, by_id), one) for one in observations if one.word == "broken"]
@@ -187,10 +188,16 @@ def _verdict(
     words = {word: [one for one in observations if one.word == word] for word in ("pass", "note", "unproven", "unsupported")}
     passed = len(words["pass"])
     if unsent:
-        detail = f"{len(unsent)} request{'s' if len(unsent) != 1 else ''} not sent: {unsent[0]}" + (
+        # What it must was seen to the end where only softer requests are missing: then no must is left open.
+        missing = min((softer(level, one.level) for one in unsent), key=_STRENGTH.__getitem__)
+        decided = _verdict(scope, rule, level, observations, seen, ()) if missing != level else None
+        if decided is not None and decided.verdict in ("unproven", "unsupported"):
+            return decided
+        only = "" if missing == level else f", for a {missing} only"
+        detail = f"{len(unsent)} request{'s' if len(unsent) != 1 else ''} not sent{only}: {unsent[0].reason}" + (
             f"; it held {passed} time{'s' if passed != 1 else ''} where it was seen" if passed else ""
         )
-        return _record(scope, rule, level, "not-run", [], detail=detail, seen=by_id)
+        return _record(scope, rule, missing, "not-run", [], detail=detail, seen=by_id)
     if words["note"]:
         return _record(scope, rule, "info", "info", words["note"], seen=by_id)
     if passed:

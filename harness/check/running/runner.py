@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import httpx
 
 from testcard.harness.check.generation.plan import Plan, PlanStep
+from testcard.harness.check.judging.levels import Unsent
 from testcard.harness.check.running.following import Following
 from testcard.harness.check.running.outcome import INTERRUPTED, CheckSettings, PlanOutcome
 from testcard.harness.check.running.recording import Recorder, Recording, StepRecords
@@ -366,14 +367,14 @@ class Carried:
     budget: CheckBudget
     started: float | None = None
 
-    def not_sent(self, plan: Plan) -> dict[tuple[str, str], list[str]]:
-        """The reasons why requests were not sent, by operation and rule that asked for them."""
-        found: dict[tuple[str, str], list[str]] = {}
+    def not_sent(self, plan: Plan) -> dict[tuple[str, str], list[Unsent]]:
+        """The requests that were not sent, by operation and rule that asked for them."""
+        found: dict[tuple[str, str], list[Unsent]] = {}
         for step in plan.steps:
             stop = self.outcome.not_sent.get(step.number)
             if stop is not None:
                 for pair in step.serves:
-                    found.setdefault(pair, []).append(sentence(stop))
+                    found.setdefault(pair, []).append(Unsent(sentence(stop), step.softest))  # type: ignore[arg-type] # a level by name
         return found
 
 

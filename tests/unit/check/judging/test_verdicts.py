@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from testcard.harness.check.judging.levels import Unsent
 from testcard.harness.check.judging.verdicts import judge_all, spec_gaps
 from testcard.harness.errors import Exit
 from testcard.harness.rules.evidence import Observation, SeenExchange
@@ -71,10 +72,22 @@ def test_details_are_counted_not_repeated() -> None:
 
 def test_what_was_not_sent_is_not_run() -> None:
     """A rule whose requests were left out is not-run, however much held; a break that was seen stays a break."""
-    missing = {("createImage", "image.size"): ["the budget is spent", "the budget is spent"]}
+    missing = {("createImage", "image.size"): [Unsent("the budget is spent"), Unsent("the budget is spent", "should")]}
     verdict = saying(Observation("pass"), not_sent=missing)
     assert verdict.verdict == "not-run"
     assert verdict.detail == "2 requests not sent: the budget is spent; it held 1 time where it was seen"
+    assert (verdict.level, verdict.verdict) == ("must", "not-run")
+    assert saying(Observation("broken", "x"), not_sent=missing).verdict == "fail"
+
+
+def test_what_only_shoulds_lack_leaves_no_must_open() -> None:
+    """All requests that the must hangs on were sent, and it held: not-run as a should. Where nothing showed it, it stays unproven."""
+    missing = {("createImage", "image.size"): [Unsent("the budget is spent", "should"), Unsent("the budget is spent", "info")]}
+    verdict = saying(Observation("pass"), not_sent=missing)
+    assert (verdict.level, verdict.verdict) == ("should", "not-run")
+    assert verdict.detail.startswith("2 requests not sent, for a should only: the budget is spent; it held 1 time")
+    open_still = saying(Observation("unproven", "no base"), not_sent=missing)
+    assert (open_still.level, open_still.verdict) == ("must", "unproven")
     assert saying(Observation("broken", "x"), not_sent=missing).verdict == "fail"
 
 
