@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from testcard.harness.check.generation.plan import Plan, PlanStep
 from testcard.harness.check.spending.allowance import at_most
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
-from testcard.harness.check.spending.forecast import Forecast, forecast
+from testcard.harness.check.spending.forecast import FittingPlan, forecast
 from testcard.harness.errors import Exit
 from testcard.harness.events import Finished, Planned
 from testcard.harness.runs.records import Exchange, Spend, Verdict, Verdicts
@@ -172,7 +172,7 @@ def plan_lines(plan: Plan, price_origin: str, limits: SpendingLimits = NO_LIMITS
     yield f"{len(plan.steps)} requests, at most {most.images} images and {price}{note}; a refused request costs nothing. Nothing was sent."
 
 
-def forecast_lines(found: Forecast, limits: SpendingLimits) -> Iterator[str]:
+def forecast_lines(found: FittingPlan, limits: SpendingLimits) -> Iterator[str]:
     """How much of the plan fits into the limits, which rules stay not-run, musts first, and which exit code follows if all goes well."""
     named = (("--max-requests", limits.max_requests), ("--max-images", limits.max_images), ("--max-cost", limits.max_cost_usd))
     given = " ".join(f"{flag} {value:g}" for flag, value in named if value is not None)

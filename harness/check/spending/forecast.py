@@ -29,7 +29,7 @@ class OpenRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class FittingPlan:
     """`fitting` of the plan's steps fit; `rules` stay not-run, musts first. `enough`: as many requests as leave no must open."""
 
     planned: int
@@ -43,7 +43,7 @@ class Forecast:
         return any(one.level == "must" for one in self.rules)
 
 
-def forecast(plan: Plan, limits: SpendingLimits) -> Forecast:
+def forecast(plan: Plan, limits: SpendingLimits) -> FittingPlan:
     """What of the plan fits into the limits, in its order."""
     requests, images, cost, enough, fitting = 0, 0, 0.0, 0, 0
     of_operation: dict[str, int] = {}
@@ -72,7 +72,7 @@ def forecast(plan: Plan, limits: SpendingLimits) -> Forecast:
         if taken:
             images, cost = images + step.images, cost + (price or 0.0)
             of_operation[step.operation] = spent + step.weight
-    return Forecast(len(plan.steps), fitting, _open_rules(plan, left), enough)
+    return FittingPlan(len(plan.steps), fitting, _open_rules(plan, left), enough)
 
 
 def _strongest(plan: Plan, step: PlanStep) -> Level:
