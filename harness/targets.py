@@ -30,13 +30,14 @@ _URL_HINT = "give one such as https://api.example.com or http://127.0.0.1:8080"
 
 @dataclass(frozen=True)
 class OpenTarget:
-    """A provider at a base URL, with the key (None: send none) and the prices that count."""
+    """A provider at a base URL, with the key (None: send none) and the prices that count. `embedded`: a mock started for it."""
 
     provider: Provider
     base_url: str
     api_key: str | None
     mock: bool
     pricing: Pricing
+    embedded: bool = False
 
     def record(self, models: Sequence[str] = ()) -> TargetRecord:
         """The target as run.json keeps it (no key)."""
@@ -49,6 +50,7 @@ class OpenTarget:
             spec_digest=self.provider.spec_digest,
             profile_digest=self.provider.profile_digest,
             prices=self.pricing.origin,
+            embedded=self.embedded,
         )
 
 
@@ -205,4 +207,4 @@ def open_target(
         yield OpenTarget(provider, base_url, key, mock, Pricing(provider, mock, section))
         return
     with embedded_mocks([mock_name(provider)], options=mock_options) as mocks:
-        yield OpenTarget(provider, mocks.base_urls[provider.id], mocks.api_key, True, Pricing(provider, True, section))
+        yield OpenTarget(provider, mocks.base_urls[provider.id], mocks.api_key, True, Pricing(provider, True, section), embedded=True)

@@ -69,7 +69,7 @@ def opened_targets(wanted: Sequence[TargetSection], config: Config, bounded: boo
                 continue
             assert mocks is not None
             pricing = Pricing(provider, True, config.prices.get(provider.id, PricesSection()))
-            found.append(OpenTarget(provider, mocks.base_urls[provider.id], mocks.api_key, True, pricing))
+            found.append(OpenTarget(provider, mocks.base_urls[provider.id], mocks.api_key, True, pricing, embedded=True))
         yield found
 
 

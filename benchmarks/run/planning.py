@@ -176,7 +176,9 @@ def _due(options: BenchOptions, workload: Workload, block: BlockJob) -> int:
 
 
 def _asked(target: OpenTarget, cell: CellJob, workload: Workload) -> dict[str, str]:
-    return stated(task_requests(target.provider, cell.operation, cell.task, cell.model, workload, cell.sizes))  # type: ignore[arg-type]
+    asked = stated(task_requests(target.provider, cell.operation, cell.task, cell.model, workload, cell.sizes))  # type: ignore[arg-type]
+    protocol = target.provider.protocol(cell.operation)
+    return asked if protocol is None else {**asked, "poll_s": f"{protocol.poll_interval_s:g}"}
 
 
 def _least(*known: Number | None) -> Number | None:

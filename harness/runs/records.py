@@ -23,7 +23,7 @@ Outcome = Literal["pass", "fail", "inconclusive", "error", "interrupted", "runni
 
 
 class TargetRecord(Record, frozen=True, kw_only=True):
-    """What a run talked to. Digests are sha256 of openapi.yaml and profile.yaml."""
+    """What a run talked to. Digests are sha256 of openapi.yaml and profile.yaml. `embedded`: a mock that the run itself started."""
 
     provider: str
     name: str
@@ -33,6 +33,7 @@ class TargetRecord(Record, frozen=True, kw_only=True):
     spec_digest: str = ""
     profile_digest: str = ""
     prices: Literal["illustrative", "list", "config", "none"] = "none"
+    embedded: bool = False
 
 
 class Environment(Record, frozen=True, kw_only=True):
@@ -478,7 +479,7 @@ class SummaryRow(Record, frozen=True, kw_only=True):
     second are those of requests that got what they asked for. `invalid_pictures` counts the outcome of that name by what was
     wrong (`FLAWS`). `achieved`: `achieved_rps` with its interval. `rounds_s`: seconds in which each round was scheduled. The spreads have mean, least, greatest and standard deviation of the three times. `spells`: requests over
     `spells_over_s` (the latency limit of the objectives, else four times p50) that came in a row, as one event brings them.
-    `asked`: what its requests say beside the prompt (task, size, n, quality, steps, delivery); what a document leaves open is left out.
+    `asked`: what its requests say beside the prompt (task, size, n, quality, steps, delivery), and `poll_s`, the seconds to the first poll of a task; what is not said is left out.
     """
 
     provider: str

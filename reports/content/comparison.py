@@ -91,6 +91,12 @@ class ComparisonRow:
         return steady is not None and steady.verdict in ("drifting", "settling")
 
     @property
+    def poll_s(self) -> str:
+        """The seconds between polls of a row of async tasks, the resolution of its latencies; empty for others."""
+        row = self.series.row if self.series else None
+        return row.asked.get("poll_s", "") if row is not None and row.tasks is not None else ""
+
+    @property
     def n(self) -> int:
         """Measured requests, 0 for an operation that was not benchmarked."""
         return self.series.row.requests if self.series else 0

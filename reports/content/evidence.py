@@ -213,8 +213,12 @@ def _free(taken: dict[str, tuple[TargetRecord, RunReader | None, Verdicts | None
 
 
 def _same(one: TargetRecord, other: TargetRecord) -> bool:
-    """Whether a benchmark's target is a check's: the same address, or the same provider's mock."""
-    return one.provider == other.provider and (one.base_url == other.base_url or (one.mock and other.mock))
+    """Whether a benchmark's target is a check's: the same address, or the provider's mock that each run started for itself.
+
+    Mocks that a person started at two ports are two targets: one may be told to misbehave. Runs of before 2026-12 do not say who
+    started a mock.
+    """
+    return one.provider == other.provider and (one.base_url == other.base_url or (one.embedded and other.embedded))
 
 
 def _target_of(verdicts: Verdicts) -> TargetRecord:

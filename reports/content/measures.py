@@ -31,7 +31,12 @@ def panels(evidence: Evidence, comparison: ComparisonTable) -> dict[str, list[Pa
     rows = [series for series in rows if series.row.requests]
     several = comparison.several_stages
     found = {
-        "latency": [_streams(rows, several), _previews(rows, several), _tasks(rows, several)],
+        "latency": [
+            *_by_samples(evidence, rows, comparison.latency),
+            _streams(rows, several),
+            _previews(rows, several),
+            _tasks(rows, several),
+        ],
         "load": [_delivery(rows, several), _steadiness(rows, several)],
         "errors": [_flaws(rows, several), _limits(rows, several)],
         "cost": [_money(rows, several)],
@@ -41,6 +46,14 @@ def panels(evidence: Evidence, comparison: ComparisonTable) -> dict[str, list[Pa
         for anchor, each in found.items()
         if (kept := [replace(panel, table=panel.table.filled) for panel in each if panel is not None])
     }
+
+
+def _by_samples(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> list[Panel | None]:
+    if not rows:
+        return []
+    from testcard.reports.content import varied  # pandas, which a check has no use for
+
+    return [varied.by_size(evidence, rows, unit), varied.first_requests(evidence, rows, unit)]
 
 
 def _head(several: bool) -> tuple[str, ...]:
@@ -93,7 +106,10 @@ def _tasks(rows: Sequence[Series], several: bool) -> Panel | None:
         for series, tasks in mine
     ]
     spread = [f"{what} {name}, {unit.name}" for what in ("queue", "generation") for name in _PERCENTILES]
-    said = "How long accepted tasks wait for their turn, and how long they take then; as exact as the interval between polls. "
+    steps = sorted({float(step) for series, _ in mine if (step := series.row.asked.get("poll_s"))})
+    exact = f", {' to '.join(dict.fromkeys(f'{step:g}' for step in (steps[0], steps[-1])))} s at first" if steps else ""
+    said = "How long accepted tasks wait for their turn, and how long they take then; these times, and the latency of a task, are only as "
+    said += f"exact as the interval between polls{exact}. "
     said += "Not seen are tasks that were done at the first poll that did not call them waiting: they are in neither."
     return Panel("tasks", "Async tasks: waiting and generating", said, Table((*_head(several), *spread, "not seen", "n"), tuple(body)))
 

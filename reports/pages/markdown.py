@@ -126,6 +126,7 @@ def _line(row: ComparisonRow, page: Page) -> list[str]:
     arrow = "" if row.further or not row.series else "→ "
     stage = [f"{arrow}{escaped(row.stage or '–')}"] if page.comparison.several_stages else []
     moving = " (latency not steady)" if row.unsteady else ""
+    moving += f" (async: exact to {row.poll_s} s, the time between polls)" if row.poll_s else ""
     return [
         escaped(row.party.label),
         escaped(row.operation) + moving,
@@ -253,7 +254,20 @@ def _pictures(page: Page) -> list[str]:
         for strip in page.strips
         for thumb in strip.thumbs
     ]
-    return [table(("target", "operation", "exchange", "decoded", "asked", "bytes", "problem"), rows, right=(5,))]
+    same = [
+        (
+            escaped(f"{row.task}: {row.prompt}"),
+            escaped(shot.party.label),
+            escaped(shot.model) or "–",
+            shot.time,
+            escaped(shot.price),
+            f"{shot.thumb.measures} {escaped(shot.thumb.format)}",
+        )
+        for row in page.same_prompts
+        for shot in row.shots
+    ]
+    together = [table(("the same prompt", "target", "model", "time", "price", "decoded"), same)] if same else []
+    return [*together, table(("target", "operation", "exchange", "decoded", "asked", "bytes", "problem"), rows, right=(5,))]
 
 
 def _method(page: Page) -> list[str]:

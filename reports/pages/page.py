@@ -18,6 +18,7 @@ from testcard.reports.content.exhibits import AnswerText, Drawing, Panel, Table
 from testcard.reports.content.findings import Findings, arranged
 from testcard.reports.content.measures import Forecast, forecasts, panels
 from testcard.reports.content.pictures import Strip, strips
+from testcard.reports.content.same_prompt import SamePrompt, same_prompts
 from testcard.reports.figures.gallery import Gallery, hang
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Page:
     findings: Findings
     gallery: Gallery
     strips: list[Strip]
+    same_prompts: list[SamePrompt]
     gaps: Table | None
     waivers: list[tuple[Party, WaiverNote]]
     notes: list[str]
@@ -119,6 +121,7 @@ def compose(evidence: Evidence, baseline: Baseline | None = None, histories: Seq
         findings=arranged(evidence),
         gallery=gallery,
         strips=strips(evidence),
+        same_prompts=same_prompts(evidence),
         gaps=_gaps(evidence),
         waivers=[(party, note) for party in evidence.parties for note in party.waivers],
         notes=_notes(evidence),
