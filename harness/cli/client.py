@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import click
 
 from testcard.harness.cli import say
+from testcard.harness.cli.drawing.files import Asked, Template, refuse_to_overwrite, save
+from testcard.harness.cli.drawing.prompts import carry_out, read_prompts
+from testcard.harness.cli.drawing.terminal import Way, drawn, way_of
 from testcard.harness.cli.options import CONFIG, PATH, SECONDS, WhereAndKey, option, takes
+from testcard.harness.client.attending import TaskUpdate
 from testcard.harness.client.http import DEFAULT_TIMEOUT_S
+from testcard.harness.client.masks import Mask
 from testcard.harness.client.results import Picture, Result
+from testcard.harness.client.retries import Retry
+from testcard.harness.client.spending import SpendingGuard
 from testcard.harness.client.sync import Client
 from testcard.harness.client.terms import task_request
 from testcard.harness.config import load_config
@@ -31,7 +39,6 @@ from testcard.specs.loader import load_provider
 from testcard.specs.profile import Task
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_ENDINGS = {"jpeg": "jpg"}
 
 
 def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | str | None:
@@ -82,6 +89,35 @@ class _Talk:
 
 
 @dataclass(frozen=True, slots=True)
+class _Care:
+    """What may be spent and repeated, and whether the terminal shows what came."""
+
+    attempts: Annotated[
+        int,
+        option(
+            "--attempts",
+            type=click.IntRange(1, 20),
+            show_default=True,
+            metavar="N",
+            help="How often to try where nothing was billed (429).",
+        ),
+    ] = 1
+    max_requests: Annotated[int | None, option("--max-requests", type=click.IntRange(min=0), metavar="N", help="Never send more.")] = None
+    max_cost: Annotated[
+        float | None, option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Never spend more; needs a known price.")
+    ] = None
+    preview: Annotated[
+        str,
+        option(
+            "--preview",
+            type=click.Choice(["auto", "kitty", "iterm", "sixel", "none"]),
+            show_default=True,
+            help="Show the pictures in the terminal.",
+        ),
+    ] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
 class _PictureTerms:
     """What pictures are to be like; what is None is not sent. The names are those of `harness.client.terms.Terms`."""
 
@@ -118,7 +154,7 @@ class _Work:
     task: Task
     prompt: str | None
     images: tuple[str, ...] = ()
-    mask: str | None = None
+    mask: str | Mask | None = None
     terms: dict[str, Any] | None = None
 
 
@@ -129,25 +165,59 @@ class _Place:
     provider: str
     target: _Target
     talk: _Talk
+    care: _Care = field(default_factory=_Care)
 
 
 def _picture_command(command: _Command) -> _Command:
     """The options of a command that gets pictures."""
     force = click.option("--force", is_flag=True, help="Overwrite the file that -o names.")
-    output = click.option("--output", "-o", type=PATH, metavar="FILE", help="Where to write; -1, -2, … are added for several.")
-    return takes("picture", _PictureTerms)(output(force(takes("target", _Target)(takes("talk", _Talk)(command)))))
+    output = click.option(
+        "--output",
+        "-o",
+        type=PATH,
+        metavar="FILE",
+        help="Where to write; -1, -2, … are added for several. Fields in braces are filled in: '{prompt:.20}-{seed}.png'.",
+    )
+    return takes("picture", _PictureTerms)(output(force(takes("target", _Target)(takes("care", _Care)(takes("talk", _Talk)(command))))))
 
 
 @click.command()
 @click.argument("provider", metavar="PROVIDER[=URL]")
-@click.argument("prompt")
+@click.argument("prompt", required=False)
+@click.option(
+    "--prompts", type=PATH, metavar="FILE", help="A prompt a line (- for standard input) into the folder -o; again goes on from there."
+)
+@click.option(
+    "--concurrency", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N", help="With --prompts: so many at once."
+)
 @_picture_command
-def generate(provider: str, prompt: str, picture: _PictureTerms, output: Path | None, force: bool, target: _Target, talk: _Talk) -> None:
+def generate(
+    provider: str,
+    prompt: str | None,
+    prompts: Path | None,
+    concurrency: int,
+    picture: _PictureTerms,
+    output: Path | None,
+    force: bool,
+    target: _Target,
+    care: _Care,
+    talk: _Talk,
+) -> None:
     """Generate pictures from PROMPT with PROVIDER (a bundled id, or a folder with its two files).
 
     Example: testcard generate nanogpt "a red boat" --size 512x512 -o boat.png
     """
-    _pictures(_Work("generate", prompt, terms=asdict(picture)), _Place(provider, target, talk), output, force)
+    if (prompt is None) is (prompts is None):
+        raise UsageError("there is no prompt" if prompt is None else "there are two kinds of prompt", hint="give PROMPT or --prompts FILE")
+    place = _Place(provider, target, talk, care)
+    if prompts is None:
+        _pictures(_Work("generate", prompt, terms=asdict(picture)), place, output, force)
+        return
+    lines = read_prompts(prompts)
+    if picture.stream:
+        raise UsageError("--stream goes with one prompt", hint="leave it out")
+    with _client(_Work("generate", lines[0], terms=asdict(picture)), place) as (client, terms):
+        carry_out(client, lines, "generate", (), terms, output, concurrency=concurrency, quiet=talk.quiet, as_json=talk.as_json)
 
 
 @click.command()
@@ -155,7 +225,10 @@ def generate(provider: str, prompt: str, picture: _PictureTerms, output: Path | 
 @click.argument("image")
 @click.argument("prompt")
 @click.option("--image", "more", multiple=True, metavar="FILE", help="A further input picture.")
-@click.option("--mask", metavar="FILE", help="Where to edit; what its colours mean is the provider's to say.")
+@click.option("--mask", metavar="FILE", help="Where to edit; it is sent as it is.")
+@click.option(
+    "--mask-edits", type=click.Choice(["white", "transparent"]), help="What the mask marks; converted to what the provider takes."
+)
 @click.option("--strength", type=float, metavar="X", help="How far from the input picture to go.")
 @_picture_command
 def edit(
@@ -164,31 +237,38 @@ def edit(
     prompt: str,
     more: tuple[str, ...],
     mask: str | None,
+    mask_edits: Literal["white", "transparent"] | None,
     strength: float | None,
     picture: _PictureTerms,
     output: Path | None,
     force: bool,
     target: _Target,
+    care: _Care,
     talk: _Talk,
 ) -> None:
     """Edit IMAGE (a file) as PROMPT says.
 
     Example: testcard edit nebul boat.png "at night" -o night.png
     """
-    work = _Work("edit", prompt, (image, *more), mask, {**asdict(picture), "strength": strength})
-    _pictures(work, _Place(provider, target, talk), output, force)
+    if mask_edits is not None and mask is None:
+        raise UsageError("--mask-edits says what a mask marks, and there is none", hint="add --mask FILE")
+    marked = Mask(mask, mask_edits) if mask_edits is not None else mask
+    work = _Work("edit", prompt, (image, *more), marked, {**asdict(picture), "strength": strength})
+    _pictures(work, _Place(provider, target, talk, care), output, force)
 
 
 @click.command()
 @click.argument("provider", metavar="PROVIDER[=URL]")
 @click.argument("image")
 @_picture_command
-def variation(provider: str, image: str, picture: _PictureTerms, output: Path | None, force: bool, target: _Target, talk: _Talk) -> None:
+def variation(
+    provider: str, image: str, picture: _PictureTerms, output: Path | None, force: bool, target: _Target, care: _Care, talk: _Talk
+) -> None:
     """Make pictures like IMAGE (a file).
 
     Example: testcard variation nebul boat.png -o another.png
     """
-    _pictures(_Work("variation", None, (image,), terms=asdict(picture)), _Place(provider, target, talk), output, force)
+    _pictures(_Work("variation", None, (image,), terms=asdict(picture)), _Place(provider, target, talk, care), output, force)
 
 
 @click.command()
@@ -246,7 +326,8 @@ def _client(work: _Work, place: _Place) -> Iterator[tuple[Client, Any]]:
     base_url = url or target.base_url
     terms: Any = {name: value for name, value in {**(work.terms or {}), "model": target.model}.items() if value is not None}
     provider = load_provider(name, config.providers.path)
-    choose(provider, task_request(work.task, work.prompt, work.images, work.mask, **terms), target.operation)
+    plain: Any = work.mask.picture if isinstance(work.mask, Mask) else work.mask
+    choose(provider, task_request(work.task, work.prompt, work.images, plain, **terms), target.operation)
     if base_url is None and not place.talk.quiet:
         say(f"no base URL: starting the embedded mock of {provider.profile.name}; its pictures are test cards")
     with (
@@ -259,6 +340,8 @@ def _client(work: _Work, place: _Place) -> Iterator[tuple[Client, Any]]:
             pricing=opened.pricing,
             timeout_s=target.timeout_s,
             live=target.live,
+            retry=Retry(place.care.attempts),
+            budget=_guard(place.care),
         ) as client,
     ):
         yield client, terms
@@ -269,59 +352,59 @@ def _pictures(work: _Work, place: _Place, output: Path | None, force: bool) -> N
     if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
         problem = "is a folder" if output.is_dir() else "its folder does not exist"
         raise UsageError(f"-o {output}: {problem}", hint="name a file in a folder that exists, such as boat.png")
-    if output is not None and not force:
-        _refuse_to_overwrite(output)
-    operation = place.target.operation
-    with _client(work, place) as (client, terms), _waiting(client, place.talk.quiet):
-        if work.task == "generate":
-            asked = client.generate(work.prompt or "", operation=operation, **terms)
-            result = asked if isinstance(asked, Result) else asked.finish()
-        elif work.task == "edit":
-            result = client.edit(work.images, work.prompt or "", mask=work.mask, operation=operation, **terms)
-        else:
-            result = client.variation(work.images[0], operation=operation, **terms)
-    files = _save(result.pictures, output, f"{named_target(place.provider)[0].rstrip('/').rpartition('/')[2]}-{work.task}")
+    if output is not None and Template.is_one(str(output)):
+        Template(str(output))  # what cannot be filled in is said before anything is paid for
+    elif output is not None and not force:
+        refuse_to_overwrite(output)
+    with _client(work, place) as (client, terms), _waiting(client, place.talk.quiet) as tell:
+        result = _asked(client, work, place.target.operation, terms, tell)
+    asked = Asked(work.prompt, terms.get("seed"))
+    files = save(result, output, f"{named_target(place.provider)[0].rstrip('/').rpartition('/')[2]}-{work.task}", asked, force=force)
     if not place.talk.quiet:
         for note in [*result.notes, *_size_notes(result, terms.get("size"))]:
             say(note)
     if place.talk.as_json:
         click.echo(json.dumps({**result.record(), "files": [str(file) for file in files]}, indent=2))
         return
+    _show(result.pictures, place.care.preview)
     for file, picture in zip(files, result.pictures, strict=True):
         seed = f", seed {picture.seed}" if picture.seed is not None else ""
         click.echo(f"{file}: {picture.format} {picture.width}x{picture.height}, {data_size(len(picture.data))}{seed}")
     click.echo(_summary(result))
 
 
-def _refuse_to_overwrite(output: Path) -> None:
-    """`UsageError`, before anything is paid for, where a file is there that the picture, or the first of several, would replace."""
-    plain = [output] if output.suffix else [output.with_name(f"{output.name}.{ending}") for ending in ("png", "jpg", "webp")]
-    taken = [path for one in plain for path in (one, one.with_name(f"{one.stem}-1{one.suffix}")) if path.exists()]
-    if taken:
-        raise UsageError(f"-o {taken[0]}: is there already", hint="name another file, or add --force to overwrite it")
+def _asked(client: Client, work: _Work, operation: str | None, terms: Any, tell: Callable[[str], None]) -> Result:
+    """The result of a task that gets pictures; of one that is submitted, `tell` hears how it is doing."""
+    if terms.get("asynchronous"):
+        handle = client.submit(work.prompt, task=work.task, images=work.images, mask=work.mask, operation=operation, **terms)
+        return handle.wait(lambda update: tell(_words_of(update)))
+    if work.task == "generate":
+        asked = client.generate(work.prompt or "", operation=operation, **terms)
+        return asked if isinstance(asked, Result) else asked.finish()
+    if work.task == "edit":
+        return client.edit(work.images, work.prompt or "", mask=work.mask, operation=operation, **terms)
+    return client.variation(work.images[0], operation=operation, **terms)
 
 
-def _save(pictures: Sequence[Picture], output: Path | None, stem: str) -> list[Path]:
-    """Writes each picture; `boat.png` becomes boat-1.png, boat-2.png for several. Without a name nothing is overwritten."""
-    files = []
-    for number, picture in enumerate(pictures, 1):
-        ending = "." + _ENDINGS.get(picture.format, picture.format)
-        if output is None:
-            path, attempt = Path(stem + ending), 1
-            while path.exists():
-                attempt += 1
-                path = Path(f"{stem}-{attempt}{ending}")
-        else:
-            path = output if output.suffix else output.with_name(output.name + ending)
-            if len(pictures) > 1:
-                path = path.with_name(f"{path.stem}-{number}{path.suffix}")
-            if path.suffix.lower() not in (ending, f".{picture.format}"):
-                say(f"{path} holds {picture.format}, whatever its name says")
-        try:
-            files.append(picture.save(path))
-        except OSError as error:
-            raise UsageError(f"{path}: {error.strerror}", hint="name another file with -o") from None
-    return files
+def _words_of(update: TaskUpdate) -> str:
+    share = f", {update.progress:g}" if update.progress is not None else ""
+    return _printable(f"the task is {update.phase or update.state or 'on its way'}{share}")
+
+
+def _guard(care: _Care) -> SpendingGuard | None:
+    """The limit that the options set; None without one."""
+    if care.max_requests is None and care.max_cost is None:
+        return None
+    return SpendingGuard(max_requests=care.max_requests, max_usd=care.max_cost)
+
+
+def _show(pictures: Sequence[Picture], preview: str) -> None:
+    """Draws them in the terminal, where it is one that shows pictures or the user says which kind it is."""
+    way = way_of(os.environ) if preview == "auto" and sys.stdout.isatty() else preview
+    if way in ("kitty", "iterm", "sixel"):
+        for picture in pictures:
+            sys.stdout.write(drawn(picture.image(), cast("Way", way)))
+        sys.stdout.flush()
 
 
 def _size_notes(result: Result, size: Any) -> list[str]:
@@ -351,29 +434,30 @@ def _printable(text: str) -> str:
 
 
 @contextmanager
-def _waiting(client: Client, quiet: bool) -> Iterator[None]:
-    """While the target works: a spinner on a terminal, one line every ten seconds elsewhere."""
+def _waiting(client: Client, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """While the target works: a spinner on a terminal, one line every ten seconds elsewhere. Gives what tells how it is going."""
     name = client.settings.provider.profile.name
     if quiet:
-        yield
+        yield lambda _: None
     elif sys.stderr.isatty():
         from rich.console import Console
 
-        with Console(stderr=True).status(f"waiting for {name}"):
-            yield
+        with Console(stderr=True).status(f"waiting for {name}") as status:
+            yield lambda said: status.update(f"waiting for {name}: {said}")
     else:
         done = threading.Event()
-        thread = threading.Thread(target=_tell_time, args=(name, done), daemon=True)
+        latest: list[str] = []
+        thread = threading.Thread(target=_tell_time, args=(name, done, latest), daemon=True)
         thread.start()
         try:
-            yield
+            yield lambda said: latest.__setitem__(slice(None), [said])
         finally:
             done.set()
             thread.join()
 
 
-def _tell_time(name: str, done: threading.Event) -> None:
+def _tell_time(name: str, done: threading.Event, latest: list[str]) -> None:
     waited_s = 0.0
     while not done.wait(PLAIN_INTERVAL_S):
         waited_s += PLAIN_INTERVAL_S
-        say(f"waiting for {name}, {waited_s:.0f} s")
+        say(", ".join([f"waiting for {name}, {waited_s:.0f} s", *latest]))

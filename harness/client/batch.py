@@ -10,7 +10,7 @@ import hashlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -65,6 +65,10 @@ class BatchOutcome:
         return self.record is not None
 
 
+#: gives the file names of a result's pictures, by the item's index and the item
+Names = Callable[[int, BatchItem, Result], Sequence[str]]
+
+
 def run_batch(
     client: Client,
     items: Iterable[BatchItem | str],
@@ -72,13 +76,14 @@ def run_batch(
     *,
     concurrency: int = 4,
     on_outcome: Callable[[BatchOutcome], None] | None = None,
+    names: Names | None = None,
 ) -> list[BatchOutcome]:
     """Carries all items out, at most `concurrency` at once, and gives their outcomes in the items' order.
 
     `on_outcome` hears of each as it ends (of one at a time). An item that fails stops no other, but for a refused key, an empty account and a
-    reached limit: then nothing more is begun. The retry policy, the spending limit and the hooks are the client's.
+    reached limit: then nothing more is begun. `names` gives other file names than the usual; one that is taken gets a number. The retry policy, the spending limit and the hooks are the client's.
     """
-    batch = _Batch(client, items, Path(folder), concurrency, on_outcome)
+    batch = _Batch(client, items, Path(folder), concurrency, on_outcome, names)
 
     def work(entry: _Entry) -> None:
         if not batch.stopped:
@@ -101,9 +106,10 @@ async def run_batch_async(
     *,
     concurrency: int = 4,
     on_outcome: Callable[[BatchOutcome], None] | None = None,
+    names: Names | None = None,
 ) -> list[BatchOutcome]:
     """`run_batch` for async code."""
-    batch = _Batch(client, items, Path(folder), concurrency, on_outcome)
+    batch = _Batch(client, items, Path(folder), concurrency, on_outcome, names)
     left = iter(batch.left)
 
     async def worker() -> None:
@@ -152,11 +158,14 @@ class _Batch:
         folder: Path,
         concurrency: int,
         on_outcome: Callable[[BatchOutcome], None] | None,
+        names: Names | None,
     ) -> None:
         if concurrency < 1:
             raise UsageError("a batch needs at least one request at once", hint="concurrency=4")
         self._folder = folder
         self._on_outcome = on_outcome
+        self._names = names
+        self._taken: set[str] = set()
         self._lock = threading.Lock()
         self.stopped = False
         try:
@@ -171,6 +180,7 @@ class _Batch:
             line = earlier.get(entry.key)
             files = tuple(folder / Path(str(name)).name for name in line.get("files", ())) if line is not None else ()
             if line is not None and all(file.is_file() for file in files):
+                self._taken.update(file.name for file in files)
                 self._outcomes[entry.index] = BatchOutcome(entry.index, entry.item, files, line.get("record") or {}, earlier=True)
             else:
                 self.left.append(entry)
@@ -203,12 +213,17 @@ class _Batch:
         return [self._outcomes.get(entry.index) or BatchOutcome(entry.index, entry.item) for entry in self._entries]
 
     def _saved(self, entry: _Entry, result: Result) -> tuple[Path, ...]:
-        stem = f"{entry.item.name or 'item'}-{entry.index:04}"
-        files = []
-        for number, picture in enumerate(result.pictures, 1):
-            ending = _ENDINGS.get(picture.format, picture.format)
-            files.append(picture.save(self._folder / f"{stem}{f'-{number}' if len(result.pictures) > 1 else ''}.{ending}"))
-        return tuple(files)
+        wanted = self._names(entry.index, entry.item, result) if self._names is not None else _usual_names(entry, result)
+        return tuple(picture.save(self._folder / self._free(name)) for name, picture in zip(wanted, result.pictures, strict=True))
+
+    def _free(self, name: str) -> str:
+        """The name, with a number where a file of this batch has it already."""
+        path, number = Path(Path(name).name), 1
+        while path.name in self._taken:
+            number += 1
+            path = path.with_name(f"{Path(name).stem}-{number}{path.suffix}")
+        self._taken.add(path.name)
+        return path.name
 
     def _earlier(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """The lines of before by their keys; one that was cut by a kill is passed over."""
@@ -231,6 +246,12 @@ def _entries(items: Iterable[BatchItem | str], provider: str) -> Iterator[_Entry
         seen[digest] += 1
         # Equal items are different pictures: the second of them is not done because the first is.
         yield _Entry(index, item, f"{digest}-{seen[digest]}")
+
+
+def _usual_names(entry: _Entry, result: Result) -> list[str]:
+    stem, several = f"{entry.item.name or 'item'}-{entry.index:04}", len(result.pictures) > 1
+    endings = [_ENDINGS.get(picture.format, picture.format) for picture in result.pictures]
+    return [f"{stem}-{number}.{ending}" if several else f"{stem}.{ending}" for number, ending in enumerate(endings, 1)]
 
 
 def _digest(value: Any) -> Any:

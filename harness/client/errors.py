@@ -94,7 +94,7 @@ class SpendingLimitReached(ClientError):
     exit_code = Exit.INCONCLUSIVE
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, hint="raise the limit of the SpendingGuard, or ask for less")
+        super().__init__(message, hint="raise the limit (--max-cost, --max-requests, or the SpendingGuard of a program), or ask for less")
 
 
 class AddressNotAllowed(ClientError):

@@ -1,0 +1,139 @@
+"""Where pictures are written: a name, or a template with what is known of each picture."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from testcard.harness.cli import say
+from testcard.harness.client.results import Picture, Result
+from testcard.harness.errors import UsageError
+
+ENDINGS = {"jpeg": "jpg"}
+#: what a template may name, and what it stands for
+FIELDS = {
+    "prompt": "the prompt",
+    "seed": "the picture's seed, or the one asked for; random where there is none",
+    "index": "the picture's number, over all prompts, from 1",
+    "n": "the picture's number of its request, from 1",
+    "model": "the model",
+    "provider": "the provider's id",
+    "operation": "the operation",
+    "width": "pixels",
+    "height": "pixels",
+    "format": "png, jpg or webp",
+}
+_UNFIT = re.compile(r"[^\w.,+=@()-]+")
+#: what file systems bear in one name, with room for an ending
+_LONGEST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the pictures were asked for with."""
+
+    prompt: str | None
+    seed: int | None = None
+
+
+class Template:
+    """A file name with fields in braces, such as `{prompt:.20}-{seed}.png`; `UsageError` for one that cannot be filled in."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        try:
+            named = [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
+            wrong = next((name for name in named if name not in FIELDS), None)
+            if wrong is not None:
+                raise UsageError(f"-o {text}: there is no {{{wrong}}}", hint="there are " + ", ".join(f"{{{name}}}" for name in FIELDS))
+            self._filled(dict.fromkeys(FIELDS, "x") | dict.fromkeys(("index", "n", "width", "height"), 1))
+        except (ValueError, IndexError, KeyError, AttributeError) as error:
+            raise UsageError(f"-o {text}: {error}", hint="write fields as {prompt:.20} or {index:03}") from None
+
+    @staticmethod
+    def is_one(text: str) -> bool:
+        """Whether a name is a template."""
+        return "{" in text
+
+    def name(self, result: Result, picture: Picture, asked: Asked, *, index: int, n: int) -> str:
+        """The file name of one picture, with nothing in it that a file system takes amiss."""
+        seed = picture.seed if picture.seed is not None else asked.seed
+        known = {
+            "prompt": asked.prompt or "",
+            "seed": "random" if seed is None else str(seed),
+            "model": result.model or "",
+            "provider": result.provider,
+            "operation": result.operation,
+            "format": ENDINGS.get(picture.format, picture.format),
+        }
+        numbers = {"index": index, "n": n, "width": picture.width, "height": picture.height}
+        folder, slash, _ = self.text.rpartition("/")
+        name = self._filled({**{key: fit(value) for key, value in known.items()}, **numbers}, self.text[len(folder) + len(slash) :])
+        return f"{folder}{slash}{name[:_LONGEST].strip(' .') or 'picture'}"
+
+    def _filled(self, known: dict[str, object], text: str | None = None) -> str:
+        return (self.text if text is None else text).format(**known)
+
+
+def fit(text: str) -> str:
+    """The text as part of a file name: words joined by hyphens, no slashes, no control characters."""
+    return _UNFIT.sub("-", text).strip("-.") or "x"
+
+
+def refuse_to_overwrite(output: Path) -> None:
+    """`UsageError`, before anything is paid for, where a file is there that the picture, or the first of several, would replace."""
+    plain = [output] if output.suffix else [output.with_name(f"{output.name}.{ending}") for ending in ("png", "jpg", "webp")]
+    taken = [path for one in plain for path in (one, one.with_name(f"{one.stem}-1{one.suffix}")) if path.exists()]
+    if taken:
+        raise UsageError(f"-o {taken[0]}: is there already", hint="name another file, or add --force to overwrite it")
+
+
+def save(result: Result, output: Path | None, stem: str, asked: Asked, *, force: bool) -> list[Path]:
+    """Writes each picture and returns where. `boat.png` becomes boat-1.png, boat-2.png for several; a template says its own names.
+
+    Without a name, and under a template without `force`, nothing is overwritten: a number is added.
+    """
+    template = Template(str(output)) if output is not None and Template.is_one(str(output)) else None
+    files: list[Path] = []
+    for number, picture in enumerate(result.pictures, 1):
+        ending = "." + ENDINGS.get(picture.format, picture.format)
+        if template is not None:
+            path = with_ending(Path(template.name(result, picture, asked, index=number, n=number)), ending)
+            path = path if force else _free(path, files)
+        elif output is None:
+            path = _free(Path(stem + ending), ())
+        else:
+            path = with_ending(output, ending)
+            if len(result.pictures) > 1:
+                path = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        if path.suffix.lower() not in (ending, f".{picture.format}"):
+            say(f"{path} holds {picture.format}, whatever its name says")
+        try:
+            files.append(picture.save(path))
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}", hint="name another file with -o") from None
+    return files
+
+
+def with_ending(path: Path, ending: str) -> Path:
+    """The path with the picture's ending, where it has none of its own."""
+    return (
+        path
+        if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp") or path.suffix[1:].isalpha()
+        else path.with_name(path.name + ending)
+    )
+
+
+def _free(path: Path, taken: Sequence[Path]) -> Path:
+    return next(one for one in _numbered(path) if not one.exists() and one not in taken)
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    yield path
+    number = 2
+    while True:
+        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
+        number += 1
