@@ -19,7 +19,7 @@ from testcard.harness.cli import say
 from testcard.harness.cli.drawing.files import Asked, Template, refuse_to_overwrite, save
 from testcard.harness.cli.drawing.prompts import carry_out, read_prompts
 from testcard.harness.cli.drawing.terminal import Way, drawn, way_of
-from testcard.harness.cli.options import CONFIG, PATH, SECONDS, WhereAndKey, option, takes
+from testcard.harness.cli.options import CONFIG, PATH, SECONDS, USD, WhereAndKey, option, takes
 from testcard.harness.client.attending import TaskUpdate
 from testcard.harness.client.http import DEFAULT_TIMEOUT_S
 from testcard.harness.client.masks import Mask
@@ -103,9 +103,7 @@ class _Care:
         ),
     ] = 1
     max_requests: Annotated[int | None, option("--max-requests", type=click.IntRange(min=0), metavar="N", help="Never send more.")] = None
-    max_cost: Annotated[
-        float | None, option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Never spend more; needs a known price.")
-    ] = None
+    max_cost: Annotated[float | None, option("--max-cost", type=USD, metavar="USD", help="Never spend more; needs a known price.")] = None
     preview: Annotated[
         str,
         option(
@@ -115,6 +113,28 @@ class _Care:
             help="Show the pictures in the terminal.",
         ),
     ] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class _Edited:
+    """Where and how far a picture is edited."""
+
+    mask: Annotated[str | None, option("--mask", metavar="FILE", help="Where to edit; it is sent as it is.")] = None
+    mask_edits: Annotated[
+        Literal["white", "transparent"] | None,
+        option(
+            "--mask-edits", type=click.Choice(["white", "transparent"]), help="What the mask marks; converted to what the provider takes."
+        ),
+    ] = None
+    strength: Annotated[float | None, option("--strength", type=float, metavar="X", help="How far from the input picture to go.")] = None
+
+    def what(self) -> str | Mask | None:
+        """The mask, with what it marks where that is said."""
+        if self.mask_edits is None:
+            return self.mask
+        if self.mask is None:
+            raise UsageError("--mask-edits says what a mask marks, and there is none", hint="add --mask FILE")
+        return Mask(self.mask, self.mask_edits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,20 +245,14 @@ def generate(
 @click.argument("image")
 @click.argument("prompt")
 @click.option("--image", "more", multiple=True, metavar="FILE", help="A further input picture.")
-@click.option("--mask", metavar="FILE", help="Where to edit; it is sent as it is.")
-@click.option(
-    "--mask-edits", type=click.Choice(["white", "transparent"]), help="What the mask marks; converted to what the provider takes."
-)
-@click.option("--strength", type=float, metavar="X", help="How far from the input picture to go.")
+@takes("marked", _Edited)
 @_picture_command
 def edit(
     provider: str,
     image: str,
     prompt: str,
     more: tuple[str, ...],
-    mask: str | None,
-    mask_edits: Literal["white", "transparent"] | None,
-    strength: float | None,
+    marked: _Edited,
     picture: _PictureTerms,
     output: Path | None,
     force: bool,
@@ -250,10 +264,7 @@ def edit(
 
     Example: testcard edit nebul boat.png "at night" -o night.png
     """
-    if mask_edits is not None and mask is None:
-        raise UsageError("--mask-edits says what a mask marks, and there is none", hint="add --mask FILE")
-    marked = Mask(mask, mask_edits) if mask_edits is not None else mask
-    work = _Work("edit", prompt, (image, *more), marked, {**asdict(picture), "strength": strength})
+    work = _Work("edit", prompt, (image, *more), marked.what(), {**asdict(picture), "strength": marked.strength})
     _pictures(work, _Place(provider, target, talk, care), output, force)
 
 

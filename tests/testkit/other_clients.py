@@ -9,13 +9,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from testcard.mocks.app import create_app
-from testcard.mocks.serving import serving
+from testcard.mocks.running import running_mock
 
 PROGRAMS = Path(__file__).parents[1] / "peers" / "clients"
 _PYTHON = "TESTCARD_CLIENTS_PYTHON"
@@ -67,6 +67,16 @@ class OtherClient:
             return f"{self.name} is not here: pip install {self.package}, into this environment or that of the Python named in {_PYTHON}"
         return None
 
+    def version(self) -> str:
+        """The version that is here."""
+        package = self.package.split()[0]
+        if self.in_node:
+            return str(json.loads((Path(os.environ[_NODE]) / "node_modules" / package / "package.json").read_text())["version"])
+        if self.module == "curl":
+            return subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+        ask = f"import importlib.metadata; print(importlib.metadata.version({package!r}))"
+        return subprocess.run([self.command()[0], "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
+
 
 @functools.cache
 def _python(module: str) -> str | None:
@@ -79,27 +89,89 @@ def _python(module: str) -> str | None:
     return None
 
 
-CLIENTS = (OtherClient("relaygpu", "with_relaygpu.py", "relaygpu-client", "relaygpu", ("opengpu-relay",)),)
+CLIENTS = (
+    OtherClient("openai (Python)", "with_openai.py", "openai", "openai", ("nebul", "nanogpt", "nvidia-nim-vision")),
+    OtherClient("openai (Node)", "with_openai_node.mjs", "openai", "openai", ("nebul", "nanogpt", "nvidia-nim-vision")),
+    OtherClient("litellm", "with_litellm.py", "litellm", "litellm", ("nebul", "nanogpt", "nvidia-nim-vision")),
+    OtherClient(
+        "langchain",
+        "with_langchain.py",
+        "langchain-nvidia-ai-endpoints langchain-openai",
+        "langchain_nvidia_ai_endpoints",
+        ("nvidia-nim-vision",),
+    ),
+    OtherClient("instructor", "with_instructor.py", "instructor", "instructor", ("nvidia-nim-vision",)),
+    OtherClient("huggingface_hub", "with_huggingface_hub.py", "huggingface_hub", "huggingface_hub", ("nvidia-nim-vision",)),
+    OtherClient(
+        "@huggingface/inference",
+        "with_huggingface_inference.mjs",
+        "@huggingface/inference",
+        "@huggingface/inference",
+        ("nvidia-nim-vision",),
+    ),
+    OtherClient(
+        "Vercel AI SDK",
+        "with_vercel_ai.mjs",
+        "ai @ai-sdk/openai @ai-sdk/openai-compatible",
+        "ai",
+        ("nebul", "nanogpt", "nvidia-nim-vision"),
+    ),
+    OtherClient("webuiapi", "with_webuiapi.py", "webuiapi", "webuiapi", ("opengpu-relay",)),
+    OtherClient("relaygpu-client", "with_relaygpu.py", "relaygpu-client", "relaygpu", ("opengpu-relay",)),
+    OtherClient("curl", "with_curl.py", "curl", "curl", ("nebul", "nanogpt", "nvidia-nim-image", "nvidia-nim-vision", "opengpu-relay")),
+)
 
-#: (client, case) → the demand of the client's own that the document does not make
-OUTSIDE_THE_DOCUMENT: Mapping[tuple[str, str], str] = {}
+#: (client, provider, case) → the demand of the client's own that the document does not make
+OUTSIDE_THE_DOCUMENT: Mapping[tuple[str, str, str], str] = {}
+
+#: what mocks of one provider refuse everything with, under PROVIDER:NAME
+_REFUSING: Mapping[str, dict[str, Any]] = {
+    "402": {"refuse": ["credit"]},
+    "403": {"refuse": ["account"]},
+    "422": {"refuse": ["422"]},
+    "429": {"refuse": ["limit"]},
+    "500": {"refuse": ["error"]},
+    "moderated": {"moderate": ["x", "boat"]},
+}
 
 
 @contextlib.contextmanager
 def mocks(providers: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    """The base URL of each provider's mock."""
+    """The base URL of each provider's mock, and under PROVIDER:NAME those of mocks that refuse everything in one way."""
     with contextlib.ExitStack() as stack:
-        urls = {provider: stack.enter_context(serving(create_app([provider]))) for provider in providers}
+        urls = {}
+        for provider in providers:
+            urls[provider] = stack.enter_context(running_mock(provider)).base_url
+            for name, conditions in _REFUSING.items():
+                urls[f"{provider}:{name}"] = stack.enter_context(running_mock(provider, **conditions)).base_url
         yield urls
+
+
+def word(client: OtherClient, case: Mapping[str, Any]) -> str:
+    """What a case came to: works, outside the document, or our fault."""
+    if case["works"]:
+        return "works"
+    return "outside the document" if reason(client, case) is not None else "our fault"
+
+
+def reason(client: OtherClient, case: Mapping[str, Any]) -> str | None:
+    """The client's own demand because of which a case cannot work; None where none is known."""
+    return OUTSIDE_THE_DOCUMENT.get((client.name, case["provider"], case["operation"]))
 
 
 def cases(client: OtherClient, urls: Mapping[str, str]) -> list[dict[str, Any]]:
     """What the client's program said of each case."""
-    environment = {**os.environ, **_OFFLINE}
-    if client.in_node:
-        environment["NODE_PATH"] = str(Path(os.environ[_NODE]) / "node_modules")
-    done = subprocess.run(
-        [*client.command(), json.dumps(dict(urls))], env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    with contextlib.ExitStack() as stack:
+        command = client.command()
+        if client.in_node:
+            # Node looks for packages beside the program.
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            for file in PROGRAMS.glob("*.mjs"):
+                shutil.copy(file, place)
+            (place / "node_modules").symlink_to(Path(os.environ[_NODE]).resolve() / "node_modules")
+            command[-1] = str(place / client.program)
+        done = subprocess.run(
+            [*command, json.dumps(dict(urls))], env={**os.environ, **_OFFLINE}, capture_output=True, text=True, timeout=300, check=False
+        )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

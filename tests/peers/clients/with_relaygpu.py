@@ -83,7 +83,7 @@ def typed(kind: type[relaygpu.RelayError], model: str, asked: dict[str, Any], *,
 
 def failed() -> None:
     """A task that is refused while it runs ends as a failed task with a code."""
-    with relay(where="moderated") as client:
+    with relay(where=f"{NAME}:moderated") as client:
         error = refused(relaygpu.TaskFailedError, lambda: client.image.generate("Qwen/qwen-image", {"prompt": "a red boat"}, async_=True))
         check(error.code == "CONTENT_POLICY_DECLINED", repr(error))
 
@@ -111,13 +111,12 @@ case(NAME, "404 model", lambda: typed(relaygpu.ModelNotFoundError, "no/such-mode
 case(NAME, "404 task", lambda: refused(relaygpu.TaskNotFoundError, lambda: relay().tasks.get("0xdead")))
 case(NAME, "422", lambda: typed(relaygpu.ValidationError, QWEN, {"prompt": 7}))
 case(NAME, "400", lambda: typed(relaygpu.InvalidRequestError, QWEN, {"prompt": "x", "size": "1024"}))
-for where, kind in (
-    ("limited", relaygpu.RateLimitedError),
-    ("out-of-credit", relaygpu.InsufficientCreditsError),
-    ("forbidden", relaygpu.PermissionDeniedError),
+for status, kind in (
+    ("429", relaygpu.RateLimitedError),
+    ("402", relaygpu.InsufficientCreditsError),
+    ("403", relaygpu.AccountInactiveError),
+    ("500", relaygpu.InternalError),
     ("moderated", relaygpu.ContentPolicyDeclinedError),
 ):
-    if where in URLS:
-        case(NAME, where, lambda where=where, kind=kind: typed(kind, QWEN, {"prompt": "x"}, where=where))
-if "moderated" in URLS:
-    case(NAME, "failed task", failed)
+    case(NAME, status, lambda status=status, kind=kind: typed(kind, QWEN, {"prompt": "x"}, where=f"{NAME}:{status}"))
+case(NAME, "failed task", failed)
