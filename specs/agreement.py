@@ -108,7 +108,12 @@ def _fields(operation: Operation, entry: OperationProfile, pointer: Pointer, sou
 
 
 def _unsaid(operation: Operation, entry: OperationProfile, pointer: Pointer, source: YamlFile) -> Iterator[SpecProblem]:
-    """Required fields and parameters for which neither file has a value."""
+    for kind, name in unsaid(operation, entry):
+        yield at(source, (*pointer, kind, name), "is required, and neither file says what to send: give it a value (send: …)")
+
+
+def unsaid(operation: Operation, entry: OperationProfile) -> Iterator[tuple[str, str]]:
+    """Required fields and parameters for which neither file has a value: the profile's key for their kind, and their wire name."""
     for name in operation.required:
         field, schema = entry.fields.get(name), operation.properties.get(name, {})
         stated = (
@@ -121,24 +126,23 @@ def _unsaid(operation: Operation, entry: OperationProfile, pointer: Pointer, sou
         )
         bounded = "enum" in schema or ("minimum" in schema and "maximum" in schema)
         if not stated and not bounded:
-            yield at(source, (*pointer, "fields", name), "is required, and neither file says what to send: give it a value (send: …)")
+            yield "fields", name
     owners = {parts[:end] for name in entry.fields if name.startswith("/") for parts in [parts_of(name)] for end in range(1, len(parts))}
     for owner in sorted(owners):
         schema = schema_at(operation.request_schema, owner)
         for inner in schema.get("required") or ():
             name = pointer_of((*owner, inner))
             if name not in entry.fields and not any(other.startswith(name + "/") for other in entry.fields):
-                yield at(source, (*pointer, "fields", name), "is required, and neither file says what to send: give it a value (send: …)")
+                yield "fields", name
     for name in operation.path_parameters:
         in_path = entry.path.get(name)
         if in_path is None or (in_path.means == "other" and in_path.send is None):
-            yield at(source, (*pointer, "path", name), "is required, and neither file says what to send: give it a value (send: …)")
+            yield "path", name
     for location, name in sorted(operation.required_parameters):
         given = {"query": entry.query, "header": entry.headers}.get(location, {}).get(name)
         known = {"query": operation.query_parameters, "header": operation.header_parameters}.get(location, {})
         if name in known and (given is None or (given.send is None and given.means == "other")):
-            place = "query" if location == "query" else "headers"
-            yield at(source, (*pointer, place, name), "is required, and neither file says what to send: give it a value (send: …)")
+            yield ("query" if location == "query" else "headers"), name
 
 
 def _models_and_tasks(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[SpecProblem]:

@@ -13,7 +13,7 @@ from typing import Any
 from testcard.specs.agreement import has_place
 from testcard.specs.openapi import OpenApi, Operation, server_url
 from testcard.specs.pointers import parts_of
-from testcard.specs.recognition import Data, answer_schema, error_data, models_of, request_data, response_data
+from testcard.specs.recognition import Data, answer_schema, deliveries_of, error_data, models_of, request_data, response_data
 from testcard.specs.tasks_recognised import cancels, gives_reference, polls, result_pictures, submits, task_data
 
 _TASKS = ("generate", "edit", "variation", "describe")
@@ -94,7 +94,7 @@ def _operation(entry: Data, operation: Operation) -> Data:
             entry[kind] = dict(recognised)
     response = entry.get("response")
     if response is None or (isinstance(response, Mapping) and not {"pictures", "binary"} & response.keys()):
-        entry["response"] = {**response_data(operation), **(response or {})}
+        entry["response"] = {**_as_asked(response_data(operation), entry.get("fields") or {}, operation), **(response or {})}
     meanings = {field.get("means") for field in (entry.get("fields") or {}).values() if isinstance(field, Mapping)}
     if "kind" not in entry:
         about_task = (polls(operation) and not meanings) or cancels(operation)
@@ -109,6 +109,17 @@ def _operation(entry: Data, operation: Operation) -> Data:
         if "needs" not in entry and "edit" in entry["tasks"] and "generate" in entry["tasks"]:
             entry["needs"] = {"edit": ["image"]}
     return entry
+
+
+def _as_asked(response: Data, fields: Mapping[str, Any], operation: Operation) -> Data:
+    """The answer's map without the way of delivery that the request's own field for it does not list."""
+    asked = next((name for name, field in fields.items() if isinstance(field, Mapping) and field.get("means") == "delivery"), None)
+    ways = deliveries_of(operation.properties.get(asked, {})) if asked is not None else frozenset()
+    if len(ways) != 1 or not ways & response.keys():
+        return response
+    (way,) = ways
+    other = "url" if way == "base64" else "base64"
+    return {**{key: value for key, value in response.items() if key != other}, "default_delivery": way}
 
 
 def _field(own: Any, recognised: Data | None) -> Any:

@@ -92,7 +92,7 @@ def _listed(schema: Schema) -> list[Any]:
     values = list(schema.get("enum") or ())
     for word in ("anyOf", "oneOf"):
         for branch in schema.get(word) or ():
-            values += list(branch.get("enum") or ()) if isinstance(branch, Mapping) else []
+            values += _listed(branch) if isinstance(branch, Mapping) else []
     return [value for value in dict.fromkeys(value for value in values if not isinstance(value, dict | list)) if value is not None]
 
 
@@ -152,15 +152,21 @@ def _size(schema: Schema) -> Data:
         return {"means": "tier", "cheapest": words[0]}
     if type_of(schema) not in ("string", None):
         return {"means": "other"}
+    stated = [value for key in ("default", "example") if _PIXELS.match(str(value := schema.get(key)))]
     pixels = {f"{found[1]}x{found[2]}": word for word in words if (found := _PIXELS.match(word))}
     if not pixels:
         ratios = {f"{found[1]}:{found[2]}": word for word in words if (found := _RATIO.match(word))}
         if ratios and len(ratios) >= len(words) - 1:
             return _ratio(schema)
-        return {"means": "size", "format": "size"} if not words else {"means": "other"}
+        bounds = {"must_accept": stated[:1], "cheapest": stated[0]} if stated else {}
+        return {"means": "size", "format": "size", **bounds} if not words else {"means": "other"}
     smallest = min(pixels, key=lambda size: int(size.partition("x")[0]) * int(size.partition("x")[2]))
     spelt = {size: word for size, word in pixels.items() if size != word}
-    return {"means": "size", "format": "size", "cheapest": pixels[smallest], **({"values": spelt} if spelt else {})}
+    data: Data = {"means": "size", "format": "size", "cheapest": pixels[smallest], **({"values": spelt} if spelt else {})}
+    if not schema.get("enum"):  # a list among other texts that will do: not every model knows each of them
+        usual = next((value for value in stated if value in pixels.values()), pixels.get("1024x1024", pixels[smallest]))
+        data |= {"must_accept": [usual], "may_refuse": [word for word in words if word != usual], "cheapest": usual}
+    return data
 
 
 def _ratio(schema: Schema) -> Data:
@@ -204,6 +210,12 @@ def _delivery(schema: Schema) -> Data:
     return {**data, **({"values": spelt} if spelt else {})}
 
 
+def deliveries_of(schema: Schema) -> frozenset[str]:
+    """How pictures can be asked for in a field that means delivery, where its schema lists it: base64, url; nothing where it does not."""
+    plain = [bare(word) for word in _words(schema)]
+    return frozenset("base64" if "b64" in word or "base64" in word else "url" for word in plain if re.search("b64|base64|url", word))
+
+
 def _quality(schema: Schema) -> Data:
     words = _words(schema)
     fit = next((word for known in _CHEAP_QUALITIES for word in words if word.lower() == known), None)
@@ -240,6 +252,10 @@ def _picture(meaning: str) -> Any:
     """A picture by how it travels. Those that only an address can name are left to the profile: a check has none to give."""
 
     def refined(schema: Schema) -> Data:
+        branches = [branch for word in ("oneOf", "anyOf") for branch in schema.get(word) or () if isinstance(branch, Mapping)]
+        if type_of(schema) is None and branches:  # one file or several, an address or the bytes: the first that can be sent
+            found = [refined({**branch, "description": _said(schema)} if "description" not in branch else branch) for branch in branches]
+            return next((data for data in found if data["means"] != "other"), {"means": "other"})
         many = type_of(schema) == "array"
         items = schema.get("items")
         one: Schema = items if many and isinstance(items, Mapping) else schema

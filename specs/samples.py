@@ -47,6 +47,42 @@ def _stated(schema: Any, level: int) -> Any:
     return low if kind in ("integer", "number") and low is not None and "maximum" in schema else MISSING
 
 
+def made_up_value(schema: Any) -> Any:
+    """A value that the schema allows, made up where it states none; `MISSING` where none is found."""
+    found = _made_up(schema, 0)
+    return found if found is not MISSING and allows(schema, found) else MISSING
+
+
+_TEXTS = ("testcard", "https://testcard.invalid/", "123e4567-e89b-42d3-a456-426614174000", "2026-01-01T00:00:00Z", "2026-01-01", "1", "a")
+
+
+def _made_up(schema: Any, level: int) -> Any:
+    stated = _stated(schema, level)
+    if stated is not MISSING or not isinstance(schema, Mapping) or level > _DEEPEST:
+        return stated
+    kind = type_of(schema)
+    if kind == "object" or (kind is None and "properties" in schema):
+        inner = schema.get("properties") or {}
+        values = {name: _made_up(inner.get(name, {}), level + 1) for name in schema.get("required") or ()}
+        return MISSING if any(value is MISSING for value in values.values()) else values
+    if kind == "array":
+        one = _made_up(schema.get("items", {}), level + 1)
+        return MISSING if one is MISSING else [one] * max(1, int(schema.get("minItems", 0)))
+    if kind in ("integer", "number"):
+        low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum", schema.get("exclusiveMaximum"))
+        numbers = [1, low, high, *([low + 1] if low is not None else []), *([high - 1] if high is not None else []), 0]
+        return next((one for one in numbers if one is not None and allows(schema, one)), MISSING)
+    shortest, longest = int(schema.get("minLength", 0)), schema.get("maxLength")
+    texts = [text.ljust(shortest, "x")[:longest] for text in _TEXTS]
+    liked = [text for text in texts if _is_of(schema.get("format"), text)]
+    return next((text for text in [*liked, *texts] if allows(schema, text)), MISSING)
+
+
+def _is_of(kind: Any, text: str) -> bool:
+    marks = {"uuid": "e89b", "uri": "https://", "url": "https://", "date-time": "T00", "date": "-01-01"}
+    return kind in marks and marks[kind] in text
+
+
 def _object(schema: Schema, level: int) -> Any:
     found: dict[str, Any] = {}
     for name in schema.get("required") or ():
@@ -76,4 +112,4 @@ def allows(schema: Schema, value: Any) -> bool:
         return False
 
 
-__all__ = ["allows", "stated_value"]
+__all__ = ["allows", "made_up_value", "stated_value"]

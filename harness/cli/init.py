@@ -23,7 +23,9 @@ from testcard.harness.targets import checked_base_url, is_loopback, named_target
 from testcard.specs.loader import Provider, bundled_ids, load_provider
 
 #: subcommand → (where it is, its help line)
-SUBCOMMANDS: dict[str, tuple[str, str]] = {}
+SUBCOMMANDS: dict[str, tuple[str, str]] = {
+    "provider": ("testcard.harness.cli.init_provider:provider", "Propose the profile.yaml of an API from its OpenAPI document."),
+}
 #: What a first live check may come to, where nothing else is said.
 LIVE_REQUESTS = 60
 CI_FILES = {"github": Path(".github/workflows/testcard.yml"), "gitlab": Path(".gitlab-ci.yml")}
@@ -35,6 +37,11 @@ class _Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the table."""
         return list(SUBCOMMANDS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the table's own help lines, so that --help imports nothing."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in SUBCOMMANDS.items()])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The subcommand, imported now; None when the table has no such name."""

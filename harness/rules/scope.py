@@ -8,7 +8,7 @@ from typing import Any
 
 from testcard.harness.errors import ContractViolation
 from testcard.harness.rules.sent_pictures import input_mask, input_picture
-from testcard.harness.wire.fields import WireFields, pixel_size, task_value, wire_fields
+from testcard.harness.wire.fields import WireFields, pixel_size, schema_of, task_value, wire_fields
 from testcard.harness.wire.model import TaskRequest
 from testcard.specs.loader import Provider
 from testcard.specs.openapi import Operation, Schema
@@ -158,8 +158,8 @@ class Scope:
         """As `must_accept`, for one field by its wire name."""
         if entry.model_specific:
             return ()
-        schema = self.operation.properties.get(name, {})
-        values = entry.must_accept or tuple(schema.get("enum", ()))
+        schema = schema_of(self.operation.properties, name)
+        values = entry.must_accept or tuple(value for value in schema.get("enum", ()) if value is not None)
         if not values and isinstance(schema.get("minimum"), int | float) and isinstance(schema.get("maximum"), int | float):
             values = (schema["minimum"], schema["maximum"])
         return tuple(task_value(entry, value) for value in values if value not in entry.may_refuse)

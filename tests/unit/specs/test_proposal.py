@@ -1,0 +1,131 @@
+"""A profile is proposed from a document alone; what the document does not say is guessed and asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testcard.specs.errors import UsageError
+from testcard.specs.proposal import MOST_QUESTIONS, DocumentAnswers, Proposal, propose
+from testcard.specs.reading import read_document
+
+
+def document(folder: Path, paths: dict[str, Any], **beside: Any) -> Path:
+    """A document with these paths."""
+    path = folder / "openapi.json"
+    path.write_text(json.dumps({"openapi": "3.1.0", "info": {"title": "T", "version": "1"}, "paths": paths, **beside}), encoding="utf-8")
+    return path
+
+
+def submit(properties: dict[str, Any], answer: Any, required: tuple[str, ...] = ("prompt",), **beside: Any) -> dict[str, Any]:
+    """A POST that takes a prompt."""
+    schema = {"type": "object", "required": list(required), "properties": {"prompt": {"type": "string"}, **properties}}
+    content = {} if answer is None else {"content": {"application/json": {"schema": answer}}}
+    return {
+        "post": {
+            "requestBody": {"content": {"application/json": {"schema": schema}}},
+            "responses": {"200": {"description": "ok", **content}},
+            **beside,
+        }
+    }
+
+
+def proposed(folder: Path, paths: dict[str, Any], **answers: Any) -> Proposal:
+    """The proposal for these paths."""
+    return propose(read_document(document(folder, paths)), "mine", DocumentAnswers(**answers))
+
+
+PICTURE = {"type": "object", "properties": {"images": {"type": "array", "items": {"type": "string", "format": "byte"}}}}
+
+
+def test_only_operations_that_make_pictures_are_taken_up(tmp_path: Path) -> None:
+    """Chat, video and settings stay out, however many there are."""
+    others = {
+        f"/v1/{name}": submit({}, {"type": "object", "properties": {"url": {"type": "string"}}})
+        for name in ("videos", "audio/speech", "chat/completions")
+    }
+    found = proposed(tmp_path, {**others, "/v1/images": submit({}, PICTURE)})
+    assert found.data["operations"] == ["post_v1_images"]
+
+
+def test_what_the_document_does_not_say_is_asked_with_its_flag(tmp_path: Path) -> None:
+    """A value that nobody gave, the model, the key's header, the address and the price are questions; answers replace the guesses."""
+    paths = {
+        "/{tenant}/images": submit({"model": {"type": "string"}, "account": {"type": "string"}}, PICTURE, ("prompt", "model", "account")),
+    }
+    asked = proposed(tmp_path, paths)
+    assert [(one.flag, one.form) for one in asked.questions] == [
+        ("--model", "ID"),
+        ("--send", "account=VALUE"),
+        ("--send", "tenant=VALUE"),
+        ("--base-url", "URL"),
+        ("--key-header", "'NAME: WORD'"),
+        ("--price", "USD"),
+    ]
+    answered = proposed(
+        tmp_path,
+        paths,
+        models=("m1",),
+        send={"account": "a", "tenant": "t"},
+        base_url="https://x.example",
+        key_header=("X-Key", ""),
+        usd_each=0.02,
+    )
+    assert answered.questions == ()
+    entry = answered.data["operations"]["post_tenant_images"]
+    assert entry == {"fields": {"account": {"means": "other", "send": "a"}}, "path": {"tenant": {"means": "other", "send": "t"}}}
+    assert answered.data["models"] == ["m1"]
+    assert answered.data["auth"] == {"header": {"name": "X-Key", "prefix": ""}, "key_env": "MINE_API_KEY"}
+
+
+def test_a_task_without_words_for_its_states_is_asked_about(tmp_path: Path) -> None:
+    """Where a poll's state is any text, the words are guessed and asked; so is the place of a picture of which nothing is said."""
+    paths = {
+        "/generate": submit({}, {"type": "object", "properties": {"id": {"type": "string"}}}, operationId="generate"),
+        "/result": {
+            "get": {
+                "operationId": "result",
+                "parameters": [{"name": "id", "in": "query", "required": True, "schema": {"type": "string"}}],
+                "responses": {
+                    "200": {
+                        "description": "ok",
+                        "content": {
+                            "application/json": {"schema": {"type": "object", "properties": {"status": {"type": "string"}, "result": {}}}}
+                        },
+                    }
+                },
+            }
+        },
+    }
+    found = proposed(tmp_path, paths)
+    assert [one.flag for one in found.questions][:2] == ["--picture", "--states"]
+    assert found.data["async"]["state"] == "/status"
+    told = proposed(tmp_path, paths, picture=("url", "/result/sample"), states={"completed": ["Ready"], "failed": ["Error"]})
+    assert told.data["operations"]["generate"]["response"] == {"pictures": "/result", "url": "sample", "default_delivery": "url"}
+    assert told.data["async"]["states"] == {"completed": ["Ready"], "failed": ["Error"]}
+
+
+def test_at_most_ten_questions(tmp_path: Path) -> None:
+    """What is beyond ten keeps its guess unasked."""
+    names = [f"field{number}" for number in range(15)]
+    found = proposed(tmp_path, {"/images": submit({name: {"type": "string"} for name in names}, PICTURE, ("prompt", *names))})
+    assert len(found.questions) == MOST_QUESTIONS
+    assert set(found.data["operations"]["post_images"]["fields"]) == set(names)
+
+
+def test_nothing_that_makes_pictures_is_said_with_the_next_step(tmp_path: Path) -> None:
+    """The error names the operations that there are, and the flags."""
+    with pytest.raises(UsageError, match="known to make pictures") as caught:
+        proposed(tmp_path, {"/v1/things": submit({}, {"type": "object", "properties": {"ok": {"type": "boolean"}}})})
+    assert "post_v1_things" in str(caught.value.hint)
+
+
+def test_a_picture_that_only_an_address_names_is_left_out(tmp_path: Path) -> None:
+    """An edit that a check could give no picture is named with the reason."""
+    edit = submit({"image_url": {"type": "string", "description": "URL of a picture"}}, PICTURE, ("prompt", "image_url"))
+    found = proposed(tmp_path, {"/images": submit({}, PICTURE), "/images/edits": edit})
+    assert found.data["operations"] == ["post_images"]
+    assert found.left_out == ("post_images_edits: image_url takes a picture by its address only",)
