@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import msgspec
 
 from testcard.harness.errors import Exit, UsageError
 from testcard.harness.runs.folder import RunReader
+from testcard.harness.text.commands import shown_path
 
 if TYPE_CHECKING:
     from testcard.harness.history.reading import History
@@ -54,14 +56,17 @@ _METRICS = ("p50", "p95", "throughput", "goodput", "error_rate", "cost")
 def report(runs: tuple[Path, ...], out: Path | None, baseline: Path | None, index: Path | None, as_json: bool) -> int:
     """Render runs as one offline HTML file, Markdown, CSV and figures.
 
-    RUN is a folder that check, bench or evaluate wrote; an evaluate folder stands for everything in it. The verdict is in the
+    RUN is a folder that check, bench or evaluate wrote; an evaluate folder stands for everything in it, and one of a run that
+    was killed for what was recorded until then. The verdict is in the
     report: writing it exits 0 whatever it says, because the runs have gated already. With --baseline the regressions count in
     its verdict, and it exits with what that verdict means: 0, 1 or 5, or 2 where the runs measured different things.
     """
+    from testcard.harness.recovery import RecoveredRun
     from testcard.reports.pages.render import write_report
 
-    readers = [RunReader(run) for run in runs]
-    page = write_report(readers, out, baseline=[RunReader(baseline)] if baseline else (), histories=_histories(index))
+    readers = [RecoveredRun(run) for run in runs]
+    _say_cut_short(readers)
+    page = write_report(readers, out, baseline=[RecoveredRun(baseline)] if baseline else (), histories=_histories(index))
     written = RunReader(page.parent).run
     if as_json:
         click.echo(
@@ -80,6 +85,16 @@ def report(runs: tuple[Path, ...], out: Path | None, baseline: Path | None, inde
     click.echo(f"report  {page}")
     click.echo(f"open    {page.resolve().as_uri()}")
     return written.exit_code or 0
+
+
+def _say_cut_short(readers: Sequence[RunReader]) -> None:
+    """Says which of the runs never came to their end."""
+    from testcard.harness.recovery import CUT_SHORT
+    from testcard.reports.content.evidence import leaves
+
+    for run in leaves(readers):
+        if run.run.reason == CUT_SHORT:
+            click.echo(f"note: {shown_path(run.folder)}: {CUT_SHORT}", err=True)
 
 
 def _histories(path: Path | None) -> list[History]:
@@ -112,9 +127,11 @@ def compare(run: Path, baseline: Path, out: Path | None, metrics: tuple[str, ...
     15 % live. A smaller change is said and does not count. Rules that a check found newly broken or fixed are listed too. Exits 1 for a regression, 2 where the runs measured different things, and
     5 where there is too little to decide on.
     """
+    from testcard.harness.recovery import RecoveredRun
     from testcard.reports.content.baseline import against
 
-    readers = [RunReader(run)], [RunReader(baseline)]
+    readers = [RecoveredRun(run)], [RecoveredRun(baseline)]
+    _say_cut_short([*readers[0], *readers[1]])
     if out is not None:
         from testcard.reports.pages.render import composed, write_page
 

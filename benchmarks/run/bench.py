@@ -217,6 +217,10 @@ class BenchRun:
             "live": options.live,
             "processes": options.fleet.workers if options.fleet is not None else 1,
             "cells": [msgspec.to_builtins(cell) for cell in plan.cells],
+            "asked": [
+                {"target": target, "operation": operation, "model": model, "asked": said}
+                for (target, operation, model), said in plan.asked.items()
+            ],
         }
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from testcard.benchmarks.plan.workload import Workload
+from testcard.benchmarks.plan.workload import Workload, parse_workload
 from testcard.benchmarks.search.saturation import SaturationSearch
-from testcard.harness.errors import Exit, TestcardError, worst
+from testcard.harness.errors import Exit, TestcardError, UsageError, worst
 from testcard.harness.runs.folder import RunReader, RunWriter
+from testcard.harness.runs.reading import CHANGED, decoded, lines
 from testcard.harness.runs.records import Block, Outcome, Saturations, Spend, Summary
 from testcard.harness.stops import BUDGET, Stop, StopReason, sentence
 
@@ -53,25 +54,14 @@ def write_down(
 ) -> Recorded:
     """Seals the samples, and writes the summary, with what each cell asked for, and what a search found before the stops."""
     from testcard.benchmarks.judging.recorder import seal
-    from testcard.benchmarks.load.facts import notes, stage_facts
-    from testcard.benchmarks.load.turns import counted
     from testcard.harness.statistics.samples import read
-    from testcard.harness.statistics.summary import summarise
 
     if finder is not None:
         finder.end(blocks, stops)  # while the shards are there
-    kept = {id(block) for block in counted(blocks)}
-    seal(writer.folder, [(block.worker, block.started_s, block.ended_s) for block in blocks if id(block) not in kept])
-    writer.add_file("samples", "samples.parquet")
+    writer.add_file("samples", "samples.parquet")  # listed first: a kill between the two leaves nothing that nobody lists
+    seal(writer.folder, _left_out(blocks))
     frame = read(RunReader(writer.folder))
-    summary = summarise(
-        frame,
-        objectives=list(workload.slo),
-        facts=stage_facts(frame, blocks, capped=workload.max_in_flight is not None),
-        workload=workload.model_dump(mode="json"),
-        seed=writer.run.seed or 0,
-    )
-    summary = _with_notes(_refused(_with_asked(summary, asked), stops), notes(blocks))
+    summary = _measured(frame, blocks, workload, asked, stops, writer.run.seed or 0)
     found = None
     if finder is not None:
         summary = finder.as_measured(summary)
@@ -79,6 +69,68 @@ def write_down(
         writer.write("saturation", "saturation.json", found)
     writer.write("summary", "summary.json", summary)
     return Recorded(summary, found, _spend(frame))
+
+
+def recovered_summary(run: RunReader) -> Summary:
+    """The summary of a run that was cut short before it wrote one, from the samples and the turns that are there.
+
+    A turn that was under way when the run ended has samples and no length, so its rates are those between its answers.
+    `UsageError` for a folder whose files do not fit.
+    """
+    from testcard.harness.runs.samples import is_sealed
+    from testcard.harness.statistics.samples import read
+
+    place = run.folder / "run.json"
+    config = run.run.config
+    given = config.get("workload")
+    if not isinstance(given, dict):
+        raise UsageError(f"{place}: config.workload is missing", hint=CHANGED)
+    workload = parse_workload(given, str(place))
+    try:
+        asked = {
+            (one["target"], one["operation"], one["model"]): {str(key): str(value) for key, value in one["asked"].items()}
+            for one in config.get("asked", ())
+        }
+    except (TypeError, KeyError, AttributeError):
+        raise UsageError(f"{place}: config.asked cannot be read", hint=CHANGED) from None
+    blocks = recorded_blocks(run)
+    frame = read(run)
+    if not is_sealed(run):
+        for worker, begin, end in _left_out(blocks):
+            again = (frame["worker"] == worker) & frame["scheduled_s"].between(begin, end, inclusive="left")
+            frame["warmup"] = frame["warmup"].fillna(False) | again
+    return _measured(frame, blocks, workload, asked, run.run.stops, run.run.seed or 0)
+
+
+def recorded_blocks(run: RunReader) -> list[Block]:
+    """The turns of a run's blocks.jsonl, without a last line that a kill cut off."""
+    path = run.evidence("blocks")
+    if path is None:
+        return []
+    decoder = msgspec.json.Decoder(Block)
+    return [decoded(line, decoder, path, number) for number, line in lines(path) if line.endswith(b"\n")]
+
+
+def _left_out(blocks: Sequence[Block]) -> list[tuple[int, float, float]]:
+    """The times (worker, from, to) of turns that were taken again, whose samples count as warm-up."""
+    from testcard.benchmarks.load.turns import counted
+
+    kept = {id(block) for block in counted(blocks)}
+    return [(block.worker, block.started_s, block.ended_s) for block in blocks if id(block) not in kept]
+
+
+def _measured(frame: pd.DataFrame, blocks: Sequence[Block], workload: Workload, asked: Asked, stops: Sequence[Stop], seed: int) -> Summary:
+    from testcard.benchmarks.load.facts import notes, stage_facts
+    from testcard.harness.statistics.summary import summarise
+
+    summary = summarise(
+        frame,
+        objectives=list(workload.slo),
+        facts=stage_facts(frame, blocks, capped=workload.max_in_flight is not None),
+        workload=workload.model_dump(mode="json"),
+        seed=seed,
+    )
+    return _with_notes(_refused(_with_asked(summary, asked), stops), notes(blocks))
 
 
 def _spend(frame: pd.DataFrame) -> Spend:

@@ -21,7 +21,7 @@ from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free
-from testcard.harness.runs.records import Exchange, Run, Spend
+from testcard.harness.runs.records import Exchange, Spend, Verdicts
 from testcard.harness.stops import sentence
 from testcard.specs.loader import Provider, load_provider
 
@@ -40,7 +40,7 @@ def rejudge(options: RejudgeOptions) -> Iterator[Event]:
     conclusion = judge_again(provider, run, rules=rules, operations=operations, strict=options.strict, waivers=options.waivers)
     target, before = run.run.targets[0], run.verdicts()
     now = msgspec.structs.replace(target, spec_digest=provider.spec_digest, profile_digest=provider.profile_digest)
-    why = _stopped(run.run)
+    why = _stopped(run)
     config: dict[str, Any] = {
         **run.run.config,
         "strict": conclusion.strict,
@@ -94,7 +94,7 @@ def judge_again(
         run.bytes_of,
         not_sent=missing,
         strict=bool(config.get("strict")) if strict is None else strict,
-        stopped=_stopped(record) is not None,
+        stopped=_stopped(run) is not None,
         started=started_of(record),
         live=bool(config.get("live")),
     )
@@ -113,10 +113,20 @@ def _unsent(entry: Mapping[str, Any]) -> list[Unsent]:
     return [Unsent(reason, level) for reason, level in zip(reasons, entry.get("levels") or ["must"] * len(reasons), strict=True)]
 
 
-def _stopped(run: Run) -> str | None:
-    """Why the recorded run sent nothing more. One that was killed counts as interrupted: it says nothing of what it did not come to send."""
-    why = run.config.get("stopped")
-    return str(why) if why is not None else sentence(INTERRUPTED) if run.outcome == "running" else None
+def recovered_verdicts(provider: Provider, run: RunReader) -> Verdicts:
+    """The verdicts on a check that was cut short before it wrote them, by what is recorded; nothing is written."""
+    target = run.run.targets[0] if run.run.targets else None
+    conclusion = judge_again(provider, run)
+    assert target is not None, "judge_again refuses a run without a target"
+    return conclusion.record(target.provider, target.base_url, target.mock, _spent(list(run.exchanges())))
+
+
+def _stopped(run: RunReader) -> str | None:
+    """Why the recorded run sent nothing more. One that never came to its verdicts counts as interrupted: it says nothing of what it did not come to send."""
+    why = run.run.config.get("stopped")
+    if why is not None:
+        return str(why)
+    return sentence(INTERRUPTED) if not run.is_whole and run.path("verdicts") is None else None
 
 
 def _spent(exchanges: Sequence[Exchange]) -> Spend:

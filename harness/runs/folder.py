@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -30,6 +31,12 @@ from testcard.harness.stops import Stop, StopReason
 INLINE_BYTES = 4096
 RULESET_VERSION = "2026.11"
 _EXCHANGE_NUMBER = re.compile(r"e(\d+)")
+#: Room for run.json, kept so that the end of a run can be written on a disk that has become full.
+_RESERVE = ".reserve"
+_RESERVE_BYTES = 64 * 1024
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+#: With less room than this nothing is sent whose answers could not be kept.
+_LEAST_FREE_BYTES = 1024 * 1024
 _ANOTHER = "name another folder with --out"
 _RECORDED_PACKAGES = ("testcard", "httpx", "locust", "geventhttpclient", "schemathesis", "openapi-core", "pillow")
 
@@ -106,18 +113,47 @@ class RunWriter:
         )
         writer = cls(folder, run)
         try:
-            writer.update()
+            writer._claim()
+        except FileExistsError:
+            raise UsageError(f"{folder} is another run's, which began at the same moment", hint=_ANOTHER) from None
         except OSError as error:
             raise UsageError(f"{folder} cannot be written: {error.strerror}", hint=_ANOTHER) from None
         return writer
 
+    def _claim(self) -> None:
+        """Takes the folder: of two runs that find it empty at the same moment, one has its run.json there first, and whole."""
+        own = self.folder / f".run.json.{os.getpid()}.{threading.get_ident()}.part"
+        try:
+            own.write_bytes(_pretty(self.run))
+            try:
+                os.link(own, self.folder / "run.json")
+            except FileExistsError:
+                raise
+            except OSError:  # a file system without links
+                with (self.folder / "run.json").open("xb") as file:
+                    file.write(_pretty(self.run))
+            with suppress(OSError):
+                (self.folder / _RESERVE).write_bytes(bytes(_RESERVE_BYTES))
+        finally:
+            with suppress(OSError):
+                own.unlink(missing_ok=True)
+
     def update(self, **changes: Any) -> None:
-        """Replaces fields of run.json, atomically."""
+        """Replaces fields of run.json, atomically; on a full disk in the room that was kept for it."""
         with self._lock:
             self.run = msgspec.structs.replace(self.run, **changes)
-            temporary = self.folder / ".run.json.part"
-            temporary.write_bytes(_pretty(self.run))
-            temporary.replace(self.folder / "run.json")
+            try:
+                _put(self.folder / "run.json", _pretty(self.run))
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                self._give_way()
+                _put(self.folder / "run.json", _pretty(self.run))
+
+    def _give_way(self) -> None:
+        """Gives back the room that was kept for the end of the run."""
+        with suppress(OSError):
+            (self.folder / _RESERVE).unlink(missing_ok=True)
 
     def add_file(self, kind: str, name: str) -> Path:
         """Path of a file in the folder, listed in run.json under `kind`."""
@@ -128,13 +164,13 @@ class RunWriter:
     def write(self, kind: str, name: str, record: msgspec.Struct) -> Path:
         """Writes one record as indented JSON and lists it."""
         path = self.add_file(kind, name)
-        path.write_bytes(_pretty(record))
+        _put(path, _pretty(record))
         return path
 
     def write_text(self, kind: str, name: str, text: str) -> Path:
         """Writes a text, as it is but for keys, and lists it."""
         path = self.add_file(kind, name)
-        path.write_text(redacted(text), encoding="utf-8", newline="\n")
+        _put(path, redacted(text).encode("utf-8"))
         return path
 
     def body(self, content: bytes) -> Body:
@@ -149,9 +185,7 @@ class RunWriter:
             if digest not in self._written:
                 place = self.folder / "bodies"
                 place.mkdir(exist_ok=True)
-                part = place / f".{digest}.part"
-                part.write_bytes(content)
-                part.replace(place / digest)
+                _put(place / digest, content)
                 self._written.add(digest)
         return Body(size=len(content), sha256=digest)
 
@@ -173,6 +207,7 @@ class RunWriter:
 
         Once more only changes what it says of the end, never when that was.
         """
+        self._give_way()
         self.update(outcome=outcome, exit_code=int(exit_code), reason=reason, stops=list(stops), ended=self.run.ended or utc_now())
 
     def __enter__(self) -> RunWriter:
@@ -301,6 +336,18 @@ def _lies_there(path: Path) -> bool:
         return False
 
 
+def _put(path: Path, data: bytes) -> None:
+    """The file with this content, whole or not at all: a kill never leaves half of it."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
 def _write_whole(file: RawIOBase, data: bytes) -> None:
     """All of it, in one call of the system where that takes it: a kill leaves the whole or nothing."""
     rest = memoryview(data)
@@ -344,6 +391,12 @@ def require_free(folder: Path) -> None:
         raise UsageError(f"{folder} cannot be written: {place} is a file", hint=_ANOTHER)
     if not os.access(place, os.W_OK | os.X_OK):
         raise UsageError(f"{folder} cannot be written: {os.strerror(errno.EACCES)}", hint=_ANOTHER)
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError:
+        return
+    if free < _LEAST_FREE_BYTES:
+        raise UsageError(f"{folder} cannot be written: only {free // 1024} KiB are free there", hint=f"make room, or {_ANOTHER}")
 
 
 def default_folder(kind: str, parent: Path = Path("testcard-runs")) -> Path:

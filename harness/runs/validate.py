@@ -125,7 +125,9 @@ def _blocks(path: Path, name: str) -> Iterator[str]:
 
 
 def _bodies(folder: Path, wanted: set[str]) -> list[str]:
-    there = {file.name for file in (folder / "bodies").iterdir()} if (folder / "bodies").is_dir() else set()
+    there = (
+        {file.name for file in (folder / "bodies").iterdir() if not file.name.startswith(".")} if (folder / "bodies").is_dir() else set()
+    )
     problems = [f"bodies/{name}: is named by an exchange and does not exist" for name in sorted(wanted - there)]
     problems += [f"bodies/{name}: no exchange names it" for name in sorted(there - wanted)]
     for name in sorted(wanted & there):
@@ -156,6 +158,8 @@ def _samples(path: Path, name: str) -> list[str]:
 def _unlisted(folder: Path, listed: set[Path]) -> list[str]:
     names = []
     for file in sorted(folder.rglob("*")):
+        if file.name.startswith("."):  # of a write that a kill cut short
+            continue
         if file.is_file() and file not in listed and not any(parent in listed for parent in file.parents):
             names.append(str(file.relative_to(folder)))
     return names
