@@ -45,6 +45,8 @@ class CheckedTargets:
             self._pairs = {text: _pairs(plan) for text, plan in self._plans}
         except TestcardError as error:
             raise pytest.UsageError(_OURS.sub(r"--testcard-\1", f"{error.message}{f' ({error.hint})' if error.hint else ''}")) from None
+        if not any(self._pairs.values()):
+            raise pytest.UsageError("none of the rules of --testcard-rule applies to what --testcard names (`testcard rules` lists all rules)")
         self._config = config
         self._parent: Path | None = None
 

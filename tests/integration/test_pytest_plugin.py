@@ -104,6 +104,7 @@ def test_the_budget_is_one_for_all_items(server: Server, tmp_path: Path) -> None
         (["--testcard", "nanogpt=https://api.nanogpt.example", "--testcard-live"], "--testcard-max-cost"),
         (["--testcard", "nanogtp"], "nanogpt"),
         (["--testcard", "nanogpt", "--testcard-rule", "image.sise"], "image.size"),
+        (["--testcard", "nanogpt", "--testcard-rule", "vision.*"], "none of the rules"),
     ],
 )
 def test_what_cannot_be_checked_is_a_usage_error(arguments: list[str], said: str, tmp_path: Path) -> None:
