@@ -37,7 +37,8 @@ class StaleConnection(httpcore.ReadError):
 
 
 class LateRequest(httpcore.ReadError):
-    """A new connection ended before a byte of an answer, but the request went out only some time after it stood: this process was held up.
+    """A new connection ended before a byte of an answer, but the request, or a piece of it, went out only some time after it could: this
+    process was held up.
 
     A server that is quick to close an idle connection may have closed it by then. That proves nothing, and is no reason to send again.
     """
@@ -108,10 +109,11 @@ def _comes_of(error: BaseException, kind: type[BaseException]) -> bool:
 class _Watch:
     """What happened on a stream: whether it had answered before the latest request, and whether it has begun to answer that."""
 
-    __slots__ = ("__weakref__", "answered", "began", "late", "opened_s", "retired")
+    __slots__ = ("__weakref__", "answered", "began", "late", "quiet_s", "retired")
 
     def __init__(self) -> None:
-        self.opened_s: float | None = time.monotonic()
+        #: Since when a new connection has waited for its request, or for the next piece of it.
+        self.quiet_s: float | None = time.monotonic()
         self.late = False
         self.answered = False
         self.began = False
@@ -121,8 +123,14 @@ class _Watch:
         """A request, or more of it, is being sent."""
         if self.began:
             self.answered, self.began = True, False
-        if self.opened_s is not None:
-            self.late, self.opened_s = time.monotonic() - self.opened_s > LATE_S, None
+        if self.quiet_s is not None:
+            self.late = self.late or time.monotonic() - self.quiet_s > LATE_S
+            self.quiet_s = None
+
+    def sent(self) -> None:
+        """A piece of the request has been sent; the next one, if there is one, is due at once."""
+        if not self.answered:
+            self.quiet_s = time.monotonic()
 
     def heard(self, data: bytes) -> bytes:
         """What was read. For an end in place of an answer `StaleConnection` on a connection that had answered before, `LateRequest` on a new
@@ -159,6 +167,7 @@ class _Stream(_Watch, httpcore.NetworkStream):
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self.asked()
         self._inner.write(buffer, timeout)
+        self.sent()
 
     def close(self) -> None:
         self._inner.close()
@@ -189,6 +198,7 @@ class _AsyncStream(_Watch, httpcore.AsyncNetworkStream):
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self.asked()
         await self._inner.write(buffer, timeout)
+        self.sent()
 
     async def aclose(self) -> None:
         await self._inner.aclose()

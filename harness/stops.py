@@ -95,7 +95,7 @@ def sentence(stop: Stop) -> str:
         case StopReason.OPERATION_SILENT:
             return f"the base request of {stop.target or 'the operation'} got no answer"
         case StopReason.OPERATION_REFUSED:
-            refused = "refused" if stop.status is None else f"answered with {stop.status}"
+            refused = "refused" if stop.status is None else f"answered with {stop.status}{' and an error' if stop.status < 300 else ''}"
             return _with_detail(f"the base request of {stop.target or 'the operation'} was {refused}", stop.detail)
         case StopReason.OPERATION_BILLED:
             return "the operation was billed for as many pictures as a check asks for"

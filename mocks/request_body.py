@@ -108,11 +108,20 @@ class Contract:
                 fields.setdefault(name, []).extend(cast)
             elif many:
                 fields.setdefault(name, []).append(cast)
+            elif name in fields and _may_be_a_list(schema):
+                there = fields[name]
+                fields[name] = [*(there if isinstance(there, list) else [there]), cast]
             elif name in fields:
                 problems.append(Problem(name, "maxItems", f"{name} was sent more than once"))
             else:
                 fields[name] = cast
         return fields, problems + self.problems(_without_files(fields))
+
+
+def _may_be_a_list(schema: Mapping[str, Any]) -> bool:
+    """Whether a list is one of the values that the schema allows, beside a single one."""
+    branches = (branch for word in ("anyOf", "oneOf") for branch in schema.get(word) or ())
+    return any(isinstance(branch, Mapping) and type_of(branch) == "array" for branch in branches)
 
 
 def _placed(there: Any, steps: list[str], value: Any) -> Any:

@@ -46,7 +46,9 @@ class CheckedTargets:
         except TestcardError as error:
             raise pytest.UsageError(_OURS.sub(r"--testcard-\1", f"{error.message}{f' ({error.hint})' if error.hint else ''}")) from None
         if not any(self._pairs.values()):
-            raise pytest.UsageError("none of the rules of --testcard-rule applies to what --testcard names (`testcard rules` lists all rules)")
+            raise pytest.UsageError(
+                "none of the rules of --testcard-rule applies to what --testcard names (`testcard rules` lists all rules)"
+            )
         self._config = config
         self._parent: Path | None = None
 

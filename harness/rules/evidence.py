@@ -143,14 +143,18 @@ class SeenExchange:
     @property
     def error_as_success(self) -> str | None:
         """What an answer says that is an error in spite of its 2xx ("" when it says nothing); None for every other answer."""
-        answer = self.answer
-        if not (self.sent_by_check and self.accepted and answer is not None and isinstance(answer.json, dict)) or answer.task is not None:
-            return None
-        if answer.pictures or answer.text is not None or answer.finish_reason is not None:
-            return None
-        if not any(answer.json.get(name) for name in _ERROR_NAMES):
-            return None
-        return answer.error_message or message_anywhere(answer.json) or ""
+        return error_in(self.answer) if self.sent_by_check and self.accepted else None
+
+
+def error_in(answer: Answer | None) -> str | None:
+    """What an answer with a 2xx says that holds an error and nothing else ("" when it says nothing); None for every other answer."""
+    if answer is None or not isinstance(answer.json, dict) or answer.task is not None:
+        return None
+    if answer.pictures or answer.text is not None or answer.finish_reason is not None:
+        return None
+    if not any(answer.json.get(name) for name in _ERROR_NAMES):
+        return None
+    return answer.error_message or message_anywhere(answer.json) or ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -417,12 +417,13 @@ def task_value(field: WireField, wire_value: Any) -> Any:
 
 
 def task_terms(provider: Provider, fields: WireFields, task: Task | None = None) -> TaskRequest:
-    """The task request that would be encoded as these fields, as far as their values make sense."""
+    """The task request that would be encoded as these fields, as far as their values make sense; fields of no meaning are in `extra`."""
     profile = provider.operation_profile(fields.operation)
     terms: dict[str, Any] = {}
     images: list[InputImage] = []
     width = height = None
     parts: dict[int, str] = {}
+    extra: dict[str, Any] = {}
     for name, value in fields.path.items():
         entry = profile.path.get(name)
         if entry is not None and entry.means == "model" and isinstance(value, str):
@@ -450,11 +451,13 @@ def task_terms(provider: Provider, fields: WireFields, task: Task | None = None)
             terms["mask"] = _picture(value)
         elif entry.means in _KINDS and _is(value, _KINDS[entry.means]):
             terms[entry.means] = task_value(entry, value)
+        elif entry.means == "other" and isinstance(value, str | int | float):
+            extra[name] = value
     if width is not None and height is not None:
         terms["size"] = (width, height)
     if terms.get("delivery") not in (None, "base64", "url", "binary"):
         del terms["delivery"]
-    return TaskRequest(task=task or _task(profile, bool(images)), images=tuple(images), **terms)
+    return TaskRequest(task=task or _task(profile, bool(images)), images=tuple(images), extra=extra, **terms)
 
 
 def _task(profile: OperationProfile, has_pictures: bool) -> Task:

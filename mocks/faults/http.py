@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from testcard.mocks.exchange import Answer, Call, Refused
+from testcard.mocks.exchange import Answer, Call, Problem, Refused
 from testcard.mocks.faults.register import EVERY, KEYED, NANOGPT, NEBUL, RELAY_PICTURES, TASK, fault, own_keyed, own_pictures
 
 
@@ -125,6 +125,12 @@ def _never(call: Call, answer: Answer) -> Answer:
 def _second_time_503(call: Call, answer: Answer) -> Answer:
     """Answers every second request that is the same as an earlier one with 503."""
     return _server_error(503) if call.met % 2 else answer
+
+
+@fault("problems", "http.steady/refused", KEYED, own=own_pictures, also=("request.accepts-valid",))
+def _second_time_refused(call: Call, problems: list[Problem]) -> list[Problem]:
+    """Refuses every second request that is the same as an earlier one, as one of several workers does that was set up otherwise."""
+    return [*problems, Problem("", "type", "this worker takes no such body")] if call.met % 2 else problems
 
 
 #: what a request cannot do without, by operation; the prompt, for those that are not named

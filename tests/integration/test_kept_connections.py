@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpcore
 import pytest
 
 from testcard.harness import kept_connections
@@ -193,3 +194,19 @@ def test_a_request_that_we_send_late_accuses_nobody(late_s: float, failure: str,
     with talking(talk) as server:
         received = asyncio.run(ask(server.url))
     assert (received.failure, received.status, len(heard)) == (failure, None, 1)
+
+
+def test_a_request_whose_second_piece_we_send_late_accuses_nobody() -> None:
+    """Head and body are two writes: a server that gives up between them, while this process is held up, is not accused either."""
+    watch = kept_connections._Watch()
+    watch.asked()
+    watch.sent()
+    assert watch.quiet_s is not None
+    watch.quiet_s -= 2 * kept_connections.LATE_S
+    watch.asked()
+    assert isinstance(watch.failed(httpcore.ReadError()), kept_connections.LateRequest)
+    at_once = kept_connections._Watch()
+    at_once.asked()
+    at_once.sent()
+    at_once.asked()
+    assert not isinstance(at_once.failed(httpcore.ReadError()), kept_connections.LateRequest)

@@ -9,6 +9,7 @@ from testcard.harness.check.running.outcome import CheckSettings
 from testcard.harness.check.running.transport import Received
 from testcard.harness.errors import KeyRefused, TargetUnreachable
 from testcard.harness.redaction import Redactor
+from testcard.harness.rules.evidence import error_in
 from testcard.harness.stops import Stop, StopReason
 from testcard.harness.wire.decode import speaks_of_account
 from testcard.harness.wire.model import Answer
@@ -65,13 +66,18 @@ class TargetHealth:
         return None if None in bases.values() else next(iter(bases.values()))
 
     def _futile(self, step: PlanStep, received: Received, answer: Answer | None) -> Stop | None:
-        """Why an operation whose base request was answered so is not asked for more; a 429 asks for patience only."""
+        """Why an operation whose base request was answered so is not asked for more; a 429 asks for patience only.
+
+        A 2xx that holds an error is one of them.
+        """
         if received.failure == "timeout":
             return Stop(reason=StopReason.OPERATION_SILENT, target=step.operation)
         status = received.status
-        if step.expects != "accept" or status is None or status < 400 or status == 429:
+        said = error_in(answer) if status is not None and status < 300 else None
+        if step.expects != "accept" or status is None or (status < 400 and said is None) or status == 429:
             return None
-        detail = self._redact.text((answer.error_message or "") if answer is not None else "")[:_DETAIL_CHARS]
+        said = said if said is not None else (answer.error_message or "") if answer is not None else ""
+        detail = self._redact.text(said)[:_DETAIL_CHARS]
         return Stop(reason=StopReason.OPERATION_REFUSED, target=step.operation, status=status, detail=detail)
 
     def _unreachable_again(self, received: Received) -> None:

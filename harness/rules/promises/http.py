@@ -32,6 +32,8 @@ from testcard.specs.profile import Level
 _NO_CONTENT = frozenset({204, 205, 304})
 #: Bodies above this many bytes are what servers and proxies commonly limit by default.
 _LARGE_BODY = 1_000_000
+#: Refusals that are about when a request came, or from whom, and not about what it says.
+_OF_THE_MOMENT = frozenset({401, 402, 403, 408, 409, 425, 429})
 #: Failures of requests whose answer had not come, or not ended, when they were given up.
 LATE = ("timeout", "given-up")
 
@@ -84,6 +86,11 @@ def no_server_error(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Obse
             yield Observation("broken", f"status {one.status} was answered{_to(one)}", (one.id,))
         else:
             yield Observation("pass", exchanges=(one.id,))
+
+
+def _said(one: SeenExchange) -> str:
+    message = one.answer.error_message if one.answer is not None else None
+    return f" ({message[:120]})" if message else ""
 
 
 def _may_be_too_large(one: SeenExchange) -> bool:
@@ -219,7 +226,11 @@ def answered(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation
 
 @rule("http.steady", level="must", clause=http_clause("15.6 Server Error 5xx"), asks=probes.repeated, evidence="pair")
 def steady(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """A request that is answered properly once is not answered with a 5xx the next time."""
+    """A request that is carried out once is not refused the next time, and none that is answered properly is answered with a 5xx.
+
+    A 4xx that speaks of the rate, of the key or of the account (401, 402, 403, 429), or of a request that is under way or was sent
+    before (408, 409, 425), is no answer to the request as it stands.
+    """
     groups: dict[tuple[object, ...], list[SeenExchange]] = {}
     for one in seen:
         request = one.exchange.request
@@ -231,7 +242,11 @@ def steady(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
         ids = tuple(one.id for one in (*failed, *(one for one in group if one not in failed)))
         if len(group) < 2:
             continue
-        if not failed:
+        refused = [one for one in group if one.refused and one.status not in _OF_THE_MOMENT and one.case.expects == "accept"]
+        if not failed and refused and any(one.accepted for one in group):
+            statuses = " and ".join(dict.fromkeys(str(one.status) for one in group))
+            yield Observation("broken", f"the same request was answered with {statuses}{_said(refused[0])}", ids)
+        elif not failed:
             yield Observation("pass", exchanges=ids)
         elif len(failed) == len(group):
             yield Observation("unproven", "the same request failed every time", ids)

@@ -67,7 +67,9 @@ def _pictures(number: int) -> str:
 def decodes(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Every picture decodes completely.
 
-    A picture behind a URL is downloaded first, without the key.
+    A picture behind a URL is downloaded first, without the key. An item that holds no picture where the document puts one breaks it
+    too: under another name no client finds it; where there are two ways to hand a picture over and delivery.exclusive is a must, that
+    rule alone is broken.
     """
     for one in delivered(seen):
         for picture in one.pictures:
@@ -77,8 +79,9 @@ def decodes(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]
                 detail = f"picture {place_of(picture)} of {picture.info.size_bytes} bytes: {picture.info.problem}"
                 yield Observation("broken", detail, evidence(one, picture), picture.picture.place)
             else:
-                word = "broken" if picture.target_fault else "unproven"
-                detail = f"picture {place_of(picture)} {picture.missing}"
+                left = picture.picture.base64 is None and picture.picture.url is None and _left_to_exclusive(scope)
+                word = "broken" if picture.target_fault and not left else "unproven"
+                detail = f"picture {place_of(picture)}{':' if (picture.missing or '').startswith('its ') else ''} {picture.missing}"
                 yield Observation(word, detail, evidence(one, picture), picture.picture.place)  # type: ignore[arg-type]
 
 
@@ -102,6 +105,15 @@ def base64_strict(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
                 yield Observation("unproven", f"picture {place_of(picture)} is not base64", (one.id,))
             else:
                 yield Observation("broken", f"picture {place_of(picture)} {_looseness(text)}", (one.id,), place)
+
+
+def _left_to_exclusive(scope: Scope) -> bool:
+    """Whether an item without a picture breaks a must of its own already."""
+    response = scope.profile.response
+    if response.base64 is None or response.url is None or response.base64 == response.url:
+        return False
+    entry = scope.provider.rule_entry("delivery.exclusive", scope.operation_id)
+    return entry is None or entry.level in (None, "must")
 
 
 def _looseness(text: str) -> str:

@@ -105,10 +105,14 @@ def accepts_valid(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
 
     Values that a model may not know are tried as well; a 4xx to those is `unsupported`, not a violation. Of a refused request,
     the values that appear in no successful request are named. A value that several requests were answered with 5xx for, and none was
-    carried out with, is not accepted either; a 5xx that no value explains is http.no-server-error's alone.
+    carried out with, is not accepted either; a 5xx that no value explains is http.no-server-error's alone. A value that is the only
+    suspect of one request is named alone for every other that has it. Where the very same request was carried out and refused
+    (http.steady), no value explains a refusal, and none is named.
     """
     known = _values_carried_out(seen)
     failing = _values_that_fail(scope, seen, known)
+    alone = _values_refused_alone(seen, known)
+    unsteady = _unsteady(seen)
     for one in seen:
         if not one.sent_by_check or one.case.expects not in ("accept", "may-refuse"):
             continue
@@ -116,7 +120,7 @@ def accepts_valid(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
         if one.accepted and one.error_as_success is None:
             yield Observation("pass", exchanges=(one.id,))
         elif (named := [pair for pair in _values(one.asked) if pair in failing]) and _fails(scope, one):
-            values = ", ".join(f"{name} {value}" for name, value in named[:_MOST_SUSPECTS])
+            values = ", ".join(f"{name} {value}" for name, value in ([pair for pair in named if pair in alone] or named)[:_MOST_SUSPECTS])
             yield Observation("broken", f"{values}: status {one.status}{_said(one)}", (one.id,), one.case.place, level=one.case.level)
         elif one.out_of_reach is not None:
             yield Observation("unproven", f"{what}: {one.out_of_reach}", (one.id,))
@@ -132,7 +136,7 @@ def accepts_valid(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
             # Whose key, account or plan it is, is asked there; not whether the request is valid.
             yield Observation("unproven", f"{what}: status {one.status}{_said(one)}", (one.id,))
         else:
-            detail = f"{_suspects(one, known) or what}: refused with status {one.status}{_said(one)}"
+            detail = f"{what if unsteady else _suspects(one, known, alone) or what}: refused with status {one.status}{_said(one)}"
             yield Observation("broken", detail, (one.id,), one.case.place, level=one.case.level)
 
 
@@ -162,11 +166,45 @@ def _values(asked: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, st
             yield name, str(value)
 
 
-def _suspects(one: SeenExchange, known: set[tuple[str, str]]) -> str | None:
-    """The values of a refused request that no other request was carried out with, where they are few; a request with one change says it itself."""
+def _unsteady(seen: Sequence[SeenExchange]) -> bool:
+    """Whether a request was refused whose equal was carried out: what is refused then depends on no value."""
+    words: dict[tuple[object, ...], set[bool]] = {}
+    for one in seen:
+        if one.sent_by_check and one.case.expects == "accept" and (one.accepted or (one.refused and one.out_of_reach is None)):
+            request = one.exchange.request
+            asked = json.dumps(one.asked, sort_keys=True, default=str)
+            key = (request.url, tuple(request.headers), request.body.text or request.body.base64 or request.body.sha256, asked)
+            words.setdefault(key, set()).add(one.accepted)
+    return any(len(found) == 2 for found in words.values())
+
+
+def _values_refused_alone(seen: Sequence[SeenExchange], known: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Values that are by themselves what a refused or failed request has that none carried out had: they explain it."""
+    found: set[tuple[str, str]] = set()
+    for one in seen:
+        if (
+            not one.sent_by_check
+            or one.case.expects != "accept"
+            or one.status is None
+            or one.status < 400
+            or one.status in (401, 402, 403, 429)
+        ):
+            continue
+        suspects = set(_values(one.asked)) - known
+        if len(suspects) == 1:
+            found |= suspects
+    return found
+
+
+def _suspects(one: SeenExchange, known: set[tuple[str, str]], alone: set[tuple[str, str]]) -> str | None:
+    """The values of a refused request that no other request was carried out with, where they are few; those that explain another alone go first.
+
+    A request with one change says it itself.
+    """
     if one.exchange.source != "schema-case":
         return None
-    found = [f"{name} {value}" for name, value in _values(one.asked) if (name, value) not in known]
+    unknown = [pair for pair in _values(one.asked) if pair not in known]
+    found = [f"{name} {value}" for name, value in ([pair for pair in unknown if pair in alone] or unknown)]
     return ", ".join(found) if 0 < len(found) <= _MOST_SUSPECTS else None
 
 

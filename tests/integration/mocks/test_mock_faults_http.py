@@ -132,6 +132,11 @@ async def twice(mock: Mock, **how: Any) -> tuple[int, int]:
     return await status(mock, **how), await status(mock, **how)
 
 
+async def refused_again(mock: Mock) -> bool:
+    first, second = await twice(mock)
+    return (first, second // 100) == (200, 4)
+
+
 async def held_back(mock: Mock) -> bool:
     await mock.send()
     return mock.slept == [305.0]
@@ -191,6 +196,7 @@ SEEN: dict[str, Callable[[Mock], Awaitable[bool]]] = {
     "http.answer-time": held_back,
     "http.answered": never,
     "http.steady": is_(twice, (200, 503)),
+    "http.steady/refused": refused_again,
     "http.method-refused": is_(status, 200, method="PUT"),
     "http.method-refused/no-allow": is_(refused_method, (405, None)),
     "http.malformed-refused": is_(status, 200, raw=b"half"),

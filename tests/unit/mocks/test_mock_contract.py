@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
 from testcard.mocks.exchange import Upload
 from testcard.mocks.request_body import Contract
-from testcard.specs.loader import load_provider
+from testcard.specs.loader import BUNDLED, load_provider
 
 FILE = Upload(b"bytes", "image/png", "a.png")
 
@@ -39,6 +46,23 @@ def test_form_text_is_cast_to_the_declared_type() -> None:
     assert places(problems) == {("n", "type")}
     _, problems = contract.cast([("model", "m"), ("model", "m"), ("prompt", "x"), ("image", "text"), ("mask", FILE)])
     assert places(problems) >= {("model", "maxItems"), ("image", "type")}
+
+
+@pytest.mark.parametrize("word", ["anyOf", "oneOf"])
+def test_a_form_repeats_what_may_be_one_or_a_list(word: str, tmp_path: Path) -> None:
+    """One file stands alone, several are a list, where the document allows both."""
+    document = (BUNDLED / "nebul" / "openapi.yaml").read_text("utf-8")
+    before = re.search(r"( +)image:\n(?:\1 +.*\n)+", document)
+    assert before is not None
+    one = "{type: string, format: binary}"
+    either = f"{before[1]}image: {{{word}: [{one}, {{type: array, items: {one}}}]}}\n"
+    folder = tmp_path / "either"
+    shutil.copytree(BUNDLED / "nebul", folder)
+    (folder / "openapi.yaml").write_text(document.replace(before[0], either, 1), "utf-8")
+    contract = Contract(load_provider(str(folder)), "createImageEdit")
+    form: list[tuple[str, Any]] = [("model", "m"), ("prompt", "x"), ("image", FILE)]
+    assert contract.cast(form) == ({"model": "m", "prompt": "x", "image": FILE}, [])
+    assert contract.cast([*form, ("image", FILE)]) == ({"model": "m", "prompt": "x", "image": [FILE, FILE]}, [])
 
 
 def test_a_lenient_place_takes_more() -> None:

@@ -29,6 +29,15 @@ def test_terms_survive_the_way_to_the_wire_and_back(scope: Scope) -> None:
             assert getattr(terms, term) == getattr(request, term), term
 
 
+def test_fields_of_no_meaning_are_kept_by_their_names() -> None:
+    """A rule that looks for what two requests differ in finds those as well."""
+    provider = load_provider("nvidia-nim-image")
+    names = [name for name, entry in provider.operation_profile("generateImage").fields.items() if entry.means == "other"]
+    fields = wire_fields(provider, Scope(provider, "generateImage").base_request("generate"), "generateImage")
+    fields.body.update(dict.fromkeys(names, "x"))
+    assert dict(task_terms(provider, fields).extra) == dict.fromkeys(names, "x")
+
+
 def test_junk_values_are_nobodys_wish() -> None:
     """A fuzzed value of the wrong kind asks for nothing that a server could be held to."""
     provider = load_provider("nanogpt")

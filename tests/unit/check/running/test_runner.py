@@ -339,6 +339,21 @@ def test_a_refused_base_spares_the_rest(status: int) -> None:
     assert carried.budget.spend.billed_requests == 0
 
 
+def test_a_base_that_is_an_error_called_a_success_spares_the_rest() -> None:
+    """A 200 that holds nothing but an error is a refusal too."""
+    seen = 0
+
+    async def failing(request: httpx.Request) -> httpx.Response:
+        nonlocal seen
+        seen += 1
+        return httpx.Response(200, json={"error": {"message": "upstream failed"}})
+
+    carried, _ = run(plan(rules=("image.count", "seed.repeatable")), failing)
+    assert seen == 1
+    (stop,) = set(carried.outcome.not_sent.values())
+    assert sentence(stop) == "the base request of createImage was answered with 200 and an error: upstream failed"
+
+
 def test_a_base_that_is_limited_does_not_stop_the_rest() -> None:
     """A 429 asks for patience, and says nothing about the request."""
     seen = 0

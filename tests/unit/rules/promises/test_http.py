@@ -170,6 +170,16 @@ def test_steady(recorded: Any) -> None:
     assert recorded(QWEN).add(200).add(504, took_s=300).words(rule) == {"pass"}
 
 
+@pytest.mark.parametrize(
+    ("status", "word"), [(400, "broken"), (415, "broken"), (422, "broken"), (401, "pass"), (403, "pass"), (409, "pass"), (429, "pass")]
+)
+def test_steady_in_what_is_refused(recorded: Any, status: int, word: str) -> None:
+    """What was carried out once is not refused the next time, unless for who asked or when; a wrong key is another request."""
+    assert recorded(NANOGPT).add(200).add(status).words("http.steady") == {word}
+    assert recorded(NANOGPT).add(status).add(200).words("http.steady") == {word}
+    assert recorded(NANOGPT).add(200).add(status, expects="unauthorised").words("http.steady") == {"pass"}
+
+
 def test_levels_follow_the_documents() -> None:
     """Whole bodies and steadiness are musts everywhere; the answer time is Relay's promise."""
     assert {level_of(scope, RULES["http.body-complete"]) for scope in (NANOGPT, NIM, VISION, QWEN, TASK)} == {"must"}

@@ -73,10 +73,12 @@ def test_decodes(recorded: Any) -> None:
 def test_a_picture_under_a_name_that_no_client_reads(recorded: Any) -> None:
     """An item that holds no picture where the document puts it breaks it, unless the answer says that it was withheld."""
     item = {"image": b64(encoded()), "seed": 0}
-    for scope, answer in ((NIM, {"artifacts": [item]}), (NANOGPT, {"data": [item]})):
+    for scope, answer in ((NIM, {"artifacts": [item]}), (NEBUL, {"data": [item]})):
         run = recorded(scope).add(200, answer)
         assert run.words("image.decodes") == {"broken"}
         assert "holds neither" in run.observations("image.decodes")[0].detail
+    run = recorded(NANOGPT).add(200, {"data": [item]})
+    assert (run.words("image.decodes"), run.words("delivery.exclusive")) == ({"unproven"}, {"broken"})
     withheld = {"artifacts": [{"finishReason": "CONTENT_FILTERED", "seed": 0}]}
     assert recorded(NIM).add(200, withheld).words("image.decodes") == {"unproven"}
 

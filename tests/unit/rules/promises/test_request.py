@@ -52,6 +52,26 @@ def test_a_refused_combination_names_the_value_that_nothing_was_carried_out_with
     assert broken.detail.startswith("quality high, mode x: refused with status 400 (no)")
 
 
+def test_a_value_that_explains_one_refusal_is_named_for_the_others(recorded: Any) -> None:
+    """What is the only suspect of one request is the only one named for every request that has it; another has its own."""
+    run = recorded(NANOGPT).add(200, asked={"n": 1})
+    more: dict[str, Any] = {"source": "schema-case", "base": "generate/base"}
+    run.add(400, asked={"n": 1, "extra": {"mode": "x"}}, **more)
+    run.add(400, asked={"n": 1, "quality": "high", "style": "vivid", "extra": {"mode": "x"}}, **more)
+    run.add(400, asked={"n": 1, "quality": "low", "style": "plain"}, **more)
+    named = [one.detail.partition(":")[0] for one in run.observations("request.accepts-valid") if one.word == "broken"]
+    assert named == ["mode x", "mode x", "quality low, style plain"]
+
+
+def test_no_value_is_named_where_the_same_request_was_carried_out_too(recorded: Any) -> None:
+    """A server that refuses now and then refuses no value."""
+    run = recorded(NANOGPT).add(200, asked={"n": 1}).add(400, asked={"n": 1}, base="generate/base", change="the same request again")
+    change = "quality high, 2 more"
+    run.add(400, asked={"quality": "high"}, source="schema-case", base="generate/base", change=change, request={"quality": "high"})
+    named = [one.detail.partition(":")[0] for one in run.observations("request.accepts-valid") if one.word == "broken"]
+    assert named == ["the same request again", change]
+
+
 def test_a_value_that_always_fails_is_named(recorded: Any) -> None:
     """Two requests with a value answered 500, and none carried out with it, isolate it; one alone, or a crash now and then, does not."""
     rule = "request.accepts-valid"
