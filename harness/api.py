@@ -9,7 +9,8 @@ everything that is not here may move. Each name is imported when it is first ask
     bench      bench(BenchOptions(...)) gives a BenchRun, whose events are read in a loop; Workload, TargetSection, FleetJob and SearchPlan say
                what of. Benchmarks are named here and not imported, not even for type checkers: the harness knows nothing of them
     runs       RunReader (a run folder), Exit (the exit codes)
-    events     what a check and a benchmark give while they run
+    events     what a check and a benchmark give while they run; Stop and StopReason say why one ended early
+    settings   PricesSection with its prices (PerImage, PerMegapixel, Grid, PerTier, PerSteps, PerToken), WaiverSection: what options take that a configuration has as a section
     providers  load_provider, bundled_ids
 """
 
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
         run_batch,
         run_batch_async,
     )
-    from testcard.harness.config import TargetSection
+    from testcard.harness.config import PricesSection, TargetSection, WaiverSection
     from testcard.harness.errors import (
         ContractViolation,
         Exit,
@@ -76,7 +77,9 @@ if TYPE_CHECKING:
     )
     from testcard.harness.events import Answered, Event, Finished, Judged, LoadState, Noted, Planned, PlannedTarget, Sent, Spent, Stopped
     from testcard.harness.runs.folder import RunReader
+    from testcard.harness.stops import Stop, StopReason
     from testcard.specs.loader import Provider, bundled_ids, load_provider
+    from testcard.specs.prices import Grid, PerImage, PerMegapixel, PerSteps, PerTier, PerToken
 
 _HOMES: dict[str, tuple[str, ...]] = {
     "testcard.harness.check.options": ("CheckOptions", "RejudgeOptions"),
@@ -145,7 +148,9 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "Spent",
         "Stopped",
     ),
-    "testcard.harness.config": ("TargetSection",),
+    "testcard.harness.config": ("PricesSection", "TargetSection", "WaiverSection"),
+    "testcard.harness.stops": ("Stop", "StopReason"),
+    "testcard.specs.prices": ("Grid", "PerImage", "PerMegapixel", "PerSteps", "PerTier", "PerToken"),
     "testcard.harness.runs.folder": ("RunReader",),
     "testcard.specs.loader": ("Provider", "bundled_ids", "load_provider"),
 }
@@ -190,6 +195,7 @@ __all__ = [
     "Exit",
     "Finished",
     "FleetJob",
+    "Grid",
     "HttpExchange",
     "Inconclusive",
     "Interrupted",
@@ -200,11 +206,17 @@ __all__ = [
     "Noted",
     "OpenTelemetryHook",
     "PaymentRequired",
+    "PerImage",
+    "PerMegapixel",
+    "PerSteps",
+    "PerTier",
+    "PerToken",
     "Picture",
     "Planned",
     "PlannedTarget",
     "Preview",
     "PreviewStream",
+    "PricesSection",
     "Provider",
     "RateLimited",
     "RejudgeOptions",
@@ -219,6 +231,8 @@ __all__ = [
     "SpendingGuard",
     "SpendingLimitReached",
     "Spent",
+    "Stop",
+    "StopReason",
     "Stopped",
     "TargetError",
     "TargetSection",
@@ -231,6 +245,7 @@ __all__ = [
     "TimedOut",
     "Timings",
     "UsageError",
+    "WaiverSection",
     "Workload",
     "bench",
     "bundled_ids",

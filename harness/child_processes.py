@@ -71,7 +71,8 @@ class ChildCommand:
         if self.exit_code is None or self.result is None:
             return ""
         if self.exit_code < 0:
-            return f"killed by {_signal_name(-self.exit_code)}"
+            stopped = -self.exit_code in (signal.SIGINT, signal.SIGTERM)  # before it could say so itself
+            return Exit.INTERRUPTED.words if stopped else f"killed by {_signal_name(-self.exit_code)}"
         return self.result.words if self.exit_code == self.result else f"ended with the unknown code {self.exit_code}"
 
     def hear(self, line: str) -> None:

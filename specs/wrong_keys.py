@@ -23,7 +23,11 @@ def wrong_keys(kind: type[BaseModel], data: Any) -> list[tuple[Pointer, str]]:
     try:
         kind.model_validate(data)
     except ValidationError as error:
-        return [(_written(_of_the_tag(detail), data), _said(detail, kind)) for detail in error.errors()]
+        details = error.errors()
+        # Of a list all of whose items are wrong pydantic says that it is empty as well.
+        inner = {detail["loc"][:length] for detail in details for length in range(len(detail["loc"]))}
+        details = [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in inner)]
+        return [(_written(_of_the_tag(detail), data), _said(detail, kind)) for detail in details]
     return []
 
 

@@ -22,7 +22,7 @@ from testcard.harness.wire.billing import answer_cost, booked_cost, charged, del
 from testcard.harness.wire.course import Download, DownloadEnd
 from testcard.harness.wire.decode import decode, speaks_of_content
 from testcard.harness.wire.fields import pixel_size
-from testcard.harness.wire.model import Answer, DeliveredPicture, PictureInfo, TaskRequest
+from testcard.harness.wire.model import Absence, Answer, DeliveredPicture, PictureInfo, TaskRequest
 from testcard.harness.wire.picture_events import PictureStream
 from testcard.harness.wire.pictures import inspect, lenient_base64
 from testcard.harness.wire.sse import ChatStream, EventStream
@@ -32,8 +32,8 @@ from testcard.specs.loader import Provider
 MANY_BYTES = 16 * 1024
 #: After so many quotation marks without an end it is another kind of document.
 _QUOTES = 1000
-#: What keeps a picture from having come: no bytes of it, nothing where it should stand, an address that gave none.
-_NO_BYTES, _NOTHING, _ADDRESS = "no bytes", "neither base64 nor an address", "its address"
+#: The flaw of a picture that cannot be used, by why there were no bytes of it to look at.
+_KINDS: dict[Absence | None, str] = {None: "undecodable", "empty": "empty", "nothing": "empty", "address": "dead-address"}
 #: A text of which everything came within so many seconds, or whose tokens are so close, came in one piece.
 _BURST_S, _BURST_TOKEN_S = 0.001, 0.0001
 #: Begins every mark; no server can know it.
@@ -216,8 +216,7 @@ def picture_problem(provider: Provider, operation: str, answer: Answer, pictures
         return Flaw("count" if answer.pictures else "empty", f"{len(answer.pictures)} pictures for {wanted}")
     for picture in pictures:
         if picture.problem is not None:
-            empty = picture.problem in (_NO_BYTES, _NOTHING)
-            return Flaw("empty" if empty else "undecodable" if _came(picture) else "dead-address", picture.problem)
+            return Flaw(_KINDS[picture.absent], picture.problem)
     pixels = pixel_size(ask.size) or (provider.operation_profile(operation).response.default_size if ask.size is None else None)
     if pixels is not None and ask.tier is None:
         for picture in pictures:
@@ -246,21 +245,21 @@ def _picture(picture: DeliveredPicture, known: Mapping[str, bytes], found: Downl
     if data is not None:
         return inspect(data, pixels=pixels, hashed=xxhash.xxh3_128)
     if picture.url is None:
-        return _unusable(_NOTHING)
+        return _unusable("neither base64 nor an address", "nothing")
     if found is None or found.end is not DownloadEnd.FETCHED:
-        return _unusable(f"{_ADDRESS}: {found.end if found is not None else DownloadEnd.DECLINED}")
+        return _unusable(f"its address: {found.end if found is not None else DownloadEnd.DECLINED}", "address")
     if found.whole is None:
-        return _unusable(f"{_ADDRESS} answered {found.reply.status if found.reply is not None else 'nothing'}")
+        return _unusable(f"its address answered {found.reply.status if found.reply is not None else 'nothing'}", "address")
     return inspect(found.whole.content(), pixels=pixels, hashed=xxhash.xxh3_128)
 
 
 def _came(picture: PictureInfo) -> bool:
     """Whether there were bytes of it to look at."""
-    return picture.problem is None or not (picture.problem == _NOTHING or picture.problem.startswith(_ADDRESS))
+    return picture.absent in (None, "empty")
 
 
-def _unusable(problem: str) -> PictureInfo:
-    return PictureInfo(None, None, None, 0, "", problem=problem)
+def _unusable(problem: str, absent: Absence | None = None) -> PictureInfo:
+    return PictureInfo(None, None, None, 0, "", problem=problem, absent=absent)
 
 
 def _decodes(attempt: Attempt) -> bool:

@@ -117,28 +117,30 @@ class Watch:
         self._failed: set[tuple[int, str]] = set()
         self._delivered: set[int] = set()
         self._refused: dict[int, tuple[tuple[int, str], int]] = {}
-        self._first_status: set[int] = set()
+        self._answered: set[int] = set()
+        self._accepted: set[int] = set()
         self._forbidden: dict[int, int] = {}
 
     def look(self, cell: Cell, reply: Reply | None) -> None:
-        """Stops the run for a key that is refused at the start, and for an account without credit.
+        """Stops the run for a key that is refused before anything succeeded, and for an account without credit.
 
+        A 403 says that of the key only as the first answer to it: later it may be about one prompt or model.
         With --live, nothing more is sent to a target before the time that its 429 asks for.
         """
         status = reply.status if reply is not None else None
         if reply is None or status is None:
             return
         target = cell.target
-        if target not in self._first_status:
-            self._first_status.add(target)
-            if status in (401, 403):
-                stop = Stop(reason=StopReason.KEY_REFUSED, target=cell.label, status=status)
-                self.fatal = Failure(
-                    message=f"{cell.label} answered {status} to the first request", hint=next_step(stop), exit_code=Exit.TARGET
-                )
-                self._stop(stop)
-                return
+        is_first = target not in self._answered
+        self._answered.add(target)
+        if target not in self._accepted and (status == 401 or (status == 403 and is_first)):
+            stop = Stop(reason=StopReason.KEY_REFUSED, target=cell.label, status=status)
+            when = "to the first request" if is_first else "before any request succeeded"
+            self.fatal = Failure(message=f"{cell.label} answered {status} {when}", hint=next_step(stop), exit_code=Exit.TARGET)
+            self._stop(stop)
+            return
         if 200 <= status < 300:
+            self._accepted.add(target)
             if self._forbidden:
                 self._forbidden.pop(target, None)
         elif status == 402:

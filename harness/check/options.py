@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from testcard.harness.check.spending.budget import SpendingLimits
 from testcard.harness.config import Config, PricesSection, ProvidersSection, WaiverSection
+from testcard.harness.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,22 @@ class CheckOptions:
     search: tuple[Path, ...] = ()
     prices: Mapping[str, PricesSection] = field(default_factory=dict)
     signals: bool = True
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_requests", 0), ("max_images", 0), ("max_cost_usd", 0), ("concurrency", 1), ("seed", None)):
+            value = getattr(self, name)
+            kinds = (int, float) if name == "max_cost_usd" else (int,)
+            if value is None:
+                continue
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise UsageError(f"{name} has to be a {'number' if float in kinds else 'whole number'}, not {value!r}")
+            if least is not None and not least <= value < math.inf:
+                raise UsageError(f"{name} has to be at least {least}, and finite, not {value!r}")
+        if self.timeout_s is not None and not 0 < self.timeout_s < math.inf:
+            raise UsageError(f"timeout_s has to be more than 0 seconds, not {self.timeout_s!r}")
+        for provider, section in self.prices.items():
+            if not isinstance(section, PricesSection):
+                raise UsageError(f"prices[{provider!r}] has to be a PricesSection, not {type(section).__name__}")
 
     @property
     def limits(self) -> SpendingLimits:

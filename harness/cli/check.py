@@ -95,8 +95,10 @@ def command(provider: str | None, where: WhereAndKey, flags: CheckFlags, config_
     Example: testcard check nanogpt=http://127.0.0.1:8000 --wait-for 60s
     """
     config = load_config(config_file)
-    provider, where, flags, key_env = _target(provider, where, flags, config)
     recorded = flags.rejudged or flags.replayed
+    if provider is None and recorded is not None:
+        provider = _recorded_provider(recorded)
+    provider, where, flags, key_env = _target(provider, where, flags, config)
     if recorded is not None:
         if flags.rejudged is None:
             say("--replay is called --rejudge now: it judges again and sends nothing (testcard replay sends an exchange again)")
@@ -127,6 +129,11 @@ def _target(provider: str | None, where: WhereAndKey, flags: CheckFlags, config:
     where = replace(where, base_url=where.base_url or section.base_url, live=where.live or section.live)
     model = flags.model or next(iter(section.models), None)
     return section.provider, where, replace(flags, model=model, operations=flags.operations or section.operations), section.key_env
+
+
+def _recorded_provider(recorded: Path) -> str | None:
+    """The provider that a recorded check is of; None where its folder names none."""
+    return next((one.provider for one in RunReader(recorded).run.targets), None)
 
 
 def check_options(provider: str, where: WhereAndKey, flags: CheckFlags, config: Config) -> CheckOptions:

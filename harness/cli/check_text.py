@@ -154,7 +154,8 @@ def closing_words(finished: Finished, judge_again: str) -> Iterator[str]:
         why = f"{finished.not_sent} of {finished.planned} requests were not sent: {'; '.join(map(sentence, spent))}"
         yield f"{why}; no must hangs on them" if decided and finished.exit_code is Exit.PASS else why
         if not decided:
-            yield "next: raise --max-requests, --max-images or --max-cost, or narrow with --operation and --rule"
+            steps = dict.fromkeys(step for stop in spent if (step := next_step(stop)) is not None)
+            yield f"next: {'; '.join(steps)} (--operation and --rule narrow a check)"
 
 
 def plan_lines(plan: Plan, price_origin: str, limits: SpendingLimits = NO_LIMITS) -> Iterator[str]:

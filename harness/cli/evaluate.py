@@ -36,6 +36,7 @@ from testcard.harness.targets import (
     read_key,
     refuse_one_key_for_all,
 )
+from testcard.harness.text.commands import shown_path, typed_path
 from testcard.harness.text.words import GLYPHS, listing
 from testcard.specs.loader import Provider, bundled_ids, load_provider
 
@@ -382,8 +383,8 @@ class _Evaluation:
         if not any(usable(check) for check in self._checks) and code is not Exit.INTERRUPTED:
             say("bench: left out, because no check found its target at work")
         if code is Exit.INTERRUPTED:
-            say(f"interrupted; what was recorded is in {folder}")
-            say(f"next: testcard report {folder} shows it")
+            say(f"interrupted; what was recorded is in {shown_path(folder)}")
+            say(f"next: testcard report {typed_path(folder)} shows it")
         if self._options.as_json:
             outcome = {"outcome": self._writer.run.outcome, "exit_code": int(code), "run": str(folder), "report": str(page)}
             click.echo(json.dumps({**outcome, "steps": {child.name: child.exit_code for child in self._children}}))
@@ -391,9 +392,9 @@ class _Evaluation:
             answer = folder / "report" / "answer.txt"
             if answer.is_file():
                 click.echo(answer.read_text(encoding="utf-8"))
-            click.echo(f"{code.words.upper()}  {folder}")
+            click.echo(f"{code.words.upper()}  {shown_path(folder)}")
             if page.is_file():
-                click.echo(f"report  {page}")
+                click.echo(f"report  {shown_path(page)}")
                 click.echo(f"open    {page.resolve().as_uri()}")
 
 

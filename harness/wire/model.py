@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from testcard.specs.profile import Delivery, Task, TaskPhase
 
@@ -179,6 +179,10 @@ class Answer:
     unterminated: bool = False
 
 
+#: No bytes came; nothing stood where the picture belongs; its address gave none.
+Absence = Literal["empty", "nothing", "address"]
+
+
 @dataclass(frozen=True, slots=True)
 class PictureInfo:
     """What the bytes of a picture are. `problem` is None when they decode completely.
@@ -196,3 +200,4 @@ class PictureInfo:
     blank: bool | None = None
     problem: str | None = None
     lowest_alpha: int | None = None
+    absent: Absence | None = None  # why there were no bytes to look at

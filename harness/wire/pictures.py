@@ -15,7 +15,7 @@ from PIL import Image, ImageChops, ImageFilter, ImageStat
 
 from testcard.harness.intake import MOST_PIXELS, NoPicture, open_picture
 from testcard.harness.wire.decode import decode_body
-from testcard.harness.wire.model import Answer, DeliveredPicture, InputImage, PictureInfo
+from testcard.harness.wire.model import Absence, Answer, DeliveredPicture, InputImage, PictureInfo
 from testcard.specs.loader import Provider
 
 Way = Literal["base64", "url", "binary", "both", "neither"]
@@ -43,7 +43,8 @@ def inspect(data: bytes, *, pixels: bool = True, hashed: Any = hashlib.sha256) -
     digest = hashed(data).hexdigest()
     seen = look(data)
     if not pixels or seen.width_px is None or (seen.height_px or 0) * seen.width_px > MOST_PIXELS:
-        return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, problem=seen.problem)
+        absent: Absence | None = None if data else "empty"
+        return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, problem=seen.problem, absent=absent)
     try:
         picture = open_picture(data)
         picture.load()

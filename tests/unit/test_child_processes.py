@@ -130,6 +130,14 @@ def test_the_second_ctrl_c_kills(small: Path) -> None:
     assert times == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("number", "words"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "interrupted"), (signal.SIGSEGV, "killed by SIGSEGV")]
+)
+def test_a_child_that_a_stop_reached_before_it_could_say_so_was_interrupted(number: signal.Signals, words: str) -> None:
+    """While it imports, and while it leaves, a signal ends it as it ends any program."""
+    assert ChildCommand("one", [], state="done", exit_code=-number).words == words
+
+
 def test_a_child_that_does_not_end_in_time_is_killed(small: Path) -> None:
     """After its grace."""
     one = child(small, "one", 60)

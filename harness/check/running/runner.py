@@ -142,9 +142,10 @@ class Runner:
     async def _one_done(self) -> None:
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         self._tasks -= done
-        for task in done:
-            with suppress(asyncio.CancelledError):
-                task.result()
+        # All are asked before one is raised: asyncio prints what nobody asked for.
+        errors = [error for task in done if not task.cancelled() and (error := task.exception()) is not None]
+        if errors:
+            raise errors[0]
 
     async def _admitted(self, step: PlanStep) -> Reservation | None:
         while len(self._tasks) >= self.settings.concurrency:

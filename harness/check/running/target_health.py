@@ -74,7 +74,7 @@ class TargetHealth:
             return Stop(reason=StopReason.OPERATION_SILENT, target=step.operation)
         status = received.status
         said = error_in(answer) if status is not None and status < 300 else None
-        if step.expects != "accept" or status is None or (status < 400 and said is None) or status == 429:
+        if step.expects != "accept" or status is None or (status < 300 and said is None) or status == 429:
             return None
         said = said if said is not None else (answer.error_message or "") if answer is not None else ""
         detail = self._redact.text(said)[:_DETAIL_CHARS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import math
 import os
 import signal
 import threading
@@ -336,3 +337,17 @@ def test_a_run_is_an_iterable_and_a_context() -> None:
     """The public class can be named in annotations of a caller's own."""
     assert hasattr(CheckRun, "__iter__")
     assert hasattr(CheckRun, "__exit__")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_requests", -1), ("max_images", 1.5), ("max_cost_usd", math.nan), ("concurrency", 0), ("timeout_s", -3), ("seed", "a"),
+        ("prices", {"nanogpt": {"usd": 1}}),
+    ],
+)  # fmt: skip
+def test_options_that_mean_nothing_are_refused_when_they_are_made(name: str, value: object) -> None:
+    """By name, before a run is begun."""
+    options: dict[str, Any] = {name: value}
+    with pytest.raises(UsageError, match=name):
+        CheckOptions(provider="nanogpt", **options)

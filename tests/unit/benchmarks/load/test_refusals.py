@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -60,3 +60,28 @@ def test_the_first_failure_of_each_kind_is_kept_on_one_line() -> None:
     assert failures[0] == "first server-error of nanogpt createImage: status 500, a \N{REPLACEMENT CHARACTER}[2Jb"
     assert len(failures) == 2
     assert len(failures[1]) < 400
+
+
+@pytest.mark.parametrize(
+    ("statuses", "fatal"),
+    [
+        ([401], True),
+        ([500, 401], True),  # nothing ever took the key
+        ([500, 503, 429, 401], True),
+        ([403], True),
+        ([500, 403], False),  # may be about one model
+        ([200, 401], False),  # the key was good
+        ([500, 200, 401], False),
+    ],
+)
+def test_a_key_is_refused_by_a_401_before_any_success(statuses: list[int], fatal: bool) -> None:
+    """Whatever failed before: exit 3, and the next step is to look at the key."""
+    stops: list[Stop] = []
+    watch = Watch(lambda stop, cut=True: stops.append(stop))
+    cell: Any = SimpleNamespace(target=0, label="nanogpt", may_leave_machine=False)
+    for status in statuses:
+        watch.look(cell, cast(Any, SimpleNamespace(status=status, content=lambda: b"{}")))
+    assert (watch.fatal is not None) == fatal
+    assert [stop.reason for stop in stops] == ([StopReason.KEY_REFUSED] if fatal else [])
+    if watch.fatal is not None:
+        assert (watch.fatal.exit_code, "key" in (watch.fatal.hint or "")) == (3, True)

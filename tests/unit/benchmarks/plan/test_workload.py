@@ -67,6 +67,15 @@ def test_mistakes_are_named(tmp_path: Path, text: str, expected: str) -> None:
     assert raised.value.exit_code == 2
 
 
+def test_one_mistake_is_told_once(tmp_path: Path) -> None:
+    """A list all of whose items are wrong is not called empty as well."""
+    path = tmp_path / "mine.toml"
+    path.write_text("[[stage]]\nrate_rps = 200000\nduration_s = 1")
+    with pytest.raises(UsageError) as raised:
+        load_workload(str(path))
+    assert "is empty" not in raised.value.message
+
+
 def test_an_unknown_workload_names_the_known_ones() -> None:
     """A wrong name answers with the right ones."""
     with pytest.raises(UsageError) as raised:

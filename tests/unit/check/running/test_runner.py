@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import random
 from collections.abc import Awaitable, Callable
@@ -354,6 +355,20 @@ def test_a_base_that_is_an_error_called_a_success_spares_the_rest() -> None:
     assert sentence(stop) == "the base request of createImage was answered with 200 and an error: upstream failed"
 
 
+def test_a_base_that_is_redirected_spares_the_rest() -> None:
+    """A submission that is only ever sent elsewhere shows nothing of the contract."""
+    seen = 0
+
+    async def server(request: httpx.Request) -> httpx.Response:
+        nonlocal seen
+        seen += 1
+        return httpx.Response(307, headers={"location": "/elsewhere"})
+
+    carried, _ = run(plan(rules=("request.accepts-valid", "image.count")), server)
+    assert {stop.reason for stop in carried.outcome.not_sent.values()} == {StopReason.OPERATION_REFUSED}
+    assert seen < len(plan(rules=("request.accepts-valid", "image.count")).steps)
+
+
 def test_a_base_that_is_limited_does_not_stop_the_rest() -> None:
     """A 429 asks for patience, and says nothing about the request."""
     seen = 0
@@ -505,6 +520,33 @@ def test_a_key_refused_after_another_failure_is_a_refused_key(first: int) -> Non
         run(plan(), server, concurrency=1, patience_s=0.0)
     assert caught.value.exit_code == 3
     assert seen == 2
+
+
+def test_several_refused_keys_at_once_are_one_error() -> None:
+    """What the other requests under way raise is neither printed nor lost: nothing is left for asyncio to complain of."""
+    complaints: list[object] = []
+    answered = 0
+
+    async def server(request: httpx.Request) -> httpx.Response:
+        nonlocal answered
+        answered += 1
+        if answered == 1:
+            return httpx.Response(429, json={"error": 429, "message": "later"})
+        await asyncio.sleep(0.01)
+        return httpx.Response(401, json={"error": 401, "message": "no"})
+
+    async def checked() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        of = plan(provider="nebul")
+        settings = CheckSettings("http://target.test", KEY, 8, poll_interval_s=0.001, patience_s=0.0)
+        with pytest.raises(KeyRefused):
+            await carry_out(of, settings, Pricing(of.provider, mock=True), Memory(), transport=httpx.MockTransport(server))
+        gc.collect()
+        await asyncio.sleep(0)
+
+    asyncio.run(checked())
+    assert answered > 2
+    assert complaints == []
 
 
 def test_a_key_refused_after_it_was_taken_stops_the_run() -> None:
