@@ -48,7 +48,7 @@ def routes(control: Control, log: RequestLog, counters: Counters, fetch: Callabl
                 if not isinstance(wanted, dict):
                     raise UsageError("the body is no object", hint="send the conditions as a JSON object")
                 control.set(conditions_from(wanted, "conditions", over=control.conditions if request.method == "PATCH" else None))
-            except (UsageError, msgspec.DecodeError, RecursionError) as error:
+            except (UsageError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 return _refused(error)
         return _json(_told(control))
 
@@ -56,7 +56,7 @@ def routes(control: Control, log: RequestLog, counters: Counters, fetch: Callabl
         if request.method == "PUT":
             try:
                 control.play(scenario_from(msgspec.json.decode(await request.body(), type=dict[str, Any]), "scenario"))
-            except (UsageError, msgspec.DecodeError, RecursionError) as error:
+            except (UsageError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 return _refused(error)
         elif request.method == "DELETE":
             control.play(None)

@@ -212,7 +212,7 @@ def _read(run: Path) -> tuple[list[tuple[str, str]], list[_Exchange]]:
         targets = [(str(one["provider"]), str(one["base_url"]).rstrip("/")) for one in record.get("targets", ())]
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}", hint="name the folder of a check: benchmarks record no answers") from None
-    except (msgspec.DecodeError, AttributeError, KeyError, TypeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
         raise UsageError(f"{run}/run.json is no record of a run: {error}", hint="name the folder of a check") from None
     found = list(_exchanges(lines, run))
     if not found:
@@ -224,7 +224,7 @@ def _exchanges(lines: Sequence[bytes], run: Path) -> Iterator[_Exchange]:
     for number, line in enumerate(lines, 1):
         try:
             yield msgspec.json.decode(line, type=_Exchange)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             if number < len(lines):
                 raise UsageError(f"{run}/exchanges.jsonl, line {number}: {error}", hint="the run folder is damaged") from None
 
@@ -237,7 +237,7 @@ def _meaning(body: bytes, headers: Mapping[str, str]) -> Any:
         return body.replace(boundary[1].encode(), b"boundary")
     try:
         return msgspec.json.decode(body) if body else None
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body
 
 

@@ -177,7 +177,7 @@ def _cast(text: str, kind: Any) -> Any:
     if kind in ("object", "array"):
         try:
             return msgspec.json.decode(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
             return text
     if kind == "boolean":
         return {"true": True, "false": False}.get(text.lower(), text)
@@ -248,7 +248,7 @@ def read_json(body: bytes) -> Any:
     """The value of a JSON body; `Refused` with 400 when it is none."""
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused(400, "the body is not valid JSON", code="invalid_json") from None
 
 
