@@ -76,7 +76,8 @@ class LoadState:
     """How a benchmark is going: where in the plan it is, what is offered and achieved there, and how its latest stage answers.
 
     `provider` (its name in samples), `model` and `operation` are those of the turn under way; `rounds` how many turns each stage has,
-    None where nobody knows it before the end, as in a search. `planned_s` grows where turns are taken again.
+    None where nobody knows it before the end, as in a search. `planned_s` grows where turns are taken again. `left_s`: seconds that the
+    rest will take, which is less than the plan's where a budget ends turns; None: as planned.
     """
 
     passed_s: float
@@ -94,6 +95,7 @@ class LoadState:
     p50_s: float | None
     p95_s: float | None
     stage_requests: int
+    left_s: float | None = None
     outcomes: Mapping[str, int] = field(default_factory=dict)
 
 

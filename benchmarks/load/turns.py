@@ -237,15 +237,24 @@ Take = Callable[[BlockJob, int, int | None], Sequence[Taken]]
 
 
 class Conductor:
-    """Runs a job's turns. `passed_s` of `planned_s` seconds are over; `block` is the present turn's."""
+    """Runs a job's turns. `passed_s` of `planned_s` seconds are over; `block` is the present turn's.
 
-    def __init__(self, job: Job, take: Take, stopped: Callable[[], bool], on_block: Callable[[Block], None]) -> None:
+    `sent` says how many requests went out so far: a turn may end with its share of them before its time does.
+    """
+
+    def __init__(
+        self, job: Job, take: Take, stopped: Callable[[], bool], on_block: Callable[[Block], None], sent: Callable[[], int] = lambda: 0
+    ) -> None:
         self.job = job
         self.planned_s = sum(block.whole_s for block in job.blocks)
         self.passed_s = 0.0
         self.block: BlockJob | None = None
         self._began_s = 0.0
         self._resting = True
+        self._sent = sent
+        self._sent_before = 0
+        self._first_s: float | None = None
+        self._shared = any(block.max_requests is not None or block.max_cost_usd is not None for block in job.blocks)
         self._take = take
         self._stopped = stopped
         self._on_block = on_block
@@ -254,9 +263,21 @@ class Conductor:
         self._turns = 0
 
     def present_s(self) -> float:
-        """Seconds of the plan that are over by now."""
-        within = 0.0 if self._resting or self.block is None else min(max(time.monotonic() - self._began_s, 0.0), self.block.whole_s)
-        return min(self.passed_s + within, self.planned_s)
+        """Seconds of the plan that are over by now; a turn whose share of the requests is half used up is half over."""
+        block = self.block
+        if self._resting or block is None:
+            return min(self.passed_s, self.planned_s)
+        within = max(time.monotonic() - self._began_s, 0.0)
+        if block.max_requests:
+            within = max(within, block.whole_s * (self._sent() - self._sent_before) / block.max_requests)
+        return min(self.passed_s + min(within, block.whole_s), self.planned_s)
+
+    def left_s(self) -> float:
+        """Seconds that the rest will take: as planned; where turns end with their share, at the pace of those so far."""
+        done = self.present_s()
+        if not self._shared or self._first_s is None or done <= 0.0:
+            return self.planned_s - done
+        return (self.planned_s - done) * (time.monotonic() - self._first_s) / done
 
     def run(self, more: Callable[[], list[BlockJob]] | None = None) -> None:
         """All turns until the last or a stop; then, as long as `more` gives any, further ones."""
@@ -285,6 +306,8 @@ class Conductor:
 
     def _turn(self, block: BlockJob, instead_of: int | None) -> None:
         self.block, self._began_s, self._resting = block, time.monotonic(), False
+        self._first_s = self._began_s if self._first_s is None else self._first_s
+        self._sent_before = self._sent()
         sequence = self._turns
         self._turns += 1
         taken = self._take(block, sequence, instead_of)

@@ -160,7 +160,7 @@ def work(job: Job) -> int:
     )
     listener = Listener(lead.stop, lead.enough)
     gevent.signal_handler(signal.SIGTERM, lead.stop, Stop(reason=StopReason.INTERRUPTED))
-    conductor = Conductor(job, lead.take, lead.stopped, lambda record: say(ProcessLine(event="block", block=record)))
+    conductor = Conductor(job, lead.take, lead.stopped, lambda record: say(ProcessLine(event="block", block=record)), lambda: _sent(lead))
     mistakes: list[Exception] = []
 
     def guarded(helper: Callable[[], None]) -> None:
@@ -200,6 +200,10 @@ def work(job: Job) -> int:
     return Exit.PASS
 
 
+def _sent(lead: Lead) -> int:
+    return sum(state.requests for state in lead.progress())
+
+
 def _state(conductor: Conductor, lead: Lead) -> RunState:
     """The run as the command shows it: the engines together, and where in the plan it is."""
     block, job = conductor.block, conductor.job
@@ -209,6 +213,7 @@ def _state(conductor: Conductor, lead: Lead) -> RunState:
     load = LoadState(
         passed_s=conductor.present_s(),
         planned_s=conductor.planned_s,
+        left_s=conductor.left_s(),
         provider=cell.provider if cell is not None else None,
         model=cell.model if cell is not None else None,
         operation=cell.operation if cell is not None else None,

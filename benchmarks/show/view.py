@@ -93,7 +93,8 @@ class View:
         return min(load.passed_s + min(time.monotonic() - self._heard_s, 0.5), load.planned_s)
 
     def _left(self, load: LoadState) -> str:
-        seconds = max(0, round(load.planned_s - self._passed_s(load)))
+        left_s = load.planned_s - load.passed_s if load.left_s is None else load.left_s
+        seconds = max(0, round(left_s - min(time.monotonic() - self._heard_s, 0.5)))
         return f"{seconds // 60}:{seconds % 60:02d}" if seconds < 3600 else f"{seconds // 3600}:{seconds % 3600 // 60:02d} h"
 
 

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from testcard.benchmarks.load.facts import notes, stage_facts
-from testcard.benchmarks.load.turns import counted, limit_s, p99, worth_repeating
+from testcard.benchmarks.load.turns import Conductor, Taken, counted, limit_s, p99, worth_repeating
+from testcard.benchmarks.plan.job import BlockJob, Job
 from testcard.harness.runs.records import Block
 
 
@@ -68,3 +69,28 @@ def test_a_busy_event_loop_is_said_to_be_the_bottleneck() -> None:
     assert facts.saturated is not None
     assert facts.saturated[0] == "busy"
     assert "97 %" in facts.saturated[1]
+
+
+def test_a_turn_whose_share_is_half_used_up_is_half_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four turns of 60 s that end after 5 requests each: after the first and half of the second, 15 s in, 25 s are left."""
+    now = [100.0]
+    monkeypatch.setattr("testcard.benchmarks.load.turns.time.monotonic", lambda: now[0])
+    blocks = [
+        BlockJob(cell=0, round=number, stage="1 user", rate_rps=None, users=1, warmup_s=0.0, duration_s=60.0, max_requests=5)
+        for number in range(1, 5)
+    ]
+    sent, seen = [0], []
+
+    def take(block: BlockJob, sequence: int, instead_of: int | None) -> list[Taken]:
+        for _ in range(5):
+            sent[0] += 1
+            now[0] += 2.0
+            seen.append((round(conductor.present_s()), round(conductor.left_s())))
+        return []
+
+    job = Job(folder="", started_s=100.0, seed=1, blocks=blocks)
+    conductor = Conductor(job, take, lambda: False, lambda record: None, lambda: sent[0])
+    conductor.run()
+    assert seen[4] == (60, 30)
+    assert seen[9] == (120, 20)
+    assert (conductor.present_s(), conductor.left_s()) == (240.0, 0.0)
