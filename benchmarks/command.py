@@ -230,6 +230,12 @@ class ShownFlags:
             help=f"Port of the web page (default {WEB_PORT}; 0: a free one).",
         ),
     ] = None
+    only_plan: Annotated[
+        bool,
+        option(
+            "--plan", is_flag=True, help="Print what would be sent, what the objectives can decide with it, and its price; send nothing."
+        ),
+    ] = False
     quiet: Annotated[
         bool,
         option("--quiet", is_flag=True, help="No progress and no talk on stderr; errors, and why a run is no pass, are still told."),
@@ -244,7 +250,7 @@ class ShownFlags:
 @takes("limits", LimitFlags)
 @config_option
 @takes("shown", ShownFlags)
-@json_option("summary.json")
+@json_option("summary.json (with --plan: the plan)")
 def command(
     names: tuple[str, ...],
     targets: TargetFlags,
@@ -272,6 +278,10 @@ def command(
     from testcard.benchmarks.run.bench import bench
     from testcard.benchmarks.run.output import BenchOutput
 
+    if shown.only_plan:
+        from testcard.benchmarks.run.output import show_plan
+
+        return show_plan(bench(bench_options(config, targets, load, fleet, limits, shown)), as_json=as_json)
     with bench(bench_options(config, targets, load, fleet, limits, shown)) as run:
         with BenchOutput(run, as_json=as_json, quiet=shown.quiet) as output:
             for event in run:

@@ -42,6 +42,7 @@ class Progress:
         self.unit = unit
         self.done = 0.0
         self.fields: dict[str, Any] = {}
+        self._phase = ""
         self._started = time.monotonic()
         self._last = 0.0
         self._style = os.environ.get("TESTCARD_PROGRESS") or ("live" if _can_be_redrawn() else "plain")
@@ -81,6 +82,7 @@ class Progress:
 
     def update(self, done: float | None = None, *, total: float | None = None, **fields: Any) -> None:
         """Sets how much is done and what else to show (spend, findings, rate)."""
+        self._phase = ""
         if done is not None:
             self.done = done
         if total is not None:
@@ -90,6 +92,12 @@ class Progress:
         interval = 0.2 if self._style == "json" else PLAIN_INTERVAL_S
         if self._style in ("json", "plain") and now - max(self._last, self._started) >= interval:
             self._last = now
+            self._emit()
+
+    def phase(self, words: str, *, told: bool = False) -> None:
+        """What is done while there is nothing to count, until the next `update`. `told`: off a terminal it is a line at once."""
+        self._phase = words
+        if told and self._style == "plain":
             self._emit()
 
     def say(self, text: str) -> None:
@@ -109,6 +117,8 @@ class Progress:
     def _line(self) -> str:
         elapsed = time.monotonic() - self._started
         parts = [self.label]
+        if self._phase:
+            return "  ".join([*parts, self._phase])
         if self.total:
             share = min(self.done / self.total, 1.0)
             width = 24

@@ -75,6 +75,12 @@ class BenchRun:
             self._events = self._carried_out()
         return self._events
 
+    def look(self) -> Planned:
+        """What it would send; nothing is sent, and no folder made. `plan` holds the rest of it."""
+        with opened_targets(self.options.targets, self.options.config, self.options.bounded, self.options.key_file) as targets:
+            self.plan = make_plan(self.options, self.workload, targets)
+            return _planned(self.options, self.plan, targets, self.options.out or default_folder("bench"))
+
     def finish(self) -> Finished:
         """Carries the benchmark out to its end, and gives that."""
         for _ in self:

@@ -6,11 +6,13 @@ single request is known (`web_page`).
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 
 import click
+import msgspec
 
 from testcard.benchmarks.plan.job import GRACE_S
 from testcard.benchmarks.run.bench import BenchRun
@@ -38,6 +40,7 @@ class BenchOutput:
         self.exit_code = Exit.INTERNAL
 
     def __enter__(self) -> BenchOutput:
+        self._display.begin()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
@@ -63,21 +66,21 @@ class Display:
         self._shown = ExitStack()
         self._progress: Progress | None = None
 
+    def begin(self) -> None:
+        """Shows that something is going on: until something is planned, targets are opened and mocks started."""
+        self._progress = self._shown.enter_context(Progress("bench", unit="s", view=lambda: self._view, refresh_hz=2, quiet=self._quiet))
+        self._progress.phase("planning what to send", told=True)
+
     def __call__(self, event: Event) -> None:
         """Shows it."""
-        if isinstance(event, Planned):
-            for line in warnings(self._run):
-                click.echo(line, err=True)
-            for line in [] if self._quiet else announcement(event, self._run):
-                click.echo(line, err=True)
-            self._progress = self._shown.enter_context(
-                Progress("bench", unit="s", view=lambda: self._view, refresh_hz=2, quiet=self._quiet)
-            )
         self._view(event)
         progress = self._progress
         if progress is None:
             return
         match event:
+            case Planned():
+                for line in [*warnings(self._run), *([] if self._quiet else announcement(event, self._run))]:
+                    progress.say(line) if progress.is_live else click.echo(line, err=True)
             case Spent(done=done, total=total):
                 progress.update(done, total=total, **self._view.fields())
             case Noted(sentence=text, failure=True) if not progress.is_live:
@@ -163,6 +166,35 @@ def _next_step(end: Finished) -> str:
     if any(row.generator.limit is not None for row in rows if row.outcome == "inconclusive"):
         return "a lower --rate (or fewer --users), or a machine with nothing else to do"
     return "more samples: a longer --duration"
+
+
+def show_plan(run: BenchRun, *, as_json: bool) -> Exit:
+    """Prints on stdout what a benchmark would send and can decide; sends nothing."""
+    planned = run.look()
+    plan = run.plan
+    assert plan is not None
+    if as_json:
+        record = {
+            "cells": [msgspec.to_builtins(cell) for cell in plan.cells],
+            "turns": [msgspec.to_builtins(block) for block in plan.blocks],
+            "requests": plan.requests,
+            "requests_a_row": plan.row_requests,
+            "images": plan.images,
+            "cost_usd": plan.cost_usd,
+            "unpriced": list(plan.unpriced),
+            "duration_s": planned.duration_s,
+            "objectives": [
+                {"objective": one.objective.expression, "passes_up_to": one.passes, "fails_from": one.fails, "takes": one.least}
+                for one in plan.outlooks
+            ],
+            "not_judged": [one.objective.expression for one in plan.left_out],
+            "exit_code_if_all_goes_well": Exit.INCONCLUSIVE if any(one.passes is None for one in plan.outlooks) else Exit.PASS,
+        }
+        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+    else:
+        for line in [*warnings(run), *announcement(planned, run), "Nothing was sent."]:
+            click.echo(line)
+    return Exit.PASS
 
 
 def warnings(run: BenchRun) -> list[str]:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from testcard.harness.runs.records import Estimate, Gate, Summary, SummaryRow
 from testcard.harness.statistics.spells import sentence as spells_sentence
-from testcard.harness.text.words import is_unsure, significant, time_span
+from testcard.harness.text.words import GLYPHS, is_unsure, significant, time_span
 
 
 def spread(estimate: Estimate | None, *, factor: float = 1.0, unit: str = "") -> str:
@@ -129,7 +129,7 @@ def render(summary: Summary, console: Console, *, illustrative: bool, folder: Pa
     for row in summary.rows:
         found = list(details(row)) if wide else [*_lines(row), *details(row)]
         if found:
-            outcome = ("", "") if wide else (f"  {row.outcome}", _STYLES.get(row.outcome, ""))
+            outcome = ("", "") if wide else (f"  {_outcome(row.outcome)}", _STYLES.get(row.outcome, ""))
             console.print(Text.assemble((_name(row), "bold"), outcome))
             for heading, said in found:
                 console.print(Text(f"  {heading}: {said}"))
@@ -160,8 +160,13 @@ def _table(summary: Summary) -> Table:
     table.add_column("outcome")
     for row in summary.rows:
         names = (row.provider, row.model or "–", row.operation, row.stage)
-        table.add_row(*names, *_cells(row), Text(row.outcome, style=_STYLES.get(row.outcome, "")))
+        table.add_row(*names, *_cells(row), Text(_outcome(row.outcome), style=_STYLES.get(row.outcome, "")))
     return table
+
+
+def _outcome(word: str) -> str:
+    """A verdict's word behind the glyph that it has everywhere."""
+    return f"{GLYPHS[word]} {word}" if word in GLYPHS else word
 
 
 def _lines(row: SummaryRow) -> list[tuple[str, str]]:
@@ -200,4 +205,4 @@ def _name(row: SummaryRow) -> str:
 def _gate_line(row: SummaryRow, gate: Gate) -> Text:
     place = _name(row)
     observed = spread(gate.observed)
-    return Text(f"{gate.verdict}: {gate.expression} on {place}: observed {observed}. {gate.detail}", style=_STYLES[gate.verdict])
+    return Text(f"{_outcome(gate.verdict)}: {gate.expression} on {place}: observed {observed}. {gate.detail}", style=_STYLES[gate.verdict])

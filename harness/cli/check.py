@@ -65,6 +65,9 @@ class CheckFlags:
         ),
     ] = None
     strict: Annotated[bool, option("--strict", is_flag=True, help="Let broken shoulds fail as well.")] = False
+    quiet: Annotated[
+        bool, option("--quiet", is_flag=True, help="No progress and no talk; of the result only what is broken, and the summary.")
+    ] = False
     only_plan: Annotated[bool, option("--plan", is_flag=True, help="Print what would be sent, why, and its price; send nothing.")] = False
     rejudged: Annotated[
         Path | None,
@@ -102,7 +105,7 @@ def command(provider: str | None, where: WhereAndKey, flags: CheckFlags, config_
     if recorded is not None:
         if flags.rejudged is None:
             say("--replay is called --rejudge now: it judges again and sends nothing (testcard replay sends an exchange again)")
-        return _rejudged(rejudge_options(provider, recorded, flags, config), as_json=as_json)
+        return _rejudged(rejudge_options(provider, recorded, flags, config), as_json=as_json, quiet=flags.quiet)
     run = check(replace(check_options(provider, where, flags, config), key_env=key_env))
     if flags.only_plan:
         return _show_plan(run, as_json)
@@ -110,7 +113,7 @@ def command(provider: str | None, where: WhereAndKey, flags: CheckFlags, config_
         require_live(checked_base_url(where.base_url), where.live, bounded=run.options.bounded)
         wait_until_ready(checked_base_url(where.base_url), flags.wait_s)
     with run:
-        return _shown(run.provider.id, run, as_json=as_json)
+        return _shown(run.provider.id, run, as_json=as_json, quiet=flags.quiet)
 
 
 def _target(provider: str | None, where: WhereAndKey, flags: CheckFlags, config: Config) -> tuple[str, WhereAndKey, CheckFlags, str | None]:
@@ -182,20 +185,20 @@ def _first(*given: _Value | None) -> _Value | None:
     return next((one for one in given if one is not None), None)
 
 
-def _shown(provider: str, events: Iterable[Event], *, as_json: bool) -> int:
-    with CheckOutput(provider, as_json=as_json) as output:
+def _shown(provider: str, events: Iterable[Event], *, as_json: bool, quiet: bool) -> int:
+    with CheckOutput(provider, as_json=as_json, quiet=quiet) as output:
         for event in events:
             output(event)
     return output.exit_code
 
 
-def _rejudged(options: RejudgeOptions, *, as_json: bool) -> int:
+def _rejudged(options: RejudgeOptions, *, as_json: bool, quiet: bool) -> int:
     before = RunReader(options.run).run.targets
     provider = load_provider(options.provider, options.search)
     changed = any((one.spec_digest, one.profile_digest) != (provider.spec_digest, provider.profile_digest) for one in before[:1])
     if changed and before[0].provider == provider.id:
         say("openapi.yaml or profile.yaml has changed since the run was recorded: judging by what they say now")
-    return _shown(provider.id, rejudge(options), as_json=as_json)
+    return _shown(provider.id, rejudge(options), as_json=as_json, quiet=quiet)
 
 
 def _show_plan(run: CheckRun, as_json: bool) -> int:

@@ -33,19 +33,20 @@ Consumer = Callable[[Event], None]
 class CheckOutput:
     """All consumers of a check, one object to hand each event to; `exit_code` is the command's, once the check is finished."""
 
-    def __init__(self, provider: str, *, as_json: bool) -> None:
+    def __init__(self, provider: str, *, as_json: bool, quiet: bool = False) -> None:
         self._files = CiFiles()
-        self._progress = ProgressLine(provider)
+        self._progress = ProgressLine(provider, quiet=quiet)
         self._consumers: tuple[Consumer, ...] = (
             self._progress,
             self._files,
-            _print_json if as_json else _print_result,
+            _print_json if as_json else lambda event: _print_result(event, quiet=quiet),
             GitHub(self._files, as_json=as_json),
-            lambda event: _close(event, provider),
+            lambda event: _close(event, provider, quiet=quiet),
         )
         self.exit_code = Exit.INTERNAL
 
     def __enter__(self) -> CheckOutput:
+        self._progress.begin()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -65,7 +66,8 @@ class ProgressLine:
     An odd answer is no finding: many may come to one, and some to none. Findings are counted when everything is judged.
     """
 
-    def __init__(self, provider: str) -> None:
+    def __init__(self, provider: str, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._label = f"check {provider}"
         self._shown = ExitStack()
         self._progress: Progress | None = None
@@ -73,16 +75,21 @@ class ProgressLine:
         self._surprises = 0
         self._broken = 0
 
+    def begin(self) -> None:
+        """Shows that something is going on: planning takes seconds in which nothing is sent."""
+        self._progress = self._shown.enter_context(Progress(self._label, quiet=self._quiet))
+        self._progress.phase("planning what to send", told=True)
+
     def __call__(self, event: Event) -> None:
         """Shows it."""
-        if isinstance(event, Planned):
-            for line in present.announcement(event):
-                say(line)
-            self._planned = event.requests or 0
-            self._progress = self._shown.enter_context(Progress(self._label, event.requests))
         if self._progress is None:
             return
         match event:
+            case Planned():
+                for line in present.announcement(event, quiet=self._quiet):
+                    (self._progress.say if self._progress.is_live else say)(line)
+                self._planned = event.requests or 0
+                self._progress.update(0, total=event.requests)
             case Answered():
                 self._surprises += event.surprising
             case Spent(spend=spend):
@@ -152,27 +159,29 @@ def _print_json(event: Event) -> None:
         click.echo((event.folder / "verdicts.json").read_text(encoding="utf-8").rstrip("\n"))
 
 
-def _print_result(event: Event) -> None:
-    """Table, findings, gaps, spend and the run's folder, on stdout."""
+def _print_result(event: Event, *, quiet: bool) -> None:
+    """Table, findings, gaps, spend and the run's folder, on stdout. `quiet`: findings, spend and folder."""
     if not isinstance(event, Finished) or event.verdicts is None:
         return
     record, run = event.verdicts, RunReader(event.folder)
     style = _style if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else present.plain
     exchanges = {one.id: one for one in run.exchanges()}
-    for line in present.table(record, style):
+    for line in () if quiet else present.table(record, style):
         click.echo(line)
-    for line in present.findings(record, exchanges, lambda body: body_file(event.folder, body), style):
+    found = list(present.findings(record, exchanges, lambda body: body_file(event.folder, body), style))
+    for line in found:
         click.echo(line)
-    for line in present.gaps(record):
+    for line in () if quiet else present.gaps(record):
         click.echo(line)
-    click.echo("")
+    if found or not quiet:
+        click.echo("")
     click.echo(present.summary(record, event.prices))
     click.echo(f"Run: {shown_path(event.folder)}")
 
 
-def _close(event: Event, provider: str) -> None:
-    """What a person has to know beside the result, on stderr."""
-    if isinstance(event, Finished):
+def _close(event: Event, provider: str, *, quiet: bool) -> None:
+    """What a person has to know beside the result, on stderr; of a pass that is nothing where it is to be quiet."""
+    if isinstance(event, Finished) and not (quiet and event.exit_code is Exit.PASS):
         openapi = str(RunReader(event.folder).run.config.get("openapi", ""))
         for line in present.closing_words(event, rejudge_command(event.folder, provider, openapi)):
             say(line)

@@ -15,7 +15,7 @@ from testcard.harness.runs.records import Exchange, Spend, Verdict, Verdicts
 from testcard.harness.stops import BUDGET, StopReason, next_step, sentence
 from testcard.harness.text.commands import BodyFile, curl
 from testcard.harness.text.sources import cited
-from testcard.harness.text.words import GLYPHS, count, one_line, shortened, waiver_line, waiver_reason
+from testcard.harness.text.words import GLYPHS, count, listing, one_line, shortened, waiver_line, waiver_reason
 
 COLOURS: Mapping[str, str] = {
     "pass": "green",
@@ -27,6 +27,8 @@ COLOURS: Mapping[str, str] = {
 }
 #: So many rules that were not run for one reason stand in one line: a check that was stopped early is no table of nothing.
 FOLDED = 4
+#: So many operations are named that have one gap in common.
+GAPS_NAMED = 4
 #: So many rules that stay not-run are named for each level.
 SHOWN_RULES = 12
 _WORDS = [word for word in GLYPHS if word != "inconclusive"]
@@ -38,10 +40,10 @@ def plain(text: str, colour: str) -> str:
     return text
 
 
-def announcement(planned: Planned) -> Iterator[str]:
-    """What is about to happen, before it does: on which mock, or what it can cost at most."""
+def announcement(planned: Planned, *, quiet: bool = False) -> Iterator[str]:
+    """What is about to happen, before it does: on which mock, or what it can cost at most. `quiet`: only what can cost."""
     for target in planned.targets:
-        if target.embedded:
+        if target.embedded and not quiet:
             yield f"No base URL is given: checking a mock of {target.name} on this machine."
     if not all(target.on_this_machine for target in planned.targets):
         price = "no price known" if planned.cost_usd is None else f"at most ${planned.cost_usd:.4f}"
@@ -90,10 +92,16 @@ def findings(record: Verdicts, exchanges: Mapping[str, Exchange], body_file: Bod
 def gaps(record: Verdicts) -> Iterator[str]:
     """What the document leaves out."""
     if record.spec_gaps:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for gap in record.spec_gaps:
+            what, _, answered = gap.detail.partition("; it answered ")
+            groups.setdefault(what, []).append((gap.operation, answered))
         yield ""
         yield "Gaps in the document (not the server's fault):"
-        for gap in record.spec_gaps:
-            yield f"  {gap.operation}: {one_line(gap.detail)}"
+        for what, places in groups.items():
+            answered = ", ".join(dict.fromkeys(how for _, how in places if how))
+            how = f"; answered {shortened(one_line(answered), 60)}" if answered else ""
+            yield f"  {one_line(what)}: {listing([operation for operation, _ in places], GAPS_NAMED)}{how}"
 
 
 def waivers(record: Verdicts) -> Iterator[str]:

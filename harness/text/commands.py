@@ -16,6 +16,8 @@ from testcard.harness.runs.records import Body, Exchange
 
 #: A request body longer than this is not put on a line of a terminal.
 LINE_BODY_CHARS = 2000
+#: So much base64 in a row is a picture, which nobody reads on a line.
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{120}")
 #: Names a file that holds a recorded body, or None when there is none.
 BodyFile = Callable[[Body], str | None]
 
@@ -54,10 +56,10 @@ def rejudge_command(folder: Path | str, provider: str, openapi: str = "") -> str
 def curl(exchange: Exchange, body_file: BodyFile | None = None) -> str:
     """A command on one line that sends the exchange's request again.
 
-    A body that is long, or more than one line of text, comes from the file that `body_file` names.
+    A body that is long, holds a picture, or is more than one line of text, comes from the file that `body_file` names.
     """
     text = exchange.request.body.text
-    short = text is not None and len(text) <= LINE_BODY_CHARS and text.isprintable()
+    short = text is not None and len(text) <= LINE_BODY_CHARS and text.isprintable() and _BASE64.search(text) is None
     return " ".join(_words(exchange, _inline(text or "") if short else _from_file(exchange.request.body, body_file)))
 
 

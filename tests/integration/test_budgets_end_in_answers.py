@@ -54,13 +54,23 @@ def test_a_check_that_leaves_musts_open_says_so_before(slow: EmbeddedMocks, tmp_
     planned = capsys.readouterr().out
     assert "not-run, must:" in planned
     assert "If all goes well: exit 5, for musts are not judged; --max-requests" in planned
-    assert run([*asked, "--out", str(tmp_path / "run")]) == 5
+    assert run([*asked, "--out", str(tmp_path / "run"), "--quiet"]) == 5
+    said = capsys.readouterr()
+    assert "http.status-documented" not in said.out  # no table
+    assert said.out.startswith("INCONCLUSIVE: ")
+    assert "raise --max-requests" in said.err
 
 
 def test_a_benchmark_of_forty_requests_has_its_figures(slow: EmbeddedMocks, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Five requests in each of eight rounds: p50 with an interval, p95 with a value, both objectives of the live workload decided."""
     out = tmp_path / "run"
-    code = run(["bench", f"nanogpt={slow.base_urls['nanogpt']}", "--live", "--max-requests", "40", "--out", str(out)])
+    asked = ["bench", f"nanogpt={slow.base_urls['nanogpt']}", "--live", "--max-requests", "40", "--out", str(out)]
+    assert run([*asked, "--plan"]) == 0
+    assert "if all goes well, and an answer takes less than 12 s on average: exit 0\nNothing was sent." in capsys.readouterr().out
+    assert run([*asked, "--plan", "--json"]) == 0
+    foreseen = json.loads(capsys.readouterr().out)
+    assert (foreseen["requests_a_row"], foreseen["exit_code_if_all_goes_well"], out.exists()) == (40, 0, False)
+    code = run(asked)
     said = capsys.readouterr().err
     assert code == (5 if "generator was late" in said else 0), said
     assert "40 requests are 40 for each of 1 row, over 8 rounds" in said

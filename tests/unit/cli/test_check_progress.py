@@ -22,6 +22,8 @@ class Line:
     def __init__(self) -> None:
         self.shown: dict[str, Any] = {}
         self.said: list[str] = []
+        self.phases: list[str] = []
+        self.is_live = False
 
     def __enter__(self) -> Line:
         return self
@@ -32,6 +34,9 @@ class Line:
     def update(self, done: float | None = None, **numbers: Any) -> None:
         self.shown |= numbers
 
+    def phase(self, words: str, *, told: bool = False) -> None:
+        self.phases.append(words)
+
     def say(self, text: str) -> None:
         self.said.append(text)
 
@@ -39,8 +44,10 @@ class Line:
 def test_odd_answers_are_no_findings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Findings are those that come out: 29 odd answers that break nothing end as none. What is waited for is said on the way."""
     line = Line()
-    monkeypatch.setattr(check_output, "Progress", lambda *_: line)
+    monkeypatch.setattr(check_output, "Progress", lambda *_, **__: line)
     shows = ProgressLine("nanogpt")
+    shows.begin()
+    assert line.phases == ["planning what to send"]
     spend = Spend(requests=29, billed_requests=0, images=0, cost_usd=0.0)
     shows(Planned(kind="check", targets=(TARGET,), requests=29, images=0, cost_usd=0.0, folder=Path("run")))
     for at in range(29):

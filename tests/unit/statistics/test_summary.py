@@ -305,3 +305,15 @@ def test_users_that_overshoot_a_short_round_do_not_flatter_it() -> None:
 def test_the_columns_used_are_columns_of_the_format() -> None:
     """The helper above writes what a benchmark writes."""
     assert set(some_samples(1).columns) <= set(SAMPLE_COLUMNS)
+
+
+def test_a_single_late_request_of_a_few_does_not_make_the_generator_the_bottleneck() -> None:
+    """Of 60 requests p99 is the longest: one that was sent 50 ms late is no pattern, two are; of 400 the percentile decides."""
+
+    def summed(n: int, late: int) -> str | None:
+        lags = np.full(n, 0.001)
+        lags[5 : 5 + late] = 0.05
+        frame = some_samples(n, lag_s=lags, sent_s=np.arange(n) / 10.0 + lags)
+        return summarise(frame, objectives=["p50<9s"]).rows[0].generator.limit
+
+    assert (summed(60, 1), summed(60, 2), summed(400, 4), summed(400, 8)) == (None, "late", None, "late")

@@ -161,3 +161,14 @@ def test_replay_commands_name_the_run_so_that_they_run_from_here(tmp_path: Path,
     assert rejudge_command("runs/x", "nebul", "specs/providers/nebul/openapi.yaml") == "testcard check nebul --rejudge runs/x"
     assert rejudge_command("runs/x", "nebul") == "testcard check nebul --rejudge runs/x"
     assert rejudge_command("x", "mine", str(tmp_path / "my api" / "openapi.yaml")) == "testcard check 'my api' --rejudge x"
+
+
+def test_a_picture_within_a_body_comes_from_a_file() -> None:
+    """Base64 that nobody can read is not put on a line, however short the body is; ordinary text is."""
+    picture = '{"image": "' + "iVBORw0KGgo" * 12 + '", "prompt": "a boat"}'
+    words = '{"prompt": "' + "a red boat on a calm lake at dawn " * 20 + '"}'
+    assert arguments(curl(exchange(Body(size=len(picture), text=picture)), lambda found: "run/requests/1"))[-3:-1] == [
+        "--data-binary",
+        "@run/requests/1",
+    ]
+    assert arguments(curl(exchange(Body(size=len(words), text=words)), lambda found: "run/requests/1"))[-2] == words
