@@ -165,6 +165,10 @@ def _next_step(end: Finished) -> str:
     rows = end.summary.rows if end.summary is not None else []
     if any(row.generator.limit is not None for row in rows if row.outcome == "inconclusive"):
         return "a lower --rate (or fewer --users), or a machine with nothing else to do"
+    undecided = [(row, gate) for row in rows for gate in row.gates if gate.verdict == "inconclusive"]
+    if undecided and all(gate.more_requests is not None for _, gate in undecided):
+        each = max(row.requests + (gate.more_requests or 0) for row, gate in undecided)
+        return f"about {each:,} requests a row would decide, if they are like these: --max-requests {each * len(rows):,}, and time for them (--duration)"
     return "more samples: a longer --duration"
 
 
@@ -241,23 +245,24 @@ def outlook_lines(plan: BenchPlan, max_requests: int | None) -> list[str]:
         return []
     rounds = count(len({block.round for block in plan.blocks}), "round")
     if max_requests is not None:
-        lines = [f"budget: {max_requests:,} requests are {each:,} for each of {count(rows, 'row')}, over {rounds}"]
+        lines = [f"budget: {count(max_requests, 'request')}, {each:,} for each of {count(rows, 'row')}, over {rounds}"]
     else:
-        lines = [
-            f"budget: the money is enough for {each:,} requests of each of {count(rows, 'row')}, over {rounds}, more where they cost less"
-        ]
+        lines = [f"budget: money for {count(each, 'request')} for each of {count(rows, 'row')}, over {rounds}, more where they cost less"]
     if plan.left_out:
         named = " and ".join(one.objective.expression for one in plan.left_out)
         takes = max((one.least for one in plan.left_out if one.least is not None), default=None)
         enough = "" if takes is None else f" ({takes:,} could)"
-        lines.append(f"not judged: {named} of the default workload: {each:,} requests a row cannot decide that{enough}; --slo asks for it")
+        lines.append(
+            f"not judged: {named} of the default workload: {count(each, 'request')} a row cannot decide that{enough}; --slo asks for it"
+        )
     lines += [f"decides: {one.words}" for one in plan.outlooks]
     within = "" if plan.answer_s is None else f", and an answer takes less than {significant(plan.answer_s)} s on average"
     undecided = [one for one in plan.outlooks if one.passes is None]
     if not undecided:
         return [*lines, f"if all goes well{within}: exit 0"]
     takes = max(one.least or 0 for one in undecided)
-    more = f"; --max-requests {takes * rows:,} could decide" if takes else ""
+    enough = f"--max-requests {takes * rows:,}" if max_requests is not None else f"{count(takes, 'request')} a row"
+    more = f"; {enough} could decide" if takes else ""
     return [
         *lines,
         f"if all goes well{within}: exit 5, for {' and '.join(one.objective.expression for one in undecided)} stays undecided{more}",

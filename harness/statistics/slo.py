@@ -37,6 +37,8 @@ _SERIES = {None: "latency_s", "latency": "latency_s", "service": "service_s", "t
 _PARTS = {"first_token": "stream", "inter_token": "stream", "queue": "tasks", "generation": "tasks"}
 #: A load generator that sends later than this, or than 1 % of the median latency, at its 99th percentile was itself the bottleneck.
 LAG_LIMIT_S = 0.010
+#: More requests than this are not named as what would decide a share.
+_MOST = 1_000_000
 _HINT = "objectives look like: p95<8s, service_p50<=900ms, error_rate<1%, usd_per_image<0.05, goodput_rps>2"
 
 _FIGURES: dict[str, tuple[str, Callable[[SummaryRow], Estimate | None]]] = {
@@ -167,11 +169,36 @@ def judge(objective: Objective, row: SummaryRow, limit: LimitVerdict | None = No
     if not objective.keeps(best):
         return _gate(objective, figure, "fail", "the whole 95 % interval is beyond the threshold")
     unknown = "its upper end is not known" if figure.high is None else "the 95 % interval holds the threshold"
-    return _gate(objective, figure, "inconclusive", f"{unknown} (n = {figure.n})")
+    more = _more(objective, figure)
+    decides = "" if more is None else f"; about {_round(more):,} more would decide it"
+    return _gate(objective, figure, "inconclusive", f"{unknown} (n = {figure.n}){decides}", more)
 
 
-def _gate(objective: Objective, figure: Estimate, verdict: Literal["pass", "fail", "inconclusive"], detail: str = "") -> Gate:
-    return Gate(expression=objective.expression, observed=figure, verdict=verdict, detail=detail)
+def _more(objective: Objective, figure: Estimate) -> int | None:
+    """Further requests that would decide a share, were as many of them hits; None for what is no share, and where none would."""
+    from testcard.harness.statistics.ratios import wilson
+
+    if objective.metric not in ("error_rate", "ok_rate", "rate_limited") or figure.value is None or not figure.n:
+        return None
+    share = figure.value
+
+    def decides(n: int) -> bool:
+        ends = wilson(share * n, n)
+        return objective.keeps(ends.low or 0.0) == objective.keeps(1.0 if ends.high is None else ends.high)
+
+    low, high = figure.n, _MOST
+    if not decides(high):
+        return None
+    while low + 1 < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if decides(middle) else (middle, high)
+    return high - figure.n
+
+
+def _gate(
+    objective: Objective, figure: Estimate, verdict: Literal["pass", "fail", "inconclusive"], detail: str = "", more: int | None = None
+) -> Gate:
+    return Gate(expression=objective.expression, observed=figure, verdict=verdict, detail=detail, more_requests=more)
 
 
 def _by_share(objective: Objective, figure: Estimate, limit: LimitVerdict) -> Gate:

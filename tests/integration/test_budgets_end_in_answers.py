@@ -73,7 +73,7 @@ def test_a_benchmark_of_forty_requests_has_its_figures(slow: EmbeddedMocks, tmp_
     code = run(asked)
     said = capsys.readouterr().err
     assert code == (5 if "generator was late" in said else 0), said
-    assert "40 requests are 40 for each of 1 row, over 8 rounds" in said
+    assert "budget: 40 requests, 40 for each of 1 row, over 8 rounds" in said
     assert "decides: p50<30s passes with at most 13 slower ones of 40 and fails from 27" in said
     assert "if all goes well, and an answer takes less than 12 s on average: exit 0" in said
     summary = RunReader(out).summary()

@@ -52,7 +52,7 @@ def test_sixty_requests_each_rank_three_providers(
     code = bench(afternoon, tmp_path)
     said = capsys.readouterr().err
     assert code == (5 if LATE in said else 0), said
-    assert "180 requests are 60 for each of 3 rows, over 8 rounds" in said
+    assert "budget: 180 requests, 60 for each of 3 rows, over 8 rounds" in said
     assert "exit 0" in said
     rows = sorted(summary_of(tmp_path).rows, key=lambda row: row.target or 0)
     assert [(row.requests, row.ok) for row in rows] == [(60, 60)] * 3

@@ -172,3 +172,16 @@ def test_streams_tasks_limits_and_waste_can_be_gated() -> None:
         assert judge(parse(f"{name}<1s"), bare).verdict == "inconclusive"
     assert judge(parse("wasted<5%"), bare).detail == "no price is known"
     assert judge(parse("rate_limited<5%"), bare).verdict == "pass"  # 0 of 200
+
+
+def test_an_undecided_share_says_how_many_more_would_decide() -> None:
+    """One error of 20 against 20 %: with 27 of as many the interval ends below; a share at the limit is never decided."""
+    from testcard.harness.statistics.ratios import wilson
+
+    row = a_row(requests=20, error_rate=wilson(1, 20))
+    gate = judge(parse("error_rate<20%"), row)
+    assert (gate.verdict, gate.more_requests) == ("inconclusive", 8)
+    assert gate.detail == "the 95 % interval holds the threshold (n = 20); about 8 more would decide it"
+    assert (wilson(28 / 20, 28).high or 1) < 0.2 <= (wilson(27 / 20, 27).high or 0)
+    never = judge(parse("error_rate<20%"), msgspec.structs.replace(row, error_rate=wilson(4, 20)))
+    assert (never.verdict, never.more_requests) == ("inconclusive", None)
