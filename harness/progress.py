@@ -98,6 +98,7 @@ class Progress:
         """What is done while there is nothing to count, until the next `update`. `told`: off a terminal it is a line at once."""
         self._phase = words
         if told and self._style == "plain":
+            self._last = time.monotonic()
             self._emit()
 
     def say(self, text: str) -> None:

@@ -215,8 +215,9 @@ class Engine:
         mine = range(turn.part, len(offsets), turn.parts)
         course.scheduled = len(mine)
         free_since = start
-        number = len(cell.asks)
+        number, begin = len(cell.asks), course.block.begin
         for count, index in enumerate(mine):
+            ask = (begin + index) % number
             deadline = start + offsets[index]
             delay = deadline - clock()
             if delay <= 0:
@@ -237,24 +238,24 @@ class Engine:
             if self.share.is_used_up:
                 course.scheduled, course.ended_early = count, True
                 return
-            if self.stopping.is_set() or not self._reserve(index % number):
+            if self.stopping.is_set() or not self._reserve(ask):
                 course.scheduled = count  # what was due when the run was stopped
                 return
             # What fell due while the cap held the dispatcher could not have been sent before it let go.
-            flight.spawn(self._one, index % number, deadline, max(deadline, free_since), deadline < warm_until)
+            flight.spawn(self._one, ask, deadline, max(deadline, free_since), deadline < warm_until)
 
     def closed_loop(self) -> None:
         """One of N users: a request, its answer, the next."""
         course, watch, target = self.course, self.watch, self.cell.target
         end = course.end_s
-        number, part, parts = len(self.cell.asks), course.turn.part, course.turn.parts
+        number, part, parts, begin = len(self.cell.asks), course.turn.part, course.turn.parts, course.block.begin
         if (delay := course.start_s - clock()) > 0:
             gevent.sleep(delay)
         while (now := clock()) < end and not self.stopping.is_set():
             if watch.hold_until_s and (wait := watch.holds_s(target, now)) > 0:
                 self.stopping.wait(min(wait, end - now))
                 continue
-            index = (part + parts * course.cursor) % number
+            index = (begin + part + parts * course.cursor) % number
             if not self._reserve(index, until_s=end):
                 course.ended_early = not self.stopping.is_set() and clock() < end
                 return

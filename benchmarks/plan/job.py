@@ -48,6 +48,7 @@ class BlockJob(msgspec.Struct, frozen=True, kw_only=True):
     """One turn of a cell: warm-up, then `duration_s` measured seconds of a stage, in a round (from 1). `exact`: see `offsets_of`.
 
     `max_requests` and `max_cost_usd` are its share of the run's budget (`plan.shares`): a turn that has used it up is over, and whole.
+    `begin`: the place of the ask that its first request takes, so that short turns together ask for every prompt and size.
     """
 
     cell: int
@@ -60,6 +61,7 @@ class BlockJob(msgspec.Struct, frozen=True, kw_only=True):
     exact: bool = False
     max_requests: int | None = None
     max_cost_usd: float | None = None
+    begin: int = 0
 
     def arrivals_key(self, seed: int) -> str:
         """What the turn's arrivals are drawn from: the same for every cell, however many processes share it, and when it is taken again.

@@ -15,8 +15,8 @@ from testcard.benchmarks.plan.job import BlockJob
 from testcard.benchmarks.plan.workload import Workload
 from testcard.harness.errors import UsageError
 
-#: (cell, so many requests of one turn) → what they can cost at most, in USD.
-Cost = Callable[[int, int], float]
+#: (cell, place of the first ask, so many requests from there on) → what they can cost at most, in USD.
+Cost = Callable[[int, int, int], float]
 
 
 def divided(
@@ -43,7 +43,7 @@ def divided(
         return cells * sum(_least(level, need) for need in needs.values())
 
     def usd(level: int) -> float:
-        return sum(cost(cell, part) for cell in range(cells) for need in needs.values() for part in split(_least(level, need), rounds))
+        return sum(cost(cell, 0, _least(level, need)) for cell in range(cells) for need in needs.values())
 
     by_count, by_cost = _level(requests, needs, max_requests), _level(usd, needs, max_cost_usd)
     rows = cells * len(needs)
@@ -66,22 +66,22 @@ def divided(
             return None if level is None else split(_least(level, need), rounds)[block.round - 1]
 
         counted, paid = share(by_count), share(by_cost)
+        level = min((each for each in (by_count, by_cost) if each is not None), default=0)
+        begin = sum(split(_least(level, need), rounds)[: block.round - 1])
         if counted == 0 or paid == 0:
             continue
         if block.rate_rps is None:
-            money = None if paid is None else cost(block.cell, paid) * factor
-            bounded = counted is not None or money is not None
-            found.append(
-                msgspec.structs.replace(
-                    block, warmup_s=0.0 if bounded else block.warmup_s, max_requests=counted, max_cost_usd=money if money else None
-                )
-            )
+            money = None if paid is None else cost(block.cell, begin, paid) * factor
+            warmup_s = block.warmup_s if counted is None and money is None else 0.0
+            found.append(msgspec.structs.replace(block, warmup_s=warmup_s, max_requests=counted, max_cost_usd=money or None, begin=begin))
             continue
         if all(level is None or need is None or level >= need for level in (by_count, by_cost)):
             found.append(block)
             continue
         most = min(part for part in (counted, paid) if part is not None)
-        found.append(msgspec.structs.replace(block, warmup_s=0.0, duration_s=most / block.rate_rps, exact=True, max_requests=most))
+        found.append(
+            msgspec.structs.replace(block, warmup_s=0.0, duration_s=most / block.rate_rps, exact=True, max_requests=most, begin=begin)
+        )
     return found
 
 

@@ -33,9 +33,11 @@ class CellCost:
     images: tuple[int, ...]
     usd: tuple[float, ...] | None
 
-    def of(self, requests: int) -> tuple[int, float]:
-        """Pictures and dollars of so many requests of one turn, which begins with the first ask."""
-        return _in_turn(self.images, requests), _in_turn(self.usd or (), requests)
+    def of(self, requests: int, begin: int = 0) -> tuple[int, float]:
+        """Pictures and dollars of so many requests of one turn, which begins with the ask at that place."""
+        whole = begin + requests
+        images = _in_turn(self.images, whole) - _in_turn(self.images, begin)
+        return images, _in_turn(self.usd or (), whole) - _in_turn(self.usd or (), begin)
 
     def within(self, usd: float | None) -> int:
         """How many requests of one turn so many dollars surely pay for; 0 where that is no bound."""
@@ -121,11 +123,11 @@ def make_plan(options: BenchOptions, workload: Workload, targets: Sequence[OpenT
         workload,
         max_requests=options.max_requests,
         max_cost_usd=options.max_cost_usd,
-        cost=lambda cell, requests: costs[cell].of(requests)[1],
+        cost=lambda cell, begin, requests: costs[cell].of(requests, begin)[1],
     )
     known = not searched and all(block.users is None or block.max_requests is not None for block in blocks)
     counts = [block.max_requests if block.max_requests is not None else _due(options, workload, block) for block in blocks]
-    sums = [costs[block.cell].of(count) for block, count in zip(blocks, counts, strict=True)]
+    sums = [costs[block.cell].of(count, block.begin) for block, count in zip(blocks, counts, strict=True)]
     sure = [number or costs[block.cell].within(block.max_cost_usd) for block, number in zip(blocks, counts, strict=True)]
     fewest = _fewest(blocks, sure) if blocks and all(sure) else None
     outlooks = [] if fewest is None else [outlook(parse(text), fewest) for text in workload.slo]

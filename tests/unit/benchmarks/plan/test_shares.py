@@ -25,7 +25,7 @@ def shares(
 ) -> list[BlockJob]:
     turns = blocks(cells, load, 1)
     counts = [due(load.arrival, turn, turn.arrivals_key(1)) if turn.users is None else 0 for turn in turns]
-    return divided(turns, counts, load, max_requests=requests, max_cost_usd=usd, cost=lambda cell, n: n * price[cell % len(price)])
+    return divided(turns, counts, load, max_requests=requests, max_cost_usd=usd, cost=lambda cell, begin, n: n * price[cell % len(price)])
 
 
 def of(turns: list[BlockJob], cell: int, stage: str | None = None) -> list[int | None]:
@@ -117,6 +117,14 @@ def test_shares_never_come_to_more_than_the_limit(
     assert all(len(found) == 1 for found in same.values())
     sent = sum(turn.max_requests if turn.max_requests is not None else due("poisson", turn, turn.arrivals_key(1)) for turn in turns)
     assert sent <= limit
+
+
+def test_short_turns_together_ask_for_every_prompt_and_size() -> None:
+    """Each begins where the one of the round before ended; every target of a round asks for the same."""
+    turns = shares(2, workload(), 40)
+    assert [turn.begin for turn in turns if turn.cell == 0] == [0, 3, 6, 9, 12, 14, 16, 18]
+    assert [turn.begin for turn in turns if turn.cell == 1] == [turn.begin for turn in turns if turn.cell == 0]
+    assert {turn.begin for turn in blocks(2, workload(), 1)} == {0}
 
 
 def test_a_share_is_split_evenly() -> None:

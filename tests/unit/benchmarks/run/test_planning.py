@@ -64,6 +64,16 @@ def test_limits_bound_what_is_planned() -> None:
     assert planned(max_requests=21).blocks == planned().blocks  # a limit that bounds nothing changes nothing
 
 
+def test_a_divided_budget_is_priced_by_what_its_turns_ask_for() -> None:
+    """Two sizes in turn, three requests in two rounds: small, large; small. Money is enough for what it is enough for."""
+    each = [planned(PER_MEGAPIXEL, sizes=(size,)).cost_usd or 0.0 for size in ("512x512", "1024x1024")]
+    plan = planned(PER_MEGAPIXEL, max_requests=3)
+    assert [(block.max_requests, block.begin) for block in plan.blocks] == [(2, 0), (1, 2)]
+    assert plan.cost_usd == pytest.approx((2 * each[0] + each[1]) / 20)
+    money = planned(PER_MEGAPIXEL, max_cost_usd=(2 * each[0] + each[1]) / 20)
+    assert [(block.max_requests, block.begin) for block in money.blocks] == [(2, 0), (1, 2)]
+
+
 def test_what_nobody_knows_is_not_said() -> None:
     """Users and searches send as many as they get through; without a price there is no amount, and a limit on cost is refused."""
     users = planned(stage=[{"users": 2, "duration_s": 2}])
