@@ -7,6 +7,7 @@ from typing import Literal
 
 from testcard.mocks.exchange import Answer, Call, Problem, Refused
 from testcard.mocks.faults.register import EVERY, KEYED, NANOGPT, NEBUL, RELAY_PICTURES, TASK, fault, own_keyed, own_pictures
+from testcard.specs.loader import Provider
 
 
 def _server_error(status: int) -> Answer:
@@ -177,13 +178,20 @@ def _another_error(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@fault("answer", "http.error-shape/empty", KEYED, own=own_pictures)
+def _errors_undescribed(provider: Provider, operation: str) -> bool:
+    """Operations of a user's own provider whose document gives no error a body: where it does, schema.response is broken instead."""
+    responses = provider.operation(operation).responses
+    described = any(response.get("content") for status, response in responses.items() if status.startswith(("4", "default")))
+    return own_keyed(provider, operation) and not described
+
+
+@fault("answer", "http.error-shape/empty", KEYED, own=_errors_undescribed)
 def _nothing_said(call: Call, answer: Answer) -> Answer:
     """Refuses without a word: the body is empty."""
     return Answer(answer.status, data=b"", headers=answer.headers) if 400 <= answer.status < 500 else answer
 
 
-@fault("answer", "http.error-shape/page", KEYED, also=("http.media-type",), own=own_pictures)
+@fault("answer", "http.error-shape/page", KEYED, also=("http.media-type",), own=own_keyed)
 def _a_page_for_a_person(call: Call, answer: Answer) -> Answer:
     """Refuses with a page of HTML, as a server in front of an API does."""
     if not 400 <= answer.status < 500:

@@ -413,12 +413,12 @@ def error_shape(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observat
 
 
 def _breaks_its_schema(scope: Scope, one: SeenExchange) -> bool:
-    """Whether the body is JSON that the schema of its own status does not allow, so that one wrong body breaks one rule."""
+    """Whether the body is empty, or JSON, and the schema of its own status does not allow that, so that one wrong body breaks one rule."""
     body: Any = one.answer.json if one.answer is not None else None
     schemas = dict(_error_schemas(scope.operation))
     key = next((key for key in (str(one.status), "4XX", "default") if key in schemas), None)
-    if body is None or key is None:
-        return False
+    if key is None or body is None:
+        return key is not None and not one.body.strip()
     return next(_validator(scope.operation.document, scope.operation_id, key).iter_errors(body), None) is not None
 
 

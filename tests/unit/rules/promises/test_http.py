@@ -274,7 +274,7 @@ def test_the_documented_error(recorded: Any, status: int) -> None:
     rule = "http.error-shape"
     run = recorded(NANOGPT).add(status, {"error": status, "message": "no"}, expects="refuse")
     assert run.words(rule) == {"pass"}
-    for body in ({"error": {"message": "no"}}, {"error": "no", "message": "no"}, {"message": "no"}, {"error": status}, [], b"no"):
+    for body in (b"", {"error": {"message": "no"}}, {"error": "no", "message": "no"}, {"message": "no"}, {"error": status}, [], b"no"):
         assert recorded(NANOGPT).add(status, body, expects="refuse").words(rule) == {"broken"}, body
 
 
