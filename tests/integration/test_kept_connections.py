@@ -178,6 +178,29 @@ def test_a_bench_counts_it_and_says_it(tmp_path: Path) -> None:
     assert "died on kept connections" in row.note
 
 
+def test_a_bench_accuses_no_server_that_closes_idle_connections(tmp_path: Path) -> None:
+    """Requests that come further apart than the server keeps a connection, and some that cross its close: none of them counts as broken."""
+
+    def talk(connection: socket.socket) -> None:
+        rest = b""
+        body = json.dumps(PICTURE).encode()
+        connection.settimeout(0.1)
+        while (read := read_request(connection, rest)) is not None:
+            rest = read[2]
+            status = 404 if read[0].startswith(b"GET ") else 200
+            connection.sendall(
+                b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % (status, len(body)) + body
+            )
+
+    with talking(talk) as server:
+        load = ("--rate", "8", "--duration", "3", "--rounds", "1", "--warmup", "0")
+        done = _run("bench", f"nanogpt={server.url}", *load, "--out", str(tmp_path / "run"))
+    summary = RunReader(tmp_path / "run").summary()
+    assert summary is not None, done.stderr
+    assert summary.rows[0].requests > 5
+    assert set(summary.rows[0].errors) <= {"invalid-picture"}  # it is the same picture every time
+
+
 @pytest.mark.parametrize(("late_s", "failure"), [(-1.0, "given-up"), (60.0, "broken")], ids=["held up", "sent at once"])
 def test_a_request_that_we_send_late_accuses_nobody(late_s: float, failure: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that closes a new connection is accused only where the request went out at once; it is not sent again either way."""

@@ -79,7 +79,7 @@ def decodes(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]
                 detail = f"picture {place_of(picture)} of {picture.info.size_bytes} bytes: {picture.info.problem}"
                 yield Observation("broken", detail, evidence(one, picture), picture.picture.place)
             else:
-                left = picture.picture.base64 is None and picture.picture.url is None and _left_to_exclusive(scope)
+                left = picture.picture.base64 is None and picture.picture.url is None and _judged_elsewhere(scope, one)
                 word = "broken" if picture.target_fault and not left else "unproven"
                 detail = f"picture {place_of(picture)}{':' if (picture.missing or '').startswith('its ') else ''} {picture.missing}"
                 yield Observation(word, detail, evidence(one, picture), picture.picture.place)  # type: ignore[arg-type]
@@ -107,9 +107,13 @@ def base64_strict(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
                 yield Observation("broken", f"picture {place_of(picture)} {_looseness(text)}", (one.id,), place)
 
 
-def _left_to_exclusive(scope: Scope) -> bool:
-    """Whether an item without a picture breaks a must of its own already."""
+def _judged_elsewhere(scope: Scope, one: SeenExchange) -> bool:
+    """Whether that there is no picture breaks another must already: of a task, of an answer that is no JSON, of one that keeps a single
+    picture (answer.required-fields), of a place for each of two ways (delivery.exclusive)."""
     response = scope.profile.response
+    reads = one.answer is not None and isinstance(one.answer.json, dict | list)
+    if one.polls or not reads or "*" not in (response.pictures or ""):
+        return True
     if response.base64 is None or response.url is None or response.base64 == response.url:
         return False
     entry = scope.provider.rule_entry("delivery.exclusive", scope.operation_id)
