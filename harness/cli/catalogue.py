@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from testcard.harness.config import Config, load_config
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.registry import RULES
-from testcard.harness.rules.rule import Rule
+from testcard.harness.rules.rule import AREAS, Rule
 from testcard.harness.runs.records import ClauseRef
 from testcard.harness.text.prices import in_words
 from testcard.harness.text.sources import reference, title_of
@@ -226,12 +227,18 @@ def _words(values: list[Any]) -> str:
 
 @click.command()
 @click.argument("rule_id", metavar="[ID]", required=False)
+@click.option(
+    "--markdown", is_flag=True, help="Print all rules as a page: what each promises, at which level for whom, and where that is written."
+)
 @json_option("the rules")
-def rules(rule_id: str | None, as_json: bool) -> int:
+def rules(rule_id: str | None, markdown: bool, as_json: bool) -> int:
     """List the rules, or explain one: what it promises, at which level for which provider, and where that is written.
 
     Example: testcard rules image.size
     """
+    if markdown:
+        click.echo(_page([(rule, _where(rule)) for rule in RULES.values()]), nl=False)
+        return 0
     if rule_id is None:
         if as_json:
             click.echo(json.dumps([_record(rule) for rule in RULES.values()], indent=2, ensure_ascii=False))
@@ -314,3 +321,55 @@ def _entry(rule: Rule, provider: Provider, operation: str) -> dict[str, Any] | N
         **_source(reference_of(Scope(provider, operation), rule)),
         "note": found.note if found is not None else None,
     }
+
+
+# ── the page of rules: made of the rules and the bundled profiles alone, so that it cannot say anything else ──────────────────
+
+_PAGE_HEAD = """\
+# Rules
+
+Every promise that a check judges, made of the rules themselves by `testcard rules --markdown`; a test holds this page to them. `testcard rules ID` prints one.
+
+The level says what a broken promise does. **must**: the check fails, exit code 1. **should**: it deviates, and fails with `--strict`. **info**: it is noted.
+A provider's profile may set another level for its operations, or switch a rule off; what is listed below each rule is what holds for the bundled
+providers, with the place where their documents say so.
+"""
+
+
+def _page(rules: Sequence[tuple[Rule, Sequence[Mapping[str, Any]]]]) -> str:
+    """The page: an index by area, then each rule with where it holds."""
+    parts = [_PAGE_HEAD]
+    for area in AREAS.values():
+        mine = [rule for rule, _ in rules if rule.area is area]
+        if mine:
+            parts.append(f"**{area.title}**: " + ", ".join(f"[{rule.id}](#{_anchor(rule.id)})" for rule in mine) + "\n")
+    for area in AREAS.values():
+        ours = [(rule, where) for rule, where in rules if rule.area is area]
+        if ours:
+            parts.append(f"## {area.title}\n")
+            parts += [_rule_part(rule, where) for rule, where in ours]
+    return "\n".join(parts)
+
+
+def _anchor(rule_id: str) -> str:
+    """The anchor that Markdown renderers give the heading."""
+    return rule_id.replace(".", "")
+
+
+def _rule_part(rule: Rule, where: Sequence[Mapping[str, Any]]) -> str:
+    lines = [f"### {rule.id}", "", rule.sentence, ""]
+    if rule.explanation:
+        lines += [rule.explanation, ""]
+    lines.append(f"Level: {rule.level}, unless a profile says otherwise.")
+    lines.append("")
+    merged: dict[tuple[str, str, str, str], list[str]] = {}
+    for entry in where:
+        source = f"{entry['title']}, “{entry['heading']}”"
+        if entry["address"]:
+            source = f"[{source}]({entry['address']})"
+        merged.setdefault((entry["provider"], entry["level"], source, entry["note"] or ""), []).append(entry["operation"])
+    for (provider, level, source, note), operations in merged.items():
+        lines.append(f"- {provider} ({', '.join(operations)}): {level}; {source}{f'. {note}' if note else ''}")
+    if not merged:
+        lines.append("- No bundled provider makes this promise; a profile of your own may.")
+    return "\n".join([*lines, ""])

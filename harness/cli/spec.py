@@ -33,9 +33,9 @@ def spec() -> None:
 
 
 @spec.command("lint")
-@click.argument("path", type=PATH)
+@click.argument("paths", type=PATH, nargs=-1, required=True, metavar="PATH...")
 @json_option("the problems")
-def spec_lint(path: Path, as_json: bool) -> int:
+def spec_lint(paths: tuple[Path, ...], as_json: bool) -> int:
     """Check a provider's two files: each by itself, and against each other.
 
     PATH is a folder that holds both, one of the files, or the id of a provider. Prints file:line: key: problem, and
@@ -45,8 +45,9 @@ def spec_lint(path: Path, as_json: bool) -> int:
     """
     from testcard.specs.lint import lint, notes  # imports validators that no other command here needs
 
-    place = _place(path)
-    problems, aside = lint(place), notes(place)
+    places = [_place(path) for path in paths]
+    problems = list(dict.fromkeys(one for place in places for one in lint(place)))
+    aside = list(dict.fromkeys(one for place in places for one in notes(place)))
     if as_json:
         rows = [
             [{"file": one.file, "line": one.line, "key": one.key, "message": one.message} for one in found] for found in (problems, aside)
@@ -57,10 +58,11 @@ def spec_lint(path: Path, as_json: bool) -> int:
             say(f"note: {one}")
         for one in problems:
             click.echo(str(one))
+    named = listing([str(path) for path in paths])
     if problems:
-        say(f"{count(len(problems), 'problem')} in {path}")
+        say(f"{count(len(problems), 'problem')} in {named}")
         return Exit.USAGE
-    say(f"{path}: no problems")
+    say(f"{named}: no problems")
     return Exit.PASS
 
 

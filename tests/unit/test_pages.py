@@ -85,7 +85,7 @@ def commands_in(text: str) -> Iterator[tuple[str, list[str]]]:
         *(line for fence in re.findall(r"```(?:sh|console)\n(.*?)```", text, re.DOTALL) for line in fence.splitlines()),
     ]
     for line in lines:
-        found = re.match(r"(?:\S+=\S* |\$ )*testcard ([a-z]+(?: lint)?)(?= |$)([^#]*)", line.strip())
+        found = re.match(r"(?:\S+=\S* |\$ )*testcard ([a-z]+(?:(?<=spec) (?:lint|diff|drift))?)(?= |$)([^#]*)", line.strip())
         if found:
             yield found[1], re.findall(r"(?<=[ \[])(--[a-z-]+)", found[2])
 
