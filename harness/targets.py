@@ -134,14 +134,20 @@ def require_live(base_url: str, live: bool, *, bounded: bool = True) -> None:
 
 def answers(base_url: str, timeout_s: float = 2.0) -> bool:
     """Whether something is ready at the URL: it answers a keyless GET, and not as a gateway whose server is still starting does."""
+    return date_of(base_url, timeout_s) is not None
+
+
+def date_of(base_url: str, timeout_s: float = 2.0) -> str | None:
+    """What the server's clock says (its Date header, "" without one) where something `answers` at the URL; None where nothing does."""
     parts = urlsplit(base_url)
     connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = connect(parts.hostname or "", parts.port, timeout=timeout_s)
     try:
         connection.request("GET", parts.path or "/")
-        return connection.getresponse().status not in _STARTING
+        response = connection.getresponse()
+        return (response.getheader("date") or "") if response.status not in _STARTING else None
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         connection.close()
 

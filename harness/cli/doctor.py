@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
+import socket
+import ssl
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import click
 
+from testcard.harness.check.spending.budget import SpendingLimits
 from testcard.harness.cli.options import config_option, json_option
 from testcard.harness.config import FILE_NAME, Config, PricesSection, TargetSection, load_config, providers_of
 from testcard.harness.errors import Exit, UsageError
 from testcard.harness.extras import EXTRAS, missing, requirement
 from testcard.harness.pricing import Pricing
-from testcard.harness.targets import answers, checked_base_url, is_loopback, named_target, read_key
+from testcard.harness.targets import checked_base_url, date_of, is_loopback, named_target, read_key
+from testcard.harness.text.words import count, listing, time_span
 from testcard.specs.loader import Provider, load_provider
+
+#: Clocks that are further apart are worth a word, and so is a certificate that ends sooner.
+_CLOCKS_APART_S = 30.0
+_CERTIFICATE_SOON_S = 14 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +47,7 @@ class Diagnosis:
 @config_option
 @json_option("what was found")
 def doctor(names: tuple[str, ...], config_file: Path | None, as_json: bool) -> int:
-    """Look at what can go wrong: extras, testcard.toml, keys (present or not, never shown), whether targets answer, prices, limits.
+    """Look at what can go wrong: extras, testcard.toml, keys (present or not, never shown), targets, certificates, clocks, prices, limits.
 
     Nothing billed is sent: a target gets one GET without a key. One off this machine is only asked where testcard.toml says live.
 
@@ -83,22 +95,117 @@ def _targets(config: Config, providers: Sequence[Provider]) -> Iterator[Diagnosi
         except UsageError as error:
             yield Diagnosis("problem", f"{provider.id}: {error.message}", error.hint or "")
             continue
-        yield _reached(section, provider, url)
+        yield from _reached(section, provider, url)
         yield from _key(section, provider, url)
         if not is_loopback(url):
             yield from _money(section, provider, config)
+        yield from _budget(section, provider, url, config)
 
 
-def _reached(section: TargetSection, provider: Provider, url: str) -> Diagnosis:
+def _reached(section: TargetSection, provider: Provider, url: str) -> Iterator[Diagnosis]:
+    """Whether something answers, its certificate, and its clock."""
     if not is_loopback(url) and not section.live:
-        return Diagnosis(
+        yield Diagnosis(
             "problem", f"{provider.id}: {url} is not on this machine", "write live = true below it; requests there can cost money"
         )
-    if answers(url, timeout_s=5.0):
-        return Diagnosis("ok", f"{provider.id}: {url} answers")
-    return Diagnosis(
-        "problem", f"{provider.id}: nothing is ready at {url}", "start the server, or check the address, the network and the certificate"
-    )
+        return
+    trust = _certificate(url)
+    if trust is not None:
+        yield replace(trust, what=f"{provider.id}: {trust.what}")
+        if trust.state == "problem":
+            return
+    asked_s = time.time()
+    date = date_of(url, timeout_s=5.0)
+    if date is None:
+        yield Diagnosis("problem", f"{provider.id}: nothing is ready at {url}", "start the server, or check the address and the network")
+        return
+    yield Diagnosis("ok", f"{provider.id}: {url} answers")
+    apart_s = _apart_s(date, asked_s, time.time())
+    if apart_s > _CLOCKS_APART_S:
+        yield Diagnosis(
+            "note",
+            f"{provider.id}: its clock and this machine's are {time_span(apart_s)} apart",
+            "set this machine's clock (timedatectl, chrony); rules about times and lifetimes of addresses read both",
+        )
+
+
+def _apart_s(date: str, before_s: float, after_s: float) -> float:
+    """How far the server's clock lies outside of the time in which it was asked; 0 without a date that can be read. Dates are whole seconds."""
+    try:
+        told_s = parsedate_to_datetime(date).timestamp()
+    except (TypeError, ValueError):
+        return 0.0
+    return max(0.0, before_s - 1 - told_s, told_s - after_s)
+
+
+def _certificate(url: str) -> Diagnosis | None:
+    """What is to be said of the certificate; None for http, and where nothing answers at all."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" or parts.hostname is None:
+        return None
+    from testcard.harness.client.http import tls  # what the client trusts
+
+    try:
+        with (
+            socket.create_connection((parts.hostname, parts.port or 443), timeout=5.0) as plain,
+            tls().wrap_socket(plain, server_hostname=parts.hostname) as secured,
+        ):
+            until = str((secured.getpeercert() or {}).get("notAfter", ""))
+    except ssl.SSLCertVerificationError as error:
+        return Diagnosis(
+            "problem",
+            f"the certificate of {parts.hostname} is not trusted: {error.verify_message}",
+            "for a certificate authority of your own, name its file in SSL_CERT_FILE; else look at the address and this machine's clock",
+        )
+    except ssl.SSLError as error:
+        return Diagnosis("problem", f"no TLS with {parts.hostname}: {error.reason or error}", "is it an http address, or another port?")
+    except OSError:
+        return None
+    left_s = ssl.cert_time_to_seconds(until) - time.time() if until else math.inf
+    if left_s < _CERTIFICATE_SOON_S:
+        return Diagnosis("note", f"the certificate of {parts.hostname} ends in {time_span(left_s)}", "have it renewed")
+    return Diagnosis("ok", f"the certificate of {parts.hostname} is trusted")
+
+
+def _budget(section: TargetSection, provider: Provider, url: str, config: Config) -> Iterator[Diagnosis]:
+    """What a check would ask for, held against the limits; nothing where the extra for it is missing."""
+    limits = config.check
+    if missing(["check"]) or (limits.max_requests is None and limits.max_images is None and limits.max_cost is None):
+        return
+    from testcard.harness.check.options import CheckOptions
+    from testcard.harness.check.run import CheckRun
+    from testcard.harness.check.spending.allowance import at_most
+
+    options = CheckOptions(
+        provider=section.provider, base_url=url, operations=section.operations, model=next(iter(section.models), None),
+        max_requests=limits.max_requests, max_images=limits.max_images, max_cost_usd=limits.max_cost, search=config.providers.path,
+        prices=config.prices,
+    )  # fmt: skip
+    try:
+        steps = CheckRun(options).plan.steps
+    except UsageError as error:
+        yield Diagnosis("problem", f"{provider.id}: {error.message}", error.hint or "")
+        return
+    whole = at_most(steps, SpendingLimits())
+    price = f", ${whole.cost_usd:.4f}" if whole.cost_usd is not None else ""
+    asked = f"a whole check is {count(len(steps), 'request')}, at most {count(whole.images, 'picture')}{price}"
+    short = [
+        word
+        for word, limit, wanted in (
+            ("max_requests", limits.max_requests, len(steps)),
+            ("max_images", limits.max_images, whole.images),
+            ("max_cost", limits.max_cost, whole.cost_usd or 0.0),
+        )
+        if limit is not None and limit < wanted
+    ]
+    if short:
+        yield Diagnosis(
+            "note",
+            f"{provider.id}: {asked}; {listing(short)} below [check] allows less",
+            "the most telling requests come first, and what is left out is not-run: testcard check --plan says what",
+        )
+    else:
+        yield Diagnosis("ok", f"{provider.id}: {asked}; the limits allow it")
 
 
 def _key(section: TargetSection, provider: Provider, url: str) -> Iterator[Diagnosis]:
