@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 INPUTS := pyproject.toml setup.py constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: evaluate test setup lint clean
+.PHONY: evaluate test setup lint pages clean
 .DEFAULT_GOAL := evaluate
 
 evaluate: $(VENV)/.run
@@ -46,6 +46,13 @@ $(VENV)/.test: $(VENV)/.run
 $(VENV)/.dev: $(VENV)/.test
 	@$(PIP) --editable '.[dev]'
 	@touch $@
+
+# What is made of the code: the catalogue of rules, the reference of keys, the published schemas.
+pages: $(VENV)/.run
+	$(BIN)/testcard rules --markdown > docs/rules.md
+	$(BIN)/testcard schema --markdown > docs/reference.md
+	$(BIN)/python -m testcard.harness.cli.schema
+	$(BIN)/python -m testcard.harness.runs.schema_files
 
 clean:
 	rm -rf $(VENV) build *.egg-info
