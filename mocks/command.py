@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import click
 from starlette.types import ASGIApp
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from testcard.mocks.app import create_app
 from testcard.mocks.conditions import REFUSALS, Conditions, read_scenario
 from testcard.mocks.faults import FAULTS
+from testcard.mocks.processes import refuse_what_one_must_count, serve_together
 from testcard.mocks.replay import Replay
 from testcard.mocks.serving import Certificate, bind, serve, throwaway_certificate, url_of
 from testcard.mocks.variants import VARIANTS
@@ -72,6 +73,14 @@ DEFAULT_PORT = 8088
     help="Answer as the run in this folder was answered, without a key; no provider is named then.",
 )
 @click.option("--recorded-pace", is_flag=True, help="With --replay: take the time that the recorded answers took.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Serve from so many processes; not with what counts requests (rate limits, quotas, balances, scenarios).",
+)
 @click.option("--tls", is_flag=True, help="Serve HTTPS with a certificate made for this once, and say where its authority's is.")
 @click.option("--cors", is_flag=True, help="Let pages of any origin ask.")
 @click.option(
@@ -99,6 +108,7 @@ def mock(
     variant: str | None,
     replay: Path | None,
     recorded_pace: bool,
+    processes: int,
     tls: bool,
     cors: bool,
     grace: float,
@@ -130,6 +140,8 @@ def mock(
     )
     providers: list[Provider] = []
     app: ASGIApp
+    if processes > 1:
+        refuse_what_one_must_count(conditions, scenario=scenario is not None)
     if replay is not None:
         if provider_names or conditions != Conditions() or scenario is not None or variant is not None:
             raise UsageError("--replay answers as the run did, and nothing else", hint="leave out providers, faults, limits and scenarios")
@@ -164,7 +176,11 @@ def mock(
                 _announce(urls, said, certificate)
             sys.stdout.flush()
 
-        serve(app, server, ready, until_stdin_closes=until_stdin_closes, grace_s=grace, certificate=certificate)
+        how: Any = {"until_stdin_closes": until_stdin_closes, "grace_s": grace, "certificate": certificate}
+        if processes == 1:
+            serve(app, server, ready, **how)
+        else:
+            serve_together(app, server, ready, processes, **how)
 
 
 def _read_quota(text: str | None) -> tuple[int | None, Literal[402, 403, 429]]:

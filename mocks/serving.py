@@ -105,10 +105,11 @@ def serve(
     until_stdin_closes: bool = False,
     grace_s: float = 1.0,
     certificate: Certificate | None = None,
+    beside: socket.socket | None = None,
 ) -> None:
     """Serves until Ctrl-C or SIGTERM (or, if asked, until standard input closes); `ready` is called once requests are answered.
 
-    Then no new connection is taken, and open requests have `grace_s` seconds to end.
+    `beside`: a further socket that is served. Then no new connection is taken, and open requests have `grace_s` seconds to end.
     """
     runner = _server(app, grace_s, certificate)
     original = runner.startup
@@ -121,7 +122,7 @@ def serve(
     if until_stdin_closes:
         threading.Thread(target=_watch_stdin, args=(runner,), daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
-        runner.run(sockets=[server])
+        runner.run(sockets=[server] if beside is None else [server, beside])
 
 
 def _watch_stdin(runner: uvicorn.Server) -> None:

@@ -78,6 +78,11 @@ def encode(picture: Image.Image, form: PictureFormat) -> bytes:
 _CHANCE = random.Random()
 
 
+def draw_afresh() -> None:
+    """After a fork: two processes are not to draw the same seeds."""
+    _CHANCE.seed()
+
+
 class PictureCache:
     """Keeps recent pictures by everything that they were drawn from; at most `keep_bytes` of them."""
 
