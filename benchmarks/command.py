@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import click
 
+from testcard.benchmarks.fleet.authentication import given_secret
 from testcard.benchmarks.plan.job import FleetJob, WorkerJob
 from testcard.benchmarks.plan.workload import Workload, load_workload, parse_workload
 from testcard.benchmarks.run.options import DEFAULT_SEED, BenchOptions, default_workload
@@ -338,6 +339,7 @@ def worker_order(config: Config, fleet: FleetFlags, limits: LimitFlags) -> Worke
     return WorkerJob(
         master_host=fleet.master_host or "127.0.0.1",
         master_port=DEFAULT_PORT if fleet.master_port is None else fleet.master_port,
+        secret=given_secret(),
         key_file=str(limits.key_file) if limits.key_file is not None else None,
         live=limits.live,
         search=[str(path) for path in config.providers.path],
@@ -358,7 +360,7 @@ def resolve_fleet(config: Config, flags: FleetFlags) -> FleetJob | None:
             "--processes and --master exclude each other", hint="start workers with: testcard bench --worker --master-host HOST"
         )
     port = DEFAULT_PORT if flags.master_port is None else flags.master_port
-    return FleetJob(workers=flags.expect_workers or 1, spawn=False, host=flags.bind or "*", port=port)
+    return FleetJob(workers=flags.expect_workers or 1, spawn=False, secret=given_secret(), host=flags.bind or "*", port=port)
 
 
 def resolve_workload(config: Config, flags: LoadFlags, default: str = "quick") -> Workload:

@@ -17,6 +17,7 @@ from testcard.benchmarks.fleet import messages as m
 from testcard.benchmarks.fleet.leases import Ledger
 from testcard.benchmarks.fleet.messages import batch_of
 from testcard.benchmarks.fleet.processes import Crew
+from testcard.benchmarks.fleet.sockets import guard
 from testcard.benchmarks.judging.recorder import RequestEnd, Shard
 from testcard.benchmarks.load.engine import locust_environment
 from testcard.benchmarks.load.process import Failure
@@ -27,6 +28,7 @@ from testcard.benchmarks.plan.workload import Workload
 from testcard.benchmarks.show.web_page import LoadPage
 from testcard.harness.runs.folder import tool_version
 from testcard.harness.stops import REFUSED, Stop, StopReason, sentence, sentences
+from testcard.harness.text.words import one_line
 
 
 class Member:
@@ -119,6 +121,8 @@ class Master:
         self._members: dict[str, Member] = {}
         self._ended = False
         self._mistaken = False  # what a worker said was lost here: nothing is waited for any more
+        self._refused: set[str] = set()
+        guard(self.fleet.secret, "master", self._refuse)
         self.environment = locust_environment()
         self._runner: Any = self.environment.create_master_runner(self.fleet.host, self.fleet.port)
         for kind in m.ALL:
@@ -244,13 +248,22 @@ class Master:
         if len(self._present(ready=False)) >= self.fleet.workers or self._ended:
             self._runner.send_message(m.name_of(m.NoMoreTurns), m.packed(m.NoMoreTurns()), client_id=client_id)
             return
+        if hello.version != tool_version():
+            self._note(f"a worker on {hello.host} was refused: it runs Testcard {hello.version}, this is {tool_version()}")
+            refusal = m.Refused(version=tool_version())
+            self._runner.send_message(m.name_of(m.Refused), m.packed(refusal), client_id=client_id)
+            return
         member = Member(client_id, len(self._members), hello, Path(self.job.folder))
         self._members[client_id] = member
-        if hello.version != tool_version():
-            self._note(f"{member} runs Testcard {hello.version}, this is {tool_version()}")
         targets = [msgspec.structs.replace(target, api_key=None) for target in self.job.targets]
         job = msgspec.structs.replace(self.job, targets=targets, folder="", search=[], fleet=None, worker=member.index)
         self._send(member, m.Assignment(job=job))
+
+    def _refuse(self, name: str, why: str) -> None:
+        """Says once that somebody's messages are not taken, of ten at most: who floods is not to fill the terminal too."""
+        if name not in self._refused and len(self._refused) < 10:
+            self._refused.add(name)
+            self._note(f"a message of {one_line(name)[:80]} was refused: {why}")
 
     def _heed(self, member: Member, message: Any) -> None:
         match message:

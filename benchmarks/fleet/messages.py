@@ -32,6 +32,12 @@ class Hello(_Message, frozen=True, kw_only=True):
     pid: int
 
 
+class Refused(_Message, frozen=True, kw_only=True):
+    """The master does not take this worker, because it runs another version of Testcard."""
+
+    version: str
+
+
 class Assignment(_Message, frozen=True, kw_only=True):
     """The job (without keys, its times by the master's clock)."""
 
@@ -136,7 +142,7 @@ class Bye(_Message, frozen=True, kw_only=True):
 
 
 ALL: tuple[type[_Message], ...] = (
-    Hello, Assignment, Clock, Ready, Failed, TurnPart, Turned, Samples, Kept, LeaseRequest, Granted, Held, State, SendNoMore, NoMoreTurns, Bye,
+    Hello, Refused, Assignment, Clock, Ready, Failed, TurnPart, Turned, Samples, Kept, LeaseRequest, Granted, Held, State, SendNoMore, NoMoreTurns, Bye,
 )  # fmt: skip
 Said = TypeVar("Said", bound=_Message)
 

@@ -25,7 +25,8 @@ class Crew:
     def __init__(self, job: Job, port: int) -> None:
         assert job.fleet is not None
         keys = [target.api_key for target in job.targets]
-        order = msgspec.json.encode(WorkerJob(master_host="127.0.0.1", master_port=port, keys=keys, search=job.search)) + b"\n"
+        order = WorkerJob(master_host="127.0.0.1", master_port=port, secret=job.fleet.secret, keys=keys, search=job.search)
+        line = msgspec.json.encode(order) + b"\n"
         self._talk: dict[int, IO[bytes]] = {}
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         for _ in range(job.fleet.workers):
@@ -34,7 +35,7 @@ class Crew:
                 [sys.executable, "-m", "testcard.benchmarks.fleet.worker"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=talk
             )
             assert process.stdin is not None
-            process.stdin.write(order)
+            process.stdin.write(line)
             process.stdin.flush()
             self._processes[process.pid] = process
             self._talk[process.pid] = talk

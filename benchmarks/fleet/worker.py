@@ -26,8 +26,10 @@ import locust  # noqa: F401  (first: it patches what the imports below use)
 import msgspec
 
 from testcard.benchmarks.fleet import messages as m
+from testcard.benchmarks.fleet.authentication import SECRET
 from testcard.benchmarks.fleet.leases import Lease
 from testcard.benchmarks.fleet.messages import CLOCK_READINGS, ClockReading, Samples, offset_s
+from testcard.benchmarks.fleet.sockets import guard
 from testcard.benchmarks.judging.recorder import Rows
 from testcard.benchmarks.load.engine import Engine, locust_environment
 from testcard.benchmarks.load.process import Failure, ProcessLine, failed, prepare_process, read_line, say, settle_down
@@ -171,10 +173,14 @@ class Worker:
         self.engine: Engine | None = None
         self.budget: Budget | None = None
         self.writer: ShippingWriter | None = None
+        self._greeted = False
+        guard(order.secret, "worker", self._refuse)
         self._inbox: Any = gevent.queue.Queue()
         self._answers: Any = gevent.queue.Queue()
         self.environment = locust_environment()
+        knocking = gevent.spawn(_give_up_with_stdin)
         self.runner: Any = self.environment.create_worker_runner(order.master_host, order.master_port)
+        knocking.kill()
         for kind in m.ALL:
             self.runner.register_message(m.name_of(kind), self._hear(kind))
 
@@ -201,6 +207,14 @@ class Worker:
         if self.engine is not None:
             self.engine.stop(stop)
         self._inbox.put(m.NoMoreTurns())
+
+    def _refuse(self, where: str, why: str) -> None:
+        """Ends a worker whose master does not share its secret; whoever else talks to one that works is not heard."""
+        if self._greeted:
+            return
+        hint = f"give both the same {SECRET}, and install the same version"
+        say(ProcessLine(event="fatal", failure=Failure(message=f"the master at {where}: {why}", hint=hint, exit_code=Exit.USAGE)))
+        os._exit(Exit.USAGE)  # Locust goes on knocking for five minutes otherwise
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Does it; a mistake of ours ends the worker and is told to the master, instead of being logged and forgotten."""
@@ -239,7 +253,12 @@ class Worker:
         turns = 0
         while True:
             match self._inbox.get():
+                case m.Refused(version=version):
+                    raise UsageError(
+                        f"the master runs Testcard {version}, this is {tool_version()}", hint="install the same version on every machine"
+                    )
                 case m.Assignment(job=job):
+                    self._greeted = True
                     self._prepare(job)
                 case m.TurnPart() as part if self.engine is not None:
                     self._turn(part)
@@ -345,6 +364,13 @@ class Worker:
             if heard is not None and time.time() - heard > MASTER_SILENT_S:
                 self.leave(Stop(reason=StopReason.MASTER_LOST))
                 return
+
+
+def _give_up_with_stdin() -> None:
+    """Ends a worker that is still looking for its master when it is told to stop: nothing was sent, and Locust would knock for minutes."""
+    gevent.socket.wait_read(0)
+    say(ProcessLine(event="done", stops=[Stop(reason=StopReason.INTERRUPTED)]))
+    os._exit(Exit.INTERRUPTED)
 
 
 def _own(target: TargetJob, index: int, order: WorkerJob) -> TargetJob:

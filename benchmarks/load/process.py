@@ -19,10 +19,12 @@ import msgspec
 
 from testcard.benchmarks.load.tally import RunState
 from testcard.benchmarks.plan.job import BlockJob
-from testcard.harness.errors import TestcardError
+from testcard.harness.errors import Exit, TestcardError
 from testcard.harness.runs.records import Block
 from testcard.harness.stops import Stop
 
+#: Seconds that a process goes on without the one that started it. Three of them in a row end within 5 s.
+ORPHAN_S = 1.2
 #: Numbers of malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
@@ -79,6 +81,25 @@ def prepare_process() -> None:
     _keep_memory()
     sys.setswitchinterval(0.0005)  # the judge's thread hands the interpreter over soon when a request falls due
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the command's to handle; it says stop
+    _end_with_parent()
+
+
+def _end_with_parent() -> None:
+    """Ends this process `ORPHAN_S` after whoever started it died, whatever it is doing; until then it may write down what it has.
+
+    On a thread of the system's, because a long judgement keeps the event loop, and with it the end of standard input, waiting.
+    """
+    from gevent import monkey
+
+    parent, sleep = os.getppid(), monkey.get_original("time", "sleep")
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            sleep(0.2)
+        sleep(ORPHAN_S)
+        os._exit(Exit.INTERRUPTED)
+
+    monkey.get_original("_thread", "start_new_thread")(watch, ())
 
 
 def _keep_memory() -> None:

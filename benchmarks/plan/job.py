@@ -5,6 +5,7 @@ Everything in it is plain data, so that a later worker on another machine can be
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import msgspec
@@ -83,17 +84,19 @@ class BlockJob(msgspec.Struct, frozen=True, kw_only=True):
 class FleetJob(msgspec.Struct, frozen=True, kw_only=True):
     """Load from several processes: this one only leads. It listens on `host`:`port` (0: any free one) and waits for `workers`.
 
-    `spawn`: it starts them itself, on this machine, and hands them their keys; else they come and bring their own.
+    `spawn`: it starts them itself, on this machine, and hands them their keys; else they come and bring their own. `secret`: what
+    their messages are authenticated with.
     """
 
     workers: int
     spawn: bool
+    secret: str = msgspec.field(default_factory=lambda: secrets.token_hex(32))
     host: str = "127.0.0.1"
     port: int = 0
 
 
 class WorkerJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker process is told: where its master is.
+    """What a worker process is told: where its master is, and the secret that they share.
 
     `keys`: those of the job's targets, when the master started it; else it reads its own, and `live` allows it to send them
     off this machine.
@@ -101,6 +104,7 @@ class WorkerJob(msgspec.Struct, frozen=True, kw_only=True):
 
     master_host: str
     master_port: int
+    secret: str
     keys: list[str | None] | None = None
     key_file: str | None = None
     live: bool = False

@@ -158,7 +158,7 @@ def work(job: Job) -> int:
     lead: Lead = (
         Solo(job, workload) if job.fleet is None else Master(job, workload, lambda text: say(ProcessLine(event="note", message=text)))
     )
-    listener = Listener(lead.stop, lead.enough)
+    listener = Listener(lead.stop, lead.enough, lead.flush)
     gevent.signal_handler(signal.SIGTERM, lead.stop, Stop(reason=StopReason.INTERRUPTED))
     conductor = Conductor(job, lead.take, lead.stopped, lambda record: say(ProcessLine(event="block", block=record)), lambda: _sent(lead))
     mistakes: list[Exception] = []
@@ -247,8 +247,9 @@ def _flush(lead: Lead) -> None:
 class Listener:
     """What the command says on standard input: further blocks that were asked for; anything else, or its end, means stop."""
 
-    def __init__(self, stop: Callable[[Stop], None], enough: Callable[[BlockJob], None]) -> None:
+    def __init__(self, stop: Callable[[Stop], None], enough: Callable[[BlockJob], None], flush: Callable[[], None]) -> None:
         self._stop = stop
+        self._flush = flush
         self._enough = enough
         self._lines: Any = gevent.queue.Queue()
 
@@ -270,6 +271,7 @@ class Listener:
                     data = b""
             if not data:
                 self._stop(Stop(reason=StopReason.INTERRUPTED))
+                self._flush()  # whoever started this may be gone, and then there is little time
                 self._lines.put([])
                 return
 

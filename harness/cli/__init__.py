@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
@@ -70,6 +71,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "selftest": ("check", "mock"),
 }
 
+#: Seconds that a command goes on whose parent has died; its own children then follow within 3 s.
+_ORPHAN_S = 2.0
 #: Errors of the machine rather than of Testcard: no space, no right, too many open files.
 _MACHINES_OWN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)
 
@@ -167,6 +170,8 @@ def _stop_with_stdin() -> None:
                 pass
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # nobody hears any more, and talk into a broken pipe would end the run unsealed
         os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(_ORPHAN_S)
+        os._exit(Exit.INTERRUPTED)  # what is recorded can be read without a closing step
 
     threading.Thread(target=wait, daemon=True).start()
 

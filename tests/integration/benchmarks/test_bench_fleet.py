@@ -40,7 +40,7 @@ def mocks() -> Iterator[EmbeddedMocks]:
 
 def environment(**more: str) -> dict[str, str]:
     keep = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-    return {**keep, "TESTCARD_PROGRESS": "none", "NO_COLOR": "1", **more}
+    return {**keep, "TESTCARD_PROGRESS": "none", "NO_COLOR": "1", "TESTCARD_FLEET_SECRET": "a secret of the tests", **more}
 
 
 def start(*arguments: str, before: tuple[str, ...] = (), **more: str) -> subprocess.Popen[str]:
