@@ -52,8 +52,24 @@ _METRICS = ("p50", "p95", "throughput", "goodput", "error_rate", "cost")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the report (new). Default: testcard-runs/report-<time>.")
 @click.option("--baseline", type=click.Path(path_type=Path), help="Compare with this earlier run; a regression exits 1.")
 @click.option("--history", "index", type=click.Path(path_type=Path), help="Show figures over time from this index (testcard history).")
+@click.option("--blind", is_flag=True, help="Write a page to vote on pairs of pictures without names, instead of a report.")
+@click.option(
+    "--votes",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Count votes saved from the page of --blind; again for those of more people.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict and the files as JSON.")
-def report(runs: tuple[Path, ...], out: Path | None, baseline: Path | None, index: Path | None, as_json: bool) -> int:
+def report(
+    runs: tuple[Path, ...],
+    out: Path | None,
+    baseline: Path | None,
+    index: Path | None,
+    blind: bool,
+    votes: tuple[Path, ...],
+    as_json: bool,
+) -> int:
     """Render runs as one offline HTML file, Markdown, CSV and figures.
 
     RUN is a folder that check, bench or evaluate wrote; an evaluate folder stands for everything in it, and one of a run that
@@ -62,11 +78,18 @@ def report(runs: tuple[Path, ...], out: Path | None, baseline: Path | None, inde
     its verdict, and it exits with what that verdict means: 0, 1 or 5, or 2 where the runs measured different things.
     """
     from testcard.harness.recovery import RecoveredRun
-    from testcard.reports.pages.render import write_report
 
     readers = [RecoveredRun(run) for run in runs]
     _say_cut_short(readers)
-    page = write_report(readers, out, baseline=[RecoveredRun(baseline)] if baseline else (), histories=_histories(index))
+    if blind:
+        if votes or baseline is not None or index is not None:
+            raise UsageError("--blind makes a page to vote on, and goes with neither --votes, --baseline nor --history")
+        return _blind(readers, out, as_json=as_json)
+    from testcard.reports.content.votes import read_votes
+    from testcard.reports.pages.render import write_report
+
+    ballots = read_votes(votes) if votes else None
+    page = write_report(readers, out, baseline=[RecoveredRun(baseline)] if baseline else (), histories=_histories(index), ballots=ballots)
     written = RunReader(page.parent).run
     if as_json:
         click.echo(
@@ -95,6 +118,19 @@ def _say_cut_short(readers: Sequence[RunReader]) -> None:
     for run in leaves(readers):
         if run.run.reason == CUT_SHORT:
             click.echo(f"note: {shown_path(run.folder)}: {CUT_SHORT}", err=True)
+
+
+def _blind(readers: Sequence[RunReader], out: Path | None, *, as_json: bool) -> int:
+    from testcard.reports.pages.blind_page import write_blind
+
+    page = write_blind(readers, out)
+    if as_json:
+        click.echo(json.dumps({"run": str(page.parent), "page": str(page)}))
+        return 0
+    click.echo(f"vote    {page}")
+    click.echo(f"open    {page.resolve().as_uri()}")
+    click.echo("next: vote, save, and count with testcard report RUN… --votes votes.json")
+    return 0
 
 
 def _histories(path: Path | None) -> list[History]:

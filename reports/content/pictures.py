@@ -101,6 +101,13 @@ def thumbnails(party: Party, exchange: Exchange, limit: int = PER_OPERATION) -> 
     return thumbs
 
 
+def delivered_by(party: Party, exchange: Exchange) -> Iterator[bytes | None]:
+    """The bytes of every picture that an exchange delivered, in its own body or in those fetched for it; None for base64 that is none."""
+    if party.check is not None:
+        for carrier in [exchange, *party.followed(exchange)]:
+            yield from _delivered(party.check, carrier)
+
+
 def _asked(exchange: Exchange) -> str:
     size = exchange.asked.get("size")
     text = f"{size[0]} × {size[1]}" if isinstance(size, list) and len(size) == 2 else str(size or "")

@@ -23,9 +23,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def render_html(page: Page) -> str:
     """The whole file. Only the sheet, the script and our own figures go in unescaped."""
-    style = _style()
+    style = sheet()
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
-    policy = f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
+    policy = f"default-src 'none'; img-src data:; style-src '{digest(style)}'; script-src '{digest(script)}'; base-uri 'none'; form-action 'none'"
     figures = {name: {"drawing": drawing, "svg": Markup(drawing.inline)} for name, drawing in page.gallery.drawings.items()}
     context: dict[str, Any] = {
         "page": page,
@@ -35,11 +35,12 @@ def render_html(page: Page) -> str:
         "style": Markup(style),
         "script": Markup(script),
     }
-    return _environment().get_template("report.html.j2").render(context)
+    return environment().get_template("report.html.j2").render(context)
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """What templates are rendered by: everything is escaped, and a name that is missing is an error."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -53,10 +54,12 @@ def _environment() -> Environment:
 
 
 @cache
-def _style() -> str:
+def sheet() -> str:
+    """The style sheet, with the dark colours of figures."""
     sheet = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     return sheet + f"@media screen and (prefers-color-scheme:dark){{{palette.dark_rules()}}}"
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """How a Content-Security-Policy names a sheet or a script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

@@ -267,7 +267,10 @@ def _pictures(page: Page) -> list[str]:
         for shot in row.shots
     ]
     together = [table(("the same prompt", "target", "model", "time", "price", "decoded"), same)] if same else []
-    return [*together, table(("target", "operation", "exchange", "decoded", "asked", "bytes", "problem"), rows, right=(5,))]
+    voted = [
+        part for panel in page.panels.get("pictures", ()) for part in (f"### {panel.title}", escaped(panel.sentence), _data(panel.table))
+    ]
+    return [*voted, *together, table(("target", "operation", "exchange", "decoded", "asked", "bytes", "problem"), rows, right=(5,))]
 
 
 def _method(page: Page) -> list[str]:

@@ -24,6 +24,7 @@ from testcard.reports.figures.gallery import Gallery, hang
 if TYPE_CHECKING:
     from testcard.harness.history.reading import History
     from testcard.reports.content.baseline import Baseline
+    from testcard.reports.content.votes import Ballots
 
 #: Anchor and heading of each section, in reading order.
 SECTIONS = (
@@ -100,7 +101,9 @@ class Page:
         return [(anchor, name) for anchor, name in SECTIONS if kept[anchor] or self.panels.get(anchor)]
 
 
-def compose(evidence: Evidence, baseline: Baseline | None = None, histories: Sequence[History] = ()) -> Page:
+def compose(
+    evidence: Evidence, baseline: Baseline | None = None, histories: Sequence[History] = (), ballots: Ballots | None = None
+) -> Page:
     """The report of this evidence, against a baseline and with the figures' history where these are given."""
     comparison = compared(evidence)
     gallery = hang(evidence, comparison)
@@ -130,7 +133,7 @@ def compose(evidence: Evidence, baseline: Baseline | None = None, histories: Seq
         targets=_targets(evidence),
         environment=_environment(evidence),
         ruleset=", ".join(versions),
-        panels=panels(evidence, comparison),
+        panels=panels(evidence, comparison) | _voted(evidence, ballots),
         forecasts=forecasts(comparison),
         baseline=baseline,
     )
@@ -150,6 +153,14 @@ def _against_others(baseline: Baseline | None, histories: Sequence[History]) -> 
 
     sketches = (over_runs.new_over_old(baseline.comparison) if baseline else None, over_runs.over_the_runs(histories))
     return {sketch.name: render(sketch) for sketch in sketches if sketch is not None}
+
+
+def _voted(evidence: Evidence, ballots: Ballots | None) -> dict[str, list[Panel]]:
+    if ballots is None:
+        return {}
+    from testcard.reports.content.votes import counted
+
+    return {"pictures": [counted(evidence, ballots)]}
 
 
 def _gaps(evidence: Evidence) -> Table | None:

@@ -22,18 +22,24 @@ from testcard.reports.pages.tables import comparison_csv, measures_csv, verdicts
 
 if TYPE_CHECKING:
     from testcard.harness.history.reading import History
+    from testcard.reports.content.votes import Ballots
 
 
 def write_report(
-    runs: Sequence[RunReader], out: Path | None = None, *, baseline: Sequence[RunReader] = (), histories: Sequence[History] = ()
+    runs: Sequence[RunReader],
+    out: Path | None = None,
+    *,
+    baseline: Sequence[RunReader] = (),
+    histories: Sequence[History] = (),
+    ballots: Ballots | None = None,
 ) -> Path:
     """Writes the report of these runs into the new folder `out` (None: one named after the time) and returns its report.html.
 
     An `evaluate` run stands for its children. The folder is a run itself: run.json lists every file, and its outcome is the
-    report's verdict. Against a `baseline`, that verdict counts regressions too. Equal runs give equal bytes in every other
+    report's verdict. Against a `baseline`, that verdict counts regressions too. `ballots` are votes on the pictures. Equal runs give equal bytes in every other
     file. `UsageError` where nothing can be reported on, or where run and baseline have nothing in common.
     """
-    return write_page(*composed(runs, baseline=baseline, histories=histories), out)
+    return write_page(*composed(runs, baseline=baseline, histories=histories, ballots=ballots), out)
 
 
 def composed(
@@ -43,6 +49,7 @@ def composed(
     histories: Sequence[History] = (),
     margin: float | None = None,
     metrics: Sequence[str] = (),
+    ballots: Ballots | None = None,
 ) -> tuple[Evidence, Page]:
     """What the runs hold, and the page that says so."""
     evidence = gather(runs)
@@ -51,7 +58,7 @@ def composed(
         from testcard.reports.content.baseline import against  # pandas and more, which a check has no use for
 
         compared = against(runs, baseline, evidence=evidence, margin=margin, metrics=metrics)
-    return evidence, compose(evidence, compared, histories)
+    return evidence, compose(evidence, compared, histories, ballots)
 
 
 def write_page(evidence: Evidence, page: Page, out: Path | None = None) -> Path:

@@ -52,7 +52,7 @@ def test_the_warm_up_of_a_closed_loop_throws_away_no_paid_request(tmp_path: Path
         out = tmp_path / "run"
         done = bench(
             "--target", f"nanogpt={mocks.base_urls['nanogpt']}", "--users", "2", "--duration", "1.8", "--warmup", "0.15", "--rounds", "3",
-            "--slo", "goodput_rps>5", "--out", str(out),
+            "--size", "256x256", "--slo", "goodput_rps>5", "--out", str(out),
         )  # fmt: skip
     summary = msgspec.json.decode((out / "summary.json").read_bytes(), type=Summary)
     (row,) = summary.rows
