@@ -25,13 +25,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A finished figure: `inline` SVG for the page, files, the finding in words and the numbers behind it."""
+    """A finished figure: `inline` SVG for the page, `small` SVG for a narrow one, files, the finding in words and the numbers behind it."""
 
     name: str
     title: str
     caption: str
     table: Table
     inline: str
+    small: str
     svg: bytes
     png: bytes
 

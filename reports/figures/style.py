@@ -10,8 +10,10 @@ from __future__ import annotations
 import io
 import math
 import re
+import textwrap
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +31,10 @@ from testcard.reports.content.exhibits import Drawing, Table
 from testcard.reports.figures import palette
 
 WIDTH_IN = 10.0
+#: The width of the same figure for a telephone: what stands beside the axes on the page stands above or under them there.
+NARROW_IN = 4.4
+_KEY_IN = 0.23
+_narrow: ContextVar[bool] = ContextVar("narrow", default=False)
 PNG_DPI = 144
 RASTER_DPI = 160
 RC: Any = {
@@ -70,7 +76,7 @@ ET.register_namespace("xlink", XLINK)
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
-    """What a figure module returns: how to draw it (called once), and what to say about it."""
+    """What a figure module returns: how to draw it (called once for each width), and what to say about it."""
 
     name: str
     title: str
@@ -92,15 +98,42 @@ def render(sketch: Sketch) -> Drawing:
         figure.set_dpi(PNG_DPI)
         canvas_png: Any = FigureCanvasAgg(figure)
         canvas_png.print_png(raster, metadata={"Software": None})
+        small = _small(sketch)
     inline, alone = tidy(vector.getvalue().decode("utf-8"), sketch.name, sketch.title, sketch.caption)
-    return Drawing(sketch.name, sketch.title, sketch.caption, sketch.table, inline, alone.encode("utf-8"), raster.getvalue())
+    return Drawing(sketch.name, sketch.title, sketch.caption, sketch.table, inline, small, alone.encode("utf-8"), raster.getvalue())
+
+
+def _small(sketch: Sketch) -> str:
+    """The figure for a telephone, as SVG for the page."""
+    token = _narrow.set(True)
+    try:
+        figure = sketch.draw()
+        for axes in figure.axes:
+            axes.set_xlabel(textwrap.fill(axes.get_xlabel(), 52), fontsize=8.5)
+        figure.set_dpi(RASTER_DPI)
+        vector = io.BytesIO()
+        canvas_svg: Any = FigureCanvasSVG(figure)
+        canvas_svg.print_svg(vector, metadata={"Date": None, "Creator": None})
+    finally:
+        _narrow.reset(token)
+    return tidy(vector.getvalue().decode("utf-8"), f"{sketch.name}-small", sketch.title, sketch.caption, kind="small-figure")[0]
+
+
+#: A left margin larger than this holds the names of rows.
+_ROW_LABELS = 0.2
 
 
 def canvas(
     height_in: float, *, left: float = 0.075, right: float = 0.76, top_in: float = 0.42, bottom_in: float = 0.52, rows: int = 1
 ) -> tuple[Figure, list[Axes]]:
     """A figure of the page's width with `rows` panels over each other; margins left and right are shares, top and bottom inches."""
-    figure = Figure(figsize=(WIDTH_IN, height_in), facecolor="none")
+    width_in = WIDTH_IN
+    if _narrow.get():
+        width_in, top_in, bottom_in = NARROW_IN, top_in + 0.2, bottom_in + 0.14
+        inside = (height_in - top_in - bottom_in) * (1.45 if left > _ROW_LABELS else 0.85)
+        height_in = inside + top_in + bottom_in
+        left, right = (0.04 if left > _ROW_LABELS else 0.135), (0.965 if right in (0.76, 0.97) else right - 0.03)
+    figure = Figure(figsize=(width_in, height_in), facecolor="none")
     grid = figure.add_gridspec(rows, 1, left=left, right=right, top=1 - top_in / height_in, bottom=bottom_in / height_in, hspace=0.5)
     axes: list[Axes] = []
     for row in range(rows):
@@ -111,15 +144,24 @@ def canvas(
 
 def heading(axes: Axes, text: str, tag: str | None = None, *, pad_pt: float = 9) -> None:
     """The y axis' title, set horizontally above it, and on the right a tag such as "lower is better"."""
+    narrow = _narrow.get()
+    size = 7.8 if narrow and len(text) > 40 else None
     axes.annotate(
-        text, (0, 1), xycoords="axes fraction", xytext=(0, pad_pt), textcoords="offset points", ha="left", color=palette.MUTED.light
+        text,
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(0, pad_pt),
+        textcoords="offset points",
+        ha="left",
+        color=palette.MUTED.light,
+        fontsize=size,
     )
     if tag:
         axes.annotate(
             tag,
             (1, 1),
             xycoords="axes fraction",
-            xytext=(0, pad_pt),
+            xytext=(0, pad_pt + (13 if narrow else 0)),
             textcoords="offset points",
             ha="right",
             color=palette.MUTED.light,
@@ -130,7 +172,10 @@ def heading(axes: Axes, text: str, tag: str | None = None, *, pad_pt: float = 9)
 def keys(
     axes: Axes, entries: Sequence[tuple[palette.Colour, str, str, str]], *, x: float = 1.025, top: float = 1.0, step_pt: float = 33
 ) -> None:
-    """Direct labels in a column right of the axes: (colour, marker, name, small print) from top to bottom."""
+    """Direct labels in a column right of the axes (under them in a narrow figure): (colour, marker, name, small print) from top to bottom."""
+    if _narrow.get():
+        _keys_under(axes, entries)
+        return
     for index, (colour, marker, name, note) in enumerate(entries):
         place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
         offset = -8 - index * step_pt
@@ -152,9 +197,36 @@ def keys(
         )
 
 
+def _keys_under(axes: Axes, entries: Sequence[tuple[palette.Colour, str, str, str]]) -> None:
+    """Makes the figure taller and sets the labels, a line each, under everything."""
+    figure: Any = axes.figure
+    before_in = figure.get_figheight()
+    extra_in = len(entries) * _KEY_IN + 0.12
+    height_in = before_in + extra_in
+    figure.set_figheight(height_in)
+    grid: Any = axes.get_gridspec()
+    grid.update(top=1 - (1 - grid.top) * before_in / height_in, bottom=(grid.bottom * before_in + extra_in) / height_in)
+    for each in figure.axes:
+        each.set_position(each.get_subplotspec().get_position(figure))
+    for index, (tint, mark, name, note) in enumerate(entries):
+        y = (extra_in - (index + 0.5) * _KEY_IN) / height_in
+        figure.add_artist(Line2D([0.03], [y], transform=figure.transFigure, marker=mark, color=tint.light, linestyle="none"))
+        figure.text(0.06, y, f"{shortened(name, 34)}  ", va="center", color=palette.INK.light)
+        figure.text(0.985, y, note, va="center", ha="right", color=palette.MUTED.light, fontsize=8)
+
+
 def row_labels(axes: Axes, labels: Sequence[tuple[str, str]]) -> None:
-    """Names of horizontal rows left of the axes, each with small print under it."""
+    """Names of horizontal rows left of the axes, each with small print under it; above each row in a narrow figure."""
     axes.set_yticks([])
+    if _narrow.get():
+        low, high = axes.get_ylim()
+        pitch_pt = axes.get_window_extent().height * 72.0 / axes.figure.dpi / max(abs(high - low), 1e-9)
+        for place, (name, note) in enumerate(labels):
+            at: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "annotation_clip": False}
+            up = 0.31 * pitch_pt
+            axes.annotate(shortened(name, 36), (0, place), xytext=(3, up), va="bottom", color=palette.INK.light, fontsize=8.5, **at)
+            axes.annotate(note, (1, place), xytext=(0, up), va="bottom", ha="right", color=palette.MUTED.light, fontsize=8, **at)
+        return
     for place, (name, note) in enumerate(labels):
         common: dict[str, Any] = {
             "xycoords": axes.get_yaxis_transform(),
@@ -214,7 +286,7 @@ def fit_axis(axes: Axes, which: str, values: Iterable[float], *, from_zero: bool
 # ── matplotlib's SVG made fit for the page ────────────────────────────────────────────────────────────────────────────
 
 
-def tidy(source: str, name: str, title: str, description: str) -> tuple[str, str]:
+def tidy(source: str, name: str, title: str, description: str, *, kind: str = "figure") -> tuple[str, str]:
     """The SVG for the page (no XML head, no sheet of its own) and as a file that stands alone, from matplotlib's output."""
     root = ET.fromstring(source)  # our own output, not a stranger's
     for parent in list(root.iter()):
@@ -229,7 +301,7 @@ def tidy(source: str, name: str, title: str, description: str) -> tuple[str, str
     root.attrib.pop("width"), root.attrib.pop("height"), root.attrib.pop("version", None)
     root.attrib.update(
         {
-            "class": "figure",
+            "class": kind,
             "role": "img",
             "aria-labelledby": f"{name}-title {name}-desc",
             "font-family": FONT,

@@ -26,7 +26,10 @@ def render_html(page: Page) -> str:
     style = sheet()
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     policy = f"default-src 'none'; img-src data:; style-src '{digest(style)}'; script-src '{digest(script)}'; base-uri 'none'; form-action 'none'"
-    figures = {name: {"drawing": drawing, "svg": Markup(drawing.inline)} for name, drawing in page.gallery.drawings.items()}
+    figures = {
+        name: {"drawing": drawing, "svg": Markup(drawing.inline), "small": Markup(drawing.small)}
+        for name, drawing in page.gallery.drawings.items()
+    }
     context: dict[str, Any] = {
         "page": page,
         "sections": page.sections,

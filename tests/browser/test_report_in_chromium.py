@@ -142,6 +142,27 @@ def test_no_width_scrolls_the_page_sideways(browser: Any, page_file: Path, width
     context.close()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_at_390_pixels_nothing_is_cut_off(browser: Any, page_file: Path, scheme: str) -> None:
+    """Tables are cards whose cells name themselves, figures have their labels under them: no frame scrolls, no text leaves its own."""
+    context = browser.new_context(viewport={"width": 390, "height": 844}, offline=True, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    page.eval_on_selector_all("details", "all => all.forEach(each => { each.open = true; })")
+    wide = page.eval_on_selector_all(".scroll", "frames => frames.filter(f => f.scrollWidth > f.clientWidth + 1).map(f => f.ariaLabel)")
+    assert wide == []
+    assert page.locator("svg.figure").first.is_hidden()
+    outside = page.eval_on_selector_all(
+        "svg.small-figure text, .cards *, #gates *",
+        "all => all.filter(e => { const b = e.getBoundingClientRect(); return b.width && (b.left < -1 || b.right > 391); }).map(e => e.textContent)",
+    )
+    assert outside == []
+    assert (
+        page.locator("#gates td[data-label=observed]").first.evaluate("cell => getComputedStyle(cell, '::before').content") == '"observed"'
+    )
+    context.close()
+
+
 def _luminance(colour: str) -> float:
     parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
