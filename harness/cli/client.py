@@ -89,8 +89,23 @@ class _Talk:
 
 
 @dataclass(frozen=True, slots=True)
+class _Show(_Talk):
+    """How much is said, and whether the terminal shows what came."""
+
+    preview: Annotated[
+        str,
+        option(
+            "--preview",
+            type=click.Choice(["auto", "kitty", "iterm", "sixel", "none"]),
+            show_default=True,
+            help="Show the pictures in the terminal.",
+        ),
+    ] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
 class _Care:
-    """What may be spent and repeated, and whether the terminal shows what came."""
+    """What may be spent and repeated."""
 
     attempts: Annotated[
         int,
@@ -104,15 +119,6 @@ class _Care:
     ] = 1
     max_requests: Annotated[int | None, option("--max-requests", type=click.IntRange(min=0), metavar="N", help="Never send more.")] = None
     max_cost: Annotated[float | None, option("--max-cost", type=USD, metavar="USD", help="Never spend more; needs a known price.")] = None
-    preview: Annotated[
-        str,
-        option(
-            "--preview",
-            type=click.Choice(["auto", "kitty", "iterm", "sixel", "none"]),
-            show_default=True,
-            help="Show the pictures in the terminal.",
-        ),
-    ] = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +204,7 @@ def _picture_command(command: _Command) -> _Command:
         metavar="FILE",
         help="Where to write; -1, -2, … are added for several. Fields in braces are filled in: '{prompt:.20}-{seed}.png'.",
     )
-    return takes("picture", _PictureTerms)(output(force(takes("target", _Target)(takes("care", _Care)(takes("talk", _Talk)(command))))))
+    return takes("picture", _PictureTerms)(output(force(takes("target", _Target)(takes("care", _Care)(takes("talk", _Show)(command))))))
 
 
 @click.command()
@@ -221,7 +227,7 @@ def generate(
     force: bool,
     target: _Target,
     care: _Care,
-    talk: _Talk,
+    talk: _Show,
 ) -> None:
     """Generate pictures from PROMPT with PROVIDER (a bundled id, or a folder with its two files).
 
@@ -258,7 +264,7 @@ def edit(
     force: bool,
     target: _Target,
     care: _Care,
-    talk: _Talk,
+    talk: _Show,
 ) -> None:
     """Edit IMAGE (a file) as PROMPT says.
 
@@ -273,7 +279,7 @@ def edit(
 @click.argument("image")
 @_picture_command
 def variation(
-    provider: str, image: str, picture: _PictureTerms, output: Path | None, force: bool, target: _Target, care: _Care, talk: _Talk
+    provider: str, image: str, picture: _PictureTerms, output: Path | None, force: bool, target: _Target, care: _Care, talk: _Show
 ) -> None:
     """Make pictures like IMAGE (a file).
 
@@ -291,6 +297,7 @@ def variation(
 @click.option("--max-tokens", type=int, metavar="N", help="The longest answer.")
 @click.option("--temperature", type=float, metavar="X", help="How freely to choose words.")
 @takes("target", _Target)
+@takes("care", _Care)
 @takes("talk", _Talk)
 def describe(
     provider: str,
@@ -301,6 +308,7 @@ def describe(
     max_tokens: int | None,
     temperature: float | None,
     target: _Target,
+    care: _Care,
     talk: _Talk,
 ) -> None:
     """Describe IMAGE (a file, or an address where the provider takes one) in words, answering PROMPT.
@@ -308,7 +316,7 @@ def describe(
     Example: testcard describe nvidia-nim-vision boat.png "What colour is it?"
     """
     work = _Work("describe", prompt, (image, *more), terms={"max_tokens": max_tokens, "temperature": temperature})
-    with _client(work, _Place(provider, target, talk)) as (client, terms):
+    with _client(work, _Place(provider, target, talk, care)) as (client, terms):
         if stream and not talk.as_json:
             with client.describe(work.images, prompt, stream=True, operation=target.operation, **terms) as pieces:
                 for piece in pieces:
@@ -377,7 +385,7 @@ def _pictures(work: _Work, place: _Place, output: Path | None, force: bool) -> N
     if place.talk.as_json:
         click.echo(json.dumps({**result.record(), "files": [str(file) for file in files]}, indent=2))
         return
-    _show(result.pictures, place.care.preview)
+    _show(result.pictures, place.talk.preview if isinstance(place.talk, _Show) else "none")
     for file, picture in zip(files, result.pictures, strict=True):
         seed = f", seed {picture.seed}" if picture.seed is not None else ""
         click.echo(f"{file}: {picture.format} {picture.width}x{picture.height}, {data_size(len(picture.data))}{seed}")

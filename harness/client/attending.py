@@ -29,6 +29,11 @@ class Attendance:
         self._began = False
         self.attempt = 1
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is anybody to tell."""
+        return bool(self._hooks)
+
     def tell(self, kind: EventKind, **facts: Any) -> None:
         """Calls every hook."""
         for hook in self._hooks:
@@ -94,6 +99,8 @@ def was_not_carried_out(done: Done[Exchanged]) -> bool:
 
 def observed(steps: Steps[T], attendance: Attendance, on_poll: Callable[[Exchanged], None] | None = None) -> Steps[T]:
     """The same steps; hooks hear of each request, and `on_poll` gets each whole answer of a poll."""
+    if on_poll is None and not attendance.is_heard:
+        return (yield from steps)
     heard: Any = None
     while True:
         try:

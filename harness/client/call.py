@@ -34,7 +34,7 @@ from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import redacted
 from testcard.harness.text.words import shortened
 from testcard.harness.wire.addresses import MOST_REDIRECTS, host_of
-from testcard.harness.wire.billing import answer_cost, delivered
+from testcard.harness.wire.billing import answer_cost, delivered, stated_cost
 from testcard.harness.wire.contract import Choice
 from testcard.harness.wire.course import Conditions, Done, Download, DownloadEnd, End, Send, Steps, course, follow
 from testcard.harness.wire.decode import decode, message_anywhere, retry_after
@@ -408,9 +408,11 @@ def _timings(done: Done[Exchanged], first: Exchanged) -> Timings:
 
 def _result(call: Call, answer: Answer, pictures: tuple[Picture, ...], timings: Timings, notes: list[str]) -> Result:
     choice = call.choice
-    infos = [PictureInfo(p.format, p.width, p.height, len(p.data), "") for p in pictures]
     price, origin = call.pricing.look_up(choice.model, choice.operation)
-    cost = answer_cost(price, answer, delivered(call.provider, choice.operation, choice.request, answer, infos))
+    cost = stated_cost(answer)
+    if cost is None and price is not None:
+        infos = [PictureInfo(p.format, p.width, p.height, len(p.data), "") for p in pictures]
+        cost = answer_cost(price, answer, delivered(call.provider, choice.operation, choice.request, answer, infos))
     wanted = with_defaults(call.provider, choice.operation, {"n": choice.request.n}, "n") or 1
     said = [*([choice.note] if choice.note else []), *call.notes]
     if pictures and len(pictures) != wanted and not call.resumed:

@@ -69,6 +69,10 @@ class Terms(TypedDict, total=False):
     idempotency_key: str | bool | None
 
 
+#: what a `TaskRequest` has of these
+_KNOWN_TERMS = frozenset(Terms.__annotations__) - {"idempotency_key"}
+
+
 @dataclass(frozen=True)
 class Settings:
     """A client's fixed part: the target, the key, the prices, the bounds, what it may spend and repeat, and whom it tells."""
@@ -176,7 +180,7 @@ def task_request(
 ) -> TaskRequest:
     """The request that these arguments make; a term that is None is not sent, one that does not exist is a `UsageError`."""
     known = {name: value for name, value in terms.items() if value is not None}
-    unknown = sorted(set(known) - (Terms.__annotations__.keys() - {"idempotency_key"}))
+    unknown = sorted(known.keys() - _KNOWN_TERMS)
     if unknown:
         raise UsageError(
             f"there is no term {unknown[0]}", hint=f"the terms are: {', '.join(Terms.__annotations__)}; wire fields go into extra"
