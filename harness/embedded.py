@@ -18,7 +18,7 @@ from typing import Any
 
 from testcard.harness.errors import Exit, TestcardError, UsageError
 from testcard.harness.extras import require
-from testcard.specs.loader import BUNDLED, Provider
+from testcard.specs.loader import BUNDLED, PUBLIC, Provider
 
 #: How long mocks that a benchmark starts take to answer: made up, because a server that answers at once says nothing of any provider.
 MOCK_LATENCY = "lognormal:0.06,0.3"
@@ -34,7 +34,7 @@ class EmbeddedMocks:
 
 def mock_name(provider: Provider) -> str:
     """What `testcard mock` is to call a provider: its id when it comes with Testcard, else its folder."""
-    return provider.id if provider.folder.parent == BUNDLED else str(provider.folder)
+    return provider.id if provider.folder.parent in (BUNDLED, PUBLIC) else str(provider.folder)
 
 
 @contextmanager

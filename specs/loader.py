@@ -20,7 +20,10 @@ from testcard.specs.reading import PROFILE, find_document, read_document
 from testcard.specs.wrong_keys import nearest, wrong_keys
 from testcard.specs.yaml_lines import YamlFile, read_yaml
 
+#: Providers whose documents were read closely: what every command takes up that is given no provider.
 BUNDLED = Path(__file__).parent / "providers"
+#: Further ones in the box, written from public documentation: taken up where they are named.
+PUBLIC = Path(__file__).parent / "public"
 
 
 @dataclass(frozen=True, repr=False)
@@ -125,14 +128,23 @@ class Provider:
 
 
 def bundled_ids() -> tuple[str, ...]:
-    """Ids of the providers that come with Testcard, in alphabetical order."""
-    return tuple(sorted(folder.name for folder in BUNDLED.iterdir() if (folder / "profile.yaml").is_file()))
+    """Ids of the providers that commands take up by themselves, in alphabetical order."""
+    return _ids_below(BUNDLED)
+
+
+def public_ids() -> tuple[str, ...]:
+    """Ids of the further providers in the box, which commands take up where they are named, in alphabetical order."""
+    return _ids_below(PUBLIC)
 
 
 def known_ids(search: Sequence[Path] = ()) -> tuple[str, ...]:
-    """Ids of the bundled providers and of those below the folders of `search`, in alphabetical order."""
-    found = {folder.name for place in search if place.is_dir() for folder in place.iterdir() if (folder / "profile.yaml").is_file()}
-    return tuple(sorted(found.union(bundled_ids())))
+    """Ids of all providers in the box and of those below the folders of `search`, in alphabetical order."""
+    return tuple(sorted({name for place in (BUNDLED, PUBLIC, *search) for name in _ids_below(place)}))
+
+
+def _ids_below(place: Path) -> tuple[str, ...]:
+    folders = place.iterdir() if place.is_dir() else ()
+    return tuple(sorted(folder.name for folder in folders if (folder / PROFILE).is_file()))
 
 
 def load_provider(name: str, search: Sequence[Path] = ()) -> Provider:
@@ -141,14 +153,14 @@ def load_provider(name: str, search: Sequence[Path] = ()) -> Provider:
     Raises `UsageError` when there is none, `SpecError` when its files are wrong.
     """
     looks_like_path = "/" in name or "\\" in name or name in (".", "..")
-    candidates = [Path(name)] if looks_like_path else [*(folder / name for folder in search), BUNDLED / name]
+    candidates = [Path(name)] if looks_like_path else [*(folder / name for folder in search), BUNDLED / name, PUBLIC / name]
     for folder in candidates:
         if (folder / PROFILE).is_file() or (folder / "openapi.yaml").is_file():
             return _load(folder.resolve())
     if looks_like_path:
         raise UsageError(
             f"{name} holds no OpenAPI document and {PROFILE}",
-            hint=f"testcard init provider DOCUMENT writes a {PROFILE}; or name one of: " + ", ".join(bundled_ids()),
+            hint=f"testcard init provider DOCUMENT writes a {PROFILE}; or name one of: " + ", ".join(known_ids()),
         )
     known = nearest(name, known_ids(search))
     raise UsageError(f"there is no provider {name}", hint=f"{known}{'' if known.endswith('?') else ','} or name a folder (./my-provider)")
@@ -214,4 +226,15 @@ def profile_problems(source: YamlFile) -> list[SpecProblem]:
     return [at(source, pointer, said) for pointer, said in wrong_keys(Profile, with_short_fields(source.data)) if said != "is missing"]
 
 
-__all__ = ["BUNDLED", "Clause", "Level", "Provider", "bundled_ids", "known_ids", "load_provider", "profile_problems", "read_profile"]
+__all__ = [
+    "BUNDLED",
+    "Clause",
+    "Level",
+    "Provider",
+    "bundled_ids",
+    "known_ids",
+    "load_provider",
+    "profile_problems",
+    "public_ids",
+    "read_profile",
+]

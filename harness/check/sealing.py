@@ -16,7 +16,7 @@ from testcard.harness.events import Event, Finished, Judged
 from testcard.harness.runs.folder import RunWriter
 from testcard.harness.runs.records import Outcome, Run, Spend, TargetRecord
 from testcard.harness.stops import Stop, StopReason, sentence
-from testcard.specs.loader import BUNDLED, Provider
+from testcard.specs.loader import BUNDLED, PUBLIC, Provider
 
 
 def run_config(options: CheckOptions, plan: Plan, concurrency: int, carried: Carried | None = None) -> dict[str, Any]:
@@ -113,8 +113,8 @@ def day_of(run: Run) -> date:
 
 def openapi_place(provider: Provider) -> str:
     """The contract's file as a person would name it from here: below specs/ for a bundled provider, else relative where it can be."""
-    if provider.folder.parent == BUNDLED:
-        return f"specs/providers/{provider.id}/openapi.yaml"
+    if provider.folder.parent in (BUNDLED, PUBLIC):
+        return f"specs/{provider.folder.parent.name}/{provider.id}/openapi.yaml"
     path = provider.openapi.source.path
     here = Path.cwd().resolve()
     return (path.relative_to(here) if path.is_relative_to(here) else path).as_posix()

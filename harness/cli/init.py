@@ -20,7 +20,7 @@ from testcard.harness.config import FILE_NAME, Config, read_as
 from testcard.harness.errors import UsageError
 from testcard.harness.lazy import resolve
 from testcard.harness.targets import checked_base_url, is_loopback, named_target
-from testcard.specs.loader import Provider, bundled_ids, load_provider
+from testcard.specs.loader import Provider, known_ids, load_provider
 
 #: subcommand → (where it is, its help line)
 SUBCOMMANDS: dict[str, tuple[str, str]] = {
@@ -109,7 +109,7 @@ def _asked() -> list[str]:
     """The targets that a person names when asked."""
     if not sys.stdin.isatty():
         raise UsageError("no target is named", hint="for instance: testcard init --target nanogpt=http://127.0.0.1:8000")
-    say(f"Which API? One of {', '.join(bundled_ids())}, or a folder with its document and profile.yaml.")
+    say(f"Which API? One of {', '.join(known_ids())}, or a folder with its document and profile.yaml.")
     provider = click.prompt("provider", err=True)
     url = click.prompt("its base URL (empty: a mock on this machine)", default="", show_default=False, err=True)
     return [f"{provider}={url}" if url else provider]

@@ -156,7 +156,7 @@ def test_a_sixth_provider_needs_its_two_files_only(tmp_path: Path) -> None:
     folder.rename(tmp_path / "mine")
     assert load_provider(str(tmp_path / "mine")).id == "mine"
     assert load_provider("mine", [tmp_path]).id == "mine"
-    assert known_ids([tmp_path, tmp_path / "nowhere"]) == tuple(sorted((*bundled_ids(), "mine")))
+    assert known_ids([tmp_path, tmp_path / "nowhere"]) == tuple(sorted((*known_ids(), "mine")))
     assert lint(tmp_path / "mine") == []
 
 
