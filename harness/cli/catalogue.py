@@ -25,7 +25,7 @@ from testcard.harness.text.words import listing
 from testcard.specs.loader import Provider, bundled_ids, known_ids, load_provider
 from testcard.specs.profile import Auth
 
-_WIDTH_OFF_TERMINAL = 200
+_WIDTH_OFF_TERMINAL = 240
 
 
 @click.command()
@@ -72,9 +72,16 @@ def _described(provider: Provider, config: Config) -> dict[str, Any]:
             }
             for model in profile.models
         ],
+        **({} if profile.models else {"unnamed": _unnamed(provider, pricing)}),
         "promises": dict(Counter(entry.level for entries in profile.rules.values() for entry in entries[:1] if entry.level)),
         "notes": list(profile.notes),
     }
+
+
+def _unnamed(provider: Provider, pricing: Pricing) -> dict[str, Any]:
+    """What stands in the place of a model where a provider names none: its operations that do something, and what they cost."""
+    working = tuple(name for name, entry in provider.profile.operations.items() if entry.tasks)
+    return {"id": "names none", "operations": list(working), "prices": _prices(provider, pricing, "*", working)}
 
 
 def _operation(provider: Provider, operation_id: str) -> dict[str, Any]:
@@ -149,7 +156,7 @@ def _show_all(rows: list[dict[str, Any]]) -> None:
 
     table = _table("id", "model", "operations", "price", "key variable", "base URL")
     for row in rows:
-        for index, model in enumerate(row["models"]):
+        for index, model in enumerate(row["models"] or [row["unnamed"]]):
             first = index == 0
             shown = next(iter(sorted(model["prices"], key=lambda price: not price["counts"])), None)
             table.add_row(
@@ -160,7 +167,8 @@ def _show_all(rows: list[dict[str, Any]]) -> None:
                 row["auth"]["key_env"] if first else "",
                 "\n".join(row["base_urls"]) if first else "",
             )
-        rest = [one["id"] for one in row["operations"] if not any(one["id"] in model["operations"] for model in row["models"])]
+        priced = row["models"] or [row["unnamed"]]
+        rest = [one["id"] for one in row["operations"] if not any(one["id"] in model["operations"] for model in priced)]
         if rest:
             table.add_row("", "", ", ".join(rest), "not billed", "", "")
         table.add_section()
