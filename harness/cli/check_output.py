@@ -20,11 +20,12 @@ from testcard.harness.cli import check_text as present
 from testcard.harness.cli import github, say
 from testcard.harness.errors import Exit, worst
 from testcard.harness.events import Answered, Event, Finished, Judged, Noted, Planned, Spent, Stopped
+from testcard.harness.extras import missing
 from testcard.harness.lazy import resolve
 from testcard.harness.progress import Progress
 from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import Body, Outcome
-from testcard.harness.text.commands import rejudge_command, shown_path
+from testcard.harness.text.commands import rejudge_command, shown_path, typed_path
 from testcard.harness.text.words import one_line
 
 Consumer = Callable[[Event], None]
@@ -183,7 +184,10 @@ def _close(event: Event, provider: str, *, quiet: bool) -> None:
     """What a person has to know beside the result, on stderr; of a pass that is nothing where it is to be quiet."""
     if isinstance(event, Finished) and not (quiet and event.exit_code is Exit.PASS):
         openapi = str(RunReader(event.folder).run.config.get("openapi", ""))
-        for line in present.closing_words(event, rejudge_command(event.folder, provider, openapi)):
+        lines = list(present.closing_words(event, rejudge_command(event.folder, provider, openapi)))
+        if event.verdicts is not None and not any(line.startswith("next: ") for line in lines) and not missing(("report",)):
+            lines.append(f"next: testcard report {typed_path(event.folder)}")
+        for line in lines:
             say(line)
 
 

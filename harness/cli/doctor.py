@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import click
 
 from testcard.harness.check.spending.budget import SpendingLimits
+from testcard.harness.cli import say
 from testcard.harness.cli.options import config_option, json_option
 from testcard.harness.config import FILE_NAME, Config, PricesSection, TargetSection, load_config, providers_of
 from testcard.harness.errors import Exit, UsageError
@@ -67,7 +68,14 @@ def doctor(names: tuple[str, ...], config_file: Path | None, as_json: bool) -> i
             click.echo(f"{ {'ok': '✓', 'note': '·', 'problem': '✗'}[one.state] } {one.what}")
             if one.next:
                 click.echo(f"    {one.next}")
-    return Exit.USAGE if any(one.state == "problem" for one in found) else Exit.PASS
+    if any(one.state == "problem" for one in found):
+        return Exit.USAGE
+    if config.target and not as_json:
+        alone = len(config.target) == 1 and not names
+        first = config.target[0]
+        target = "" if alone else f"{first.provider}{f'={first.base_url}' if first.base_url else ''} "
+        say(f"next: testcard check {target}--wait-for 60s")
+    return Exit.PASS
 
 
 def _here(config: Config, config_file: Path | None) -> Iterator[Diagnosis]:
