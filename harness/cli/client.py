@@ -346,7 +346,9 @@ def _client(work: _Work, place: _Place) -> Iterator[tuple[Client, Any]]:
     terms: Any = {name: value for name, value in {**(work.terms or {}), "model": target.model}.items() if value is not None}
     provider = load_provider(name, config.providers.path)
     plain: Any = work.mask.picture if isinstance(work.mask, Mask) else work.mask
-    choose(provider, task_request(work.task, work.prompt, work.images, plain, **terms), target.operation)
+    # What lies at an address is fetched by the client where it has to be; here any picture stands for it.
+    images = [b"" if one.startswith(("http://", "https://")) else one for one in work.images]
+    choose(provider, task_request(work.task, work.prompt, images, plain, **terms), target.operation)
     if base_url is None and not place.talk.quiet:
         say(f"no base URL: starting the embedded mock of {provider.profile.name}; its pictures are test cards")
     with (

@@ -117,11 +117,15 @@ class Client:
         **terms: Unpack[Terms],
     ) -> Result:
         """Pictures from a picture (or several) and words; a mask that is a picture is sent as it is, a `Mask` in the provider's polarity."""
-        return self._finish(self.settings.call("edit", prompt, several(image), mask, operation=operation, **terms))
+        return self._finish(
+            self.settings.call("edit", prompt, self._in_hand("edit", several(image), operation), mask, operation=operation, **terms)
+        )
 
     def variation(self, image: PictureSource, *, operation: str | None = None, **terms: Unpack[Terms]) -> Result:
         """Pictures like a picture."""
-        return self._finish(self.settings.call("variation", None, [image], operation=operation, **terms))
+        return self._finish(
+            self.settings.call("variation", None, self._in_hand("variation", [image], operation), operation=operation, **terms)
+        )
 
     @overload
     def describe(
@@ -171,7 +175,7 @@ class Client:
         It is asked for as a task where that is a choice. Keep `id`: `resume` follows it from any process.
         """
         terms.setdefault("asynchronous", True if self.settings.takes_flag(task, operation) else None)
-        call = self.settings.call(task, prompt, images, mask, operation=operation, **terms)
+        call = self.settings.call(task, prompt, self._in_hand(task, images, operation), mask, operation=operation, **terms)
         return TaskHandle(self._driver(call), call, self._driver(call).run(call.submission()))
 
     def resume(self, task_id: str, *, task: Task = "generate", operation: str | None = None) -> TaskHandle:
@@ -181,6 +185,17 @@ class Client:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.settings.provider.id!r}, base_url={self.settings.base_url!r})"
+
+    def _in_hand(self, task: Task, images: Sequence[PictureSource], operation: str | None) -> Sequence[PictureSource]:
+        """The pictures; those at addresses fetched, where the operation takes no addresses."""
+        wanted = self.settings.to_fetch(task, images, operation)
+        if not wanted:
+            return images
+        driver = self._driver(self.settings.resumed(task, operation))
+        found = {}
+        for url in dict.fromkeys(wanted):
+            found[url] = self.settings.fetched(task, driver.run(self.settings.fetching(task, url, operation)), operation)
+        return [found[one] if isinstance(one, str) and one in found else one for one in images]
 
     def _driver(self, call: Call) -> _Driver:
         return _Driver(self._http, self._defaults, call)

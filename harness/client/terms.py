@@ -14,8 +14,9 @@ from typing import Any, TypedDict, Unpack
 from PIL import Image
 
 from testcard.harness.client.attending import Attendance
-from testcard.harness.client.call import Call
-from testcard.harness.client.http import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S
+from testcard.harness.client.call import Call, not_allowed
+from testcard.harness.client.errors import ConnectionFailed
+from testcard.harness.client.http import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S, Exchanged
 from testcard.harness.client.masks import Mask, in_polarity_of
 from testcard.harness.client.observing import ClientEvent, Hook, next_number
 from testcard.harness.client.retries import NO_RETRY, Retry
@@ -24,11 +25,13 @@ from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import keep_secret
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key
+from testcard.harness.wire.addresses import host_of
 from testcard.harness.wire.billing import worst_case
 from testcard.harness.wire.contract import Choice, choose
+from testcard.harness.wire.course import Conditions, Download, DownloadEnd, Steps, download
 from testcard.harness.wire.fields import WireFields
 from testcard.harness.wire.model import InputImage, TaskRequest
-from testcard.harness.wire.pictures import input_image
+from testcard.harness.wire.pictures import input_image, lenient_base64
 from testcard.specs.loader import Provider, load_provider
 from testcard.specs.profile import MOCK_API_KEY, Delivery, Task
 
@@ -112,6 +115,34 @@ class Settings:
                 choice = choose(self.provider, replace(request, mask=turned), operation)
         key = self._key(choice, idempotency_key)
         return self._call(choice, key, (note,) if note is not None else ())
+
+    def to_fetch(self, task: Task, images: Sequence[PictureSource], operation: str | None) -> tuple[str, ...]:
+        """The addresses among the pictures that have to be fetched first, for the operation takes pictures and no addresses."""
+        urls = tuple(one for one in images if isinstance(one, str) and one.startswith(("http://", "https://")))
+        if not urls:
+            return ()
+        profile = self.provider.operation_profile(operation or self.provider.default_operation(task))
+        takes = profile.kind == "chat" or any(
+            field.means == "image" and str(field.format).startswith("url") for field in profile.fields.values()
+        )
+        return () if takes else urls
+
+    def fetching(self, task: Task, url: str, operation: str | None) -> Steps[Download[Exchanged]]:
+        """The way to a picture that is to be sent, without the key."""
+        named = operation or self.provider.default_operation(task)
+        return download(Conditions(self.provider, named, self.base_url, None, live=self.live), url)
+
+    def fetched(self, task: Task, found: Download[Exchanged], operation: str | None) -> InputImage:
+        """The picture; a `ClientError` where its address did not bring it, and nothing was sent to the provider then."""
+        named = operation or self.provider.default_operation(task)
+        if found.whole is not None:
+            return input_image(found.whole.body)
+        if found.end is DownloadEnd.NOT_ALLOWED:
+            raise not_allowed(self.resumed(task, operation), None, "a picture to send", found.place)
+        said = "nothing that could be fetched" if found.reply is None or found.reply.status is None else f"status {found.reply.status}"
+        raise ConnectionFailed(
+            f"the picture to send could not be fetched: {host_of(found.place)} answered {said}", operation=named, hint="pass its bytes"
+        )
 
     def takes_flag(self, task: Task, operation: str | None) -> bool:
         """Whether a field of the request says that it is to become a task."""
@@ -242,7 +273,12 @@ def as_input_image(source: PictureSource) -> InputImage:
         buffer = io.BytesIO()
         source.save(buffer, "PNG")
         return input_image(buffer.getvalue())
-    if isinstance(source, str) and source.startswith(("http://", "https://", "data:")):
+    if isinstance(source, str) and source.startswith("data:"):
+        carried = lenient_base64(source)
+        if carried is None:
+            raise UsageError(f"{source[:40]}… is no data URL of a picture", hint="write it as data:image/png;base64,…")
+        return input_image(carried)
+    if isinstance(source, str) and source.startswith(("http://", "https://")):
         return InputImage(url=source)
     path = Path(source)
     try:

@@ -14,10 +14,12 @@ import pytest
 from PIL import Image, ImageChops
 
 from testcard.harness.client import (
+    AddressNotAllowed,
     AsyncClient,
     BatchItem,
     BatchOutcome,
     Client,
+    ConnectionFailed,
     Mask,
     PaymentRequired,
     Preview,
@@ -128,9 +130,28 @@ def test_pictures_go_in_as_anything(nebul: RunningMock, tmp_path: Path) -> None:
     with opened("nebul", nebul) as one:
         for source in (path, str(path), data, Image.open(io.BytesIO(data))):
             assert one.edit(source, "at night", size=(64, 64)).pictures[0].width == 64
-    with running_mock("nanogpt") as mock, opened("nanogpt", mock) as other:
-        url = "data:image/png;base64," + base64.b64encode(data).decode()
-        assert other.edit(url, "at night", size=(256, 256)).pictures[0].width == 256
+    url = "data:image/png;base64," + base64.b64encode(data).decode()
+    with running_mock("nanogpt") as mock, opened("nanogpt", mock) as other, opened("nebul", nebul) as one:
+        for client in (one, other):
+            assert client.edit(url, "at night", size=(256, 256)).pictures[0].width == 256
+            with pytest.raises(UsageError, match="no data URL"):
+                client.edit("data:image/png;base64,?", "at night")
+        # At an address, for a provider that takes none: it is fetched first, without the key, and nothing is sent where that fails.
+        address = other.generate("x", size=(256, 256), delivery="url").pictures[0].url
+        assert address is not None
+        assert one.edit(address, "at night", size=(256, 256)).pictures[0].width == 256
+        asked = len(nebul.requests())
+        with pytest.raises(ConnectionFailed, match="could not be fetched"):
+            one.edit(address + "1", "at night")
+        with pytest.raises(AddressNotAllowed):
+            one.edit("http://198.51.100.7/a.png", "at night")
+        assert len(nebul.requests()) == asked
+
+        async def story() -> int:
+            async with AsyncClient("nebul", base_url=nebul.base_url, api_key=nebul.api_key) as client:
+                return (await client.edit(address, "at night", size=(256, 256))).pictures[0].width
+
+        assert anyio.run(story) == 256
 
 
 def test_a_mask_is_turned_to_what_the_provider_takes(relay: RunningMock, nebul: RunningMock) -> None:
