@@ -191,7 +191,7 @@ def forecast_lines(found: FittingPlan, limits: SpendingLimits) -> Iterator[str]:
         more = f" and {len(open_) - SHOWN_RULES} more" if len(open_) > SHOWN_RULES else ""
         yield f"  not-run, {level}: {', '.join(open_[:SHOWN_RULES])}{more}"
     if found.leaves_must_open:
-        enough = f"; --max-requests {found.enough} leaves no must open" if limits.max_requests is not None else ""
+        enough = f"; about {found.enough} requests judge every must" if limits.max_requests is not None else ""
         yield f"If all goes well: exit 5, for musts are not judged{enough}."
     else:
         yield "If all goes well: exit 0; every must is judged."

@@ -53,7 +53,7 @@ def test_a_check_that_leaves_musts_open_says_so_before(slow: EmbeddedMocks, tmp_
     assert run([*asked, "--plan"]) == 0
     planned = capsys.readouterr().out
     assert "not-run, must:" in planned
-    assert "If all goes well: exit 5, for musts are not judged; --max-requests" in planned
+    assert "If all goes well: exit 5, for musts are not judged; about " in planned
     assert run([*asked, "--out", str(tmp_path / "run"), "--quiet"]) == 5
     said = capsys.readouterr()
     assert "http.status-documented" not in said.out  # no table

@@ -25,6 +25,7 @@ class PlanStep:
     (an async task's rules ask another operation); `level` is the strongest of theirs, `softest` caps what it proves.
     `after` names the probe of the operation that has to be answered first; `alone`: no other request is under way meanwhile.
     `kind`: in which way a generated request is broken; once enough of a kind were carried out, more would show nothing new.
+    `leads_to`: further requests that its answer may ask for, to fetch its pictures or to ask for its task.
     `spare`: all that it has is shown by others, so it is sent last, and only while the operation has pictures left.
     """
 
@@ -55,6 +56,7 @@ class PlanStep:
     kind: str | None = None
     spare: bool = False
     method: str | None = None
+    leads_to: int = 0
 
     @property
     def id(self) -> str:

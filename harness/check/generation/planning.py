@@ -25,6 +25,7 @@ from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.billing import worst_case
 from testcard.harness.wire.encode import build
 from testcard.harness.wire.fields import WireFields, task_terms, wire_fields
+from testcard.harness.wire.model import TaskRequest
 from testcard.specs.loader import Provider
 
 #: Rules that generated requests can belong to.
@@ -272,7 +273,17 @@ def _step(provider: Provider, pricing: Pricing, draft: Draft, number: int, keyle
         kind=draft.kind,
         spare=draft.spare,
         method=probe.method,
+        leads_to=_leads_to(provider, probe, terms, most.images),
     )
+
+
+def _leads_to(provider: Provider, probe: Probe, terms: TaskRequest, images: int) -> int:
+    """How many requests follow one that is carried out: a download for each picture, and two questions for its task or more."""
+    if probe.expects not in ("accept", "may-refuse"):
+        return 0
+    response = provider.operation_profile(probe.operation).response
+    fetched = images if response.url is not None and (terms.delivery or response.default_delivery) == "url" else 0
+    return fetched + (2 if terms.asynchronous else 0)
 
 
 def case_drafts(scope: Scope) -> Iterator[tuple[str, Draft]]:

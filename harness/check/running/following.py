@@ -133,7 +133,7 @@ class Following:
         return self._clock() if self._outcome.stopped is None else None
 
     def _more(self) -> Reservation | None:
-        return None if self._outcome.interrupted else self._budget.reserve(billed=False)
+        return None if self._outcome.interrupted else self._budget.reserve(billed=False, following=True)
 
 
 class _Trail:

@@ -162,7 +162,7 @@ class Runner:
                 if admission != "go":
                     self._spare(step, admission)
                     return None
-                reservation = self.budget.reserve(billed=step.billed, images=step.images, cost_usd=step.cost_usd)
+                reservation = self.budget.reserve(billed=step.billed, images=step.images, cost_usd=step.cost_usd, follow=step.leads_to)
                 if reservation is not None:
                     return reservation
                 if self._tasks:
@@ -225,12 +225,14 @@ class Runner:
         finally:
             if reservation.open:
                 self.budget.release(reservation)
+            self.budget.followed(reservation)
             self._allowance.end(step, *bill(step, records))
             self._finish(step, records)
 
     def _never_sent(self, step: PlanStep, reservation: Reservation) -> None:
         """The run was stopped while the step waited for another one's answer."""
         self.budget.cancel(reservation)
+        self.budget.followed(reservation)
         self._leave_out(step, self.outcome.stopped or INTERRUPTED)
         self._allowance.end(step, 0, False)
         self._finish(step, [])

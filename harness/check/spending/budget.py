@@ -43,7 +43,8 @@ NO_LIMITS = SpendingLimits()
 class Reservation:
     """What one request may cost at most, taken from the budget until it is settled or released.
 
-    `asked_images` and `asked_usd` are the worst case by the contract, the others that of a target which adds to it.
+    `asked_images` and `asked_usd` are the worst case by the contract, the others that of a target which adds to it. `follow`: requests that
+    are kept for what its answer leads to.
     """
 
     billed: bool
@@ -52,6 +53,7 @@ class Reservation:
     asked_images: int = 0
     asked_usd: float | None = None
     open: bool = True
+    follow: int = 0
 
 
 class CheckBudget:
@@ -71,6 +73,7 @@ class CheckBudget:
         self._held_billed = 0
         self._settled = 0
         self._sent_again = 0
+        self._kept = 0
         self._unanswered = 0
         self._extra_images = 0
         self._times_images = 1.0
@@ -78,16 +81,19 @@ class CheckBudget:
         #: Why the latest request for a reservation was refused; None where it was granted.
         self.refusal: Stop | None = None
 
-    def reserve(self, *, billed: bool, images: int = 0, cost_usd: float | None = None) -> Reservation | None:
+    def reserve(
+        self, *, billed: bool, images: int = 0, cost_usd: float | None = None, follow: int = 0, following: bool = False
+    ) -> Reservation | None:
         """A reservation of the worst case, or None when it does not fit into what is left; then `refusal` says why.
 
-        A billed request whose cost is not known never fits a limit on cost.
+        A billed request whose cost is not known never fits a limit on cost. With it so many requests are kept that `follow` it, until
+        `followed`: a picture that is paid for and not fetched shows nothing. `following`: this is one of those.
         """
         asked_images, asked_usd = images if billed else 0, cost_usd
         with self._lock:
             images = self._expected(asked_images)
             cost_usd = None if asked_usd is None else asked_usd * self._times_cost
-            self.refusal = self._refusal(billed, images, cost_usd)
+            self.refusal = self._refusal(billed, images, cost_usd, follow, 0 if following else self._kept)
             if self.refusal is not None:
                 return None
             self._requests += 1
@@ -95,14 +101,21 @@ class CheckBudget:
             self._held_billed += billed
             self._held_images += images
             self._held_cost += (cost_usd or 0.0) if billed else 0.0
-            return Reservation(billed, images, cost_usd, asked_images, asked_usd)
+            self._kept += follow
+            return Reservation(billed, images, cost_usd, asked_images, asked_usd, follow=follow)
+
+    def followed(self, reservation: Reservation) -> None:
+        """What the answer led to was asked for, or it led to nothing: what was kept for it is free again."""
+        with self._lock:
+            self._kept -= reservation.follow
+            reservation.follow = 0
 
     def _expected(self, images: int) -> int:
         return max(images + self._extra_images, math.ceil(images * self._times_images)) if images else 0
 
-    def _refusal(self, billed: bool, images: int, cost_usd: float | None) -> Stop | None:
+    def _refusal(self, billed: bool, images: int, cost_usd: float | None, follow: int, kept: int) -> Stop | None:
         limits = self.limits
-        if limits.max_requests is not None and self._requests + 1 > limits.max_requests:
+        if limits.max_requests is not None and self._requests + kept + 1 + follow > limits.max_requests:
             return Stop(reason=StopReason.REQUESTS_SPENT, limit=limits.max_requests)
         if billed and limits.max_images is not None and self._images + self._held_images + images > limits.max_images:
             return Stop(reason=StopReason.IMAGES_SPENT, limit=limits.max_images)

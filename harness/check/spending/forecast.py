@@ -54,7 +54,7 @@ def forecast(plan: Plan, limits: SpendingLimits) -> FittingPlan:
         spent = of_operation.get(step.operation, 0)
         if step.spare and spent + step.weight > MOST_IMAGES:
             continue  # shows nothing that others do not show
-        led_to = step.images if taken and step.terms.delivery == "url" else 0
+        led_to = step.leads_to if taken or not step.billed else 0
         full += 1 + led_to
         if not step.spare and _strongest(plan, step) == "must":
             enough = full

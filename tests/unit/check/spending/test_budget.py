@@ -149,3 +149,20 @@ def test_nobody_knows_what_a_lost_answer_cost() -> None:
 def reserved(reservation: Reservation | None) -> Reservation:
     assert reservation is not None
     return reservation
+
+
+def test_what_an_answer_leads_to_is_kept_for_it() -> None:
+    """Of four requests, one whose picture is to be fetched keeps a second; another of its kind fits, a third plain one does not."""
+    budget = CheckBudget(SpendingLimits(max_requests=4))
+    first = budget.reserve(billed=True, images=1, follow=1)
+    second = budget.reserve(billed=True, images=1, follow=1)
+    assert first is not None
+    assert second is not None
+    assert budget.reserve(billed=False) is None
+    fetched = budget.reserve(billed=False, following=True)
+    assert fetched is not None
+    budget.followed(first)
+    budget.followed(second)  # refused: it leads to nothing
+    assert budget.reserve(billed=True, images=1, follow=1) is None
+    assert budget.reserve(billed=False) is not None
+    assert budget.reserve(billed=False, following=True) is None
