@@ -219,6 +219,17 @@ def unknown_task(scope: Scope) -> Iterator[Probe]:
     yield from _poll(scope, "task/unknown", UNKNOWN_REFERENCE, "a task that nobody submitted")
 
 
+def unknown_cancellation(scope: Scope) -> Iterator[Probe]:
+    """Calling off a task that nobody submitted; it costs nothing."""
+    protocol = scope.provider.protocol(scope.operation_id)
+    if protocol is not None and protocol.cancel is not None and scope.operation_id == protocol.cancel.operation:
+        request = TaskRequest(task=next(iter(scope.provider.profile.tasks), "generate"))
+        path = {protocol.cancel.parameter: UNKNOWN_REFERENCE}
+        yield Probe(
+            "task/cancel-unknown", scope.operation_id, request, "refuse", path=path, change="calling off a task that nobody submitted"
+        )
+
+
 def malformed_tasks(scope: Scope) -> Iterator[Probe]:
     """Polls by references that no server gives out: a word, one of other letters than ASCII's, one that is far too long."""
     for number, (reference, what) in enumerate(_MALFORMED_REFERENCES, 1):

@@ -218,6 +218,12 @@ def own_tasks(provider: Provider, operation: str) -> bool:
     return own_pictures(provider, operation) and protocol is not None and protocol.flag is None
 
 
+def own_cancels(provider: Provider, operation: str) -> bool:
+    """Operations of a user's own provider that call tasks off."""
+    protocol = provider.protocol(operation)
+    return protocol is not None and protocol.cancel is not None and protocol.cancel.operation == operation
+
+
 def own_polls(provider: Provider, operation: str) -> bool:
     """Operations of a user's own provider that are asked about a task, and those whose tasks they are."""
     protocol = provider.protocol(operation)

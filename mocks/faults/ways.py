@@ -8,7 +8,7 @@ import msgspec
 import pybase64
 
 from testcard.mocks.exchange import Answer, Call
-from testcard.mocks.faults.register import fault, own_binary, own_events, own_failing, own_polls, own_tasks
+from testcard.mocks.faults.register import fault, own_binary, own_cancels, own_events, own_failing, own_polls, own_tasks
 from testcard.mocks.filling import put
 from testcard.specs.pointers import at
 from testcard.specs.profile import AsyncProtocol, PictureEvents, ResponseMap
@@ -112,6 +112,16 @@ def _no_reference(call: Call, answer: Answer) -> Answer:
         for place in _protocol(call).task_reference:
             answer.json = _without(answer.json, place)
     return answer
+
+
+@fault("answer", "async.cancel", own=own_cancels, also=("schema.response", "http.status-documented"))
+def _calls_off_anything(call: Call, answer: Answer) -> Answer:
+    """Says of any reference that its task is called off, whether there is one or not."""
+    protocol = _protocol(call)
+    if answer.status != 404:
+        return answer
+    word = protocol.word("cancelled")
+    return Answer(202, put({}, protocol.state, word) if protocol.state is not None and word is not None else {})
 
 
 def _where(call: Call) -> ResponseMap:

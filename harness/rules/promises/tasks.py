@@ -350,6 +350,32 @@ def unknown_task(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observa
             yield Observation("broken", detail, (one.id,))
 
 
+CANCEL = "async.cancel"
+
+
+def _cancels(scope: Scope) -> bool:
+    protocol = scope.provider.protocol(scope.operation_id)
+    return protocol is not None and protocol.cancel is not None and scope.operation_id == protocol.cancel.operation
+
+
+@rule(CANCEL, level="info", clause=http_clause("15.5.5 404 Not Found"), applies=_cancels, asks=probes.unknown_cancellation)
+def cancel(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
+    """Calling off a task that nobody submitted is refused, so that who mistakes a reference hears of it.
+
+    Judged where the document has an operation that calls tasks off. No task of the check is called off: whether one still can be
+    depends on how fast the server works.
+    """
+    for one in seen:
+        if not one.sent_by_check or one.case.expects != "refuse" or CANCEL not in one.case.rules:
+            continue
+        if one.out_of_reach is not None or one.status in (401, 403):
+            yield Observation("unproven", one.out_of_reach or f"status {one.status}", (one.id,))
+        elif one.refused:
+            yield Observation("pass", exchanges=(one.id,))
+        else:
+            yield Observation("broken", f"{one.case.change} was answered with status {one.status}", (one.id,))
+
+
 RULES = (
     accepted,
     reference,
@@ -358,4 +384,5 @@ RULES = (
     result,
     repeatable_submit,
     unknown_task,
+    cancel,
 )
