@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from testcard.mocks.exchange import Call, Refused, Upload
+from testcard.specs.pointers import parts_of
 
 MAX_SIDE_PX = 4096
 MAX_N = 10
@@ -20,12 +21,26 @@ _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 def salt(call: Call, without: Sequence[str], *, always: bool = False) -> bytes:
     """A digest of every field that may change the pixels: all but those named `without`, which only say how much, how or to whom.
 
-    Empty without a seed, since every picture is new then, unless `always`: for answers that say which seed they were drawn from.
+    A name may be a pointer, to a field within an object.     Empty without a seed, since every picture is new then, unless `always`: for answers that say which seed they were drawn from.
     """
     if call.fields.get("seed") is None and not always:
         return b""
-    sent = [(name, plain(value)) for name, value in sorted(call.fields.items()) if name not in without]
+    inner = [parts_of(name) for name in without if name.startswith("/")]
+    fields = _left_out(call.fields, inner) if inner else call.fields
+    sent = [(name, plain(value)) for name, value in sorted(fields.items()) if name not in without]
     return hashlib.blake2b(msgspec.json.encode([sorted(call.path.items()), sent]), digest_size=16).digest()
+
+
+def _left_out(value: Any, places: Sequence[Sequence[str]]) -> Any:
+    """The object without what stands at these places in it."""
+    if not isinstance(value, dict):
+        return value
+    gone = {place[0] for place in places if len(place) == 1}
+    return {
+        name: _left_out(one, [place[1:] for place in places if len(place) > 1 and place[0] == name])
+        for name, one in value.items()
+        if name not in gone
+    }
 
 
 def plain(value: Any) -> Any:

@@ -242,7 +242,9 @@ def _task(protocol: AsyncProtocol | None, profile: OperationProfile, response: W
     found, status = _Places(body, response), response.status
     reference = next((one for place in protocol.task_reference if isinstance(one := found(place), str)), None)
     poll_url = found(protocol.poll_url)
-    named = reference is not None or isinstance(poll_url, str)
+    # Where every request becomes a task, a documented word for how far one is says as much as a reference.
+    known = protocol.flag is None and isinstance(word := found(protocol.state), str) and protocol.phase(word) is not None
+    named = reference is not None or isinstance(poll_url, str) or known
     if not poll and (status not in protocol.status or status != 202) and (not named or _holds_pictures(profile.response, body)):
         # A reference where the pictures should be is a task under another status than the documented one.
         return None

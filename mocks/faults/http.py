@@ -80,7 +80,7 @@ def _page_called_json(call: Call, answer: Answer) -> Answer:
 
 
 def _cut(answer: Answer, how: Literal["length", "chunks"]) -> Answer:
-    if answer.status == 200 and answer.events is None:
+    if answer.status in (200, 201) and answer.events is None:
         answer.cut = how
     return answer
 
@@ -150,7 +150,12 @@ def _methods_are_not_named(call: Call, refused: Refused) -> Refused | None:
     return Refused(405, refused.message, code=refused.code)
 
 
-@fault("unread", "http.malformed-refused", KEYED, own=own_pictures)
+def _reads_whole_bodies(provider: Provider, operation: str) -> bool:
+    """Operations of a user's own provider whose bodies show where they end; half a form of names and values is a form as well."""
+    return own_pictures(provider, operation) and provider.operation(operation).request_media_type != "application/x-www-form-urlencoded"
+
+
+@fault("unread", "http.malformed-refused", KEYED, own=_reads_whole_bodies)
 def _half_a_body_will_do(call: Call, refused: Refused) -> Refused | None:
     """Takes a body that cannot be read for one without fields, and serves it."""
     return refused if refused.status == 415 else None

@@ -10,6 +10,7 @@ import pybase64
 from testcard.mocks.exchange import Answer, Call
 from testcard.mocks.faults.register import fault, own_binary, own_cancels, own_events, own_failing, own_polls, own_tasks
 from testcard.mocks.filling import put
+from testcard.specs.loader import Provider
 from testcard.specs.pointers import at
 from testcard.specs.profile import AsyncProtocol, PictureEvents, ResponseMap
 
@@ -19,7 +20,12 @@ Events = list[Any]
 # Pictures that are the body.
 
 
-@fault("answer", "delivery.as-asked/in-json", own=own_binary)
+def _knows_base64(provider: Provider, operation: str) -> bool:
+    """Operations that answer with the picture itself and have a place for base64 as well."""
+    return own_binary(provider, operation) and provider.operation_profile(operation).response.base64 is not None
+
+
+@fault("answer", "delivery.as-asked/in-json", own=_knows_base64)
 def _in_json(call: Call, answer: Answer) -> Answer:
     """Sends the picture as base64 in JSON where the picture itself was asked for."""
     where = _where(call)
@@ -80,7 +86,7 @@ def _broken_previews(call: Call, events: Events) -> Events:
 # Requests that always become tasks.
 
 
-@fault("body", "async.terminal/always", own=own_polls)
+@fault("body", "async.terminal/always", own=own_polls, also=("schema.response",))
 def _never_ends(call: Call, body: Any) -> Any:
     """Says for ever that a task goes on."""
     protocol = _protocol(call)
@@ -96,7 +102,7 @@ def _nothing_came_of_it(call: Call, body: Any) -> Any:
     return _without_pictures(call, body) if call.operation in _protocol(call).operations else body
 
 
-@fault("body", "async.result/always-fails", own=own_failing)
+@fault("body", "async.result/always-fails", own=own_failing, also=("schema.response",))
 def _every_task_fails(call: Call, body: Any) -> Any:
     """Lets every task fail."""
     protocol = _protocol(call)
@@ -152,7 +158,8 @@ def _protocol(call: Call) -> AsyncProtocol:
 def _without(body: Any, place: str) -> Any:
     *way, last = place.strip("/").split("/")
     if way:
-        return put(body, "/".join(way), _without(at(body, "/".join(way)), last))
+        above = "/" + "/".join(way)
+        return _put_there(body, above, _without(at(body, above), last)) if at(body, above) is not None else body
     return {name: value for name, value in body.items() if name != last} if isinstance(body, dict) else body
 
 

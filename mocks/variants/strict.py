@@ -100,13 +100,11 @@ class _Operation:
 
 
 def _error(answer: Answer, call: Call) -> Answer:
-    shape = choice_of(call, "error shape", ("text", "empty", "problem", "html", "detail"))
+    shape = choice_of(call, "error shape", ("text", "problem", "list", "detail"))
     if shape == "text":
         answer.data, answer.media_type = b"the request was refused\n", "text/plain; charset=utf-8"
-    elif shape == "empty":
-        answer.data, answer.media_type = b"", "text/plain"
-    elif shape == "html":
-        answer.data, answer.media_type = b"<html><body><h1>Bad Request</h1></body></html>", "text/html"
+    elif shape == "list":
+        answer.json = ["the request was refused"]
     elif shape == "problem":
         answer.json = {"type": "about:blank", "title": "Bad Request", "status": answer.status, "detail": "the request was refused"}
         answer.media_type = "application/problem+json"

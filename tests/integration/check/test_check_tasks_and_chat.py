@@ -105,7 +105,7 @@ def test_a_chat_is_judged_whole_and_streamed(check: Any) -> None:
             code, verdicts, _ = check("nvidia-nim-vision", url, "--rule", "vision.*", "--rule", "stream.*")
         found = words(verdicts, "createVisionChatCompletion", "")
         assert set(found.values()) == {"pass"}, options
-        assert len(found) == 14
+        assert len(found) == 16
         assert code == 0
 
 

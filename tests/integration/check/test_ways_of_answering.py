@@ -11,7 +11,10 @@ from testcard.mocks.faults import FAULTS
 from testcard.specs.lint import lint
 from testcard.specs.loader import load_provider
 
-WAYS = sorted((Path(__file__).parents[2] / "fixtures" / "ways").iterdir())
+TESTS = Path(__file__).parents[2]
+WAYS = sorted((TESTS / "fixtures" / "ways").iterdir())
+#: Documents as they come, with nested fields, forms of names and values, tasks under other names and other statuses.
+FOREIGN = [TESTS / "contract" / "foreign" / "documents" / name for name in ("form", "kiln", "lantern", "predictions", "wanda")]
 
 
 @pytest.mark.parametrize("folder", WAYS, ids=lambda folder: folder.name)
@@ -27,7 +30,7 @@ def test_every_fault_of_own_providers_alone_meets_one_of_them() -> None:
     assert alone <= {one.name for folder in WAYS for one in faults_of(load_provider(str(folder)))}
 
 
-@pytest.mark.parametrize("folder", WAYS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", [*WAYS, *FOREIGN], ids=lambda folder: folder.name)
 def test_the_conforming_mock_breaks_nothing_and_every_fault_is_caught(folder: Path) -> None:
     """Each fault that the provider's mock can tell breaks its rule, on every operation, and no rule that the fault does not list."""
     provider = load_provider(str(folder))

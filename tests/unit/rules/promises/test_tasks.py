@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from testcard.harness.check.judging.levels import level_of
+from testcard.harness.rules import probes
 from testcard.harness.rules.promises import tasks
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
@@ -210,11 +212,23 @@ def test_where_they_apply() -> None:
     """Where a request can wait, and the operation that polls: at the levels of the document and of the published client."""
     for rule in FAMILY:
         assert not RULES[rule].applies(Scope(load_provider("nanogpt"), "createImage"))
-        assert RULES[rule].applies(QWEN) is (rule != "async.unknown-task")
+        assert RULES[rule].applies(QWEN) is (rule not in ("async.unknown-task", "async.cancel"))
         assert RULES[rule].applies(TASK) is (rule == "async.unknown-task")
-    assert {rule: level_of(QWEN, RULES[rule]) for rule in FAMILY if rule != "async.unknown-task"} == {
+    assert {rule: level_of(QWEN, RULES[rule]) for rule in FAMILY if RULES[rule].applies(QWEN)} == {
         "async.accepted": "must", **dict.fromkeys(FAMILY[1:6], "should"),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "word"), [(404, "pass"), (400, "pass"), (202, "broken"), (200, "broken"), (503, "unproven"), (401, "unproven")]
+)
+def test_calling_off_a_task_that_nobody_submitted(recorded: Any, status: int, word: str) -> None:
+    """Any refusal is right; what calls off anything at all is noted."""
+    scope = Scope(load_provider(str(Path(__file__).parents[3] / "fixtures" / "ways" / "queue")), "cancel")
+    assert [probe.path for probe in RULES["async.cancel"].asks(scope)] == [{"request_id": probes.UNKNOWN_REFERENCE}]
+    run = recorded(scope).add(status, {"detail": "no"}, expects="refuse", rules=("async.cancel",))
+    assert run.words("async.cancel") == {word}
+    assert level_of(scope, RULES["async.cancel"]) == "info"
 
 
 def test_the_repeated_submission_is_the_only_one_billed_twice() -> None:
