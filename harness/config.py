@@ -21,7 +21,7 @@ _HINT = "the keys are described in the README under Configuration"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 _File = TypeVar("_File", bound=_Section)

@@ -8,15 +8,36 @@ came; `retire` and `fresh` have connections closed instead of used again.
 
 from __future__ import annotations
 
+import sys
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import httpcore
-import httpx
-
 from testcard.harness.foreign_names import note_lost
+
+
+@contextmanager
+def _command_line_of_httpx_left_out() -> Iterator[None]:
+    """httpx imports its own command line where click, rich and pygments are installed, which is half of what it costs; nobody here runs it.
+
+    Without effect where httpx has been imported before. `httpx.main` is then what it is in an installation without those.
+    """
+    name = "httpx._main"
+    absent = "httpx" not in sys.modules and name not in sys.modules
+    if absent:
+        sys.modules[name] = None  # type: ignore[assignment] # Python's own way to say that a module cannot be imported
+    try:
+        yield
+    finally:
+        if absent:
+            sys.modules.pop(name, None)
+
+
+with _command_line_of_httpx_left_out():
+    import httpcore
+    import httpx
 
 #: The version whose private names are known, pinned in pyproject.toml.
 MADE_FOR = "0.28.1"

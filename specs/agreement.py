@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jsonschema_rs
-
 from testcard.specs.errors import SpecError
 from testcard.specs.openapi import OpenApi, Operation
 from testcard.specs.pointers import parts_of, pointer_of
@@ -218,6 +216,8 @@ def impossible_values(openapi: OpenApi, profile: Profile, source: YamlFile) -> I
 
 
 def _values(field: WireField, schema: Mapping[str, Any], pointer: Pointer, source: YamlFile, document: str) -> Iterator[SpecProblem]:
+    import jsonschema_rs  # here: whoever only names a provider does not wait for it
+
     try:
         validator = jsonschema_rs.Draft202012Validator(dict(schema))
     except (ValueError, jsonschema_rs.ValidationError):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jsonschema_rs
-
 from testcard.specs.agreement import SpecProblem, dotted
 from testcard.specs.errors import SpecError
 from testcard.specs.normalise import SCHEMA_KEYS, SCHEMA_LISTS, SCHEMA_MAPS
@@ -149,6 +147,8 @@ def _schemas(openapi: OpenApi, node: Any, pointer: Pointer, *, schema: bool, def
 
 
 def _wrong_keywords(openapi: OpenApi, node: Mapping[str, Any], pointer: Pointer) -> Iterator[SpecProblem]:
+    import jsonschema_rs  # here: whoever only names a provider does not wait for it
+
     shallow = dict(_shallow(node))
     try:
         jsonschema_rs.meta.validate(shallow)
@@ -161,6 +161,8 @@ def _wrong_keywords(openapi: OpenApi, node: Mapping[str, Any], pointer: Pointer)
 
 
 def _wrong_default(openapi: OpenApi, node: Mapping[str, Any], pointer: Pointer) -> Iterator[SpecProblem]:
+    import jsonschema_rs  # here: whoever only names a provider does not wait for it
+
     if "default" not in node:
         return
     try:

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import jsonschema_rs
-
 from testcard.specs.errors import SpecError
 from testcard.specs.reading import OTHER_FILES, DocumentFiles, reference_to
 from testcard.specs.yaml_lines import Pointer, YamlFile
@@ -368,6 +366,8 @@ def _once(values: list[Any]) -> list[Any]:
 
 def _is_pattern(pattern: str) -> bool:
     """Whether both judges can try the pattern: the checker's (Python's) and the mock's."""
+    import jsonschema_rs  # here: whoever only names a provider does not wait for it
+
     try:
         re.compile(pattern)
         jsonschema_rs.Draft202012Validator({"pattern": pattern})

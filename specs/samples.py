@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jsonschema_rs
-
 from testcard.specs.pointers import MISSING
 from testcard.specs.schemas import Schema, type_of
 
@@ -106,6 +104,8 @@ def _both(outer: Schema, branch: Any) -> Schema:
 
 def allows(schema: Schema, value: Any) -> bool:
     """Whether the value is valid by the schema; no value is by a schema that is itself wrong."""
+    import jsonschema_rs  # here: whoever only names a provider does not wait for it
+
     try:
         return bool(jsonschema_rs.Draft202012Validator(dict(schema)).is_valid(value))
     except (ValueError, jsonschema_rs.ValidationError):

@@ -139,5 +139,6 @@ def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    resolve("testcard.harness.kept_connections:httpx")  # first: it imports httpx without what a client does not need
     found = globals()[name] = resolve(f"{home}:{name}")
     return found
