@@ -15,6 +15,8 @@ from testcard.benchmarks.plan.job import BlockJob
 from testcard.benchmarks.plan.workload import Workload
 from testcard.harness.errors import UsageError
 
+#: A closed loop's turn of fewer requests has no warm-up, for it could be all of it.
+WARMED = 50
 #: (cell, place of the first ask, so many requests from there on) → what they can cost at most, in USD.
 Cost = Callable[[int, int, int], float]
 
@@ -31,7 +33,7 @@ def divided(
     """The turns, each with its share. Those that nothing bounds, or that the limits leave room for, come back as they are.
 
     `due` says how many requests of each turn are due (of an open loop). A turn of an open loop that is cut down keeps its rate and
-    has exactly its share of arrivals. There is no warm-up in a turn that has a share: every request that is paid for counts.
+    has exactly its share of arrivals, and no warm-up; nor has a small share of a closed loop: every request that is paid for counts.
     A limit of 0 divides nothing: the run sends nothing and says so. `UsageError` where a limit does not give every row one request.
     """
     if not blocks or not (max_requests or max_cost_usd):
@@ -72,7 +74,8 @@ def divided(
             continue
         if block.rate_rps is None:
             money = None if paid is None else cost(block.cell, begin, paid) * factor
-            warmup_s = block.warmup_s if counted is None and money is None else 0.0
+            few = any(part is not None and part < WARMED for part in (counted, paid))
+            warmup_s = 0.0 if few else block.warmup_s
             found.append(msgspec.structs.replace(block, warmup_s=warmup_s, max_requests=counted, max_cost_usd=money or None, begin=begin))
             continue
         if all(level is None or need is None or level >= need for level in (by_count, by_cost)):

@@ -58,7 +58,7 @@ def test_a_check_that_leaves_musts_open_says_so_before(slow: EmbeddedMocks, tmp_
     said = capsys.readouterr()
     assert "http.status-documented" not in said.out  # no table
     assert said.out.startswith("INCONCLUSIVE: ")
-    assert "raise --max-requests" in said.err
+    assert "next: allow more with --max-requests" in said.err
 
 
 def test_a_benchmark_of_forty_requests_has_its_figures(slow: EmbeddedMocks, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

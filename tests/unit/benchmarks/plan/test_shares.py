@@ -37,6 +37,7 @@ def test_sixty_requests_for_three_targets_are_twenty_each() -> None:
     turns = shares(3, workload(), 60)
     assert [of(turns, cell) for cell in range(3)] == [[3, 3, 3, 3, 2, 2, 2, 2]] * 3
     assert {turn.warmup_s for turn in turns} == {0.0}
+    assert {turn.warmup_s for turn in shares(3, workload(), 3 * 8 * 50)} == {1.0}  # enough to leave some out
     assert [of(shares(3, workload(), 62), cell) for cell in range(3)] == [of(turns, cell) for cell in range(3)]  # two are left over
 
 
