@@ -15,6 +15,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "check": ("schemathesis", "hypothesis", "openapi_core", "openapi_spec_validator", "jsonschema", "werkzeug", "jinja2", "markupsafe"),
     "bench": ("gevent", "geventhttpclient", "greenlet", "locust", "flask", "numpy", "pandas", "pyarrow", "scipy", "xxhash"),
     "report": ("jinja2", "markupsafe", "matplotlib", "numpy", "pandas", "pyarrow", "scipy"),
+    "facts": ("imagehash",),
     "mock": ("starlette", "uvicorn", "python_multipart", "numpy"),
     "tls": ("trustme",),
     "watch": ("prometheus_client",),

@@ -60,6 +60,7 @@ _METRICS = ("p50", "p95", "throughput", "goodput", "error_rate", "cost")
     type=click.Path(path_type=Path),
     help="Count votes saved from the page of --blind; again for those of more people.",
 )
+@click.option("--facts", is_flag=True, help="Measure the pictures: fine detail, block steps, near-duplicates, origin. Takes longer.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict and the files as JSON.")
 def report(
     runs: tuple[Path, ...],
@@ -68,6 +69,7 @@ def report(
     index: Path | None,
     blind: bool,
     votes: tuple[Path, ...],
+    facts: bool,
     as_json: bool,
 ) -> int:
     """Render runs as one offline HTML file, Markdown, CSV and figures.
@@ -82,14 +84,16 @@ def report(
     readers = [RecoveredRun(run) for run in runs]
     _say_cut_short(readers)
     if blind:
-        if votes or baseline is not None or index is not None:
-            raise UsageError("--blind makes a page to vote on, and goes with neither --votes, --baseline nor --history")
+        if votes or facts or baseline is not None or index is not None:
+            raise UsageError("--blind makes a page to vote on, and goes with neither --votes, --facts, --baseline nor --history")
         return _blind(readers, out, as_json=as_json)
     from testcard.reports.content.votes import read_votes
     from testcard.reports.pages.render import write_report
 
     ballots = read_votes(votes) if votes else None
-    page = write_report(readers, out, baseline=[RecoveredRun(baseline)] if baseline else (), histories=_histories(index), ballots=ballots)
+    page = write_report(
+        readers, out, baseline=[RecoveredRun(baseline)] if baseline else (), histories=_histories(index), ballots=ballots, facts=facts
+    )
     written = RunReader(page.parent).run
     if as_json:
         click.echo(

@@ -102,7 +102,12 @@ class Page:
 
 
 def compose(
-    evidence: Evidence, baseline: Baseline | None = None, histories: Sequence[History] = (), ballots: Ballots | None = None
+    evidence: Evidence,
+    baseline: Baseline | None = None,
+    histories: Sequence[History] = (),
+    ballots: Ballots | None = None,
+    *,
+    facts: bool = False,
 ) -> Page:
     """The report of this evidence, against a baseline and with the figures' history where these are given."""
     comparison = compared(evidence)
@@ -133,7 +138,7 @@ def compose(
         targets=_targets(evidence),
         environment=_environment(evidence),
         ruleset=", ".join(versions),
-        panels=panels(evidence, comparison) | _voted(evidence, ballots),
+        panels=panels(evidence, comparison) | _of_pictures(evidence, ballots, facts=facts),
         forecasts=forecasts(comparison),
         baseline=baseline,
     )
@@ -155,12 +160,17 @@ def _against_others(baseline: Baseline | None, histories: Sequence[History]) -> 
     return {sketch.name: render(sketch) for sketch in sketches if sketch is not None}
 
 
-def _voted(evidence: Evidence, ballots: Ballots | None) -> dict[str, list[Panel]]:
-    if ballots is None:
-        return {}
-    from testcard.reports.content.votes import counted
+def _of_pictures(evidence: Evidence, ballots: Ballots | None, *, facts: bool) -> dict[str, list[Panel]]:
+    found = []
+    if ballots is not None:
+        from testcard.reports.content.votes import counted
 
-    return {"pictures": [counted(evidence, ballots)]}
+        found.append(counted(evidence, ballots))
+    if facts:
+        from testcard.reports.content.picture_facts import facts_panel
+
+        found.append(facts_panel(evidence))
+    return {"pictures": found} if found else {}
 
 
 def _gaps(evidence: Evidence) -> Table | None:

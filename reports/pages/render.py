@@ -32,14 +32,15 @@ def write_report(
     baseline: Sequence[RunReader] = (),
     histories: Sequence[History] = (),
     ballots: Ballots | None = None,
+    facts: bool = False,
 ) -> Path:
     """Writes the report of these runs into the new folder `out` (None: one named after the time) and returns its report.html.
 
     An `evaluate` run stands for its children. The folder is a run itself: run.json lists every file, and its outcome is the
-    report's verdict. Against a `baseline`, that verdict counts regressions too. `ballots` are votes on the pictures. Equal runs give equal bytes in every other
+    report's verdict. Against a `baseline`, that verdict counts regressions too. `ballots` are votes on the pictures, `facts` measures them. Equal runs give equal bytes in every other
     file. `UsageError` where nothing can be reported on, or where run and baseline have nothing in common.
     """
-    return write_page(*composed(runs, baseline=baseline, histories=histories, ballots=ballots), out)
+    return write_page(*composed(runs, baseline=baseline, histories=histories, ballots=ballots, facts=facts), out)
 
 
 def composed(
@@ -50,6 +51,7 @@ def composed(
     margin: float | None = None,
     metrics: Sequence[str] = (),
     ballots: Ballots | None = None,
+    facts: bool = False,
 ) -> tuple[Evidence, Page]:
     """What the runs hold, and the page that says so."""
     evidence = gather(runs)
@@ -58,7 +60,7 @@ def composed(
         from testcard.reports.content.baseline import against  # pandas and more, which a check has no use for
 
         compared = against(runs, baseline, evidence=evidence, margin=margin, metrics=metrics)
-    return evidence, compose(evidence, compared, histories, ballots)
+    return evidence, compose(evidence, compared, histories, ballots, facts=facts)
 
 
 def write_page(evidence: Evidence, page: Page, out: Path | None = None) -> Path:

@@ -52,7 +52,7 @@ def declared(requirements: list[str]) -> dict[str, str]:
 
 
 BASE = declared(PROJECT["dependencies"])
-EXTRAS = {name: declared(PROJECT["optional-dependencies"][name]) for name in ("check", "bench", "report", "mock", "tls", "watch")}
+EXTRAS = {name: declared(PROJECT["optional-dependencies"][name]) for name in ("check", "bench", "report", "facts", "mock", "tls", "watch")}
 OF_PYTEST = {name: wanted for name, wanted in declared(PROJECT["optional-dependencies"]["pytest"]).items() if name != "testcard"}
 RUNTIME = {name: wanted for some in (BASE, *EXTRAS.values(), OF_PYTEST) for name, wanted in some.items()}
 TESTS = {
