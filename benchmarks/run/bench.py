@@ -154,7 +154,8 @@ class BenchRun:
                 yield from (Noted(sentence=note) for note in notes)
                 notes.clear()
         yield from (Stopped(stop=stop) for stop in session.stops if stop not in told)
-        recorded = write_down(writer, session.blocks, plan.workload, finder, plan.asked, session.stops)
+        left_out = [each.objective.expression for each in plan.left_out]
+        recorded = write_down(writer, session.blocks, plan.workload, finder, plan.asked, session.stops, left_out)
         planned = plan.rows if finder is None else ()
         end = conclude(recorded, session.stops, interrupted=session.interrupted, fatal=session.fatal, planned=planned)
         writer.finish(end.outcome, end.code, end.reason, session.stops)

@@ -51,8 +51,12 @@ def write_down(
     finder: SaturationSearch | None,
     asked: Asked,
     stops: Sequence[Stop] = (),
+    left_out: Collection[str] = (),
 ) -> Recorded:
-    """Seals the samples, and writes the summary, with what each cell asked for, and what a search found before the stops."""
+    """Seals the samples, and writes the summary, with what each cell asked for, and what a search found before the stops.
+
+    Objectives in `left_out` count only where they are broken: nobody asked for them, and the budget cannot show that they are kept.
+    """
     from testcard.benchmarks.judging.recorder import seal
     from testcard.harness.statistics.samples import read
 
@@ -61,7 +65,7 @@ def write_down(
     writer.add_file("samples", "samples.parquet")  # listed first: a kill between the two leaves nothing that nobody lists
     seal(writer.folder, _left_out(blocks))
     frame = read(RunReader(writer.folder))
-    summary = _measured(frame, blocks, workload, asked, stops, writer.run.seed or 0)
+    summary = _without(_measured(frame, blocks, workload, asked, stops, writer.run.seed or 0), left_out)
     found = None
     if finder is not None:
         summary = finder.as_measured(summary)
@@ -131,6 +135,18 @@ def _measured(frame: pd.DataFrame, blocks: Sequence[Block], workload: Workload, 
         seed=seed,
     )
     return _with_notes(_refused(_with_asked(summary, asked), stops), notes(blocks))
+
+
+def _without(summary: Summary, left_out: Collection[str]) -> Summary:
+    """The summary without the gates of those objectives that are undecided."""
+    rows = []
+    for row in summary.rows:
+        gates = [gate for gate in row.gates if gate.verdict != "inconclusive" or gate.expression not in left_out]
+        open_ = any(gate.verdict == "inconclusive" for gate in gates)
+        by_gates = len(gates) < len(row.gates) and row.ok > 0 and row.generator.limit is None and not open_
+        outcome = "pass" if row.outcome == "inconclusive" and by_gates else row.outcome
+        rows.append(msgspec.structs.replace(row, gates=gates, outcome=outcome))
+    return msgspec.structs.replace(summary, rows=rows)
 
 
 def _spend(frame: pd.DataFrame) -> Spend:

@@ -29,6 +29,9 @@ from testcard.harness.runs.records import Summary, SummaryRow
 from testcard.harness.stops import next_step
 from testcard.harness.text.words import count, significant
 
+#: More than so many times the requests of a run are no next step.
+FAR = 20
+
 
 class BenchOutput:
     """All consumers of a benchmark, one object to hand each event to; `exit_code` is the command's, once the benchmark is finished."""
@@ -168,6 +171,10 @@ def _next_step(end: Finished) -> str:
     undecided = [(row, gate) for row in rows for gate in row.gates if gate.verdict == "inconclusive"]
     if undecided and all(gate.more_requests is not None for _, gate in undecided):
         each = max(row.requests + (gate.more_requests or 0) for row, gate in undecided)
+        if each > FAR * max(row.requests for row, _ in undecided):
+            return (
+                "a figure is so near to its limit that no few more requests would decide it: look at the intervals, or state another limit"
+            )
         return f"about {each:,} requests a row would decide, if they are like these: --max-requests {each * len(rows):,}, and time for them (--duration)"
     return "more samples: a longer --duration"
 
@@ -251,9 +258,10 @@ def outlook_lines(plan: BenchPlan, max_requests: int | None) -> list[str]:
     if plan.left_out:
         named = " and ".join(one.objective.expression for one in plan.left_out)
         takes = max((one.least for one in plan.left_out if one.least is not None), default=None)
-        enough = "" if takes is None else f" ({takes:,} could)"
+        enough = "" if takes is None else f" ({takes:,} can)"
         lines.append(
-            f"not judged: {named} of the default workload: {count(each, 'request')} a row cannot decide that{enough}; --slo asks for it"
+            f"counts only if broken: {named} of the default workload: {count(each, 'request')} a row cannot show that it is kept{enough}; "
+            "--slo asks for it"
         )
     lines += [f"decides: {one.words}" for one in plan.outlooks]
     within = "" if plan.answer_s is None else f", and an answer takes less than {significant(plan.answer_s)} s on average"

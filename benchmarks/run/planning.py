@@ -63,7 +63,7 @@ class BenchPlan:
     `said`: what size is asked for and why, for a person. `asked`: by target, operation and model, what a cell's requests ask for in words. `blocks` are the turns in their order (none in a search, which makes its own); `repeats`: so many of them may be taken again, where
     the generator was late; they are not counted. `priced_usd`: as `cost_usd`, but of what has a price; `unpriced` names the rest.
     `row_requests` are the fewest that a row gets, `outlooks` what each objective can decide with them; `left_out`: objectives that
-    nobody named and that these cannot decide.
+    nobody named and that these cannot show to be kept: they count only where they are broken.
     """
 
     workload: Workload
@@ -134,8 +134,6 @@ def make_plan(options: BenchOptions, workload: Workload, targets: Sequence[OpenT
     kept = outlooks
     if options.bounded and (options.objectives_by_default or options.workload is None):
         kept = [each for each in outlooks if each.passes is not None]
-        if len(kept) < len(outlooks):
-            workload = workload.model_copy(update={"slo": tuple(each.objective.expression for each in kept)})
     most = options.max_requests
     priced = _least(
         sum(usd for _, usd in sums) if known else None,

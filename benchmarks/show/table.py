@@ -141,7 +141,7 @@ def render(summary: Summary, console: Console, *, illustrative: bool, folder: Pa
                 console.print(_gate_line(row, gate))
     gates = [gate for row in summary.rows for gate in row.gates]
     if gates and all(gate.verdict == "pass" for gate in gates):
-        console.print(f"gates: {', '.join(summary.slo)}: all passed", markup=False)
+        console.print(f"gates: {', '.join(dict.fromkeys(gate.expression for gate in gates))}: all passed", markup=False)
     console.print(
         "latency counts from the scheduled start; [low, high] is a 95 % interval, ≈ a wide one or one without an upper end (?)",
         markup=False,

@@ -145,7 +145,7 @@ def test_a_budget_that_ends_where_its_plan_ends_is_a_finished_run(mocks: Embedde
     late = "generator was late" in done.stderr
     assert done.returncode == (5 if late else 0), done.stderr
     assert billed(mocks) - before == 5
-    assert "not judged: p95<8s and error_rate<5%" in done.stderr
+    assert "counts only if broken: p95<8s and error_rate<5%" in done.stderr
     assert "if all goes well: exit 0" in done.stderr
     run = RunReader(tmp_path / "run").run
     assert (run.outcome, run.stops) == ("inconclusive" if late else "pass", [])
