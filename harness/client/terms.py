@@ -139,9 +139,10 @@ class Settings:
             return input_image(found.whole.body)
         if found.end is DownloadEnd.NOT_ALLOWED:
             raise not_allowed(self.resumed(task, operation), None, "a picture to send", found.place)
-        said = "nothing that could be fetched" if found.reply is None or found.reply.status is None else f"status {found.reply.status}"
+        reply = found.reply
+        said = f"answers {reply.status}" if reply is not None and reply.status is not None else "gives no answer"
         raise ConnectionFailed(
-            f"the picture to send could not be fetched: {host_of(found.place)} answered {said}", operation=named, hint="pass its bytes"
+            f"the picture to send could not be fetched: {host_of(found.place)} {said}", operation=named, hint="pass its bytes"
         )
 
     def takes_flag(self, task: Task, operation: str | None) -> bool:
