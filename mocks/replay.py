@@ -207,6 +207,9 @@ def _read(run: Path) -> tuple[list[tuple[str, str]], list[_Exchange]]:
     """The run's targets as provider and base URL, and its exchanges; a last line that was cut by a kill is left out."""
     try:
         record = msgspec.json.decode((run / "run.json").read_bytes())
+        if record.get("children"):
+            named = ", ".join(str(run / str(child)) for child in record["children"])
+            raise UsageError(f"{run} is a parent of runs", hint=f"name one of a check: {named}")
         name = str(record.get("files", {}).get("exchanges", "exchanges.jsonl"))
         lines = (run / Path(name).name).read_bytes().splitlines()
         targets = [(str(one["provider"]), str(one["base_url"]).rstrip("/")) for one in record.get("targets", ())]
