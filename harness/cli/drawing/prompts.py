@@ -69,7 +69,11 @@ def carry_out(
         if not quiet:
             say(f"{done}: {shortened(outcome.item.prompt or '', 60)}: {_came_to(outcome)}")
 
-    outcomes = run_batch(client, items, folder, concurrency=concurrency, on_outcome=tell, names=names if template is not None else None)
+    try:
+        outcomes = run_batch(client, items, folder, concurrency=concurrency, on_outcome=tell, names=names if template is not None else None)
+    except KeyboardInterrupt:
+        say(f"{done} of {len(items)} prompts done; the same command goes on from {folder}")
+        raise
     for outcome in outcomes:
         if as_json:
             error = None if outcome.error is None else str(outcome.error)
