@@ -16,7 +16,6 @@ from starlette.types import ASGIApp
 from testcard.mocks.app import create_app
 from testcard.mocks.conditions import REFUSALS, Conditions, read_scenario
 from testcard.mocks.faults import FAULTS
-from testcard.mocks.processes import refuse_what_one_must_count, serve_together
 from testcard.mocks.replay import Replay
 from testcard.mocks.serving import Certificate, bind, serve, throwaway_certificate, url_of
 from testcard.mocks.variants import VARIANTS
@@ -141,6 +140,9 @@ def mock(
     providers: list[Provider] = []
     app: ASGIApp
     if processes > 1:
+        # Brings httpx along, which one process does without.
+        from testcard.mocks.processes import refuse_what_one_must_count, serve_together
+
         refuse_what_one_must_count(conditions, scenario=scenario is not None)
     if replay is not None:
         if provider_names or conditions != Conditions() or scenario is not None or variant is not None:
