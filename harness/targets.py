@@ -20,8 +20,11 @@ from testcard.harness.runs.records import TargetRecord
 from testcard.harness.wire.addresses import is_loopback as is_loopback
 from testcard.specs.loader import Provider, load_provider
 from testcard.specs.profile import MOCK_API_KEY
+from testcard.specs.user_files import content
 
 KEY_ENV = "TESTCARD_API_KEY"
+#: A file with a key is no larger.
+MOST_KEY_BYTES = 64 * 1024
 #: What a gateway answers while the server behind it is not up yet.
 _STARTING = (502, 503, 504)
 _ASK_AGAIN_S = 0.25
@@ -92,7 +95,7 @@ def read_key(provider: Provider, key_file: Path | None = None, key_env: str | No
 
 def _from_file(key_file: Path) -> str:
     try:
-        key = key_file.read_text(encoding="utf-8").strip()
+        key = content(key_file, MOST_KEY_BYTES).decode("utf-8").strip()
     except OSError as error:
         raise UsageError(f"--api-key-file {key_file}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -13,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from testcard.harness.errors import UsageError
+from testcard.specs.user_files import content
+
+#: A configuration, a workload, a list of waivers is no larger.
+MOST_BYTES = 4 * 1024 * 1024
 
 Pointer = tuple[str | int, ...]
 
@@ -46,8 +50,9 @@ class TomlFile:
 def read_toml(path: Path) -> TomlFile:
     """The file with its lines; `UsageError` naming the file, and the line where there is one, when it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = content(path, MOST_BYTES).decode("utf-8-sig").replace("\r\n", "\n")
         data = tomllib.loads(text)
+        lines = key_lines(text)
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such file", hint="is the path right? It counts from the working folder") from None
     except OSError as error:
@@ -56,7 +61,19 @@ def read_toml(path: Path) -> TomlFile:
         raise UsageError(f"{path}: byte {error.start} is no UTF-8", hint="save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(_where(path, text, str(error)), hint="https://toml.io shows how TOML is written") from None
-    return TomlFile(path, data, key_lines(text))
+    except RecursionError:
+        raise UsageError(f"{path}:{_deepest(text)}: is nested too deeply to be read") from None
+    except (ValueError, OverflowError) as error:  # a number of thousands of digits
+        digits = re.search(r"\d{4000}", text)
+        line = text.count("\n", 0, digits.start()) + 1 if digits else 1
+        raise UsageError(f"{path}:{line}: {'a number has too many digits' if digits else error}") from None
+    return TomlFile(path, data, lines)
+
+
+def _deepest(text: str) -> int:
+    """The line with the most brackets, or dots in a name."""
+    counts = [sum(map(line.count, "[{.")) for line in text.splitlines()] or [0]
+    return counts.index(max(counts)) + 1
 
 
 def _where(path: Path, text: str, said: str) -> str:

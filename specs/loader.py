@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
+from os.path import isdir, isfile
 from pathlib import Path
 
 from testcard.specs.agreement import SpecProblem, at, disagreements
@@ -143,7 +144,7 @@ def known_ids(search: Sequence[Path] = ()) -> tuple[str, ...]:
 
 
 def _ids_below(place: Path) -> tuple[str, ...]:
-    folders = place.iterdir() if place.is_dir() else ()
+    folders = place.iterdir() if isdir(place) else ()  # also of a name that no folder can have
     return tuple(sorted(folder.name for folder in folders if (folder / PROFILE).is_file()))
 
 
@@ -155,7 +156,7 @@ def load_provider(name: str, search: Sequence[Path] = ()) -> Provider:
     looks_like_path = "/" in name or "\\" in name or name in (".", "..")
     candidates = [Path(name)] if looks_like_path else [*(folder / name for folder in search), BUNDLED / name, PUBLIC / name]
     for folder in candidates:
-        if (folder / PROFILE).is_file() or (folder / "openapi.yaml").is_file():
+        if isfile(folder / PROFILE) or isfile(folder / "openapi.yaml"):  # also of a name that no file can have
             return _load(folder.resolve())
     if looks_like_path:
         raise UsageError(

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from testcard.specs.errors import SpecError
+from testcard.specs.user_files import content
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -89,24 +90,26 @@ class YamlFile:
 def read_yaml(path: Path) -> YamlFile:
     """The data and lines of a YAML or JSON file; `SpecError` when it is missing, is neither, holds a key twice, or is nested without end."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = content(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise SpecError("there is no such file", file=path, hint="a provider folder holds an OpenAPI document and profile.yaml") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"cannot be read: {error}", file=path) from None
+    except OSError as error:
+        raise SpecError(f"cannot be read: {error.strerror}", file=path) from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"cannot be read: byte {error.start} is no UTF-8", file=path) from None
     loader = _Yaml12Loader(text)
     lines: dict[Pointer, int] = {(): 1}
     try:
         node = loader.get_single_node()
         if node is not None:
-            _collect(node, (), lines, path)
+            _collect(node, (), lines, path, len(text) + _SPARE_KEYS)
         data = loader.construct_document(node) if node is not None else None
         if text.lstrip().startswith("{"):
             data = _json(text, data)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise SpecError(f"is not valid YAML: {error.problem or error.context}", file=path, line=mark.line + 1 if mark else None) from None
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, OverflowError) as error:
         raise SpecError(f"is not valid YAML: {error}", file=path) from None
     except RecursionError:
         raise SpecError("is nested too deeply to be read", file=path) from None
@@ -124,13 +127,14 @@ def _json(text: str, otherwise: Any) -> Any:
 
 
 _DEEPEST = 200
-_MOST_KEYS = 2_000_000  # an anchor that is used again counts each time
+#: A key takes a character or more; what is beyond comes of anchors that are used again, each of which counts each time.
+_SPARE_KEYS = 100_000
 
 
-def _collect(node: yaml.Node, pointer: Pointer, lines: dict[Pointer, int], path: Path) -> None:
+def _collect(node: yaml.Node, pointer: Pointer, lines: dict[Pointer, int], path: Path, most: int) -> None:
     if len(pointer) > _DEEPEST:
         raise SpecError("is nested too deeply to be read", file=path, line=node.start_mark.line + 1)
-    if len(lines) > _MOST_KEYS:
+    if len(lines) > most:
         raise SpecError("holds too much to be read", file=path, line=node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
@@ -140,8 +144,8 @@ def _collect(node: yaml.Node, pointer: Pointer, lines: dict[Pointer, int], path:
                 raise SpecError("stands twice in the same mapping", file=path, line=key.start_mark.line + 1, key=name)
             seen.add(name)
             lines[(*pointer, name)] = key.start_mark.line + 1
-            _collect(value, (*pointer, name), lines, path)
+            _collect(value, (*pointer, name), lines, path, most)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             lines[(*pointer, index)] = value.start_mark.line + 1
-            _collect(value, (*pointer, index), lines, path)
+            _collect(value, (*pointer, index), lines, path, most)

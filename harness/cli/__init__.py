@@ -76,6 +76,9 @@ _ORPHAN_S = 2.0
 #: Errors of the machine rather than of Testcard: no space, no right, too many open files.
 _MACHINES_OWN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)
 
+#: Errors of a name that was given: no file can have it.
+_NO_SUCH_NAME = (errno.ENAMETOOLONG, errno.ELOOP)
+
 
 class _ReaderLeft(Exception):
     """Whoever read stdout has gone (`testcard rules | head`). The exit code is a shell's for SIGPIPE: any of ours would claim a verdict."""
@@ -265,6 +268,11 @@ def _run(args: list[str], fail: Callable[[int, str, str | None], None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 128 + signal.SIGPIPE
     except OSError as error:
+        if error.errno in _NO_SUCH_NAME:
+            message = f"{error.strerror}: {str(error.filename)[:100]!r}"
+            say(f"error: {message}")
+            fail(Exit.USAGE, message, None)
+            return Exit.USAGE
         if error.errno not in _MACHINES_OWN:
             return _internal(error, fail)
         message = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"

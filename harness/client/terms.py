@@ -34,6 +34,7 @@ from testcard.harness.wire.model import InputImage, TaskRequest
 from testcard.harness.wire.pictures import input_image, lenient_base64
 from testcard.specs.loader import Provider, load_provider
 from testcard.specs.profile import MOCK_API_KEY, Delivery, Task
+from testcard.specs.user_files import content
 
 #: A picture to send: its bytes, the path of a file, a picture of Pillow's, an address (where the contract takes one), a data URL, or an `InputImage`.
 PictureSource = bytes | str | os.PathLike[str] | Image.Image | InputImage
@@ -283,6 +284,6 @@ def as_input_image(source: PictureSource) -> InputImage:
         return InputImage(url=source)
     path = Path(source)
     try:
-        return input_image(path.read_bytes(), path.name)
+        return input_image(content(path), path.name)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", hint="name a picture file, or pass its bytes") from None
