@@ -12,6 +12,7 @@ from testcard.specs.openapi import OpenApi, Operation
 from testcard.specs.pointers import pointer_of
 from testcard.specs.yaml_lines import Pointer
 
+NO_SCHEMA = "is no schema"
 _LOCATIONS = ("path", "query", "header", "cookie")
 _VALUES = ("example", "examples", "default", "enum", "const")
 _CONTAINERS = {"required", "properties", "items", "schema", *SCHEMA_LISTS, *SCHEMA_MAPS, *SCHEMA_KEYS}
@@ -27,7 +28,11 @@ def unusable(openapi: OpenApi) -> list[SpecProblem]:
 def holes(openapi: OpenApi) -> list[SpecProblem]:
     """Those of `unusable` for which the document cannot even be walked: things of another kind than their place needs, loose references."""
     found = list(_frame(openapi)) or list(_dangling(openapi))
-    return found or [problem for problem in _wrong_schemas(openapi) if (problem.key or "").rpartition(".")[2] in _CONTAINERS]
+    return found or [
+        problem
+        for problem in _wrong_schemas(openapi)
+        if problem.message == NO_SCHEMA or (problem.key or "").rpartition(".")[2] in _CONTAINERS
+    ]
 
 
 def wrong_defaults(openapi: OpenApi) -> Iterator[SpecProblem]:
@@ -131,7 +136,7 @@ def _schemas(openapi: OpenApi, node: Any, pointer: Pointer, *, schema: bool, def
         return
     if not isinstance(node, Mapping):
         if schema and not isinstance(node, bool) and not defaults:
-            yield _at(openapi, pointer, "is no schema")
+            yield _at(openapi, pointer, NO_SCHEMA)
         return
     if schema:
         yield from _wrong_default(openapi, node, pointer) if defaults else _wrong_keywords(openapi, node, pointer)
@@ -139,6 +144,9 @@ def _schemas(openapi: OpenApi, node: Any, pointer: Pointer, *, schema: bool, def
         inside = (*pointer, str(key))
         if key in _MAPS and isinstance(value, Mapping):
             for name, item in value.items():
+                if isinstance(item, list) and not defaults:
+                    yield _at(openapi, (*inside, str(name)), NO_SCHEMA)
+                    continue
                 yield from _schemas(openapi, item, (*inside, str(name)), schema=True, defaults=defaults)
         elif key in _KEYS or key in SCHEMA_LISTS:
             yield from _schemas(openapi, value, inside, schema=True, defaults=defaults)

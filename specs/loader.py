@@ -203,7 +203,14 @@ def read_folder(folder: Path, *, profile: Path | None = None, document: Path | N
     openapi = OpenApi(files, entries, media_types)
     broken = holes(openapi)
     _raise_first(broken)
-    whole = completed(data, openapi, folder.name)
+    try:
+        whole = completed(data, openapi, folder.name)
+    except (AttributeError, TypeError, ValueError, LookupError):
+        # A document that cannot be used is not understood either: what is wrong with it is its user's answer.
+        first = next(iter(unusable(openapi)), None)
+        if first is None:
+            raise
+        raise first.error() from None
     _raise_first([at(source, pointer, said) for pointer, said in wrong_keys(Profile, whole)])
     return ProviderFiles(openapi, Profile.model_validate(whole), source)
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from testcard.harness.errors import SpecError, UsageError
 from testcard.harness.statistics import slo
 from testcard.harness.targets import read_key
 from testcard.harness.toml_lines import read_toml
+from testcard.specs.lint import lint
 from testcard.specs.loader import load_provider
 from testcard.specs.user_files import content
 from testcard.specs.yaml_lines import read_yaml
@@ -81,6 +83,20 @@ def test_an_anchor_that_multiplies_is_refused(tmp_path: Path) -> None:
         (tmp_path / "x.yaml").write_text(text, encoding="utf-8")
         with pytest.raises(SpecError):
             read_yaml(tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize("value", ["x", None, 5, [], [None], 1e400, {"$ref": 5}], ids=str)
+def test_a_document_with_something_else_for_a_schema_is_named_with_its_line(value: object, tmp_path: Path) -> None:
+    """Whatever stands where a field's schema belongs: a problem with its line, for `spec lint` and for the loader alike."""
+    ours = load_provider("nanogpt").folder
+    (tmp_path / "profile.yaml").write_bytes((ours / "profile.yaml").read_bytes())
+    document = yaml.safe_load((ours / "openapi.yaml").read_bytes())
+    document["components"]["schemas"]["GenerationRequest"]["properties"]["seed"] = value
+    (tmp_path / "openapi.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    found = lint(tmp_path)
+    assert [problem for problem in found if problem.line and "seed" in (problem.key or "")]
+    with pytest.raises(SpecError):
+        load_provider(str(tmp_path))
 
 
 def test_a_name_that_no_file_can_have_is_a_mistake_of_its_user() -> None:
