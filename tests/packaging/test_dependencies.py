@@ -145,6 +145,7 @@ def test_a_pytest_plugin_of_others_comes_with_the_extra_that_needs_it() -> None:
         "check": ["hypothesis", "schemathesis"],
         "bench": ["locust"],
         "report": [],
+        "facts": [],
         "mock": [],
         "tls": [],
         "watch": [],
