@@ -36,7 +36,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Comp
     """One whole evaluation of the five mocks, shared by the tests of this module."""
     folder = tmp_path_factory.mktemp("evaluate")
     done = subprocess.run(
-        [*COMMAND, "--out", str(folder / "run")],
+        [*COMMAND, "--size", "256x256", "--out", str(folder / "run")],
         capture_output=True,
         text=True,
         timeout=400,

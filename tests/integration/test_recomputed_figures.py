@@ -35,7 +35,21 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     options = ["--latency", "lognormal:0.05,0.6", "--fault", "http.no-server-error@0.05"]
     with embedded_mocks(["nanogpt", "opengpu-relay"], options=options) as mocks:
         targets = [part for name, url in mocks.base_urls.items() for part in ("--target", f"{name}={url}")]
-        code = run(["bench", *targets, *LOADS[request.param], "--slo", f"p95<{LIMIT_S}s", "--slo", "error_rate<50%", "--out", str(out)])
+        code = run(
+            [
+                "bench",
+                *targets,
+                *LOADS[request.param],
+                "--size",
+                "256x256",
+                "--slo",
+                f"p95<{LIMIT_S}s",
+                "--slo",
+                "error_rate<50%",
+                "--out",
+                str(out),
+            ]
+        )
     assert code in (0, 1, 5)
     return out
 
