@@ -242,8 +242,8 @@ def _task(protocol: AsyncProtocol | None, profile: OperationProfile, response: W
     found, status = _Places(body, response), response.status
     reference = next((one for place in protocol.task_reference if isinstance(one := found(place), str)), None)
     poll_url = found(protocol.poll_url)
-    # Where every request becomes a task, a documented word for how far one is says as much as a reference.
-    known = protocol.flag is None and isinstance(word := found(protocol.state), str) and protocol.phase(word) is not None
+    # Where every request becomes a task, a documented word for how far one is tells one, and so does the documented status without an error.
+    known = protocol.flag is None and (protocol.phase(_word(found(protocol.state))) is not None or _may_be_a_task(protocol, status, body))
     named = reference is not None or isinstance(poll_url, str) or known
     if not poll and (status not in protocol.status or status != 202) and (not named or _holds_pictures(profile.response, body)):
         # A reference where the pictures should be is a task under another status than the documented one.
@@ -262,6 +262,16 @@ def _task(protocol: AsyncProtocol | None, profile: OperationProfile, response: W
         result_url if isinstance(result_url, str) else None,
         _amount(protocol.cost, found),
     )
+
+
+def _word(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _may_be_a_task(protocol: AsyncProtocol, status: int, body: Any) -> bool:
+    if status not in protocol.status or not isinstance(body, dict) or not body:
+        return False
+    return not any(body.get(name) for name in ("error", "errors", "detail", "message"))
 
 
 def _holds_pictures(where: ResponseMap, body: Any) -> bool:

@@ -30,7 +30,12 @@ def _refusal_with_another_status(call: Call, answer: Answer) -> Answer:
     return answer
 
 
-@fault("answer", "http.no-server-error", EVERY, own=own_keyed)
+def _needs_something(provider: Provider, operation: str) -> bool:
+    """Operations of a user's own provider that cannot do without a field, so that there is something to refuse."""
+    return own_keyed(provider, operation) and bool(provider.operation(operation).required)
+
+
+@fault("answer", "http.no-server-error", EVERY, own=_needs_something)
 def _fault_of_the_client_as_500(call: Call, answer: Answer) -> Answer:
     """Answers 500 to whatever it should refuse with 400, 404 or 422."""
     if answer.status in (400, 404, 422):

@@ -242,7 +242,9 @@ def steady(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
         ids = tuple(one.id for one in (*failed, *(one for one in group if one not in failed)))
         if len(group) < 2:
             continue
-        refused = [one for one in group if one.refused and one.status not in _OF_THE_MOMENT and one.case.expects == "accept"]
+        refused = [
+            one for one in group if one.refused and one.status not in _OF_THE_MOMENT and one.case.expects in ("accept", "may-refuse")
+        ]
         if not failed and refused and any(one.accepted for one in group):
             statuses = " and ".join(dict.fromkeys(str(one.status) for one in group))
             yield Observation("broken", f"the same request was answered with {statuses}{_said(refused[0])}", ids)

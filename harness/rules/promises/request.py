@@ -170,7 +170,11 @@ def _unsteady(seen: Sequence[SeenExchange]) -> bool:
     """Whether a request was refused whose equal was carried out: what is refused then depends on no value."""
     words: dict[tuple[object, ...], set[bool]] = {}
     for one in seen:
-        if one.sent_by_check and one.case.expects == "accept" and (one.accepted or (one.refused and one.out_of_reach is None)):
+        if (
+            one.sent_by_check
+            and one.case.expects in ("accept", "may-refuse")
+            and (one.accepted or (one.refused and one.out_of_reach is None))
+        ):
             request = one.exchange.request
             asked = json.dumps(one.asked, sort_keys=True, default=str)
             key = (request.url, tuple(request.headers), request.body.text or request.body.base64 or request.body.sha256, asked)

@@ -15,6 +15,7 @@ TESTS = Path(__file__).parents[2]
 WAYS = sorted((TESTS / "fixtures" / "ways").iterdir())
 #: Documents as they come, with nested fields, forms of names and values, tasks under other names and other statuses.
 FOREIGN = [TESTS / "contract" / "foreign" / "documents" / name for name in ("form", "kiln", "lantern", "predictions", "wanda")]
+FOREIGN += [TESTS.parent / "specs" / "public" / "leonardo"]  # a task whose acceptance names no state
 
 
 @pytest.mark.parametrize("folder", WAYS, ids=lambda folder: folder.name)

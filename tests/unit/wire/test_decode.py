@@ -188,3 +188,20 @@ def test_what_an_error_is_about(message: str | None, account: bool, content: boo
 def test_a_picture_that_was_withheld(finish: str | None, held: bool) -> None:
     """The words that services put beside a picture that they do not show."""
     assert withheld(finish) is held
+
+
+@pytest.mark.parametrize(
+    ("body", "is_task"),
+    [
+        ({"sdGenerationJob": {}}, True),
+        ({"sdGenerationJob": {"generationId": "g1"}}, True),
+        ({"error": "no credit"}, False),
+        ({}, False),
+        ([], False),
+    ],
+)
+def test_a_task_without_a_reference_is_one_all_the_same(body: Any, *, is_task: bool) -> None:
+    """Where every request becomes a task, the documented status says so, unless the body is an error: that a reference lacks is async.reference's."""
+    task = answer("leonardo", "createGeneration", body).task
+    assert (task is not None) is is_task
+    assert task is None or task.reference == body["sdGenerationJob"].get("generationId")
