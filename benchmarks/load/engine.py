@@ -338,7 +338,7 @@ class Engine:
     def _record(self, attempt: Attempt, judgement: Judgement) -> None:
         for held in (self.share, self.budget):
             held.settle(attempt.cell.worst_usd[attempt.ask], judgement.booked_usd)
-        self.watch.judged(attempt.cell, attempt.reply, judgement.outcome, judgement.detail)
+        self.watch.judged(attempt.cell, attempt.reply, judgement.outcome, judgement.detail, self.in_flight)
         self.outcomes[judgement.outcome] = self.outcomes.get(judgement.outcome, 0) + 1
         if not attempt.warmup and judgement.outcome in ("ok", "slow", "timeout"):
             self.tally.add(attempt.done_s - attempt.scheduled_s)

@@ -156,8 +156,11 @@ class Watch:
             if self.on_hold is not None:
                 self.on_hold(target, self.hold_until_s[target])
 
-    def judged(self, cell: Cell, reply: Reply | None, outcome: str, detail: str) -> None:
-        """Keeps the first failure of each kind, and stops the run where a row's first requests are all refused with the same words."""
+    def judged(self, cell: Cell, reply: Reply | None, outcome: str, detail: str, in_flight: int = 0) -> None:
+        """Keeps the first failure of each kind, and stops the run where a row's first requests are all refused with the same words.
+
+        `in_flight`: others that are on their way. A refusal is answered sooner than a picture is made, so as many of them have to be in.
+        """
         if outcome in FINE:
             self._delivered.add(cell.index)
             return
@@ -175,10 +178,9 @@ class Watch:
         before, count = self._refused.get(cell.index, (alike, 0))
         refusal = outcome == "refused" and status not in _NO_REFUSALS
         self._refused[cell.index] = (alike, count + 1 if before == alike else 1) if refusal else (alike, 0)
-        if refusal and self._refused[cell.index][1] >= _ALIKE_IN_A_ROW:
-            self._stop(
-                Stop(reason=StopReason.ALL_REFUSED, target=cell.label, status=status, count=_ALIKE_IN_A_ROW, detail=words), cut=False
-            )
+        count = self._refused[cell.index][1]
+        if count >= max(_ALIKE_IN_A_ROW, in_flight):
+            self._stop(Stop(reason=StopReason.ALL_REFUSED, target=cell.label, status=status, count=count, detail=words), cut=False)
 
     def hold(self, target: int, until_s: float) -> None:
         """Nothing more is to be sent to the target before that time of the load clock."""

@@ -38,6 +38,19 @@ def test_numbers_in_the_words_make_no_difference() -> None:
     assert watched(*((422, "refused", f"bad size (id 3f9a-{number})") for number in range(3)))[1]
 
 
+def test_pictures_on_their_way_are_waited_for() -> None:
+    """Of thirty users half are refused at once while the others' pictures are made: that is no refusal of everything."""
+    stops: list[Stop] = []
+    watch = Watch(lambda stop, cut=True: stops.append(stop))
+    cell: Any = SimpleNamespace(index=0, label="nanogpt", operation="createImage")
+    reply: Any = SimpleNamespace(status=400, failure=None, content=lambda: b"no")
+    for _ in range(29):
+        watch.judged(cell, reply, "refused", "no", in_flight=30)
+    assert stops == []
+    watch.judged(cell, reply, "refused", "no", in_flight=30)
+    assert [stop.count for stop in stops] == [30]
+
+
 @pytest.mark.parametrize(
     "answers",
     [
