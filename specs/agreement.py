@@ -16,6 +16,8 @@ from testcard.specs.wrong_keys import nearest
 from testcard.specs.yaml_lines import Pointer, YamlFile
 
 _SHOWN_IDS = 30
+#: Meanings for which every request that is made has a value of its own.
+_SAID_BY_REQUESTS = frozenset({"prompt", "messages", "image", "mask", "model", "async", "task_id"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,26 @@ def disagreements(openapi: OpenApi, profile: Profile, source: YamlFile) -> Itera
             yield at(source, ("prices", index), f"names the unknown operation {name}")
 
 
+def nameless(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[SpecProblem]:
+    """Operations that have to be told a model, where neither file names one."""
+    for operation_id, entry in profile.operations.items():
+        operation = openapi.operations.get(operation_id)
+        if operation is None or not entry.tasks or entry.model is not None or any(operation_id in one.operations for one in profile.models):
+            continue
+        asked = [name for name, field in entry.path.items() if field.means == "model"]
+        for name, field in entry.fields.items():
+            *owner, last = parts_of(name) if name.startswith("/") else (name,)
+            stated = field.send is not None or field.cheapest is not None or bool(field.must_accept)
+            if field.means == "model" and not stated and last in (schema_at(operation.request_schema, owner).get("required") or ()):
+                asked.append(name)
+        if asked:
+            yield at(
+                source,
+                ("models",),
+                f"{operation_id} has to be told a model ({asked[0]}), and neither file names one: list it (models: […])",
+            )
+
+
 def _fields(operation: Operation, entry: OperationProfile, pointer: Pointer, source: YamlFile) -> Iterator[SpecProblem]:
     for kind, names, known in _kinds(operation, entry):
         for name in names:
@@ -117,7 +139,7 @@ def unsaid(operation: Operation, entry: OperationProfile) -> Iterator[tuple[str,
         stated = (
             field is None
             or any(other.startswith(f"/{name}/") for other in entry.fields)
-            or field.means != "other"
+            or field.means in _SAID_BY_REQUESTS
             or field.cheapest is not None
             or field.send is not None
             or bool(field.must_accept)

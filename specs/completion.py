@@ -13,7 +13,17 @@ from typing import Any
 from testcard.specs.agreement import has_place
 from testcard.specs.openapi import OpenApi, Operation, server_url
 from testcard.specs.pointers import parts_of
-from testcard.specs.recognition import Data, answer_schema, deliveries_of, error_data, models_of, request_data, response_data
+from testcard.specs.recognition import (
+    Data,
+    answer_schema,
+    deliveries_of,
+    delivery_words,
+    error_data,
+    models_of,
+    request_data,
+    response_data,
+)
+from testcard.specs.schemas import Schema, schema_at
 from testcard.specs.tasks_recognised import cancels, gives_reference, polls, result_pictures, submits, task_data
 
 _TASKS = ("generate", "edit", "variation", "describe")
@@ -66,6 +76,9 @@ def completed(data: Mapping[str, Any], openapi: OpenApi, folder: str) -> Data:
             found["base_urls"] = urls
     found.setdefault("auth", _auth(openapi, str(found["id"])))
     _asynchronous(whole, openapi, found)
+    for name, entry in whole.items():
+        if name in openapi.operations:
+            _fit_to_answer(entry, dict(given[name]).get("fields") or {}, openapi.operations[name])
     found["operations"] = whole
     found["models"] = _models(found, whole, openapi)
     if "tasks" not in found:
@@ -109,6 +122,37 @@ def _operation(entry: Data, operation: Operation) -> Data:
         if "needs" not in entry and "edit" in entry["tasks"] and "generate" in entry["tasks"]:
             entry["needs"] = {"edit": ["image"]}
     return entry
+
+
+def _fit_to_answer(entry: Data, own: Mapping[str, Any], operation: Operation) -> None:
+    """Recognised fields without a meaning where the answer has no place for what they ask: several pictures, a way of delivery.
+
+    What the profile itself says of a field (`own`) stands.
+    """
+    response = entry.get("response") or {}
+    if entry.get("kind") != "images" or not {"pictures", "binary"} & response.keys():
+        return
+    single = "*" not in str(response.get("pictures") or "")
+    for name, field in list((entry.get("fields") or {}).items()):
+        if name in own or not isinstance(field, Mapping):
+            continue
+        schema = schema_at(operation.request_schema, parts_of(name) if name.startswith("/") else (name,))
+        if field.get("means") == "n" and single:
+            entry["fields"][name] = {"means": "other", **({"send": field["cheapest"]} if "cheapest" in field else {})}
+        elif field.get("means") == "delivery":
+            entry["fields"][name] = _ways_with_a_place(dict(field), schema, response)
+
+
+def _ways_with_a_place(field: Data, schema: Schema, response: Mapping[str, Any]) -> Data:
+    """A field that means delivery with only those of its values for which the answer has a place."""
+    there = {way for way in ("base64", "url") if way in response} if "binary" not in response else set()
+    words = {way: word for way, word in delivery_words(schema).items() if way in there}
+    if not words:
+        stated = next(iter(delivery_words(schema).values()), None)
+        return {"means": "other", **({"cheapest": stated} if stated is not None else {})}
+    if len(words) < len(delivery_words(schema)):
+        field |= {"must_accept": list(words.values()), "cheapest": next(iter(words.values()))}
+    return field
 
 
 def _as_asked(response: Data, fields: Mapping[str, Any], operation: Operation) -> Data:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from testcard.specs.agreement import SpecProblem, disagreements, dotted, impossible_values
+from testcard.specs.agreement import SpecProblem, disagreements, dotted, impossible_values, nameless
 from testcard.specs.document_problems import holes, unusable, wrong_defaults
 from testcard.specs.errors import SpecError, UsageError
 from testcard.specs.loader import profile_problems, read_folder
@@ -88,6 +88,7 @@ def lint_profile(path: Path) -> list[SpecProblem]:
         return holes(files.openapi) or [
             *disagreements(files.openapi, files.profile, files.source),
             *impossible_values(files.openapi, files.profile, files.source),
+            *nameless(files.openapi, files.profile, files.source),
         ]
     except SpecError as error:
         return [_problem(error)]

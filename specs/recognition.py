@@ -113,7 +113,9 @@ def _prompt(schema: Schema) -> Data:
 def _number(meaning: str, cheapest: Sequence[int] = ()) -> Any:
     def refined(schema: Schema) -> Data:
         if type_of(schema) == "string":
-            return {"means": meaning, "format": "text"}
+            texts = (*map(str, cheapest), schema.get("default"), *(str(value) for value in _ORDINARY.get(meaning, (1,))))
+            text = next((one for one in texts if isinstance(one, str) and allows(schema, one)), None)
+            return {"means": meaning, "format": "text", **({"cheapest": text} if text is not None and meaning != "seed" else {})}
         if type_of(schema) not in ("integer", "number"):
             return {"means": "other"}
         fit = next((value for value in cheapest if _fits(value, schema)), None)
@@ -194,12 +196,7 @@ def _format(schema: Schema) -> Data:
 
 
 def _delivery(schema: Schema) -> Data:
-    values: Data = {}
-    for word in _words(schema):
-        plain = bare(word)
-        kind = "base64" if "b64" in plain or "base64" in plain else "url" if "url" in plain else None
-        if kind is not None:
-            values.setdefault(kind, word)
+    values: Data = dict(delivery_words(schema))
     if not values:
         return {"means": "other"}
     stated = list(values.values())
@@ -212,8 +209,18 @@ def _delivery(schema: Schema) -> Data:
 
 def deliveries_of(schema: Schema) -> frozenset[str]:
     """How pictures can be asked for in a field that means delivery, where its schema lists it: base64, url; nothing where it does not."""
-    plain = [bare(word) for word in _words(schema)]
-    return frozenset("base64" if "b64" in word or "base64" in word else "url" for word in plain if re.search("b64|base64|url", word))
+    return frozenset(delivery_words(schema))
+
+
+def delivery_words(schema: Schema) -> dict[str, str]:
+    """The (first) word of a field's list for each way of delivery."""
+    found: dict[str, str] = {}
+    for word in _words(schema):
+        plain = bare(word)
+        kind = "base64" if "b64" in plain or "base64" in plain else "url" if "url" in plain else None
+        if kind is not None:
+            found.setdefault(kind, word)
+    return found
 
 
 def _quality(schema: Schema) -> Data:
@@ -325,8 +332,9 @@ def models_of(operation: Operation) -> list[str]:
         owners, names = (_named_models(operation, name, operation.path_parameters[name]) for name in halves)
         return [f"{owner}/{name}" for owner in owners for name in names]
     fields = [*operation.properties.items(), *operation.path_parameters.items(), *operation.query_parameters.items()]
+    fields += [(place[-1], schema) for place, schema in _inner(operation.properties, (), 0) if "0" not in place]
     for name, schema in fields:
-        if bare(name) in _NAMES["model"]:
+        if bare(name) in _NAMES["model"] and type_of(schema) in ("string", None):
             return _named_models(operation, name, schema)
     return []
 
@@ -366,10 +374,22 @@ def request_data(operation: Operation) -> Data:
         body[name] = data
     if (operation.request_media_type or "").endswith("json"):
         body |= _further_in(operation, taken)
+    if len({"width", "height"} & taken) == 1:  # one edge alone is no size
+        edge = next(name for name, data in body.items() if data["means"] in ("width", "height"))
+        body[edge] = {**{key: value for key, value in body[edge].items() if key == "cheapest"}, "means": "other"}
+        taken -= {"width", "height"}
+    if {"size", "width", "height"} <= taken:
+        # Two ways again: the one that is required, else the size.
+        edges = [name for name, data in body.items() if data["means"] in ("width", "height")]
+        sizes = [name for name, data in body.items() if data["means"] == "size"]
+        for name in sizes if set(edges) & set(operation.required) and not set(sizes) & set(operation.required) else edges:
+            kept = {"cheapest": body[name]["cheapest"]} if name in operation.required and "cheapest" in body[name] else {}
+            body[name] = {"means": "other", **kept}
+        taken = {data["means"] for data in body.values()}
     ratio = next((name for name, data in body.items() if data["means"] == "aspect_ratio"), None)
     if ratio is not None and {"size", "width"} & taken:
         # Two ways to say one thing: a request says it in one of them, and a server may refuse both at once.
-        body[ratio] = {"means": "other", "may_refuse": _listed(operation.properties[ratio]) or ["1:1"]}
+        body[ratio] = {"means": "other", "may_refuse": _listed(schema_at(operation.request_schema, _parts(ratio))) or ["1:1"]}
     found: Data = {"fields": body}
     path = {name: _path_data(operation, name, schema) for name, schema in operation.path_parameters.items()}
     for part, name in enumerate(_model_halves(operation) or ()):
@@ -388,6 +408,11 @@ def request_data(operation: Operation) -> Data:
     if path:
         found["path"] = path
     return found
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """Where a field stands in the body, by its wire name."""
+    return parts_of(name) if name.startswith("/") else (name,)
 
 
 def _path_data(operation: Operation, name: str, schema: Schema) -> Data:
@@ -423,6 +448,10 @@ def _further_in(operation: Operation, taken: set[str]) -> dict[str, Data]:
         settings = place[:-1] in inside or all(_SETTINGS.search(part) for part in place[:-1])
         if data["means"] in ("other", "prompt", "messages", "image", "mask") or data["means"] in taken or not settings:
             continue
+        asked = place[-1] in (schema_at(operation.request_schema, place[:-1]).get("required") or ())
+        if asked and "cheapest" not in data and data["means"] not in _SAID_BY_TASKS:
+            value = _value_for(data["means"], schema)
+            data = {**data, **({"cheapest": value} if value is not None else {})}
         found[written(place)] = data
         taken.add(data["means"])
     return found | _required_beside(operation, found)
@@ -460,10 +489,9 @@ _DEEPEST_FIELD = 4
 
 
 #: Meanings for which every request has a value of its own.
-_SAID_BY_TASKS = frozenset(
-    {"prompt", "negative_prompt", "model", "image", "mask", "seed", "messages", "max_tokens", "stream", "async", "user"}
-)
-_ORDINARY = {"strength": (0.5, 1), "guidance": (5, 1), "steps": (20, 1), "temperature": (0, 1)}
+_SAID_BY_TASKS = frozenset({"prompt", "model", "image", "mask", "messages", "max_tokens", "stream", "async"})
+_ORDINARY_TEXTS = {"negative_prompt": ("", "blur"), "user": ("testcard",)}
+_ORDINARY = {"seed": (1,), "strength": (0.5, 1), "guidance": (5, 1), "steps": (20, 1), "temperature": (0, 1)}
 
 
 def _value_for(meaning: str, schema: Schema) -> Any:
@@ -473,6 +501,7 @@ def _value_for(meaning: str, schema: Schema) -> Any:
         candidates += [
             value for value in (*_ORDINARY.get(meaning, ()), schema.get("minimum")) if value is not None and _fits(value, schema)
         ]
+    candidates += [text for text in _ORDINARY_TEXTS.get(meaning, ()) if allows(schema, text)]
     plain = next((value for value in candidates if value is not None and not isinstance(value, dict | list)), None)
     if plain is not None:
         return plain
@@ -580,6 +609,10 @@ def picture_places(schema: Schema) -> Data:
     for _, owner, name, kind in candidates:
         if owner == best:
             found.setdefault(kind, name)
+    always = {name for place, one in leaves(schema) if place == best for name in one.get("required") or ()}
+    for one_way, other in (("base64", "url"), ("url", "base64")):
+        if {one_way, other} <= found.keys() and found[one_way] in always and found[other] not in always:
+            del found[other]  # each picture comes in this way, whatever else there may be room for
     found["default_delivery"] = "url" if "url" in found else "base64"
     for place, one in leaves(schema):
         if place[:-1] == best and place:

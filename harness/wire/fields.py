@@ -17,6 +17,7 @@ from testcard.specs.openapi import Operation, Schema
 from testcard.specs.pointers import MISSING, look_up, parts_of
 from testcard.specs.profile import OperationProfile, Task, WireField
 from testcard.specs.samples import stated_value
+from testcard.specs.schemas import schema_at
 
 #: Terms of a task request that become one field of the same meaning, value for value.
 _PLAIN_TERMS = (
@@ -146,7 +147,8 @@ class _Mapping:
 
     def required(self) -> None:
         """What the document requires and nobody said: the profile's value, else the one that the document states."""
-        for name in self.operation.required:
+        further_in = [name for name in self.profile.fields if name.startswith("/") and is_required(self.operation, name)]
+        for name in (*self.operation.required, *further_in):
             entry = self.profile.fields.get(name)
             if name in self.body or entry is None or entry.means in _SAID or any(other.startswith(f"/{name}/") for other in self.body):
                 continue
@@ -177,7 +179,7 @@ class _Mapping:
         parts = {name: entry for name, entry in self.profile.path.items() if entry.means == "model"}
         name = self.names.get("model")
         model = self.request.model
-        if model is None and (parts or (name is not None and name in self.operation.required)):
+        if model is None and (parts or (name is not None and is_required(self.operation, name))):
             model = self.model_asked_for
         if model is None:
             return
@@ -382,6 +384,14 @@ def _with(there: Any, parts: list[str], value: Any) -> Any:
         **(there if isinstance(there, Mapping) else {}),
         first: _with(there.get(first) if isinstance(there, Mapping) else None, rest, value),
     }
+
+
+def is_required(operation: Operation, name: str) -> bool:
+    """Whether a field has to be there, by its wire name: in the body, or in the object that a pointer leads into."""
+    if not name.startswith("/") or name in operation.properties:
+        return name in operation.required
+    *owner, last = parts_of(name)
+    return last in (schema_at(operation.request_schema, owner).get("required") or ())
 
 
 def schema_of(properties: Mapping[str, Any], name: str) -> Schema:

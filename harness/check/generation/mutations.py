@@ -42,6 +42,7 @@ _WORDS: Mapping[str, str] = {
     "type": "of the wrong type", "enum": "none of the documented values", "minimum": "below the minimum", "maximum": "above the maximum",
     "exclusiveMinimum": "not above its bound", "exclusiveMaximum": "not below its bound", "multipleOf": "off the documented step",
     "minLength": "too short", "maxLength": "too long", "minItems": "too few", "maxItems": "too many",
+    "const": "not the documented value", "pattern": "not of the documented form", "required": "without what it requires",
 }  # fmt: skip
 _KIND_OF: Mapping[str, Kind] = {
     "type": "wrong-type", "enum": "bad-enum", "const": "bad-enum", "minimum": "below-minimum", "exclusiveMinimum": "below-minimum",

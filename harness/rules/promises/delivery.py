@@ -100,18 +100,19 @@ def as_asked(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation
 
 
 def urls(scope: Scope, seen: Sequence[SeenExchange]) -> Iterator[tuple[SeenExchange, SeenPicture | None]]:
-    """Every picture handed over by address, with its answer; None for the picture where a URL was asked for and base64 came."""
+    """Every picture handed over by address, with its answer; None for the picture where base64 came instead."""
     for one in delivered(seen):
         by_url = [picture for picture in one.pictures if way(picture.picture) == "url" and picture.picture.url is not None]
         for picture in by_url:
             yield one, picture
-        if not by_url and one.pictures and _wanted(scope, one) == "url":
+        if not by_url and one.pictures and (scope.field("delivery") is None or _wanted(scope, one) == "url"):
             yield one, None
 
 
-def no_url(one: SeenExchange) -> Observation:
+def no_url(scope: Scope, one: SeenExchange) -> Observation:
     """What such an answer says about addresses."""
-    return Observation("unsupported", "base64 came where a URL was wanted", (one.id,))
+    why = "where a URL was wanted" if scope.field("delivery") is not None else "and no field asks for a URL"
+    return Observation("unsupported", f"base64 came {why}", (one.id,))
 
 
 @rule("delivery.url-absolute", level="must", clause=openai_clause("The image object · url"), applies=may_give_urls, asks=probes.deliveries)
@@ -122,7 +123,7 @@ def url_absolute(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observa
     """
     for one, picture in urls(scope, seen):
         if picture is None:
-            yield no_url(one)
+            yield no_url(scope, one)
             continue
         url = picture.picture.url or ""
         if fetchable(url):
@@ -151,7 +152,7 @@ def _downloads(scope: Scope, seen: Sequence[SeenExchange]) -> Iterator[tuple[See
     """Each picture by URL with the exchange that fetched it first; an observation where there is none."""
     for one, picture in urls(scope, seen):
         if picture is None:
-            yield no_url(one)
+            yield no_url(scope, one)
         elif picture.withheld:
             yield Observation("unproven", f"{picture.picture.place} {picture.missing}", evidence(one, picture))
         elif not picture.downloads:
@@ -319,7 +320,7 @@ def url_lifetime(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observa
     promised_s = scope.profile.response.url_lifetime_s or 0.0
     for one, picture in urls(scope, seen):
         if picture is None:
-            yield no_url(one)
+            yield no_url(scope, one)
             continue
         stated_s = stated_lifetime_s(picture.picture.url or "", _in_hand_at(scope, one, picture))
         later = list(_later(one, picture, promised_s))
