@@ -21,6 +21,7 @@ from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free
+from testcard.harness.runs.reading import CHANGED
 from testcard.harness.runs.records import Exchange, Spend, Verdicts
 from testcard.harness.stops import sentence
 from testcard.specs.loader import Provider, load_provider
@@ -80,6 +81,10 @@ def judge_again(
     if record.targets[0].provider != provider.id:
         raise UsageError(f"{run.folder} is a check of {record.targets[0].provider}, not of {provider.id}")
     config = record.config
+    try:
+        msgspec.convert(config, _CheckConfig)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{run.folder / 'run.json'}: config: {error}", hint=CHANGED) from None
     recorded = [name for name in config.get("operations", ()) if name in provider.profile.operations]
     chosen = tuple(operations) or tuple(recorded) or tuple(provider.profile.operations)
     model, keyless, seed = config.get("model"), bool(config.get("no_auth")), record.seed or 0
@@ -105,6 +110,26 @@ def judge_again(
     except (TypeError, ValueError):
         raise UsageError(f"{run.folder}: run.json holds no usable day or waivers", hint="the run was changed by hand") from None
     return waive(conclusion, waivers, scopes=scopes, rules=[rule.id for rule in judging], on=day)
+
+
+class _NotSent(msgspec.Struct, frozen=True):
+    operation: str
+    rule: str
+    reasons: list[str]
+    levels: list[str] | None = None
+
+
+class _CheckConfig(msgspec.Struct, frozen=True):
+    """What of a recorded check's config is used when it is judged again."""
+
+    operations: list[str] = []
+    rules: list[str] = []
+    model: str | None = None
+    no_auth: bool = False
+    strict: bool = False
+    live: bool = False
+    not_sent: list[_NotSent] = []
+    waivers: list[dict[str, Any]] = []
 
 
 def _unsent(entry: Mapping[str, Any]) -> list[Unsent]:

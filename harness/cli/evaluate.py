@@ -351,8 +351,9 @@ class _Evaluation:
             self._report.state = "left out"
             self._seal(Exit.INTERRUPTED, "interrupted")
             return Exit.INTERRUPTED
+        died = "; ".join(f"{child.name}: {child.words}" for child in (*self._checks, self._bench) if (child.exit_code or 0) < 0) or None
         # Sealed before the report is made, so that the report can read how it ended.
-        self._seal(code)
+        self._seal(code, died)
         if not self._writer.run.children:
             self._report.state = "left out"
             return code
@@ -361,7 +362,7 @@ class _Evaluation:
             code = Exit.INTERRUPTED
         elif self._report.result is not Exit.PASS:
             code = worst([code, Exit.INTERNAL])
-        self._seal(code)
+        self._seal(code, died)
         return code
 
     def _seal(self, code: Exit, reason: str | None = None) -> None:

@@ -5,6 +5,7 @@ Each names the file (and the line, where there are lines) and exits 2, or does w
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,11 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from testcard.harness.check.rejudge import judge_again
 from testcard.harness.errors import UsageError
+from testcard.harness.rules.registry import RULES
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.statistics.samples import read
-from tests.testkit.command_line import typed
+from testcard.specs.loader import load_provider
+from testkit.command_line import typed
 
 BEFORE = Path(__file__).parents[1] / "fixtures" / "runs_of_1d4f303"
 BODY = "bodies/517ac8ca3e6a505d9626bcb264de381f22c9ad3c5e61bab6769973330d428435"
@@ -145,6 +151,29 @@ def test_commands_say_so(arguments: list[str], name: str, tmp_path: Path) -> Non
     ended = typed(arguments, cwd=tmp_path)
     assert ended.returncode == 2
     assert f"{name} is a named pipe, not a file" in ended.stderr
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["operations", "rules", "model", "no_auth", "strict", "live", "not_sent", "waivers", "day", "stopped"]),
+    st.recursive(st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5), lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2)),
+)  # fmt: skip
+def test_any_config_is_judged_or_refused(tmp_path: Path, name: str, value: object) -> None:
+    """Whatever a stranger's run.json says of how it was checked: verdicts, or an error that names run.json."""
+    run = tmp_path / "check"
+    if not run.exists():
+        shutil.copytree(BEFORE / "check", run)
+        (run / "before.json").write_bytes((run / "run.json").read_bytes())
+    record = json.loads((run / "before.json").read_bytes())
+    record["config"][name] = value
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    try:
+        judge_again(load_provider("nanogpt"), RunReader(run), rules=[RULES["image.count"]])
+    except UsageError as error:
+        said = error.message
+    else:
+        return
+    assert "run.json" in said
 
 
 def test_what_a_kill_cut_off_is_left_out(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from testcard.harness.errors import UsageError
 from testcard.harness.recovery import CUT_SHORT, RecoveredRun
 from testcard.harness.runs.folder import RunReader, RunWriter
-from tests.testkit.command_line import typed
+from testkit.command_line import typed
 
 BEFORE = Path(__file__).parents[1] / "fixtures" / "runs_of_1d4f303"
 
