@@ -13,7 +13,7 @@ from testcard.benchmarks.plan.job import FleetJob, WorkerJob
 from testcard.benchmarks.plan.workload import Workload, load_workload, parse_workload
 from testcard.benchmarks.run.options import DEFAULT_SEED, BenchOptions, default_workload
 from testcard.benchmarks.search.bracket import MAX_STAGES, SearchPlan
-from testcard.harness.cli.options import PATH, SECONDS, USD, Finite, config_option, json_option, option, takes
+from testcard.harness.cli.options import PATH, SECONDS, USD, Finite, config_option, json_option, limit_option, option, takes
 from testcard.harness.config import Config, load_config
 from testcard.harness.errors import UsageError
 
@@ -250,6 +250,7 @@ class ShownFlags:
 @takes("fleet", FleetFlags)
 @takes("limits", LimitFlags)
 @config_option
+@limit_option
 @takes("shown", ShownFlags)
 @json_option("summary.json (with --plan: the plan)")
 def command(

@@ -11,7 +11,9 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, StringConstraints
 
 from testcard.harness.errors import SpecError, UsageError
+from testcard.harness.intake.limits import IntakeLimits, changed, use_limits
 from testcard.harness.toml_lines import Pointer, TomlFile, read_toml
+from testcard.harness.wire.addresses import allow_host
 from testcard.specs.loader import Provider, load_provider
 from testcard.specs.prices import Price
 from testcard.specs.wrong_keys import nearest, wrong_keys
@@ -85,6 +87,7 @@ class CheckSection(_Section):
     seed: int | None = None
     concurrency: int | None = Field(default=None, ge=1)
     timeout: float | None = Field(default=None, gt=0)
+    max_time: Annotated[float | None, BeforeValidator(_a_time)] = None
     max_requests: int | None = Field(default=None, ge=0)
     max_images: int | None = Field(default=None, ge=0)
     max_cost: float | None = Field(default=None, ge=0)
@@ -99,6 +102,16 @@ class BenchSection(_Section):
     processes: int | None = Field(default=None, ge=1)
     max_requests: int | None = Field(default=None, ge=0)
     max_cost: float | None = Field(default=None, ge=0)
+
+
+def _a_host(value: str) -> str:
+    allow_host(value)
+    return value
+
+
+def _limits(values: dict[str, int | float]) -> dict[str, int | float]:
+    changed(IntakeLimits(), values)
+    return values
 
 
 class WatchSection(_Section):
@@ -149,6 +162,8 @@ class Config(_Section):
     bench: BenchSection = BenchSection()
     watch: WatchSection = WatchSection()
     prices: dict[str, PricesSection] = Field(default_factory=dict)
+    allow_hosts: tuple[Annotated[str, AfterValidator(_a_host)], ...] = ()
+    limits: Annotated[dict[str, int | float], AfterValidator(_limits)] = Field(default_factory=dict)
     waiver: tuple[WaiverSection, ...] = ()
     _source: TomlFile | None = PrivateAttr(default=None)
 
@@ -158,12 +173,18 @@ class Config(_Section):
 
 
 def load_config(path: Path | None = None) -> Config:
-    """The configuration at `path`, else ./testcard.toml where it exists, else the defaults. Wrong keys are `UsageError`s."""
+    """The configuration at `path`, else ./testcard.toml where it exists, else the defaults. Wrong keys are `UsageError`s.
+
+    What stands under `[limits]` and in `allow_hosts` holds from then on for all that this process reads of targets.
+    """
     if path is None:
         path = Path(FILE_NAME)
         if not path.is_file():
             return Config()
     config, source = read_as(path, Config)
+    use_limits(changed(IntakeLimits(), config.limits))
+    for host in config.allow_hosts:
+        allow_host(host)
     base = path.resolve().parent
     config = config.model_copy(
         update={

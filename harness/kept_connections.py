@@ -4,10 +4,14 @@ A server may close a kept connection at any moment, without having said so: afte
 close was not read, and is nobody's fault; on a new connection the same silence is the server's. httpx tells neither apart. So the streams
 below its pools are watched: `is_stale` says whether a request died on a connection that had answered before, before a byte of its own answer
 came; `retire` and `fresh` have connections closed instead of used again.
+
+The same streams are where every byte of an answer passes first: what a request's `Meter` (`harness.intake.wire_bytes`) finds too much or too
+late ends it there, sync and async alike, before a parser has it.
 """
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 import weakref
@@ -16,6 +20,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from testcard.harness.foreign_names import note_lost
+from testcard.harness.intake.limits import IntakeLimits
+from testcard.harness.intake.wire_bytes import Meter, TooLate, TooMuch
+from testcard.harness.wire.addresses import Reach
 
 
 @contextmanager
@@ -49,8 +56,21 @@ LOST = (
 KEEP_IDLE_S = 2.0
 #: A request goes out at once where its connection stands, unless this process was held up meanwhile.
 LATE_S = 0.05
+#: A large body is written in pieces, so that the time for all of it is looked at in between.
+_PIECE_BYTES = 256 * 1024
 
 AroundStream = Callable[[httpcore.AsyncNetworkStream], httpcore.AsyncNetworkStream]
+
+
+class _NoCookies(httpx.Cookies):
+    """Keeps nothing: a request must not depend on the answers before it."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Leaves the response's cookies where they are."""
+
+
+#: The cookies of a client that sends none back.
+NO_COOKIES = _NoCookies()
 
 
 class StaleConnection(httpcore.ReadError):
@@ -65,13 +85,79 @@ class LateRequest(httpcore.ReadError):
     """
 
 
+class Metered(float):
+    """Seconds that a read or a write may take, as httpx hands them down, and with them the meter of the answer that is read."""
+
+    meter: Meter
+
+    def __new__(cls, seconds: float, meter: Meter) -> Metered:
+        """So many seconds, and the meter."""
+        made = super().__new__(cls, seconds)
+        made.meter = meter
+        return made
+
+
+def metered(request: httpx.Request, meter: Meter, most: IntakeLimits) -> httpx.Request:
+    """The request, with its answer to be read by the meter; the time to connect is that of the limits."""
+    connect_s = max(min(most.connect_s, meter.until_s - time.monotonic()), 0.001)
+    allowed = Metered(most.between_bytes_s, meter)
+    request.extensions = {**request.extensions, "timeout": {"connect": connect_s, "read": allowed, "write": allowed, "pool": connect_s}}
+    return request
+
+
+def in_hand(response: httpx.Response) -> bytes | None:
+    """The body of an answer that was made in this process, by a transport for tests; it is whole, and decoded. None for any other."""
+    return response.content if response.is_stream_consumed else None
+
+
+@contextmanager
+def _measured(timeout: float | None, late: type[Exception]) -> Iterator[tuple[float | None, Callable[[bytes], bytes]]]:
+    """How long to wait for bytes, and what to hand them to."""
+    if not isinstance(timeout, Metered):
+        yield timeout, _unmetered
+        return
+    meter = timeout.meter
+
+    def heard(data: bytes) -> bytes:
+        meter.heard(data, time.monotonic())
+        return data
+
+    try:
+        yield min(float(timeout), meter.wait_s(time.monotonic())), heard
+    except TooLate:
+        raise late("no whole answer in time") from None
+    except TooMuch as why:
+        raise httpcore.RemoteProtocolError(str(why)) from None
+
+
+def _permitted(reach: Reach, host: str, resolve: Callable[[], Any]) -> str:
+    """The IP address to connect to in place of a name, found out once, so that nobody can give another answer in between.
+
+    Raises `httpcore.ConnectError` where the name leads to none that may be asked.
+    """
+    try:
+        found = [str(one[4][0]) for one in resolve()]
+    except (OSError, UnicodeError) as error:
+        raise httpcore.ConnectError(str(error)) from error
+    for address in found:
+        if reach.permits(address):
+            return address
+    raise httpcore.ConnectError(f"{host} leads to {found[0] if found else 'no address'}, where nothing is asked")
+
+
+def _unmetered(data: bytes) -> bytes:
+    return data
+
+
 class KeptConnections:
     """The connections of one httpx client. Where httpx's pools are no longer found, a note on stderr says what that costs.
 
-    `around` is laid around each async stream, below the watch.
+    `around` is laid around each async stream, below the watch. `reach`: to which addresses connections may be made; where a proxy makes
+    them, that is the proxy's to know.
     """
 
-    def __init__(self, client: httpx.Client | httpx.AsyncClient, around: AroundStream | None = None) -> None:
+    def __init__(self, client: httpx.Client | httpx.AsyncClient, around: AroundStream | None = None, reach: Reach | None = None) -> None:
+        self._reach = reach
         self._streams: weakref.WeakSet[_Watch] = weakref.WeakSet()
         own = (httpx.HTTPTransport, httpx.AsyncHTTPTransport)
         transports = [getattr(client, "_transport", None), *getattr(client, "_mounts", {}).values()]
@@ -102,9 +188,11 @@ class KeptConnections:
         if pool is None or backend is None:
             return False
         if isinstance(transport, httpx.AsyncHTTPTransport):
-            pool._network_backend = _AsyncBackend(backend, self._streams, around)
+            direct = None if isinstance(pool, httpcore.AsyncHTTPProxy | httpcore.AsyncSOCKSProxy) else self._reach
+            pool._network_backend = _AsyncBackend(backend, self._streams, around, direct)
         else:
-            pool._network_backend = _Backend(backend, self._streams)
+            direct = None if isinstance(pool, httpcore.HTTPProxy | httpcore.SOCKSProxy) else self._reach
+            pool._network_backend = _Backend(backend, self._streams, direct)
         return True
 
 
@@ -181,13 +269,16 @@ class _Stream(_Watch, httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
-            return self.heard(self._inner.read(max_bytes, timeout))
+            with _measured(timeout, httpcore.ReadTimeout) as (wait_s, measure):
+                return measure(self.heard(self._inner.read(max_bytes, wait_s)))
         except httpcore.ReadError as error:
             raise self.failed(error) from error
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self.asked()
-        self._inner.write(buffer, timeout)
+        for start in range(0, len(buffer), _PIECE_BYTES):
+            with _measured(timeout, httpcore.WriteTimeout) as (wait_s, _):
+                self._inner.write(buffer[start : start + _PIECE_BYTES], wait_s)
         self.sent()
 
     def close(self) -> None:
@@ -212,13 +303,15 @@ class _AsyncStream(_Watch, httpcore.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
-            return self.heard(await self._inner.read(max_bytes, timeout))
+            with _measured(timeout, httpcore.ReadTimeout) as (wait_s, measure):
+                return measure(self.heard(await self._inner.read(max_bytes, wait_s)))
         except httpcore.ReadError as error:
             raise self.failed(error) from error
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self.asked()
-        await self._inner.write(buffer, timeout)
+        with _measured(timeout, httpcore.WriteTimeout) as (wait_s, _):
+            await self._inner.write(buffer, wait_s)
         self.sent()
 
     async def aclose(self) -> None:
@@ -236,9 +329,10 @@ class _AsyncStream(_Watch, httpcore.AsyncNetworkStream):
 class _Backend(httpcore.NetworkBackend):
     """Opens streams by another backend's means, and watches them."""
 
-    def __init__(self, inner: httpcore.NetworkBackend, streams: weakref.WeakSet[_Watch]) -> None:
+    def __init__(self, inner: httpcore.NetworkBackend, streams: weakref.WeakSet[_Watch], reach: Reach | None) -> None:
         self._inner = inner
         self._streams = streams
+        self._reach = reach
 
     def connect_tcp(
         self,
@@ -248,6 +342,8 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
+        if self._reach is not None and self._reach.resolves(host, port):
+            host = _permitted(self._reach, host, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         return _Stream(self._inner.connect_tcp(host, port, timeout, local_address, socket_options), self._streams)
 
     def connect_unix_socket(
@@ -262,10 +358,17 @@ class _Backend(httpcore.NetworkBackend):
 class _AsyncBackend(httpcore.AsyncNetworkBackend):
     """Opens streams by another backend's means, and watches them."""
 
-    def __init__(self, inner: httpcore.AsyncNetworkBackend, streams: weakref.WeakSet[_Watch], around: AroundStream | None) -> None:
+    def __init__(
+        self,
+        inner: httpcore.AsyncNetworkBackend,
+        streams: weakref.WeakSet[_Watch],
+        around: AroundStream | None,
+        reach: Reach | None,
+    ) -> None:
         self._inner = inner
         self._streams = streams
         self._around = around
+        self._reach = reach
 
     async def connect_tcp(
         self,
@@ -275,6 +378,14 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        if self._reach is not None and self._reach.resolves(host, port):
+            import anyio  # here: a client that is not async does without
+
+            try:
+                found: Any = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            except OSError as error:
+                raise httpcore.ConnectError(str(error)) from error
+            host = _permitted(self._reach, host, lambda: found)
         return self._watched(await self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
 
     async def connect_unix_socket(

@@ -36,7 +36,7 @@ from testcard.benchmarks.load.process import Failure, ProcessLine, failed, prepa
 from testcard.benchmarks.load.stop_conditions import Budget
 from testcard.benchmarks.load.turns import Turn
 from testcard.benchmarks.plan.cells import build_cells, make_transport
-from testcard.benchmarks.plan.job import Job, TargetJob, WorkerJob
+from testcard.benchmarks.plan.job import Job, TargetJob, WorkerJob, take_limits
 from testcard.benchmarks.plan.workload import parse_workload
 from testcard.harness.errors import Exit, UsageError
 from testcard.harness.redaction import keep_secret
@@ -269,6 +269,7 @@ class Worker:
 
     def _prepare(self, job: Job) -> None:
         try:
+            take_limits(job)
             workload = parse_workload(job.workload, "the master's job")
             if self.order.keys is None:
                 providers = [load_provider(target.provider, [Path(folder) for folder in self.order.search]) for target in job.targets]

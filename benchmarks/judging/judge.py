@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import pybase64
@@ -18,6 +18,7 @@ import xxhash
 
 from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.plan.cells import Attempt
+from testcard.harness.intake.limits import limits
 from testcard.harness.wire.billing import answer_cost, booked_cost, charged, delivered
 from testcard.harness.wire.course import Download, DownloadEnd
 from testcard.harness.wire.decode import decode, speaks_of_content
@@ -36,6 +37,8 @@ _QUOTES = 1000
 _KINDS: dict[Absence | None, str] = {None: "undecodable", "empty": "empty", "nothing": "empty", "address": "dead-address"}
 #: A text of which everything came within so many seconds, or whose tokens are so close, came in one piece.
 _BURST_S, _BURST_TOKEN_S = 0.001, 0.0001
+#: More than this no answer has: a column of the samples holds no number without end.
+_MOST_TOKENS = 10**9
 #: Begins every mark; no server can know it.
 _MARK = f"testcard-{secrets.token_hex(8)}-"
 
@@ -116,8 +119,8 @@ class Flaw:
     detail: str
 
 
-def judge(attempt: Attempt) -> Judgement:
-    """The judgement of an attempt; never raises for anything that a server can send."""
+def judge(attempt: Attempt, *, pixels: Callable[[], bool] = lambda: True) -> Judgement:
+    """The judgement of an attempt; never raises for anything that a server can send. `pixels`: whether they may still be decoded."""
     cell, reply = attempt.cell, attempt.reply
     if reply is None:
         return Judgement("interrupted")
@@ -131,7 +134,7 @@ def judge(attempt: Attempt) -> Judgement:
     ask = cell.asks[attempt.ask].request
     pictures: list[PictureInfo] = []
     if answer is not None and attempt.failure is None and 200 <= (reply.status or 0) < 300:
-        pictures = _pictures(attempt, answer, data)
+        pictures = _pictures(attempt, answer, data, pixels)
     outcome, detail, flaw = outcome_of(attempt, answer, pictures, ask)
     sound = [picture for picture in pictures if picture.problem is None]
     tokens = _tokens(answer)
@@ -227,10 +230,16 @@ def picture_problem(provider: Provider, operation: str, answer: Answer, pictures
     return None
 
 
-def _pictures(attempt: Attempt, answer: Answer, data: Mapping[str, bytes]) -> list[PictureInfo]:
+def _pictures(attempt: Attempt, answer: Answer, data: Mapping[str, bytes], pixels: Callable[[], bool]) -> list[PictureInfo]:
     fetched = {index: found for found in attempt.downloads for index in found.pictures}
-    pixels = _decodes(attempt)
-    return [_picture(picture, data, fetched.get(picture.index), pixels) for picture in answer.pictures]
+    decodes = _decodes(attempt)
+    found: list[PictureInfo] = []
+    left = limits().pixels  # of one answer: many large pictures would keep the others waiting for a minute
+    for picture in answer.pictures:
+        info = _picture(picture, data, fetched.get(picture.index), decodes and left > 0 and pixels())
+        left -= (info.width_px or 0) * (info.height_px or 0)
+        found.append(info)
+    return found
 
 
 def _picture(picture: DeliveredPicture, known: Mapping[str, bytes], found: Download[Reply] | None, pixels: bool) -> PictureInfo:
@@ -275,7 +284,7 @@ def _tokens(answer: Answer | None) -> int | None:
     if answer is None or answer.usage is None:
         return None
     count = answer.usage.completion_tokens
-    return count if isinstance(count, int) and not isinstance(count, bool) else None
+    return count if isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= _MOST_TOKENS else None
 
 
 def _cost(attempt: Attempt, outcome: str, answer: Answer | None, pictures: list[PictureInfo]) -> tuple[float | None, float | None]:

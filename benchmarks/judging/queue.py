@@ -28,6 +28,8 @@ clock = time.monotonic
 class Judging:
     """Judges attempts one after another on a greenlet of its own and hands each with its judgement to `record`.
 
+    `hurried`: no pixel is decoded from now on, so that what waits is judged in milliseconds each.
+
     An exception of the judge's or the recorder's is a mistake of ours: it goes to `failed`, and judging goes on.
     """
 
@@ -41,6 +43,7 @@ class Judging:
         self._idle = gevent.event.Event()
         self._thread = gevent.threadpool.ThreadPool(1)
         self._greenlet = gevent.spawn(self._work)
+        self.hurried = False
 
     def put(self, attempt: Attempt) -> None:
         """Queues an attempt; waits first while too much is queued. When that wait is cut short, the attempt is queued all the same."""
@@ -91,9 +94,12 @@ class Judging:
                 gevent.sleep(0)
                 since = clock()
 
+    def _unhurried(self) -> bool:
+        return not self.hurried
+
     def judge_now(self, attempt: Attempt) -> Judgement:
         """The judgement of an attempt: a small one at once, a long one on a thread, so that requests go on falling due meanwhile."""
-        if attempt.cell.decode_share == 0.0 and attempt.size <= INLINE_BYTES:
-            return judge(attempt)
-        found: Judgement = self._thread.apply(judge, (attempt,))
+        if (self.hurried or attempt.cell.decode_share == 0.0) and attempt.size <= INLINE_BYTES:
+            return judge(attempt, pixels=self._unhurried)
+        found: Judgement = self._thread.apply(judge, (attempt,), {"pixels": self._unhurried})
         return found

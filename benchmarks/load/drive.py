@@ -15,6 +15,7 @@ import gevent
 from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.net.transport import Prepared, Transport, clock
 from testcard.benchmarks.plan.cells import Attempt
+from testcard.harness.wire.addresses import Reach
 from testcard.harness.wire.course import Done, End, Send, Step, Steps, Wait, course
 
 T = TypeVar("T")
@@ -39,6 +40,9 @@ def perform(attempt: Attempt, prepared: Prepared, transport: Transport, again: C
     attempt.reply = reply
     attempt.done_s = reply.ended_s
     attempt.sent_s = reply.sent_s
+    if reply.no_room:  # our memory's fault, and nothing is known of the target
+        attempt.failure = "interrupted"
+        return
     if (
         reply.failure is None
         and reply.status is not None
@@ -53,7 +57,7 @@ def _follow(attempt: Attempt, reply: Reply, transport: Transport) -> None:
     steps: Steps[Done[Reply]] = course(
         cell.conditions, cell.asks[attempt.ask].wire, reply, deadline_s=attempt.sent_s + transport.timeouts.whole_s
     )
-    done = _Driver(transport).run(steps)
+    done = _Driver(transport, cell.conditions.reach).run(steps)
     attempt.done_s = done.finished_s
     if done.started_s is not None and done.accepted_s is not None:
         attempt.queue_s = done.started_s - done.accepted_s
@@ -73,8 +77,9 @@ def _follow(attempt: Attempt, reply: Reply, transport: Transport) -> None:
 class _Driver:
     """Carries a course's steps out in the present greenlet."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, reach: Reach) -> None:
         self._transport = transport
+        self._reach = reach
 
     def run(self, steps: Steps[T]) -> T:
         """The end of the course."""
@@ -90,7 +95,7 @@ class _Driver:
     def _exchanged(self, send: Send) -> Reply:
         now = clock()
         try:
-            prepared = self._transport.prepare(send.request)
+            prepared = self._transport.prepare(send.request, self._reach)
         except ValueError as error:
             return Reply(now, last_byte_s=now, failure="broken", detail=str(error))
         return self._transport.exchange(prepared, within_s=None if send.by_s is None else send.by_s - now, fresh=send.fresh)

@@ -126,6 +126,7 @@ class Engine:
         self.alarm.ring()
         if cut:
             self.cutting.set()
+            self.judging.hurried = True
 
     def enough(self, block: BlockJob) -> None:
         """Of that open-loop turn nothing more need be sent, and it is whole all the same."""

@@ -22,10 +22,11 @@ from urllib.request import proxy_bypass_environment as listed_as_direct  # type:
 
 import gevent
 from gevent import monkey
-from gevent.socket import create_connection
+from gevent.socket import create_connection, getaddrinfo
 from geventhttpclient.connectionpool import ConnectionPool, SSLConnectionPool
 
 from testcard.harness.foreign_names import note_lost
+from testcard.harness.wire.addresses import Reach
 
 #: The version whose private names are known, pinned in pyproject.toml.
 MADE_FOR = "2.6.1"
@@ -192,7 +193,9 @@ class PlainConnection(Connection):
 class Pool:
     """The idle connections to one origin, the one used last first. As many may be open as there are requests in flight."""
 
-    def __init__(self, scheme: str, host: str, port: int, *, connect_s: float, proxy: Proxy | None = None) -> None:
+    def __init__(
+        self, scheme: str, host: str, port: int, *, connect_s: float, proxy: Proxy | None = None, reach: Reach | None = None
+    ) -> None:
         tunnel = proxy if scheme == "https" else None
         kind = SSLConnectionPool if scheme == "https" else ConnectionPool
         near = (proxy.host, proxy.port) if proxy is not None else (host, port)
@@ -205,6 +208,9 @@ class Pool:
         self._connect: Callable[[], Any] = getattr(self._connector, "_create_socket", instead)
         self._near, self._host, self._connect_s = near, host, connect_s
         self._secure = scheme == "https"
+        if reach is not None and proxy is None and reach.resolves(host, port):
+            self._reach = reach
+            self._connect = self._where_permitted
         self._idle: list[Connection] = []
 
     @property
@@ -228,9 +234,18 @@ class Pool:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return Connection(sock) if self._secure else PlainConnection(sock)
 
-    def _plainly(self) -> Any:
+    def _where_permitted(self) -> Any:
+        """A socket to an address that the name leads to and that may be asked; it is found out once, so that no other answer comes between."""
+        host, port = self._near
+        found = [str(one[4][0]) for one in getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        address = next((one for one in found if self._reach.permits(one)), None)
+        if address is None:
+            raise ConnectionError(f"{host} leads to {found[0] if found else 'no address'}, where nothing is asked")
+        return self._plainly((address, port))
+
+    def _plainly(self, near: tuple[str, int] | None = None) -> Any:
         """A socket of gevent's own making, where geventhttpclient no longer makes one for us."""
-        sock = create_connection(self._near, self._connect_s)
+        sock = create_connection(near or self._near, self._connect_s)
         if self._secure:
             sock = self.ssl_context.wrap_socket(sock, server_hostname=self._host)
         sock.settimeout(None)

@@ -20,6 +20,7 @@ from geventhttpclient.response import HTTPParseError
 
 from testcard.benchmarks.net.connections import Connection, Pool, Proxy, proxy_for
 from testcard.benchmarks.net.receive import NothingCame, Receiver, Reply
+from testcard.harness.wire.addresses import Reach
 from testcard.harness.wire.model import WireRequest
 
 clock = time.monotonic
@@ -102,22 +103,27 @@ class Transport:
 
     def __init__(self, timeouts: Timeouts) -> None:
         self.timeouts = timeouts
-        self._pools: dict[tuple[str, str, int], Pool] = {}
+        self._pools: dict[tuple[str, str, int, Reach | None], Pool] = {}
         self._receiver = Receiver()
         self._deadlines = Deadlines(timeouts.whole_s)
 
-    def prepare(self, request: WireRequest) -> Prepared:
-        """The bytes of a wire request, ready to be sent any number of times; raises ValueError for a URL that is none."""
+    def prepare(self, request: WireRequest, reach: Reach | None = None) -> Prepared:
+        """The bytes of a wire request, ready to be sent any number of times; raises ValueError for a URL that is none.
+
+        `reach`: where connections may be made to, for an address that an answer named.
+        """
         parts = urlsplit(request.url)
         host = parts.hostname
         if parts.scheme not in ("http", "https") or not host:
             raise ValueError(f"{request.url[:80]} is no http address")
         port = parts.port or (443 if parts.scheme == "https" else 80)
         proxy = proxy_for(parts.scheme, host)
-        key = (parts.scheme, host, port)
+        held = reach if reach is not None and reach.resolves(host, port) else None
+        key = (parts.scheme, host, port, held)
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = Pool(*key, connect_s=self.timeouts.connect_s, proxy=proxy)
+            pool = Pool(parts.scheme, host, port, connect_s=self.timeouts.connect_s, proxy=proxy, reach=held)
+            self._pools[key] = pool
         forward = proxy if parts.scheme == "http" else None
         return Prepared(pool, request.method, head(request, forward) + request.body, request.stream)
 
@@ -153,7 +159,7 @@ class Transport:
         except (Expired, gevent.Timeout) as timeout:
             if timeout is not timer and timeout is not early and not isinstance(timeout, Expired):
                 raise
-            reply.failure, reply.detail = "timeout", "no complete answer in time"
+            reply.failure, reply.detail = "timeout", "no room in memory" if reply.no_room else "no complete answer in time"
         except Exception as error:
             # MemoryError: the answer states a length beyond belief.
             if not isinstance(error, HTTPParseError | OSError | ValueError | RuntimeError | MemoryError):

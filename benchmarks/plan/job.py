@@ -6,9 +6,13 @@ Everything in it is plain data, so that a later worker on another machine can be
 from __future__ import annotations
 
 import secrets
+from dataclasses import fields
 from typing import Any
 
 import msgspec
+
+from testcard.harness.intake.limits import IntakeLimits, changed, use_limits
+from testcard.harness.wire.addresses import allow_host
 
 #: So many seconds has what is in flight when a run is stopped early.
 GRACE_S = 5.0
@@ -114,7 +118,7 @@ class WorkerJob(msgspec.Struct, frozen=True, kw_only=True):
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A whole run. `repeats`: how many turns may be taken again because the generator was late in them (0 where that costs money). `started_s` is the run's start on this machine's monotonic clock; sample times count from it.
 
-    `more`: after the blocks further ones are asked for, until none come. `web`: HOST:PORT of Locust's own web page.
+    `limits`: those of `harness.intake.limits` that are not the defaults. `allowed_hosts`: where answers may lead too. `more`: after the blocks further ones are asked for, until none come. `web`: HOST:PORT of Locust's own web page.
     """
 
     folder: str
@@ -132,4 +136,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     max_requests: int | None = None
     max_cost_usd: float | None = None
     grace_s: float = GRACE_S
+    limits: dict[str, float] = {}
+    allowed_hosts: list[str] = []
     repeats: int = 0
+
+
+def take_limits(job: Job) -> None:
+    """Lets the limits hold in this process that hold in the command's."""
+    for host in job.allowed_hosts:
+        allow_host(host)
+    whole = {one.name for one in fields(IntakeLimits) if isinstance(one.default, int)}
+    use_limits(changed(IntakeLimits(), {name: int(value) if name in whole else value for name, value in job.limits.items()}))

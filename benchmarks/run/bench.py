@@ -37,11 +37,13 @@ from testcard.benchmarks.search.bracket import LEAST_REQUESTS
 from testcard.benchmarks.search.saturation import SaturationSearch
 from testcard.harness.errors import UsageError
 from testcard.harness.events import Answered, Event, Finished, Judged, Noted, Planned, PlannedTarget, Sent, Spent, Stopped
+from testcard.harness.intake.limits import differing
 from testcard.harness.pricing import PriceOrigin
 from testcard.harness.runs.folder import RunWriter, default_folder, require_free
 from testcard.harness.runs.records import Spend
 from testcard.harness.stops import Stop
 from testcard.harness.targets import OpenTarget, is_loopback
+from testcard.harness.wire.addresses import allowed_hosts
 
 
 def bench(options: BenchOptions) -> BenchRun:
@@ -212,6 +214,8 @@ class BenchRun:
             max_requests=options.max_requests,
             max_cost_usd=options.max_cost_usd,
             repeats=plan.repeats,
+            limits=differing(),
+            allowed_hosts=allowed_hosts(),
         )
 
     def _config(self, plan: BenchPlan) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from testcard.benchmarks.load.tally import EngineState, RunState, key_of, shown_
 from testcard.benchmarks.load.turns import Conductor, Taken, Turn
 from testcard.benchmarks.net.connections import note_lost_names
 from testcard.benchmarks.plan.cells import build_cells, make_transport
-from testcard.benchmarks.plan.job import BlockJob, Job
+from testcard.benchmarks.plan.job import BlockJob, Job, take_limits
 from testcard.benchmarks.plan.workload import Workload, parse_workload
 from testcard.benchmarks.show.web_page import LoadPage
 from testcard.harness.errors import Exit
@@ -152,6 +152,7 @@ FLUSH_S = 1.0
 
 def work(job: Job) -> int:
     """Does the job; the exit code of the process."""
+    take_limits(job)
     workload = parse_workload(job.workload, "the job")
     for target in job.targets:
         keep_secret(target.api_key)  # a server may say it back in the words of a refusal

@@ -20,6 +20,7 @@ class CheckOptions:
     `operations` (ids) and `rules` (globs of rule ids) narrow the check, and empty means all; `model` is asked for where the
     operation has a choice. The same `seed` means the same requests. `concurrency` None: 8 on this machine, 1 elsewhere.
     `timeout_s` is how long a whole answer is waited for (None: 330 s; until one has not come; then a few times what the others took).
+    `max_time_s` is how long the check may take (None: 15 minutes, live 60): sending ends in time for what is there to be judged.
     `max_requests`, `max_images` and `max_cost_usd` are never passed, and 0 is a limit; a live run needs the first or the last.
     `strict` lets broken shoulds fail as well. `live` allows a target that is not on this machine, and answers that lead off it.
     `out` is the run's folder (new or empty); None makes one under testcard-runs.
@@ -36,6 +37,7 @@ class CheckOptions:
     concurrency: int | None = None
     no_auth: bool = False
     timeout_s: float | None = None
+    max_time_s: float | None = None
     max_requests: int | None = None
     max_images: int | None = None
     max_cost_usd: float | None = None

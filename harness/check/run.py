@@ -17,9 +17,11 @@ Leaving the `with` block early aborts too. Errors are raised by the loop, after 
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType, TracebackType
@@ -30,7 +32,7 @@ from testcard.harness.check.generation.planning import choose_operations, choose
 from testcard.harness.check.judging.verdicts import judge_records
 from testcard.harness.check.judging.waivers import waive
 from testcard.harness.check.options import CheckOptions
-from testcard.harness.check.running.outcome import INTERRUPTED, CheckSettings
+from testcard.harness.check.running.outcome import INTERRUPTED, LIVE_MAX_TIME_S, MAX_TIME_S, CheckSettings
 from testcard.harness.check.running.runner import Carried, Runner, carry_out
 from testcard.harness.check.running.transport import TIMEOUT_S
 from testcard.harness.check.sealing import day_of, run_config, sealed, started_of
@@ -38,14 +40,19 @@ from testcard.harness.check.spending.allowance import at_most
 from testcard.harness.config import PricesSection
 from testcard.harness.errors import Exit, TestcardError, UsageError
 from testcard.harness.events import Event, Finished, Noted, Planned, PlannedTarget
+from testcard.harness.intake.limits import limits
 from testcard.harness.models import unlisted
 from testcard.harness.pricing import PriceOrigin, Pricing
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free
+from testcard.harness.stops import Stop, StopReason
 from testcard.harness.targets import OpenTarget, checked_base_url, is_loopback, open_target
 from testcard.specs.loader import load_provider
 
 LOOPBACK_CONCURRENCY = 8
 LIVE_CONCURRENCY = 1
+#: Of the time that a check may take so much is kept for judging, and no less than this is for sending.
+_DECODING_S = 0.5  # for pictures, where a person has asked for the end
+_JUDGING_S, _JUDGING_SHARE, _LEAST_TO_SEND_S = 5.0, 0.1, 1.0
 #: On this machine a task is asked for so often, whatever its profile says: nobody there minds.
 LOOPBACK_POLL_S = 0.05
 
@@ -159,7 +166,7 @@ class CheckRun:
                     )
 
     def _carried_out(self) -> Iterator[Event]:
-        options = self.options
+        options, began_s = self.options, time.monotonic()
         with ExitStack() as stack:
             target = stack.enter_context(
                 open_target(
@@ -175,6 +182,7 @@ class CheckRun:
             )
             plan = self._planned(target.pricing)
             local = is_loopback(target.base_url)
+            max_time_s = options.max_time_s or (MAX_TIME_S if local else LIVE_MAX_TIME_S)
             settings = CheckSettings(
                 target.base_url,
                 target.api_key,
@@ -182,6 +190,8 @@ class CheckRun:
                 LOOPBACK_POLL_S if local else None,
                 live=options.live,
                 timeout_s=options.timeout_s or TIMEOUT_S,
+                max_time_s=_time_to_send(max_time_s, time.monotonic() - began_s),
+                told_max_time_s=max_time_s,
             )
             models = dict.fromkeys(step.model for step in plan.steps if step.model is not None)
             writer = RunWriter.create(
@@ -320,6 +330,13 @@ class _Work:
         if stopped:
             runner.stop(INTERRUPTED)
 
+    def _decoding_s(self, stop: Stop | None) -> float:
+        """How long pictures may be decoded: where the time was over, as long as was kept for that."""
+        max_time_s = self._run.options.max_time_s
+        if stop is None or stop.reason is not StopReason.TIME_SPENT or max_time_s is None:
+            return math.inf
+        return min(_JUDGING_S, _JUDGING_SHARE * max_time_s)
+
     def _judged(self, carried: Carried) -> None:
         run, plan, options, outcome = RunReader(self._writer.folder), self._plan, self._run.options, carried.outcome
         conclusion = judge_records(
@@ -332,7 +349,14 @@ class _Work:
             stopped=outcome.stopped is not None,
             started=started_of(run.run),
             live=options.live,
+            decoding_s=_DECODING_S if outcome.interrupted else self._decoding_s(outcome.stopped),
         )
+        if conclusion.left_out:
+            self.told.put(
+                Noted(
+                    sentence=f"{conclusion.left_out} large answers were recorded and not judged: more than {limits().judged_bytes:,} bytes together (judged_bytes under [limits])"
+                )
+            )
         rules = [rule.id for rule in plan.rules]
         conclusion = waive(conclusion, options.waivers, scopes=plan.scopes, rules=rules, on=day_of(run.run))
         self._writer.update(config=run_config(options, plan, self._settings.concurrency, carried))
@@ -340,6 +364,11 @@ class _Work:
         not_sent = list(outcome.not_sent.values())
         for event in sealed(self._writer, conclusion, target, spend, stop=outcome.stopped, planned=len(plan.steps), not_sent=not_sent):
             self.told.put(event)
+
+
+def _time_to_send(max_time_s: float, gone_s: float) -> float:
+    """Seconds that are left for sending, when planning has taken some and judging will take some; enough for a request at least."""
+    return max(_LEAST_TO_SEND_S, max_time_s - gone_s - min(_JUDGING_S, _JUDGING_SHARE * max_time_s))
 
 
 def _planned_target(target: OpenTarget, *, embedded: bool) -> PlannedTarget:

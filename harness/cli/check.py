@@ -19,7 +19,7 @@ from testcard.harness.check.spending.forecast import forecast
 from testcard.harness.cli import check_text as present
 from testcard.harness.cli import say
 from testcard.harness.cli.check_output import CheckOutput
-from testcard.harness.cli.options import PATH, SECONDS, USD, Duration, WhereAndKey, config_option, json_option, option, takes
+from testcard.harness.cli.options import PATH, SECONDS, USD, Duration, WhereAndKey, config_option, json_option, limit_option, option, takes
 from testcard.harness.config import Config, load_config, load_waivers, providers_of
 from testcard.harness.errors import Exit, UsageError
 from testcard.harness.events import Event
@@ -64,6 +64,15 @@ class CheckFlags:
             help="Seconds that an answer is waited for; once one has not come, a few times what the others took. Default: 330.",
         ),
     ] = None
+    max_time_s: Annotated[
+        float | None,
+        option(
+            "--max-time",
+            type=Duration(),
+            metavar="T",
+            help="Send for so long at most (90s, 15m), then judge what is there. Default: 15m; with --live 60m.",
+        ),
+    ] = None
     strict: Annotated[bool, option("--strict", is_flag=True, help="Let broken shoulds fail as well.")] = False
     quiet: Annotated[
         bool, option("--quiet", is_flag=True, help="No progress and no talk; of the result only what is broken, and the summary.")
@@ -88,6 +97,7 @@ class CheckFlags:
 @takes("where", WhereAndKey)
 @takes("flags", CheckFlags)
 @config_option
+@limit_option
 @json_option("verdicts.json (with --plan: the plan)")
 def command(provider: str | None, where: WhereAndKey, flags: CheckFlags, config_file: Path | None, as_json: bool) -> int:
     """Judge whether PROVIDER (an id, or a folder with a document and profile.yaml) keeps its documented contract.
@@ -152,6 +162,7 @@ def check_options(provider: str, where: WhereAndKey, flags: CheckFlags, config: 
         concurrency=_first(flags.concurrency, defaults.concurrency),
         no_auth=where.no_auth,
         timeout_s=_first(flags.timeout_s, defaults.timeout),
+        max_time_s=_first(flags.max_time_s, defaults.max_time),
         max_requests=_first(flags.max_requests, defaults.max_requests),
         max_images=_first(flags.max_images, defaults.max_images),
         max_cost_usd=_first(flags.max_cost, defaults.max_cost),

@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 import click
 
 from testcard.harness.cli import say
-from testcard.harness.cli.drawing.files import Asked, Template, refuse_to_overwrite, save
+from testcard.harness.cli.drawing.files import Asked, Template, refuse_to_overwrite, refuse_unwritable, save
 from testcard.harness.cli.drawing.prompts import carry_out, read_prompts
 from testcard.harness.cli.drawing.terminal import Way, drawn, way_of
-from testcard.harness.cli.options import CONFIG, PATH, SECONDS, USD, WhereAndKey, option, takes
+from testcard.harness.cli.options import CONFIG, PATH, SECONDS, USD, WhereAndKey, limit_option, option, takes
 from testcard.harness.client.attending import TaskUpdate
 from testcard.harness.client.http import DEFAULT_TIMEOUT_S
 from testcard.harness.client.masks import Mask
@@ -204,7 +204,9 @@ def _picture_command(command: _Command) -> _Command:
         metavar="FILE",
         help="Where to write; -1, -2, … are added for several. Fields in braces are filled in: '{prompt:.20}-{seed}.png'.",
     )
-    return takes("picture", _PictureTerms)(output(force(takes("target", _Target)(takes("care", _Care)(takes("talk", _Show)(command))))))
+    return takes("picture", _PictureTerms)(
+        output(force(takes("target", _Target)(takes("care", _Care)(limit_option(takes("talk", _Show)(command))))))
+    )
 
 
 @click.command()
@@ -239,6 +241,7 @@ def generate(
     if prompts is None:
         _pictures(_Work("generate", prompt, terms=asdict(picture)), place, output, force)
         return
+    refuse_unwritable(output)
     lines = read_prompts(prompts)
     if picture.stream:
         raise UsageError("--stream goes with one prompt", hint="leave it out")
@@ -298,6 +301,7 @@ def variation(
 @click.option("--temperature", type=float, metavar="X", help="How freely to choose words.")
 @takes("target", _Target)
 @takes("care", _Care)
+@limit_option
 @takes("talk", _Talk)
 def describe(
     provider: str,
@@ -370,6 +374,7 @@ def _client(work: _Work, place: _Place) -> Iterator[tuple[Client, Any]]:
 
 def _pictures(work: _Work, place: _Place, output: Path | None, force: bool) -> None:
     """Gets the pictures, writes them, and prints where they are."""
+    refuse_unwritable(output)
     if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
         problem = "is a folder" if output.is_dir() else "its folder does not exist"
         raise UsageError(f"-o {output}: {problem}", hint="name a file in a folder that exists, such as boat.png")

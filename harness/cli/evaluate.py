@@ -17,10 +17,11 @@ import click
 
 from testcard.harness.child_processes import ChildCommand, ChildProcesses, is_run, usable
 from testcard.harness.cli import github, say
-from testcard.harness.cli.options import CONFIG, PATH, USD, option, takes
+from testcard.harness.cli.options import CONFIG, PATH, USD, limit_option, option, takes
 from testcard.harness.config import Config, PricesSection, TargetSection, load_config, providers_of
 from testcard.harness.embedded import MOCK_LATENCY, embedded_mocks, mock_name
 from testcard.harness.errors import Exit, UsageError, worst
+from testcard.harness.intake.limits import said
 from testcard.harness.lazy import resolve
 from testcard.harness.pricing import Pricing
 from testcard.harness.progress import PLAIN_INTERVAL_S
@@ -38,6 +39,7 @@ from testcard.harness.targets import (
 )
 from testcard.harness.text.commands import shown_path, typed_path
 from testcard.harness.text.words import GLYPHS, listing
+from testcard.harness.wire.addresses import allowed_hosts
 from testcard.specs.loader import Provider, bundled_ids, load_provider
 
 DEFAULT_WORKLOAD = "quick"
@@ -125,7 +127,8 @@ class _Options:
         """The flags that checks and the benchmark get alike."""
         config = ["--config", str(self.config_file)] if self.config_file else []
         given = {"--seed": self.seed, "--max-requests": self.max_requests, "--max-cost": self.max_cost}
-        return [*config, *(part for name, value in given.items() if value is not None for part in (name, str(value)))]
+        limits = [part for one in said() for part in ("--limit", one)] + [part for one in allowed_hosts() for part in ("--allow-host", one)]
+        return [*config, *limits, *(part for name, value in given.items() if value is not None for part in (name, str(value)))]
 
     def applied(self, config: Config, names: Sequence[str]) -> Config:
         """The configuration with what the command line says in place: flags over file. Targets that it names are the only ones."""
@@ -175,6 +178,7 @@ class _Planned:
 @click.command()
 @click.argument("names", metavar="[PROVIDER[=URL]]...", nargs=-1)
 @takes("options", _Options)
+@limit_option
 def evaluate(names: tuple[str, ...], options: _Options) -> int:
     """Check, load and compare every target, then write one report.
 

@@ -94,6 +94,48 @@ def takes(into: str, bundle: type[Any]) -> Callable[[_Command], _Command]:
     return decorate
 
 
+def _said_limit(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> None:
+    """Lets each limit hold in this process."""
+    from testcard.harness.intake.limits import say_limit
+
+    for value in values:
+        try:
+            say_limit(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+
+
+def _allowed_host(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> None:
+    """Lets answers lead to each."""
+    from testcard.harness.wire.addresses import allow_host
+
+    for value in values:
+        try:
+            allow_host(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+
+
+def limit_option(command: _Command) -> _Command:
+    """`--limit NAME=VALUE` and `--allow-host HOST`, again for more: how much is taken of a target's answers, and where they may lead."""
+    command = click.option(
+        "--allow-host",
+        multiple=True,
+        metavar="HOST[:PORT]",
+        expose_value=False,
+        callback=_allowed_host,
+        help="Let answers lead to this host, whatever it is (downloads, tasks); again for more.",
+    )(command)
+    return click.option(
+        "--limit",
+        multiple=True,
+        metavar="NAME=VALUE",
+        expose_value=False,
+        callback=_said_limit,
+        help="How much is taken of an answer, such as body_bytes=128MiB; again for more (docs/limits.md).",
+    )(command)
+
+
 def config_option(command: _Command) -> _Command:
     """`--config FILE`, as `config_file`."""
     return click.option(*CONFIG[0], "config_file", **CONFIG[1])(command)

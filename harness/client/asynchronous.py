@@ -34,6 +34,7 @@ from testcard.harness.client.tasks import accepted, alone, named, reference_of, 
 from testcard.harness.client.terms import PictureSource, Terms, settings
 from testcard.harness.pricing import Pricing
 from testcard.harness.proxies import direct
+from testcard.harness.wire.addresses import Reach
 from testcard.harness.wire.course import Done, Send, Step, Steps, Wait
 from testcard.harness.wire.model import Headers
 from testcard.specs.loader import Provider
@@ -79,7 +80,13 @@ class AsyncClient:
             guard=budget,
             hooks=hooks,
         )
-        self._http = AsyncHttp(timeout=timeout_s, verify=tls(), transport=transport, mounts=direct(self.settings.base_url))
+        self._http = AsyncHttp(
+            Reach(self.settings.base_url, live),
+            timeout=timeout_s,
+            verify=tls(),
+            transport=transport,
+            mounts=direct(self.settings.base_url),
+        )
         self._defaults = default_headers(self._http)
 
     async def __aenter__(self) -> AsyncClient:
@@ -329,16 +336,16 @@ class _Driver:
         if send.fresh:
             self._http.kept.fresh()
         try:
-            response = await self._http.send(http_request(send.request, self._defaults), stream=True)
+            response = await self._http.send(http_request(found, self._defaults), stream=True)
             try:
-                found.begin(response)
+                found.begin(response.status_code, tuple(response.headers.multi_items()))
                 if response.status_code >= 400:
                     self._http.kept.retire(response)
-                async for block in response.aiter_bytes():
+                blocks = response.aiter_raw() if not response.is_stream_consumed else response.aiter_bytes()
+                while found.wants_more and (block := await anext(blocks, None)) is not None:
                     for piece in found.add(block):
                         yield piece
-                    if not found.wants_more:
-                        break
+                found.end()
             finally:
                 with anyio.CancelScope(shield=True):
                     await response.aclose()

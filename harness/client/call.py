@@ -33,7 +33,7 @@ from testcard.harness.client.retries import NO_RETRY, Retry
 from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import redacted
 from testcard.harness.text.words import shortened
-from testcard.harness.wire.addresses import MOST_REDIRECTS, host_of
+from testcard.harness.wire.addresses import MOST_REDIRECTS, host_of, why_not
 from testcard.harness.wire.billing import answer_cost, delivered, stated_cost
 from testcard.harness.wire.contract import Choice
 from testcard.harness.wire.course import Conditions, Done, Download, DownloadEnd, End, Send, Steps, course, follow
@@ -206,7 +206,7 @@ _MOST_LETTERS = 300
 #: Nobody reads further, and a server may send megabytes.
 _MOST_READ = 100_000
 _NEXT = "check the address and that the server runs; testcard mock serves one on this machine"
-_LIVE = "add --live to let the target's answers lead off this machine"
+_LIVE = "add --live to let the target's answers lead off this machine, --allow-host to let them lead to one more host"
 
 
 class _Failed:
@@ -387,7 +387,7 @@ class _Pictures:
 def not_allowed(call: Call, answer: Answer | None, what: str, url: str) -> AddressNotAllowed:
     """The error for an answer that leads off this machine where the caller did not allow that."""
     return AddressNotAllowed(
-        f"{what} lies on {host_of(url)}, which is not on this machine, and was not asked for: {call.without_key(url)}",
+        f"{what} lies on {host_of(url)}, {why_not(url, asked=call.base_url, live=call.live) or 'a private address'}: {call.without_key(url)}",
         operation=call.choice.operation,
         answer=answer,
         hint=_LIVE,

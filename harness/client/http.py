@@ -8,28 +8,25 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
 import httpx
 
 from testcard.harness.client.results import HttpExchange
-from testcard.harness.kept_connections import KEEP_IDLE_S, KeptConnections, is_stale
+from testcard.harness.intake.codings import ACCEPTED, Decoding, Unreadable
+from testcard.harness.intake.limits import IntakeLimits, limits
+from testcard.harness.intake.wire_bytes import Meter, TooMuch
+from testcard.harness.kept_connections import KEEP_IDLE_S, NO_COOKIES, KeptConnections, is_stale, metered
 from testcard.harness.redaction import redacted, redacted_bytes
+from testcard.harness.wire.addresses import Reach
 from testcard.harness.wire.course import Failure, Send
 from testcard.harness.wire.model import Headers, WireRequest, WireResponse
 from testcard.harness.wire.sse import TextPieces
 
 DEFAULT_TIMEOUT_S = 330.0
-DEFAULT_MAX_BYTES = 256 * 1024 * 1024
-
-
-class _NoCookies(httpx.Cookies):
-    """Keeps nothing: a request must not depend on the answers before it."""
-
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Leaves the response's cookies where they are."""
+DEFAULT_MAX_BYTES = IntakeLimits().body_bytes
 
 
 LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=KEEP_IDLE_S)
@@ -38,40 +35,39 @@ LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepali
 class SyncHttp(httpx.Client):
     """httpx.Client without cookies; environment proxies and TLS verification as httpx has them."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, reach: Reach | None = None, **options: Any) -> None:
         super().__init__(limits=LIMITS, **options)
-        self.kept = KeptConnections(self)
+        self.kept = KeptConnections(self, reach=reach)
 
     @property  # type: ignore[misc]
     def cookies(self) -> httpx.Cookies:
         """Always empty."""
-        return _NO_COOKIES
+        return NO_COOKIES
 
 
 class AsyncHttp(httpx.AsyncClient):
     """httpx.AsyncClient without cookies."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, reach: Reach | None = None, **options: Any) -> None:
         super().__init__(limits=LIMITS, **options)
-        self.kept = KeptConnections(self)
+        self.kept = KeptConnections(self, reach=reach)
 
     @property  # type: ignore[misc]
     def cookies(self) -> httpx.Cookies:
         """Always empty."""
-        return _NO_COOKIES
-
-
-_NO_COOKIES = _NoCookies()
+        return NO_COOKIES
 
 
 def default_headers(http: httpx.Client | httpx.AsyncClient) -> Headers:
     """What httpx would add to a request (user agent, accepted encodings, keep-alive), without what the wire always sets."""
-    return tuple((name, value) for name, value in http.headers.items() if name != "accept")
+    return tuple((name, ACCEPTED if name == "accept-encoding" else value) for name, value in http.headers.items() if name != "accept")
 
 
-def http_request(wire: WireRequest, defaults: Headers) -> httpx.Request:
-    """The wire request for httpx, with httpx's own default headers behind it."""
-    return httpx.Request(wire.method, _parsed(wire.url), headers=[*wire.headers, *defaults], content=wire.body or None)
+def http_request(found: Exchanged, defaults: Headers) -> httpx.Request:
+    """The exchange's request for httpx, with httpx's own default headers behind it; its answer is read by the exchange's meter."""
+    wire = found.request
+    request = httpx.Request(wire.method, _parsed(wire.url), headers=[*wire.headers, *defaults], content=wire.body or None)
+    return metered(request, found.meter, found.most)
 
 
 @lru_cache(maxsize=1)
@@ -105,8 +101,9 @@ class Exchanged:
 
     request: WireRequest
     timeout_s: float
-    max_bytes: int
+    most: IntakeLimits
     sent_s: float
+    meter: Meter
     status: int | None = None
     headers: Headers = ()
     first_byte_s: float = 0.0
@@ -117,27 +114,36 @@ class Exchanged:
     first_text_s: float | None = None
     listener: Callable[[], Pieces] | None = None
     _text: Pieces | None = None
-    _blocks: list[bytes] = field(default_factory=list)
-    _size: int = 0
+    _decoding: Decoding | None = None
+    _read: bytearray = field(default_factory=bytearray)
+    _body: bytes | None = None
 
-    def begin(self, response: httpx.Response) -> None:
+    def begin(self, status: int, headers: Headers) -> None:
         """The head of the answer is there."""
-        self.status, self.headers = response.status_code, tuple(response.headers.multi_items())
+        self.status, self.headers = status, headers
         self.first_byte_s = self.ended_s = time.monotonic()
         if self.request.stream and self.status < 300 and self.is_stream:
             self._text = (self.listener or TextPieces)()
+        try:
+            self._decoding = Decoding(",".join(value for name, value in headers if name.lower() == "content-encoding"), self.most)
+        except Unreadable as why:
+            self.failure, self.detail = "broken", str(why)
 
     def add(self, block: bytes) -> Sequence[Any]:
-        """More of the body is there; the pieces of streamed text that it completes. Whether to go on says `wants_more`."""
+        """More of the body is there, as it was sent; the pieces of streamed text that it completes. Whether to go on says `wants_more`."""
         self.ended_s = time.monotonic()
-        self._blocks.append(block)
-        self._size += len(block)
-        if self._size > self.max_bytes:
-            self.failure, self.detail = "broken", f"is larger than {self.max_bytes} bytes"
-        elif self.ended_s - self.sent_s > self.timeout_s:
-            # httpx bounds each wait for bytes, not their sum: a server that drips would hold a caller for ever.
+        assert self._decoding is not None, "`wants_more` said so"
+        pieces: list[Any] = []
+        try:
+            for piece in self._decoding.feed(block):
+                self._read += piece
+                if self._text is not None:
+                    pieces += self._text.feed(piece)
+        except (TooMuch, Unreadable) as why:
+            self.failure, self.detail = "broken", str(why)
+        if self.ended_s - self.sent_s > self.timeout_s:
+            # Many small pieces that have come already take time too.
             self.failure = "timeout"
-        pieces: Sequence[Any] = self._text.feed(block) if self._text is not None else ()
         if pieces and self.first_text_s is None:
             self.first_text_s = self.ended_s
         return pieces
@@ -147,9 +153,20 @@ class Exchanged:
         """Whether the rest of the body is worth reading: within the bounds, and not past the end that a stream names."""
         return self.failure is None and not (self._text is not None and self._text.ended)
 
+    def end(self) -> None:
+        """The body has come to its end, or is not read any further."""
+        if self.wants_more and self._decoding is not None:
+            try:
+                self._decoding.end()
+            except Unreadable as why:
+                self.failure, self.detail = "broken", str(why)
+
     def fail(self, error: httpx.HTTPError | httpx.InvalidURL) -> None:
         """The transport gave up."""
         self.ended_s, self.cause = time.monotonic(), error
+        if self.meter.cut is not None:
+            self.failure, self.detail = "broken", self.meter.cut
+            return
         said = str(error) or type(error).__name__
         if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError):
             self.failure, self.detail = ("tls" if "SSL" in said or "certificate" in said.lower() else "connect"), said
@@ -175,9 +192,9 @@ class Exchanged:
     @property
     def body(self) -> bytes:
         """What was read of the body."""
-        if len(self._blocks) != 1:
-            self._blocks = [b"".join(self._blocks)]
-        return self._blocks[0]
+        if self._body is None:
+            self._body, self._read = bytes(self._read), bytearray()
+        return self._body
 
     def response(self) -> WireResponse:
         """The answer as the wire's decoder takes it."""
@@ -186,7 +203,10 @@ class Exchanged:
 
 def exchange(send: Send, *, timeout_s: float, max_bytes: int, listener: Callable[[], Pieces] | None = None) -> Exchanged:
     """An exchange that is about to begin; `listener` makes what reads its stream, by default one of text."""
-    return Exchanged(send.request, timeout_s, max_bytes, time.monotonic(), listener=listener)
+    now, most = time.monotonic(), limits()
+    if max_bytes != most.body_bytes:
+        most = replace(most, body_bytes=max_bytes)
+    return Exchanged(send.request, timeout_s, most, now, Meter(most, now + timeout_s), listener=listener)
 
 
 def shown(found: Exchanged) -> HttpExchange:

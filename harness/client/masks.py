@@ -9,7 +9,7 @@ from typing import Literal
 from PIL import Image
 
 from testcard.harness.errors import UsageError
-from testcard.harness.intake import open_picture
+from testcard.harness.intake.pictures import open_picture
 from testcard.harness.wire.contract import Choice
 from testcard.harness.wire.model import InputImage
 from testcard.specs.loader import Provider

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from testcard.harness.intake import open_picture
+from testcard.harness.intake.pictures import open_picture
 from testcard.harness.wire.model import Answer, Usage
 
 

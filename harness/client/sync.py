@@ -32,6 +32,7 @@ from testcard.harness.client.tasks import accepted, alone, named, reference_of, 
 from testcard.harness.client.terms import PictureSource, Terms, settings
 from testcard.harness.pricing import Pricing
 from testcard.harness.proxies import direct
+from testcard.harness.wire.addresses import Reach
 from testcard.harness.wire.course import Done, Send, Step, Steps, Wait
 from testcard.harness.wire.model import Headers
 from testcard.specs.loader import Provider
@@ -83,7 +84,13 @@ class Client:
             guard=budget,
             hooks=hooks,
         )
-        self._http = SyncHttp(timeout=timeout_s, verify=tls(), transport=transport, mounts=direct(self.settings.base_url))
+        self._http = SyncHttp(
+            Reach(self.settings.base_url, live),
+            timeout=timeout_s,
+            verify=tls(),
+            transport=transport,
+            mounts=direct(self.settings.base_url),
+        )
         self._defaults = default_headers(self._http)
 
     def __enter__(self) -> Client:
@@ -311,14 +318,14 @@ class _Driver:
         if send.fresh:
             self._http.kept.fresh()
         try:
-            with closing(self._http.send(http_request(send.request, self._defaults), stream=True)) as response:
-                found.begin(response)
+            with closing(self._http.send(http_request(found, self._defaults), stream=True)) as response:
+                found.begin(response.status_code, tuple(response.headers.multi_items()))
                 if response.status_code >= 400:
                     self._http.kept.retire(response)
-                for block in response.iter_bytes():
+                blocks = response.iter_raw() if not response.is_stream_consumed else response.iter_bytes()
+                while found.wants_more and (block := next(blocks, None)) is not None:
                     yield from found.add(block)
-                    if not found.wants_more:
-                        break
+                found.end()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             found.fail(error)
         return found

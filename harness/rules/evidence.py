@@ -4,7 +4,6 @@ so a run judged while it happens and a run judged again from its folder give the
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any, Literal
 
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange
-from testcard.harness.wire.addresses import absolute, fetchable, host_of, may_ask, redirected, sendable
+from testcard.harness.wire.addresses import absolute, fetchable, host_of, redirected, sendable, why_not
 from testcard.harness.wire.decode import decode, decode_body, http_date, message_anywhere, speaks_of_account
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, PictureInfo, WireResponse
 from testcard.harness.wire.pictures import inspect, lenient_base64
@@ -302,9 +301,8 @@ def _lying_elsewhere(provider: Provider, operation: str, polls: Sequence[SeenExc
 
 def _off_machine(sight: _Sight, url: str, asked: str) -> str | None:
     """The host that an answer must not lead to, with the reason and what would allow it; None for an address that may be asked."""
-    if not fetchable(url) or may_ask(url, asked=asked, live=sight.live):
-        return None
-    return f"{host_of(url)}, off this machine: not asked without --live"
+    why = why_not(url, asked=asked, live=sight.live) if fetchable(url) else None
+    return None if why is None else f"{host_of(url)}, {why}"
 
 
 def _look(sight: _Sight, picture: DeliveredPicture, downloads: Mapping[Any, Sequence[Exchange]], asked: str) -> SeenPicture:
@@ -483,7 +481,7 @@ def whole_number(value: object) -> int | None:
     """The number as JSON Schema's integer (5.0 is one), None for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    return int(value) if isinstance(value, float) and math.isfinite(value) and int(value) == value else None
+    return int(value) if isinstance(value, float) and abs(value) < 2**64 and int(value) == value else None
 
 
 # ── what the bytes of a body are, whatever its header calls them ──────────────────────────────────────────────────────

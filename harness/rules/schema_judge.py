@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from testcard.harness.intake import strict_json
+from testcard.harness.intake.json_values import strict_json
 from testcard.harness.text.words import shortened
 from testcard.specs.openapi import OpenApi, Operation
 from testcard.specs.pointers import pointer_of, reference_parts

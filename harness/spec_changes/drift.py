@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from testcard.harness.intake import strict_json
+from testcard.harness.intake.json_values import strict_json
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Exchange
 from testcard.harness.spec_changes.patch import Append, Edit, Put, Remove

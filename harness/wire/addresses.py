@@ -1,15 +1,21 @@
-"""Addresses that a target's answers name: which may be asked at all, which lie on this machine, where a redirect leads."""
+"""Addresses that a target's answers name: which may be asked at all, which lie on this machine, where a redirect leads.
+
+Twice is decided: by the address as it stands (`may_ask`), and by what its name resolves to when the connection is made (`Reach`), because
+a name can lead anywhere, and elsewhere the next time. The target's own address was named by the user and may be asked; what else an answer
+names may be no private place where the target is live, and nothing else at all where it is on this machine.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote, urldefrag, urljoin, urlsplit, urlunsplit
 
 #: More redirects than this in a row lead nowhere.
-MOST_REDIRECTS = 5
+MOST_REDIRECTS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: What a URL may hold as it is (RFC 3986); anything else is written in percent signs.
 _KEPT = "!#$%&'()*+,-./:;=?@[]_~"
@@ -58,11 +64,110 @@ def sendable(url: str) -> str:
 
 
 def may_ask(url: str, *, asked: str, live: bool) -> bool:
-    """Whether an address may be asked that came in the answer of the one that was `asked`.
+    """Whether an address may be asked that came in the answer of the one that was `asked`; see `why_not`."""
+    return fetchable(url) and why_not(url, asked=asked, live=live) is None
 
-    What a server on this machine says leads off it with --live only: whoever named that server allowed no other.
+
+def why_not(url: str, *, asked: str, live: bool) -> str | None:
+    """Why an address may not be asked that came in the answer of the one that was `asked`, as the rest of a sentence; None where it may.
+
+    What a server on this machine says leads to its own host and port only, but for `--live` and `--allow-host`; what any other says leads
+    to no private address.
     """
-    return fetchable(url) and (live or is_loopback(url) or not is_loopback(asked))
+    if own_address(url, asked) or is_allowed(url):
+        return None
+    if not live and is_loopback(asked):
+        if is_loopback(url):
+            return "another address of this machine: not asked without --allow-host"
+        return "off this machine: not asked without --live"
+    return "a private address: not asked without --allow-host" if _is_private_literal(url) else None
+
+
+def own_address(url: str, asked: str) -> bool:
+    """Whether an address has the host and the port of the one that was asked; this machine's names are one."""
+    try:
+        (_, host, port), (_, other, at) = origin(url), origin(asked)
+    except ValueError:
+        return False
+    return port == at and (host == other or (is_loopback(url) and is_loopback(asked)))
+
+
+#: Hosts, with a port or without, that answers may lead to whatever they are: what `--allow-host` names.
+_allowed: set[str] = set()
+
+
+def allow_host(named: str) -> None:
+    """Lets answers lead to this host (`HOST` or `HOST:PORT`) from now on; ValueError for what names none."""
+    parts = urlsplit(f"//{named}")
+    if not parts.hostname or parts.path or parts.query or parts.username is not None or (parts.port == 0):
+        raise ValueError(f"{named[:80]} is no host; write it as cdn.example.com or 127.0.0.1:8001")
+    _allowed.add(parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}")
+
+
+def allowed_hosts() -> list[str]:
+    """What was allowed, for a process that is to be told the same."""
+    return sorted(_allowed)
+
+
+def is_allowed(url: str) -> bool:
+    """Whether the host of an address, or that with its port, was allowed by name."""
+    if not _allowed:
+        return False
+    try:
+        _, host, port = origin(url)
+    except ValueError:
+        return False
+    return host in _allowed or f"{host}:{port}" in _allowed
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the open internet: none of this machine, of a private network, of a link, of a cloud's metadata."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address):
+        within = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if within is None and ip in _NAT64:
+            within = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if within is not None:
+            return within.is_global and not within.is_multicast
+    return ip.is_global and not ip.is_multicast
+
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+def _is_private_literal(url: str) -> bool:
+    """Whether the host is written as an IP address that is no public one, or as a name of this machine."""
+    try:
+        host = urlsplit(url).hostname or ""
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return is_loopback(url)
+    return not is_public(host)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far the connections for one target go: `base_url` as the user named it, `live` as the user allowed."""
+
+    base_url: str
+    live: bool = False
+
+    def resolves(self, host: str, port: int) -> bool:
+        """Whether connections to this host need what it resolves to looked at: all but those to what the user named."""
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return not own_address(url, self._own) and not is_allowed(url)
+
+    def permits(self, address: str) -> bool:
+        """Whether a connection to this IP address may be made for such a host."""
+        return is_public(address) if self.live or not is_loopback(self.base_url) else False
+
+    @property
+    def _own(self) -> str:
+        _, host, port = origin(self.base_url)
+        return f"http://[{host}]:{port}" if host is not None and ":" in host else f"http://{host}:{port}"
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:

@@ -26,6 +26,8 @@ UNBOUNDED_OUT_TOKENS = 4096
 TOKENS_PER_PICTURE = 6500
 #: A picture that is billed by tokens takes at most about this many (OpenAI, image generation: 6240 for 1024x1536 in high quality).
 OUT_TOKENS_PER_PICTURE = 6240
+#: No answer is billed for more tokens, steps or pixels than this.
+_MOST_COUNTED = 10**9
 #: No tokenizer makes fewer than one token of so many characters, and no picture that is drawn fewer than so many. (A picture that is
 #: looked at may count as none: models with cross-attention, such as Llama 3.2 Vision, take it in beside the prompt.)
 _MOST_CHARS_PER_TOKEN = 16
@@ -260,7 +262,10 @@ def _pixels(provider: Provider, operation: str, request: TaskRequest) -> tuple[i
 
 
 def _integer(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """The count that a value is; None for what is none: a flag, less than nothing, more than anybody counts, no number at all."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST_COUNTED:
+        return None
+    return int(value)
 
 
 def _word(value: Any) -> str | None:

@@ -22,9 +22,9 @@ from enum import StrEnum
 from typing import Any, Generic, Literal, Protocol, TypeVar
 from urllib.parse import urljoin
 
-from testcard.harness.wire.addresses import MOST_REDIRECTS, fetchable, may_ask, redirected
+from testcard.harness.wire.addresses import MOST_REDIRECTS, Reach, fetchable, may_ask, redirected
 from testcard.harness.wire.decode import decode, decode_body
-from testcard.harness.wire.encode import fetch_request, get_request, poll_request, result_request
+from testcard.harness.wire.encode import fetch_request, get_request, is_one_segment, poll_request, result_request
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Headers, WireRequest, WireResponse
 from testcard.harness.wire.tasks import Phase, Told, task_of, told
 from testcard.specs.loader import Provider
@@ -200,6 +200,11 @@ class Conditions:
     def may_ask(self, url: str) -> bool:
         """Whether an address that an answer names may be asked."""
         return may_ask(url, asked=self.base_url, live=self.live)
+
+    @property
+    def reach(self) -> Reach:
+        """To which addresses connections may be made."""
+        return Reach(self.base_url, self.live)
 
 
 def course(conditions: Conditions, request: WireRequest, reply: R | None = None, *, deadline_s: float | None = None) -> Steps[Done[R]]:
@@ -420,7 +425,7 @@ class _Following:
         if self._protocol.result_url is not None:
             return task.result_url or self._task.result_url
         reference = task.reference or self._task.reference
-        if self._protocol.result_from is not None and reference:
+        if self._protocol.result_from is not None and reference and is_one_segment(reference):
             conditions = self._conditions
             return result_request(
                 conditions.provider, conditions.operation, reference, base_url=conditions.base_url, api_key=conditions.api_key

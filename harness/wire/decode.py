@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-from testcard.harness.intake import read_json
+from testcard.harness.intake.json_values import BeyondLimits, read_json
+from testcard.harness.intake.limits import limits
+from testcard.harness.intake.shown import as_text
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Usage, WireResponse
 from testcard.harness.wire.picture_events import PictureStream
 from testcard.harness.wire.sse import ChatStream, EventStream
@@ -17,6 +19,9 @@ from testcard.specs.loader import Provider
 from testcard.specs.pointers import at, every, parts_of, pointer_of
 from testcard.specs.profile import Amount, AsyncProtocol, OperationProfile, PictureEvents, ResponseMap, TaskPhase
 
+#: Nobody waits longer, whatever a Retry-After says: a year.
+LONGEST_RETRY_S = 365 * 86_400.0
+_MOST_DIGITS, _MOST_DATE = 12, 128
 #: How a place begins that is a header of the answer and none of its body.
 HEADER = "header:"
 
@@ -46,8 +51,8 @@ def decode(provider: Provider, operation_id: str, response: WireResponse, *, pol
         return Answer(
             response.status,
             json=body,
-            error_message=message if isinstance(message, str) else message_anywhere(body),
-            error_code=code,
+            error_message=as_text(message) if isinstance(message, str) else message_anywhere(body),
+            error_code=as_text(code) if isinstance(code, str) else code,
             retry_after_s=retry_after_s,
             problem=problem,
         )
@@ -174,11 +179,14 @@ def retry_after(value: str | None, date: str | None = None, now: datetime | None
         return None
     value = value.strip()
     if value.isascii() and value.isdigit():
-        return float(value)
+        return min(float(value[:_MOST_DIGITS]), LONGEST_RETRY_S) if len(value) <= _MOST_DIGITS else LONGEST_RETRY_S
     until, since = http_date(value), http_date(date) or now
     if until is None or since is None:
         return None
-    return max((until - since).total_seconds(), 0.0)
+    try:
+        return min(max((until - since).total_seconds(), 0.0), LONGEST_RETRY_S)
+    except OverflowError:  # a zone that leads out of the calendar
+        return None
 
 
 def http_date(text: str | None) -> datetime | None:
@@ -186,8 +194,9 @@ def http_date(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
+        moment = parsedate_to_datetime(text[:_MOST_DATE])
+        moment.astimezone(UTC)
+    except (ValueError, OverflowError, TypeError, IndexError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -197,12 +206,14 @@ def _parsed(body: bytes) -> tuple[Any, str | None]:
         return None, "the body is empty"
     try:
         return read_json(body), None
+    except BeyondLimits as error:
+        return None, f"the body is JSON that is {error}"
     except ValueError:
         return None, "the body is no valid JSON"
 
 
 def _items(where: ResponseMap, body: Any) -> list[tuple[str, Any]]:
-    return every(body, where.pictures) if where.pictures is not None else []
+    return every(body, where.pictures)[: limits().pictures] if where.pictures is not None else []
 
 
 def _from(where: ResponseMap, found: _Places, picture: DeliveredPicture, item: Any = None) -> DeliveredPicture:
@@ -293,6 +304,7 @@ def _stream_answer(response: WireResponse, retry_after_s: float | None) -> Answe
     reader, chat = EventStream(), ChatStream()
     for event in reader.feed(response.body):
         chat.add(event)
+    chat.problem = reader.cut or chat.problem
     return stream_answer(response.status, chat, unfinished=reader.unfinished, retry_after_s=retry_after_s)
 
 
@@ -301,7 +313,7 @@ def _picture_stream_answer(where: ResponseMap, events: PictureEvents, response: 
     stream.feed(response.body)
     pictures: list[DeliveredPicture] = []
     usage: Usage | None = None
-    for event in stream.completed:
+    for event in stream.completed[: limits().pictures]:
         base64, url = (at(event.data, place) if place is not None else None for place in (events.base64, events.url))
         base64, url = (value if isinstance(value, str) else None for value in (base64, url))
         if base64 is not None or url is not None:
@@ -353,7 +365,7 @@ def message_anywhere(body: Any) -> str | None:
     for place in ("/message", "/error/message", "/error", "/detail", "/detail/message", "/title"):
         found = at(body, place)
         if isinstance(found, str) and found:
-            return found
+            return as_text(found)
     return None
 
 

@@ -175,7 +175,32 @@ def cancel_request(provider: Provider, submitted: str, reference: str, *, base_u
     return _about_task(provider, protocol.cancel, reference, base_url, api_key)
 
 
+class UnusableReference(UsageError, ValueError):
+    """A task is called something that no path can hold, such as `..`; ask for it by its address, where the provider gives one."""
+
+
+#: No task is called anything longer.
+_LONGEST_REFERENCE = 1024
+
+
+def is_one_segment(reference: str) -> bool:
+    """Whether a task's reference can be one segment of a path: no way up or to nowhere, no control character, not without end."""
+    return (
+        0 < len(reference) <= _LONGEST_REFERENCE
+        and reference.strip(". ") != ""
+        and not reference.startswith(("../", "./"))
+        and "/../" not in reference
+        and not reference.endswith("/..")
+        and "\\" not in reference
+        and reference.isprintable()
+    )
+
+
 def _about_task(provider: Provider, call: TaskCall, reference: str, base_url: str, api_key: str | None) -> WireRequest:
+    if not is_one_segment(reference):
+        raise UnusableReference(
+            "the task's reference cannot be a segment of a path", hint="a reference is what the provider's answer names"
+        )
     asked = {call.parameter: reference}
     in_path = call.parameter in provider.operation(call.operation).path_parameters
     fields = WireFields(call.operation, asked) if in_path else WireFields(call.operation, query=asked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from testcard.harness.intake import read_json
+from testcard.harness.intake.json_values import read_json
 from testcard.harness.wire.sse import EventStream, StreamEvent
 from testcard.specs.pointers import at
 from testcard.specs.profile import PictureEvents
@@ -86,6 +86,8 @@ class PictureStream:
     @property
     def problem(self) -> str | None:
         """Why the stream as read so far brings no pictures that can be used; None for a whole one."""
+        if self._reader.cut is not None:
+            return self._reader.cut
         if self._unread is not None:
             return self._unread
         if self.error is not None:

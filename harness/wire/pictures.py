@@ -13,7 +13,8 @@ from typing import Any, Literal
 import pybase64
 from PIL import Image, ImageChops, ImageFilter, ImageStat
 
-from testcard.harness.intake import MOST_PIXELS, NoPicture, open_picture
+from testcard.harness.intake.limits import limits
+from testcard.harness.intake.pictures import NoPicture, open_picture
 from testcard.harness.wire.decode import decode_body
 from testcard.harness.wire.model import Absence, Answer, DeliveredPicture, InputImage, PictureInfo
 from testcard.specs.loader import Provider
@@ -42,7 +43,7 @@ def inspect(data: bytes, *, pixels: bool = True, hashed: Any = hashlib.sha256) -
     """
     digest = hashed(data).hexdigest()
     seen = look(data)
-    if not pixels or seen.width_px is None or (seen.height_px or 0) * seen.width_px > MOST_PIXELS:
+    if not pixels or seen.width_px is None or (seen.height_px or 0) * seen.width_px > limits().pixels:
         absent: Absence | None = None if data else "empty"
         return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, problem=seen.problem, absent=absent)
     try:
@@ -103,7 +104,7 @@ def look(data: bytes) -> Look:
     if kind == "mpo":  # a JPEG with further pictures behind the first
         kind = "jpeg"
     width, height = picture.size
-    if width * height > MOST_PIXELS:
+    if width * height > limits().pixels:
         return Look(kind, width, height, f"claims {width}x{height} pixels")
     return Look(kind, width, height, _structure_problem(kind, data))
 
@@ -118,8 +119,11 @@ def _structure_problem(kind: str | None, data: bytes) -> str | None:
 
 def _png_problem(data: bytes) -> str | None:
     view = memoryview(data)
-    position = 8
+    position, parts = 8, 0
     while position + 12 <= len(data):
+        parts += 1
+        if parts > limits().picture_parts:
+            return f"has more than {limits().picture_parts:,} chunks"
         length = int.from_bytes(view[position : position + 4], "big")
         name = bytes(view[position + 4 : position + 8])
         end = position + 8 + length
@@ -143,7 +147,11 @@ def input_image(data: bytes, name: str | None = None) -> InputImage:
     return InputImage(data, media_type, name or f"image.{'jpg' if kind == 'jpeg' else kind}")
 
 
-def strict_base64(text: str) -> bytes | None:
+#: From the letters of URL-safe base64 to the standard's.
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+
+
+def strict_base64(text: str | bytes) -> bytes | None:
     """The decoded bytes of standard base64 (RFC 4648 section 4, padded, no line breaks, no data: prefix), else None."""
     try:
         return pybase64.b64decode(text, validate=True)
@@ -160,8 +168,10 @@ def lenient_base64(text: str) -> bytes | None:
     data = strict_base64(text)
     if data is not None:
         return data
-    text = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")
-    return strict_base64(text + "=" * (-len(text) % 4))
+    if not text.isascii():
+        return None
+    letters = text.encode("ascii").translate(_STANDARD, b" \t\r\n\v\f\x1c\x1d\x1e\x1f").rstrip(b"=")
+    return strict_base64(letters + b"=" * (-len(letters) % 4))
 
 
 def encode_base64(data: bytes) -> str:
@@ -261,7 +271,7 @@ def change(before: bytes, after: bytes, mask: bytes, *, marks: Literal["white", 
 
 def _whole(data: bytes) -> Image.Image:
     picture = open_picture(data)
-    if picture.width * picture.height > MOST_PIXELS:
+    if picture.width * picture.height > limits().pixels:
         raise ValueError(f"claims {picture.width}x{picture.height} pixels")
     return picture
 

@@ -6,10 +6,12 @@ import codecs
 from dataclasses import dataclass
 from typing import Any
 
-from testcard.harness.intake import read_json
+from testcard.harness.intake.json_values import read_json
+from testcard.harness.intake.limits import limits
 from testcard.harness.wire.model import Usage
 
 DONE = "[DONE]"
+_MOST_IDS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +24,16 @@ class StreamEvent:
 
 
 class EventStream:
-    """Reads an event stream (WHATWG HTML, section 9.2) from blocks of bytes that may end anywhere, even inside a letter."""
+    """Reads an event stream (WHATWG HTML, section 9.2) from blocks of bytes that may end anywhere, even inside a letter.
+
+    `cut`: which limit of `harness.intake.limits` the stream went beyond; nothing is read from there on.
+    """
 
     def __init__(self) -> None:
+        self._most = limits()
+        self._events = 0
+        self._line_chars = self._event_chars = 0
+        self.cut: str | None = None
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
         self._pending: list[str] = []
         self._after_return = False
@@ -34,6 +43,8 @@ class EventStream:
 
     def feed(self, block: bytes) -> list[StreamEvent]:
         """The events that this block completes."""
+        if self.cut is not None:
+            return []
         text = self._decoder.decode(block)
         if self._after_return and text:
             # A carriage return ended the line already; the newline after it belongs to the same line end.
@@ -42,12 +53,31 @@ class EventStream:
         if "\n" not in text and "\r" not in text:
             # Joined only when a line ends: a line of megabytes in small blocks must not cost its square.
             self._pending.append(text)
+            self._line_chars += len(text)
+            if self._line_chars > self._most.sse_line_bytes:
+                self._cut(f"a line of the stream is longer than {self._most.sse_line_bytes:,} characters")
             return []
         whole = "".join([*self._pending, text])
         self._after_return = whole.endswith("\r")
         lines = whole.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         self._pending = [lines.pop()]
-        return [event for line in lines if (event := self._line(line)) is not None]
+        self._line_chars = len(self._pending[0])
+        found: list[StreamEvent] = []
+        for line in lines:
+            event = self._line(line)
+            if event is not None:
+                self._events += 1
+                if self._events > self._most.sse_events:
+                    self._cut(f"the stream has more than {self._most.sse_events:,} events")
+                else:
+                    found.append(event)
+            if self.cut is not None:
+                break
+        return found
+
+    def _cut(self, why: str) -> None:
+        self.cut = f"{why}; the rest was not read"
+        self._pending, self._data = [], []
 
     @property
     def unfinished(self) -> bool:
@@ -57,8 +87,12 @@ class EventStream:
     def _line(self, line: str) -> StreamEvent | None:
         if line == "":
             event = StreamEvent("\n".join(self._data), self._type or "message", self._id) if self._data else None
-            self._data, self._type = [], ""
+            self._data, self._type, self._event_chars = [], "", 0
             return event
+        self._event_chars += len(line)
+        if self._event_chars > self._most.sse_event_bytes:
+            self._cut(f"an event is longer than {self._most.sse_event_bytes:,} characters")
+            return None
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if name == "data":
@@ -106,7 +140,8 @@ class ChatStream:
         self.chunks.append(chunk)
         if chunk.get("error") is not None:
             self.error = chunk["error"]
-        if "id" in chunk and chunk["id"] not in self.ids:
+        # Only the first few of many different ones are kept: two are as wrong as thousands.
+        if "id" in chunk and len(self.ids) < _MOST_IDS and chunk["id"] not in self.ids:
             self.ids.append(chunk["id"])
         if isinstance(chunk.get("usage"), dict):
             self.usage = usage_of(chunk["usage"])
@@ -135,8 +170,8 @@ class TextPieces:
 
     @property
     def ended(self) -> bool:
-        """Whether the stream has said that it is over."""
-        return self._chat.done
+        """Whether the stream has said that it is over, or is not read any further."""
+        return self._chat.done or self._events.cut is not None
 
 
 def usage_of(usage: dict[str, Any]) -> Usage:

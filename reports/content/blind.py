@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from testcard.harness.intake import MOST_PIXELS, open_picture
+from testcard.harness.intake.pictures import MOST_PIXELS, open_picture
 from testcard.harness.runs.records import Exchange
 from testcard.harness.text.words import clean, shortened
 from testcard.reports.content.evidence import Evidence, Party

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from testcard.harness.errors import UsageError
-from testcard.harness.intake import MOST_PIXELS, NoPicture, open_picture, read_json
+from testcard.harness.intake.json_values import read_json
+from testcard.harness.intake.pictures import MOST_PIXELS, NoPicture, open_picture
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Body, Exchange, SeenResponse
 from testcard.harness.text.words import clean

@@ -6,6 +6,7 @@ import ast
 import io
 import struct
 import zlib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ import pytest
 from PIL import EpsImagePlugin, Image
 
 from testcard.harness import intake
-from testcard.harness.intake import MOST_PIXELS, NoPicture, open_picture, read_json, strict_json
+from testcard.harness.intake.json_values import BeyondLimits, read_json, strict_json
+from testcard.harness.intake.limits import IntakeLimits, changed, limits, parsed, use_limits
+from testcard.harness.intake.pictures import MOST_PIXELS, NoPicture, open_picture
 from testcard.harness.wire.pictures import input_image, inspect, look
-from testcard.harness.wire.sse import ChatStream, StreamEvent
+from testcard.harness.wire.sse import ChatStream, EventStream, StreamEvent
 
-ROOT = Path(intake.__file__).parent.parent
+ROOT = Path(intake.__file__).parent.parent.parent
 #: Where Pillow may open anything at all; mocks share no code with the harness.
-OPENERS = {"harness/intake.py", "mocks/pictures/inputs.py"}
+OPENERS = {"harness/intake/pictures.py", "mocks/pictures/inputs.py"}
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\n%%EOF\n"
 
 
@@ -139,12 +142,12 @@ def test_pictures_are_opened_in_one_place() -> None:
         (b"\xef\xbb\xbf[1]", [1]),
         ('{"a": "é"}'.encode("utf-16"), {"a": "é"}),
         (b"1e999", float("inf")),
-        ('"\\ud800"', "\ud800"),
-        ('["\ud800"]', ["\ud800"]),
+        ('"\\ud800"', "\ufffd"),
+        ('{"\ud800": ["\ud800"]}', {"\ufffd": ["\ufffd"]}),
     ],
 )
 def test_json_as_clients_read_it(text: bytes | str, value: Any) -> None:
-    """Other encodings, a byte order mark, numbers beyond a float and lone surrogates are read."""
+    """Other encodings, a byte order mark, numbers beyond a float and lone surrogates are read; of the latter what can be written down."""
     assert read_json(text) == value
 
 
@@ -159,7 +162,7 @@ def test_what_is_no_json(text: bytes | str) -> None:
 
 def test_strict_json_is_the_standards() -> None:
     """RFC 8259 allows no byte order mark and no UTF-16; a lone surrogate, escaped, is grammar."""
-    assert strict_json(b'["\\ud800"]') == ["\ud800"]
+    assert strict_json(b'["\\ud800"]') == ["\ufffd"]
     for text in (b"\xef\xbb\xbf[1]", "[1]".encode("utf-16")):
         with pytest.raises(ValueError, match=r"\S"):
             strict_json(text)
@@ -170,3 +173,78 @@ def test_a_stream_survives_an_event_nested_without_end() -> None:
     chat = ChatStream()
     assert chat.add(StreamEvent("[" * 100_000)) is None
     assert chat.problem == "an event's data is no JSON object"
+
+
+@pytest.mark.parametrize("reader", [read_json, strict_json])
+def test_json_within_its_limits(reader: Any) -> None:
+    """Nesting, members and length have limits that say so; brackets and escaped quotation marks inside strings count for nothing."""
+    most = limits()
+    deep = b"[" * most.json_depth + b"]" * most.json_depth
+    assert reader(deep)
+    for text in (b"[" + deep + b"]", b'{"a":' * 500 + b"1" + b"}" * 500):
+        with pytest.raises(BeyondLimits, match="nested too deeply"):
+            reader(text)
+    with pytest.raises(BeyondLimits, match="members and items"):
+        reader(b"[" + b"0," * most.json_values + b"0]")
+    assert reader(b'["' + b"[{" * 5000 + b'\\"' * 5000 + b'"]')
+    with pytest.raises(ValueError, match=r"\S"):
+        reader(b'["' + b"[" * 100 + b'\\"' * 200_000)  # a string without end: each byte is looked at once
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b"18446744073709551615", 2**64 - 1),
+        (b"1" + b"0" * 400, float("inf")),
+        (b"-1" + b"0" * 5000, float("-inf")),
+        (b'{"a": [123456789012345678901234]}', {"a": [1.2345678901234568e23]}),
+    ],
+)
+def test_an_integer_has_an_end(text: bytes, value: Any) -> None:
+    """What no machine word holds is a float, so that nothing that calculates with an answer's number overflows."""
+    for reader in (read_json, strict_json):
+        found = reader(text)
+        assert found == value
+        assert type(found) is type(value)
+
+
+def test_a_stream_has_an_end() -> None:
+    """Events and the length of a line are limited; what was read before counts, and why no more is read is told. Ids are not compared each with each."""
+    use_limits(changed(IntakeLimits(), {"sse_events": 100, "sse_line_bytes": 1000}))
+    try:
+        stream = EventStream()
+        events = stream.feed(b"".join(b'data: {"id": "%d"}\n\n' % number for number in range(150)))
+        assert (len(events), stream.feed(b"data: {}\n\n")) == (100, [])
+        assert stream.cut == "the stream has more than 100 events; the rest was not read"
+        stream = EventStream()
+        for _ in range(30):
+            stream.feed(b"x" * 100)
+        assert stream.cut == "a line of the stream is longer than 1,000 characters; the rest was not read"
+    finally:
+        use_limits(IntakeLimits())
+
+
+def test_a_limit_is_set_by_its_name() -> None:
+    """As in testcard.toml or as `--limit body_bytes=1MiB`; what is none, or out of range, is told by name."""
+    assert changed(IntakeLimits(), dict([parsed("body_bytes=1MiB"), parsed("bytes_per_s=0.5")])) == IntakeLimits(
+        body_bytes=1024 * 1024, bytes_per_s=0.5
+    )
+    for text in (
+        "body=1",
+        "body_bytes",
+        "body_bytes=much",
+        "body_bytes=1e999",
+        "body_bytes=nan",
+        "json_depth=0",
+        "json_depth=1e9",
+        "json_depth=7.5",
+    ):
+        with pytest.raises(ValueError, match=r"limit|json_depth|body_bytes"):
+            changed(IntakeLimits(), dict([parsed(text)]))
+
+
+def test_every_limit_stands_in_its_page() -> None:
+    """With its default and what it is of; the page names no other."""
+    page = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
+    rows = {f"| `{one.name}` | {one.default:,} | {one.metadata['says']} |" for one in fields(IntakeLimits)}
+    assert rows == {line for line in page.splitlines() if line.startswith("| `")}

@@ -4,12 +4,17 @@ which a finding is shown.
 
 from __future__ import annotations
 
+import hashlib
+import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from testcard.harness.check.judging.levels import Unsent, level_of, reference_of, softer
 from testcard.harness.errors import Exit, worst
+from testcard.harness.intake.limits import limits
+from testcard.harness.intake.shown import as_text
 from testcard.harness.rules.evidence import BytesOf, Inspect, Observation, SeenExchange, implied, see
 from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.schema_judge import located
@@ -26,6 +31,7 @@ from testcard.harness.runs.records import (
     VerdictWord,
     WaiverNote,
 )
+from testcard.harness.wire.model import PictureInfo
 from testcard.harness.wire.pictures import inspect
 from testcard.specs.openapi import Operation
 from testcard.specs.pointers import parts_of
@@ -43,7 +49,7 @@ NotSent = Mapping[tuple[str, str], Sequence[Unsent]]
 
 @dataclass(frozen=True)
 class Conclusion:
-    """Everything that a run says about its target. `errors` are our own."""
+    """Everything that a run says about its target. `errors` are our own; `left_out`: answers that were too much to be judged together."""
 
     verdicts: tuple[Verdict, ...]
     spec_gaps: tuple[SpecGap, ...]
@@ -51,6 +57,7 @@ class Conclusion:
     strict: bool = False
     stopped: bool = False
     waivers: tuple[WaiverNote, ...] = ()
+    left_out: int = 0
 
     @property
     def failed(self) -> bool:
@@ -106,16 +113,61 @@ def judge_records(
     started: float | None = None,
     looking: Inspect = inspect,
     live: bool = False,
+    decoding_s: float = math.inf,
 ) -> Conclusion:
-    """The verdicts on recorded exchanges. `started`: Unix seconds at which the run's clock stood at 0; `live` as in the run's settings."""
+    """The verdicts on recorded exchanges. `started`: Unix seconds at which the run's clock stood at 0; `live` as in the run's settings.
+
+    `decoding_s`: how long pictures may be decoded in all; of those after that only the structure is looked at.
+    """
     provider = scopes[0].provider if scopes else None
     scopes = [replace(scope, started=started) for scope in scopes]
-    seen = (
-        see(provider, [one for one in in_plan_order(exchanges) if one.failure != "stale"], bytes_of, looking=looking, live=live)
-        if provider is not None
-        else []
-    )
-    return judge_all(scopes, rules, seen, not_sent=not_sent, strict=strict, stopped=stopped)
+    evidence = JudgedBodies(bytes_of, looking, decoding_s)
+    shown = [one for one in in_plan_order(exchanges) if one.failure != "stale" and evidence.holds(one)]
+    seen = see(provider, shown, evidence.bytes_of, looking=evidence.inspect, live=live) if provider is not None else []
+    found = judge_all(scopes, rules, seen, not_sent=not_sent, strict=strict, stopped=stopped)
+    return replace(found, left_out=evidence.left_out)
+
+
+class JudgedBodies:
+    """The bodies of a run as they are judged: the same picture is looked at once, and in all no more is held than the limits allow.
+
+    What is beyond that is not judged (it stays in the run): of what it would have shown nothing is said.
+    """
+
+    def __init__(self, bytes_of: BytesOf, looking: Inspect, decoding_s: float = math.inf) -> None:
+        self._left_s = decoding_s
+        self.bytes_of = bytes_of
+        self._look = looking
+        self._size = 0
+        self._most = limits().judged_bytes
+        self._infos: dict[bytes, PictureInfo] = {}
+        self.left_out = 0
+
+    def holds(self, exchange: Exchange) -> bool:
+        """Whether there is room for the exchange's answer."""
+        size = exchange.response.body.size if exchange.response is not None else 0
+        if size > _SMALL_BYTES:
+            if self._size + size > self._most:
+                self.left_out += 1
+                return False
+            self._size += size
+        return True
+
+    def inspect(self, data: bytes) -> PictureInfo:
+        """What the bytes of a picture are."""
+        if len(data) <= _SMALL_BYTES:
+            return self._look(data)
+        digest = hashlib.sha256(data).digest()
+        found = self._infos.get(digest)
+        if found is None:
+            began_s = time.monotonic()
+            found = self._infos[digest] = self._look(data) if self._left_s > 0 else inspect(data, pixels=False)
+            self._left_s -= time.monotonic() - began_s
+        return found
+
+
+#: Smaller bodies are neither counted nor kept.
+_SMALL_BYTES = 64 * 1024
 
 
 def judge_all(
@@ -245,7 +297,7 @@ def _record(
         operation=scope.operation_id,
         level=level,  # type: ignore[arg-type] # `none` was left out before
         verdict=word,
-        detail=_summary(shown, more) if detail is None else detail,
+        detail=as_text(_summary(shown, more) if detail is None else detail),
         clause=reference_of(scope, rule, first.status if first is not None else None),
         exchanges=exchanges[:_EVIDENCE],
         place=placed.place if placed is not None else None,

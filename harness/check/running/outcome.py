@@ -9,6 +9,8 @@ from testcard.harness.check.running.transport import TIMEOUT_S
 from testcard.harness.stops import Stop, StopReason
 from testcard.harness.wire.addresses import may_ask
 
+#: Seconds that sending may take in all, on this machine and elsewhere.
+MAX_TIME_S, LIVE_MAX_TIME_S = 15 * 60.0, 60 * 60.0
 #: Seconds that all waits after a 429 may take together.
 PATIENCE_S = 60.0
 #: Why a step that can show nothing new was left out: enough of its kind were carried out, its operation was billed for as many pictures
@@ -33,7 +35,8 @@ class PlanOutcome:
 class CheckSettings:
     """How a plan is carried out. `poll_interval_s` None takes the profile's. `live`: a target on this machine may lead off it.
 
-    `timeout_s`: how long a whole answer is waited for, of a request, a poll or a download.
+    `timeout_s`: how long a whole answer is waited for, of a request, a poll or a download; `max_time_s`: how long all of it may take;
+    `told_max_time_s`: the time for the whole check, of which that is a part, as it is told.
     """
 
     base_url: str
@@ -43,6 +46,8 @@ class CheckSettings:
     patience_s: float = PATIENCE_S
     live: bool = False
     timeout_s: float = TIMEOUT_S
+    max_time_s: float | None = None
+    told_max_time_s: float | None = None
 
     def may_ask(self, url: str) -> bool:
         """Whether an address that an answer names may be asked."""

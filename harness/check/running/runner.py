@@ -105,6 +105,16 @@ class Runner:
 
     async def run(self) -> PlanOutcome:
         """Carries the plan out. Raises `TargetUnreachable` or `KeyRefused` when the first requests show that nothing can work."""
+        limit_s = self.settings.max_time_s
+        timer = asyncio.get_running_loop().call_later(limit_s, self._out_of_time, limit_s) if limit_s is not None else None
+        try:
+            await self._everything()
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return self.outcome
+
+    async def _everything(self) -> None:
         steps = list(self.plan.steps)
         if steps:
             await self._all(steps[:1])
@@ -112,7 +122,12 @@ class Runner:
             await self._all(steps[1:first] if first else [])
             await self._all(steps[max(first, 1) :])
         await self._look_again()
-        return self.outcome
+
+    def _out_of_time(self, limit_s: float) -> None:
+        """Sends nothing more and gives up what is under way; what is there is judged."""
+        self.stop(Stop(reason=StopReason.TIME_SPENT, limit=self.settings.told_max_time_s or limit_s))
+        for task in self._tasks:
+            task.cancel()
 
     async def _all(self, steps: Sequence[PlanStep]) -> None:
         """Sends the steps in order, as many at a time as allowed; waits for those under way before saying that the budget is spent."""
@@ -219,7 +234,8 @@ class Runner:
         except asyncio.CancelledError:
             if reservation.open:
                 self.budget.keep(reservation)
-                given_up = Received(started_s, None, self._clock(), detail="interrupted")
+                why = "interrupted" if self.outcome.interrupted else "the time for the whole check was over"
+                given_up = Received(started_s, None, self._clock(), detail=why)
                 records.append(self._recording.record(step, step.id, wire, given_up))
             raise
         finally:
@@ -396,7 +412,7 @@ async def carry_out(
     """Sends the plan. `started_as` is given the runner, so that it can be stopped; `timer` gives the seconds by which answers are timed."""
     budget = CheckBudget(limits)
     start, started = timer(), time.time()
-    async with http_client(settings.concurrency, transport, base_url=settings.base_url) as client:
+    async with http_client(settings.concurrency, transport, base_url=settings.base_url, live=settings.live) as client:
         runner = Runner(
             plan,
             settings,

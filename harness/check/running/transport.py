@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -11,9 +13,13 @@ from typing import Literal
 import httpx
 
 from testcard.harness.check.running.early_answers import Duplex
-from testcard.harness.kept_connections import KEEP_IDLE_S, KeptConnections, is_stale, was_late
+from testcard.harness.intake.codings import ACCEPTED, Decoding, Unreadable
+from testcard.harness.intake.limits import MIB, IntakeLimits, limits
+from testcard.harness.intake.wire_bytes import Meter, TooMuch
+from testcard.harness.kept_connections import KEEP_IDLE_S, NO_COOKIES, KeptConnections, in_hand, is_stale, metered, was_late
 from testcard.harness.proxies import direct
 from testcard.harness.runs.folder import tool_version
+from testcard.harness.wire.addresses import Reach
 from testcard.harness.wire.course import Failure
 from testcard.harness.wire.model import WireRequest, WireResponse
 
@@ -22,9 +28,8 @@ Clock = Callable[[], float]
 LateFailure = Literal["timeout", "given-up"]
 #: How long an answer is waited for where nobody says: longer than the longest time that a bundled document names.
 TIMEOUT_S = 330.0
-CONNECT_TIMEOUT_S = 15.0
-#: More than any picture answer: a body without end must not fill the memory.
-MAX_BODY_BYTES = 256 * 1024 * 1024
+#: Bodies above this are read a few at a time, so that together they take no more memory than the limits allow.
+_LARGE_BYTES = 4 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +57,70 @@ class Received:
 
 
 class HttpClient(httpx.AsyncClient):
-    """httpx's client, and what it keeps of connections."""
+    """httpx's client, what it keeps of connections, and how much its answers may take together."""
 
     kept: KeptConnections
+    room: Room
+
+    @property  # type: ignore[misc]
+    def cookies(self) -> httpx.Cookies:
+        """Always empty: a request must not depend on the answers before it."""
+        return NO_COOKIES
 
 
-def http_client(concurrency: int, transport: httpx.AsyncBaseTransport | None = None, *, base_url: str | None = None) -> HttpClient:
+def http_client(
+    concurrency: int, transport: httpx.AsyncBaseTransport | None = None, *, base_url: str | None = None, live: bool = False
+) -> HttpClient:
     """A client that never follows redirects by itself and never retries; how long an answer is waited for is said with each request.
 
-    It asks this machine without a proxy, reads while it sends a large body, and uses no connection again after an error.
+    It connects where the answers of `base_url` may lead (`live`: off this machine too), asks this machine without a proxy, reads while it sends a large body, and uses no connection again after an error.
     """
     client = HttpClient(
         transport=transport,
-        timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
+        timeout=None,  # said with each request
         limits=httpx.Limits(max_connections=concurrency + 2, max_keepalive_connections=concurrency + 2, keepalive_expiry=KEEP_IDLE_S),
-        headers={"user-agent": f"testcard/{tool_version()}"},
+        headers={"user-agent": f"testcard/{tool_version()}", "accept-encoding": ACCEPTED},
         follow_redirects=False,
         mounts=direct(base_url),
     )
-    client.kept = KeptConnections(client, Duplex)
+    client.kept = KeptConnections(client, Duplex, Reach(base_url, live) if base_url is not None else None)
+    client.room = Room(limits().held_bytes)
     return client
+
+
+class Room:
+    """Memory for large answers: who has a place reads on, who has none waits. Nothing is held while another wait is begun."""
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._size = size
+        self._waiting: deque[tuple[int, asyncio.Event]] = deque()
+
+    async def take(self, size: int) -> int:
+        """Waits for so many bytes, or for all there are; how many were taken. Give them back with `give`."""
+        size = min(size, self._size)
+        if size <= self._free and not self._waiting:
+            self._free -= size
+            return size
+        turn = asyncio.Event()
+        self._waiting.append((size, turn))
+        try:
+            await turn.wait()
+        except asyncio.CancelledError:
+            if turn.is_set():
+                self.give(size)
+            else:
+                self._waiting.remove((size, turn))
+            raise
+        return size
+
+    def give(self, size: int) -> None:
+        """Gives them back."""
+        self._free += size
+        while self._waiting and self._waiting[0][0] <= self._free:
+            wanted, turn = self._waiting.popleft()
+            self._free -= wanted
+            turn.set()
 
 
 async def send(
@@ -83,36 +132,20 @@ async def send(
     """
     if fresh:
         client.kept.fresh()
-    sent_s = clock()
-    first_byte_s: float | None = None
-    status: int | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    chunks: list[bytes] = []
-    size = 0
-    failure: Failure
+    reading = _Reading(client, wire, clock, timeout_s)
     in_time = f"no whole answer within {timeout_s:g} s"
+    failure: Failure
     try:
-        async with (
-            asyncio.timeout(timeout_s),
-            client.stream(wire.method, wire.url, headers=list(wire.headers), content=wire.body or None) as response,
-        ):
-            first_byte_s = clock()
-            status = response.status_code
-            if status >= 400:
-                client.kept.retire(response)
-            headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw)
-            async for chunk in response.aiter_bytes():
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > MAX_BODY_BYTES:
-                    detail = f"the body is longer than {MAX_BODY_BYTES} bytes"
-                    return Received(sent_s, first_byte_s, clock(), status, headers, b"", False, "broken", detail)
+        async with asyncio.timeout(timeout_s) as reading.deadline:
+            await reading.read()
         done_s = clock()
-        if done_s - sent_s > timeout_s:  # the whole answer came while this program was held up: too late all the same
-            return Received(sent_s, None, done_s, complete=False, failure=late, detail=in_time)
-        return Received(sent_s, first_byte_s, done_s, status, headers, b"".join(chunks))
+        if done_s - reading.sent_s > timeout_s + reading.waited_s:  # the answer came while this program was held up: too late all the same
+            return Received(reading.sent_s, None, done_s, complete=False, failure=late, detail=in_time)
+        return reading.received(done_s)
     except TimeoutError:
         failure, detail = late, in_time
+    except (TooMuch, Unreadable) as why:
+        failure, detail = "broken", f"the answer {why}"
     except httpx.ConnectError as error:
         failure = "tls" if _is_tls(error) else "connect"
         detail = _told(error)
@@ -124,8 +157,86 @@ async def send(
         failure, detail = "connect", _told(error)
     except (httpx.HTTPError, httpx.StreamError) as error:
         failure = "stale" if is_stale(error) else "given-up" if was_late(error) else "broken"
-        detail = _told(error)
-    return Received(sent_s, first_byte_s, clock(), status, headers, b"".join(chunks), False, failure, detail)
+        detail = _told(error) if reading.meter.cut is None else f"the answer {reading.meter.cut}"
+    finally:
+        reading.close()
+    return reading.received(clock(), failure, detail)
+
+
+class _Reading:
+    """One request being sent and its answer being read, within the limits; what there is of it at any time says `received`.
+
+    `waited_s`: how long it waited for room of ours, which is nobody's time.
+    """
+
+    def __init__(self, client: HttpClient, wire: WireRequest, clock: Clock, timeout_s: float) -> None:
+        self._client = client
+        self._wire = wire
+        self._clock = clock
+        self._most: IntakeLimits = limits()
+        self.sent_s = clock()
+        self.meter = Meter(self._most, time.monotonic() + timeout_s)
+        self.deadline: asyncio.Timeout | None = None
+        self.waited_s = 0.0
+        self._first_byte_s: float | None = None
+        self._status: int | None = None
+        self._headers: tuple[tuple[str, str], ...] = ()
+        self._body = bytearray()
+        self._room = 0
+
+    async def read(self) -> None:
+        """Sends the request and reads the answer to its end; raises what httpx raises, `TooMuch` and `Unreadable`."""
+        client, wire = self._client, self._wire
+        request = client.build_request(wire.method, wire.url, headers=list(wire.headers), content=wire.body or None)
+        response = await client.send(metered(request, self.meter, self._most), stream=True)
+        try:
+            self._first_byte_s = self._clock()
+            self._status = response.status_code
+            if response.status_code >= 400:
+                client.kept.retire(response)
+            self._headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw)
+            if (whole := in_hand(response)) is not None:
+                self._body += whole
+                return
+            coded = response.headers.get("content-encoding", "")
+            decoding = Decoding(coded, self._most)
+            async for block in response.aiter_raw():
+                for piece in decoding.feed(block):
+                    self._body += piece
+                    if not self._room and len(self._body) > _LARGE_BYTES:
+                        await self._take_room(_stated_length(response.headers.get("content-length")) if not coded else None)
+            decoding.end()
+        finally:
+            await response.aclose()
+
+    async def _take_room(self, stated: int | None) -> None:
+        """Waits until there is room for the whole body. That time is ours, and is not counted against the answer."""
+        began = time.monotonic()
+        size = min(self._most.body_bytes, stated) if stated is not None else self._most.body_bytes
+        when = self.deadline.when() if self.deadline is not None else None
+        if self.deadline is not None:
+            self.deadline.reschedule(None)
+        self._room = await self._client.room.take(size)
+        waited_s = time.monotonic() - began
+        self.waited_s += waited_s
+        self.meter.until_s += waited_s
+        if self.deadline is not None and when is not None:
+            self.deadline.reschedule(when + waited_s)
+
+    def received(self, done_s: float, failure: Failure | None = None, detail: str | None = None) -> Received:
+        """What has come of the request."""
+        body, self._body = bytes(self._body), bytearray()
+        return Received(self.sent_s, self._first_byte_s, done_s, self._status, self._headers, body, failure is None, failure, detail)
+
+    def close(self) -> None:
+        """Gives its room to others."""
+        if self._room:
+            self._client.room.give(self._room)
+            self._room = 0
+
+
+def _stated_length(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
 def _is_tls(error: BaseException) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import string
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +32,8 @@ FIELDS = {
 _UNFIT = re.compile(r"[^\w.,+=@()-]+")
 #: what file systems bear in one name, with room for an ending
 _LONGEST = 200
+#: What is added to a name at most.
+_MOST_ADDED = "-99.webp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,25 @@ def refuse_to_overwrite(output: Path) -> None:
         raise UsageError(f"-o {taken[0]}: is there already", hint="name another file, or add --force to overwrite it")
 
 
+def refuse_unwritable(output: Path | None) -> None:
+    """`UsageError`, before anything is paid for, where no file of this name could be written, or of none in the present folder."""
+    folder = output.absolute().parent if output is not None else Path.cwd()
+    named = f"-o {output}" if output is not None else str(folder)
+    try:
+        if output is not None and not Template.is_one(str(output)):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                os.lstat(f"{output}{_MOST_ADDED}")
+        if not folder.is_dir() or (output is not None and output.is_dir()):
+            return  # told in words of its own
+        if output is not None and output.exists():
+            with output.open("ab"):
+                return
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"{named}: {error.strerror}", hint="name a file in a folder that can be written, with -o") from None
+
+
 def save(result: Result, output: Path | None, stem: str, asked: Asked, *, force: bool) -> list[Path]:
     """Writes each picture and returns where. `boat.png` becomes boat-1.png, boat-2.png for several; a template says its own names.
 
@@ -114,8 +138,20 @@ def save(result: Result, output: Path | None, stem: str, asked: Asked, *, force:
         try:
             files.append(picture.save(path))
         except OSError as error:
-            raise UsageError(f"{path}: {error.strerror}", hint="name another file with -o") from None
+            files.append(_saved_elsewhere(picture, path, ending, error))
     return files
+
+
+def _saved_elsewhere(picture: Picture, path: Path, ending: str, error: OSError) -> Path:
+    """The picture, which is paid for, in a file for whatever comes to hand; `UsageError` where there is no place for that either."""
+    try:
+        handle, name = tempfile.mkstemp(suffix=ending, prefix="testcard-")
+        os.close(handle)
+        saved = picture.save(Path(name))
+    except OSError:
+        raise UsageError(f"{path}: {error.strerror}", hint="name another file with -o") from None
+    say(f"{path}: {error.strerror}; the picture is in {saved}")
+    return saved
 
 
 def with_ending(path: Path, ending: str) -> Path:

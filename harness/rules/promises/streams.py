@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from testcard.harness.intake import read_json
+from testcard.harness.intake.json_values import read_json
 from testcard.harness.rules import probes
 from testcard.harness.rules.evidence import FINISHES, Observation, SeenExchange, may_be_empty
 from testcard.harness.rules.rule import Probe, openai_clause, rule

@@ -291,7 +291,7 @@ def test_a_chat_answer_without_text_breaks_the_contract(call: Driver, server: Sc
     [
         ([RESET], "no answer"),
         ([http_head(200, {"content-length": "100"}) + b"x"], "was cut off"),
-        ([http_head(200, {"content-length": "300000"}) + b"x" * 300_000], "larger than 100000 bytes"),
+        ([http_head(200, {"content-length": "300000"}) + b"x" * 300_000], "longer than 100,000 bytes"),
     ],
     ids=["reset", "cut", "large"],
 )
@@ -368,7 +368,7 @@ def test_the_time_limit_holds(call: Driver, server: Scripted, steps: list[Any]) 
 def test_an_answer_above_the_bound_is_given_up(call: Driver, server: Scripted) -> None:
     """A server cannot fill the memory."""
     server.then(http_head(200, {"content-length": "300000", "content-type": "application/json"}) + b" " * 300_000)
-    with pytest.raises(ContractBroken, match="larger than 100000 bytes"):
+    with pytest.raises(ContractBroken, match="longer than 100,000 bytes"):
         call("nanogpt", "generate", "x", settings={"max_bytes": 100_000})
 
 
@@ -468,7 +468,7 @@ def test_a_stream_that_is_cut_breaks_the_contract(call: Driver, server: Scripted
 def test_a_stream_is_bounded_too(call: Driver, server: Scripted) -> None:
     """A stream that never ends does not fill the memory."""
     server.then(http_head(200, EVENTS), *[_event("a") * 50] * 50)
-    with pytest.raises(ContractBroken, match="larger than 5000 bytes"):
+    with pytest.raises(ContractBroken, match="longer than 5,000 bytes"):
         call.stream(PNG, "what?", settings={"max_bytes": 5000})
 
 

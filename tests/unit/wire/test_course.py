@@ -314,7 +314,8 @@ def test_the_key_goes_to_the_own_origin_only() -> None:
         ("https://tasks.example/1", False),
         ("//tasks.example/1", False),
     ]:
-        played, done = relay(says({"poll_url": place}, 202), DONE, PICTURE, base_url=base)
+        done_there = says({"status": "completed", "result": {"urls": [f"{base}/p.png"]}})
+        played, done = relay(says({"poll_url": place}, 202), done_there, PICTURE, base_url=base)
         assert (done.end, played.keyed()) == (End.ANSWERED, [True, keyed, False]), place
     played, _ = relay(
         says({"poll_url": "/tasks/1"}, 202), to("https://else.example/1"), to("https://api.example:443/x"), DONE, base_url=base
@@ -471,3 +472,11 @@ def test_whatever_servers_say_a_course_ends(answers: Script, live: bool, name: s
         assert send.purpose != "download" or not keyed
         assert live or send.request.url.startswith("http://127.0.0.1:")
         assert send.request.url.startswith(("http://", "https://"))
+
+
+@pytest.mark.parametrize("reference", ["..", ".", "../../admin", "a/../../b", "a\r\nX-Injected: 1", "a\\..\\b", "x" * 5000, "\u202e"])
+def test_a_task_is_one_segment_of_a_path(reference: str) -> None:
+    """What a target calls its task leads nowhere else on it, and puts nothing into the request."""
+    played, done = relay(says({"task_id": reference}, 202))
+    assert done.end is End.ADDRESS_UNUSABLE
+    assert len(played.sends) == 1

@@ -17,6 +17,7 @@ from testcard.benchmarks.net.transport import Timeouts, clock
 from testcard.benchmarks.plan.asks import asks
 from testcard.benchmarks.plan.cells import Attempt, Cell
 from testcard.harness.pricing import Pricing
+from testcard.harness.wire.addresses import Reach
 from testcard.harness.wire.model import TaskRequest, WireRequest
 from testcard.specs.loader import Provider, load_provider
 
@@ -34,7 +35,7 @@ class Scripted:
         self.seen: list[WireRequest] = []
         self.limits: list[float | None] = []
 
-    def prepare(self, request: WireRequest) -> WireRequest:
+    def prepare(self, request: WireRequest, _: Reach) -> WireRequest:
         if not request.url.startswith("http"):
             raise ValueError("no http address")
         return request

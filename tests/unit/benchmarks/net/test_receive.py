@@ -5,11 +5,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import gevent
 import pytest
 
 from testcard.benchmarks.net import receive
-from testcard.benchmarks.net.receive import Reply
+from testcard.benchmarks.net.receive import BodyMemory, Reply
 from testcard.benchmarks.net.transport import Timeouts, Transport
+from testcard.harness.intake.limits import IntakeLimits
 from testcard.harness.wire.model import WireRequest
 
 
@@ -61,17 +63,49 @@ def test_a_length_beyond_belief_is_a_broken_answer(length: int) -> None:
 )
 def test_no_more_is_read_than_memory_is_meant_for(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
     """An answer that goes on and on ends at a limit, however it is framed."""
-    monkeypatch.setattr(receive, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(receive, "limits", lambda: IntakeLimits(body_bytes=100_000))
     with answering(b"HTTP/1.1 200 OK\r\n" + answer) as url:
         reply = asked(url)
     assert (reply.failure, reply.status) == ("broken", 200)
-    assert "more than 100,000 are never read" in reply.detail
+    assert "100,000" in reply.detail
+    assert "not read" in reply.detail
 
 
 def test_an_answer_of_the_limit_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit itself still fits."""
-    monkeypatch.setattr(receive, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(receive, "limits", lambda: IntakeLimits(body_bytes=100_000))
     with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000) as url:
         reply = asked(url)
     assert reply.failure is None
     assert len(reply.body) == 100_000
+
+
+def test_large_answers_take_turns() -> None:
+    """A place in memory is free again when the reply is gone, in whichever thread; one for whom there is none waits, and is no timeout."""
+    room = BodyMemory(100)
+    first, second = Reply(0.0), Reply(0.0)
+    room.take(first, 80)
+    waiting = gevent.spawn(room.take, second, 60)
+    gevent.sleep(0.05)
+    assert (waiting.ready(), second.no_room) == (False, True)
+    del first
+    waiting.join(timeout=5)
+    assert (waiting.successful(), second.no_room) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 5000, "interim answers"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 3000 + b"Content-Length: 2\r\n\r\n{}", "header fields"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 300 + b"Content-Length: 2\r\n\r\n{}", "header fields"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000, "a head of more than"),
+        (b"HTTP/1.1 200 " + b"y" * 10_000, "a status line of more than"),
+    ],
+)
+def test_a_head_has_limits(answer: bytes, said: str) -> None:
+    """What comes before a body is bounded as in the check and the client."""
+    with answering(answer) as url:
+        reply = asked(url)
+    assert reply.failure == "broken"
+    assert said in reply.detail

@@ -215,15 +215,14 @@ def test_a_submission_sent_again_is_paid_once() -> None:
 def test_an_operation_whose_tasks_do_not_end_is_not_waited_for_twice() -> None:
     """The first task is followed for its whole time; another one of the same operation is asked for once."""
     assert PROTOCOL is not None
-    hasty = replace(RELAY, profile=RELAY.profile.model_copy(update={"asynchronous": PROTOCOL.model_copy(update={"timeout_s": 0.05})}))
+    hasty = replace(RELAY, profile=RELAY.profile.model_copy(update={"asynchronous": PROTOCOL.model_copy(update={"timeout_s": 0.25})}))
     chosen = choose_rules(("async.accepted",))
     of = make_plan(hasty, Pricing(hasty, mock=True), rules=chosen, operations=("generateQwen",), cases=False)
     waiting = next(step for step in of.steps if step.probe.endswith("async:true"))
     twice = replace(of, steps=(waiting, replace(waiting, number=waiting.number + 1)))
     carried, memory = run(twice, Relay(state("running")))
     polls = [sum(one.parent == step.id for one in memory.exchanges) for step in twice.steps]
-    assert polls[0] > 3
-    assert polls[1] == 1
+    assert polls[0] > polls[1] == 1
     assert carried.outcome.stopped is None
 
 

@@ -1,0 +1,224 @@
+"""Every attack of the kit on every command, with time, memory, exit code and what is left behind: `python tests/hostile/kit/table.py`.
+
+Run by hand: all of it takes about an hour. `--only GLOB` (repeatable) and `--command NAME` (repeatable) narrow it; the exit code is 1 where one
+did not end in time, took too much memory, ended with a code that is none of the documented ones for it, or left a run that says "running".
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).absolute().parents[2]))
+
+from hostile.kit.server import ATTACKS
+
+#: Seconds that one answer is waited for, that a check may take, and that a benchmark's requests may take after its last one was due.
+TIMEOUT_S, CHECK_S, LOAD_S = 3.0, 12.0, 2.0
+MOST_MIB, SLACK_S = 512, 2.0
+#: Seconds that starting Python, the imports and the writing of a report take on a busy machine, counted beside the deadline.
+START_S = {"sync": 3.0, "async": 3.0, "check": 5.0, "bench": 8.0, "evaluate": 20.0}
+_TASKS = {
+    "nanogpt": "generate",
+    "opengpu-relay": "generate",
+    "nvidia-nim-image": "generate",
+    "nvidia-nim-vision": "describe",
+    "nebul": "generate",
+}
+
+CLIENT = """
+import sys, asyncio
+provider, url, kind, asynchronous = sys.argv[1:5]
+from testcard.harness.client import Client, AsyncClient, ClientError
+terms = {"asynchronous": True} if provider == "opengpu-relay" else {}
+png = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000a49444154789c63000100000500010d0a2db40000000049454e44ae426082")
+options = dict(base_url=url, api_key="k", timeout_s=%s, poll_timeout_s=%s)
+def sync():
+    with Client(provider, **options) as client:
+        if kind == "describe":
+            with client.describe(png, stream="stream" in url) if "stream" in url else memoryview(b"") as pieces:
+                result = pieces.finish() if "stream" in url else client.describe(png)
+        else:
+            result = client.generate("a cat", **terms)
+async def other():
+    async with AsyncClient(provider, **options) as client:
+        if kind == "describe" and "stream" in url:
+            await (await client.describe(png, stream=True)).finish()
+        elif kind == "describe":
+            await client.describe(png)
+        else:
+            await client.generate("a cat", **terms)
+try:
+    sync() if asynchronous == "sync" else asyncio.run(other())
+except ClientError as error:
+    print(type(error).__name__, str(error)[:300]); sys.exit(1)
+print("result")
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of one attack on one command."""
+
+    attack: str
+    command: str
+    seconds: float
+    deadline_s: float
+    mib: float
+    code: int | None
+    state: str
+    said: str
+
+    @property
+    def wrong(self) -> str:
+        """What is not as it should be; empty where all is."""
+        found = []
+        if self.code is None or self.seconds > self.deadline_s + SLACK_S:
+            found.append("late")
+        if self.mib > MOST_MIB:
+            found.append("memory")
+        if self.code not in ((0, 1) if self.command in ("sync", "async") else (0, 1, 3, 5)):
+            found.append(f"code {self.code}")
+        if self.state in ("running", "missing", "unreadable"):
+            found.append(self.state)
+        return ", ".join(found)
+
+
+def command_of(kind: str, name: str, url: str, folder: Path) -> tuple[list[str], float]:
+    """The command line of an attack, and how many seconds it may take."""
+    provider = ATTACKS[name][0]
+    target, out = f"{provider}={url}", str(folder / "run")
+    testcard = [sys.executable, "-m", "testcard.harness.cli"]
+    workload = folder / "w.toml"
+    asynchronous = "asynchronous = true" if provider == "opengpu-relay" else ""
+    stream = "stream = true" if name.startswith("stream") else ""
+    workload.write_text(
+        f"{asynchronous}\n{stream}\nwarmup_s = 0\n[[stage]]\nrate_rps = 8\nduration_s = {LOAD_S}\n"
+        f"[timeouts]\nconnect_s = {TIMEOUT_S}\nfirst_byte_s = {TIMEOUT_S}\nwhole_s = {TIMEOUT_S}\n"
+    )
+    if kind in ("sync", "async"):
+        return [sys.executable, "-c", CLIENT % (TIMEOUT_S, TIMEOUT_S), provider, url, _TASKS[provider], kind], 2 * TIMEOUT_S
+    if kind == "check":
+        return [
+            *testcard,
+            "check",
+            target,
+            *(["--operation", "generateStableDiffusion"] if provider == "opengpu-relay" else []),
+            "--timeout",
+            str(TIMEOUT_S),
+            "--max-time",
+            f"{CHECK_S:g}s",
+            "--out",
+            out,
+        ], CHECK_S
+    bench = ["--workload", str(workload), "--max-requests", "40"]
+    if kind == "bench":
+        return [*testcard, "bench", target, *bench, "--quiet", "--out", out], LOAD_S + TIMEOUT_S
+    config = folder / "c.toml"
+    config.write_text(f'[check]\ntimeout = {TIMEOUT_S}\nmax_time = "{CHECK_S:g}s"\n')
+    return [*testcard, "evaluate", target, *bench, "--quiet", "--config", str(config), "--out", out], CHECK_S + LOAD_S + TIMEOUT_S
+
+
+def state_of(folder: Path, kind: str) -> str:
+    """What the run folders say of how they ended."""
+    if kind in ("sync", "async"):
+        return ""
+    runs = sorted((folder / "run").rglob("run.json")) if (folder / "run").exists() else []
+    if not runs:
+        return "missing"
+    found = []
+    for run in runs:
+        try:
+            found.append(str(json.loads(run.read_text(), parse_constant=lambda word: 1 / 0).get("outcome")))
+            for other in run.parent.glob("*.json"):
+                json.loads(other.read_text(), parse_constant=lambda word: 1 / 0)
+        except (ValueError, ZeroDivisionError, OSError):
+            return "unreadable"
+    return "running" if "running" in found else ",".join(found)
+
+
+def carried_out(kind: str, name: str, url: str) -> Row:
+    """One attack on one command."""
+    folder = Path(tempfile.mkdtemp(prefix="kit-"))
+    command, deadline_s = command_of(kind, name, url, folder)
+    deadline_s += START_S[kind]
+    most = [0.0]
+    environment = {**os.environ, "TESTCARD_API_KEY": "k", "NO_COLOR": "1"}
+    began = time.monotonic()
+    with (folder / "said").open("wb") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said, env=environment, cwd=folder, start_new_session=True)
+        watched = psutil.Process(process.pid)
+        code: int | None = None
+        while time.monotonic() - began < deadline_s + 30:
+            code = process.poll()
+            if code is not None:
+                break
+            with suppress(psutil.Error):
+                # Each process by itself: shared pages are not counted once more, and a supervisor's children are judged alike.
+                most[0] = max([most[0], *(one.memory_info().rss / 2**20 for one in [watched, *watched.children(recursive=True)])])
+            time.sleep(0.02)
+        if code is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    seconds = time.monotonic() - began
+    words = " ".join((folder / "said").read_text(errors="replace").split())
+    state = state_of(folder, kind)
+    shutil.rmtree(folder, ignore_errors=True)
+    return Row(name, kind, seconds, deadline_s, most[0], code, state, words[-300:])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs and prints the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", action="append")
+    parser.add_argument("--command", action="append", choices=list(START_S))
+    parser.add_argument("--at-once", type=int, default=2)
+    parser.add_argument("--wrong", action="store_true", help="print only what is wrong")
+    given = parser.parse_args(arguments)
+    names = [name for name in ATTACKS if not given.only or any(fnmatch.fnmatch(name, glob) for glob in given.only)]
+    commands = given.command or list(START_S)
+    # A process of its own: what the attacks take is no command's.
+    server = subprocess.Popen([sys.executable, str(Path(__file__).with_name("server.py"))], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    port = int(server.stdout.readline())
+    printing = threading.Lock()
+
+    def one(pair: tuple[str, str]) -> Row:
+        row = carried_out(pair[1], pair[0], f"http://127.0.0.1:{port}/{pair[0]}")
+        with printing:
+            if row.wrong or not given.wrong:
+                print(
+                    f"{row.attack:28} {row.command:9} {row.seconds:6.1f} s {row.mib:6.0f} MiB  code {row.code!s:5} {row.state:22} {row.wrong:16}"
+                    f" {row.said if row.wrong else row.said[-90:]}",
+                    flush=True,
+                )
+        return row
+
+    try:
+        with ThreadPoolExecutor(given.at_once) as pool:
+            rows = list(pool.map(one, [(name, kind) for name in names for kind in commands]))
+    finally:
+        server.kill()
+    wrong = [row for row in rows if row.wrong]
+    print(f"{len(rows)} runs, {len(rows) - len(wrong)} as they should be, {len(wrong)} not")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
