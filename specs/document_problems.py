@@ -56,6 +56,10 @@ def _frame(openapi: OpenApi) -> Iterator[SpecProblem]:
     for key in ("components", "info"):
         if key in raw and not isinstance(raw[key], Mapping):
             yield _at(openapi, (key,), "has to be a mapping")
+    components = raw.get("components")
+    for key, entries in components.items() if isinstance(components, Mapping) else ():
+        if not isinstance(entries, Mapping) and not str(key).startswith("x-"):
+            yield _at(openapi, ("components", str(key)), "has to be a mapping")
     if not isinstance(openapi.files.root.data.get("paths"), Mapping):
         yield _at(openapi, ("paths",), "has to be a mapping of paths")
     if "servers" in raw and not isinstance(raw["servers"], list):

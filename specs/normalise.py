@@ -199,6 +199,8 @@ class _Walk:
             return
         components = {str(kind): data["components"][str(kind)] for kind in written if str(kind) in data["components"]}
         for kind, entries in components.items():
+            if not isinstance(entries, Mapping):
+                continue  # no components, which is said where the document is judged
             order = [str(name) for name in written[kind]] if isinstance(written.get(kind), Mapping) else []
             components[kind] = {name: entries[name] for name in [*order, *entries] if name in entries}
         ordered = {str(key): data[str(key)] for key in self.files.root.data if str(key) in data}

@@ -99,6 +99,19 @@ def test_a_document_with_something_else_for_a_schema_is_named_with_its_line(valu
         load_provider(str(tmp_path))
 
 
+@pytest.mark.parametrize("kind", ["securitySchemes", "schemas"])
+def test_components_that_are_none_are_named_with_their_line(kind: str, tmp_path: Path) -> None:
+    """Found by `tests/crash/fuzz_parsers.py`: a text where a document's components of a kind belong."""
+    ours = load_provider("nanogpt").folder
+    (tmp_path / "profile.yaml").write_bytes((ours / "profile.yaml").read_bytes())
+    document = yaml.safe_load((ours / "openapi.yaml").read_bytes())
+    document["components"][kind] = "x"
+    (tmp_path / "openapi.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    assert all(problem.line for problem in lint(tmp_path))
+    with pytest.raises(SpecError):
+        load_provider(str(tmp_path))
+
+
 def test_a_name_that_no_file_can_have_is_a_mistake_of_its_user() -> None:
     """Three hundred letters, and a thousand folders."""
     for name in ("x" * 300, "x/" * 3000):
