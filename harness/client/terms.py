@@ -25,7 +25,7 @@ from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import keep_secret
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key
-from testcard.harness.wire.addresses import host_of
+from testcard.harness.wire.addresses import allow_host, fetchable, host_of, origin
 from testcard.harness.wire.billing import worst_case
 from testcard.harness.wire.contract import Choice, choose
 from testcard.harness.wire.course import Conditions, Download, DownloadEnd, Steps, download
@@ -129,8 +129,14 @@ class Settings:
         return () if takes else urls
 
     def fetching(self, task: Task, url: str, operation: str | None) -> Steps[Download[Exchanged]]:
-        """The way to a picture that is to be sent, without the key."""
+        """The way to a picture that is to be sent, without the key.
+
+        The caller named its host, so it may be anywhere; off this machine all the same with `live` only.
+        """
         named = operation or self.provider.default_operation(task)
+        if fetchable(url) and (self.live or is_loopback(url)):
+            _, host, port = origin(url)
+            allow_host(f"[{host}]:{port}" if host is not None and ":" in host else f"{host}:{port}")
         return download(Conditions(self.provider, named, self.base_url, None, live=self.live), url)
 
     def fetched(self, task: Task, found: Download[Exchanged], operation: str | None) -> InputImage:
