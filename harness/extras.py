@@ -13,7 +13,7 @@ from testcard.harness.errors import UsageError
 #: extra → the top-level modules that only it brings. pyproject.toml names their distributions; a test holds the two together.
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "check": ("schemathesis", "hypothesis", "openapi_core", "openapi_spec_validator", "jsonschema", "werkzeug", "jinja2", "markupsafe"),
-    "bench": ("gevent", "geventhttpclient", "greenlet", "locust", "flask", "numpy", "pandas", "pyarrow", "scipy", "xxhash"),
+    "bench": ("gevent", "geventhttpclient", "greenlet", "locust", "flask", "numpy", "pandas", "pyarrow", "scipy", "xxhash", "zmq"),
     "report": ("jinja2", "markupsafe", "matplotlib", "numpy", "pandas", "pyarrow", "scipy"),
     "facts": ("imagehash",),
     "mock": ("starlette", "uvicorn", "python_multipart", "numpy"),

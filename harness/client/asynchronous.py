@@ -112,7 +112,7 @@ class AsyncClient:
     ) -> Result | AsyncPreviewStream:
         """Pictures from words; with `stream`, where the provider streams them, an iterator of previews and pictures as they arrive."""
         call = self.settings.call("generate", prompt, operation=operation, stream=stream or None, **terms)
-        return AsyncPreviewStream(self._driver(call), call) if stream else await self._finish(call)
+        return AsyncPreviewStream(self._driver(call), call) if stream else await self.finish(call)
 
     async def edit(
         self,
@@ -124,13 +124,13 @@ class AsyncClient:
         **terms: Unpack[Terms],
     ) -> Result:
         """Pictures from a picture (or several) and words; a mask that is a picture is sent as it is, a `Mask` in the provider's polarity."""
-        return await self._finish(
+        return await self.finish(
             self.settings.call("edit", prompt, await self._in_hand("edit", several(image), operation), mask, operation=operation, **terms)
         )
 
     async def variation(self, image: PictureSource, *, operation: str | None = None, **terms: Unpack[Terms]) -> Result:
         """Pictures like a picture."""
-        return await self._finish(
+        return await self.finish(
             self.settings.call("variation", None, await self._in_hand("variation", [image], operation), operation=operation, **terms)
         )
 
@@ -165,7 +165,7 @@ class AsyncClient:
     ) -> Result | AsyncTextStream:
         """Words about a picture: a `Result` with `text`, or with `stream` an iterator of its pieces as they arrive."""
         call = self.settings.call("describe", prompt, several(image), operation=operation, stream=stream or None, **terms)
-        return AsyncTextStream(self._driver(call), call) if stream else await self._finish(call)
+        return AsyncTextStream(self._driver(call), call) if stream else await self.finish(call)
 
     async def submit(
         self,
@@ -207,7 +207,8 @@ class AsyncClient:
     def _driver(self, call: Call) -> _Driver:
         return _Driver(self._http, self._defaults, call)
 
-    async def _finish(self, call: Call) -> Result:
+    async def finish(self, call: Call) -> Result:
+        """Carries out a call that was put together before, as batches do."""
         return call.result(await self._driver(call).run(call.course()))
 
 

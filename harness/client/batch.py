@@ -87,7 +87,7 @@ def run_batch(
 
     def work(entry: _Entry) -> None:
         if not batch.stopped:
-            batch.ended(entry, *_caught(lambda: client._finish(entry.call(client))))
+            batch.ended(entry, *_caught(lambda: client.finish(entry.call(client))))
 
     with ThreadPoolExecutor(concurrency, thread_name_prefix="batch") as pool:
         try:
@@ -117,7 +117,7 @@ async def run_batch_async(
             if batch.stopped:
                 return
             try:
-                ended: tuple[Result | None, Exception | None] = (await client._finish(entry.call(client)), None)
+                ended: tuple[Result | None, Exception | None] = (await client.finish(entry.call(client)), None)
             except (ClientError, ContractViolation, UsageError) as error:
                 ended = (None, error)
             batch.ended(entry, *ended)

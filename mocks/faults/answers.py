@@ -75,7 +75,7 @@ def _one_too_many(call: Call, body: Body) -> Body:
     return _with_usage(body, total_tokens=body["usage"]["total_tokens"] + 1)
 
 
-@fault("body", "schema.response", EVERY, also=("async.result",))
+@fault("body", "schema.response", EVERY, also=("async.result", "image.decodes"))
 def _wrong_type(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     """One field of the answer has another type than documented."""
     match body:

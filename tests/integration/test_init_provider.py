@@ -10,7 +10,7 @@ import yaml
 
 from testcard.specs.lint import lint
 from testcard.specs.loader import load_provider
-from tests.testkit.command_line import typed
+from testkit.command_line import typed
 
 DOCUMENTS = Path(__file__).parents[1] / "contract" / "foreign" / "documents"
 

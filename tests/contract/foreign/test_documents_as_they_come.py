@@ -16,8 +16,8 @@ from testcard.mocks.app import create_app
 from testcard.mocks.serving import serving
 from testcard.specs.lint import lint
 from testcard.specs.loader import load_provider
-from tests.contract.foreign.conftest import HERE, OTHERS, OWN, Folders
-from tests.testkit.command_line import typed
+from testkit.command_line import typed
+from testkit.foreign import HERE, OTHERS, OWN, Folders
 
 #: What a profile of a provider of the usual kind may need at most.
 MOST_LINES = 25
