@@ -51,7 +51,7 @@ def test_a_document_becomes_a_provider(
         (["https://api.example/openapi.json"], "download it first"),
         (["old.json"], "swagger2openapi"),
         (["none.json"], "known to make pictures"),
-        (["none.json", "--operation", "nope"], "has no operation nope"),
+        (["none.json", "--operation", "paintNothing"], "has no operation paintNothing"),
         (["none.json", "--picture", "data"], "--picture 'url=/data/*/url'"),
         (["none.json", "--states", "done"], "completed=ready+done"),
         (["none.json", "--send", "x"], "no NAME=VALUE"),

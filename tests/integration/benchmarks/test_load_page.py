@@ -85,7 +85,7 @@ def test_every_line_against_this_machine_runs(tmp_path: Path) -> None:
         together = any("--master " in call for call in calls)
         started = []
         for call in calls:
-            started.append((call, start(call, tmp_path, TESTCARD_API_KEY="testcard")))
+            started.append((call, start(call, tmp_path, TESTCARD_API_KEY="testcard", TESTCARD_FLEET_SECRET="a secret of this test")))
             if not together:
                 started[-1][1].wait(timeout=PATIENCE_S)
         return [(call, process.returncode, talk) for call, process in started for talk in [process.communicate(timeout=PATIENCE_S)[1]]]
