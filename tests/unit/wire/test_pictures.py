@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from testcard.harness.wire import pictures
 from testcard.harness.wire.decode import decode
 from testcard.harness.wire.model import DeliveredPicture, InputImage, WireResponse
 from testcard.harness.wire.pictures import data_url, encode_base64, input_image, inspect, lenient_base64, look, placed, strict_base64
@@ -160,3 +161,38 @@ def test_a_picture_in_hand_is_not_fetched() -> None:
     """Base64 and an address beside it: the base64 is the picture, and nothing is asked of the address."""
     both, alone, neither = (DeliveredPicture(0, base64=text, url=url) for text, url in ((PNG, URL), (None, URL), (None, None)))
     assert [one.address for one in (both, alone, neither)] == [None, URL, None]
+
+
+def _changed(picture: bytes, at: int, byte: int, cut: int) -> bytes:
+    at %= len(picture)
+    return (picture[:at] + bytes([byte]) + picture[at + 1 :])[: len(picture) - cut]
+
+
+PLAIN = [
+    encoded(Image.new(mode, (9, 7), 1), **options)
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+    for options in ({}, {"dpi": (72, 72)}, {"pnginfo": None, "optimize": True})
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(PLAIN), st.integers(0, 200), st.integers(0, 255), st.sampled_from([0, 0, 0, 1, 12, 30]))
+def test_a_plain_png_is_seen_as_pillow_sees_it(picture: bytes, at: int, byte: int, cut: int) -> None:
+    """Whole, changed in a byte anywhere, and cut off: format, size and whether there is a problem are the same without the short way."""
+    data = _changed(picture, at, byte, cut)
+    quick = look(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "_plain_png_size", lambda data: None)
+        slow = look(data)
+    assert quick == slow
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA"])
+def test_a_plain_png_needs_no_pillow(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is what nearly every picture of a load is."""
+
+    def refuse(data: bytes) -> None:
+        raise AssertionError("opened")
+
+    monkeypatch.setattr(pictures, "open_picture", refuse)
+    assert look(encoded(Image.new(mode, (9, 7), 1))) == pictures.Look("png", 9, 7, None)
