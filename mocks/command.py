@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from testcard.mocks.app import create_app
 from testcard.mocks.conditions import REFUSALS, Conditions, read_scenario
 from testcard.mocks.faults import FAULTS
+from testcard.mocks.greeting import curl_line
 from testcard.mocks.replay import Replay
 from testcard.mocks.serving import Certificate, bind, serve, throwaway_certificate, url_of
 from testcard.mocks.variants import VARIANTS
@@ -164,14 +165,15 @@ def mock(
         server = bind(host, port)
         root = url_of(server, certificate)
         urls = {name: root if len(names) == 1 else f"{root}/{name}" for name in names}
-        authority = {"ca_file": str(certificate.authority)} if certificate is not None else {}
+        authority_file = certificate.authority if certificate is not None else None
+        authority = {"ca_file": str(authority_file)} if authority_file is not None else {}
 
         def ready() -> None:
             if as_json:
                 click.echo(json.dumps({"ready": True, "base_urls": urls, "api_key": api_key, **authority}))
             else:
                 said = (
-                    f"key: {api_key}\ntry: {curl_line(providers[0], urls[names[0]], api_key)}"
+                    f"key: {api_key}\ntry: {curl_line(providers[0], urls[names[0]], api_key, authority_file)}"
                     if providers
                     else f"replays {replay}; takes any key"
                 )
@@ -201,23 +203,6 @@ def _announce(urls: Mapping[str, str], said: str, certificate: Certificate | Non
     if certificate is not None:
         click.echo(f"certificate authority to trust: {certificate.authority}")
     click.echo("Ctrl-C ends it.", err=True)
-
-
-def curl_line(provider: Provider, url: str, api_key: str, authority: Path | None = None) -> str:
-    """A command that shows the provider's first operation at work."""
-    operation = next(iter(provider.openapi.operations.values()))
-    header = provider.profile.auth.header
-    body: dict[str, object] = {"prompt": "a red boat"}
-    model = provider.default_model(operation.id)
-    if "messages" in operation.properties:
-        body = {"model": model, "messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]}
-    path = operation.path
-    if "{publisher}" in path and model:
-        publisher, _, name = model.partition("/")
-        path = path.format(publisher=publisher, model=name)
-    key = f" -H '{header.name}: {header.prefix}{api_key}'" if header is not None else ""
-    trust = f" --cacert {authority}" if authority is not None else ""
-    return f"curl {url}{path}{trust}{key} -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
 
 
 def _warn_idle(providers: list[Provider], faults: tuple[str, ...]) -> None:
