@@ -10,7 +10,7 @@ from typing import Any
 
 from testcard.specs.errors import SpecError
 from testcard.specs.normalise import Normalised, PathOperation, list_operations, normalise
-from testcard.specs.pointers import reference_parts
+from testcard.specs.pointers import pointer_of, reference_parts
 from testcard.specs.reading import DocumentFiles, line_of_text, read_document
 from testcard.specs.schemas import body_schema, simplified
 from testcard.specs.yaml_lines import Pointer
@@ -264,7 +264,7 @@ class OpenApi:
                 return (error.what,)
         written = reference
         for name in self.files.parts:
-            written = written.replace(f"#/x-files/{name.replace('~', '~0').replace('/', '~1')}", f"{name}#")
+            written = written.replace(f"#{pointer_of(('x-files', name))}", f"{name}#")
         return (f"{written} points to nothing in {'this file' if written == reference else 'that file'}",)
 
     def _written_at(self, reference: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from testcard.harness.runs.records import Estimate
 from testcard.harness.statistics.correlation import Correlation
-from testcard.harness.statistics.percentiles import TAIL, needed
+from testcard.harness.statistics.percentiles import TAIL, nearest_rank, needed
 from testcard.harness.statistics.ratios import share_ends
 
 Floats = npt.NDArray[np.float64]
@@ -86,7 +86,7 @@ def judge_limit(
     count = int(np.count_nonzero(over))
     order = np.argsort(values, kind="stable")
     series = Correlation(values, rounds, order=order)
-    knee = float(values[order[max(1, math.ceil(TAIL_FROM * n - 1e-9)) - 1]])
+    knee = float(values[order[nearest_rank(n, TAIL_FROM) - 1]])
     beyond = values > knee
     own, wide = series.design_effect(over), 1.0
     if series.hinted(over):
