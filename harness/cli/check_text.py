@@ -139,7 +139,8 @@ def closing_words(finished: Finished, judge_again: str) -> Iterator[str]:
     if record is not None:
         yield from waivers(record)
         for error in record.errors:
-            yield f"internal error: rule {error.rule} on {error.operation} raised {one_line(error.message)}"
+            on = f" (exchange {', '.join(error.exchanges)})" if error.exchanges else ""
+            yield f"internal error: rule {error.rule} on {error.operation} raised {one_line(error.message)}{on}; the rest was judged"
         if record.errors:
             yield f"next: report this with the run folder; judge it again with a mended version: {judge_again}"
     if finished.stop is not None and finished.stop.reason is not StopReason.INTERRUPTED:

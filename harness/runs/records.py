@@ -253,11 +253,15 @@ class WaiverNote(Record, frozen=True, kw_only=True):
 
 
 class RuleFailure(Record, frozen=True, kw_only=True):
-    """A rule that raised while it judged: a mistake of Testcard's own, never a verdict on the target."""
+    """A rule that raised while it judged: a mistake of Testcard's own, never a verdict on the target.
+
+    `exchanges`: those that it raised on, as far as it could be narrowed down to them; the rest was judged without them.
+    """
 
     rule: str
     operation: str
     message: str
+    exchanges: list[str] = []
 
 
 class SpecGap(Record, frozen=True, kw_only=True):

@@ -41,6 +41,7 @@ from testcard.specs.yaml_lines import Pointer
 _BROKEN_WORD: dict[str, VerdictWord] = {"must": "fail", "should": "deviates", "info": "info"}
 _STRENGTH: dict[Level, int] = {"must": 0, "should": 1, "info": 2, "none": 3}
 _EVIDENCE = 10  # exchanges that a verdict names at most
+_RAISING = 5  # exchanges that a rule may raise on before the rest is given up for it
 _DETAILS = 3  # different things seen that a verdict spells out
 
 #: Requests that were planned and not sent, by operation and rule.
@@ -190,16 +191,63 @@ def judge_all(
             level = level_of(scope, rule)
             if level == "none" or not rule.applies(scope):
                 continue
-            try:
-                observations = list(rule.judge(scope, here))
-            except Exception as error:  # noqa: BLE001 (a rule may meet anything a server sends; its mistake must not hide the others)
-                message = f"{type(error).__name__}: {error}"[:300]
-                errors.append(RuleFailure(rule=rule.id, operation=scope.operation_id, message=message))
-                observations = []
+            observations, raised = observed(rule, scope, here)
+            errors += raised
             unsent = (not_sent or {}).get((scope.operation_id, rule.id), ())
             verdicts.append(_verdict(scope, rule, level, observations, here, unsent))
         gaps += spec_gaps(scope, here)
     return Conclusion(tuple(verdicts), tuple(gaps), tuple(errors), strict, stopped)
+
+
+def observed(rule: Rule, scope: Scope, seen: Sequence[SeenExchange]) -> tuple[list[Observation], list[RuleFailure]]:
+    """What a rule observes, and where it raised: on those exchanges it is not judged, on the others it is.
+
+    A promise that was not judged everywhere is not held: what was broken elsewhere stands, anything else is unproven.
+    """
+    here, failures = list(seen), list[RuleFailure]()
+    while True:
+        try:
+            observations = list(rule.judge(scope, here))
+        except Exception as error:  # noqa: BLE001 (a rule may meet anything a server sends; its mistake must not hide the others)
+            at = _raised_at(rule, scope, here) if len(failures) < _RAISING else None
+            message = as_text(f"{type(error).__name__}: {error}"[:300])
+            on = [here[at].id] if at is not None else []
+            failures.append(RuleFailure(rule=rule.id, operation=scope.operation_id, message=message, exchanges=on))
+            if at is None:
+                observations = []
+                break
+            del here[at]
+        else:
+            break
+    if not failures:
+        return observations, []
+    unjudged = [
+        Observation("unproven", f"not judged, by a mistake of Testcard's own: the rule raised {one.message}", tuple(one.exchanges))
+        for one in failures
+    ]
+    return [*(one for one in observations if one.word == "broken"), *unjudged], failures
+
+
+def _raised_at(rule: Rule, scope: Scope, seen: Sequence[SeenExchange]) -> int | None:
+    """The place of the exchange with which the rule begins to raise, by halving; None where it raises on nothing at all."""
+    fewest, most = 0, len(seen)
+    if not most or _raises(rule, scope, ()):
+        return None
+    while most - fewest > 1:
+        middle = (fewest + most) // 2
+        if _raises(rule, scope, seen[:middle]):
+            most = middle
+        else:
+            fewest = middle
+    return most - 1
+
+
+def _raises(rule: Rule, scope: Scope, seen: Sequence[SeenExchange]) -> bool:
+    try:
+        list(rule.judge(scope, seen))
+    except Exception:  # noqa: BLE001 (whatever it is: that it raises is asked)
+        return True
+    return False
 
 
 def _elsewhere(scope: Scope, seen: Sequence[SeenExchange]) -> tuple[tuple[float, float], ...]:

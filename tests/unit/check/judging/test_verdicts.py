@@ -10,7 +10,7 @@ import pytest
 from testcard.harness.check.judging.levels import Unsent
 from testcard.harness.check.judging.verdicts import judge_all, spec_gaps
 from testcard.harness.errors import Exit
-from testcard.harness.rules.evidence import Observation, SeenExchange
+from testcard.harness.rules.evidence import Observation, SeenExchange, Word
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange, SeenResponse, SentRequest, Spend, Verdict
@@ -116,6 +116,24 @@ def test_a_rule_that_raises_is_our_error() -> None:
     assert judged.exit_code == Exit.INTERNAL
 
 
+@pytest.mark.parametrize(("seen_before", "word"), [("pass", "unproven"), ("broken", "fail")])
+def test_what_a_rule_raises_on_is_named_and_the_rest_is_judged_by_it(seen_before: Word, word: str) -> None:
+    """Two answers of nine make it raise: both are named, what it found broken in the others stands, and nothing passes."""
+
+    def judge(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
+        for one in seen:
+            if one.status in (207, 208):
+                raise OverflowError(f"oh\x1b {one.status}")
+            yield Observation(seen_before if one.status == 204 else "pass", exchanges=(one.id,))
+
+    seen = [recorded(200 + number, exchange=f"e{number}") for number in range(9)]
+    judged = judge_all([SCOPE], [replace(RULES["image.size"], judge=judge)], seen)
+    assert [one.exchanges for one in judged.errors] == [["e7"], ["e8"]]
+    assert "\x1b" not in judged.errors[0].message
+    assert judged.verdicts[0].verdict == word
+    assert judged.exit_code == Exit.INTERNAL
+
+
 @pytest.mark.parametrize(
     ("words", "level", "strict", "stopped", "code"),
     [
@@ -141,9 +159,9 @@ def test_exit_codes(words: tuple[str, ...], level: str, strict: bool, stopped: b
     assert judged.record("nanogpt", "http://t", True, Spend()).outcome == judged.outcome
 
 
-def recorded(status: int, *, expects: str = "refuse", rules: Sequence[str] = ()) -> SeenExchange:
-    exchange = Exchange(
-        id="e1",
+def recorded(status: int, *, expects: str = "refuse", rules: Sequence[str] = (), exchange: str = "e1") -> SeenExchange:
+    record = Exchange(
+        id=exchange,
         operation="createImage",
         probe="generate/x",
         source="probe",
@@ -153,7 +171,7 @@ def recorded(status: int, *, expects: str = "refuse", rules: Sequence[str] = ())
         sent_s=0,
         done_s=1,
     )
-    return SeenExchange(exchange, b"", None)
+    return SeenExchange(record, b"", None)
 
 
 def test_gaps_are_apart() -> None:
