@@ -156,9 +156,13 @@ def _ways_with_a_place(field: Data, schema: Schema, response: Mapping[str, Any])
 
 
 def _as_asked(response: Data, fields: Mapping[str, Any], operation: Operation) -> Data:
-    """The answer's map without the way of delivery that the request's own field for it does not list."""
+    """The answer's map without the way of delivery that the request's own field for it does not list, and with the field's default."""
     asked = next((name for name, field in fields.items() if isinstance(field, Mapping) and field.get("means") == "delivery"), None)
-    ways = deliveries_of(operation.properties.get(asked, {})) if asked is not None else frozenset()
+    schema = operation.properties.get(asked, {}) if asked is not None else {}
+    ways = deliveries_of(schema)
+    usual = next((way for way, word in delivery_words(schema).items() if word == schema.get("default")), None)
+    if usual in response and "binary" not in response:
+        response = {**response, "default_delivery": usual}
     if len(ways) != 1 or not ways & response.keys():
         return response
     (way,) = ways

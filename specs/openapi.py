@@ -141,6 +141,15 @@ class Operation:
         return any(key in self.responses for key in (str(status), f"{status // 100}XX", "default"))
 
     @property
+    def success_statuses(self) -> tuple[int, ...]:
+        """Which of 200, 201 and 202 a success has: those that the document lists by number, else by class; 200 where it lists none.
+
+        A default beside others is what everything else brings, errors above all: it is a success only where nothing else is.
+        """
+        numbered = tuple(status for status in (200, 201, 202) if str(status) in self.responses)
+        return numbered or (200,)
+
+    @property
     def servers(self) -> tuple[str, ...]:
         """Base URLs that hold for this operation: its own, else its path's, else the document's; variables stand at their defaults."""
         for owner in (self.raw, self.document.raw["paths"][self.path], self.document.raw):

@@ -194,7 +194,7 @@ def _says_nothing(operation: Operation) -> bool:
     """Whether the document does not describe what a success brings, or leaves room for anything."""
     schema = answer_schema(operation)
     if schema is None:
-        return not any(operation.response_media_types(status) for status in (200, 201, 202))
+        return not any(operation.response_media_types(status) for status in operation.success_statuses)
     return type_of(schema) in (None, "object") and not any(place for place, _ in leaves(schema))
 
 

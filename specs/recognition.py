@@ -576,11 +576,10 @@ def written(place: Sequence[str]) -> str:
 
 def answer_schema(operation: Operation) -> Schema | None:
     """The schema of the operation's successful JSON answer; None where it has none."""
-    for status in (200, 201, 202):
-        if operation.documents(status):
-            for media_type in operation.response_media_types(status):
-                if media_type.endswith("json"):
-                    return operation.response_schema(status, media_type)
+    for status in operation.success_statuses:
+        for media_type in operation.response_media_types(status):
+            if media_type.endswith("json"):
+                return operation.response_schema(status, media_type)
     return None
 
 
@@ -609,6 +608,11 @@ def picture_places(schema: Schema) -> Data:
     for _, owner, name, kind in candidates:
         if owner == best:
             found.setdefault(kind, name)
+    beside = next((name for _, owner, name, kind in candidates if best and owner == best[:-1] and name in _ADDRESS and kind == "url"), None)
+    if "*" not in best and "base64" in found and "url" not in found and beside is not None:
+        # One picture in one of two fields that stand side by side.
+        found = {"pictures": written(best[:-1]), "base64": best[-1], "url": beside}
+        best = best[:-1]
     always = {name for place, one in leaves(schema) if place == best for name in one.get("required") or ()}
     for one_way, other in (("base64", "url"), ("url", "base64")):
         if {one_way, other} <= found.keys() and found[one_way] in always and found[other] not in always:
@@ -627,10 +631,13 @@ def _picture_kind(name: str, schema: Schema, *, listed: bool) -> str | None:
     said = f"{_said(schema)} {schema.get('title', '')}".lower()
     address = schema.get("format") in ("uri", "url", "uri-reference")
     if name in _BASE64 or (
-        (name in _PICTURES or listed) and ("base64" in said or schema.get("contentEncoding") == "base64" or schema.get("format") == "byte")
+        (name in _PICTURES or listed)
+        and ("base64" in said or schema.get("contentEncoding") == "base64" or schema.get("format") in ("byte", "base64"))
     ):
         return "base64"
     if name in _ADDRESS or (name in _PICTURES and (address or "url" in said)):
+        return "url"
+    if listed and address:  # a list of addresses, whatever it is called
         return "url"
     if listed and name in _PICTURES and type_of(schema) == "string" and not schema.get("enum"):
         return "url"
@@ -640,7 +647,7 @@ def _picture_kind(name: str, schema: Schema, *, listed: bool) -> str | None:
 def response_data(operation: Operation) -> Data:
     """What the document says of an operation's answer: pictures, binary bodies, usage, cost, when it was made."""
     found: Data = {}
-    binary = [name for status in (200, 201) for name in operation.response_media_types(status) if name.startswith("image/")]
+    binary = [name for status in operation.success_statuses for name in operation.response_media_types(status) if name.startswith("image/")]
     if binary:
         found["binary"] = list(dict.fromkeys(binary))
         found["default_delivery"] = "binary"

@@ -74,7 +74,7 @@ def task_data(submit: Operation, others: Sequence[Operation]) -> Data | None:
     poll_url, result_url = _first(places, _POLL_URLS), _first(places, _RESULT_URLS)
     if reference is None and poll_url is None:
         return None
-    status = [code for code in (200, 201, 202) if submit.documents(code) and "default" not in submit.responses] or [200]
+    status = list(submit.success_statuses)
     found: Data = {"status": status}
     if reference is not None:
         found["task_reference"] = [written(reference)]

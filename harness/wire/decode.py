@@ -254,9 +254,13 @@ def _task(protocol: AsyncProtocol | None, profile: OperationProfile, response: W
     reference = next((one for place in protocol.task_reference if isinstance(one := found(place), str)), None)
     poll_url = found(protocol.poll_url)
     # Where every request becomes a task, a documented word for how far one is tells one, and so does the documented status without an error.
-    known = protocol.flag is None and (protocol.phase(_word(found(protocol.state))) is not None or _may_be_a_task(protocol, status, body))
+    phase_told = protocol.phase(_word(found(protocol.state))) if protocol.flag is None else None
+    known = phase_told is not None or (protocol.flag is None and _may_be_a_task(protocol, status, body))
     named = reference is not None or isinstance(poll_url, str) or known
-    if not poll and (status not in protocol.status or status != 202) and (not named or _holds_pictures(profile.response, body)):
+    # An empty list beside a word that says that work goes on is where the pictures will be.
+    waits = phase_told in ("queued", "running") and not _delivers(profile.response, body)
+    ends_here = not named or (_holds_pictures(profile.response, body) and not waits)
+    if not poll and (status not in protocol.status or status != 202) and ends_here:
         # A reference where the pictures should be is a task under another status than the documented one.
         return None
     state, result_url = found(protocol.state), found(protocol.result_url)
@@ -290,6 +294,11 @@ def _holds_pictures(where: ResponseMap, body: Any) -> bool:
     holder = _holder(where)
     if holder not in ("", "/"):
         return at(body, holder) is not None
+    return _delivers(where, body)
+
+
+def _delivers(where: ResponseMap, body: Any) -> bool:
+    """Whether a picture is there, by its bytes or its address."""
     found = _Places(body, None)
     pictures = (_picture(where, found, 0, place, item) for place, item in _items(where, body))
     return any(picture.base64 is not None or picture.url is not None for picture in pictures)

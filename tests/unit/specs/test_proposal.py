@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from testcard.specs.completion import completed
 from testcard.specs.errors import UsageError
+from testcard.specs.openapi import read_openapi
 from testcard.specs.proposal import MOST_QUESTIONS, DocumentAnswers, Proposal, propose
 from testcard.specs.reading import read_document
 
@@ -129,3 +131,45 @@ def test_a_picture_that_only_an_address_names_is_left_out(tmp_path: Path) -> Non
     found = proposed(tmp_path, {"/images": submit({}, PICTURE), "/images/edits": edit})
     assert found.data["operations"] == ["post_images"]
     assert found.left_out == ("post_images_edits: image_url takes a picture by its address only",)
+
+
+def test_a_default_response_is_no_success_where_another_status_is_documented(tmp_path: Path) -> None:
+    """A task that is answered 201, with errors under `default`, is read from the 201."""
+    state = {"type": "string", "enum": ["queued", "dreaming", "completed", "failed"]}
+    assets = {"type": "object", "properties": {"image": {"type": "string", "format": "uri"}}}
+    task = {"type": "object", "required": ["id", "state"], "properties": {"id": {"type": "string"}, "state": state, "assets": assets}}
+    answers = {
+        "201": {"description": "made", "content": {"application/json": {"schema": task}}},
+        "default": {"description": "error", "content": {"application/json": {"schema": {"properties": {"detail": {"type": "string"}}}}}},
+    }
+    identity = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
+    poll = {"get": {"operationId": "getWork", "parameters": identity, "responses": {"200": answers["201"], "default": answers["default"]}}}
+    made = submit({}, None)
+    made["post"] |= {"operationId": "makeImage", "responses": answers}
+    found = proposed(tmp_path, {"/generations": made, "/generations/{id}": poll})
+    assert found.data["operations"] == ["makeImage", "getWork"]
+    assert "pictures at /assets/image; a task, asked about by getWork" in found.told[0]
+
+
+def test_a_list_of_addresses_holds_the_pictures_whatever_it_is_called(tmp_path: Path) -> None:
+    """A list of texts whose format says address needs no well-known name; the state beside it makes the answer a task."""
+    answer = {"type": "object", "properties": {"generated": {"type": "array", "items": {"type": "string", "format": "uri"}}}}
+    found = proposed(tmp_path, {"/images": submit({}, answer)})
+    assert "pictures at /generated/*" in found.told[0]
+    assert "--picture" not in [question.flag for question in found.questions]
+
+
+def test_one_picture_in_one_of_two_fields_comes_in_the_way_that_the_document_makes_usual(tmp_path: Path) -> None:
+    """`image` and `url` side by side are one picture in two ways; the default of the field that asks is the usual one."""
+    answer = {"properties": {"image": {"type": "string", "format": "base64"}, "url": {"type": "string", "format": "uri"}}}
+    asked = {"response_format": {"type": "string", "enum": ["url", "b64"], "default": "b64"}}
+    path = document(tmp_path, {"/images": submit(asked, answer)})
+    openapi = read_openapi(path)
+    entry = completed({"schema": "testcard.profile/1", "id": "mine", "operations": list(openapi.operations)}, openapi, "mine")
+    (operation,) = entry["operations"].values()
+    assert {key: operation["response"][key] for key in ("pictures", "base64", "url", "default_delivery")} == {
+        "pictures": "",
+        "base64": "image",
+        "url": "url",
+        "default_delivery": "base64",
+    }
