@@ -78,10 +78,10 @@ class BenchRun:
         return self._events
 
     def look(self) -> Planned:
-        """What it would send; nothing is sent, and no folder made. `plan` holds the rest of it."""
+        """What it would send; nothing is sent, and no folder made (the event names where one would be). `plan` holds the rest of it."""
         with opened_targets(self.options.targets, self.options.config, self.options.bounded, self.options.key_file) as targets:
             self.plan = make_plan(self.options, self.workload, targets)
-            return _planned(self.options, self.plan, targets, self.options.out or default_folder("bench"))
+            return _planned(self.options, self.plan, targets, self.options.out or Path("testcard-runs"))
 
     def finish(self) -> Finished:
         """Carries the benchmark out to its end, and gives that."""

@@ -220,7 +220,9 @@ def conclude(
         elif row.outcome == "inconclusive":
             codes.append(Exit.INCONCLUSIVE)
             undecided = [f"{gate.expression} is undecided: {gate.detail}" for gate in row.gates if gate.verdict == "inconclusive"]
-            because = row.note if row.note or not undecided else "; ".join(undecided)
+            # A remark beside figures (turns taken again) is no reason; a late generator, or a row without an answer, is.
+            explains = row.note and (row.ok == 0 or row.generator.limit is not None)
+            because = row.note if explains or not undecided else "; ".join(undecided)
             if because not in reasons:
                 reasons.append(f"{name}: {because}")
     there = {(row.provider, row.model, row.operation, row.stage, row.target) for row in recorded.summary.rows}

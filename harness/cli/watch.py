@@ -68,7 +68,7 @@ class WatchFlags:
     exit_on_change: Annotated[
         bool, option("--exit-on-change", is_flag=True, help="End at the first change: 1 for a broken must, 3 for no answer, 0 for a pass.")
     ] = False
-    once: Annotated[bool, option("--once", is_flag=True, help="WatchLook once and end, as from cron; the budget of the day holds.")] = False
+    once: Annotated[bool, option("--once", is_flag=True, help="Look once and end, as from cron; the budget of the day holds.")] = False
     keep: Annotated[
         int | None, option("--keep", type=click.IntRange(1), metavar="N", help="Run folders to keep of each kind and target. Default: 50.")
     ] = None

@@ -9,7 +9,7 @@ from testcard.harness.runs.records import SEVERITY, Verdict
 from testcard.harness.text.sources import cited
 from testcard.harness.text.words import clean, shortened
 from testcard.reports.ci.places import repository_file
-from testcard.reports.content.evidence import Evidence, Party, gather
+from testcard.reports.content.evidence import Evidence, Party, gather, leaves
 
 #: GitHub shows ten errors and ten warnings of a step.
 MOST = 10
@@ -24,8 +24,9 @@ def workflow_commands(evidence: Evidence) -> list[str]:
 
 
 def workflow_commands_of(runs: Sequence[RunReader]) -> list[str]:
-    """The same of runs that were written before; an `evaluate` folder stands for its children."""
-    return workflow_commands(gather(runs))
+    """The same of runs that were written before; an `evaluate` folder stands for its children. None where no run was judged."""
+    judged = any(run.verdicts() is not None or run.summary() is not None for run in leaves(runs))
+    return workflow_commands(gather(runs)) if judged else []
 
 
 def _command(party: Party, verdict: Verdict) -> str:

@@ -81,3 +81,10 @@ def test_a_benchmark_of_forty_requests_has_its_figures(slow: EmbeddedMocks, tmp_
     (row,) = summary.rows
     assert (row.requests, row.rounds, [gate.verdict for gate in row.gates]) == (40, 8, ["pass", "pass"])
     assert None not in (row.latency_s["p50"].low, row.latency_s["p50"].high, row.latency_s["p95"].value)
+
+
+def test_a_plan_leaves_no_folder(slow: EmbeddedMocks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent and nothing is written: an empty run folder would be the newest one for `testcard open`."""
+    monkeypatch.chdir(tmp_path)
+    assert run(["bench", f"nanogpt={slow.base_urls['nanogpt']}", "--max-requests", "40", "--plan"]) == 0
+    assert list(tmp_path.iterdir()) == []

@@ -39,3 +39,20 @@ def code(outcome: str, *gates: Gate, limit: str | None = None) -> Exit:
 def test_undecided_it_is_no_reason_and_broken_it_is(outcome: str, gates: list[Gate], limit: str | None, expected: Exit) -> None:
     """What was asked for, and a generator that was the bottleneck, count as ever."""
     assert code(outcome, *gates, limit=limit) is expected
+
+
+@pytest.mark.parametrize(
+    ("ok", "limit", "reason"),
+    [
+        (20, None, "p o s: p95<8s is undecided: 20 are too few"),
+        (0, None, "p o s: a remark"),
+        (20, "late", "p o s: a remark"),
+    ],
+)
+def test_the_reason_is_what_is_undecided_and_no_remark_beside_it(ok: int, limit: str | None, reason: str) -> None:
+    """A remark (turns taken again) explains nothing where figures stand; a row without an answer and a late generator it does explain."""
+    undecided = msgspec.structs.replace(gate("p95<8s", "inconclusive"), detail="20 are too few")
+    row = msgspec.structs.replace(
+        ROW, ok=ok, gates=[undecided], note="a remark", generator=msgspec.structs.replace(ROW.generator, limit=limit)
+    )
+    assert conclude(Recorded(Summary(rows=[row]), None, Spend()), [], interrupted=False, fatal=None).reason == reason

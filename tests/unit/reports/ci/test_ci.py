@@ -13,7 +13,7 @@ import pytest
 from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import SpecGap, Verdict, Waived, WaiverNote
 from testcard.harness.runs.validate import validate_run
-from testcard.reports.ci.github import workflow_commands
+from testcard.reports.ci.github import workflow_commands, workflow_commands_of
 from testcard.reports.content.evidence import gather
 from testcard.reports.pages.markdown import MOST_BYTES, MOST_FINDINGS, summary_md
 from testcard.reports.pages.page import compose
@@ -183,3 +183,9 @@ def test_nothing_that_draws_is_loaded_for_a_check(check_run: Make, judged_as: As
     done = subprocess.run([sys.executable, "-c", program, str(run.folder)], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     assert done.stdout == "set()\n"
     assert (run.folder / "report.html").is_file()
+
+
+def test_a_run_without_anything_judged_has_no_annotation(tmp_path: Path) -> None:
+    """A check that was refused its key wrote no verdicts: nothing is annotated, and `evaluate` keeps the exit code that it came to."""
+    RunWriter.create(tmp_path / "refused", "check")
+    assert workflow_commands_of([RunReader(tmp_path / "refused")]) == []
