@@ -704,6 +704,12 @@ def error_data(operation: Operation) -> Data:
     return {}
 
 
+def _as_an_error(place: tuple[str, ...]) -> tuple[bool, bool, int]:
+    """The order in which places of a message are tried: a list of plain texts last, and of lists first those that are named for errors."""
+    named = any(bare(part).startswith(("error", "detail")) for part in place)
+    return place[-1] == "*" and not named, "*" in place and not named, len(place)
+
+
 def _error_places(schema: Any) -> Data:
     texts = [
         (place, one)
@@ -711,7 +717,7 @@ def _error_places(schema: Any) -> Data:
         if place and type_of(one) in ("string", None) and "properties" not in one and "items" not in one
     ]
     for wanted in ("message", "msg", "detail", "error", "title", "reason"):
-        for place, _ in sorted(texts, key=lambda entry: len(entry[0])):
+        for place, _ in sorted(texts, key=lambda entry: _as_an_error(entry[0])):
             if place[-1] == wanted or (place[-1] == "*" and len(place) > 1 and place[-2] in (f"{wanted}s", "errors")):
                 found: Data = {"message": [written(["0" if part == "*" else part for part in place])]}
                 code = next(

@@ -13,6 +13,7 @@ from testcard.specs.errors import UsageError
 from testcard.specs.openapi import read_openapi
 from testcard.specs.proposal import MOST_QUESTIONS, DocumentAnswers, Proposal, propose
 from testcard.specs.reading import read_document
+from testcard.specs.recognition import error_data
 
 
 def document(folder: Path, paths: dict[str, Any], **beside: Any) -> Path:
@@ -173,3 +174,15 @@ def test_one_picture_in_one_of_two_fields_comes_in_the_way_that_the_document_mak
         "url": "url",
         "default_delivery": "base64",
     }
+
+
+def test_a_list_of_messages_beside_a_list_of_errors_is_not_where_an_error_says_why(tmp_path: Path) -> None:
+    """An envelope with `messages` (notices) and `errors` has its reason in the errors, in whichever order they stand."""
+    one = {"type": "object", "properties": {"code": {"type": "integer"}, "message": {"type": "string"}}}
+    for notices in ({"type": "string"}, one):
+        lists = {"messages": {"type": "array", "items": notices}, "errors": {"type": "array", "items": one}}
+        refused = {"4XX": {"description": "no", "content": {"application/json": {"schema": {"type": "object", "properties": lists}}}}}
+        made = submit({}, PICTURE)
+        made["post"]["responses"] |= refused
+        openapi = read_openapi(document(tmp_path, {"/images": made}))
+        assert error_data(next(iter(openapi.operations.values())))["message"] == ["/errors/0/message"]
