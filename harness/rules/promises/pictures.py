@@ -39,7 +39,14 @@ def _in_base64(scope: Scope) -> bool:
 
 
 def _sized(scope: Scope) -> bool:
-    return scope.gives_pictures and (scope.field("size") is not None or scope.field("width") is not None)
+    """Whether a size can be asked for: a free text of which neither file names a value is none that a check can send."""
+    if not scope.gives_pictures:
+        return False
+    field = scope.field("size")
+    if field is None or scope.field("width") is not None:
+        return scope.field("width") is not None
+    stated = (field[1].cheapest, field[1].send, *scope.must_accept("size"), *scope.may_refuse("size"))
+    return any(value is not None for value in stated)
 
 
 @rule("image.count", level="must", clause=openai_clause("Create image · n"), applies=gives_pictures, asks=probes.several)
