@@ -65,3 +65,10 @@ def test_json_that_lacks_its_end(end: int) -> None:
 def test_json_with_an_end_or_none(body: bytes) -> None:
     """Whole JSON is not cut, nor is what is wrong in another way."""
     assert not ends_too_early(body)
+
+
+def test_a_text_that_ends_within_a_string_ends_too_early_whatever_was_in_it() -> None:
+    """Brackets and an escaped quotation mark in the string that was cut count for nothing; in one that is whole neither."""
+    assert ends_too_early(rb'["a]\"')
+    assert ends_too_early(rb'{"a": "\\", "b": "}')
+    assert not ends_too_early(rb'["a[\"", "\\"]')
