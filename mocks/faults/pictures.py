@@ -51,7 +51,7 @@ def _no_picture(call: Call, rendered: list[RenderedPicture]) -> list[RenderedPic
     return []
 
 
-@fault("body", "image.decodes/another-name", (*NIM_IMAGE, *NEBUL), also=("delivery.exclusive", "schema.response"))
+@fault("body", "image.decodes/another-name", (*NIM_IMAGE, *NEBUL), also=("delivery.exclusive",))
 def _under_another_name(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     """Sends each picture under a name that no document gives, so that no client finds it."""
     known = ("base64", "b64_json", "url")
