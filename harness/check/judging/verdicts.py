@@ -314,7 +314,9 @@ def _verdict(
         if rule.id in one.case.rules and one.case.expects == "may-refuse" and one.refused and one.base_accepted is not False
     ]
     if declined:
-        detail = "what it needs was refused, as it may be: " + ", ".join(dict.fromkeys(one.case.change for one in declined[:_DETAILS]))
+        # A plain request has no change to name.
+        changes = ", ".join(dict.fromkeys(one.case.change for one in declined[:_DETAILS] if one.case.change))
+        detail = "what it needs was refused, as it may be" + (f": {changes}" if changes else "")
         return _record(scope, rule, level, "unsupported", [], detail=detail, seen=by_id, ids=[one.id for one in declined])
     return _record(scope, rule, level, "unproven", [], detail="nothing that shows it was seen", seen=by_id)
 

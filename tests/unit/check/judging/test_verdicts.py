@@ -159,13 +159,15 @@ def test_exit_codes(words: tuple[str, ...], level: str, strict: bool, stopped: b
     assert judged.record("nanogpt", "http://t", True, Spend()).outcome == judged.outcome
 
 
-def recorded(status: int, *, expects: str = "refuse", rules: Sequence[str] = (), exchange: str = "e1") -> SeenExchange:
+def recorded(
+    status: int, *, expects: str = "refuse", rules: Sequence[str] = (), exchange: str = "e1", change: str = "a change"
+) -> SeenExchange:
     record = Exchange(
         id=exchange,
         operation="createImage",
         probe="generate/x",
         source="probe",
-        case=Case(expects=expects, change="a change", rules=list(rules)),  # type: ignore[arg-type]
+        case=Case(expects=expects, change=change, rules=list(rules)),  # type: ignore[arg-type]
         request=SentRequest(method="POST", url="http://t", headers=[], body=Body(size=0, text="")),
         response=SeenResponse(status=status, headers=[], body=Body(size=0, text="")),
         sent_s=0,
@@ -182,5 +184,14 @@ def test_gaps_are_apart() -> None:
 
 def test_what_may_be_refused_and_was_is_unsupported() -> None:
     """A rule whose only requests were declined, as they may be, is unsupported and not unproven."""
-    judged = judge_all([SCOPE], [RULES["image.size"]], [recorded(422, expects="may-refuse", rules=["image.size"])])
+    declined = recorded(422, expects="may-refuse", rules=["image.size"])
+    judged = judge_all([SCOPE], [RULES["image.size"]], [declined])
     assert judged.verdicts[0].verdict == "unsupported"
+    assert judged.verdicts[0].detail == "what it needs was refused, as it may be: a change"
+
+
+def test_a_plain_request_that_was_declined_leaves_no_open_colon() -> None:
+    """A request without a change has nothing to name after the sentence."""
+    declined = recorded(422, expects="may-refuse", rules=["image.size"], change="")
+    judged = judge_all([SCOPE], [RULES["image.size"]], [declined])
+    assert judged.verdicts[0].detail == "what it needs was refused, as it may be"
