@@ -108,11 +108,12 @@ def one_id(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
             continue
         one, read = found
         ids = [chunk.get("id") for chunk in read.chunks if chunk.get("error") is None]
-        told = {name for name in ids if isinstance(name, str) and name}
+        named = [name for name in ids if isinstance(name, str) and name]
+        told = set(named)
         if len(told) > 1:
             yield Observation("broken", f"{len(ids)} chunks carry {len(told)} ids", (one.id,), "/id")
-        elif not all(isinstance(name, str) and name for name in ids):
-            yield Observation("broken", f"of {len(ids)} chunks, {sum(name not in told for name in ids)} carry no id", (one.id,), "/id")
+        elif len(named) < len(ids):
+            yield Observation("broken", f"of {len(ids)} chunks, {len(ids) - len(named)} carry no id", (one.id,), "/id")
         else:
             yield Observation("pass", exchanges=(one.id,))
 

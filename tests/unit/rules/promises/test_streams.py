@@ -93,6 +93,7 @@ def test_conforming_streams(recorded: Any, streamed: bytes) -> None:
         (body(chunk("A ", id="c2"), *WHOLE), "stream.one-id"),
         (body(*[{name: value for name, value in one.items() if name != "id"} for one in WHOLE]), "stream.one-id"),
         (body(chunk("A ", id=""), *WHOLE), "stream.one-id"),
+        (body(*[{**one, "id": [1]} for one in WHOLE]), "stream.one-id"),
         (body(*WHOLE[:2]), "stream.finish-reason"),
         (body(chunk("A ", "stop"), *WHOLE), "stream.finish-reason"),
         (body(*WHOLE[:2], chunk(finish="eos")), "stream.finish-reason"),
