@@ -12,6 +12,8 @@ from testcard.harness.wire.model import Usage
 
 DONE = "[DONE]"
 _MOST_IDS = 16
+#: Of a body of megabytes that is nothing but line ends, a list of all lines would take a hundred times as much.
+_PIECE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,13 @@ class EventStream:
         self._id: str | None = None
 
     def feed(self, block: bytes) -> list[StreamEvent]:
-        """The events that this block completes."""
+        """The events that this block completes. A whole body is one too; of it, too, only a piece at a time is taken apart."""
+        if len(block) <= _PIECE_BYTES:
+            return self._feed(block)
+        view = memoryview(block)
+        return [event for begin in range(0, len(block), _PIECE_BYTES) for event in self._feed(bytes(view[begin : begin + _PIECE_BYTES]))]
+
+    def _feed(self, block: bytes) -> list[StreamEvent]:
         if self.cut is not None:
             return []
         text = self._decoder.decode(block)
@@ -62,6 +70,8 @@ class EventStream:
         lines = whole.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         self._pending = [lines.pop()]
         self._line_chars = len(self._pending[0])
+        if not (self._data or self._type or self._event_chars or any(lines)):
+            return []  # line ends alone, of which a hostile stream has millions
         found: list[StreamEvent] = []
         for line in lines:
             event = self._line(line)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from testcard.harness.wire import sse
 from testcard.harness.wire.decode import decode
 from testcard.harness.wire.model import WireResponse
 from testcard.harness.wire.sse import ChatStream, EventStream, StreamEvent
@@ -89,3 +91,27 @@ def test_a_broken_stream_says_how(body: bytes, problem: str) -> None:
     response = WireResponse(200, (("Content-Type", "text/event-stream; charset=utf-8"),), body)
     answer = decode(load_provider("nvidia-nim-vision"), "createVisionChatCompletion", response)
     assert problem in str(answer.problem)
+
+
+def test_a_body_of_line_ends_takes_little_memory() -> None:
+    """Of a body that is fed whole, only a piece at a time is taken apart; what stands behind is read all the same."""
+    body = b"\r" * 4_000_000 + b":\n" * 500_000 + b"data: 1\n\n"
+    tracemalloc.start()
+    try:
+        assert EventStream().feed(body) == [StreamEvent("1")]
+        assert tracemalloc.get_traced_memory()[1] < 12_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@given(
+    st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"data: a\n", b"event: b\n", b":c\n", b"id: 1\n", "data: ä\n".encode()]), max_size=30),
+    st.integers(1, 9),
+)
+def test_pieces_make_no_difference(parts: list[bytes], size: int) -> None:
+    """However a body is cut, the events are the same."""
+    body = b"".join(parts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sse, "_PIECE_BYTES", size)
+        cut = EventStream().feed(body)
+    assert cut == EventStream().feed(body)
