@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import html.entities
 import re
+from collections.abc import Callable
 from functools import cache, cached_property, lru_cache
 
 from testcard.specs.profile import MOCK_API_KEY, Auth
@@ -169,12 +170,29 @@ def _bare(content: bytes) -> bytes:
 
 def _undone_once(content: bytes) -> bytes:
     if b"&" in content:
-        content = _ENTITY.sub(_undone, content)
+        content = _replaced(_ENTITY, _undone, content)
     if b"%" in content:
-        content = _PERCENT.sub(lambda found: bytes((int(found[1], 16),)), content)
+        content = _replaced(_PERCENT, _of_digits, content)
     if b"\\" in content:
-        content = _ESCAPE.sub(lambda found: bytes((int(found[1], 16),)) if found[1] else b"", content)
+        # What is left of backslashes is taken out with all others.
+        content = _replaced(_ESCAPE, _of_digits, content.replace(b"\\r", b"").replace(b"\\n", b""))
     return content
+
+
+def _replaced(pattern: re.Pattern[bytes], made: Callable[[re.Match[bytes]], bytes], content: bytes) -> bytes:
+    """As `pattern.sub`, a piece at a time, no escape cut: of a hostile body of millions of escapes `re` would hold each one's bytes."""
+    pieces, begin = [], 0
+    while len(content) - begin > _PIECE_BYTES:
+        end = begin + _PIECE_BYTES
+        mark = max(content.rfind(first, end - _LONGEST_ESCAPE, end) for first in (b"&", b"%", b"\\"))
+        end = mark if mark > begin else end
+        pieces.append(pattern.sub(made, content[begin:end]))
+        begin = end
+    return b"".join([*pieces, pattern.sub(made, content[begin:] if begin else content)])
+
+
+def _of_digits(found: re.Match[bytes]) -> bytes:
+    return bytes((int(found[1], 16),))
 
 
 def _undone(found: re.Match[bytes]) -> bytes:
@@ -188,7 +206,8 @@ def _undone(found: re.Match[bytes]) -> bytes:
 
 _ENTITY = re.compile(rb"&(?:amp;)?(#[0-9]{1,9}|#[xX][0-9a-fA-F]{1,9}|[A-Za-z]{2,24});?")
 _PERCENT = re.compile(rb"%(?:25)*([0-9a-fA-F]{2})")
-_ESCAPE = re.compile(rb"\\+(?:(?:u00|x)([0-9a-fA-F]{2})|[rn])")
+_ESCAPE = re.compile(rb"\\+(?:u00|x)([0-9a-fA-F]{2})")
+_PIECE_BYTES, _LONGEST_ESCAPE = 1 << 20, 64
 #: URL-safe base64 as the standard one.
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 #: The two characters of base64 that have more than one spelling.

@@ -9,6 +9,8 @@ import json
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from testcard.harness import redaction
 from testcard.harness.cli.outgoing import Outgoing
@@ -132,3 +134,35 @@ def test_a_key_encoded_in_two_ways_takes_its_piece_with_it() -> None:
         redact.content(b'{"note": "' + quote(json.dumps(KEY)[1:-1], safe="").encode() + b'", "n": 1}')
         == b'{"note": "$TESTCARD_API_KEY", "n": 1}'
     )
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"&amp;#65;",
+                b"&sol;",
+                b"%2525%2541",
+                b"%41",
+                b"\\\\\\u0041",
+                b"\\n",
+                b"\\\\r",
+                b"\\x4",
+                b"&#x41",
+                b"plain",
+                b"%",
+                b"&",
+                b"\\",
+            ]
+        ),
+        max_size=40,
+    ),
+    st.integers(70, 90),
+)
+def test_escapes_are_undone_a_piece_at_a_time(parts: list[bytes], size: int) -> None:
+    """As they are in one go, wherever a piece ends."""
+    content = b"".join(parts)
+    whole = redaction._bare(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redaction, "_PIECE_BYTES", size)
+        assert redaction._bare(content) == whole
