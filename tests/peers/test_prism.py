@@ -28,6 +28,7 @@ KEY = "testcard"
 EXPLAINED = {
     "auth.required": "takes any key",
     "auth.wrong-refused": "takes any key",
+    "vision.tokens-counted": 'counts the word "string" as no token, the least that the schema allows',
     "http.method-refused": "sends 405 without Allow",
     "http.error-shape": "words errors as problem documents, and malformed JSON in a way of its own",
     "schema.response": "answers malformed JSON with an error of its own shape",
