@@ -241,7 +241,7 @@ class Worker:
             case m.Kept() if self.writer is not None:
                 self.writer.confirm(message.number)
             case m.Held() if self.engine is not None:
-                self.engine.watch.hold(message.target, message.until_s - self.offset_s)
+                self.engine.stop_conditions.hold(message.target, message.until_s - self.offset_s)
             case m.SendNoMore() if self.engine is not None:
                 self.engine.stop(message.stop, cut=message.cut)
             case m.Clock() | m.Bye():
@@ -287,7 +287,7 @@ class Worker:
         self.budget = LeasedBudget(self.send) if limited else Budget()
         self.writer = ShippingWriter(self.send)
         self.engine = Engine(job, workload, cells, transport, self.writer, self.environment, self.budget)
-        self.engine.watch.on_hold = lambda target, until_s: self.send(m.Held(target=target, until_s=until_s + self.offset_s))
+        self.engine.stop_conditions.on_hold = lambda target, until_s: self.send(m.Held(target=target, until_s=until_s + self.offset_s))
         self._helpers.append(gevent.spawn(self._guarded, self._report))
         settle_down()
         self.send(m.Ready(cpu_s=time.process_time(), offset_s=self.offset_s))
@@ -317,7 +317,7 @@ class Worker:
                 spare_requests=requests,
                 spare_usd=usd,
                 stop=engine.stopped,
-                fatal=engine.watch.fatal,
+                fatal=engine.stop_conditions.fatal,
             )
         )
         if engine.stopped is not None and self.leaving is None and not engine.cutting.is_set():

@@ -21,7 +21,7 @@ from testcard.benchmarks.judging.queue import Judging
 from testcard.benchmarks.judging.recorder import RequestEnd, Writer, sample
 from testcard.benchmarks.load.alarm import Alarm
 from testcard.benchmarks.load.drive import perform
-from testcard.benchmarks.load.stop_conditions import Budget, Watch
+from testcard.benchmarks.load.stop_conditions import Budget, StopConditions
 from testcard.benchmarks.load.tally import EngineState, Tally
 from testcard.benchmarks.load.turns import Course, Taken, Turn, offsets_of
 from testcard.benchmarks.net.receive import Reply
@@ -114,7 +114,7 @@ class Engine:
         self.images = 0
         self.flight: gevent.pool.Group = gevent.pool.Group()
         self.judging = Judging(self._record, self._failed)
-        self.watch = Watch(self.stop)
+        self.stop_conditions = StopConditions(self.stop)
         self._runner: Any = environment.runner
         put_to_work(environment, self)
 
@@ -208,7 +208,7 @@ class Engine:
 
     def open_loop(self) -> None:
         """One dispatcher: absolute deadlines, a greenlet for each arrival. Waiting for a place under the cap counts as latency."""
-        course, cell, watch = self.course, self.cell, self.watch
+        course, cell, conditions = self.course, self.cell, self.stop_conditions
         turn, start, warm_until = course.turn, course.start_s, course.warm_until_s
         offsets = offsets_of(self.workload.arrival, course.block, course.arrivals_key)
         cap = None if self.workload.max_in_flight is None else turn.share(self.workload.max_in_flight)
@@ -233,7 +233,7 @@ class Engine:
             if self._enough == course.block:
                 course.scheduled, course.ended_early = count, True
                 return
-            if watch.hold_until_s and watch.holds_s(cell.target, clock()) > 0:
+            if conditions.hold_until_s and conditions.holds_s(cell.target, clock()) > 0:
                 course.held += 1
                 continue
             if self.share.is_used_up:
@@ -247,13 +247,13 @@ class Engine:
 
     def closed_loop(self) -> None:
         """One of N users: a request, its answer, the next."""
-        course, watch, target = self.course, self.watch, self.cell.target
+        course, conditions, target = self.course, self.stop_conditions, self.cell.target
         end = course.end_s
         number, part, parts, begin = len(self.cell.asks), course.turn.part, course.turn.parts, course.block.begin
         if (delay := course.start_s - clock()) > 0:
             gevent.sleep(delay)
         while (now := clock()) < end and not self.stopping.is_set():
-            if watch.hold_until_s and (wait := watch.holds_s(target, now)) > 0:
+            if conditions.hold_until_s and (wait := conditions.holds_s(target, now)) > 0:
                 self.stopping.wait(min(wait, end - now))
                 continue
             index = (begin + part + parts * course.cursor) % number
@@ -317,7 +317,7 @@ class Engine:
             course.lags.append(attempt.lag_s)
             course.latencies.append(done_s - scheduled_s)
         self.recent.append(done_s)
-        self.watch.look(cell, attempt.reply)
+        self.stop_conditions.look(cell, attempt.reply)
         if attempt.failure == "interrupted":
             self._record(attempt, Judgement("interrupted"))
         else:
@@ -339,7 +339,7 @@ class Engine:
     def _record(self, attempt: Attempt, judgement: Judgement) -> None:
         for held in (self.share, self.budget):
             held.settle(attempt.cell.worst_usd[attempt.ask], judgement.booked_usd)
-        self.watch.judged(attempt.cell, attempt.reply, judgement.outcome, judgement.detail, self.in_flight)
+        self.stop_conditions.judged(attempt.cell, attempt.reply, judgement.outcome, judgement.detail, self.in_flight)
         self.outcomes[judgement.outcome] = self.outcomes.get(judgement.outcome, 0) + 1
         if not attempt.warmup and judgement.outcome in ("ok", "slow", "timeout"):
             self.tally.add(attempt.done_s - attempt.scheduled_s)
@@ -365,5 +365,5 @@ class Engine:
             tally=self.tally.state(),
             spent_usd=self.budget.spent_usd,
             cpu_s=time.process_time(),
-            failures=tuple(self.watch.failures),
+            failures=tuple(self.stop_conditions.failures),
         )

@@ -101,7 +101,7 @@ class Stopping(Protocol):
         """Sends nothing more."""
 
 
-class Watch:
+class StopConditions:
     """Looks at every answer for what no further request can mend, and stops the run for it.
 
     `fatal`: what ended the run as an error. `on_hold` hears of a target that asked to wait. `failures`: for each row and way to fail the

@@ -125,7 +125,7 @@ class Solo:
     @property
     def fatal(self) -> Failure | None:
         """What ended the run as an error."""
-        return self.engine.watch.fatal
+        return self.engine.stop_conditions.fatal
 
     def progress(self) -> list[EngineState]:
         """How it goes, for each engine."""

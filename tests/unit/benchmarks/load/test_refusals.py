@@ -7,19 +7,19 @@ from typing import Any, cast
 
 import pytest
 
-from testcard.benchmarks.load.stop_conditions import Watch
+from testcard.benchmarks.load.stop_conditions import StopConditions
 from testcard.harness.stops import Stop, StopReason, next_step
 
 
-def watched(*answers: tuple[int, str, str]) -> tuple[Watch, list[Stop]]:
+def watched(*answers: tuple[int, str, str]) -> tuple[StopConditions, list[Stop]]:
     """Answers of one row: status, outcome, and the server's words."""
     stops: list[Stop] = []
-    watch = Watch(lambda stop, cut=True: stops.append(stop))
+    conditions = StopConditions(lambda stop, cut=True: stops.append(stop))
     cell: Any = SimpleNamespace(index=0, label="nanogpt", operation="createImage")
     for status, outcome, words in answers:
         reply: Any = SimpleNamespace(status=status, failure=None, content=lambda words=words: words.encode())
-        watch.judged(cell, reply, outcome, words)
-    return watch, stops
+        conditions.judged(cell, reply, outcome, words)
+    return conditions, stops
 
 
 NO_MODEL = (400, "refused", "there is no model x")
@@ -27,10 +27,10 @@ NO_MODEL = (400, "refused", "there is no model x")
 
 def test_three_alike_are_enough() -> None:
     """The stop carries the status and the words; what to do is to name another model."""
-    watch, stops = watched(NO_MODEL, NO_MODEL, NO_MODEL)
+    conditions, stops = watched(NO_MODEL, NO_MODEL, NO_MODEL)
     assert stops == [Stop(reason=StopReason.ALL_REFUSED, target="nanogpt", status=400, count=3, detail="there is no model x")]
     assert "--model" in (next_step(stops[0]) or "")
-    assert watch.failures == ["first refused of nanogpt createImage: status 400, there is no model x"]
+    assert conditions.failures == ["first refused of nanogpt createImage: status 400, there is no model x"]
 
 
 def test_numbers_in_the_words_make_no_difference() -> None:
@@ -41,13 +41,13 @@ def test_numbers_in_the_words_make_no_difference() -> None:
 def test_pictures_on_their_way_are_waited_for() -> None:
     """Of thirty users half are refused at once while the others' pictures are made: that is no refusal of everything."""
     stops: list[Stop] = []
-    watch = Watch(lambda stop, cut=True: stops.append(stop))
+    conditions = StopConditions(lambda stop, cut=True: stops.append(stop))
     cell: Any = SimpleNamespace(index=0, label="nanogpt", operation="createImage")
     reply: Any = SimpleNamespace(status=400, failure=None, content=lambda: b"no")
     for _ in range(29):
-        watch.judged(cell, reply, "refused", "no", in_flight=30)
+        conditions.judged(cell, reply, "refused", "no", in_flight=30)
     assert stops == []
-    watch.judged(cell, reply, "refused", "no", in_flight=30)
+    conditions.judged(cell, reply, "refused", "no", in_flight=30)
     assert [stop.count for stop in stops] == [30]
 
 
@@ -90,11 +90,11 @@ def test_the_first_failure_of_each_kind_is_kept_on_one_line() -> None:
 def test_a_key_is_refused_by_a_401_before_any_success(statuses: list[int], fatal: bool) -> None:
     """Whatever failed before: exit 3, and the next step is to look at the key."""
     stops: list[Stop] = []
-    watch = Watch(lambda stop, cut=True: stops.append(stop))
+    conditions = StopConditions(lambda stop, cut=True: stops.append(stop))
     cell: Any = SimpleNamespace(target=0, label="nanogpt", may_leave_machine=False)
     for status in statuses:
-        watch.look(cell, cast(Any, SimpleNamespace(status=status, content=lambda: b"{}")))
-    assert (watch.fatal is not None) == fatal
+        conditions.look(cell, cast(Any, SimpleNamespace(status=status, content=lambda: b"{}")))
+    assert (conditions.fatal is not None) == fatal
     assert [stop.reason for stop in stops] == ([StopReason.KEY_REFUSED] if fatal else [])
-    if watch.fatal is not None:
-        assert (watch.fatal.exit_code, "key" in (watch.fatal.hint or "")) == (3, True)
+    if conditions.fatal is not None:
+        assert (conditions.fatal.exit_code, "key" in (conditions.fatal.hint or "")) == (3, True)
