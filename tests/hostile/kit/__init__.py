@@ -1,1 +1,1 @@
-"""Attacks on whoever reads an answer: a server of them (`server`), and a table of what each command makes of each (`table`)."""
+"""Attacks on whoever reads an answer: a server of them (`server`), the attacks by subject, what all are made of (`talk`), and a table of what each command makes of each (`table`)."""

@@ -1,0 +1,130 @@
+"""Attacks by event streams."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+
+from hostile.kit.talk import HOUR_S, Attack, Talk, attack, good, said, sse
+
+
+def stream(name: str) -> Callable[[Callable[[Talk], None]], Attack]:
+    """An attack by an event stream of text."""
+
+    def enter(function: Callable[[Talk], None]) -> Attack:
+        def answer(talk: Talk) -> None:
+            sse(talk)
+            function(talk)
+
+        attack("nvidia-nim-vision", name=f"stream-{name}")(answer)
+        return answer
+
+    return enter
+
+
+@stream("ids-50000")
+def _ids(talk: Talk) -> None:
+    talk.send(b"".join(said("x", id=f"c{number}") for number in range(50_000)), b"data: [DONE]\n\n")
+
+
+@stream("ids-are-lists")
+def _lists(talk: Talk) -> None:
+    talk.send(b"".join(said("x", id=[number]) for number in range(2000)), b"data: [DONE]\n\n")
+
+
+@stream("flood")
+def _flood(talk: Talk) -> None:
+    block = said("word ") * 500
+    while True:
+        talk.send(block)
+
+
+@stream("comments")
+def _comments(talk: Talk) -> None:
+    while True:
+        talk.send(b": ping\n\n" * 1000)
+
+
+@stream("pings")
+def _pings(talk: Talk) -> None:
+    talk.drip(itertools.repeat(b": ping\n\n"), every_s=0.2)
+
+
+@stream("line")
+def _line(talk: Talk) -> None:
+    talk.send(b"data: ")
+    while True:
+        talk.send(b"x" * 65536)
+
+
+@stream("event")
+def _event(talk: Talk) -> None:
+    while True:
+        talk.send(b"data: xxxxxxxxxxxxxxx\n" * 3000)
+
+
+@stream("returns")
+def _returns(talk: Talk) -> None:
+    while True:
+        talk.send(b"\r" * 65536)
+
+
+@stream("deep")
+def _deep(talk: Talk) -> None:
+    talk.send(b"data: " + b"[" * 5000 + b"\n\n", b"data: " + b'{"a":' * 900 + b"1" + b"}" * 900 + b"\n\n", b"data: [DONE]\n\n")
+
+
+@stream("words-for-ever")
+def _words(talk: Talk) -> None:
+    talk.drip(itertools.repeat(said("word ")), every_s=0.1)
+
+
+@stream("controls")
+def _controls(talk: Talk) -> None:
+    talk.send(
+        said("\x1b[2J\x9b31m\u202eevil\u2066\x07\0"),
+        said("", choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}]),
+        b"data: [DONE]\n\n",
+    )
+
+
+@stream("usage-huge")
+def _usage(talk: Talk) -> None:
+    talk.send(said("a cat", usage={"prompt_tokens": 10**400, "completion_tokens": 10**25, "total_tokens": -(10**30)}), b"data: [DONE]\n\n")
+
+
+@stream("error-deep")
+def _error(talk: Talk) -> None:
+    talk.send(b'data: {"error": {"message": ' + b"[" * 60 + b"]" * 60 + b"}}\n\n")
+
+
+@stream("cut-letter")
+def _cut(talk: Talk) -> None:
+    talk.send(said("a cat")[:-3] + b"\xe2\x82")
+
+
+@stream("after-done")
+def _after(talk: Talk) -> None:
+    talk.send(said("a cat"), b"data: [DONE]\n\n")
+    while True:
+        talk.send(said("more") * 500)
+
+
+@stream("silence")
+def _silence(talk: Talk) -> None:
+    talk.send(said("a"))
+    time.sleep(HOUR_S)
+
+
+@attack()
+def cookies(talk: Talk) -> None:
+    if "cookie" in talk.headers:
+        talk.json({"message": "a cookie came back"}, status="500 Cookie")
+        return
+    talk.json(good(), "Set-Cookie: session=1; Path=/", "Set-Cookie: other=" + "x" * 3000)
+
+
+@attack()
+def honest(talk: Talk) -> None:
+    talk.json(good())
