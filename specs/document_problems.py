@@ -64,6 +64,7 @@ def _frame(openapi: OpenApi) -> Iterator[SpecProblem]:
         yield _at(openapi, ("paths",), "has to be a mapping of paths")
     if "servers" in raw and not isinstance(raw["servers"], list):
         yield _at(openapi, ("servers",), "has to be a list")
+    yield from _security_frame(openapi, raw, ())
     for operation in openapi.operations.values():
         try:
             yield from _operation_frame(openapi, operation)
@@ -71,7 +72,14 @@ def _frame(openapi: OpenApi) -> Iterator[SpecProblem]:
             continue  # a reference that leads nowhere, which is named for itself
 
 
+def _security_frame(openapi: OpenApi, owner: Mapping[str, Any], pointer: Pointer) -> Iterator[SpecProblem]:
+    stated = owner.get("security")
+    if stated is not None and not (isinstance(stated, list) and all(isinstance(one, Mapping) for one in stated)):
+        yield _at(openapi, (*pointer, "security"), "has to be a list of mappings, each of the names of schemes")
+
+
 def _operation_frame(openapi: OpenApi, operation: Operation) -> Iterator[SpecProblem]:
+    yield from _security_frame(openapi, operation.raw, operation.pointer)
     item = openapi.raw["paths"][operation.path]
     for owner, pointer in ((item, operation.pointer[:-1]), (operation.raw, operation.pointer)):
         parameters = owner.get("parameters")

@@ -84,7 +84,6 @@ class _Version:
 
     document: Path
     folder: Path | None
-    used: tuple[str, ...] | None
 
 
 @spec.command("diff")
@@ -103,15 +102,23 @@ def spec_diff(old: Path, new: Path, provider_name: str | None, config_file: Path
     Example: testcard spec diff old/openapi.yaml new/openapi.yaml --provider nanogpt
     """
     from testcard.harness.spec_changes.compare import compare, lines_of
+    from testcard.specs.document_problems import unusable
 
     search = load_config(config_file).providers.path
     sides = [_version(place, search) for place in (old, new)]
     if provider_name is not None:
-        sides = [_Version(side.document, side.folder or load_provider(provider_name, search).folder, None) for side in sides]
+        sides = [_Version(side.document, side.folder or load_provider(provider_name, search).folder) for side in sides]
     folder = sides[0].folder or sides[1].folder
     readings = [_read(side, folder) for side in sides]
     before, after = readings[0].openapi, readings[1].openapi
-    changes = compare(before, after)
+    try:
+        changes = compare(before, after)
+    except (AttributeError, TypeError, ValueError, LookupError):
+        # A document that cannot be used cannot be compared either: what is wrong with it is its user's answer.
+        problem = next((one for openapi in (before, after) for one in unusable(openapi)), None)
+        if problem is None:
+            raise
+        raise problem.error() from None
     rows: list[dict[str, Any]] = []
     plans, notes = _plans(readings)
     for change in changes:
@@ -147,15 +154,15 @@ def spec_diff(old: Path, new: Path, provider_name: str | None, config_file: Path
 def _version(place: Path, search: Sequence[Path]) -> _Version:
     """What one argument names: a document, a provider's folder, or a provider's id."""
     if place.is_file():
-        return _Version(place, place.parent if (place.parent / PROFILE).is_file() else None, None)
+        return _Version(place, place.parent if (place.parent / PROFILE).is_file() else None)
     if not place.exists() and (len(place.parts) > 1 or str(place) not in known_ids(search)):
         raise UsageError(f"{place}: there is no such document, folder or provider", hint="name two versions of one API document")
     if place.is_dir() and not (place / PROFILE).is_file():
         from testcard.specs.reading import find_document
 
-        return _Version(find_document(place), None, None)
+        return _Version(find_document(place), None)
     provider = load_provider(f"./{place}" if place.is_dir() and len(place.parts) == 1 else str(place), search)
-    return _Version(provider.openapi.source.path, provider.folder, None)
+    return _Version(provider.openapi.source.path, provider.folder)
 
 
 @dataclass(frozen=True, slots=True)

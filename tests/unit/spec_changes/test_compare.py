@@ -75,7 +75,7 @@ def changed(folder: Path, old: str, new: str) -> Path:
 
 @pytest.mark.parametrize(("old", "new", "where", "what", "breaking"), CHANGES, ids=lambda value: str(value)[:40].replace("\n", " "))
 def test_a_change_is_found_and_weighed(tmp_path: Path, old: str, new: str, where: str | None, what: str | None, breaking: bool) -> None:
-    """One change in the text is one change in the list; what promises nothing is none."""
+    """What was changed in the text is listed once, at its place; what promises nothing is none."""
     before, after = read_openapi(DOCUMENT), read_openapi(changed(tmp_path, old, new))
     found = compare(before, after)
     if what is None:
@@ -150,3 +150,24 @@ def test_a_version_that_is_not_there_is_a_usage_error(tmp_path: Path, place: str
     done = typed(["spec", "diff", "nanogpt", place], cwd=tmp_path)
     assert done.returncode == 2
     assert place in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "named"),
+    [
+        ("minimum: 1, maximum: 100", "minimum: '1', maximum: 100", "num_inference_steps.minimum"),
+        ("enum: [256x256, 512x512, 1024x1024]", "enum: 5", "size.enum"),
+        ("user: {type: string}", "user: {oneOf: 5}", "user.oneOf"),
+        ("security:\n  - bearerAuth: []\n", "security: 5\n", "security"),
+    ],
+    ids=["bound", "enum", "alternatives", "security"],
+)
+def test_a_document_that_cannot_be_compared_is_named_with_its_line(tmp_path: Path, written: str, instead: str, named: str) -> None:
+    """Exit code 2, as from `spec lint`: what is wrong with it is its user's answer."""
+    document = changed(tmp_path, written, instead)
+    alone = tmp_path / "old.yaml"
+    shutil.copy(DOCUMENT, alone)
+    done = typed(["spec", "diff", str(alone), str(document)], cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "new.yaml:" in done.stderr
+    assert named in done.stderr
