@@ -33,7 +33,7 @@ from testcard.harness.client.retries import NO_RETRY, Retry
 from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import redacted
 from testcard.harness.text.words import shortened
-from testcard.harness.wire.addresses import MOST_REDIRECTS, host_of, why_not
+from testcard.harness.wire.addresses import host_of, why_not
 from testcard.harness.wire.billing import answer_cost, delivered, stated_cost
 from testcard.harness.wire.contract import Choice
 from testcard.harness.wire.course import Conditions, Done, Download, DownloadEnd, End, Send, Steps, course, follow
@@ -370,7 +370,7 @@ class _Pictures:
             case DownloadEnd.NOT_ALLOWED:
                 return not_allowed(call, self._answer, name, found.place)
             case DownloadEnd.CIRCLE:
-                return self._broken(f"{name}: its address redirects again and again (more than {MOST_REDIRECTS} times)")
+                return self._broken(f"{name}: its address redirects again and again (more than {found.hops} times)")
         assert reply is not None, "the client carries out every step"
         if reply.failure == "timeout":
             what = f"{name}: its address ({host_of(found.place)}) gave no whole answer within {reply.timeout_s:g} s"

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote, urldefrag, urljoin, urlsplit, urlunsplit
 
-#: More redirects than this in a row lead nowhere.
-MOST_REDIRECTS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: What a URL may hold as it is (RFC 3986); anything else is written in percent signs.
 _KEPT = "!#$%&'()*+,-./:;=?@[]_~"

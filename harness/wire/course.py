@@ -22,7 +22,8 @@ from enum import StrEnum
 from typing import Any, Generic, Literal, Protocol, TypeVar
 from urllib.parse import urljoin
 
-from testcard.harness.wire.addresses import MOST_REDIRECTS, Reach, fetchable, may_ask, redirected
+from testcard.harness.intake.limits import limits
+from testcard.harness.wire.addresses import Reach, fetchable, may_ask, redirected
 from testcard.harness.wire.decode import decode, decode_body
 from testcard.harness.wire.encode import fetch_request, get_request, is_one_segment, poll_request, result_request
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Headers, WireRequest, WireResponse
@@ -344,13 +345,13 @@ class _Following:
 
     def _asked(self, request: WireRequest, purpose: Purpose = "poll") -> Steps[_Reached]:
         conditions = self._conditions
-        number = self._polls if purpose == "poll" else 1
-        for hop in range(MOST_REDIRECTS + 1):
+        number, most = self._polls if purpose == "poll" else 1, limits().redirects
+        for hop in range(most + 1):
             reply = yield from _sent(Send(request, purpose, number, hop, self._deadline_s))
             if reply is None:
                 return _Reached(request.url, hop, stopped=End.DECLINED)
             onward = _onward(request.url, reply) if _is_whole(reply) else None
-            if onward is None or not fetchable(onward) or hop == MOST_REDIRECTS:
+            if onward is None or not fetchable(onward) or hop == most:
                 return _Reached(request.url, hop, reply)
             if not conditions.may_ask(onward):
                 return _Reached(onward, hop, stopped=End.ADDRESS_NOT_ALLOWED)
@@ -483,12 +484,12 @@ def download(
     conditions: Conditions, url: str, *, number: int = 1, pictures: Sequence[int] = (), deadline_s: float | None = None
 ) -> Steps[Download[Any]]:
     """The way to one picture, over redirects; no step of it carries the key."""
-    place, reply = url, None
+    place, reply, most = url, None, limits().redirects
 
     def ended(end: DownloadEnd, hops: int) -> Download[Any]:
         return Download(url, end, place, reply, hops, tuple(pictures))
 
-    for hop in range(MOST_REDIRECTS + 1):
+    for hop in range(most + 1):
         if not conditions.may_ask(place):
             return ended(DownloadEnd.NOT_ALLOWED if fetchable(place) else DownloadEnd.UNUSABLE, max(0, hop - 1))
         found = yield from _sent(Send(fetch_request(place, conditions.operation), "download", number, hop, deadline_s))
@@ -501,7 +502,7 @@ def download(
         if onward is None or not fetchable(onward):
             return ended(DownloadEnd.FETCHED, hop)
         place = onward
-    return ended(DownloadEnd.CIRCLE, MOST_REDIRECTS)
+    return ended(DownloadEnd.CIRCLE, most)
 
 
 # Sending.

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testcard.harness.wire.addresses import MOST_REDIRECTS
+from testcard.harness.intake.limits import IntakeLimits, changed, use_limits
 from testcard.harness.wire.course import (
     GROWTH,
     LONGEST_INTERVAL_S,
@@ -335,19 +335,24 @@ def test_without_live_nothing_leaves_this_machine() -> None:
         assert len(played.sends) == len(answers)
 
 
-def test_redirects_are_followed_a_few_times() -> None:
-    """A picture behind five is found, a circle is left after five; a redirect that names no address is the answer."""
+@pytest.mark.parametrize("most", [0, 3, 5])
+def test_redirects_are_followed_a_few_times(most: int) -> None:
+    """A picture behind as many as the limits allow is found, a circle is left after them; a redirect that names no address is the answer."""
     first = says({"data": [{"url": f"{BASE}/0"}]})
-    hops = [to(f"/{number + 1}") for number in range(MOST_REDIRECTS)]
-    played, done = nano(first, *hops, PICTURE)
-    assert done.downloads[0].whole is not None
-    assert [(send.number, send.hop) for send in played.sends[1:]] == [(1, hop) for hop in range(MOST_REDIRECTS + 1)]
-    played, done = nano(first, to("/0"))
-    assert (done.downloads[0].end, len(played.sends)) == (DownloadEnd.CIRCLE, MOST_REDIRECTS + 2)
-    done = nano(first, to("file:///etc/passwd"))[1]
-    assert (done.downloads[0].end, done.downloads[0].whole) == (DownloadEnd.FETCHED, None)
-    played, done = relay(ACCEPTED, to("/1"))
-    assert (done.end, len(played.sends)) == (End.TASK_LOST, MOST_REDIRECTS + 2)
+    hops = [to(f"/{number + 1}") for number in range(most)]
+    use_limits(changed(IntakeLimits(), {"redirects": most}))
+    try:
+        played, done = nano(first, *hops, PICTURE)
+        assert done.downloads[0].whole is not None
+        assert [(send.number, send.hop) for send in played.sends[1:]] == [(1, hop) for hop in range(most + 1)]
+        played, done = nano(first, to("/0"))
+        assert (done.downloads[0].end, done.downloads[0].hops, len(played.sends)) == (DownloadEnd.CIRCLE, most, most + 2)
+        done = nano(first, to("file:///etc/passwd"))[1]
+        assert (done.downloads[0].end, done.downloads[0].whole) == (DownloadEnd.FETCHED, None)
+        played, done = relay(ACCEPTED, to("/1"))
+        assert (done.end, len(played.sends)) == (End.TASK_LOST, most + 2)
+    finally:
+        use_limits(IntakeLimits())
 
 
 def test_a_result_may_lie_elsewhere() -> None:

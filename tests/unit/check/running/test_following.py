@@ -16,11 +16,11 @@ from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import choose_rules, make_plan
 from testcard.harness.check.running.runner import Carried, CheckSettings, carry_out
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
+from testcard.harness.intake.limits import limits
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.evidence import see
 from testcard.harness.rules.sent_pictures import input_picture
 from testcard.harness.selftest.mock_runs import Memory
-from testcard.harness.wire.addresses import MOST_REDIRECTS
 from testcard.specs.loader import load_provider
 
 RELAY = load_provider("opengpu-relay")
@@ -122,11 +122,11 @@ def test_each_redirect_is_an_exchange_of_its_own() -> None:
 
 
 def test_a_circle_of_redirects_is_recorded_and_left() -> None:
-    """After five redirects; the last answer is what the address gave."""
+    """After as many redirects as the limits allow; the last answer is what the address gave."""
     of = plan("delivery.url-fetchable")
     _, memory = run(replace(of, steps=of.steps[:1]), fetching(lambda request: httpx.Response(302, headers={"location": "/p.png"})))
     fetched = [one for one in memory.exchanges if one.source == "fetch"]
-    assert len(fetched) == MOST_REDIRECTS + 1
+    assert len(fetched) == limits().redirects + 1
     (picture,) = see(RELAY, memory.exchanges, memory.bytes_of)[0].pictures
     assert (picture.info, picture.missing) == (None, "its URL answered with status 302")
 
