@@ -9,7 +9,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from datetime import datetime
 
-from testcard.harness.runs.records import Verdict, WaiverNote
+from testcard.harness.runs.records import RuleFailure, Verdict, WaiverNote
 from testcard.harness.text.commands import curl_block
 from testcard.harness.text.sources import cited
 from testcard.harness.text.words import clean, shortened, waiver_line, waiver_reason
@@ -76,7 +76,7 @@ def _case(party: Party, verdict: Verdict) -> ET.Element:
     message = _one_line(verdict.detail)
     if raised is not None:
         error = ET.SubElement(case, "error", {"message": _one_line(raised.message), "type": "internal"})
-        error.text = "The rule itself raised: a mistake of Testcard's, no verdict on the target."
+        error.text = "The rule itself raised: a mistake of Testcard's, no verdict on the target." + _raised_on(party, raised)
     elif verdict.verdict == "fail" or (verdict.verdict == "deviates" and party.strict):
         failure = ET.SubElement(case, "failure", {"message": message, "type": verdict.level})
         failure.text = _told(party, verdict)
@@ -86,6 +86,13 @@ def _case(party: Party, verdict: Verdict) -> ET.Element:
     elif verdict.verdict in ("unsupported", "unproven", "not-run"):
         ET.SubElement(case, "skipped", {"message": f"{verdict.verdict}: {message}" if message else verdict.verdict})
     return case
+
+
+def _raised_on(party: Party, raised: RuleFailure) -> str:
+    """The exchanges that the rule raised on, each time that it did."""
+    same = [one for one in party.errors if (one.rule, one.operation) == (raised.rule, raised.operation)]
+    exchanges = dict.fromkeys(name for one in same for name in one.exchanges)
+    return f"\nexchange: {clean(', '.join(exchanges))}" if exchanges else ""
 
 
 def _waiver_case(party: Party, note: WaiverNote) -> ET.Element:

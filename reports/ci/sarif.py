@@ -85,10 +85,14 @@ def _run(party: Party, findings: Sequence[_Finding], everything: Sequence[_Findi
     }
 
 
+def _of(exchanges: list[str]) -> str:
+    return f", exchange {', '.join(exchanges)}" if exchanges else ""
+
+
 def _invocation(party: Party, left_out: int) -> dict[str, Any]:
     run = party.check.run if party.check else None
     notes = [
-        {"level": "error", "message": {"text": clean(f"The rule {one.rule} raised on {one.operation}: {one.message}")}}
+        {"level": "error", "message": {"text": clean(f"The rule {one.rule} raised on {one.operation}{_of(one.exchanges)}: {one.message}")}}
         for one in party.errors
     ]
     notes += [

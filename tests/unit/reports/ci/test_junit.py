@@ -117,6 +117,15 @@ def test_a_rule_that_raised_is_an_error_of_the_tool(check_run: Make, judged_as: 
     (child,) = cases(check_run(judged_as("unproven"), errors=[raised], outcome="inconclusive")).values()
     assert child is not None
     assert (child.tag, child.attrib["message"]) == ("error", "KeyError: 'oh'")
+    assert child.text is not None
+    assert "exchange" not in child.text
+    placed = [
+        RuleFailure(rule="image.size", operation="createImage", message="KeyError: 'oh'", exchanges=[name]) for name in ("e0002", "e0004")
+    ]
+    (child,) = cases(check_run(judged_as("unproven"), errors=placed, outcome="inconclusive")).values()
+    assert child is not None
+    assert child.text is not None
+    assert child.text.endswith("exchange: e0002, e0004")
 
 
 def test_what_only_deserves_a_line_is_in_the_output(check_run: Make, judged_as: As) -> None:

@@ -151,13 +151,15 @@ def test_the_run_tells_how_it_went(check_run: Make, judged_as: As) -> None:
         findings=[("image.size", "createImage")],
     )  # fmt: skip
     raised = RuleFailure(rule="a.b", operation="createImage", message="KeyError")
-    (run,) = written(check_run(judged_as("fail"), waivers=[note], errors=[raised]))
+    placed = RuleFailure(rule="a.b", operation="createImage", message="IndexError", exchanges=["e0001"])
+    (run,) = written(check_run(judged_as("fail"), waivers=[note], errors=[raised, placed]))
     (invocation,) = run["invocations"]
     assert (invocation["exitCode"], invocation["executionSuccessful"]) == (1, False)
     assert (invocation["startTimeUtc"], invocation["endTimeUtc"]) == ("2026-11-20T09:00:00.000Z", "2026-11-20T09:00:07.000Z")
     texts = [(one["level"], one["message"]["text"]) for one in invocation["toolExecutionNotifications"]]
     assert texts == [
         ("error", "The rule a.b raised on createImage: KeyError"),
+        ("error", "The rule a.b raised on createImage, exchange e0001: IndexError"),
         ("error", "The waiver of image.* has expired: it counts (o, until 2026-01-01: r)."),
     ]
 
