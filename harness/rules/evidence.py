@@ -156,6 +156,12 @@ def error_in(answer: Answer | None) -> str | None:
     return answer.error_message or message_anywhere(answer.json) or ""
 
 
+def said_by(one: SeenExchange) -> str:
+    """What an error says of itself, in brackets, to stand behind its status; "" where it says nothing."""
+    message = one.answer.error_message if one.answer is not None else None
+    return f" ({message[:120]})" if message else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What one or more exchanges say about a promise.

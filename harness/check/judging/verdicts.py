@@ -15,7 +15,7 @@ from testcard.harness.check.judging.levels import Unsent, level_of, reference_of
 from testcard.harness.errors import Exit, worst
 from testcard.harness.intake.limits import limits
 from testcard.harness.intake.shown import as_text
-from testcard.harness.rules.evidence import BytesOf, Inspect, Observation, SeenExchange, implied, see
+from testcard.harness.rules.evidence import BytesOf, Inspect, Observation, SeenExchange, implied, said_by, see
 from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.schema_judge import located
 from testcard.harness.rules.scope import Scope
@@ -316,7 +316,8 @@ def _verdict(
     if declined:
         # A plain request has no change to name.
         changes = ", ".join(dict.fromkeys(one.case.change for one in declined[:_DETAILS] if one.case.change))
-        detail = "what it needs was refused, as it may be" + (f": {changes}" if changes else "")
+        said = f"status {declined[0].status}{said_by(declined[0])}"
+        detail = f"what it needs was refused with {said}, as it may be" + (f": {changes}" if changes else "")
         return _record(scope, rule, level, "unsupported", [], detail=detail, seen=by_id, ids=[one.id for one in declined])
     return _record(scope, rule, level, "unproven", [], detail="nothing that shows it was seen", seen=by_id)
 

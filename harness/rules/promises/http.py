@@ -21,6 +21,7 @@ from testcard.harness.rules.evidence import (
     implied,
     kind_of,
     late_gateway_timeout,
+    said_by,
     stated_kind,
 )
 from testcard.harness.rules.rule import http_clause, rule
@@ -86,11 +87,6 @@ def no_server_error(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Obse
             yield Observation("broken", f"status {one.status} was answered{_to(one)}", (one.id,))
         else:
             yield Observation("pass", exchanges=(one.id,))
-
-
-def _said(one: SeenExchange) -> str:
-    message = one.answer.error_message if one.answer is not None else None
-    return f" ({message[:120]})" if message else ""
 
 
 def _may_be_too_large(one: SeenExchange) -> bool:
@@ -247,7 +243,7 @@ def steady(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
         ]
         if not failed and refused and any(one.accepted for one in group):
             statuses = " and ".join(dict.fromkeys(str(one.status) for one in group))
-            yield Observation("broken", f"the same request was answered with {statuses}{_said(refused[0])}", ids)
+            yield Observation("broken", f"the same request was answered with {statuses}{said_by(refused[0])}", ids)
         elif not failed:
             yield Observation("pass", exchanges=ids)
         elif len(failed) == len(group):

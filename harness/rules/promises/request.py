@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from testcard.harness.rules import probes
-from testcard.harness.rules.evidence import Observation, SeenExchange, late_gateway_timeout, same_picture
+from testcard.harness.rules.evidence import Observation, SeenExchange, late_gateway_timeout, said_by, same_picture
 from testcard.harness.rules.rule import Probe, http_clause, openai_clause, rule
 from testcard.harness.rules.scope import PROMPTS, Scope
 from testcard.harness.rules.sent_pictures import edit_mask
@@ -94,11 +94,6 @@ def _bounds_n(scope: Scope) -> bool:
     return found is not None and not {"minimum", "maximum"}.isdisjoint(scope.operation.properties.get(found[0], {}))
 
 
-def _said(one: SeenExchange) -> str:
-    message = one.answer.error_message if one.answer else None
-    return f" ({message[:120]})" if message else ""
-
-
 @rule(ACCEPTS, level="must", clause=http_clause("15.5 Client Error 4xx"), applies=_takes_a_body, asks=documented_values)
 def accepts_valid(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """Requests with the values that the document states are carried out.
@@ -121,22 +116,24 @@ def accepts_valid(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
             yield Observation("pass", exchanges=(one.id,))
         elif (named := [pair for pair in _values(one.asked) if pair in failing]) and _fails(scope, one):
             values = ", ".join(f"{name} {value}" for name, value in ([pair for pair in named if pair in alone] or named)[:_MOST_SUSPECTS])
-            yield Observation("broken", f"{values}: status {one.status}{_said(one)}", (one.id,), one.case.place, level=one.case.level)
+            yield Observation("broken", f"{values}: status {one.status}{said_by(one)}", (one.id,), one.case.place, level=one.case.level)
         elif one.out_of_reach is not None:
             yield Observation("unproven", f"{what}: {one.out_of_reach}", (one.id,))
         elif one.accepted and one.case.expects == "accept":
             yield Observation("broken", f"{what}: status {one.status} came with an error", (one.id,), one.case.place, one.case.level)
         elif (one.refused or one.accepted) and one.case.expects == "may-refuse":
-            yield Observation("unsupported", f"{what}: status {one.status}{_said(one)}", (one.id,), one.case.place)
+            yield Observation("unsupported", f"{what}: status {one.status}{said_by(one)}", (one.id,), one.case.place)
         elif one.refused and one.case.base is not None and one.base_accepted is False:
             yield Observation("unproven", f"{what}: the base request was not carried out either", (one.id,))
         elif one.refused and not scope.lists_model:
-            yield Observation("unproven", f"{what}: status {one.status}{_said(one)}; nobody says that the model is served there", (one.id,))
+            yield Observation(
+                "unproven", f"{what}: status {one.status}{said_by(one)}; nobody says that the model is served there", (one.id,)
+            )
         elif one.status in (401, 403):
             # Whose key, account or plan it is, is asked there; not whether the request is valid.
-            yield Observation("unproven", f"{what}: status {one.status}{_said(one)}", (one.id,))
+            yield Observation("unproven", f"{what}: status {one.status}{said_by(one)}", (one.id,))
         else:
-            detail = f"{what if unsteady else _suspects(one, known, alone) or what}: refused with status {one.status}{_said(one)}"
+            detail = f"{what if unsteady else _suspects(one, known, alone) or what}: refused with status {one.status}{said_by(one)}"
             yield Observation("broken", detail, (one.id,), one.case.place, level=one.case.level)
 
 

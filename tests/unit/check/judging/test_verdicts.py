@@ -14,6 +14,7 @@ from testcard.harness.rules.evidence import Observation, SeenExchange, Word
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange, SeenResponse, SentRequest, Spend, Verdict
+from testcard.harness.wire.model import Answer
 from testcard.specs.loader import load_provider
 
 SCOPE = Scope(load_provider("nanogpt"), "createImage")
@@ -187,11 +188,12 @@ def test_what_may_be_refused_and_was_is_unsupported() -> None:
     declined = recorded(422, expects="may-refuse", rules=["image.size"])
     judged = judge_all([SCOPE], [RULES["image.size"]], [declined])
     assert judged.verdicts[0].verdict == "unsupported"
-    assert judged.verdicts[0].detail == "what it needs was refused, as it may be: a change"
+    assert judged.verdicts[0].detail == "what it needs was refused with status 422, as it may be: a change"
 
 
-def test_a_plain_request_that_was_declined_leaves_no_open_colon() -> None:
-    """A request without a change has nothing to name after the sentence."""
-    declined = recorded(422, expects="may-refuse", rules=["image.size"], change="")
+def test_a_plain_request_that_was_declined_is_told_in_the_servers_words() -> None:
+    """A request without a change has nothing else to name, such as one for a model that there is not."""
+    plain = recorded(422, expects="may-refuse", rules=["image.size"], change="")
+    declined = replace(plain, answer=Answer(422, error_message="there is no model nosuch"))
     judged = judge_all([SCOPE], [RULES["image.size"]], [declined])
-    assert judged.verdicts[0].detail == "what it needs was refused, as it may be"
+    assert judged.verdicts[0].detail == "what it needs was refused with status 422 (there is no model nosuch), as it may be"
