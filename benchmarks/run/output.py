@@ -16,6 +16,7 @@ import msgspec
 
 from testcard.benchmarks.plan.job import GRACE_S
 from testcard.benchmarks.run.bench import BenchRun
+from testcard.benchmarks.run.options import BenchOptions
 from testcard.benchmarks.run.planning import BenchPlan
 from testcard.benchmarks.show.table import render
 from testcard.benchmarks.show.view import View
@@ -39,7 +40,7 @@ class BenchOutput:
     def __init__(self, run: BenchRun, *, as_json: bool, quiet: bool) -> None:
         self._display = Display(run, quiet=quiet)
         self._result = _print_json if as_json else ResultTable()
-        self._consumers: tuple[Callable[[Event], None], ...] = (self._display, self._result, _close)
+        self._consumers: tuple[Callable[[Event], None], ...] = (self._display, self._result, lambda event: _close(event, run.options))
         self.exit_code = Exit.INTERNAL
 
     def __enter__(self) -> BenchOutput:
@@ -148,18 +149,18 @@ def _print_json(event: Event) -> None:
         click.echo((event.folder / name).read_text(encoding="utf-8"), nl=False)
 
 
-def _close(event: Event) -> None:
+def _close(event: Event, options: BenchOptions) -> None:
     """Why the run is no pass, and what to do about it, on stderr."""
     if not isinstance(event, Finished):
         return
     if event.reason:
         click.echo(f"{event.outcome}: {event.reason}", err=True)
     if event.exit_code is Exit.INCONCLUSIVE:
-        click.echo(f"next: {_next_step(event)}", err=True)
+        click.echo(f"next: {_next_step(event, options)}", err=True)
 
 
-def _next_step(end: Finished) -> str:
-    """What would make an inconclusive run conclusive."""
+def _next_step(end: Finished, options: BenchOptions) -> str:
+    """What would make an inconclusive run conclusive: more of the budget where one was divided, and of time."""
     for stop in end.stops:
         if (step := next_step(stop)) is not None:
             return step
@@ -175,8 +176,17 @@ def _next_step(end: Finished) -> str:
             return (
                 "a figure is so near to its limit that no few more requests would decide it: look at the intervals, or state another limit"
             )
-        return f"about {each:,} requests a row would decide, if they are like these: --max-requests {each * len(rows):,}, and time for them (--duration)"
-    return "more samples: a longer --duration"
+        return f"about {each:,} requests a row would decide, if they are like these: {_room(options, f' {each * len(rows):,}')}"
+    return f"more samples: {_room(options)}"
+
+
+def _room(options: BenchOptions, requests: str = "") -> str:
+    """The flags that make room for more requests."""
+    if not options.bounded:
+        return "a longer --duration"
+    limits = [f"--max-requests{requests}" if requests else "a larger --max-requests"] if options.max_requests is not None else []
+    limits += ["a higher --max-cost"] if options.max_cost_usd is not None else []
+    return f"{' and '.join(limits)}, and time for them (--duration)"
 
 
 def show_plan(run: BenchRun, *, as_json: bool) -> Exit:
