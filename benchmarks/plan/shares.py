@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from testcard.benchmarks.plan.job import BlockJob
-from testcard.benchmarks.plan.workload import Workload
 from testcard.harness.errors import UsageError
+from testcard.harness.text.prices import amount
 
 #: A closed loop's turn of fewer requests has no warm-up, for it could be all of it.
 WARMED = 50
@@ -24,7 +24,6 @@ Cost = Callable[[int, int, int], float]
 def divided(
     blocks: Sequence[BlockJob],
     due: Sequence[int],
-    workload: Workload,
     *,
     max_requests: int | None,
     max_cost_usd: float | None,
@@ -56,8 +55,8 @@ def divided(
         )
     if by_cost == 0:
         raise UsageError(
-            f"--max-cost {max_cost_usd:g} does not give each of {rows} rows one request, which can cost ${usd(1):.4f} together",
-            hint=f"allow ${usd(1):.4f} or more, or name fewer targets, models or stages",
+            f"--max-cost {max_cost_usd:g} does not give each of {rows} rows one request, which can cost {amount(usd(1))} together",
+            hint=f"allow {amount(usd(1))} or more, or name fewer targets, models or stages",
         )
     factor = max(1.0, max_cost_usd / usd(by_cost)) if max_cost_usd and by_cost is not None and usd(by_cost) > 0 else 1.0
     found = []

@@ -120,7 +120,6 @@ def make_plan(options: BenchOptions, workload: Workload, targets: Sequence[OpenT
     blocks = divided(
         blocks,
         [_due(options, workload, block) for block in blocks],
-        workload,
         max_requests=options.max_requests,
         max_cost_usd=options.max_cost_usd,
         cost=lambda cell, begin, requests: costs[cell].of(requests, begin)[1],

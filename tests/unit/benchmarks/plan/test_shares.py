@@ -25,7 +25,7 @@ def shares(
 ) -> list[BlockJob]:
     turns = blocks(cells, load, 1)
     counts = [due(load.arrival, turn, turn.arrivals_key(1)) if turn.users is None else 0 for turn in turns]
-    return divided(turns, counts, load, max_requests=requests, max_cost_usd=usd, cost=lambda cell, begin, n: n * price[cell % len(price)])
+    return divided(turns, counts, max_requests=requests, max_cost_usd=usd, cost=lambda cell, begin, n: n * price[cell % len(price)])
 
 
 def of(turns: list[BlockJob], cell: int, stage: str | None = None) -> list[int | None]:
@@ -55,7 +55,11 @@ def test_a_budget_too_small_for_a_request_each_is_refused_with_what_it_takes() -
     assert "6 or more" in (told.value.hint or "")
     with pytest.raises(UsageError, match=r"--max-cost 0\.05 does not give each of 2 rows one") as told:
         shares(2, workload(), usd=0.05, price=(0.04, 0.02))
-    assert "$0.0600" in (told.value.hint or "")
+    assert (told.value.hint or "").startswith("allow $0.06 or more")
+    with pytest.raises(UsageError) as told:
+        shares(3, workload(), usd=0.003, price=(0.00114,))
+    assert (told.value.hint or "").startswith("allow $0.00342 or more")  # rounded down it would be refused again
+    assert shares(3, workload(), usd=0.00342, price=(0.00114,))
     assert shares(2, workload(), 0) == shares(2, workload())
 
 
