@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from testcard.harness.statistics.limit_share import MOST
 from testcard.harness.statistics.percentiles import TAIL
 from testcard.harness.statistics.ratios import MIN_UNITS, share_ends, wilson
-from testcard.harness.statistics.slo import Objective, percentile_of
-
-#: No more requests than this are looked at as what would decide an objective.
-MOST = 1_000_000
-_SHARES = ("error_rate", "ok_rate", "rate_limited")
+from testcard.harness.statistics.slo import SHARES, Objective, percentile_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,7 @@ def _share(objective: Objective) -> tuple[str, float, Callable[[int, int], tuple
     percentile = percentile_of(objective)
     if percentile is not None:
         return "slower one", 1.0 - percentile[1], lambda count, n: share_ends(count, n, n, TAIL)
-    if objective.metric not in _SHARES or (objective.operator in (">", ">=")) != (objective.metric == "ok_rate"):
+    if objective.metric not in SHARES or (objective.operator in (">", ">=")) != (objective.metric == "ok_rate"):
         return None
     allowed = 1.0 - objective.threshold if objective.metric == "ok_rate" else objective.threshold
     return "429" if objective.metric == "rate_limited" else "error", allowed, _wilson_ends

@@ -3,7 +3,7 @@
 The chance that i is preferred to j is 1 / (1 + exp(θj − θi)). A tie counts as half a vote for each (Davidson 1970 gives ties a parameter of
 their own; with few votes it is not worth one). A weak normal prior on θ (standard deviation 2: a target preferred in 98 % of votes over
 an average one lies two deviations out) keeps a target that won every vote from being infinitely good. Intervals are those of the
-curvature at the maximum; `tests/statistics/test_preference.py` shows their coverage.
+curvature at the maximum; `tests/unit/statistics/test_preference.py` shows their coverage.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from testcard.harness.statistics.ratios import Z
+
 PRIOR_SD = 2.0
-Z = 1.959963984540054
 _STEPS, _CLOSE = 60, 1e-10
 
 

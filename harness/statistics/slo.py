@@ -37,8 +37,8 @@ _SERIES = {None: "latency_s", "latency": "latency_s", "service": "service_s", "t
 _PARTS = {"first_token": "stream", "inter_token": "stream", "queue": "tasks", "generation": "tasks"}
 #: A load generator that sends later than this, or than 1 % of the median latency, at its 99th percentile was itself the bottleneck.
 LAG_LIMIT_S = 0.010
-#: More requests than this are not named as what would decide a share.
-_MOST = 1_000_000
+#: Metrics that are a share of the requests, judged by Wilson's interval.
+SHARES = ("error_rate", "ok_rate", "rate_limited")
 _HINT = "objectives look like: p95<8s, service_p50<=900ms, error_rate<1%, usd_per_image<0.05, goodput_rps>2"
 
 _FIGURES: dict[str, tuple[str, Callable[[SummaryRow], Estimate | None]]] = {
@@ -176,9 +176,10 @@ def judge(objective: Objective, row: SummaryRow, limit: LimitVerdict | None = No
 
 def _more(objective: Objective, figure: Estimate) -> int | None:
     """Further requests that would decide a share, were as many of them hits; None for what is no share, and where none would."""
+    from testcard.harness.statistics.limit_share import MOST
     from testcard.harness.statistics.ratios import wilson
 
-    if objective.metric not in ("error_rate", "ok_rate", "rate_limited") or figure.value is None or not figure.n:
+    if objective.metric not in SHARES or figure.value is None or not figure.n:
         return None
     share = figure.value
 
@@ -186,7 +187,7 @@ def _more(objective: Objective, figure: Estimate) -> int | None:
         ends = wilson(share * n, n)
         return objective.keeps(ends.low or 0.0) == objective.keeps(1.0 if ends.high is None else ends.high)
 
-    low, high = figure.n, _MOST
+    low, high = figure.n, MOST
     if not decides(high):
         return None
     while low + 1 < high:
