@@ -217,9 +217,9 @@ class _Batch:
         return tuple(picture.save(self._folder / self._free(name)) for name, picture in zip(wanted, result.pictures, strict=True))
 
     def _free(self, name: str) -> str:
-        """The name, with a number where a file of this batch has it already."""
+        """The name, with a number where a file has it already: what is there is paid for, and may be another item's."""
         path, number = Path(Path(name).name), 1
-        while path.name in self._taken:
+        while path.name in self._taken or (self._folder / path.name).exists():
             number += 1
             path = path.with_name(f"{Path(name).stem}-{number}{path.suffix}")
         self._taken.add(path.name)

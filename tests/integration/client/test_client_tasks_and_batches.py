@@ -199,6 +199,17 @@ def test_a_batch_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert len(mock.requests()) == 2
 
 
+def test_a_batch_spares_the_pictures_of_another(tmp_path: Path) -> None:
+    """Other prompts in the same folder get other files, and what was done before is still the same picture."""
+    first, second = ([BatchItem(prompt, terms={"size": (256, 256)})] for prompt in ("one", "two"))
+    with running_mock("nanogpt") as mock, opened("nanogpt", mock) as one:
+        file = run_batch(one, first, tmp_path)[0].files[0]
+        before = file.read_bytes()
+        assert run_batch(one, second, tmp_path)[0].files[0] != file
+        again = run_batch(one, first, tmp_path)[0]
+        assert (again.earlier, again.files, file.read_bytes()) == (True, (file,), before)
+
+
 def test_a_batch_ends_with_its_money(tmp_path: Path) -> None:
     """Nothing is begun after an empty account; what was not begun has neither record nor error. Async code has the same."""
     with running_mock("nanogpt", quota=2) as mock:
