@@ -246,7 +246,8 @@ def generate(
     if picture.stream:
         raise UsageError("--stream goes with one prompt", hint="leave it out")
     with _client(_Work("generate", lines[0], terms=asdict(picture)), place) as (client, terms):
-        carry_out(client, lines, "generate", (), terms, output, concurrency=concurrency, quiet=talk.quiet, as_json=talk.as_json)
+        asked = terms if target.operation is None else {**terms, "operation": target.operation}
+        carry_out(client, lines, "generate", (), asked, output, concurrency=concurrency, quiet=talk.quiet, as_json=talk.as_json)
 
 
 @click.command()

@@ -13,6 +13,7 @@ import anyio
 import pytest
 from PIL import Image, ImageChops
 
+from testcard.harness.cli import run
 from testcard.harness.client import (
     AddressNotAllowed,
     AsyncClient,
@@ -208,6 +209,15 @@ def test_a_batch_spares_the_pictures_of_another(tmp_path: Path) -> None:
         assert run_batch(one, second, tmp_path)[0].files[0] != file
         again = run_batch(one, first, tmp_path)[0]
         assert (again.earlier, again.files, file.read_bytes()) == (True, (file,), before)
+
+
+def test_prompts_from_a_file_ask_the_operation_that_is_named(relay: RunningMock, tmp_path: Path) -> None:
+    """`--operation` holds for each of them, as for one prompt."""
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a red boat\n")
+    command = ["generate", f"opengpu-relay={relay.base_url}", "--prompts", str(prompts), "-o", str(tmp_path / "out")]
+    assert run([*command, "--operation", "generateQwen", "--size", "64x64"]) == 0
+    assert relay.requests()[-1]["operation"] == "generateQwen"
 
 
 def test_a_batch_ends_with_its_money(tmp_path: Path) -> None:
