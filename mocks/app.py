@@ -137,6 +137,7 @@ class ProviderApp:
         self._variant = variant
         self.live = resources.live
         self.provider_format = resources.provider_format
+        self._opening_usd = self.provider_format.balance_usd
         provider = self.provider_format.provider
         self.id = provider.id
         self._fixed: dict[str, dict[str, Endpoint]] = {}
@@ -158,8 +159,8 @@ class ProviderApp:
         """Keeps these conditions from the next request on."""
         before = self.live.conditions
         self.live.set(conditions)
-        if conditions.balance_usd is not None and conditions.balance_usd != before.balance_usd:
-            self.provider_format.balance_usd = conditions.balance_usd
+        if conditions.balance_usd != before.balance_usd:
+            self.provider_format.balance_usd = conditions.balance_usd if conditions.balance_usd is not None else self._opening_usd
         if conditions.faults != before.faults:
             active = [parse_fault(name) for name in conditions.faults]
             for endpoint in self._endpoints:

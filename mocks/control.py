@@ -24,10 +24,10 @@ class Controlled(Protocol):
 
 
 class Control:
-    """What is in force. `timer` is monotonic seconds."""
+    """What is in force; `first` is what the mock started with. `timer` is monotonic seconds."""
 
     def __init__(self, conditions: Conditions, timer: Callable[[], float]) -> None:
-        self._first = conditions
+        self.first = conditions
         self._timer = timer
         self._mocks: list[Controlled] = []
         self.conditions = conditions
@@ -53,9 +53,11 @@ class Control:
         self._put(conditions)
 
     def play(self, scenario: Scenario | None) -> None:
-        """Begins a scenario; None ends it, and what was in force at the start is again."""
+        """Begins a scenario; None ends it, and everything is as it was at the start, what was used up of a quota too."""
         self.timeline = Timeline(scenario, self._timer) if scenario is not None else None
-        self._put(scenario.phases[0].conditions if scenario is not None else self._first)
+        if scenario is None:
+            self._put(Conditions())  # what stays the same goes on as far as it has got; here it begins again
+        self._put(scenario.phases[0].conditions if scenario is not None else self.first)
 
     def before_work(self) -> None:
         """Called before each request for work: a scenario may go on to its next phase."""

@@ -44,6 +44,20 @@ def test_a_running_mock_is_asked_and_told() -> None:
         pass
 
 
+def test_a_reset_mock_is_as_it_began() -> None:
+    """A quota and a balance that were used up are whole again, and what is told of the balance is what it was."""
+    with running_mock("nanogpt", quota=1) as mock:
+        assert [post(mock.base_url).status_code for _ in range(2)] == [200, 402]
+        mock.reset()
+        assert [post(mock.base_url).status_code for _ in range(2)] == [200, 402]
+    with running_mock("nanogpt") as mock:
+        untouched = post(mock.base_url).json()["remainingBalance"]
+        mock.configure(balance_usd=1.0)
+        assert post(mock.base_url).json()["remainingBalance"] < 1
+        mock.reset()
+        assert post(mock.base_url).json()["remainingBalance"] == untouched
+
+
 @pytest.mark.skipif(find_spec("trustme") is None, reason="trustme is not here: pip install 'testcard[tls]'")
 def test_a_throwaway_certificate_is_good_where_its_authority_is_trusted() -> None:
     """HTTPS with the authority's file; without it the certificate is refused. The file goes with the mock."""
