@@ -55,7 +55,7 @@ def routes(control: Control, log: RequestLog, counters: Counters, fetch: Callabl
     async def scenario(request: Request) -> Response:
         if request.method == "PUT":
             try:
-                control.play(scenario_from(msgspec.json.decode(await request.body(), type=dict[str, Any]), "scenario"))
+                control.play(scenario_from(msgspec.json.decode(await request.body(), type=dict[str, Any]), "scenario", over=control.first))
             except (UsageError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 return _refused(error)
         elif request.method == "DELETE":

@@ -58,6 +58,13 @@ def test_a_reset_mock_is_as_it_began() -> None:
         assert post(mock.base_url).json()["remainingBalance"] == untouched
 
 
+def test_a_scenario_that_is_put_says_what_differs_from_the_start() -> None:
+    """What the mock was started with holds in every phase that says nothing of it, as with a file."""
+    with running_mock("nanogpt", refuse=["503"]) as mock:
+        mock.play({"phase": [{"requests": 1, "name": "down"}, {"name": "up", "refuse": []}]})
+        assert [post(mock.base_url).status_code for _ in range(2)] == [503, 200]
+
+
 @pytest.mark.skipif(find_spec("trustme") is None, reason="trustme is not here: pip install 'testcard[tls]'")
 def test_a_throwaway_certificate_is_good_where_its_authority_is_trusted() -> None:
     """HTTPS with the authority's file; without it the certificate is refused. The file goes with the mock."""
