@@ -33,8 +33,8 @@ def test_commands_know_them_where_they_are_named() -> None:
     assert not set(bundled_ids()) & set(public_ids())
 
 
-def test_list_prices_have_a_source_and_a_day() -> None:
-    """A price that counts as a list price says where it was read and when; the others have none, which is said as such."""
+def test_list_prices_name_a_public_page() -> None:
+    """A price that counts as a list price says at which address it was read."""
     prices = [price for name in public_ids() for price in load_provider(name).profile.prices if price.status == "list"]
     assert prices
     assert all("https://" in price.source for price in prices)
