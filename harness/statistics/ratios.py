@@ -44,6 +44,15 @@ def wilson(successes: float, n: float, *, worth: float | None = None) -> Estimat
     )
 
 
+def wilson_worth(share: Estimate) -> float:
+    """The number of independent trials that the interval of a share was made for: an end x solves (p − x)² = Z² x (1 − x) / worth."""
+    p, n = share.value, float(share.n)
+    end = share.low if p == 1.0 else share.high
+    if p is None or end is None or end == p:
+        return n
+    return min(n, Z * Z * end * (1.0 - end) / (p - end) ** 2)
+
+
 def share_ends(successes: float, n: float, worth: float, tail: float = 0.025) -> tuple[float, float]:
     """The ends of the share successes/n, each missed with at most `tail` (Clopper and Pearson 1934), among `worth` independent
     trials (Korn and Graubard 1998), which need not be a whole number."""

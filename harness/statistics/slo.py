@@ -175,16 +175,16 @@ def judge(objective: Objective, row: SummaryRow, limit: LimitVerdict | None = No
 
 
 def _more(objective: Objective, figure: Estimate) -> int | None:
-    """Further requests that would decide a share, were as many of them hits; None for what is no share, and where none would."""
+    """Further requests that would decide a share, were as many of them hits and as alike; None for what is no share, and where none would."""
     from testcard.harness.statistics.limit_share import MOST
-    from testcard.harness.statistics.ratios import wilson
+    from testcard.harness.statistics.ratios import wilson, wilson_worth
 
     if objective.metric not in SHARES or figure.value is None or not figure.n:
         return None
-    share = figure.value
+    share, effect = figure.value, figure.n / wilson_worth(figure)
 
     def decides(n: int) -> bool:
-        ends = wilson(share * n, n)
+        ends = wilson(share * n, n, worth=n / effect)
         return objective.keeps(ends.low or 0.0) == objective.keeps(1.0 if ends.high is None else ends.high)
 
     low, high = figure.n, MOST

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from testcard.harness.runs.records import Estimate
-from testcard.harness.statistics.ratios import wilson
+from testcard.harness.statistics.ratios import wilson, wilson_worth
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 100), (1, 100), (50, 100), (99, 100), (100, 100), (3, 7)])
@@ -24,3 +24,9 @@ def test_wilson_of_nothing_claims_nothing() -> None:
     assert wilson(0, 0) == Estimate(value=None, n=0)
     with pytest.raises(ValueError, match="no share"):
         wilson(3, 2)
+
+
+@pytest.mark.parametrize(("hits", "n", "worth"), [(0, 60, 60.0), (60, 60, 31.5), (7, 60, 12.25), (30, 60, 60.0)])
+def test_what_an_interval_was_made_for_can_be_read_from_it(hits: int, n: int, worth: float) -> None:
+    """Whatever the share; also of its complement."""
+    assert wilson_worth(wilson(hits, n, worth=worth)) == pytest.approx(worth)

@@ -185,3 +185,21 @@ def test_an_undecided_share_says_how_many_more_would_decide() -> None:
     assert (wilson(28 / 20, 28).high or 1) < 0.2 <= (wilson(27 / 20, 27).high or 0)
     never = judge(parse("error_rate<20%"), msgspec.structs.replace(row, error_rate=wilson(4, 20)))
     assert (never.verdict, never.more_requests) == ("inconclusive", None)
+
+
+def test_errors_in_a_spell_take_more_requests_to_decide() -> None:
+    """Ten errors in a row are worth fewer requests than ten here and there, so that more of the like have to come."""
+    from testcard.harness.statistics.ratios import clustered, wilson
+
+    hits = np.zeros(400, dtype=bool)
+    hits[40:50] = True
+    figure = clustered(hits, np.repeat(np.arange(8), 50))
+    assert figure.low is not None
+    assert figure.high is not None
+    worth = next(n for n in range(1, 401) if (wilson(10, 400, worth=n).high or 1.0) <= figure.high)
+    more = judge(parse("error_rate<7%"), a_row(requests=400, error_rate=figure)).more_requests
+    assert worth < 100
+    assert more is not None
+    whole = 400 + more
+    assert (wilson(whole / 40, whole, worth=whole * (worth + 1) / 400).high or 1.0) < 0.07
+    assert (wilson(whole / 40, whole, worth=whole * (worth - 1) / 400).high or 0.0) >= 0.07
