@@ -1,4 +1,4 @@
-"""The smallest value that a document itself states for a schema: nothing is made up, so that no request carries what means nothing."""
+"""Values for a schema: the smallest that the document itself states, and, for a proposal that asks about it, one that is made up."""
 
 from __future__ import annotations
 

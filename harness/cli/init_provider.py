@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import click
 
@@ -25,15 +25,16 @@ from testcard.harness.targets import checked_base_url
 from testcard.harness.text.commands import shown_path
 from testcard.specs.lint import lint
 from testcard.specs.loader import load_provider
+from testcard.specs.profile import TaskPhase
 from testcard.specs.proposal import DocumentAnswers, Proposal, Question, propose
 from testcard.specs.reading import PROFILE, DocumentFiles, find_document, read_document
 
-_PHASES = ("queued", "running", "completed", "failed", "moderated", "cancelled")
+_PHASES: tuple[str, ...] = get_args(TaskPhase)
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """DocumentAnswers to the questions, and where to write."""
+    """The flags: answers to the questions, and where to write."""
 
     folder: Annotated[Path | None, option("--out", type=PATH, metavar="DIR", help="Folder of the provider. Default: ./<id>.")] = None
     provider_id: Annotated[str | None, option("--id", metavar="ID", help="Its id. Default: from the document's title.")] = None

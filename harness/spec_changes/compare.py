@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from testcard.specs.openapi import OpenApi, Operation, Schema
+from testcard.specs.pointers import reference_parts
 from testcard.specs.schemas import body_schema, simplified
 from testcard.specs.yaml_lines import Pointer
 
@@ -33,8 +34,8 @@ _DEEPEST = 40
 class SpecChange:
     """One difference. `operation` is the operation's id (in the newer document, where it is there), `endpoint` its method and path.
 
-    `field` is the name of the request's field, the status of the answer, or the property of the answer that it is about, "" for none;
-    `meant` the path of names to it. `document` says which of the two `pointer` leads into: the newer one, but for what was removed.
+    `place` says where in words; `field` is the name of the request's field or parameter, or of the answer's property, that it is about,
+    "" for none; `status` is that of the answer. `document` says which of the two `pointer` leads into: the newer one, but for what was removed.
     """
 
     operation: str
@@ -425,8 +426,6 @@ def _followed(document: OpenApi, pointer: Pointer) -> Pointer:
 
 def _spots(document: OpenApi, node: Any, place: Pointer, depth: int = 0) -> Iterator[tuple[Pointer, Any]]:
     """The node, what its reference leads to, and the parts that it is put together from."""
-    from testcard.specs.pointers import reference_parts
-
     if not isinstance(node, Mapping) or depth > 8:
         return
     yield place, node

@@ -14,11 +14,11 @@ from typing import Any
 from testcard.harness.intake.json_values import strict_json
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Exchange
-from testcard.harness.spec_changes.patch import Append, Edit, Put, Remove
+from testcard.harness.spec_changes.patch import Append, Edit, Put, Remove, edited
 from testcard.specs.errors import SpecError
 from testcard.specs.loader import Provider
 from testcard.specs.openapi import Operation
-from testcard.specs.pointers import pointer_of
+from testcard.specs.pointers import every, pointer_of
 from testcard.specs.reading import DocumentFiles
 from testcard.specs.yaml_lines import Pointer
 
@@ -352,8 +352,6 @@ def _is_json(media_type: str) -> bool:
 
 def _values(bodies: Iterable[tuple[str, Any]], place: str) -> Iterator[Any]:
     """Every value at a place of the bodies; `*` stands for each item of a list."""
-    from testcard.specs.pointers import every
-
     for _, body in bodies:
         yield from (value for _, value in every(body, place))
 
@@ -408,8 +406,6 @@ def patched(provider: Provider, found: Iterable[Drift]) -> tuple[dict[str, tuple
 
     Names are paths from the provider's folder.
     """
-    from testcard.harness.spec_changes.patch import edited
-
     files = provider.openapi.files
     sources = {"": files.root, **files.parts}
     texts = {name: source.text for name, source in sources.items()}
