@@ -14,7 +14,6 @@ import httpx
 from testcard.harness.client.attending import TaskUpdate
 from testcard.harness.client.call import Call
 from testcard.harness.client.http import (
-    DEFAULT_MAX_BYTES,
     DEFAULT_TIMEOUT_S,
     AsyncHttp,
     Exchanged,
@@ -55,7 +54,7 @@ class AsyncClient:
         api_key: str | None = None,
         no_auth: bool = False,
         timeout_s: float = DEFAULT_TIMEOUT_S,
-        max_bytes: int = DEFAULT_MAX_BYTES,
+        max_bytes: int | None = None,
         pricing: Pricing | None = None,
         poll_interval_s: float | None = None,
         poll_timeout_s: float | None = None,

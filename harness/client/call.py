@@ -25,7 +25,7 @@ from testcard.harness.client.errors import (
     TaskFailed,
     TimedOut,
 )
-from testcard.harness.client.http import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S, Exchanged, Pieces, shown
+from testcard.harness.client.http import DEFAULT_TIMEOUT_S, Exchanged, Pieces, shown
 from testcard.harness.client.observing import ClientEvent
 from testcard.harness.client.previews import PreviewPieces
 from testcard.harness.client.results import Picture, Result, Timings
@@ -61,7 +61,7 @@ class Call:
     pricing: Pricing
     wall_clock: Callable[[], datetime]
     timeout_s: float = DEFAULT_TIMEOUT_S
-    max_bytes: int = DEFAULT_MAX_BYTES
+    max_bytes: int | None = None
     poll_interval_s: float | None = None
     poll_timeout_s: float | None = None
     live: bool = True

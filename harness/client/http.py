@@ -26,8 +26,6 @@ from testcard.harness.wire.model import Headers, WireRequest, WireResponse
 from testcard.harness.wire.sse import TextPieces
 
 DEFAULT_TIMEOUT_S = 330.0
-DEFAULT_MAX_BYTES = IntakeLimits().body_bytes
-
 
 LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=KEEP_IDLE_S)
 
@@ -201,10 +199,13 @@ class Exchanged:
         return WireResponse(self.status or 0, self.headers, self.body, self.sent_s, self.first_byte_s, self.ended_s)
 
 
-def exchange(send: Send, *, timeout_s: float, max_bytes: int, listener: Callable[[], Pieces] | None = None) -> Exchanged:
-    """An exchange that is about to begin; `listener` makes what reads its stream, by default one of text."""
+def exchange(send: Send, *, timeout_s: float, max_bytes: int | None = None, listener: Callable[[], Pieces] | None = None) -> Exchanged:
+    """An exchange that is about to begin; `listener` makes what reads its stream, by default one of text.
+
+    `max_bytes` of a body are read; None: as many as the limits say.
+    """
     now, most = time.monotonic(), limits()
-    if max_bytes != most.body_bytes:
+    if max_bytes is not None:
         most = replace(most, body_bytes=max_bytes)
     return Exchanged(send.request, timeout_s, most, now, Meter(most, now + timeout_s), listener=listener)
 

@@ -13,7 +13,6 @@ import httpx
 from testcard.harness.client.attending import TaskUpdate
 from testcard.harness.client.call import Call
 from testcard.harness.client.http import (
-    DEFAULT_MAX_BYTES,
     DEFAULT_TIMEOUT_S,
     Exchanged,
     SyncHttp,
@@ -46,7 +45,7 @@ class Client:
     """Talks to one provider: `Client("nanogpt", base_url=…, api_key=…).generate("a red boat", size=(512, 512), n=2, seed=7)`.
 
     `provider` is a bundled id, a folder, or a loaded provider. Times are in seconds; `timeout_s` bounds each HTTP exchange,
-    `poll_timeout_s` an async task (default: the documented one). A request that the contract does not allow raises
+    `max_bytes` each body (default: `body_bytes` of the limits), `poll_timeout_s` an async task (default: the documented one). A request that the contract does not allow raises
     `ContractViolation` before anything is sent; failures raise a `ClientError`. Nothing that may be billed is sent twice.
     A target off this machine needs `live=True`, as the command needs --live. Without it, the answers of a target on this machine lead nowhere else: `AddressNotAllowed` where they would.
     """
@@ -59,7 +58,7 @@ class Client:
         api_key: str | None = None,
         no_auth: bool = False,
         timeout_s: float = DEFAULT_TIMEOUT_S,
-        max_bytes: int = DEFAULT_MAX_BYTES,
+        max_bytes: int | None = None,
         pricing: Pricing | None = None,
         poll_interval_s: float | None = None,
         poll_timeout_s: float | None = None,

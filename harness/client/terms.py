@@ -16,7 +16,7 @@ from PIL import Image
 from testcard.harness.client.attending import Attendance
 from testcard.harness.client.call import Call, not_allowed
 from testcard.harness.client.errors import ConnectionFailed
-from testcard.harness.client.http import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT_S, Exchanged
+from testcard.harness.client.http import DEFAULT_TIMEOUT_S, Exchanged
 from testcard.harness.client.masks import Mask, in_polarity_of
 from testcard.harness.client.observing import ClientEvent, Hook, next_number
 from testcard.harness.client.retries import NO_RETRY, Retry
@@ -85,7 +85,7 @@ class Settings:
     base_url: str
     api_key: str | None = field(repr=False)
     pricing: Pricing
-    max_bytes: int
+    max_bytes: int | None
     poll_interval_s: float | None
     poll_timeout_s: float | None
     live: bool = True
@@ -241,7 +241,7 @@ def settings(
     api_key: str | None,
     no_auth: bool = False,
     pricing: Pricing | None = None,
-    max_bytes: int = DEFAULT_MAX_BYTES,
+    max_bytes: int | None = None,
     poll_interval_s: float | None = None,
     poll_timeout_s: float | None = None,
     live: bool = False,

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from testcard.harness.client import AddressNotAllowed, ClientError, ContractBroken, Result
-from testcard.harness.client.http import Exchanged
+from testcard.harness.client.http import Exchanged, exchange
 from testcard.harness.client.terms import settings as client_settings
-from testcard.harness.intake.limits import IntakeLimits
+from testcard.harness.intake.limits import IntakeLimits, changed, use_limits
 from testcard.harness.intake.wire_bytes import Meter
 from testcard.harness.wire.course import Send, Steps, Wait
 
@@ -228,3 +228,17 @@ def test_redirects_are_followed_to_the_picture() -> None:
     assert played.result is not None
     assert [step.request.url for step in played.sent[2:]] == ["http://127.0.0.1:1/base/b.png", "http://localhost:1/c.png"]
     assert not any("sk-secret" in value for step in played.sent[1:] for _, value in step.request.headers)
+
+
+@pytest.mark.parametrize(("max_bytes", "allowed"), [(None, 5000), (2000, 2000), (IntakeLimits().body_bytes, IntakeLimits().body_bytes)])
+def test_a_body_is_as_long_as_the_limits_say_unless_the_caller_does(max_bytes: int | None, allowed: int) -> None:
+    """`max_bytes` is for one client; without it `body_bytes` of the process holds, whether it is more or less than usual."""
+    target = client_settings("nanogpt", base_url=BASE, api_key="sk-secret", max_bytes=max_bytes)
+    call = target.call("generate", "x", [])
+    send = next(call.course())
+    assert isinstance(send, Send)
+    use_limits(changed(IntakeLimits(), {"body_bytes": 5000}))
+    try:
+        assert exchange(send, timeout_s=1.0, max_bytes=call.max_bytes).most.body_bytes == allowed
+    finally:
+        use_limits(IntakeLimits())
