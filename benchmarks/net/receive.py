@@ -141,7 +141,7 @@ class Receiver:
             raise NothingCame("the connection was closed before an answer")
         if not stream and method != "HEAD":
             found = _HEAD.match(self._scratch, 0, count)
-            if found is not None and found[2].count(b"\n") <= self._most.header_count and (framing := _plain_framing(found[2])) is not None:
+            if found is not None and self._fits(found) and (framing := _plain_framing(found[2])) is not None:
                 status, (length, keep) = int(found[1]), framing
                 begin = found.end()
                 if status not in _NO_BODY and count - begin <= length:
@@ -150,12 +150,17 @@ class Receiver:
                     return keep
         return self._parsed(connection, method, reply, bytes(self._view[:count]), now)
 
+    def _fits(self, head: re.Match[bytes]) -> bool:
+        """Whether a head is within its limits; of another one the parser's meter says what is too much."""
+        most = self._most
+        return head[2].count(b"\n") <= most.header_count and head.end() <= most.header_bytes and head.start(2) - 2 <= most.status_line_bytes
+
     def _body(self, connection: Connection, begin: int, count: int, length: int, reply: Reply) -> bytes | memoryview:
         got = count - begin
-        if got == length:
-            return bytes(self._view[begin:count])
         if length > self._most.body_bytes:
             raise HTTPParseError(f"the answer states {length:,} bytes; more than {self._most.body_bytes:,} are not read")
+        if got == length:
+            return bytes(self._view[begin:count])
         begun = bytes(self._view[begin:count])  # others use the scratch memory while this one waits
         if length > _LARGE_BYTES:
             self._room.take(reply, length)

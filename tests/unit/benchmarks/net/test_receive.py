@@ -109,3 +109,33 @@ def test_a_head_has_limits(answer: bytes, said: str) -> None:
         reply = asked(url)
     assert reply.failure == "broken"
     assert said in reply.detail
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"header_bytes": 300}, "a head of more than 300 bytes"),
+        ({"status_line_bytes": 32}, "a status line of more than 32 bytes"),
+        ({"header_count": 8}, "more than 8 header fields"),
+        ({"body_bytes": 1024}, "more than 1,024 are not read"),
+    ],
+)
+def test_narrower_limits_hold_for_an_answer_that_comes_in_one_piece(
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, int], said: str
+) -> None:
+    """The short way for plain answers asks them as the parser's does; by the usual ones the same answer is whole."""
+    answer = (
+        b"HTTP/1.1 200 "
+        + b"y" * 40
+        + b"\r\n"
+        + b"X: 0123456789012345678901234567890\r\n" * 12
+        + b"Content-Length: 2000\r\n\r\n"
+        + b"x" * 2000
+    )
+    with answering(answer) as url:
+        assert asked(url).failure is None
+    monkeypatch.setattr(receive, "limits", lambda: IntakeLimits(**changed))
+    with answering(answer) as url:
+        reply = asked(url)
+    assert reply.failure == "broken"
+    assert said in reply.detail
