@@ -184,7 +184,7 @@ def mock(
         if processes == 1:
             serve(app, server, ready, **how)
         else:
-            serve_together(app, server, ready, processes, **how)
+            serve_together(app, server, ready, processes, providers, **how)
 
 
 def _read_quota(text: str | None) -> tuple[int | None, Literal[402, 403, 429]]:

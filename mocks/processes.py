@@ -28,6 +28,7 @@ from testcard.mocks.conditions import Conditions
 from testcard.mocks.pictures.renderer import draw_afresh
 from testcard.mocks.serving import Certificate, serve
 from testcard.specs.errors import UsageError
+from testcard.specs.loader import Provider
 
 #: conditions that only one process can keep
 OF_ONE = ("rate_limit", "quota", "balance_usd", "max_concurrent")
@@ -45,8 +46,9 @@ def refuse_what_one_must_count(conditions: Conditions, *, scenario: bool) -> Non
 class Together:
     """One process's part: the application, and the way to the others by their Unix sockets."""
 
-    def __init__(self, app: ASGIApp, index: int, places: Sequence[Path], *, tls: bool = False) -> None:
+    def __init__(self, app: ASGIApp, index: int, places: Sequence[Path], providers: Sequence[Provider] = (), *, tls: bool = False) -> None:
         self._app = app
+        self._key_headers = _key_headers(providers)
         self._scheme = "https" if tls else "http"
         self._index = index
         self._places = places
@@ -59,7 +61,7 @@ class Together:
             await self._app(scope, receive, send)
             return
         path, method = scope["path"], scope["method"]
-        key = headers.get("idempotency-key")
+        key = next((headers[name] for name in self._key_headers if name in headers), None)
         if path.startswith("/_testcard/") and not path.startswith("/_testcard/files/"):
             await self._own_address(scope, receive, send)
         elif key is not None and (owner := self._owner(key)) != self._index:
@@ -140,6 +142,7 @@ def serve_together(
     server: socket.socket,
     ready: Callable[[], None],
     count: int,
+    providers: Sequence[Provider] = (),
     *,
     until_stdin_closes: bool = False,
     grace_s: float = 1.0,
@@ -163,7 +166,7 @@ def serve_together(
                     os.close(living)
                     threading.Thread(target=_end_with_parent, args=(alive,), daemon=True).start()
                     draw_afresh()
-                    part = Together(app, index, places, tls=certificate is not None)
+                    part = Together(app, index, places, providers, tls=certificate is not None)
                     serve(part, server, lambda: _say(told), grace_s=grace_s, certificate=certificate, beside=own[index])
                     code = 0
                 finally:
@@ -225,6 +228,13 @@ def _listening(path: Path) -> socket.socket:
     own.bind(str(path))
     own.listen(256)
     return own
+
+
+def _key_headers(providers: Sequence[Provider]) -> tuple[str, ...]:
+    """The headers that bring idempotency keys, in lower case: those of the profiles, and the usual one."""
+    protocols = [provider.protocol(name) for provider in providers for name in provider.profile.operations]
+    named = (one.idempotency_header.lower() for one in protocols if one is not None and one.idempotency_header is not None)
+    return tuple(dict.fromkeys((*named, "idempotency-key")))
 
 
 def _of_one(path: str, body: bytes) -> str | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +17,7 @@ import pytest
 
 from testcard.harness.cli import run
 from testcard.mocks.processes import _added
+from testcard.specs.loader import load_provider
 
 KEY = {"X-API-Key": "testcard"}
 COMMAND = [sys.executable, "-m", "testcard.harness.cli", "mock", "opengpu-relay", "--port", "0", "--json", "--processes", "2"]
@@ -48,6 +51,23 @@ def test_whichever_is_asked_knows_of_pictures_tasks_and_keys(url: str) -> None:
     assert len(pictures) == 8
     assert len({post(url, "one", **{"async": True}).json()["task_id"] for _ in range(6)}) == 1
     assert httpx.get(f"{url}/v2/tasks/0xdead", trust_env=False).json()["error"]["code"] == "TASK_NOT_FOUND"
+
+
+def test_a_key_is_one_whatever_its_header_is_called(tmp_path: Path) -> None:
+    """The profile names the header; all processes find the same task by it."""
+    queue = shutil.copytree(Path(__file__).parents[2] / "fixtures" / "ways" / "queue", tmp_path / "lathe")
+    profile = queue / "profile.yaml"
+    profile.write_text(profile.read_text().replace("async:\n", "async:\n  idempotency_header: X-Once\n"))
+    command = [str(queue) if word == "opengpu-relay" else word for word in COMMAND]
+    with subprocess.Popen([*command, "--until-stdin-closes"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        (url,) = json.loads(process.stdout.readline())["base_urls"].values()
+        path = next(iter(load_provider(str(queue)).openapi.operations.values())).path
+        headers = {"Authorization": "Key testcard", "X-Once": "mine"}
+        answers = [httpx.post(url + path, json={"prompt": "x"}, headers=headers, trust_env=False) for _ in range(8)]
+        process.stdin.close()
+    assert len({answer.json()["request_id"] for answer in answers}) == 1
 
 
 def test_counts_are_added_up_and_conditions_passed_on(url: str) -> None:
