@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import httpx
 import msgspec
@@ -26,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from testcard.mocks.conditions import Conditions
 from testcard.mocks.pictures.renderer import draw_afresh
+from testcard.mocks.request_log import KEPT, newest
 from testcard.mocks.serving import Certificate, serve
 from testcard.specs.errors import UsageError
 from testcard.specs.loader import Provider
@@ -117,7 +119,8 @@ class Together:
             for value in values[1:]:
                 added = _added(added, value)
             if "requests" in added and isinstance(added["requests"], list):
-                added["requests"].sort(key=lambda entry: entry["at"])
+                entries = sorted(added["requests"], key=lambda entry: entry["at"])[-KEPT:]
+                added["requests"] = newest(entries, dict(parse_qsl(scope["query_string"].decode("latin-1"))))
             await _pass_on(httpx.Response(200, headers={"content-type": "application/json"}, content=msgspec.json.encode(added)), send)
         else:
             await _pass_on(first, send)

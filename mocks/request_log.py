@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from testcard.mocks.exchange import Call, Upload
 
+_Entry = TypeVar("_Entry")
+
 #: headers of a request that are shown; a key is in none of them
 _SHOWN = ("content-type", "content-length", "user-agent", "idempotency-key", "accept", "x-request-id", "traceparent")
+#: so many requests are kept
+KEPT = 1000
 #: characters of a text that are shown
 _LONG = 300
 #: bytes of a body up to which its fields are kept as they are until somebody asks
@@ -46,7 +50,7 @@ class Logged(NamedTuple):
 class RequestLog:
     """The newest `keep` requests, oldest first."""
 
-    def __init__(self, *, keep: int = 1000) -> None:
+    def __init__(self, *, keep: int = KEPT) -> None:
         self._entries: deque[Logged] = deque(maxlen=keep)
         self.seen = 0
 
@@ -62,8 +66,13 @@ class RequestLog:
         """Those that agree with a query by provider, operation, method, status and phase; of them the newest `limit`."""
         wanted = {name: query[name] for name in ("provider", "operation", "method", "status", "phase") if name in query}
         found = [one for one in self._entries if all(str(getattr(one, name)) == value for name, value in wanted.items())]
-        limit = query.get("limit", "")
-        return [one.shown() for one in (found[-int(limit) :] if limit.isascii() and limit.isdigit() and int(limit) else found)]
+        return [one.shown() for one in newest(found, query)]
+
+
+def newest(entries: list[_Entry], query: Mapping[str, str]) -> list[_Entry]:
+    """The last of them, as many as the query's `limit` says; all where it says none."""
+    limit = query.get("limit", "")
+    return entries[-int(limit) :] if limit.isascii() and limit.isdigit() and int(limit) else entries
 
 
 def kept(call: Call) -> Any:

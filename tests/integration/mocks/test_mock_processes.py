@@ -79,6 +79,7 @@ def test_counts_are_added_up_and_conditions_passed_on(url: str) -> None:
     entries = httpx.get(f"{url}/_testcard/requests", trust_env=False).json()["requests"]
     assert [entry["at"] for entry in entries] == sorted(entry["at"] for entry in entries)
     assert len(entries) == 6
+    assert httpx.get(f"{url}/_testcard/requests?limit=1", trust_env=False).json()["requests"] == entries[-1:]
     httpx.patch(f"{url}/_testcard/conditions", json={"refuse": ["503"]}, trust_env=False)
     assert [post(url).status_code for _ in range(6)] == [503] * 6
     httpx.put(f"{url}/_testcard/conditions", json={}, trust_env=False)
