@@ -17,7 +17,7 @@ from testcard.harness.intake.pictures import MOST_PIXELS, open_picture
 from testcard.harness.runs.records import Exchange
 from testcard.harness.text.words import clean, shortened
 from testcard.reports.content.evidence import Evidence, Party
-from testcard.reports.content.pictures import delivered_by
+from testcard.reports.content.pictures import delivered_by, pictured
 
 SHOWN_PX = 640
 #: Pictures that one page holds, so that it stays a file of a few megabytes.
@@ -65,9 +65,9 @@ def pairs(evidence: Evidence) -> list[BlindPair]:
 
 
 def _drawn(party: Party) -> Iterator[tuple[Exchange, str, str]]:
-    for exchange in party.exchanges.values():
+    for exchange in pictured(party):
         task, prompt = exchange.asked.get("task"), exchange.asked.get("prompt")
-        if exchange.images and exchange.source in ("probe", "schema-case") and task in _TASKS:
+        if task in _TASKS:
             yield exchange, str(task), prompt if isinstance(prompt, str) else ""
 
 

@@ -112,7 +112,7 @@ def _workload(workload: Mapping[str, Any], rows: Sequence[ComparisonRow], slo: S
         listing(list(dict.fromkeys(like.size for like in likes if like.size))),
         listing(loads) + (f" {_ARRIVALS[arrival]}" if (arrival := workload.get("arrival")) in _ARRIVALS and "/s" in "".join(loads) else ""),
         _length(workload),
-        f"{_SEEDS[workload['seeds']]}" if workload.get("seeds") in _SEEDS else "",
+        _SEEDS.get(str(workload.get("seeds")), ""),
         f"objectives {', '.join(clean(text) for text in slo)}" if slo else "",
     ]
     return " · ".join(part for part in parts if part)

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from testcard.harness.extras import require
-from testcard.harness.intake import MOST_PIXELS, open_picture
+from testcard.harness.intake.pictures import MOST_PIXELS, open_picture
 from testcard.harness.text.words import NONE, clean, significant
 from testcard.reports.content.evidence import Evidence, Party
 from testcard.reports.content.exhibits import Panel, Table
-from testcard.reports.content.pictures import delivered_by
+from testcard.reports.content.pictures import delivered_by, pictured
 
 #: So many pictures of an operation are looked at.
 MOST = 24
@@ -64,10 +64,9 @@ def facts_panel(evidence: Evidence) -> Panel:
 
 def _pictures(party: Party) -> dict[str, list[bytes]]:
     found: dict[str, list[bytes]] = {}
-    for exchange in party.exchanges.values():
-        if exchange.images and exchange.source in ("probe", "schema-case"):
-            kept = found.setdefault(exchange.operation, [])
-            kept += islice((data for data in delivered_by(party, exchange) if data is not None), MOST - len(kept))
+    for exchange in pictured(party):
+        kept = found.setdefault(exchange.operation, [])
+        kept += islice((data for data in delivered_by(party, exchange) if data is not None), MOST - len(kept))
     return found
 
 

@@ -68,9 +68,8 @@ def strips(evidence: Evidence) -> list[Strip]:
     shown = 0
     for party in evidence.parties:
         carriers: dict[str, list[Exchange]] = {}
-        for exchange in party.exchanges.values():
-            if exchange.images and exchange.source in ("probe", "schema-case"):
-                carriers.setdefault(exchange.operation, []).append(exchange)
+        for exchange in pictured(party):
+            carriers.setdefault(exchange.operation, []).append(exchange)
         for operation, exchanges in carriers.items():
             thumbs: list[Thumb] = []
             for exchange in exchanges:
@@ -87,6 +86,11 @@ def strips(evidence: Evidence) -> list[Strip]:
                 same = [" and ".join(names) for names in by_digest.values() if len(names) > 1]
                 found.append(Strip(party, clean(operation), thumbs, sum(exchange.images for exchange in exchanges), same))
     return found
+
+
+def pictured(party: Party) -> Iterator[Exchange]:
+    """The check's own exchanges that delivered pictures, without those that follow one (polls, downloads)."""
+    return (one for one in party.exchanges.values() if one.images and one.source in ("probe", "schema-case"))
 
 
 def thumbnails(party: Party, exchange: Exchange, limit: int = PER_OPERATION) -> list[Thumb]:

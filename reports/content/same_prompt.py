@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from testcard.harness.runs.records import Exchange
 from testcard.harness.text.words import DOLLARS, clean, shortened, time_span
 from testcard.reports.content.evidence import Evidence, Party
-from testcard.reports.content.pictures import Thumb, thumbnails
+from testcard.reports.content.pictures import Thumb, pictured, thumbnails
 
 #: So many prompts have a row.
 MOST_PROMPTS = 3
@@ -52,9 +52,9 @@ def same_prompts(evidence: Evidence) -> list[SamePrompt]:
     """The prompts that most targets drew, each with one picture of every target that did; none where no prompt went to two."""
     asked: dict[tuple[str, str], dict[str, list[Exchange]]] = {}
     for party in evidence.parties:
-        for exchange in party.exchanges.values():
+        for exchange in pictured(party):
             task, prompt = exchange.asked.get("task"), exchange.asked.get("prompt")
-            if exchange.images and exchange.source in ("probe", "schema-case") and task in _TASKS and isinstance(prompt, str):
+            if task in _TASKS and isinstance(prompt, str):
                 asked.setdefault((task, prompt), {}).setdefault(party.key, []).append(exchange)
     several = [(key, by_party) for key, by_party in asked.items() if len(by_party) > 1]
     several.sort(key=lambda entry: (-len(entry[1]), _TASKS.index(entry[0][0])))

@@ -85,7 +85,7 @@ def verdict_part(page: Page) -> list[str]:
 def _card(card: Card) -> str:
     """A target in a line of a list."""
     word = f": {GLYPHS[card.word]} {card.word}" if card.word is not None else ""
-    parts = [f"{card.musts}" if card.musts else ""]
+    parts = [card.musts]
     for each in card.measured:
         figures = ", ".join(f"{name} {value}" for name, value in each.figures)
         parts.append(f"{each.what}: {figures}" if len(card.measured) > 1 else figures)
