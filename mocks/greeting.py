@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 from testcard.specs.loader import Provider
 from testcard.specs.openapi import Operation
-from testcard.specs.pointers import MISSING, parts_of
+from testcard.specs.pointers import MISSING, parts_of, wire_parts
 from testcard.specs.profile import OperationProfile, WireField
 from testcard.specs.samples import made_up_value
 from testcard.specs.schemas import schema_at
@@ -61,7 +61,7 @@ def _body(operation: Operation, profile: OperationProfile, model: str | None) ->
         return {"model": model, "messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]}
     body: dict[str, Any] = {}
     for name in sorted(_asked(operation, profile), key=lambda name: name.count("/")):  # what stands inside overrides what is around it
-        parts = parts_of(name) if name.startswith("/") else (name,)
+        parts = wire_parts(name)
         value = _value(profile.fields.get(name), schema_at(operation.request_schema, parts), model)
         if value is not MISSING:
             _put(body, parts, value)

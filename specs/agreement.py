@@ -9,7 +9,7 @@ from typing import Any
 
 from testcard.specs.errors import SpecError
 from testcard.specs.openapi import OpenApi, Operation
-from testcard.specs.pointers import parts_of, pointer_of
+from testcard.specs.pointers import parts_of, pointer_of, wire_parts
 from testcard.specs.profile import AsyncProtocol, OperationProfile, Profile, ResponseMap, WireField
 from testcard.specs.schemas import schema_at, type_of
 from testcard.specs.wrong_keys import nearest
@@ -90,7 +90,7 @@ def nameless(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[S
             continue
         asked = [name for name, field in entry.path.items() if field.means == "model"]
         for name, field in entry.fields.items():
-            *owner, last = parts_of(name) if name.startswith("/") else (name,)
+            *owner, last = wire_parts(name)
             stated = field.send is not None or field.cheapest is not None or bool(field.must_accept)
             if field.means == "model" and not stated and last in (schema_at(operation.request_schema, owner).get("required") or ()):
                 asked.append(name)

@@ -12,11 +12,10 @@ from typing import Any
 
 from testcard.specs.agreement import has_place
 from testcard.specs.openapi import OpenApi, Operation, server_url
-from testcard.specs.pointers import parts_of
+from testcard.specs.pointers import parts_of, wire_parts
 from testcard.specs.recognition import (
     Data,
     answer_schema,
-    deliveries_of,
     delivery_words,
     error_data,
     models_of,
@@ -136,7 +135,7 @@ def _fit_to_answer(entry: Data, own: Mapping[str, Any], operation: Operation) ->
     for name, field in list((entry.get("fields") or {}).items()):
         if name in own or not isinstance(field, Mapping):
             continue
-        schema = schema_at(operation.request_schema, parts_of(name) if name.startswith("/") else (name,))
+        schema = schema_at(operation.request_schema, wire_parts(name))
         if field.get("means") == "n" and single:
             entry["fields"][name] = {"means": "other", **({"send": field["cheapest"]} if "cheapest" in field else {})}
         elif field.get("means") == "delivery":
@@ -146,11 +145,12 @@ def _fit_to_answer(entry: Data, own: Mapping[str, Any], operation: Operation) ->
 def _ways_with_a_place(field: Data, schema: Schema, response: Mapping[str, Any]) -> Data:
     """A field that means delivery with only those of its values for which the answer has a place."""
     there = {way for way in ("base64", "url") if way in response} if "binary" not in response else set()
-    words = {way: word for way, word in delivery_words(schema).items() if way in there}
+    listed = delivery_words(schema)
+    words = {way: word for way, word in listed.items() if way in there}
     if not words:
-        stated = next(iter(delivery_words(schema).values()), None)
+        stated = next(iter(listed.values()), None)
         return {"means": "other", **({"cheapest": stated} if stated is not None else {})}
-    if len(words) < len(delivery_words(schema)):
+    if len(words) < len(listed):
         field |= {"must_accept": list(words.values()), "cheapest": next(iter(words.values()))}
     return field
 
@@ -159,11 +159,11 @@ def _as_asked(response: Data, fields: Mapping[str, Any], operation: Operation) -
     """The answer's map without the way of delivery that the request's own field for it does not list, and with the field's default."""
     asked = next((name for name, field in fields.items() if isinstance(field, Mapping) and field.get("means") == "delivery"), None)
     schema = operation.properties.get(asked, {}) if asked is not None else {}
-    ways = deliveries_of(schema)
-    usual = next((way for way, word in delivery_words(schema).items() if word == schema.get("default")), None)
+    ways = delivery_words(schema)
+    usual = next((way for way, word in ways.items() if word == schema.get("default")), None)
     if usual in response and "binary" not in response:
         response = {**response, "default_delivery": usual}
-    if len(ways) != 1 or not ways & response.keys():
+    if len(ways) != 1 or not ways.keys() & response.keys():
         return response
     (way,) = ways
     other = "url" if way == "base64" else "base64"

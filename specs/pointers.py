@@ -20,6 +20,11 @@ def parts_of(pointer: str) -> tuple[str, ...]:
     return () if pointer in ("", "/") else _unescaped(pointer.removeprefix("/"))
 
 
+def wire_parts(name: str) -> tuple[str, ...]:
+    """Where a field stands in a body, by its wire name: a plain name, which is taken as it is, or a pointer to one further in."""
+    return parts_of(name) if name.startswith("/") else (name,)
+
+
 def reference_parts(reference: str) -> tuple[str, ...]:
     """The names that a reference within a document (`#/components/schemas/Image`) goes by."""
     return _unescaped(reference.removeprefix("#/"))

@@ -16,13 +16,13 @@ from testcard.specs.completion import completed
 from testcard.specs.document_problems import holes
 from testcard.specs.errors import SpecError, UsageError
 from testcard.specs.openapi import OpenApi, Operation
-from testcard.specs.pointers import MISSING, parts_of, pointer_of
+from testcard.specs.pointers import MISSING, parts_of, pointer_of, wire_parts
 from testcard.specs.profile import AsyncProtocol, OperationProfile, Profile
 from testcard.specs.reading import DocumentFiles
 from testcard.specs.recognition import answer_schema, bare, field_data, leaves, request_data, response_data
 from testcard.specs.samples import made_up_value
 from testcard.specs.schemas import schema_at, type_of
-from testcard.specs.tasks_recognised import cancels, gives_reference, polls, task_data
+from testcard.specs.tasks_recognised import cancels, gives_reference, polls, state_places, task_data
 from testcard.specs.wrong_keys import wrong_keys
 
 Data = dict[str, Any]
@@ -351,9 +351,7 @@ class _Draft:
     def _state_place(self, protocol: AsyncProtocol) -> str | None:
         polled = self.openapi.operations.get(protocol.operation or "")
         answer = (answer_schema(polled) or {}) if polled is not None else {}
-        places = [place for place, one in leaves(answer) if place and "*" not in place and type_of(one) in ("string", None)]
-        named = sorted((len(place), place) for place in places if bare(place[-1]) in ("status", "state", "taskstatus", "phase"))
-        return pointer_of(named[0][1]) if named else None
+        return next((pointer_of(place) for place, one in state_places(answer) if type_of(one) in ("string", None)), None)
 
     def _models(self) -> None:
         assert self.profile is not None
@@ -461,7 +459,7 @@ def _tasks_of(entry: OperationProfile) -> list[str]:
 
 def _schema_of(operation: Operation, kind: str, name: str) -> Mapping[str, Any]:
     if kind == "fields":
-        return schema_at(operation.request_schema, parts_of(name) if name.startswith("/") else (name,))
+        return schema_at(operation.request_schema, wire_parts(name))
     return {"path": operation.path_parameters, "query": operation.query_parameters}.get(kind, operation.header_parameters).get(name, {})
 
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from testcard.specs.openapi import Operation
-from testcard.specs.pointers import MISSING, parts_of, pointer_of
+from testcard.specs.pointers import MISSING, parts_of, pointer_of, wire_parts
 from testcard.specs.samples import allows, stated_value
 from testcard.specs.schemas import Schema, schema_at, type_of
 
@@ -207,13 +207,8 @@ def _delivery(schema: Schema) -> Data:
     return {**data, **({"values": spelt} if spelt else {})}
 
 
-def deliveries_of(schema: Schema) -> frozenset[str]:
-    """How pictures can be asked for in a field that means delivery, where its schema lists it: base64, url; nothing where it does not."""
-    return frozenset(delivery_words(schema))
-
-
 def delivery_words(schema: Schema) -> dict[str, str]:
-    """The (first) word of a field's list for each way of delivery."""
+    """The (first) word of a field's list for each way of delivery (base64, url); empty where its schema lists none."""
     found: dict[str, str] = {}
     for word in _words(schema):
         plain = bare(word)
@@ -389,7 +384,7 @@ def request_data(operation: Operation) -> Data:
     ratio = next((name for name, data in body.items() if data["means"] == "aspect_ratio"), None)
     if ratio is not None and {"size", "width"} & taken:
         # Two ways to say one thing: a request says it in one of them, and a server may refuse both at once.
-        body[ratio] = {"means": "other", "may_refuse": _listed(schema_at(operation.request_schema, _parts(ratio))) or ["1:1"]}
+        body[ratio] = {"means": "other", "may_refuse": _listed(schema_at(operation.request_schema, wire_parts(ratio))) or ["1:1"]}
     found: Data = {"fields": body}
     path = {name: _path_data(operation, name, schema) for name, schema in operation.path_parameters.items()}
     for part, name in enumerate(_model_halves(operation) or ()):
@@ -408,11 +403,6 @@ def request_data(operation: Operation) -> Data:
     if path:
         found["path"] = path
     return found
-
-
-def _parts(name: str) -> tuple[str, ...]:
-    """Where a field stands in the body, by its wire name."""
-    return parts_of(name) if name.startswith("/") else (name,)
 
 
 def _path_data(operation: Operation, name: str, schema: Schema) -> Data:

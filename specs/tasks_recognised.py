@@ -8,13 +8,14 @@ from typing import Any
 
 from testcard.specs.openapi import Operation
 from testcard.specs.recognition import answer_schema, bare, field_data, leaves, picture_places, written
-from testcard.specs.schemas import type_of
+from testcard.specs.schemas import Schema, type_of
 
 Data = dict[str, Any]
 _ERRORS = ("failurereason", "error", "errormessage", "taskstatusmsg", "failuremessage", "statusmessage", "reason")
 _REFERENCES = ("taskid", "requestid", "generationid", "jobid", "predictionid", "id", "uuid", "reference", "taskaddress")
 _POLL_URLS = ("pollingurl", "pollurl", "statusurl")
 _RESULT_URLS = ("responseurl", "resulturl")
+_STATES = ("status", "state", "taskstatus", "phase")
 #: Words for how far a task is. They are looked for in this order, as whole words or the beginnings of some.
 _PHASES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("moderated", re.compile(r"moderat|nsfw|safety|blocked|flagged|content_filter", re.I)),
@@ -157,13 +158,18 @@ def _first(places: list[tuple[tuple[str, ...], Any]], names: tuple[str, ...]) ->
 
 
 def _state(answer: Any) -> tuple[str, dict[str, list[str]]] | None:
-    for place, one in sorted(leaves(answer), key=lambda entry: len(entry[0])):
-        if place and "*" not in place and bare(place[-1]) in ("status", "state", "taskstatus", "phase"):
-            words = [word for word in one.get("enum") or () if isinstance(word, str)] or _words_told(one)
-            states = states_of(words)
-            if "completed" in states:
-                return written(place), states
+    for place, one in state_places(answer):
+        words = [word for word in one.get("enum") or () if isinstance(word, str)] or _words_told(one)
+        states = states_of(words)
+        if "completed" in states:
+            return written(place), states
     return None
+
+
+def state_places(answer: Any) -> list[tuple[tuple[str, ...], Schema]]:
+    """The places of an answer that are named as if they say how far a task is, each with its schema; the outermost first."""
+    found = [(place, one) for place, one in leaves(answer) if place and "*" not in place and bare(place[-1]) in _STATES]
+    return sorted(found, key=lambda entry: len(entry[0]))
 
 
 def _words_told(schema: Any) -> list[str]:

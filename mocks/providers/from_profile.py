@@ -95,8 +95,7 @@ class FromProfile(NimVision):
 
     def success_status(self, operation: str) -> int:
         """The first documented status of a success."""
-        documented = self.provider.operation(operation)
-        return next((status for status in (200, 201, 202) if str(status) in documented.responses), 200)
+        return self.provider.operation(operation).success_statuses[0]
 
     def media_type(self, operation: str, status: int) -> str:
         """The documented media type of an answer's JSON."""
