@@ -237,7 +237,7 @@ def announcement(planned: Planned, run: BenchRun) -> list[str]:
         names = ", ".join(embedded)
         lines.append(f"no URL given for {names}: loading mocks on this machine, whose latency ({MOCK_LATENCY} s) and prices are made up")
     missing = f" (no price: {', '.join(plan.unpriced)})" if plan.unpriced else ""
-    cost = f", at most about ${plan.priced_usd:.2f}" if plan.priced_usd else ""
+    cost = f", at most about ${plan.priced_usd:.{2 if plan.priced_usd >= 1 else 4}f}" if plan.priced_usd else ""
     lines += plan.said
     rows = count(len(plan.cells), "row")
     if search is not None:
@@ -283,5 +283,5 @@ def outlook_lines(plan: BenchPlan, max_requests: int | None) -> list[str]:
     more = f"; {enough} could decide" if takes else ""
     return [
         *lines,
-        f"if all goes well{within}: exit 5, for {' and '.join(one.objective.expression for one in undecided)} stays undecided{more}",
+        f"if all goes well{within}: exit 5, for {' and '.join(one.objective.expression for one in undecided)} stay{'s' if len(undecided) == 1 else ''} undecided{more}",
     ]

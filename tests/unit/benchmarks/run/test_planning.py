@@ -8,6 +8,7 @@ from testcard.benchmarks.load.turns import due, offsets_of
 from testcard.benchmarks.plan.job import BlockJob
 from testcard.benchmarks.plan.workload import Workload
 from testcard.benchmarks.run.options import BenchOptions
+from testcard.benchmarks.run.output import outlook_lines
 from testcard.benchmarks.run.planning import BenchPlan, make_plan
 from testcard.benchmarks.search.bracket import SearchPlan
 from testcard.harness.config import PricesSection, TargetSection
@@ -96,3 +97,15 @@ def test_arrivals_are_counted_as_they_are_drawn(kind: str, exact: bool) -> None:
     many = BlockJob(cell=0, round=1, stage="s", rate_rps=90_000.0, users=None, warmup_s=0.0, duration_s=600.0)
     mean = 90_000 * 600
     assert mean <= due(kind, many, "key") <= 1.001 * mean  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("slo", "said"),
+    [
+        (["p50<9s"], "p50<9s stays undecided; --max-requests 6 could decide"),
+        (["p50<9s", "p95<9s"], "p50<9s and p95<9s stay undecided; --max-requests 72 could decide"),
+    ],
+)
+def test_what_stays_undecided_is_said_with_what_would_decide_all_of_it(slo: list[str], said: str) -> None:
+    """Two requests can show no objective to be kept."""
+    assert outlook_lines(planned(max_requests=2, slo=slo), 2)[-1] == f"if all goes well: exit 5, for {said}"
