@@ -121,6 +121,17 @@ def test_the_action_fails_where_nothing_answers(runner: Path) -> None:
     assert "nothing was ready at http://127.0.0.1:9" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("codes", "worst"), [("137 0", 137), ("0 137", 137), ("5 137 1", 137), ("5 0", 5), ("1 5", 1), ("3 1", 3), ("4 2", 4), ("0 0", 0)]
+)
+def test_the_action_s_worst_code_of_several_checks(runner: Path, codes: str, worst: int) -> None:
+    """A check that was killed, as by a machine that ran out of memory, is not made good by the next one."""
+    program = runner / "bin" / "testcard"
+    targets = [f"nanogpt=http://127.0.0.1:{number}" for number in range(len(codes.split()))]
+    program.write_text(f'#!{shutil.which("bash")}\ncodes=({codes})\nexit "${{codes[${{2##*:}}]}}"\n')
+    assert action_step(runner, target="\n".join(targets)).returncode == worst
+
+
 def test_gitlab_s_job_reports_and_keeps_the_exit_code(runner: Path, broken: EmbeddedMocks) -> None:
     """Its script, with the variables that a project sets."""
     job = yaml.safe_load((ROOT / "templates" / "gitlab" / "testcard.yml").read_text(encoding="utf-8"))[".testcard"]
