@@ -1,6 +1,6 @@
 """When a watch looks at its targets, and what it makes of what it sees: history, metrics, and word of a change.
 
-Each target has a thread of its own, so that one that hangs holds up no other. WatchClock, waiting and looking are handed in. A look that does
+Each target has a thread of its own, so that one that hangs holds up no other. The clock, waiting and looking are handed in. A look that does
 not fit into what today's budget has left is put off until the next day; nothing smaller is sent in its place.
 """
 
