@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import webbrowser
 from pathlib import Path
 
 import click
@@ -30,7 +31,7 @@ def open_report(run: Path | None, only_print: bool) -> None:
     page = folder if folder.suffix == ".html" and not folder.is_dir() else _page(folder)
     address = page.resolve().as_uri()
     click.echo(address)
-    if not only_print and click.launch(address) != 0:
+    if not only_print and not webbrowser.open(address):
         say("no browser could be started; the address above can be opened by hand")
 
 

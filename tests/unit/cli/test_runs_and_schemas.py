@@ -11,6 +11,7 @@ import jsonschema_rs
 import pytest
 import yaml
 
+from testcard.harness.cli import run
 from testcard.harness.cli.schema import WRITTEN, written_schema
 from testcard.harness.runs.folder import RunWriter
 from testcard.specs.loader import BUNDLED
@@ -50,6 +51,26 @@ def test_open_finds_the_newest_report(tmp_path: Path) -> None:
     assert typed(["open", "--print", str(made[0])], cwd=tmp_path).stdout.strip() == (made[0] / "report.html").resolve().as_uri()
     bare = typed(["open", str(tmp_path)], cwd=tmp_path)
     assert (bare.returncode, "testcard report" in bare.stderr) == (2, True)
+
+
+def test_open_says_so_where_no_browser_can_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And nothing else: without a display nobody is asked for a browser, whose complaints would stand beside it."""
+    (made,) = runs(tmp_path, 1)
+    program = tmp_path / "bin" / "xdg-open"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho no method available >&2\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("webbrowser._tryorder", None)  # looks again
+    monkeypatch.setattr("webbrowser._browsers", {})
+    assert run(["open", str(made)]) == 0
+    shown = capfd.readouterr()
+    assert shown.out.strip() == (made / "report.html").resolve().as_uri()
+    assert shown.err == "no browser could be started; the address above can be opened by hand\n"
 
 
 @pytest.mark.parametrize("name", WRITTEN)
