@@ -203,7 +203,7 @@ def as_data(found: Baseline) -> dict[str, Any]:
                 **data,
                 "metric": change.metric.name,
                 "kind": "difference" if change.metric.share else "ratio",
-                "sentence": sentences.sentence(change),
+                "sentence": sentences.TWICE if comparison.itself else sentences.sentence(change),
             }
         )
     return {

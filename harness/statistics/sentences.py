@@ -10,6 +10,8 @@ from testcard.harness.statistics.ratios import wilson
 from testcard.harness.statistics.rounds import ROUNDING
 from testcard.harness.text.words import NONE, count, fixed, listing
 
+#: In the place of what is said of a row's metrics where both sides are one run: an interval of that would hide what cannot be there.
+TWICE = "the figures of one run, twice."
 _LATENCIES = ("p50", "p95")
 _UNITS = {"p50": "s", "p95": "s", "throughput": "/s", "goodput": "/s", "cost": "USD"}
 

@@ -132,7 +132,10 @@ def _groups(comparison: Comparison) -> list[Group]:
         else:
             lines.append(Line(change.verdict, _STYLES[change.verdict], _GLYPHS[change.verdict], clean(sentences.sentence(change))))
     for name, unchanged in still.items():  # what did not move is one line
-        text = sentences.sentence(unchanged[0]) if len(unchanged) == 1 else sentences.unchanged(unchanged)
+        if comparison.itself:
+            text = sentences.TWICE
+        else:
+            text = sentences.sentence(unchanged[0]) if len(unchanged) == 1 else sentences.unchanged(unchanged)
         found[name].append(Line("no difference", _STYLES["no difference"], _GLYPHS["no difference"], clean(text)))
     for refused in comparison.refused:
         line = Line("not comparable", _STYLES["not comparable"], _GLYPHS["not comparable"], clean(sentences.refusal(refused)))

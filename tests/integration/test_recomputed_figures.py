@@ -181,3 +181,4 @@ def test_a_run_against_itself_has_the_same_figures_twice(bench: Path, capsys: py
     shown = capsys.readouterr().out
     assert "both are the same run" in shown.lower()
     assert "✗" not in shown
+    assert "cannot be excluded" not in shown
