@@ -479,9 +479,10 @@ class ChildrenDisplay:
         while True:
             await asyncio.sleep(PLAIN_INTERVAL_S)
             for child in self.children if not (self._terminal or self._quiet) else ():
-                if child.state == "running":
-                    share = f" {child.done / child.total:.0%}" if child.total else ""
-                    say(f"{child.name}:{share} {_fields(child)} ({child.elapsed_s:.0f} s)")
+                if child.state == "running" and (child.total or child.elapsed_s >= PLAIN_INTERVAL_S):
+                    share = f"{child.done / child.total:.0%}" if child.total else ""
+                    said = " ".join(filter(None, (share, _fields(child)))) or "getting ready"
+                    say(f"{child.name}: {said} ({child.elapsed_s:.0f} s)")
 
     def _table(self) -> Any:
         from rich.console import Group
