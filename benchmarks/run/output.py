@@ -23,11 +23,13 @@ from testcard.benchmarks.show.view import View
 from testcard.harness.embedded import MOCK_LATENCY
 from testcard.harness.errors import Exit
 from testcard.harness.events import Event, Finished, Judged, Noted, Planned, Spent, Stopped
+from testcard.harness.extras import missing
 from testcard.harness.lazy import resolve
 from testcard.harness.progress import Progress
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Summary, SummaryRow
 from testcard.harness.stops import next_step
+from testcard.harness.text.commands import typed_path
 from testcard.harness.text.words import count, significant
 
 #: More than so many times the requests of a run are no next step.
@@ -40,7 +42,11 @@ class BenchOutput:
     def __init__(self, run: BenchRun, *, as_json: bool, quiet: bool) -> None:
         self._display = Display(run, quiet=quiet)
         self._result = _print_json if as_json else ResultTable()
-        self._consumers: tuple[Callable[[Event], None], ...] = (self._display, self._result, lambda event: _close(event, run.options))
+        self._consumers: tuple[Callable[[Event], None], ...] = (
+            self._display,
+            self._result,
+            lambda event: _close(event, run.options, quiet=quiet),
+        )
         self.exit_code = Exit.INTERNAL
 
     def __enter__(self) -> BenchOutput:
@@ -149,14 +155,16 @@ def _print_json(event: Event) -> None:
         click.echo((event.folder / name).read_text(encoding="utf-8"), nl=False)
 
 
-def _close(event: Event, options: BenchOptions) -> None:
-    """Why the run is no pass, and what to do about it, on stderr."""
+def _close(event: Event, options: BenchOptions, *, quiet: bool) -> None:
+    """Why the run is no pass, and what to do next, on stderr."""
     if not isinstance(event, Finished):
         return
     if event.reason:
         click.echo(f"{event.outcome}: {event.reason}", err=True)
     if event.exit_code is Exit.INCONCLUSIVE:
         click.echo(f"next: {_next_step(event, options)}", err=True)
+    elif event.exit_code in (Exit.PASS, Exit.GATE_FAILED) and not quiet and not missing(("report",)):
+        click.echo(f"next: testcard report {typed_path(event.folder)}", err=True)
 
 
 def _next_step(end: Finished, options: BenchOptions) -> str:

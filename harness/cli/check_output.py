@@ -20,7 +20,6 @@ from testcard.harness.cli import check_text as present
 from testcard.harness.cli import github, say
 from testcard.harness.errors import Exit, worst
 from testcard.harness.events import Answered, Event, Finished, Judged, Noted, Planned, Spent, Stopped
-from testcard.harness.extras import missing
 from testcard.harness.lazy import resolve
 from testcard.harness.progress import Progress
 from testcard.harness.runs.folder import RunReader, RunWriter
@@ -185,8 +184,8 @@ def _close(event: Event, provider: str, *, quiet: bool) -> None:
     if isinstance(event, Finished) and not (quiet and event.exit_code is Exit.PASS):
         openapi = str(RunReader(event.folder).run.config.get("openapi", ""))
         lines = list(present.closing_words(event, rejudge_command(event.folder, provider, openapi)))
-        if event.verdicts is not None and not any(line.startswith("next: ") for line in lines) and not missing(("report",)):
-            lines.append(f"next: testcard report {typed_path(event.folder)}")
+        if not any(line.startswith("next: ") for line in lines) and RunReader(event.folder).path("report") is not None:
+            lines.append(f"next: testcard open {typed_path(event.folder)}")
         for line in lines:
             say(line)
 
