@@ -28,6 +28,9 @@ from testcard.mocks.variants import PLAIN, Variant, variant_named
 from testcard.specs.loader import Provider, load_provider
 from testcard.specs.profile import MOCK_API_KEY
 
+#: set in the scope of a request that another process may know: a 404 to it is neither counted nor written down
+MAY_BE_ELSEWHERE = "testcard.may-be-elsewhere"
+
 
 def create_app(
     providers: Sequence[str | Provider],
@@ -197,6 +200,7 @@ class ProviderApp:
         root: str = scope.get("root_path", "")
         methods, path = self._find(scope["path"][len(root) :])
         method = scope["method"]
+        count = self._elsewhere
         if methods is None:
             headers = decoded(scope["headers"])
             call = Call(self.id, "", method, headers, path, scope.get("scheme", "http"), root, NO_HOOKS)
@@ -213,7 +217,11 @@ class ProviderApp:
                 call.query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
             refused = None if method in methods else _not_allowed(call, methods)
             answer = await endpoint.answer(call, receive) if refused is None else self._refuse(refused, endpoint.operation)
-        self._write_down(scope, call, answer, began)
+            count = endpoint.count
+        if answer.status == 404 and scope.get(MAY_BE_ELSEWHERE):
+            count.take_back(404)
+        else:
+            self._write_down(scope, call, answer, began)
         await respond(answer, send, head=method == "HEAD")
 
     def _write_down(self, scope: Scope, call: Call, answer: Answer, began: float) -> None:

@@ -25,6 +25,7 @@ import httpx
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from testcard.mocks.app import MAY_BE_ELSEWHERE
 from testcard.mocks.conditions import Conditions
 from testcard.mocks.pictures.renderer import draw_afresh
 from testcard.mocks.request_log import KEPT, newest
@@ -60,7 +61,8 @@ class Together:
         """Serves one request, here or where it belongs."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]} if scope["type"] == "http" else {}
         if scope["type"] != "http" or _FORWARDED in headers:
-            await self._app(scope, receive, send)
+            asked_on = scope["type"] == "http" and scope["method"] in _SAFE
+            await self._app({**scope, MAY_BE_ELSEWHERE: True} if asked_on else scope, receive, send)
             return
         path, method = scope["path"], scope["method"]
         key = next((headers[name] for name in self._key_headers if name in headers), None)
@@ -77,21 +79,18 @@ class Together:
         return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest(), "big") % len(self._places)
 
     async def _here_or_there(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What this process answers; where it knows nothing of it, what the first that does answers."""
+        """What this process answers; where it knows nothing of it, what the first that does answers; else its own 404, which counts."""
         body = await _body_of(receive)
-        held: list[Message] = []
         passing = False
 
-        async def hold(message: Message) -> None:
+        async def unless_unknown(message: Message) -> None:
             nonlocal passing
             if message["type"] == "http.response.start" and message["status"] != 404:
                 passing = True
             if passing:
                 await send(message)
-            else:
-                held.append(message)
 
-        await self._app(scope, _given(body), hold)
+        await self._app({**scope, MAY_BE_ELSEWHERE: True}, _given(body), unless_unknown)
         if passing:
             return
         for index in range(len(self._places)):
@@ -100,8 +99,7 @@ class Together:
                 if answer.status_code != 404:
                     await _pass_on(answer, send)
                     return
-        for message in held:
-            await send(message)
+        await self._app(scope, _given(body), send)
 
     async def _own_address(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _body_of(receive)

@@ -174,6 +174,13 @@ class Count:
             self.billed_requests += 1
             self.images += images
 
+    def take_back(self, status: int) -> None:
+        """One answered request fewer, which was not billed: another process answers it."""
+        self.requests -= 1
+        self.statuses[status] -= 1
+        if not self.statuses[status]:
+            del self.statuses[status]
+
 
 class Counters:
     """The counts of every operation that is served; `other` holds requests that reached none."""

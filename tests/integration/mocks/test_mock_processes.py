@@ -89,6 +89,18 @@ def test_counts_are_added_up_and_conditions_passed_on(url: str) -> None:
         assert "several processes" in refused.json()["error"]["message"]
 
 
+def test_a_request_is_counted_where_it_is_answered(url: str) -> None:
+    """Polls of a task that another process knows are one request each; one that none knows is one 404."""
+    httpx.delete(f"{url}/_testcard/requests", trust_env=False)
+    task = post(url, **{"async": True}).json()["task_id"]
+    polls = [httpx.get(f"{url}/v2/tasks/{task}", trust_env=False).status_code for _ in range(8)]
+    assert httpx.get(f"{url}/v2/tasks/0xdead", trust_env=False).status_code == 404
+    entries = httpx.get(f"{url}/_testcard/requests", trust_env=False).json()["requests"]
+    assert (polls, [entry["status"] for entry in entries]) == ([200] * 8, [202, *[200] * 8, 404])
+    counted = httpx.get(f"{url}/_testcard/counters", trust_env=False).json()["providers"]["opengpu-relay"]["getTask"]
+    assert (counted["requests"], counted["statuses"]) == (9, {"200": 8, "404": 1})
+
+
 def test_no_process_is_left_behind() -> None:
     """Those that serve end with the one that began them, even when that is killed."""
     with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, text=True) as process:
