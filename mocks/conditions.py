@@ -249,13 +249,24 @@ class Timeline:
         if self._began is None:
             self._began = self._timer()
         moved = False
-        # An idle mock may have let several phases pass; of a scenario that repeats one round is enough to look at.
+        # An idle mock may have let several phases pass, and of a scenario that repeats several rounds.
+        self._skip_rounds()
         for _ in range(len(self._scenario.phases)):
             if not self._over():
                 break
             moved = self._move() or moved
         self._seen += 1
         return moved
+
+    def _skip_rounds(self) -> None:
+        lengths = [phase.seconds for phase in self._scenario.phases]
+        assert self._began is not None, "set by the first request"
+        if self._scenario.repeat and None not in lengths:
+            round_s = sum(seconds or 0.0 for seconds in lengths)
+            rounds = (self._timer() - self._began) // round_s
+            if rounds > 0:
+                self._began += rounds * round_s
+                self._seen = 0
 
     def _over(self) -> bool:
         phase, began = self.phase, self._began
@@ -269,7 +280,9 @@ class Timeline:
             return False
         seconds = self.phase.seconds
         assert self._began is not None, "set by the first request"
-        self._began = self._began + seconds if seconds is not None else self._timer()
+        now = self._timer()
+        # One that ended by time ended then, whenever the next request came; one that ended by count before its time ends now.
+        self._began = min(self._began + seconds, now) if seconds is not None else now
         self._at = (self._at + 1) % len(phases)
         self._seen = 0
         return True

@@ -241,6 +241,23 @@ def test_a_scenario_that_repeats_begins_again() -> None:
     assert names == ["phase 1", "phase 2", "phase 2"] * 2
 
 
+def test_a_scenario_keeps_its_time() -> None:
+    """A phase that ends by count before its time hands on no time that has not passed; idle rounds are passed over."""
+    clock = Clock()
+    timeline = Timeline(scenario_from({"phase": [{"requests": 1, "seconds": 60}, {"seconds": 10}, {}]}, "here"), clock)
+    names = []
+    for passed in (0, 1, 11):
+        clock.now += passed
+        timeline.next()
+        names.append(timeline.phase.name)
+    assert names == ["phase 1", "phase 2", "phase 3"]
+    rounds = Timeline(scenario_from({"repeat": True, "phase": [{"seconds": 10}, {"seconds": 10}]}, "here"), clock)
+    rounds.next()
+    clock.now += 115
+    rounds.next()
+    assert rounds.phase.name == "phase 2"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
