@@ -21,16 +21,15 @@ import anyio
 from testcard.harness.client.asynchronous import AsyncClient
 from testcard.harness.client.call import Call
 from testcard.harness.client.errors import AuthenticationFailed, ClientError, PaymentRequired, SpendingLimitReached
-from testcard.harness.client.results import Result
+from testcard.harness.client.results import ENDINGS, Result
 from testcard.harness.client.sync import Client
 from testcard.harness.client.terms import PictureSource, as_input_image
-from testcard.harness.errors import ContractViolation, UsageError
+from testcard.harness.errors import TestcardError, UsageError
 from testcard.specs.profile import Task
 
 #: what no further request of the batch would escape
 FATAL = (AuthenticationFailed, PaymentRequired, SpendingLimitReached)
 _LOG = "batch.jsonl"
-_ENDINGS = {"jpeg": "jpg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class BatchOutcome:
     files: tuple[Path, ...] = ()
     record: Mapping[str, Any] | None = None
     result: Result | None = field(default=None, repr=False)
-    error: Exception | None = None
+    error: TestcardError | None = None
     earlier: bool = False
 
     @property
@@ -117,8 +116,8 @@ async def run_batch_async(
             if batch.stopped:
                 return
             try:
-                ended: tuple[Result | None, Exception | None] = (await client.finish(entry.call(client)), None)
-            except (ClientError, ContractViolation, UsageError) as error:
+                ended: tuple[Result | None, TestcardError | None] = (await client.finish(entry.call(client)), None)
+            except (ClientError, UsageError) as error:
                 ended = (None, error)
             batch.ended(entry, *ended)
 
@@ -128,10 +127,10 @@ async def run_batch_async(
     return batch.outcomes()
 
 
-def _caught(what: Callable[[], Result]) -> tuple[Result | None, Exception | None]:
+def _caught(what: Callable[[], Result]) -> tuple[Result | None, TestcardError | None]:
     try:
         return what(), None
-    except (ClientError, ContractViolation, UsageError) as error:
+    except (ClientError, UsageError) as error:
         return None, error
 
 
@@ -185,7 +184,7 @@ class _Batch:
             else:
                 self.left.append(entry)
 
-    def ended(self, entry: _Entry, result: Result | None, error: Exception | None) -> None:
+    def ended(self, entry: _Entry, result: Result | None, error: TestcardError | None) -> None:
         """Keeps an outcome, writes its files and its line, and tells of it."""
         with self._lock:
             if result is not None:
@@ -250,7 +249,7 @@ def _entries(items: Iterable[BatchItem | str], provider: str) -> Iterator[_Entry
 
 def _usual_names(entry: _Entry, result: Result) -> list[str]:
     stem, several = f"{entry.item.name or 'item'}-{entry.index:04}", len(result.pictures) > 1
-    endings = [_ENDINGS.get(picture.format, picture.format) for picture in result.pictures]
+    endings = [ENDINGS.get(picture.format, picture.format) for picture in result.pictures]
     return [f"{stem}-{number}.{ending}" if several else f"{stem}.{ending}" for number, ending in enumerate(endings, 1)]
 
 

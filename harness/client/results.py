@@ -12,6 +12,9 @@ from PIL import Image
 from testcard.harness.intake.pictures import open_picture
 from testcard.harness.wire.model import Answer, Usage
 
+#: what files of a format are called, where that is not its name
+ENDINGS = {"jpeg": "jpg"}
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testcard.harness.cli import say
-from testcard.harness.client.results import Picture, Result
+from testcard.harness.client.results import ENDINGS, Picture, Result
 from testcard.harness.errors import UsageError
 
-ENDINGS = {"jpeg": "jpg"}
 #: what a template may name, and what it stands for
 FIELDS = {
     "prompt": "the prompt",

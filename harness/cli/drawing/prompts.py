@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from testcard.harness.cli import say
-from testcard.harness.cli.drawing.files import ENDINGS, Asked, Template, with_ending
+from testcard.harness.cli.drawing.files import Asked, Template, with_ending
 from testcard.harness.client.batch import BatchItem, BatchOutcome, run_batch
-from testcard.harness.client.results import Result
+from testcard.harness.client.results import ENDINGS, Result
 from testcard.harness.client.sync import Client
-from testcard.harness.errors import Exit, TestcardError, UsageError
+from testcard.harness.errors import Exit, UsageError, worst
 from testcard.harness.text.prices import amount
 from testcard.harness.text.words import shortened
 from testcard.specs.profile import Task
@@ -112,7 +112,7 @@ def _end(outcomes: Sequence[BatchOutcome], folder: Path, *, as_json: bool) -> No
     """The last line; raises the worst of what went wrong, so that the exit code says it."""
     costs = [outcome.result.cost_usd for outcome in outcomes if outcome.result is not None]
     known = [cost for cost in costs if cost is not None]
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    failed = [outcome.error for outcome in outcomes if outcome.error is not None]
     left = [outcome for outcome in outcomes if not outcome.done and outcome.error is None]
     parts = [f"{sum(outcome.done for outcome in outcomes)} of {len(outcomes)} prompts done"]
     earlier = sum(outcome.earlier for outcome in outcomes)
@@ -124,6 +124,5 @@ def _end(outcomes: Sequence[BatchOutcome], folder: Path, *, as_json: bool) -> No
     if not failed:
         return
     say(f"{len(failed)} failed" + (f", {len(left)} were not begun" if left else "") + f"; the same command goes on from {folder}")
-    worst = failed[-1].error
-    assert worst is not None, "chosen by having one"
-    raise worst if isinstance(worst, TestcardError) else TestcardError(str(worst), hint=f"exit code {int(Exit.GATE_FAILED)}")
+    code = worst([Exit(error.exit_code) for error in failed])
+    raise next(error for error in failed if error.exit_code == code)

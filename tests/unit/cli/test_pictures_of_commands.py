@@ -94,22 +94,25 @@ def test_prompts_are_lines(tmp_path: Path) -> None:
 
 
 def test_a_batch_says_each_file_and_ends_with_what_went_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Names from the template, a line each, and the error of the last failure at the end."""
+    """Names from the template, a line each, and the worst error at the end."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         if b"bad" in request.content:
             return httpx.Response(400, json={"error": 400, "message": "no"})
+        if b"slow" in request.content:
+            return httpx.Response(429, json={"error": 429, "message": "later"})
         return httpx.Response(200, json={"data": [{"b64_json": base64.b64encode(plain(8, 8)).decode()}], "cost": 0.25})
 
     options: dict[str, Any] = {"concurrency": 1, "quiet": False, "as_json": False}
     with Client("nanogpt", base_url="http://127.0.0.1:9", api_key="k", transport=httpx.MockTransport(answer)) as client:
         where = tmp_path / "out" / "{index:02}-{prompt}.png"
-        with pytest.raises(RequestRefused):
-            carry_out(client, ["one", "bad", "one"], "generate", (), {}, where, **options)
+        with pytest.raises(RequestRefused) as caught:
+            carry_out(client, ["one", "bad", "one", "slow"], "generate", (), {}, where, **options)
+        assert caught.type is RequestRefused
         said = capsys.readouterr()
         assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["01-one.png", "03-one.png"]
-        assert "2 of 3 prompts done, $0.5" in said.out
-        assert "1 failed" in said.err
+        assert "2 of 4 prompts done, $0.5" in said.out
+        assert "2 failed" in said.err
         carry_out(client, ["one"], "generate", (), {}, where, **options)
         assert "1 of them before" in capsys.readouterr().out
         with pytest.raises(UsageError, match="one folder"):
