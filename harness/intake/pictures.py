@@ -15,8 +15,6 @@ from testcard.harness.intake.limits import IntakeLimits, limits
 
 #: What is opened as a picture, by Pillow's names. Nothing else is: Pillow starts Ghostscript for an EPS, and calls a TIFF without data a picture.
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF")
-#: Pictures above this many pixels are not decoded where nobody says otherwise: a few kilobytes can claim gigabytes.
-MOST_PIXELS = IntakeLimits().pixels
 
 
 class NoPicture(ValueError):
@@ -26,7 +24,8 @@ class NoPicture(ValueError):
 def open_picture(data: bytes) -> Image.Image:
     """The picture in these bytes: its header is read, no pixel is decoded yet. `NoPicture` where there is none to open.
 
-    Decoding what it holds may raise anything that a hostile file makes Pillow raise; ask for its size against `MOST_PIXELS` first.
+    Decoding what it holds may raise anything that a hostile file makes Pillow raise; ask for its size against `limits().pixels` first:
+    a few kilobytes can claim gigabytes.
     """
     if not data:
         raise NoPicture("no bytes")
@@ -49,10 +48,10 @@ def open_picture(data: bytes) -> Image.Image:
 
 
 def _is_small_png(data: bytes) -> bool:
-    """Whether Pillow has no warning to give, which to catch costs a third of opening; asked for each answer of a load."""
+    """Whether Pillow has no warning to give, which to catch costs a third of opening, and changes what holds for every thread."""
     if data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR":
         return False
-    return int.from_bytes(data[16:20], "big") * int.from_bytes(data[20:24], "big") <= MOST_PIXELS
+    return int.from_bytes(data[16:20], "big") * int.from_bytes(data[20:24], "big") <= (Image.MAX_IMAGE_PIXELS or 0)
 
 
 def _beyond(data: bytes, most: IntakeLimits) -> str | None:

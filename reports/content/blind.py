@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from testcard.harness.intake.pictures import MOST_PIXELS, open_picture
+from testcard.harness.intake.limits import limits
+from testcard.harness.intake.pictures import open_picture
 from testcard.harness.runs.records import Exchange
 from testcard.harness.text.words import clean, shortened
 from testcard.reports.content.evidence import Evidence, Party
@@ -76,7 +77,7 @@ def _entry(party: Party, task: str, prompt: str, data: bytes) -> Entry | None:
     try:
         with open_picture(data) as picture:
             width, height = picture.size
-            if width * height > MOST_PIXELS:
+            if width * height > limits().pixels:
                 return None
             small = picture.convert("RGB")
             small.thumbnail((SHOWN_PX, SHOWN_PX), reducing_gap=2.0)

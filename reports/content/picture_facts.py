@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from testcard.harness.extras import require
-from testcard.harness.intake.pictures import MOST_PIXELS, open_picture
+from testcard.harness.intake.limits import limits
+from testcard.harness.intake.pictures import open_picture
 from testcard.harness.text.words import NONE, clean, significant
 from testcard.reports.content.evidence import Evidence, Party
 from testcard.reports.content.exhibits import Panel, Table
-from testcard.reports.content.pictures import delivered_by, pictured
+from testcard.reports.content.pictures import delivered_by
 
 #: So many pictures of an operation are looked at.
 MOST = 24
@@ -64,9 +65,10 @@ def facts_panel(evidence: Evidence) -> Panel:
 
 def _pictures(party: Party) -> dict[str, list[bytes]]:
     found: dict[str, list[bytes]] = {}
-    for exchange in pictured(party):
-        kept = found.setdefault(exchange.operation, [])
-        kept += islice((data for data in delivered_by(party, exchange) if data is not None), MOST - len(kept))
+    for exchange in party.exchanges.values():
+        if exchange.images and exchange.source in ("probe", "schema-case"):
+            kept = found.setdefault(exchange.operation, [])
+            kept += islice((data for data in delivered_by(party, exchange) if data is not None), MOST - len(kept))
     return found
 
 
@@ -76,7 +78,7 @@ def facts_of(data: bytes) -> PictureFacts | None:
 
     try:
         with open_picture(data) as picture:
-            if picture.size[0] * picture.size[1] > MOST_PIXELS:
+            if picture.size[0] * picture.size[1] > limits().pixels:
                 return None
             tags = tuple(sorted(_provenance(picture, data)))
             grey = picture.convert("L")

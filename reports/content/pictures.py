@@ -15,7 +15,8 @@ from typing import Any
 
 from testcard.harness.errors import UsageError
 from testcard.harness.intake.json_values import read_json
-from testcard.harness.intake.pictures import MOST_PIXELS, NoPicture, open_picture
+from testcard.harness.intake.limits import limits
+from testcard.harness.intake.pictures import NoPicture, open_picture
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Body, Exchange, SeenResponse
 from testcard.harness.text.words import clean
@@ -196,7 +197,7 @@ def _thumb(data: bytes | None, exchange: str, asked: str) -> Thumb:
     try:
         with open_picture(data) as picture:
             kind, (width, height) = (picture.format or "unknown").lower(), picture.size
-            if width * height > MOST_PIXELS:
+            if width * height > limits().pixels:
                 return Thumb(exchange, None, kind, width, height, len(data), digest, asked, "too large to show")
             picture.draft("RGB", (THUMB_PX * 2, THUMB_PX * 2))
             small = picture.convert("RGBA" if "A" in picture.getbands() else "RGB")

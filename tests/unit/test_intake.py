@@ -16,7 +16,7 @@ from PIL import EpsImagePlugin, Image
 from testcard.harness import intake
 from testcard.harness.intake.json_values import BeyondLimits, read_json, strict_json
 from testcard.harness.intake.limits import IntakeLimits, changed, limits, parsed, use_limits
-from testcard.harness.intake.pictures import MOST_PIXELS, NoPicture, open_picture
+from testcard.harness.intake.pictures import NoPicture, open_picture
 from testcard.harness.wire.pictures import input_image, inspect, look
 from testcard.harness.wire.sse import ChatStream, EventStream, StreamEvent
 
@@ -93,7 +93,7 @@ def test_a_second_picture_behind_the_first_leaves_a_jpeg_a_jpeg() -> None:
 )
 def test_claimed_pixels_are_not_decoded(width: int, height: int, problem: str, recwarn: pytest.WarningsRecorder) -> None:
     """A few bytes that claim a hundred million pixels are told by their claim; nothing is warned of in passing."""
-    assert width * height > MOST_PIXELS
+    assert width * height > limits().pixels
     info = inspect(png_claiming(width, height))
     assert (info.problem, info.pixels_sha256) == (problem, None)
     assert not recwarn.list

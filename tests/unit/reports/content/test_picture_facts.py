@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from testcard.harness import cli
+from testcard.harness.intake.limits import IntakeLimits, changed, use_limits
 from testcard.harness.runs.folder import RunReader
 from testcard.reports.content.picture_facts import block_steps, fine_share
 
@@ -90,3 +91,14 @@ def test_the_report_holds_them_only_where_asked(runs: list[RunReader], tmp_path:
         text = (tmp_path / name / "report.md").read_text(encoding="utf-8")
         assert ("### Facts about pictures" in text) == (name == "facts")
     assert "None of this says which picture is better" in text
+
+
+def test_a_picture_beyond_the_limit_of_pixels_is_not_measured() -> None:
+    """Nobody decodes more than the limits of the process say, a report no more than a check."""
+    picture = encoded(scene(1))
+    assert facts_of(picture) is not None
+    use_limits(changed(IntakeLimits(), {"pixels": 256 * 256 - 1}))
+    try:
+        assert facts_of(picture) is None
+    finally:
+        use_limits(IntakeLimits())
