@@ -1,7 +1,7 @@
 """JSON of strangers: read within bounds of size, nesting and number, to values that the rest of the program can calculate with.
 
-An integer that no machine word holds becomes a float, as in most clients; what a float does not hold is infinite. So no number that an
-answer states is longer than `json_digits`, nothing in it lies deeper than `json_depth`, and every text can be written.
+An integer that no machine word holds becomes a float, as in most clients; what a float does not hold is infinite. So no integer that an
+answer states is beyond 64 bits, nothing in it lies deeper than `json_depth`, and every text can be written.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _writable(value: Any) -> Any:
 
 
 def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) <= limits().json_digits else float(digits)
+    return int(digits) if len(digits) <= _WORD_DIGITS else float(digits)
 
 
 def _refuse(name: str) -> Any:
@@ -130,6 +130,7 @@ def _bounded(value: Any, most: IntakeLimits) -> Any:
 
 #: Every integer up to 64 bits stays one.
 _WORD = 2**64
+_WORD_DIGITS = len(str(-_WORD))
 
 
 def _bound_within(holder: Any, depth: int) -> None:

@@ -34,7 +34,6 @@ class IntakeLimits:
     json_bytes: int = _limit(64 * MIB, "bytes of a JSON text", least=1024)
     json_depth: int = _limit(64, "arrays and objects inside each other", least=4, most=200)
     json_values: int = _limit(10_000, "members and items of a JSON text", least=100, most=10**8)
-    json_digits: int = _limit(20, "digits of an integer beyond 64 bits; a longer one is read as a float", least=15, most=4000)
     sse_line_bytes: int = _limit(48 * MIB, "characters of a line of an event stream", least=256)
     sse_event_bytes: int = _limit(48 * MIB, "characters of an event", least=256)
     sse_events: int = _limit(20_000, "events of a stream", most=10**7)
