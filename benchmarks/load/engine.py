@@ -365,5 +365,5 @@ class Engine:
             tally=self.tally.state(),
             spent_usd=self.budget.spent_usd,
             cpu_s=time.process_time(),
-            failures=tuple(self.stop_conditions.failures),
+            failures=dict(self.stop_conditions.failures),
         )

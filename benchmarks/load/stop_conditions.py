@@ -113,8 +113,7 @@ class StopConditions:
         self.on_hold: Callable[[int, float], None] | None = None
         self.hold_until_s: dict[int, float] = {}
         self._stop = stop
-        self.failures: list[str] = []
-        self._failed: set[tuple[int, str]] = set()
+        self.failures: dict[str, str] = {}
         self._delivered: set[int] = set()
         self._refused: dict[int, tuple[tuple[int, str], int]] = {}
         self._answered: set[int] = set()
@@ -168,10 +167,10 @@ class StopConditions:
         if not detail and reply is not None and reply.failure is None:
             detail = reply.content()[:_READ_BYTES].decode("utf-8", "replace")  # an error in a shape that nobody documents
         words = shortened(one_line(redacted(detail)).strip(), _SHOWN_CHARS)
-        if (cell.index, outcome) not in self._failed:
-            self._failed.add((cell.index, outcome))
+        kind = f"{cell.index} {outcome}"
+        if kind not in self.failures:
             answered = "no answer" if status is None else f"status {status}"
-            self.failures.append(f"first {outcome} of {cell.label} {cell.operation}: {answered}{f', {words}' if words else ''}")
+            self.failures[kind] = f"first {outcome} of {cell.label} {cell.operation}: {answered}{f', {words}' if words else ''}"
         if cell.index in self._delivered:
             return
         alike = (status or 0, _NUMBERS.sub("#", detail.lower()))

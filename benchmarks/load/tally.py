@@ -82,7 +82,7 @@ def shown_s(buckets: Mapping[int, int], q: float) -> float | None:
 class EngineState(msgspec.Struct, frozen=True, kw_only=True):
     """How it goes in one load process, or in several together. `tally`: the present stage (see `key_of`) and its buckets.
 
-    `failures`: the first of each row and kind, in a sentence.
+    `failures`: the first of each row and kind (see `StopConditions`), in a sentence.
     """
 
     requests: int
@@ -93,7 +93,7 @@ class EngineState(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: dict[str, int]
     tally: tuple[str, Buckets]
     cpu_s: float
-    failures: tuple[str, ...] = ()
+    failures: dict[str, str] = {}
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +103,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
     images: int
     spent_usd: float
-    failures: tuple[str, ...] = ()
+    failures: dict[str, str] = {}
 
     @classmethod
     def nothing(cls) -> RunState:
@@ -139,13 +139,6 @@ def together(states: Sequence[EngineState], key: str = "") -> EngineState:
         outcomes=dict(outcomes.most_common()),
         tally=(key, total((state.tally for state in states), key)),
         cpu_s=sum(state.cpu_s for state in states),
-        failures=_first_of_each(states),
+        # Several processes see a first one each: the first of them is told.
+        failures={kind: text for state in reversed(states) for kind, text in state.failures.items()},
     )
-
-
-def _first_of_each(states: Sequence[EngineState]) -> tuple[str, ...]:
-    """The first failure of each row and kind: several processes see a first one each."""
-    found: dict[str, str] = {}
-    for text in (text for state in states for text in state.failures):
-        found.setdefault(text.partition(":")[0], text)
-    return tuple(found.values())

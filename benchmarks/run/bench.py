@@ -185,7 +185,7 @@ class BenchRun:
         if sent > 0:
             yield Sent(at_s=at_s, requests=sent)
         yield Answered(at_s=at_s, requests=max(answered, 0), surprising=max(state.failed - before.failed, 0), load=state.load)
-        yield from (Noted(sentence=text, failure=True) for text in state.failures if text not in before.failures)
+        yield from (Noted(sentence=text, failure=True) for kind, text in state.failures.items() if kind not in before.failures)
         cost = state.spent_usd if priced else None
         spend = Spend(requests=state.requests, billed_requests=state.requests, images=state.images, cost_usd=cost)
         yield Spent(spend=spend, done=state.load.passed_s, total=state.load.planned_s)

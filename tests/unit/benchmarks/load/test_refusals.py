@@ -30,7 +30,7 @@ def test_three_alike_are_enough() -> None:
     conditions, stops = watched(NO_MODEL, NO_MODEL, NO_MODEL)
     assert stops == [Stop(reason=StopReason.ALL_REFUSED, target="nanogpt", status=400, count=3, detail="there is no model x")]
     assert "--model" in (next_step(stops[0]) or "")
-    assert conditions.failures == ["first refused of nanogpt createImage: status 400, there is no model x"]
+    assert list(conditions.failures.values()) == ["first refused of nanogpt createImage: status 400, there is no model x"]
 
 
 def test_numbers_in_the_words_make_no_difference() -> None:
@@ -69,7 +69,8 @@ def test_what_else_fails_goes_on(answers: list[tuple[int, str, str]]) -> None:
 
 def test_the_first_failure_of_each_kind_is_kept_on_one_line() -> None:
     """Not the second; without control characters, and not longer than a terminal bears."""
-    failures = watched((500, "server-error", "a\r\n\x1b[2Jb"), (500, "server-error", "c"), (400, "refused", "x" * 999))[0].failures
+    found = watched((500, "server-error", "a\r\n\x1b[2Jb"), (500, "server-error", "c"), (400, "refused", "x" * 999))[0].failures
+    failures = list(found.values())
     assert failures[0] == "first server-error of nanogpt createImage: status 500, a \N{REPLACEMENT CHARACTER}[2Jb"
     assert len(failures) == 2
     assert len(failures[1]) < 400

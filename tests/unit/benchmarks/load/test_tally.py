@@ -60,3 +60,13 @@ def test_workers_are_put_together_and_one_that_is_at_another_stage_is_left_out_o
     few = together([state("10/s", [1.0] * 9, ok=9)], key_of(0, "10/s")).tally[1]
     assert (shown_s(few, 0.5), shown_s(few, 0.95)) == (pytest.approx(1.0, rel=0.02), None)  # none of nine answers lies beyond a p95
     assert total([("0/a", {1: 2}), ("0/b", {1: 5})], "0/a") == {1: 2}
+
+
+def test_first_failures_of_two_targets_at_one_host_are_both_told() -> None:
+    """Their names differ in the port alone; what two workers see of one target is told once, by the first of them."""
+    one, other = "first refused of p@host:8001 o: status 400", "first refused of p@host:8002 o: status 400"
+    states = [
+        msgspec.structs.replace(state("10/s", [], refused=2), failures=failures)
+        for failures in ({"0 refused": one, "1 refused": other}, {"0 refused": f"{one}, later"})
+    ]
+    assert together(states).failures == {"0 refused": one, "1 refused": other}
