@@ -21,7 +21,7 @@ _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 def salt(call: Call, without: Sequence[str], *, always: bool = False) -> bytes:
     """A digest of every field that may change the pixels: all but those named `without`, which only say how much, how or to whom.
 
-    A name may be a pointer, to a field within an object.     Empty without a seed, since every picture is new then, unless `always`: for answers that say which seed they were drawn from.
+    A name may be a pointer, to a field within an object. Empty without a seed, since every picture is new then, unless `always`: for answers that say which seed they were drawn from.
     """
     if call.fields.get("seed") is None and not always:
         return b""
