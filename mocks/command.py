@@ -79,7 +79,7 @@ DEFAULT_PORT = 8088
     default=1,
     show_default=True,
     metavar="N",
-    help="Serve from so many processes; not with what counts requests (rate limits, quotas, balances, scenarios).",
+    help="Serve from so many processes; not with what counts requests (rate limits, quotas, balances, scenarios, replays).",
 )
 @click.option("--tls", is_flag=True, help="Serve HTTPS with a certificate made for this once, and say where its authority's is.")
 @click.option("--cors", is_flag=True, help="Let pages of any origin ask.")
@@ -144,7 +144,7 @@ def mock(
         # Brings httpx along, which one process does without.
         from testcard.mocks.processes import refuse_what_one_must_count, serve_together
 
-        refuse_what_one_must_count(conditions, scenario=scenario is not None)
+        refuse_what_one_must_count(conditions, scenario=scenario is not None, replay=replay is not None)
     if replay is not None:
         if provider_names or conditions != Conditions() or scenario is not None or variant is not None:
             raise UsageError("--replay answers as the run did, and nothing else", hint="leave out providers, faults, limits and scenarios")

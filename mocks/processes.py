@@ -2,7 +2,7 @@
 
 Each has a Unix socket of its own beside the shared one. What one does not know (a picture, a task) it asks the others for; requests with one
 idempotency key go to one process; counts and the log are added up, conditions passed on to all. What counts requests one after the other (rate
-limits, quotas, balances, places to work at, scenarios) cannot be kept so, and is refused.
+limits, quotas, balances, places to work at, scenarios, replays) cannot be kept so, and is refused.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ _FORWARDED = "x-testcard-forwarded"
 _SAFE = ("GET", "HEAD", "PUT", "DELETE")
 
 
-def refuse_what_one_must_count(conditions: Conditions, *, scenario: bool) -> None:
-    """`UsageError` for conditions that several processes cannot keep together."""
-    wrong = next((name for name in OF_ONE if getattr(conditions, name) is not None), "scenario" if scenario else None)
+def refuse_what_one_must_count(conditions: Conditions, *, scenario: bool, replay: bool = False) -> None:
+    """`UsageError` for what several processes cannot keep together."""
+    told = "scenario" if scenario else "the order of a replay" if replay else None
+    wrong = next((name for name in OF_ONE if getattr(conditions, name) is not None), told)
     if wrong is not None:
         raise UsageError(f"several processes cannot keep {wrong.replace('_', ' ')} together", hint="leave --processes out, or that")
 

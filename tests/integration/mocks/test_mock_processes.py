@@ -114,10 +114,12 @@ def test_no_process_is_left_behind() -> None:
         httpx.get(f"{url}/_testcard/health", trust_env=False)
 
 
-def test_what_only_one_process_can_keep_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_only_one_process_can_keep_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Before anything is served."""
     assert run(["mock", "nebul", "--processes", "2", "--quota", "3"]) == 2
     assert "several processes cannot keep quota" in capsys.readouterr().err
+    assert run(["mock", "--replay", str(tmp_path), "--processes", "2"]) == 2
+    assert "several processes cannot keep the order of a replay" in capsys.readouterr().err
 
 
 def test_counts_add_up() -> None:
