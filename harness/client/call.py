@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 
 from testcard.harness.client.attending import Attendance, TaskUpdate, attended, observed
 from testcard.harness.client.errors import (
@@ -29,7 +29,7 @@ from testcard.harness.client.http import DEFAULT_TIMEOUT_S, Exchanged, Pieces, s
 from testcard.harness.client.observing import ClientEvent
 from testcard.harness.client.previews import PreviewPieces
 from testcard.harness.client.results import Picture, Result, Timings
-from testcard.harness.client.retries import NO_RETRY, Retry
+from testcard.harness.client.retries import NO_RETRY, Retry, asked_to_wait_s
 from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import redacted
 from testcard.harness.text.words import shortened
@@ -37,7 +37,7 @@ from testcard.harness.wire.addresses import host_of, why_not
 from testcard.harness.wire.billing import answer_cost, delivered, stated_cost
 from testcard.harness.wire.contract import Choice
 from testcard.harness.wire.course import Conditions, Done, Download, DownloadEnd, End, Send, Steps, course, follow
-from testcard.harness.wire.decode import decode, message_anywhere, retry_after
+from testcard.harness.wire.decode import decode, message_anywhere
 from testcard.harness.wire.encode import build, cancel_request, poll_request
 from testcard.harness.wire.fields import with_defaults
 from testcard.harness.wire.model import Answer, DeliveredPicture, Headers, PictureInfo, WireRequest
@@ -156,19 +156,14 @@ class Call:
 
     def error_of(self, done: Done[Exchanged]) -> ClientError:
         """Why a course ended without an answer, as a typed error with its exchange."""
-        error = _Failed(self, done).error()
-        reply = done.reply or done.first
-        error.exchange = shown(reply) if reply is not None else None
-        return error
+        return _with_exchange(_Failed(self, done).error(), done)
 
     def result(self, done: Done[Exchanged]) -> Result:
         """What the end of the course is worth; raises a `ClientError` where it is no result."""
         try:
             found = self._worth(done)
         except ClientError as error:
-            reply = done.reply or done.first
-            error.exchange = shown(reply) if reply is not None else None
-            self.attendance.tell("failed", error=error)
+            self.attendance.tell("failed", error=_with_exchange(error, done))
             raise
         self.attendance.settle(found.cost_usd)
         self.attendance.tell("ended", result=found)
@@ -176,7 +171,7 @@ class Call:
 
     def _worth(self, done: Done[Exchanged]) -> Result:
         if done.end is not End.ANSWERED:
-            _Failed(self, done).tell()
+            raise _Failed(self, done).error()
         answer, first = done.answer, done.first or done.reply
         assert answer is not None, "a course that was answered has its answer"
         assert first is not None, "a course begins with its submission"
@@ -217,15 +212,13 @@ class _Failed:
         self._done = done
         self._operation = call.choice.operation
 
-    def tell(self) -> NoReturn:
-        """Raises it."""
-        done = self._done
-        error = self.error()
-        cause = done.reply.cause if done.reply is not None else None
-        raise error from cause
-
     def error(self) -> ClientError:
-        """The error, not yet raised."""
+        """The error, with what the transport raised as its cause."""
+        error = self._error()
+        error.__cause__ = self._done.reply.cause if self._done.reply is not None else None
+        return error
+
+    def _error(self) -> ClientError:
         call, done, operation = self._call, self._done, self._operation
         answer = done.answer
         match done.end:
@@ -306,11 +299,8 @@ class _Failed:
         if status >= 500:
             kind, hint = ServerFailed, "whether it was billed is unknown; try again, or ask the provider"
         if status == 429:
-            seconds = answer.retry_after_s
-            if seconds is None and reply is not None:
-                header = reply.response().header(call.provider.profile.errors.retry_after_header)
-                seconds = retry_after(header, None, call.wall_clock())
-                answer = replace(answer, retry_after_s=seconds)
+            seconds = asked_to_wait_s(done, call.provider.profile.errors.retry_after_header, call.wall_clock)
+            answer = replace(answer, retry_after_s=seconds)
             if seconds is not None:
                 hint = f"wait {seconds:g} s, then try again"
         said = f": {call.without_key(answer.error_message)}" if answer.error_message else ""
@@ -392,6 +382,12 @@ def not_allowed(call: Call, answer: Answer | None, what: str, url: str) -> Addre
         answer=answer,
         hint=_LIVE,
     )
+
+
+def _with_exchange(error: ClientError, done: Done[Exchanged]) -> ClientError:
+    reply = done.reply or done.first
+    error.exchange = shown(reply) if reply is not None else None
+    return error
 
 
 def _timings(done: Done[Exchanged], first: Exchanged) -> Timings:

@@ -56,17 +56,19 @@ class Retry:
                 status = done.answer.status if done.answer is not None else 0
                 if status not in self.statuses or not (status == 429 or keyed):
                     return None
-                asked_s = self._asked_s(done, header, now)
+                asked_s = asked_to_wait_s(done, header, now)
             case _:
                 return None
         backoff_s = min(self.base_s * 2.0 ** (attempt - 1), self.longest_s)
         pause_s = (asked_s if asked_s is not None else backoff_s) * (1.0 + self.jitter * draw)
         return pause_s if elapsed_s + pause_s <= self.deadline_s else None
 
-    def _asked_s(self, done: Done[Exchanged], header: str, now: Callable[[], datetime]) -> float | None:
-        if done.answer is not None and done.answer.retry_after_s is not None:
-            return done.answer.retry_after_s
-        return retry_after(done.reply.response().header(header), None, now()) if done.reply is not None else None
-
 
 NO_RETRY = Retry()
+
+
+def asked_to_wait_s(done: Done[Exchanged], header: str, now: Callable[[], datetime]) -> float | None:
+    """What an answer asks to wait, in seconds: as it was decoded; else `header` as a date against `now`, for an answer without a Date."""
+    if done.answer is not None and done.answer.retry_after_s is not None:
+        return done.answer.retry_after_s
+    return retry_after(done.reply.response().header(header), None, now()) if done.reply is not None else None
