@@ -17,7 +17,7 @@ from testcard.specs.yaml_lines import Pointer, YamlFile
 
 _SHOWN_IDS = 30
 #: Meanings for which every request that is made has a value of its own.
-_SAID_BY_REQUESTS = frozenset({"prompt", "messages", "image", "mask", "model", "async", "task_id"})
+SAID_BY_REQUESTS = frozenset({"prompt", "messages", "image", "mask", "model", "async", "task_id"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def unsaid(operation: Operation, entry: OperationProfile) -> Iterator[tuple[str,
         stated = (
             field is None
             or any(other.startswith(f"/{name}/") for other in entry.fields)
-            or field.means in _SAID_BY_REQUESTS
+            or field.means in SAID_BY_REQUESTS
             or field.cheapest is not None
             or field.send is not None
             or bool(field.must_accept)

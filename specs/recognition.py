@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from testcard.specs.agreement import SAID_BY_REQUESTS
 from testcard.specs.openapi import Operation
 from testcard.specs.pointers import MISSING, parts_of, pointer_of, wire_parts
 from testcard.specs.samples import allows, stated_value
@@ -363,7 +364,7 @@ def request_data(operation: Operation) -> Data:
         if data["means"] not in ("other", "image") and data["means"] in taken:
             data = {"means": "other"}  # one field of each meaning: the first
         taken.add(data["means"])
-        if name in operation.required and "cheapest" not in data and data["means"] not in _SAID_BY_TASKS:
+        if name in operation.required and "cheapest" not in data and data["means"] not in _LEFT_OPEN:
             value = _value_for(data["means"], schema)
             data = {**data, **({"cheapest": value} if value is not None else {})}
         body[name] = data
@@ -439,7 +440,7 @@ def _further_in(operation: Operation, taken: set[str]) -> dict[str, Data]:
         if data["means"] in ("other", "prompt", "messages", "image", "mask") or data["means"] in taken or not settings:
             continue
         asked = place[-1] in (schema_at(operation.request_schema, place[:-1]).get("required") or ())
-        if asked and "cheapest" not in data and data["means"] not in _SAID_BY_TASKS:
+        if asked and "cheapest" not in data and data["means"] not in _LEFT_OPEN:
             value = _value_for(data["means"], schema)
             data = {**data, **({"cheapest": value} if value is not None else {})}
         found[written(place)] = data
@@ -478,8 +479,8 @@ def _required_beside(operation: Operation, found: Mapping[str, Data]) -> dict[st
 _DEEPEST_FIELD = 4
 
 
-#: Meanings for which every request has a value of its own.
-_SAID_BY_TASKS = frozenset({"prompt", "model", "image", "mask", "messages", "max_tokens", "stream", "async"})
+#: Meanings that get no value here: those that requests say, and whether to stream, which is for the profile to send.
+_LEFT_OPEN = SAID_BY_REQUESTS | {"stream"}
 _ORDINARY_TEXTS = {"negative_prompt": ("", "blur"), "user": ("testcard",)}
 _ORDINARY = {"seed": (1,), "strength": (0.5, 1), "guidance": (5, 1), "steps": (20, 1), "temperature": (0, 1)}
 

@@ -216,3 +216,22 @@ def test_states_are_told_by_their_words() -> None:
         "running": ["IN_PROGRESS"],
         "cancelled": ["canceled"],
     }
+
+
+def test_a_required_limit_of_tokens_is_sent_as_the_document_states_it(tmp_path: Path) -> None:
+    """Its default is a value that the document says; whether to stream has to be said by the profile."""
+    (tmp_path / "profile.yaml").write_text("schema: testcard.profile/1\nid: limited\noperations: [ask]\n", encoding="utf-8")
+    fields = {
+        "messages": {"type": "array", "items": {"type": "object"}},
+        "max_tokens": {"type": "integer", "default": 64},
+        "stream": {"type": "boolean"},
+    }
+    body = {"schema": {"type": "object", "required": ["messages", "max_tokens"], "properties": fields}}
+    ask: dict[str, Any] = {"operationId": "ask", "responses": {"200": {"description": "ok"}}}
+    ask["requestBody"] = {"required": True, "content": {"application/json": body}}
+    document = {"openapi": "3.1.0", "info": {"title": "T", "version": "1"}, "paths": {"/ask": {"post": ask}}}
+    (tmp_path / "openapi.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    assert lint(tmp_path) == []
+    body["schema"]["required"] = ["messages", "stream"]
+    (tmp_path / "openapi.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    assert [problem.key for problem in lint(tmp_path)] == ["operations.ask.fields.stream"]
