@@ -16,7 +16,7 @@ from testcard.harness.check.running.outcome import INTERRUPTED
 from testcard.harness.check.sealing import day_of, openapi_place, sealed, started_of
 from testcard.harness.config import WaiverSection
 from testcard.harness.errors import UsageError
-from testcard.harness.events import Event
+from testcard.harness.events import Event, Noted
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.scope import Scope
@@ -28,7 +28,7 @@ from testcard.specs.loader import Provider, load_provider
 
 
 def rejudge(options: RejudgeOptions) -> Iterator[Event]:
-    """The verdicts on a recorded run as events, from `Judged` to `Finished`; the new run holds the same evidence.
+    """The verdicts on a recorded run as events, from `Judged` to `Finished`, with what is to be noted before; the new run holds the same evidence.
 
     `UsageError` for a run of another provider, or of no check.
     """
@@ -59,6 +59,8 @@ def rejudge(options: RejudgeOptions) -> Iterator[Event]:
     writer = RunWriter.create(options.out or default_folder("check"), "check", targets=[now], seed=run.run.seed, config=config)
     exchanges = list(run.exchanges())
     _copy(run, exchanges, writer)
+    if conclusion.told_left_out is not None:
+        yield Noted(sentence=conclusion.told_left_out)
     yield from sealed(writer, conclusion, now, before.spend if before is not None else _spent(exchanges), reason=why, stops=run.run.stops)
 
 

@@ -40,7 +40,6 @@ from testcard.harness.check.spending.allowance import at_most
 from testcard.harness.config import PricesSection
 from testcard.harness.errors import Exit, TestcardError, UsageError
 from testcard.harness.events import Event, Finished, Noted, Planned, PlannedTarget
-from testcard.harness.intake.limits import limits
 from testcard.harness.models import unlisted
 from testcard.harness.pricing import PriceOrigin, Pricing
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free
@@ -351,12 +350,8 @@ class _Work:
             live=options.live,
             decoding_s=_DECODING_S if outcome.interrupted else self._decoding_s(outcome.stopped),
         )
-        if conclusion.left_out:
-            self.told.put(
-                Noted(
-                    sentence=f"{conclusion.left_out} large answers were recorded and not judged: more than {limits().judged_bytes:,} bytes together (judged_bytes under [limits])"
-                )
-            )
+        if conclusion.told_left_out is not None:
+            self.told.put(Noted(sentence=conclusion.told_left_out))
         rules = [rule.id for rule in plan.rules]
         conclusion = waive(conclusion, options.waivers, scopes=plan.scopes, rules=rules, on=day_of(run.run))
         self._writer.update(config=run_config(options, plan, self._settings.concurrency, carried))

@@ -61,6 +61,14 @@ class Conclusion:
     left_out: int = 0
 
     @property
+    def told_left_out(self) -> str | None:
+        """That answers were left out, in a sentence; None where none was."""
+        if not self.left_out:
+            return None
+        them = f"{self.left_out} large answer{'s were' if self.left_out != 1 else ' was'} recorded and not judged"
+        return f"{them}: more than {limits().judged_bytes:,} bytes together (judged_bytes under [limits])"
+
+    @property
     def failed(self) -> bool:
         """Whether a must was broken (with `strict`: or a should), or a waiver has expired whose finding is still there."""
         broken = any(one.verdict == "fail" or (self.strict and one.verdict == "deviates") for one in self.verdicts)

@@ -36,7 +36,10 @@ from testcard.harness.api import (
     check,
     rejudge,
 )
+from testcard.harness.check.judging import verdicts
 from testcard.harness.config import PricesSection
+from testcard.harness.events import Noted
+from testcard.harness.intake.limits import IntakeLimits
 from testcard.harness.stops import StopReason
 from testcard.specs.prices import PerImage
 from testkit.pictures import gradient, in_base64
@@ -315,6 +318,21 @@ def test_a_recorded_check_is_judged_again_as_events(server: Server) -> None:
     assert events[-1].verdicts == first.verdicts
     narrowed = list(rejudge(RejudgeOptions(provider="nanogpt", run=Path("run"), rules=("image.count",), out=Path("narrow"))))
     assert [one.verdict.rule for one in of_kind(narrowed, Judged)] == ["image.count"]
+
+
+def test_what_is_too_much_to_be_judged_is_said(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the check and by whoever judges its run again: what nobody looked at proves nothing."""
+    monkeypatch.setattr(verdicts, "_SMALL_BYTES", 100)
+    monkeypatch.setattr(verdicts, "limits", lambda: IntakeLimits(judged_bytes=1))
+    live = list(check(options(server)))
+    again = list(rejudge(RejudgeOptions(provider="nanogpt", run=Path("run"), out=Path("again"))))
+    pictures = sum(one.exchange.response is not None and one.exchange.response.status == 200 for one in of_kind(live, Answered))
+    assert pictures > 1
+    said = f"{pictures} large answers were recorded and not judged: more than 1 bytes together (judged_bytes under [limits])"
+    for events in (live, again):
+        assert [one.sentence for one in of_kind(events, Noted) if "judged_bytes" in one.sentence] == [said]
+        (count,) = (one.verdict for one in of_kind(events, Judged) if one.verdict.rule == "image.count")
+        assert count.verdict == "unproven"
 
 
 def test_a_killed_check_is_judged_as_far_as_it_came(server: Server) -> None:
