@@ -124,11 +124,15 @@ def _operation(entry: Data, operation: Operation) -> Data:
 
 
 def _fit_to_answer(entry: Data, own: Mapping[str, Any], operation: Operation) -> None:
-    """Recognised fields without a meaning where the answer has no place for what they ask: several pictures, a way of delivery.
+    """Recognised fields without a meaning where the answer has no place for what they ask: several pictures, a way of delivery, a stream.
 
     What the profile itself says of a field (`own`) stands.
     """
     response = entry.get("response") or {}
+    if not any("text/event-stream" in operation.response_media_types(status) for status in operation.success_statuses):
+        for name, field in (entry.get("fields") or {}).items():
+            if name not in own and isinstance(field, Mapping) and field.get("means") == "stream" and "events" not in response:
+                entry["fields"][name] = {"means": "other"}
     if entry.get("kind") != "images" or not {"pictures", "binary"} & response.keys():
         return
     single = "*" not in str(response.get("pictures") or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +236,14 @@ def test_a_required_limit_of_tokens_is_sent_as_the_document_states_it(tmp_path: 
     body["schema"]["required"] = ["messages", "stream"]
     (tmp_path / "openapi.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
     assert [problem.key for problem in lint(tmp_path)] == ["operations.ask.fields.stream"]
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "text/event-stream"])
+def test_a_field_asks_for_a_stream_where_the_document_has_one(tmp_path: Path, media_type: str) -> None:
+    """Without a documented event stream nobody asks for one: its media type would be held against the server."""
+    document = copy.deepcopy(OPENAI_KIND)
+    operation = document["paths"]["/images/generations"]["post"]
+    operation["requestBody"]["content"]["application/json"]["schema"]["properties"]["stream"] = {"type": "boolean"}
+    operation["responses"]["200"]["content"].setdefault(media_type, {"schema": {"type": "string"}})
+    profile = opened(tmp_path / "p", document=document)
+    assert profile.operations["createImage"].fields["stream"].means == ("stream" if media_type == "text/event-stream" else "other")
