@@ -163,7 +163,7 @@ class Engine:
         self.course = Course(turn, self.job, turn.start_s if turn.start_s is not None else clock() + LEAD_S)
         self.share = Budget(
             None if block.max_requests is None else turn.share(block.max_requests),
-            None if block.max_cost_usd is None else block.max_cost_usd / turn.parts,
+            None if block.max_cost_usd is None else turn.money(block.max_cost_usd, max(usd or 0.0 for usd in self.cell.worst_usd)),
         )
         self.tally.begin(block.cell, block.stage)
         cpu, busy, began = time.process_time(), time.thread_time(), clock()

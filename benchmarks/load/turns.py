@@ -125,6 +125,11 @@ class Turn:
         """This part's share of so many users or places."""
         return whole // self.parts + (self.part < whole % self.parts)
 
+    def money(self, whole_usd: float, worst_usd: float) -> float:
+        """This part's share of so much money: that of whole requests, for each of a few equal parts could be too little for one."""
+        requests = max(1, int(whole_usd / worst_usd + 1e-9)) if worst_usd > 0.0 else self.parts
+        return whole_usd * self.share(requests) / requests
+
     def seeds_key(self, seed: int) -> str:
         """What its picture seeds are drawn from. Nothing in it tells how many processes there are: each takes its part."""
         return self.block.seeds_key(seed, again=self.instead_of is not None)

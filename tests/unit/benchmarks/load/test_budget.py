@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from testcard.benchmarks.load.stop_conditions import Budget
+from testcard.benchmarks.load.turns import Turn
+from testcard.benchmarks.plan.job import BlockJob
 from testcard.harness.stops import Stop, StopReason
 
 
@@ -63,3 +65,13 @@ def test_a_target_that_charges_more_is_expected_to_do_it_again() -> None:
     budget.settle(0.01, 1e300)
     assert not budget.reserve(0.01)
     assert budget.refusal is not None
+
+
+@given(parts=st.integers(1, 9), requests=st.integers(1, 60), worst=st.floats(0.001, 0.1), spare=st.floats(0, 0.99))
+def test_money_of_a_turn_is_shared_in_whole_requests(parts: int, requests: int, worst: float, spare: float) -> None:
+    """Several processes can afford together as many requests as one could, however few: half of one request pays for none."""
+    block = BlockJob(cell=0, round=1, stage="s", rate_rps=None, users=9, warmup_s=0.0, duration_s=1.0)
+    whole = worst * (requests + spare)
+    shares = [Turn(block, 0, part=part, parts=parts).money(whole, worst) for part in range(parts)]
+    assert sum(shares) == pytest.approx(whole)
+    assert sum(int(share / worst + 1e-9) for share in shares) >= requests
