@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import base64
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,29 +18,12 @@ from pathlib import Path
 
 import httpx
 import openai
+from mock_cpu import BARE, PATH, process
 
 from testcard.harness.client import Client
 from testcard.mocks.running import running_mock
 
-PATH = "/v1/images/generations"
 ASKED = {"prompt": "a red boat on a calm lake", "model": "black-forest-labs/FLUX.1-Kontext-dev"}
-SERVER = """
-import sys
-from starlette.applications import Starlette
-from starlette.responses import Response
-from starlette.routing import Route
-from testcard.mocks.serving import bind, serve, url_of
-
-body = open(sys.argv[1], "rb").read()
-
-async def images(request):
-    await request.body()
-    return Response(body, media_type="application/json")
-
-server = bind("127.0.0.1", 0)
-app = Starlette(routes=[Route(sys.argv[2], images, methods=["POST"])])
-serve(app, server, lambda: print(url_of(server), flush=True), until_stdin_closes=True)
-"""
 
 
 def cpu_us(call: Callable[[], object], calls: int) -> float:
@@ -63,12 +45,8 @@ def main() -> None:
             asked = {**ASKED, "size": size}
             body = httpx.post(mock.base_url + PATH, json=asked, headers={"Authorization": "Bearer testcard"}).content
             (Path(place) / "body.json").write_bytes(body)
-            (Path(place) / "server.py").write_text(SERVER)
-            command = [sys.executable, f"{place}/server.py", f"{place}/body.json", PATH]
-            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-                assert server.stdout is not None
-                assert server.stdin is not None
-                url = server.stdout.readline().strip()
+            (Path(place) / "server.py").write_text(BARE)
+            with process([sys.executable, f"{place}/server.py", f"{place}/body.json", PATH]) as (_, url):
                 bare = httpx.Client(headers={"Authorization": "Bearer testcard"})
                 ours = Client("nebul", base_url=url, api_key="testcard")
                 theirs = openai.OpenAI(base_url=f"{url}/v1", api_key="testcard", max_retries=0)
@@ -92,7 +70,6 @@ def main() -> None:
                 for _ in range(options.rounds):
                     for name, way in ways.items():
                         costs[name].append(cpu_us(way, options.calls))
-                server.stdin.close()
             middle = {name: statistics.median(some) for name, some in costs.items()}
             ratio = {
                 name: statistics.median(a / b for a, b in zip(costs["ours"], costs[name], strict=True)) for name in ("httpx", "openai")
