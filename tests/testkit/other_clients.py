@@ -93,7 +93,7 @@ CLIENTS = (
     OtherClient("openai (Node)", "with_openai_node.mjs", "openai", "openai", ("nebul", "nanogpt", "nvidia-nim-vision")),
     OtherClient("litellm", "with_litellm.py", "litellm", "litellm", ("nebul", "nanogpt", "nvidia-nim-vision")),
     OtherClient(
-        "langchain",
+        "langchain-nvidia-ai-endpoints",
         "with_langchain.py",
         "langchain-nvidia-ai-endpoints langchain-openai",
         "langchain_nvidia_ai_endpoints",
