@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import signal
 import socket
 import sys
@@ -53,6 +54,7 @@ class Together:
     def __init__(self, app: ASGIApp, index: int, places: Sequence[Path], providers: Sequence[Provider] = (), *, tls: bool = False) -> None:
         self._app = app
         self._key_headers = _key_headers(providers)
+        self._tasks = _task_paths(providers)
         self._scheme = "https" if tls else "http"
         self._index = index
         self._places = places
@@ -62,19 +64,23 @@ class Together:
         """Serves one request, here or where it belongs."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]} if scope["type"] == "http" else {}
         if scope["type"] != "http" or _FORWARDED in headers:
-            asked_on = scope["type"] == "http" and scope["method"] in _SAFE
+            asked_on = scope["type"] == "http" and self._may_be_elsewhere(scope)
             await self._app({**scope, MAY_BE_ELSEWHERE: True} if asked_on else scope, receive, send)
             return
-        path, method = scope["path"], scope["method"]
+        path = scope["path"]
         key = next((headers[name] for name in self._key_headers if name in headers), None)
         if path.startswith("/_testcard/") and not path.startswith("/_testcard/files/"):
             await self._own_address(scope, receive, send)
         elif key is not None and (owner := self._owner(key)) != self._index:
             await _pass_on(await self._asked(owner, scope, await _body_of(receive)), send)
-        elif method in _SAFE:
+        elif self._may_be_elsewhere(scope):
             await self._here_or_there(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _may_be_elsewhere(self, scope: Scope) -> bool:
+        """Whether a 404 here may be another process's to answer: it asks for something that is there, or is about a task."""
+        return scope["method"] in _SAFE or self._tasks.fullmatch(scope["path"]) is not None
 
     def _owner(self, key: str) -> int:
         return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest(), "big") % len(self._places)
@@ -237,6 +243,18 @@ def _key_headers(providers: Sequence[Provider]) -> tuple[str, ...]:
     protocols = [provider.protocol(name) for provider in providers for name in provider.profile.operations]
     named = (one.idempotency_header.lower() for one in protocols if one is not None and one.idempotency_header is not None)
     return tuple(dict.fromkeys((*named, "idempotency-key")))
+
+
+def _task_paths(providers: Sequence[Provider]) -> re.Pattern[str]:
+    """The paths of operations that are about a task, some of which are called off with POST."""
+    found = []
+    for provider in providers:
+        root = "" if len(providers) == 1 else f"/{provider.id}"
+        for name, operation in provider.openapi.operations.items():
+            if provider.operation_profile(name).kind == "task":
+                pieces = (piece.partition("}") for piece in operation.path.split("{"))
+                found.append(re.escape(root) + "[^/]+".join(re.escape(rest if brace else text) for text, brace, rest in pieces))
+    return re.compile("|".join(found) or r"(?!)")
 
 
 def _of_one(path: str, body: bytes) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -53,21 +54,31 @@ def test_whichever_is_asked_knows_of_pictures_tasks_and_keys(url: str) -> None:
     assert httpx.get(f"{url}/v2/tasks/0xdead", trust_env=False).json()["error"]["code"] == "TASK_NOT_FOUND"
 
 
-def test_a_key_is_one_whatever_its_header_is_called(tmp_path: Path) -> None:
-    """The profile names the header; all processes find the same task by it."""
+def test_keys_and_cancellations_are_found_as_the_provider_has_them(tmp_path: Path) -> None:
+    """The profile names the header of keys, and all processes find the same task by it; a POST calls a task of any process off."""
     queue = shutil.copytree(Path(__file__).parents[2] / "fixtures" / "ways" / "queue", tmp_path / "lathe")
     profile = queue / "profile.yaml"
     profile.write_text(profile.read_text().replace("async:\n", "async:\n  idempotency_header: X-Once\n"))
+    document = queue / "openapi.yaml"
+    document.write_text(document.read_text().replace("    put:\n      operationId: cancel", "    post:\n      operationId: cancel"))
     command = [str(queue) if word == "opengpu-relay" else word for word in COMMAND]
     with subprocess.Popen([*command, "--until-stdin-closes"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         (url,) = json.loads(process.stdout.readline())["base_urls"].values()
-        path = next(iter(load_provider(str(queue)).openapi.operations.values())).path
+        operations = load_provider(str(queue)).openapi.operations
+        path = operations["submit"].path
         headers = {"Authorization": "Key testcard", "X-Once": "mine"}
         answers = [httpx.post(url + path, json={"prompt": "x"}, headers=headers, trust_env=False) for _ in range(8)]
+        del headers["X-Once"]
+        statuses = []
+        for _ in range(8):
+            task = httpx.post(url + path, json={"prompt": "x"}, headers=headers, trust_env=False).json()["request_id"]
+            target = url + re.sub(r"{[^}]*}", task, operations["cancel"].path)
+            statuses.append(httpx.post(target, headers=headers, trust_env=False).status_code)
         process.stdin.close()
     assert len({answer.json()["request_id"] for answer in answers}) == 1
+    assert all(status < 300 for status in statuses)
 
 
 def test_counts_are_added_up_and_conditions_passed_on(url: str) -> None:
