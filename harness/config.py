@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from testcard.harness.errors import SpecError, UsageError
 from testcard.harness.intake.limits import IntakeLimits, changed, use_limits
+from testcard.harness.text.words import seconds_of
 from testcard.harness.toml_lines import Pointer, TomlFile, read_toml
 from testcard.harness.wire.addresses import allow_host
 from testcard.specs.loader import Provider, load_provider
@@ -27,8 +27,6 @@ class _Section(BaseModel):
 
 
 _File = TypeVar("_File", bound=_Section)
-_UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)")
 _Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -41,13 +39,16 @@ def _a_day(value: object) -> object:
 
 def _a_time(value: object) -> object:
     """Seconds of a number, or of text such as 30m."""
-    found = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
-    if isinstance(value, str) and found is None:
+    seconds = seconds_of(value) if isinstance(value, str) else value
+    if seconds is None:
         raise ValueError(f"has to be a time such as 30m or 6h, not {value}")
-    seconds = float(found[1]) * _UNITS[found[2]] if found is not None else value
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
         raise ValueError(f"has to be a time of more than 0 s, not {value}")
     return seconds
+
+
+#: A key that takes what a flag takes: seconds, or text such as "30m".
+_Seconds = Annotated[float, BeforeValidator(_a_time, json_schema_input_type=float | str)]
 
 
 def _an_objective(value: str) -> str:
@@ -87,7 +88,7 @@ class CheckSection(_Section):
     seed: int | None = None
     concurrency: int | None = Field(default=None, ge=1)
     timeout: float | None = Field(default=None, gt=0)
-    max_time: Annotated[float | None, BeforeValidator(_a_time)] = None
+    max_time: _Seconds | None = None
     max_requests: int | None = Field(default=None, ge=0)
     max_images: int | None = Field(default=None, ge=0)
     max_cost: float | None = Field(default=None, ge=0)
@@ -117,8 +118,8 @@ def _limits(values: dict[str, int | float]) -> dict[str, int | float]:
 class WatchSection(_Section):
     """`[watch]`: defaults of `testcard watch`. Times are seconds, or text such as "30m"; limits hold for all targets together, in a day of UTC."""
 
-    check_every: Annotated[float, BeforeValidator(_a_time, json_schema_input_type=float | str)] | None = None
-    probe_every: Annotated[float, BeforeValidator(_a_time, json_schema_input_type=float | str)] | None = None
+    check_every: _Seconds | None = None
+    probe_every: _Seconds | None = None
     max_requests_per_day: int | None = Field(default=None, ge=1)
     max_cost_per_day: float | None = Field(default=None, ge=0)
     port: int | None = Field(default=None, ge=0, le=65535)

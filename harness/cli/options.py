@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -45,9 +44,6 @@ USD = Finite("amount in US dollars", min=0)
 SECONDS = Finite("number of seconds", min=0, min_open=True)
 
 
-_UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "min": 60.0, "h": 3600.0}
-
-
 class Duration(click.ParamType[float]):
     """A length of time as people write it (`90`, `60s`, `2m`, `1h`); its value is seconds, more than none."""
 
@@ -55,10 +51,12 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The seconds; click's usage error for anything else."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(value).strip())
-        if found is None or found[2] not in _UNITS or float(found[1]) == 0:
+        from testcard.harness.text.words import seconds_of  # not needed for --help
+
+        seconds = seconds_of(str(value))
+        if seconds is None:
             self.fail(f"{value} is no length of time; write it as 60s, 2m or 1h", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
+        return seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from testcard.harness.runs.records import SEVERITY, Estimate, Waived, WaiverNote
 UNSURE = "≈\u00a0"
 #: What stands where there is no number.
 NONE = "–"
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
+_SECONDS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "min": 60.0, "h": 3600.0}
 _SPANS = ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -52,6 +54,13 @@ def time_span(seconds: float) -> str:
         return "0 s"
     size, unit = next(((size, unit) for size, unit in _SPANS if abs(seconds) >= size), _SPANS[-1])
     return f"{significant(abs(seconds) / size)} {unit}"
+
+
+def seconds_of(text: str) -> float | None:
+    """The seconds of a length of time as people write it (`90`, `60s`, `2m`, `1h`); None for what is none, and for no time at all."""
+    found = _TIME.fullmatch(text.strip())
+    seconds = float(found[1]) * _SECONDS.get(found[2], 0.0) if found is not None else 0.0
+    return seconds or None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,9 @@ def test_the_schemas_take_what_the_reader_takes(name: str) -> None:
     elif name == "workload.toml":
         files = [tomllib.loads(path.read_text()) for path in WORKLOADS.glob("*.toml")]
     else:
-        files = [{"target": [{"provider": "nebul", "live": True}], "check": {"max_cost": 1}}]
+        files = [
+            {"target": [{"provider": "nebul", "live": True}], "check": {"max_cost": 1, "max_time": "15m"}, "watch": {"check_every": 90}}
+        ]
     assert files
     judge = jsonschema_rs.validator_for(printed)
     for data in files:
