@@ -60,6 +60,10 @@ def _frame(openapi: OpenApi) -> Iterator[SpecProblem]:
     for key, entries in components.items() if isinstance(components, Mapping) else ():
         if not isinstance(entries, Mapping) and not str(key).startswith("x-"):
             yield _at(openapi, ("components", str(key)), "has to be a mapping")
+    schemes = components.get("securitySchemes") if isinstance(components, Mapping) else None
+    for name, scheme in schemes.items() if isinstance(schemes, Mapping) else ():
+        if scheme is not None and not isinstance(scheme, Mapping):
+            yield _at(openapi, ("components", "securitySchemes", str(name)), "has to be a mapping")
     if not isinstance(openapi.files.root.data.get("paths"), Mapping):
         yield _at(openapi, ("paths",), "has to be a mapping of paths")
     if "servers" in raw and not isinstance(raw["servers"], list):

@@ -159,8 +159,9 @@ def test_a_version_that_is_not_there_is_a_usage_error(tmp_path: Path, place: str
         ("enum: [256x256, 512x512, 1024x1024]", "enum: 5", "size.enum"),
         ("user: {type: string}", "user: {oneOf: 5}", "user.oneOf"),
         ("security:\n  - bearerAuth: []\n", "security: 5\n", "security"),
+        ("bearerAuth:\n      type: http\n", "bearerAuth: 5\n    other:\n      type: http\n", "securitySchemes.bearerAuth"),
     ],
-    ids=["bound", "enum", "alternatives", "security"],
+    ids=["bound", "enum", "alternatives", "security", "scheme"],
 )
 def test_a_document_that_cannot_be_compared_is_named_with_its_line(tmp_path: Path, written: str, instead: str, named: str) -> None:
     """Exit code 2, as from `spec lint`: what is wrong with it is its user's answer."""
