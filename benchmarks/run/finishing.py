@@ -63,7 +63,7 @@ def write_down(
     if finder is not None:
         finder.end(blocks, stops)  # while the shards are there
     writer.add_file("samples", "samples.parquet")  # listed first: a kill between the two leaves nothing that nobody lists
-    seal(writer.folder, _left_out(blocks))
+    seal(writer.folder, _taken_again(blocks))
     frame = read(RunReader(writer.folder))
     summary = _without(_measured(frame, blocks, workload, asked, stops, writer.run.seed or 0), left_out)
     found = None
@@ -100,7 +100,7 @@ def recovered_summary(run: RunReader) -> Summary:
     blocks = recorded_blocks(run)
     frame = read(run)
     if not is_sealed(run):
-        for worker, begin, end in _left_out(blocks):
+        for worker, begin, end in _taken_again(blocks):
             again = (frame["worker"] == worker) & frame["scheduled_s"].between(begin, end, inclusive="left")
             frame["warmup"] = frame["warmup"].fillna(False) | again
     return _measured(frame, blocks, workload, asked, run.run.stops, run.run.seed or 0)
@@ -115,7 +115,7 @@ def recorded_blocks(run: RunReader) -> list[Block]:
     return [decoded(line, decoder, path, number) for number, line in lines(path) if line.endswith(b"\n")]
 
 
-def _left_out(blocks: Sequence[Block]) -> list[tuple[int, float, float]]:
+def _taken_again(blocks: Sequence[Block]) -> list[tuple[int, float, float]]:
     """The times (worker, from, to) of turns that were taken again, whose samples count as warm-up."""
     from testcard.benchmarks.load.turns import counted
 

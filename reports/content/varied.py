@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from testcard.harness.statistics.percentiles import nearest
+from testcard.harness.statistics.percentiles import nearest, nearest_rank
 from testcard.harness.text.words import NONE, Unit, clean, significant
 from testcard.reports.content.comparison import too_few
 from testcard.reports.content.evidence import Evidence, Series
@@ -113,7 +113,7 @@ def _latency(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
 
 
 def _level(ascending: npt.NDArray[np.float64], name: str, share: float, unit: Unit) -> str:
-    if len(ascending) < round(1.0 / (1.0 - share)):
+    if nearest_rank(len(ascending), share) >= len(ascending):  # none lies beyond it
         return too_few(name, len(ascending))
     return unit.text(nearest(ascending, share))
 
