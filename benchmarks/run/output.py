@@ -277,9 +277,10 @@ def outlook_lines(plan: BenchPlan, max_requests: int | None) -> list[str]:
         named = " and ".join(one.objective.expression for one in plan.left_out)
         takes = max((one.least for one in plan.left_out if one.least is not None), default=None)
         enough = "" if takes is None else f" ({takes:,} can)"
+        are, them = ("it is", "it") if len(plan.left_out) == 1 else ("they are", "them")
         lines.append(
-            f"counts only if broken: {named} of the default workload: {count(each, 'request')} a row cannot show that it is kept{enough}; "
-            "--slo asks for it"
+            f"counts only if broken: {named} of the default workload: {count(each, 'request')} a row cannot show that {are} kept{enough}; "
+            f"--slo asks for {them}"
         )
     lines += [f"decides: {one.words}" for one in plan.outlooks]
     within = "" if plan.answer_s is None else f", and an answer takes less than {significant(plan.answer_s)} s on average"
