@@ -106,6 +106,16 @@ def test_tokens_counted(recorded: Any, text: str, tokens: int | None, word: str 
     assert words(recorded, "vision.tokens-counted", completion(text, tokens=tokens)) == ({word} if word else set())
 
 
+@pytest.mark.parametrize(("usage", "word"), [({"completion_tokens": 3}, "pass"), ({"completion_tokens": 0}, "broken"), (None, None)])
+def test_tokens_of_a_stream_are_counted(recorded: Any, usage: dict[str, int] | None, word: str | None) -> None:
+    """As of any other answer, where the stream states a usage; it need not."""
+    chunks: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": {"content": "A gradient."}, "finish_reason": "stop"}]}]
+    chunks += [{"choices": [], "usage": usage}] if usage is not None else []
+    streamed = "".join(f"data: {json.dumps(one)}\n\n" for one in chunks) + "data: [DONE]\n\n"
+    more = {"asked": {**ASKED, "stream": True}, "headers": [("content-type", "text/event-stream")]}
+    assert words(recorded, "vision.tokens-counted", streamed.encode(), **more) == ({word} if word else set())
+
+
 @pytest.mark.parametrize(("text", "word"), [("A gradient.", "pass"), ("", "broken"), (" \n", "broken"), (None, "broken")])
 def test_content(recorded: Any, text: str | None, word: str) -> None:
     """A message without words breaks it, unless a filter took them or hardly any tokens were allowed."""
