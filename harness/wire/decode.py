@@ -96,8 +96,9 @@ def _success(
         pictures: tuple[DeliveredPicture, ...] = (_from(where, found, DeliveredPicture(0, data=body)),) if body else ()
         problem = problem or (None if body else "the body is empty")
     else:
-        pictures = tuple(_picture(where, found, index, place, item) for index, (place, item) in enumerate(_items(where, body)))
-        problem = problem or _unread(profile, body, task)
+        items = _items(where, body)
+        pictures = tuple(_picture(where, found, index, place, item) for index, (place, item) in enumerate(items[: limits().pictures]))
+        problem = problem or _unread(profile, body, task) or _too_many(len(items))
     return Answer(
         status,
         json=None if binary else body,
@@ -213,7 +214,13 @@ def _parsed(body: bytes) -> tuple[Any, str | None]:
 
 
 def _items(where: ResponseMap, body: Any) -> list[tuple[str, Any]]:
-    return every(body, where.pictures)[: limits().pictures] if where.pictures is not None else []
+    return every(body, where.pictures) if where.pictures is not None else []
+
+
+def _too_many(pictures: int) -> str | None:
+    """That not all pictures of an answer were taken; None where all were."""
+    most = limits().pictures
+    return f"it has {pictures:,} pictures, of which {most:,} were taken" if pictures > most else None
 
 
 def _from(where: ResponseMap, found: _Places, picture: DeliveredPicture, item: Any = None) -> DeliveredPicture:
@@ -300,7 +307,7 @@ def _holds_pictures(where: ResponseMap, body: Any) -> bool:
 def _delivers(where: ResponseMap, body: Any) -> bool:
     """Whether a picture is there, by its bytes or its address."""
     found = _Places(body, None)
-    pictures = (_picture(where, found, 0, place, item) for place, item in _items(where, body))
+    pictures = (_picture(where, found, 0, place, item) for place, item in _items(where, body)[: limits().pictures])
     return any(picture.base64 is not None or picture.url is not None for picture in pictures)
 
 
@@ -329,7 +336,7 @@ def _picture_stream_answer(where: ResponseMap, events: PictureEvents, response: 
             pictures.append(_from(where, _Places(event.data, response), DeliveredPicture(len(pictures), base64, url)))
         if events.usage:
             usage = Usage(*(at(event.data, place) if (place := events.usage.get(name)) else None for name in _COUNTS))
-    message, problem = None, stream.problem
+    message, problem = None, stream.problem or _too_many(len(stream.completed))
     if stream.error is not None:
         message = message_anywhere(stream.error) or "the stream carries an error"
         problem = f"the stream carries an error: {message}"

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from testcard.harness.intake.limits import limits
 from testcard.harness.wire.decode import (
     decode,
     decode_body,
@@ -27,6 +28,15 @@ from testcard.specs.profile import ResponseMap
 def answer(provider: str, operation: str, body: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return decode(load_provider(provider), operation, WireResponse(status, headers, data))
+
+
+def test_pictures_beyond_the_limit_are_left_and_said_to_be() -> None:
+    """An answer that was cut is none to be taken for whole, by whoever asked for so many."""
+    most = limits().pictures
+    whole = answer("nanogpt", "createImage", {"data": [{"b64_json": "AA"}] * most})
+    assert (len(whole.pictures), whole.problem) == (most, None)
+    cut = answer("nanogpt", "createImage", {"data": [{"b64_json": "AA"}] * (most + 1)})
+    assert (len(cut.pictures), cut.problem) == (most, "it has 65 pictures, of which 64 were taken")
 
 
 def test_nanogpt_cost_and_balance() -> None:
