@@ -307,7 +307,10 @@ class Endpoint:
             return self._json(200, call.hooks.apply("body", call, result) if call.hooks else result)
         status = self.provider_format.progress(task, state, age_s, self.operation, call)
         body = call.hooks.apply("body", call, status) if call.hooks else status
-        return self._json(self.provider_format.progress_status(self.operation, state), body)
+        if asked != "cancel":
+            return self._json(self.provider_format.progress_status(self.operation, state), body)
+        done = self.provider_format.success_status(self.operation)
+        return self._json(done, body) if done != 204 else Answer(done, data=b"")
 
 
 def _words_of(messages: Any) -> str:
