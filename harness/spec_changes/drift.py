@@ -76,6 +76,10 @@ def drift(provider: Provider, runs: Iterable[RunReader]) -> list[Drift]:
     return finder.result()
 
 
+#: Place, kind, words, where the schema stands, and what would mend it.
+_Difference = tuple[str, str, str, Spot, list[Edit]]
+
+
 @dataclass
 class _Answers:
     """All answers of one operation with one status and media type."""
@@ -202,15 +206,15 @@ class _Finder:
                 one.edits = [(file, Put(edit.at, edit.key, value))]
         yield from found.values()
 
-    def walk(self, spot: Spot, value: Any, place: str, depth: int) -> Iterator[tuple[str, str, str, Spot, list[Edit]]]:
+    def walk(self, spot: Spot, value: Any, place: str, depth: int) -> Iterator[_Difference]:
         """What of a value its schema does not say: place, kind, words, where the schema stands and what would mend it."""
         spot = self.follow(spot)
         schema = self.node(spot)
         if not isinstance(schema, Mapping) or depth > _DEEPEST:
             return
-        chosen = self.chosen(spot, schema, value)
-        if chosen is not None:
-            yield from self.walk(chosen, value, place, depth + 1)
+        nearest = self.nearest(spot, schema, value, place, depth)
+        if nearest is not None:
+            yield from nearest
             return
         yield from self.types(spot, schema, value, place)
         if isinstance(value, Mapping):
@@ -220,7 +224,7 @@ class _Finder:
                 if "items" in schema:
                     yield from self.walk(self.below(spot, "items"), item, f"{place}/*", depth + 1)
 
-    def types(self, spot: Spot, schema: Mapping[str, Any], value: Any, place: str) -> Iterator[tuple[str, str, str, Spot, list[Edit]]]:
+    def types(self, spot: Spot, schema: Mapping[str, Any], value: Any, place: str) -> Iterator[_Difference]:
         stated = schema.get("type")
         names = [str(one) for one in (stated if isinstance(stated, list) else [stated] if stated is not None else [])]
         words = schema.get("enum")
@@ -252,9 +256,7 @@ class _Finder:
                 [Append((*spot.pointer, "enum"), value)] if short or not isinstance(value, str) else [],
             )
 
-    def fields(
-        self, spot: Spot, schema: Mapping[str, Any], value: Mapping[str, Any], place: str, depth: int
-    ) -> Iterator[tuple[str, str, str, Spot, list[Edit]]]:
+    def fields(self, spot: Spot, schema: Mapping[str, Any], value: Mapping[str, Any], place: str, depth: int) -> Iterator[_Difference]:
         parts = [spot, *self.parts(spot)]
         homes: dict[str, Spot] = {}
         open_ended = False
@@ -324,18 +326,19 @@ class _Finder:
         ]
         return [inner for part in found for inner in (part, *self.parts(part))]
 
-    def chosen(self, spot: Spot, schema: Mapping[str, Any], value: Any) -> Spot | None:
-        """Of alternatives the one that a value comes nearest to: with the fewest differences, of equal ones that with most fields in common."""
-        best: tuple[tuple[int, int], Spot] | None = None
+    def nearest(self, spot: Spot, schema: Mapping[str, Any], value: Any, place: str, depth: int) -> list[_Difference] | None:
+        """What a value shows beside the one of several alternatives that it comes nearest to: that with the fewest differences, of equal
+        ones that with most fields in common. None where there are no alternatives. Each is walked once, for they may lie in each other."""
+        best: tuple[tuple[int, int], list[_Difference]] | None = None
         for word in ("oneOf", "anyOf"):
             for index in range(len(schema[word]) if isinstance(schema.get(word), list) else 0):
                 one = self.follow(self.below(self.below(spot, word), index))
-                differences = sum(1 for _ in self.walk(one, value, "", 1))
+                differences = list(self.walk(one, value, place, depth + 1))
                 known = self.node(one).get("properties") if isinstance(self.node(one), Mapping) else None
                 shared = len(set(known) & set(value)) if isinstance(known, Mapping) and isinstance(value, Mapping) else 0
-                rank = (differences, -shared)
+                rank = (len(differences), -shared)
                 if best is None or rank < best[0]:
-                    best = (rank, one)
+                    best = (rank, differences)
         return best[1] if best is not None else None
 
     def drift(self, operation: Operation, group: _Answers, place: str, what: str, kind: str, spot: Spot, edits: Sequence[Edit]) -> Drift:

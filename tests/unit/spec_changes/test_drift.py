@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import Exchange, SeenResponse, SentRequest, TargetRecord
-from testcard.harness.spec_changes.drift import drift, patched
+from testcard.harness.spec_changes.drift import _Finder, drift, patched
 from testcard.specs.loader import BUNDLED, load_provider
 from testkit.command_line import typed
 
@@ -128,3 +129,22 @@ def test_a_folder_without_a_check_is_a_usage_error(tmp_path: Path) -> None:
     done = typed(["spec", "drift", str(tmp_path / "run")], cwd=tmp_path)
     assert done.returncode == 2
     assert "holds no check" in done.stderr
+
+
+def test_alternatives_within_each_other_are_walked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body nested in a schema that holds itself: each further level takes as long as the one before, not as all of them together."""
+    folder = tmp_path / "provider"
+    shutil.copytree(BUNDLED / "nanogpt", folder)
+    path = folder / "openapi.yaml"
+    text = path.read_text(encoding="utf-8").replace("paymentSource: {type: string}", "paymentSource: {$ref: '#/components/schemas/Tree'}")
+    tree = "    Tree:\n      oneOf: [{type: string}, {type: object, properties: {in: {$ref: '#/components/schemas/Tree'}}}]\n    Error:\n"
+    path.write_text(text.replace("    Error:\n", tree), encoding="utf-8")
+    value: Any = 5
+    for _ in range(12):
+        value = {"in": value}
+    walks = []
+    walk = _Finder.walk
+    monkeypatch.setattr(_Finder, "walk", lambda self, *args: (walks.append(args[2]), walk(self, *args))[1])
+    found = drift(load_provider(str(folder)), [RunReader(recorded(tmp_path / "run", [(200, {**AS_DOCUMENTED, "paymentSource": value})]))])
+    assert [(one.place, one.kind) for one in found] == [("/paymentSource" + "/in" * 12, "type")]
+    assert max(Counter(walks).values()) <= 3  # each place itself, and by both alternatives
