@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from testcard.harness.rules.registry import RULES
+from testcard.harness.spec_changes import touches
 from testcard.harness.spec_changes.compare import compare, lines_of
 from testcard.specs.loader import BUNDLED
 from testcard.specs.openapi import read_openapi
@@ -172,3 +175,10 @@ def test_a_document_that_cannot_be_compared_is_named_with_its_line(tmp_path: Pat
     assert done.returncode == 2, done.stderr
     assert "new.yaml:" in done.stderr
     assert named in done.stderr
+
+
+def test_rules_that_are_named_for_a_change_are_there() -> None:
+    """They are found by their ids; one that was renamed would be left out without a word."""
+    named = set(re.findall(r'"([a-z]+\.[a-z-]+)"', Path(touches.__file__).read_text(encoding="utf-8")))
+    assert len(named) > 5
+    assert named <= set(RULES)
