@@ -13,7 +13,6 @@ import os
 import re
 import signal
 import socket
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -29,8 +28,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from testcard.mocks.app import MAY_BE_ELSEWHERE
 from testcard.mocks.conditions import Conditions
 from testcard.mocks.pictures.renderer import draw_afresh
+from testcard.mocks.request_body import whole
 from testcard.mocks.request_log import KEPT, newest
-from testcard.mocks.serving import Certificate, serve
+from testcard.mocks.serving import Certificate, serve, when_stdin_closes
 from testcard.specs.errors import UsageError
 from testcard.specs.loader import Provider
 
@@ -72,7 +72,7 @@ class Together:
         if path.startswith("/_testcard/") and not path.startswith("/_testcard/files/"):
             await self._own_address(scope, receive, send)
         elif key is not None and (owner := self._owner(key)) != self._index:
-            await _pass_on(await self._asked(owner, scope, await _body_of(receive)), send)
+            await _pass_on(await self._asked(owner, scope, await whole(receive)), send)
         elif self._may_be_elsewhere(scope):
             await self._here_or_there(scope, receive, send)
         else:
@@ -87,7 +87,7 @@ class Together:
 
     async def _here_or_there(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What this process answers; where it knows nothing of it, what the first that does answers; else its own 404, which counts."""
-        body = await _body_of(receive)
+        body = await whole(receive)
         passing = False
 
         async def unless_unknown(message: Message) -> None:
@@ -109,7 +109,7 @@ class Together:
         await self._app(scope, _given(body), send)
 
     async def _own_address(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body_of(receive)
+        body = await whole(receive)
         if scope["method"] in ("PUT", "PATCH") and (wrong := _of_one(scope["path"], body)) is not None:
             said = msgspec.json.encode(
                 {"error": {"message": f"several processes cannot keep {wrong} together", "hint": "start one process"}}
@@ -200,7 +200,7 @@ def _watch(children: Sequence[int], heard: int, ready: Callable[[], None], *, un
         if count == len(children):
             ready()
             if until_stdin_closes:
-                threading.Thread(target=_until_stdin_closes, args=(stop,), daemon=True).start()
+                when_stdin_closes(stop)
         status = 0
         with suppress(KeyboardInterrupt):
             _, status = os.wait()
@@ -212,13 +212,6 @@ def _watch(children: Sequence[int], heard: int, ready: Callable[[], None], *, un
             raise RuntimeError(f"a process of the mock ended with {os.waitstatus_to_exitcode(status)}")
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _until_stdin_closes(stop: Callable[[], None]) -> None:
-    with suppress(OSError, ValueError):
-        while os.read(sys.stdin.fileno(), 4096):
-            pass
-    stop()
 
 
 def _end_with_parent(alive: int) -> None:
@@ -278,15 +271,6 @@ def _added(one: Any, other: Any) -> Any:
     if isinstance(one, int | float) and isinstance(other, int | float):
         return one + other
     return other if one is None else one
-
-
-async def _body_of(receive: Receive) -> bytes:
-    parts = []
-    while True:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(parts)
 
 
 def _given(body: bytes) -> Receive:

@@ -19,6 +19,7 @@ import pybase64
 from starlette.types import Receive, Scope, Send
 
 from testcard.mocks.endpoint import decoded
+from testcard.mocks.request_body import whole
 from testcard.specs.errors import UsageError
 
 #: below this path the pictures are that the run had fetched from elsewhere
@@ -115,7 +116,7 @@ class Replay:
             return
         headers = decoded(scope["headers"])
         origin = f"{scope.get('scheme', 'http')}://{headers.get('host', 'localhost')}"
-        body = await _whole(receive)
+        body = await whole(receive)
         path: str = scope["path"]
         if path == "/_testcard/health":
             told = {"server": "testcard mock", "status": "ready", "providers": [self.provider], "replays": self._run.name}
@@ -262,15 +263,6 @@ def _spellings(url: str) -> tuple[bytes, ...]:
     """A URL as it is, and as JSON may escape it; the longest first."""
     found = {url, url.replace("/", "\\/"), url.replace("&", "\\u0026"), url.replace("/", "\\/").replace("&", "\\u0026")}
     return tuple(one.encode() for one in sorted(found, key=len, reverse=True))
-
-
-async def _whole(receive: Receive) -> bytes:
-    parts = []
-    while True:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(parts)
 
 
 async def _respond(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, *, cut: bool = False) -> None:

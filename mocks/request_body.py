@@ -240,6 +240,16 @@ async def read(receive: Receive, limit: int, *, drain: bool = True) -> bytes:
     return body
 
 
+async def whole(receive: Receive) -> bytes:
+    """The whole body, whatever its size: for a server that only passes it on or looks it up."""
+    parts = []
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
 def _too_large(limit: int) -> Refused:
     return Refused(413, f"the body is larger than {limit} bytes", code="payload_too_large")
 

@@ -120,16 +120,25 @@ def serve(
 
     runner.startup = startup  # type: ignore[method-assign]
     if until_stdin_closes:
-        threading.Thread(target=_watch_stdin, args=(runner,), daemon=True).start()
+
+        def stop() -> None:
+            runner.should_exit = True
+
+        when_stdin_closes(stop)
     with contextlib.suppress(KeyboardInterrupt):
         runner.run(sockets=[server] if beside is None else [server, beside])
 
 
-def _watch_stdin(runner: uvicorn.Server) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        while os.read(sys.stdin.fileno(), 4096):
-            pass
-    runner.should_exit = True
+def when_stdin_closes(then: Callable[[], None]) -> None:
+    """Calls this, from a thread, at the end of standard input."""
+
+    def wait() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while os.read(sys.stdin.fileno(), 4096):
+                pass
+        then()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextlib.contextmanager
