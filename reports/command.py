@@ -125,7 +125,7 @@ def _say_cut_short(readers: Sequence[RunReader]) -> None:
 
 
 def _blind(readers: Sequence[RunReader], out: Path | None, *, as_json: bool) -> int:
-    from testcard.reports.pages.blind_page import write_blind
+    from testcard.reports.pages.html import write_blind
 
     page = write_blind(readers, out)
     if as_json:

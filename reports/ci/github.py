@@ -8,7 +8,7 @@ from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import SEVERITY, Verdict
 from testcard.harness.text.sources import cited
 from testcard.harness.text.words import clean, shortened
-from testcard.reports.ci.places import repository_file
+from testcard.reports.ci.sarif import repository_file
 from testcard.reports.content.evidence import Evidence, Party, gather, leaves
 
 #: GitHub shows ten errors and ten warnings of a step.

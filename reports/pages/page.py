@@ -17,8 +17,7 @@ from testcard.reports.content.evidence import Evidence, Party
 from testcard.reports.content.exhibits import AnswerText, Drawing, Panel, Table
 from testcard.reports.content.findings import Findings, arranged
 from testcard.reports.content.measures import Forecast, forecasts, panels
-from testcard.reports.content.pictures import Strip, strips
-from testcard.reports.content.same_prompt import SamePrompt, same_prompts
+from testcard.reports.content.pictures import SamePrompt, Strip, same_prompts, strips
 from testcard.reports.figures.gallery import Gallery, hang
 
 if TYPE_CHECKING:

@@ -25,8 +25,7 @@ import pytest
 from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.validate import validate_run
-from testcard.reports.pages.render import composed
-from testcard.reports.pages.tables import comparison_csv
+from testcard.reports.pages.render import comparison_csv, composed
 from testkit.waiting import PATIENCE_S
 
 TESTCARD = [sys.executable, "-m", "testcard.harness.cli"]

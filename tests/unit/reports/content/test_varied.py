@@ -12,7 +12,7 @@ from testcard.harness.text.words import SECONDS
 from testcard.reports.content.comparison import compared
 from testcard.reports.content.evidence import Evidence, _same, gather
 from testcard.reports.content.measures import panels
-from testcard.reports.content.same_prompt import MOST_PROMPTS, same_prompts
+from testcard.reports.content.pictures import MOST_PROMPTS, same_prompts
 from testcard.reports.content.varied import by_size, first_requests
 
 

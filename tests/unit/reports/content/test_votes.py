@@ -8,8 +8,8 @@ import pytest
 
 from testcard.harness import cli
 from testcard.harness.runs.folder import RunReader
-from testcard.reports.content.blind import pairs
 from testcard.reports.content.evidence import Evidence, gather
+from testcard.reports.content.votes import pairs
 
 
 @pytest.fixture(scope="module")

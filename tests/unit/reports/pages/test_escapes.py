@@ -18,8 +18,7 @@ from testcard.reports.content.exhibits import Table
 from testcard.reports.content.pictures import _thumb
 from testcard.reports.figures.style import Sketch, canvas, heading, render
 from testcard.reports.pages.markdown import escaped, fenced
-from testcard.reports.pages.render import write_report
-from testcard.reports.pages.tables import written
+from testcard.reports.pages.render import write_report, written
 
 
 @pytest.mark.parametrize(
