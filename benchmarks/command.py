@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import click
 
-from testcard.benchmarks.fleet.authentication import given_secret
+from testcard.benchmarks.fleet.messages import given_secret
 from testcard.benchmarks.plan.job import FleetJob, WorkerJob
 from testcard.benchmarks.plan.workload import Workload, load_workload, parse_workload
 from testcard.benchmarks.run.options import DEFAULT_SEED, BenchOptions, default_workload

@@ -11,7 +11,7 @@ from locust.exception import RPCError
 from locust.rpc import zmqrpc
 from locust.rpc.protocol import Message
 
-from testcard.benchmarks.fleet.authentication import VERSION, Channel, NotGenuine, Side
+from testcard.benchmarks.fleet.messages import VERSION, Channel, NotGenuine, Side
 from testcard.harness.redaction import keep_secret
 
 #: A message is no larger: a thousand samples are far below, and what is larger is not even received.

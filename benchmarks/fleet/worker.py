@@ -26,9 +26,8 @@ import locust  # noqa: F401  (first: it patches what the imports below use)
 import msgspec
 
 from testcard.benchmarks.fleet import messages as m
-from testcard.benchmarks.fleet.authentication import SECRET
 from testcard.benchmarks.fleet.leases import Lease
-from testcard.benchmarks.fleet.messages import CLOCK_READINGS, ClockReading, Samples, offset_s
+from testcard.benchmarks.fleet.messages import CLOCK_READINGS, SECRET, ClockReading, Samples, offset_s
 from testcard.benchmarks.fleet.sockets import guard
 from testcard.benchmarks.judging.recorder import Rows
 from testcard.benchmarks.load.engine import Engine, locust_environment

@@ -10,8 +10,8 @@ from testcard.benchmarks.load.turns import due
 from testcard.benchmarks.plan import turn_order
 from testcard.benchmarks.plan.asks import asks, stated, task_requests
 from testcard.benchmarks.plan.job import BlockJob, CellJob
-from testcard.benchmarks.plan.shares import divided
 from testcard.benchmarks.plan.sizes import settled
+from testcard.benchmarks.plan.turn_order import divided
 from testcard.benchmarks.plan.workload import Workload
 from testcard.benchmarks.run.options import BenchOptions
 from testcard.harness.errors import UsageError

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from testcard.benchmarks.calibration.measure import TOLERANCE, LoadRun, Timing, fidelity
+from testcard.benchmarks.calibration.command import TOLERANCE, LoadRun, Timing, fidelity
 from testcard.harness.progress import Progress
 
 SERVERS = [Timing(f"cap {cap or 'none'}", 100, 9, (0.05,), (4.0, 5.0), cap) for cap in (None, 10)]

@@ -41,7 +41,7 @@ def ours(url: str, seconds: float, *, judged: bool) -> tuple[int, float]:
     """Our engine with its samples recorded; with every answer judged (JSON, base64, hash, header, structure) or none."""
     import locust  # noqa: F401  (first: it patches what the imports below use)
 
-    from testcard.benchmarks.calibration.measure import MODEL, OPERATION, PROVIDER
+    from testcard.benchmarks.calibration.command import MODEL, OPERATION, PROVIDER
     from testcard.benchmarks.judging.judge import Judgement
     from testcard.benchmarks.load.process import prepare_process, settle_down
     from testcard.benchmarks.load.turns import Conductor

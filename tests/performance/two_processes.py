@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from testcard.benchmarks.calibration.measure import SMALL_BYTES, LoadRun
+from testcard.benchmarks.calibration.command import SMALL_BYTES, LoadRun
 from testcard.benchmarks.calibration.servers import ServerPlan, serving
 from testcard.benchmarks.plan.job import BlockJob
 from testcard.harness.progress import Progress

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from testcard.benchmarks.load.turns import ArrivalKind, offsets_of
 from testcard.benchmarks.plan.job import BlockJob
 from testcard.benchmarks.search.bracket import LOOKS, Search, SearchPlan, Step, Trial
-from testcard.benchmarks.search.stage_verdict import figure_of, settled
+from testcard.benchmarks.search.saturation import figure_of, settled
 
 Floats = npt.NDArray[np.float64]
 

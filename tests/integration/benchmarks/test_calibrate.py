@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from testcard.benchmarks.calibration import command
-from testcard.benchmarks.calibration.measure import Extent, LoadRun, answers
+from testcard.benchmarks.calibration.command import Extent, LoadRun, answers
 from testcard.harness.cli import run
 from testcard.harness.progress import Progress
 from testkit.waiting import PATIENCE_S

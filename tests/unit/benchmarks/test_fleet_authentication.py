@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from testcard.benchmarks.command import command
-from testcard.benchmarks.fleet.authentication import SECRET, Channel, NotGenuine, given_secret
+from testcard.benchmarks.fleet.messages import SECRET, Channel, NotGenuine, given_secret
 from testcard.harness.errors import UsageError
 
 OURS = "the secret of this fleet"

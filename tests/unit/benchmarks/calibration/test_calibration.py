@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from testcard.benchmarks.calibration.measure import Ladder, Timing, compare, lognormal_delays_s, replay_s, rounded, timings
+from testcard.benchmarks.calibration.command import Ladder, Timing, compare, lognormal_delays_s, replay_s, rounded, timings
 from testcard.benchmarks.calibration.record import Answers, Calibration, Level, Machine, sentences
 from testcard.benchmarks.calibration.servers import ServerCount, ServerPlan, answer_body, serving
 from testcard.benchmarks.load.turns import schedule

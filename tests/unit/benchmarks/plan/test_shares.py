@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from testcard.benchmarks.load.turns import due, offsets_of
 from testcard.benchmarks.plan.job import BlockJob
-from testcard.benchmarks.plan.shares import divided, split
-from testcard.benchmarks.plan.turn_order import blocks
+from testcard.benchmarks.plan.turn_order import blocks, divided, split
 from testcard.benchmarks.plan.workload import Workload
 from testcard.harness.errors import UsageError
 

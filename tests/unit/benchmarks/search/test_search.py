@@ -13,7 +13,7 @@ from testcard.benchmarks.load.turns import offsets_of
 from testcard.benchmarks.plan.job import BlockJob
 from testcard.benchmarks.run.options import BenchOptions
 from testcard.benchmarks.search.bracket import GRID, LEAST_REQUESTS, SURE_STEPS, Search, SearchPlan, Step, sentence
-from testcard.benchmarks.search.stage_verdict import Figure, figure_of, judge_stage, may_be_the_generators_doing, settled
+from testcard.benchmarks.search.saturation import Figure, figure_of, judge_stage, may_be_the_generators_doing, settled
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import Estimate, Gate, Generator, SummaryRow
 from testcard.harness.statistics import slo
