@@ -1,4 +1,9 @@
-"""Puts mocks together as one ASGI application: each provider's operations, Testcard's own addresses, the pictures delivered by URL."""
+"""Puts mocks together as one ASGI application: each provider's operations, Testcard's own addresses, the pictures delivered by URL.
+
+The addresses under /_testcard that are Testcard's own: health, counts, the request log, the conditions in force, and pictures by URL.
+
+Puts conditions in force in every provider of a mock: those it started with, those of a scenario's phases, those set over HTTP.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +11,167 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
+import msgspec
 from msgspec import structs
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from testcard.mocks.conditions import Conditions, InForce, Scenario, checked
-from testcard.mocks.control import Control
+from testcard.mocks.conditions import Conditions, InForce, Scenario, Timeline, checked, conditions_from, scenario_from
 from testcard.mocks.endpoint import Endpoint, Resources, decoded
 from testcard.mocks.exchange import Answer, Call, Refused
 from testcard.mocks.faults import ActiveFault, FaultSource, parse_fault
-from testcard.mocks.own_addresses import routes
 from testcard.mocks.pictures.renderer import Renderer
 from testcard.mocks.providers import provider_format_of
 from testcard.mocks.request_log import Logged, RequestLog, kept
 from testcard.mocks.stages import NO_HOOKS
-from testcard.mocks.store import Counters, PictureStore, TaskStore
+from testcard.mocks.store import PREFIX, Counters, PictureStore, TaskStore
 from testcard.mocks.variants import PLAIN, Variant, variant_named
+from testcard.specs.errors import UsageError
 from testcard.specs.loader import Provider, load_provider
 from testcard.specs.profile import MOCK_API_KEY
+
+
+class Controlled(Protocol):
+    """One provider's mock, as far as conditions go."""
+
+    @property
+    def id(self) -> str:
+        """The provider's id."""
+
+    @property
+    def live(self) -> InForce:
+        """The conditions in force there."""
+
+    def put_in_force(self, conditions: Conditions) -> None:
+        """Keeps these from the next request on."""
+
+
+class Control:
+    """What is in force; `first` is what the mock started with. `timer` is monotonic seconds."""
+
+    def __init__(self, conditions: Conditions, timer: Callable[[], float]) -> None:
+        self.first = conditions
+        self._timer = timer
+        self._mocks: list[Controlled] = []
+        self.conditions = conditions
+        self.timeline: Timeline | None = None
+
+    def add(self, mock: Controlled) -> None:
+        """One more provider."""
+        self._mocks.append(mock)
+
+    @property
+    def providers(self) -> list[str]:
+        """The ids of those that are served."""
+        return [mock.id for mock in self._mocks]
+
+    @property
+    def phase(self) -> str | None:
+        """The name of the scenario's phase; None without a scenario."""
+        return self.timeline.phase.name if self.timeline is not None else None
+
+    def set(self, conditions: Conditions) -> None:
+        """Puts conditions in force, and ends a scenario."""
+        self.timeline = None
+        self._put(conditions)
+
+    def play(self, scenario: Scenario | None) -> None:
+        """Begins a scenario; None ends it, and everything is as it was at the start, what was used up of a quota too."""
+        self.timeline = Timeline(scenario, self._timer) if scenario is not None else None
+        if scenario is None:
+            self._put(Conditions())  # what stays the same goes on as far as it has got; here it begins again
+        self._put(scenario.phases[0].conditions if scenario is not None else self.first)
+
+    def before_work(self) -> None:
+        """Called before each request for work: a scenario may go on to its next phase."""
+        if self.timeline is not None and self.timeline.next():
+            self._put(self.timeline.phase.conditions)
+
+    def standing(self) -> dict[str, dict[str, Any]]:
+        """What is left of each provider's quota."""
+        return {mock.id: {"quota_left": mock.live.left} for mock in self._mocks}
+
+    def _put(self, conditions: Conditions) -> None:
+        self.conditions = conditions
+        for mock in self._mocks:
+            mock.put_in_force(conditions)
+
+
+def routes(control: Control, log: RequestLog, counters: Counters, fetch: Callable[[str, Mapping[str, str]], Answer]) -> list[Route]:
+    """Their routes; `fetch` gives the picture of a name and query."""
+
+    async def file(request: Request) -> Response:
+        answer = fetch(request.path_params["name"], request.query_params)
+        return Response(answer.payload(), answer.status, dict(answer.headers), answer.media_type)
+
+    async def health(request: Request) -> Response:
+        return _json({"server": "testcard mock", "status": "ready", "providers": control.providers})
+
+    async def count(request: Request) -> Response:
+        if request.method == "DELETE":
+            counters.clear()
+            return Response(status_code=204)
+        return _json(counters.report())
+
+    async def requests(request: Request) -> Response:
+        if request.method == "DELETE":
+            log.clear()
+            counters.clear()
+            return Response(status_code=204)
+        return _json({"requests": log.entries(request.query_params), "seen": log.seen})
+
+    async def conditions(request: Request) -> Response:
+        if request.method in ("PUT", "PATCH"):
+            try:
+                wanted = msgspec.json.decode(await request.body() or b"{}")
+                if not isinstance(wanted, dict):
+                    raise UsageError("the body is no object", hint="send the conditions as a JSON object")
+                control.set(conditions_from(wanted, "conditions", over=control.conditions if request.method == "PATCH" else None))
+            except (UsageError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                return _refused(error)
+        return _json(_told(control))
+
+    async def scenario(request: Request) -> Response:
+        if request.method == "PUT":
+            try:
+                control.play(scenario_from(msgspec.json.decode(await request.body(), type=dict[str, Any]), "scenario", over=control.first))
+            except (UsageError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                return _refused(error)
+        elif request.method == "DELETE":
+            control.play(None)
+        return _json(_told(control))
+
+    return [
+        Route("/_testcard/health", health),
+        Route("/_testcard/counters", count, methods=["GET", "DELETE"]),
+        Route("/_testcard/requests", requests, methods=["GET", "DELETE"]),
+        Route("/_testcard/conditions", conditions, methods=["GET", "PUT", "PATCH"]),
+        Route("/_testcard/scenario", scenario, methods=["GET", "PUT", "DELETE"]),
+        Route(PREFIX + "{name}", file),
+    ]
+
+
+def _told(control: Control) -> dict[str, Any]:
+    conditions = {name: getattr(control.conditions, name) for name in Conditions.__struct_fields__}
+    return {"conditions": conditions, "phase": control.phase, "providers": control.standing()}
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def _refused(error: Exception) -> Response:
+    """The 400 for what cannot be put in force, with the next step."""
+    hint = error.hint if isinstance(error, UsageError) else "send JSON"
+    return _json({"error": {"message": str(error), "hint": hint}}, 400)
+
 
 #: set in the scope of a request that another process may know: a 404 to it is neither counted nor written down
 MAY_BE_ELSEWHERE = "testcard.may-be-elsewhere"

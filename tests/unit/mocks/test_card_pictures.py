@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from PIL import Image, ImageChops
 
 from testcard.mocks.exchange import Parameters, PictureFormat
-from testcard.mocks.pictures import bands, png, renderer
+from testcard.mocks.pictures import bands, renderer
 from testcard.mocks.pictures.bands import layout
 from testcard.mocks.pictures.renderer import Renderer, content, repeatable_renderer
 
@@ -34,9 +34,9 @@ def test_png_holds_the_composed_pixels(size: tuple[int, int]) -> None:
     plan = layout(*size)
     for variant in range(bands.VARIANTS):
         digest = bytes([variant, 1, 2, 3])
-        picture = Image.open(io.BytesIO(png.write(plan, "a red boat", variant, digest)))
+        picture = Image.open(io.BytesIO(renderer.write(plan, "a red boat", variant, digest)))
         picture.verify()
-        picture = Image.open(io.BytesIO(png.write(plan, "a red boat", variant, digest)))
+        picture = Image.open(io.BytesIO(renderer.write(plan, "a red boat", variant, digest)))
         assert picture.size == size
         assert picture.mode == "RGB"
         assert ImageChops.difference(picture, renderer.compose(plan, "a red boat", variant, digest)).getbbox() is None

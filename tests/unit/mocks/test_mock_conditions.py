@@ -12,8 +12,7 @@ import httpx
 import pytest
 
 from testcard.mocks.app import create_app
-from testcard.mocks.conditions import Conditions, Timeline, conditions_from, parse_refusal, read_scenario, scenario_from
-from testcard.mocks.pace import Latency
+from testcard.mocks.conditions import Conditions, Latency, Timeline, conditions_from, parse_refusal, read_scenario, scenario_from
 from testcard.specs.errors import UsageError
 
 BODY = {"prompt": "a red boat", "size": "256x256"}

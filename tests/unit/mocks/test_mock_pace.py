@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from testcard.mocks.app import create_app
-from testcard.mocks.pace import Latency, RateLimit
+from testcard.mocks.conditions import Latency, RateLimit
 from testcard.specs.errors import UsageError
 
 
