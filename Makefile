@@ -52,7 +52,7 @@ pages: $(VENV)/.run
 	$(BIN)/testcard rules --markdown > docs/rules.md
 	$(BIN)/testcard schema --markdown > docs/reference.md
 	$(BIN)/python -m testcard.harness.cli.schema
-	$(BIN)/python -m testcard.harness.runs.schema_files
+	$(BIN)/python -m testcard.harness.runs.validate
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -1,6 +1,6 @@
 """The tool: wire, client, rules, check, statistics and gates, run folders, command line.
 
-May import `testcard.specs`; reaches mocks, benchmarks and reports only through the names in `harness.lazy`.
+May import `testcard.specs`; reaches mocks, benchmarks and reports only through names that `harness.extras` resolves.
 """
 
 from __future__ import annotations

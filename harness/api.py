@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from testcard.harness.lazy import resolve
+from testcard.harness.extras import resolve
 
 if TYPE_CHECKING:
     from testcard.harness.check.options import CheckOptions, RejudgeOptions

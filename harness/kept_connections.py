@@ -7,6 +7,8 @@ came; `retire` and `fresh` have connections closed instead of used again.
 
 The same streams are where every byte of an answer passes first: what a request's `Meter` (`harness.intake.wire_bytes`) finds too much or too
 late ends it there, sync and async alike, before a parser has it.
+
+Where a proxy that the environment names is left out: a request to this machine is not to leave it by way of one.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from testcard.harness.foreign_names import note_lost
 from testcard.harness.intake.limits import IntakeLimits
 from testcard.harness.intake.wire_bytes import Meter, TooLate, TooMuch
-from testcard.harness.wire.addresses import Reach
+from testcard.harness.wire.addresses import Reach, is_loopback
 
 
 @contextmanager
@@ -398,3 +401,12 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
 
     def _watched(self, stream: httpcore.AsyncNetworkStream) -> httpcore.AsyncNetworkStream:
         return _AsyncStream(self._around(stream) if self._around is not None else stream, self._streams)
+
+
+def direct(base_url: str | None = None) -> dict[str, None]:
+    """The `mounts` by which httpx talks to this machine without a proxy; the base URL's own name for it is one of them."""
+    hosts = ["localhost", "127.0.0.1", "[::1]"]
+    if base_url is not None and is_loopback(base_url):
+        host = urlsplit(base_url).hostname or ""
+        hosts.append(f"[{host}]" if ":" in host else host)
+    return {f"all://{host}": None for host in dict.fromkeys(hosts)}

@@ -13,7 +13,7 @@ import msgspec
 from testcard.harness.check.rejudge import recovered_verdicts
 from testcard.harness.config import load_config
 from testcard.harness.errors import UsageError
-from testcard.harness.lazy import resolve
+from testcard.harness.extras import resolve
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Summary, Verdicts
 from testcard.specs.loader import Provider, load_provider

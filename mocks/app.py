@@ -29,9 +29,8 @@ from testcard.mocks.exchange import Answer, Call, Refused
 from testcard.mocks.faults import ActiveFault, FaultSource, parse_fault
 from testcard.mocks.pictures.renderer import Renderer
 from testcard.mocks.providers import provider_format_of
-from testcard.mocks.request_log import Logged, RequestLog, kept
 from testcard.mocks.stages import NO_HOOKS
-from testcard.mocks.store import PREFIX, Counters, PictureStore, TaskStore
+from testcard.mocks.store import PREFIX, Counters, Logged, PictureStore, RequestLog, TaskStore, kept
 from testcard.mocks.variants import PLAIN, Variant, variant_named
 from testcard.specs.errors import UsageError
 from testcard.specs.loader import Provider, load_provider

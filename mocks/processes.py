@@ -29,8 +29,8 @@ from testcard.mocks.app import MAY_BE_ELSEWHERE
 from testcard.mocks.conditions import Conditions
 from testcard.mocks.pictures.renderer import draw_afresh
 from testcard.mocks.request_body import whole
-from testcard.mocks.request_log import KEPT, newest
 from testcard.mocks.serving import Certificate, serve, when_stdin_closes
+from testcard.mocks.store import KEPT, newest
 from testcard.specs.errors import UsageError
 from testcard.specs.loader import Provider
 

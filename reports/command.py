@@ -16,7 +16,7 @@ from testcard.harness.runs.folder import RunReader
 from testcard.harness.text.commands import shown_path
 
 if TYPE_CHECKING:
-    from testcard.harness.history.reading import History
+    from testcard.harness.history.index import History
     from testcard.reports.content.baseline import Baseline
 
 _COLOURS = {"fail": "red", "deviates": "yellow", "pass": "green", "unproven": "yellow"}
@@ -140,8 +140,7 @@ def _blind(readers: Sequence[RunReader], out: Path | None, *, as_json: bool) -> 
 def _histories(path: Path | None) -> list[History]:
     if path is None:
         return []
-    from testcard.harness.history.index import Index
-    from testcard.harness.history.reading import histories
+    from testcard.harness.history.index import Index, histories
 
     if not path.is_file():
         raise UsageError(f"{path} is no history index", hint="testcard history writes one")

@@ -11,9 +11,9 @@ from testcard.specs.errors import SpecError
 from testcard.specs.openapi import OpenApi, Operation
 from testcard.specs.pointers import parts_of, pointer_of, wire_parts
 from testcard.specs.profile import AsyncProtocol, OperationProfile, Profile, ResponseMap, WireField
+from testcard.specs.reading import Pointer, YamlFile
 from testcard.specs.schemas import schema_at, type_of
 from testcard.specs.wrong_keys import nearest
-from testcard.specs.yaml_lines import Pointer, YamlFile
 
 _SHOWN_IDS = 30
 #: Meanings for which every request that is made has a value of its own.

@@ -10,7 +10,7 @@ from testcard.specs.errors import SpecError
 from testcard.specs.normalise import SCHEMA_KEYS, SCHEMA_LISTS, SCHEMA_MAPS
 from testcard.specs.openapi import OpenApi, Operation
 from testcard.specs.pointers import pointer_of
-from testcard.specs.yaml_lines import Pointer
+from testcard.specs.reading import Pointer
 
 NO_SCHEMA = "is no schema"
 _LOCATIONS = ("path", "query", "header", "cookie")

@@ -12,8 +12,7 @@ from testcard.specs.errors import SpecError, UsageError
 from testcard.specs.loader import profile_problems, read_folder
 from testcard.specs.normalise import Normalised
 from testcard.specs.openapi import read_openapi
-from testcard.specs.reading import PROFILE, find_document
-from testcard.specs.yaml_lines import Pointer, read_yaml
+from testcard.specs.reading import PROFILE, Pointer, find_document, read_yaml
 
 
 def lint(path: Path) -> list[SpecProblem]:

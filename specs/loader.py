@@ -17,9 +17,8 @@ from testcard.specs.errors import UsageError
 from testcard.specs.openapi import OpenApi, Operation
 from testcard.specs.prices import PriceEntry
 from testcard.specs.profile import AsyncProtocol, Clause, Level, OperationProfile, Profile, RuleEntry, Task, WireField
-from testcard.specs.reading import PROFILE, find_document, read_document
+from testcard.specs.reading import PROFILE, YamlFile, find_document, read_document, read_yaml
 from testcard.specs.wrong_keys import nearest, wrong_keys
-from testcard.specs.yaml_lines import YamlFile, read_yaml
 
 #: Providers whose documents were read closely: what every command takes up that is given no provider.
 BUNDLED = Path(__file__).parent / "providers"

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from testcard.specs.errors import SpecError
-from testcard.specs.reading import OTHER_FILES, DocumentFiles, reference_to
-from testcard.specs.yaml_lines import Pointer, YamlFile
+from testcard.specs.reading import OTHER_FILES, DocumentFiles, Pointer, YamlFile, reference_to
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 SCHEMA_KEYS = (

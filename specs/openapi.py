@@ -11,9 +11,8 @@ from typing import Any
 from testcard.specs.errors import SpecError
 from testcard.specs.normalise import Normalised, PathOperation, list_operations, normalise
 from testcard.specs.pointers import pointer_of, reference_parts
-from testcard.specs.reading import DocumentFiles, line_of_text, read_document
+from testcard.specs.reading import DocumentFiles, Pointer, line_of_text, read_document
 from testcard.specs.schemas import body_schema, simplified
-from testcard.specs.yaml_lines import Pointer
 
 Schema = Mapping[str, Any]
 #: The media types of requests that Testcard can write, the first of a document's that is one of them is used.

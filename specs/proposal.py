@@ -20,8 +20,7 @@ from testcard.specs.pointers import MISSING, parts_of, pointer_of, wire_parts
 from testcard.specs.profile import AsyncProtocol, OperationProfile, Profile
 from testcard.specs.reading import DocumentFiles
 from testcard.specs.recognition import answer_schema, bare, field_data, leaves, request_data, response_data
-from testcard.specs.samples import made_up_value
-from testcard.specs.schemas import schema_at, type_of
+from testcard.specs.schemas import made_up_value, schema_at, type_of
 from testcard.specs.tasks_recognised import cancels, gives_reference, polls, state_places, task_data
 from testcard.specs.wrong_keys import wrong_keys
 

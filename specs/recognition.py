@@ -14,8 +14,7 @@ from typing import Any
 from testcard.specs.agreement import SAID_BY_REQUESTS
 from testcard.specs.openapi import Operation
 from testcard.specs.pointers import MISSING, parts_of, pointer_of, wire_parts
-from testcard.specs.samples import allows, stated_value
-from testcard.specs.schemas import Schema, schema_at, type_of
+from testcard.specs.schemas import Schema, allows, schema_at, stated_value, type_of
 
 Data = dict[str, Any]
 

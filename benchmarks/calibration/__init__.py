@@ -1,8 +1,8 @@
 """`testcard calibrate`: what this machine can be trusted with as a load generator. May import `testcard.benchmarks` and the harness.
 
-`servers` (a process of its own: fixed, drawn and frozen delays, small and large answers), `measure` (what they must look like; loads
+`servers` (a process of its own: fixed, drawn and frozen delays, small and large answers), `command` (what they must look like; loads
 them through bench's own load process, ever faster, and judges each level as bench judges a row), `record` (the figures as JSON, and as
-a person reads them), `command`.
+a person reads them).
 
 Figures, for each kind of answer (1.5 KB and 1.4 MB with the picture's structure checked; 1.4 MB with every pixel decoded):
 `peak_rps` of a closed loop of 16; `peak_cpu_s_per_request` there; levels of an open loop with Poisson arrivals, each with

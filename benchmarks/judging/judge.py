@@ -24,9 +24,8 @@ from testcard.harness.wire.course import Download, DownloadEnd
 from testcard.harness.wire.decode import decode, speaks_of_content
 from testcard.harness.wire.fields import pixel_size
 from testcard.harness.wire.model import Absence, Answer, DeliveredPicture, PictureInfo, TaskRequest
-from testcard.harness.wire.picture_events import PictureStream
 from testcard.harness.wire.pictures import inspect, lenient_base64
-from testcard.harness.wire.sse import ChatStream, EventStream
+from testcard.harness.wire.sse import ChatStream, EventStream, PictureStream
 from testcard.specs.loader import Provider
 
 #: Strings from this length on are worth it, and bodies from four times of it.

@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 
 from testcard.benchmarks.plan.job import TargetJob
 from testcard.harness.config import Config, PricesSection, TargetSection, providers_of
-from testcard.harness.embedded import MOCK_LATENCY, embedded_mocks, mock_name
 from testcard.harness.errors import TargetUnreachable
 from testcard.harness.pricing import Pricing
-from testcard.harness.targets import OpenTarget, named_target, open_target, refuse_one_key_for_all
+from testcard.harness.targets import MOCK_LATENCY, OpenTarget, embedded_mocks, mock_name, named_target, open_target, refuse_one_key_for_all
 from testcard.specs.loader import bundled_ids, load_provider
 
 REACH_S = 5.0

@@ -22,7 +22,7 @@ from testcard.benchmarks.plan.workload import Workload
 from testcard.harness.config import TargetSection
 from testcard.harness.errors import UsageError
 from testcard.harness.models import open_to
-from testcard.harness.text.prices import amount
+from testcard.harness.text.words import amount
 from testcard.specs.loader import Provider
 
 

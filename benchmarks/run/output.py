@@ -20,15 +20,14 @@ from testcard.benchmarks.run.options import BenchOptions
 from testcard.benchmarks.run.planning import BenchPlan
 from testcard.benchmarks.show.table import render
 from testcard.benchmarks.show.view import View
-from testcard.harness.embedded import MOCK_LATENCY
 from testcard.harness.errors import Exit
 from testcard.harness.events import Event, Finished, Judged, Noted, Planned, Spent, Stopped
-from testcard.harness.extras import missing
-from testcard.harness.lazy import resolve
+from testcard.harness.extras import missing, resolve
 from testcard.harness.progress import Progress
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Summary, SummaryRow
 from testcard.harness.stops import next_step
+from testcard.harness.targets import MOCK_LATENCY
 from testcard.harness.text.commands import typed_path
 from testcard.harness.text.words import count, significant
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from testcard.harness.runs.records import Estimate, Gate, Summary, SummaryRow
-from testcard.harness.statistics.spells import sentence as spells_sentence
+from testcard.harness.statistics.steadiness import sentence as spells_sentence
 from testcard.harness.text.words import GLYPHS, is_unsure, significant, time_span
 
 

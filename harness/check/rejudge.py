@@ -12,7 +12,7 @@ from testcard.harness.check.judging.levels import Unsent
 from testcard.harness.check.judging.verdicts import Conclusion, judge_records
 from testcard.harness.check.judging.waivers import waive
 from testcard.harness.check.options import RejudgeOptions
-from testcard.harness.check.running.outcome import INTERRUPTED
+from testcard.harness.check.running.target_health import INTERRUPTED
 from testcard.harness.check.sealing import day_of, openapi_place, sealed, started_of
 from testcard.harness.config import WaiverSection
 from testcard.harness.errors import UsageError

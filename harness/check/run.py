@@ -32,8 +32,8 @@ from testcard.harness.check.generation.planning import choose_operations, choose
 from testcard.harness.check.judging.verdicts import judge_records
 from testcard.harness.check.judging.waivers import waive
 from testcard.harness.check.options import CheckOptions
-from testcard.harness.check.running.outcome import INTERRUPTED, LIVE_MAX_TIME_S, MAX_TIME_S, CheckSettings
 from testcard.harness.check.running.runner import Carried, Runner, carry_out
+from testcard.harness.check.running.target_health import INTERRUPTED, LIVE_MAX_TIME_S, MAX_TIME_S, CheckSettings
 from testcard.harness.check.running.transport import TIMEOUT_S
 from testcard.harness.check.sealing import day_of, run_config, sealed, started_of
 from testcard.harness.check.spending.allowance import at_most

@@ -1,6 +1,6 @@
 """The command line: a table of commands, each imported only when it is called, and one place where errors become exit codes.
 
-May import everything in the harness; mocks, benchmarks and reports only by name, through `testcard.harness.lazy`.
+May import everything in the harness; mocks, benchmarks and reports only by name, through `testcard.harness.extras`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ import click
 
 from testcard.harness.cli.outgoing import Outgoing
 from testcard.harness.errors import Exit, TestcardError
-from testcard.harness.extras import extra_of, require, requirement
-from testcard.harness.lazy import resolve
+from testcard.harness.extras import extra_of, require, requirement, resolve
 
 #: name → (where the click command is, its line in `testcard --help`)
 COMMANDS: dict[str, tuple[str, str]] = {

@@ -19,9 +19,8 @@ from testcard.harness.pricing import Pricing
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.rule import AREAS, Rule
 from testcard.harness.runs.records import ClauseRef
-from testcard.harness.text.prices import in_words
 from testcard.harness.text.sources import reference, title_of
-from testcard.harness.text.words import listing
+from testcard.harness.text.words import in_words, listing
 from testcard.specs.loader import Provider, bundled_ids, known_ids, load_provider
 from testcard.specs.profile import Auth
 

@@ -14,8 +14,7 @@ from testcard.harness.check.generation.plan import describe
 from testcard.harness.check.options import CheckOptions, RejudgeOptions
 from testcard.harness.check.rejudge import rejudge
 from testcard.harness.check.run import CheckRun, check
-from testcard.harness.check.spending.allowance import at_most
-from testcard.harness.check.spending.forecast import forecast
+from testcard.harness.check.spending.allowance import at_most, forecast
 from testcard.harness.cli import check_text as present
 from testcard.harness.cli import say
 from testcard.harness.cli.check_output import CheckOutput

@@ -20,7 +20,7 @@ from testcard.harness.cli import check_text as present
 from testcard.harness.cli import github, say
 from testcard.harness.errors import Exit, worst
 from testcard.harness.events import Answered, Event, Finished, Judged, Noted, Planned, Spent, Stopped
-from testcard.harness.lazy import resolve
+from testcard.harness.extras import resolve
 from testcard.harness.progress import Progress
 from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import Body, Outcome

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from testcard.harness.check.generation.plan import Plan, PlanStep
-from testcard.harness.check.spending.allowance import at_most
+from testcard.harness.check.spending.allowance import FittingPlan, at_most, forecast
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
-from testcard.harness.check.spending.forecast import FittingPlan, forecast
 from testcard.harness.errors import Exit
 from testcard.harness.events import Finished, Planned
 from testcard.harness.runs.records import Exchange, Spend, Verdict, Verdicts

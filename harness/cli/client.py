@@ -16,9 +16,8 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 import click
 
 from testcard.harness.cli import say
-from testcard.harness.cli.drawing.files import Asked, Template, refuse_to_overwrite, refuse_unwritable, save
+from testcard.harness.cli.drawing.files import Asked, Template, Way, drawn, refuse_to_overwrite, refuse_unwritable, save, way_of
 from testcard.harness.cli.drawing.prompts import carry_out, read_prompts
-from testcard.harness.cli.drawing.terminal import Way, drawn, way_of
 from testcard.harness.cli.options import CONFIG, PATH, SECONDS, USD, WhereAndKey, limit_option, option, takes
 from testcard.harness.client.attending import TaskUpdate
 from testcard.harness.client.http import DEFAULT_TIMEOUT_S
@@ -32,8 +31,7 @@ from testcard.harness.config import load_config
 from testcard.harness.errors import UsageError
 from testcard.harness.progress import PLAIN_INTERVAL_S
 from testcard.harness.targets import named_target, open_target
-from testcard.harness.text.prices import amount
-from testcard.harness.text.words import data_size
+from testcard.harness.text.words import amount, data_size
 from testcard.harness.wire.contract import choose
 from testcard.specs.loader import load_provider
 from testcard.specs.profile import Task

@@ -19,10 +19,9 @@ from testcard.harness.child_processes import ChildCommand, ChildProcesses, is_ru
 from testcard.harness.cli import github, say
 from testcard.harness.cli.options import CONFIG, PATH, USD, limit_option, option, takes
 from testcard.harness.config import Config, PricesSection, TargetSection, load_config, providers_of
-from testcard.harness.embedded import MOCK_LATENCY, embedded_mocks, mock_name
 from testcard.harness.errors import Exit, UsageError, worst
+from testcard.harness.extras import resolve
 from testcard.harness.intake.limits import said
-from testcard.harness.lazy import resolve
 from testcard.harness.pricing import Pricing
 from testcard.harness.progress import PLAIN_INTERVAL_S
 from testcard.harness.redaction import keep_secret
@@ -30,9 +29,12 @@ from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, r
 from testcard.harness.runs.records import Outcome, TargetRecord
 from testcard.harness.targets import (
     KEY_ENV,
+    MOCK_LATENCY,
     checked_base_url,
+    embedded_mocks,
     is_loopback,
     is_testcard_mock,
+    mock_name,
     named_target,
     read_key,
     refuse_one_key_for_all,

@@ -18,7 +18,7 @@ from testcard.harness.text.words import DOLLARS, NONE, PER_SECOND, PERCENT, SECO
 from testcard.harness.text.words import count as counted
 
 if TYPE_CHECKING:
-    from testcard.harness.history.reading import BrokenRule, History
+    from testcard.harness.history.index import BrokenRule, History
 
 _TITLES = {
     "p50_s": ("p50 latency", SECONDS),
@@ -49,8 +49,7 @@ def history(folders: tuple[Path, ...], index_path: Path | None, rebuild: bool, a
 
     Example: testcard history testcard-runs
     """
-    from testcard.harness.history.index import Index
-    from testcard.harness.history.reading import broken_rules, histories
+    from testcard.harness.history.index import Index, broken_rules, histories
 
     if not folders and not DEFAULT.parent.is_dir():
         raise UsageError("there is no testcard-runs here", hint="name folders that hold runs: testcard history FOLDER")

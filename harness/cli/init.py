@@ -18,7 +18,7 @@ from testcard.harness.cli import say
 from testcard.harness.cli.options import PATH, USD, option, takes
 from testcard.harness.config import FILE_NAME, Config, read_as
 from testcard.harness.errors import UsageError
-from testcard.harness.lazy import resolve
+from testcard.harness.extras import resolve
 from testcard.harness.targets import checked_base_url, is_loopback, named_target
 from testcard.specs.loader import Provider, known_ids, load_provider
 

@@ -19,8 +19,7 @@ import click
 from testcard.harness.cli import say
 from testcard.harness.cli.options import PATH, USD, option, takes
 from testcard.harness.errors import Exit, UsageError
-from testcard.harness.extras import missing
-from testcard.harness.lazy import resolve
+from testcard.harness.extras import missing, resolve
 from testcard.harness.targets import checked_base_url
 from testcard.harness.text.commands import shown_path
 from testcard.specs.lint import lint

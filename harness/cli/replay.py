@@ -33,8 +33,7 @@ from testcard.harness.redaction import Redactor
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Exchange, TargetRecord
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key, require_live
-from testcard.harness.text.prices import amount
-from testcard.harness.text.words import count, one_line
+from testcard.harness.text.words import amount, count, one_line
 from testcard.harness.wire.addresses import fetchable, origin
 from testcard.harness.wire.course import Conditions, Download, Send, Steps, download
 from testcard.harness.wire.model import WireRequest

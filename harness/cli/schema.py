@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from testcard.harness.errors import UsageError
-from testcard.harness.lazy import resolve
+from testcard.harness.extras import resolve
 from testcard.harness.runs.records import RECORD_TYPES
-from testcard.harness.runs.schema_files import DIALECT, FOLDER, published
+from testcard.harness.runs.validate import DIALECT, FOLDER, published
 from testcard.specs.wrong_keys import nearest
 
 #: file that a person writes → the model that reads it

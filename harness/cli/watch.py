@@ -107,7 +107,7 @@ def watch(names: tuple[str, ...], flags: WatchFlags, config_file: Path | None, a
         listeners: list[WatchListener] = [_Lines(ledger, as_json=as_json)]
         courier = None
         if flags.webhook is not None:
-            from testcard.harness.watch.webhook import Webhook
+            from testcard.harness.watch.watching import Webhook
 
             courier = Webhook(flags.webhook, say)
         if flags.port is not None:

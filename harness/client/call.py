@@ -37,12 +37,11 @@ from testcard.harness.wire.addresses import host_of, why_not
 from testcard.harness.wire.billing import answer_cost, delivered, stated_cost
 from testcard.harness.wire.contract import Choice
 from testcard.harness.wire.course import Conditions, Done, Download, DownloadEnd, End, Send, Steps, course, follow
-from testcard.harness.wire.decode import decode, message_anywhere
+from testcard.harness.wire.decode import decode, message_anywhere, told
 from testcard.harness.wire.encode import build, cancel_request, poll_request
 from testcard.harness.wire.fields import with_defaults
 from testcard.harness.wire.model import Answer, DeliveredPicture, Headers, PictureInfo, WireRequest
 from testcard.harness.wire.pictures import lenient_base64, look
-from testcard.harness.wire.tasks import told
 from testcard.specs.loader import Provider
 from testcard.specs.pointers import at
 

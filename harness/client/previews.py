@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from testcard.harness.wire.picture_events import PictureStream
 from testcard.harness.wire.pictures import lenient_base64, look
+from testcard.harness.wire.sse import PictureStream
 from testcard.specs.pointers import at
 from testcard.specs.profile import PictureEvents
 

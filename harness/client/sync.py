@@ -29,8 +29,8 @@ from testcard.harness.client.retries import NO_RETRY, Retry
 from testcard.harness.client.spending import SpendingGuard
 from testcard.harness.client.tasks import accepted, alone, named, reference_of, resumed, updated
 from testcard.harness.client.terms import PictureSource, Terms, settings
+from testcard.harness.kept_connections import direct
 from testcard.harness.pricing import Pricing
-from testcard.harness.proxies import direct
 from testcard.harness.wire.addresses import Reach
 from testcard.harness.wire.course import Done, Send, Step, Steps, Wait
 from testcard.harness.wire.model import Headers

@@ -120,15 +120,14 @@ class _Mocks:
 
     def _started(self, provider: str, faults: tuple[str, ...], options: tuple[str, ...], conditions: dict[str, Any]) -> RunningMock:
         from testcard.harness.errors import UsageError
-        from testcard.harness.extras import require
-        from testcard.harness.lazy import resolve
+        from testcard.harness.extras import require, resolve
 
         require(("mock",), "a mock on this machine")
         if not options:
             running = resolve("testcard.mocks.running:running_mock")(provider, faults=faults, **conditions)
             mock: RunningMock = self._stack.enter_context(running)
             return mock
-        from testcard.harness.embedded import embedded_mocks, mock_name
+        from testcard.harness.targets import embedded_mocks, mock_name
         from testcard.specs.loader import load_provider
 
         if conditions:

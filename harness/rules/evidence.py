@@ -12,10 +12,9 @@ from typing import Any, Literal
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange
 from testcard.harness.wire.addresses import absolute, fetchable, host_of, redirected, sendable, why_not
-from testcard.harness.wire.decode import decode, decode_body, http_date, message_anywhere, speaks_of_account
+from testcard.harness.wire.decode import Phase, decode, decode_body, http_date, message_anywhere, speaks_of_account, task_of, told
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, PictureInfo, WireResponse
 from testcard.harness.wire.pictures import inspect, lenient_base64
-from testcard.harness.wire.tasks import Phase, task_of, told
 from testcard.specs.loader import Provider
 from testcard.specs.profile import AsyncProtocol, Level
 

@@ -17,7 +17,7 @@ from testcard.harness.intake.json_values import strict_json
 from testcard.harness.text.words import shortened
 from testcard.specs.openapi import OpenApi, Operation
 from testcard.specs.pointers import pointer_of, reference_parts
-from testcard.specs.yaml_lines import Pointer
+from testcard.specs.reading import Pointer
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError

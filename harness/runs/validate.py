@@ -1,20 +1,71 @@
-"""Is a run folder what it says it is? Every file against its published schema, every body against its hash, nothing unlisted."""
+"""Is a run folder what it says it is? Every file against its published schema, every body against its hash, nothing unlisted.
+
+The published JSON Schemas of a run folder's files: generated from the records, kept in `schemas/`, read from there.
+
+`python -m testcard.harness.runs.validate` writes them anew after a record has changed; a test holds the two equal.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
+import msgspec
 
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.reading import content, lines, require_regular
-from testcard.harness.runs.records import SAMPLE_COLUMNS
+from testcard.harness.runs.records import RECORD_TYPES, SAMPLE_COLUMNS
 from testcard.harness.runs.samples import SHARD_PATTERN, read_shard, schema
-from testcard.harness.runs.schema_files import published
+
+FOLDER = Path(__file__).parent / "schemas"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def generated(name: str) -> dict[str, Any]:
+    """The schema of one kind of record (`run`, `exchange`, `verdicts`, `summary`, `badge`), from its definition.
+
+    Every field that a record has is required, for records write them all; further fields are allowed, for later versions add some.
+    """
+    (top,), definitions = msgspec.json.schema_components((RECORD_TYPES[name],), ref_template="#/$defs/{name}")
+    for definition in definitions.values():
+        if definition.get("type") == "object" and "properties" in definition:
+            definition["required"] = list(definition["properties"])
+        if "description" in definition:  # Python 3.13 strips a docstring's indentation, older ones do not
+            definition["description"] = inspect.cleandoc(definition["description"])
+    return {"$schema": DIALECT, "$id": f"urn:testcard:{name}:1", **top, "$defs": definitions}
+
+
+@cache
+def published(name: str) -> dict[str, Any]:
+    """The schema as it ships."""
+    schema: dict[str, Any] = json.loads((FOLDER / f"{name}.schema.json").read_text(encoding="utf-8"))
+    return schema
+
+
+def rendered(name: str) -> str:
+    """The text of a schema's file."""
+    return json.dumps(generated(name), indent=2, ensure_ascii=False) + "\n"
+
+
+def write_all(folder: Path = FOLDER) -> list[Path]:
+    """Writes every schema's file; the paths written."""
+    paths = []
+    for name in RECORD_TYPES:
+        path = folder / f"{name}.schema.json"
+        path.write_text(rendered(name), encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+if __name__ == "__main__":
+    write_all()
+
 
 #: Kind of file (a key of run.json's `files`) → name of its schema.
 JSON_KINDS = {"verdicts": "verdicts", "summary": "summary", "badge": "badge", "saturation": "saturation"}

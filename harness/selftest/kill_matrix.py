@@ -24,7 +24,7 @@ from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import CASE_RULES
 from testcard.harness.check.judging.levels import level_of
 from testcard.harness.check.judging.verdicts import Conclusion
-from testcard.harness.lazy import resolve
+from testcard.harness.extras import resolve
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Verdict

@@ -17,7 +17,7 @@ from testcard.harness.check.generation.planning import make_plan
 from testcard.harness.check.judging.verdicts import Conclusion, judge_records
 from testcard.harness.check.running.runner import CheckSettings, carry_out
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
-from testcard.harness.lazy import resolve
+from testcard.harness.extras import resolve
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.registry import RULES
 from testcard.harness.runs.records import Body, Exchange

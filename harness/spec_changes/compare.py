@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from testcard.specs.openapi import OpenApi, Operation, Schema
 from testcard.specs.pointers import reference_parts
+from testcard.specs.reading import Pointer
 from testcard.specs.schemas import body_schema, simplified
-from testcard.specs.yaml_lines import Pointer
 
 Side = Literal["operation", "request", "answer"]
 #: Bounds of values: whether more of it allows more.

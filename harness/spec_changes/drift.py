@@ -19,8 +19,7 @@ from testcard.specs.errors import SpecError
 from testcard.specs.loader import Provider
 from testcard.specs.openapi import Operation
 from testcard.specs.pointers import every, pointer_of
-from testcard.specs.reading import DocumentFiles
-from testcard.specs.yaml_lines import Pointer
+from testcard.specs.reading import DocumentFiles, Pointer
 
 _MOST_ITEMS = 50
 _MOST_NEW_WORDS = 20

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from testcard.specs.yaml_lines import Pointer
+from testcard.specs.reading import Pointer
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

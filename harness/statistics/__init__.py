@@ -8,8 +8,8 @@ How sure a figure is, in one place:
 - Percentiles are order statistics of the raw samples (nearest rank: the smallest sample that at least a share q of all samples do
   not exceed), shown wherever a sample lies beyond them. Their 95 % interval is a pair of order statistics (`percentiles`).
 - Where successive samples are alike (a queue, a drift, a spell), intervals take the design effect of the very series that they are
-  about, from its batches (`correlation`). Runs of long requests are said as the events that they are (`spells`).
-- Shares have Wilson intervals, ratios of sums a bootstrap over batches (`ratios`), ECDFs a Dvoretzky–Kiefer–Wolfowitz band. Rates
+  about, from its batches (`correlation`). Runs of long requests are said as the events that they are (`steadiness`).
+- Shares have Wilson intervals, ratios of sums a bootstrap over batches (`rates`), ECDFs a Dvoretzky–Kiefer–Wolfowitz band. Rates
   are shares of what was scheduled, and divide by the time really spent (`rates`).
 - A timeout is a censored value: known to be at least as long as it was waited for, never dropped.
 - A limit on a percentile is judged by the share of requests over it, also while the samples grow (`limit_share`); every other

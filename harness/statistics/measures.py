@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from testcard.harness.runs.records import AsyncTasks, Delivery, Estimate, Money, RateLimits, Stream
-from testcard.harness.statistics import ratios
-from testcard.harness.statistics.columns import CENSORED, Columns, Floats, Mask
+from testcard.harness.statistics import rates
 from testcard.harness.statistics.correlation import Batches
 from testcard.harness.statistics.percentiles import percentiles, quantile
 from testcard.harness.statistics.rates import Pace
+from testcard.harness.statistics.samples import CENSORED, Columns, Floats, Mask
 
 #: A task that was done so soon after it was last seen waiting was done in the same poll; two polls lie further apart.
 SAME_POLL_S = 0.01
@@ -96,14 +96,14 @@ def money(data: Columns, delivered: Mask, good: Mask, cut: Batches, *, seed: int
     n = len(cost)
     share: Estimate | None = None
     if spent > 0.0:  # where nothing was wasted there is nothing to draw from: as a rate of 0 in n
-        share = ratios.bootstrapped(cut.sums(wasted), cut.sums(cost), n=n, seed=seed) if lost > 0.0 else ratios.wilson(0, n)
+        share = rates.bootstrapped(cut.sums(wasted), cut.sums(cost), n=n, seed=seed) if lost > 0.0 else rates.wilson(0, n)
     return Money(
         spent_usd=spent,
         wasted_usd=lost,
         wasted_requests=int(np.count_nonzero(wasted > 0.0)),
         wasted_share=share,
-        cost_usd_per_megapixel=ratios.bootstrapped(cut.sums(cost), cut.sums(megapixels), n=n, seed=seed) if megapixels.any() else None,
-        cost_usd_per_delivered_image=ratios.bootstrapped(cut.sums(cost), cut.sums(came), n=n, seed=seed) if came.any() else None,
+        cost_usd_per_megapixel=rates.bootstrapped(cut.sums(cost), cut.sums(megapixels), n=n, seed=seed) if megapixels.any() else None,
+        cost_usd_per_delivered_image=rates.bootstrapped(cut.sums(cost), cut.sums(came), n=n, seed=seed) if came.any() else None,
     )
 
 
@@ -128,8 +128,8 @@ def cost(data: Columns, delivered: Mask, good: Mask, cut: Batches, seed: int) ->
     n = len(spent)
     images = np.where(delivered, data.images, 0.0)
     kept = np.where(good, data.images, 0.0)
-    per_image = ratios.bootstrapped(cut.sums(spent), cut.sums(images), n=n, seed=seed)
-    per_good = ratios.bootstrapped(1000.0 * cut.sums(spent), cut.sums(kept), n=n, seed=seed)
+    per_image = rates.bootstrapped(cut.sums(spent), cut.sums(images), n=n, seed=seed)
+    per_good = rates.bootstrapped(1000.0 * cut.sums(spent), cut.sums(kept), n=n, seed=seed)
     missing = int(np.count_nonzero(unknown))
     note = f"the cost of {missing} failed requests is not known and counts as 0" if missing else None
     return Cost(
@@ -156,7 +156,7 @@ def rate_limits(data: Columns, share: Estimate, refused: Mask) -> RateLimits | N
     early, after = _what_followed(data, refused, asked)
     return RateLimits(
         share=share,
-        retry_after_given=ratios.wilson(len(waits), int(np.count_nonzero(refused))),
+        retry_after_given=rates.wilson(len(waits), int(np.count_nonzero(refused))),
         retry_after_s=spread,
         refused_early=early,
         accepted_after=after,
@@ -182,4 +182,4 @@ def _what_followed(data: Columns, refused: Mask, asked: Floats) -> tuple[Estimat
 
 
 def _share(events: Mask) -> Estimate | None:
-    return ratios.wilson(int(np.count_nonzero(events)), len(events)) if len(events) else None
+    return rates.wilson(int(np.count_nonzero(events)), len(events)) if len(events) else None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from testcard.harness.runs.records import Estimate
 from testcard.harness.statistics.compare import Change, Comparison, Metric, Refusal, RuleChange
-from testcard.harness.statistics.ratios import wilson
+from testcard.harness.statistics.rates import wilson
 from testcard.harness.statistics.rounds import ROUNDING
 from testcard.harness.text.words import NONE, count, fixed, listing
 

@@ -177,7 +177,7 @@ def judge(objective: Objective, row: SummaryRow, limit: LimitVerdict | None = No
 def _more(objective: Objective, figure: Estimate) -> int | None:
     """Further requests that would decide a share, were as many of them hits and as alike; None for what is no share, and where none would."""
     from testcard.harness.statistics.limit_share import MOST
-    from testcard.harness.statistics.ratios import wilson, wilson_worth
+    from testcard.harness.statistics.rates import wilson, wilson_worth
 
     if objective.metric not in SHARES or figure.value is None or not figure.n:
         return None
@@ -242,7 +242,7 @@ def _missing(objective: Objective) -> str:
 
 
 def _limited(row: SummaryRow) -> Estimate | None:
-    from testcard.harness.statistics.ratios import wilson  # numpy: not for whoever only reads an objective, as a configuration does
+    from testcard.harness.statistics.rates import wilson  # numpy: not for whoever only reads an objective, as a configuration does
 
     return row.rate_limits.share if row.rate_limits is not None else wilson(0, row.requests)
 

@@ -25,13 +25,13 @@ import numpy as np
 import pandas as pd
 
 from testcard.harness.runs.records import OUTCOMES, Estimate, Gate, Generator, Summary, SummaryRow
-from testcard.harness.statistics import measures, rates, ratios, slo, steadiness
-from testcard.harness.statistics.columns import CENSORED, DELIVERED, Columns, Mask, RowName, columns
-from testcard.harness.statistics.columns import rows as grouped
+from testcard.harness.statistics import measures, rates, slo, steadiness
 from testcard.harness.statistics.correlation import batches
 from testcard.harness.statistics.limit_share import LimitVerdict, judge_limit
 from testcard.harness.statistics.percentiles import nearest, percentiles, spread
-from testcard.harness.statistics.spells import spells
+from testcard.harness.statistics.samples import CENSORED, DELIVERED, Columns, Mask, RowName, columns
+from testcard.harness.statistics.samples import rows as grouped
+from testcard.harness.statistics.steadiness import spells
 
 #: Of fewer requests than these p99 is the longest, and a single late one does not make the generator the bottleneck.
 FEW = 100
@@ -136,7 +136,7 @@ def _row(name: RowName, data: Columns, objectives: Sequence[slo.Objective], fact
         rounds=len(np.unique(data.rounds)),
         rounds_s=pace.scheduled_s.tolist(),
         users=facts.users,
-        error_rate=ratios.clustered(~delivered[finished], data.rounds[finished]),
+        error_rate=rates.clustered(~delivered[finished], data.rounds[finished]),
         wasted_usd=cost.wasted_usd,
         cost_usd_per_1000_good_images=cost.per_1000_good,
         achieved=achieved if achieved.value is not None else None,
@@ -145,7 +145,7 @@ def _row(name: RowName, data: Columns, objectives: Sequence[slo.Objective], fact
         delivery=measures.delivery(data, delivered, pace) if n and pace.duration_s else None,
         stream=measures.stream(data, delivered),
         tasks=measures.tasks(data, delivered),
-        rate_limits=measures.rate_limits(data, ratios.clustered(refused, data.rounds), refused),
+        rate_limits=measures.rate_limits(data, rates.clustered(refused, data.rounds), refused),
         money=measures.money(data, delivered, good, cut, seed=seed),
         steadiness=steady,
         latency_spread=spread(latency[timed], censored[timed]),

@@ -24,10 +24,9 @@ from urllib.parse import urljoin
 
 from testcard.harness.intake.limits import limits
 from testcard.harness.wire.addresses import Reach, fetchable, may_ask, redirected
-from testcard.harness.wire.decode import decode, decode_body
+from testcard.harness.wire.decode import Phase, Told, decode, decode_body, task_of, told
 from testcard.harness.wire.encode import fetch_request, get_request, is_one_segment, poll_request, result_request
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Headers, WireRequest, WireResponse
-from testcard.harness.wire.tasks import Phase, Told, task_of, told
 from testcard.specs.loader import Provider
 from testcard.specs.profile import AsyncProtocol
 

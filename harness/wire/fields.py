@@ -16,8 +16,7 @@ from testcard.specs.loader import Provider
 from testcard.specs.openapi import Operation, Schema
 from testcard.specs.pointers import MISSING, look_up, parts_of
 from testcard.specs.profile import OperationProfile, Task, WireField
-from testcard.specs.samples import stated_value
-from testcard.specs.schemas import schema_at
+from testcard.specs.schemas import schema_at, stated_value
 
 #: Terms of a task request that become one field of the same meaning, value for value.
 _PLAIN_TERMS = (

@@ -148,7 +148,7 @@ def counted(evidence: Evidence, ballots: Ballots) -> Panel:
 
     `UsageError` where votes are about pictures that these runs do not hold.
     """
-    from testcard.harness.statistics.preference import Vote, strengths  # numpy
+    from testcard.harness.statistics.ranking import Vote, strengths  # numpy
 
     asked = pairs(evidence)
     entries = {entry.token: entry for pair in asked for entry in (pair.one, pair.other)}

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from testcard.harness.runs.records import OUTCOMES, Estimate
 from testcard.harness.statistics.percentiles import nearest
-from testcard.harness.statistics.ratios import wilson
+from testcard.harness.statistics.rates import wilson
 from testcard.harness.text.words import MILLISECONDS, NONE, PER_SECOND, PERCENT, Unit, clean, count, fixed, is_unsure, listing, percent
 from testcard.reports.content.evidence import Evidence, Series
 from testcard.reports.content.exhibits import Table

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from testcard.harness.history.reading import History
+from testcard.harness.history.index import History
 from testcard.harness.statistics import sentences
 from testcard.harness.statistics.compare import METRICS, Change, Comparison
 from testcard.harness.text.words import clean, fixed, listing

@@ -21,7 +21,7 @@ from testcard.reports.content.pictures import SamePrompt, Strip, same_prompts, s
 from testcard.reports.figures.gallery import Gallery, hang
 
 if TYPE_CHECKING:
-    from testcard.harness.history.reading import History
+    from testcard.harness.history.index import History
     from testcard.reports.content.baseline import Baseline
     from testcard.reports.content.votes import Ballots
 

@@ -29,7 +29,7 @@ from testcard.reports.pages.markdown import report_md, summary_md
 from testcard.reports.pages.page import Page, compose
 
 if TYPE_CHECKING:
-    from testcard.harness.history.reading import History
+    from testcard.harness.history.index import History
     from testcard.reports.content.votes import Ballots
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from testcard.harness.embedded import embedded_mocks
+from testcard.harness.targets import embedded_mocks
 from testkit.waiting import PATIENCE_S
 
 

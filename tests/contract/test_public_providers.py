@@ -9,8 +9,8 @@ import asyncio
 
 import pytest
 
-from testcard.harness.embedded import mock_name
 from testcard.harness.selftest.mock_runs import full_plan, judge_mock
+from testcard.harness.targets import mock_name
 from testcard.specs.lint import lint
 from testcard.specs.loader import PUBLIC, bundled_ids, known_ids, load_provider, public_ids
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from testcard.harness.cli import run
-from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
 from testcard.harness.runs.folder import RunReader
+from testcard.harness.targets import EmbeddedMocks, embedded_mocks
 
 
 @pytest.fixture(scope="module")

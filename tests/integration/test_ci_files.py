@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from testcard.harness.cli import COMMANDS
-from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
+from testcard.harness.targets import EmbeddedMocks, embedded_mocks
 
 ROOT = Path(__file__).parents[2]
 GITHUB = sorted((ROOT / "templates" / "github").glob("*.yml"))

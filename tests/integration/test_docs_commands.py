@@ -15,7 +15,7 @@ import click
 import pytest
 
 from testcard.harness.cli import testcard as command_line
-from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
+from testcard.harness.targets import EmbeddedMocks, embedded_mocks
 from testkit.command_line import typed
 
 ROOT = Path(__file__).parents[2]

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from testcard.harness.embedded import embedded_mocks
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.validate import validate_run
+from testcard.harness.targets import embedded_mocks
 from testkit.waiting import PATIENCE_S
 
 COMMAND = [sys.executable, "-m", "testcard.harness.cli", "evaluate"]

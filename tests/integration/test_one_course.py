@@ -23,7 +23,7 @@ from testcard.harness.client import AddressNotAllowed, AsyncClient, Client, Clie
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.evidence import SeenExchange, see
 from testcard.harness.selftest.mock_runs import Memory
-from testcard.harness.wire.tasks import Phase, told
+from testcard.harness.wire.decode import Phase, told
 from testcard.specs.loader import Provider, load_provider
 from testkit.odd_servers import DELIVERED, FAILED, INTERVAL_S, KEY, MODERATED, NO_END, NO_PICTURE, NOT_FOLLOWED, ODD, Asked, OddServers
 from testkit.servers import answering

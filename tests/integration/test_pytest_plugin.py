@@ -153,7 +153,7 @@ def test_a_check_whose_process_died_is_not_sent_again(tmp_path: Path) -> None:
     """A claim of a process that is gone, without an end, makes each item fail and sends nothing."""
     from testcard.harness.api import CheckOptions
     from testcard.harness.errors import Inconclusive
-    from testcard.harness.pytest_plugin.shared import SharedCheck
+    from testcard.harness.pytest_plugin.items import SharedCheck
 
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()

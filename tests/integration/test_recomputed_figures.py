@@ -18,8 +18,8 @@ import pandas as pd
 import pytest
 
 from testcard.harness.cli import run
-from testcard.harness.embedded import embedded_mocks
 from testcard.harness.runs.records import Summary, SummaryRow
+from testcard.harness.targets import embedded_mocks
 
 LIMIT_S = 0.5
 LOADS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from testcard.harness.embedded import embedded_mocks
+from testcard.harness.targets import embedded_mocks
 from testkit.command_line import typed
 
 

@@ -109,7 +109,7 @@ def test_every_command_can_be_imported_there(installed: Path, hostile: Path) -> 
     code = (
         "import json, click\n"
         "from testcard.harness.cli import COMMANDS\n"
-        "from testcard.harness.lazy import resolve\n"
+        "from testcard.harness.extras import resolve\n"
         "found = {}\n"
         "for name, (where, _) in COMMANDS.items():\n"
         "    try:\n"

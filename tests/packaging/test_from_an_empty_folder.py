@@ -12,7 +12,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from testcard.harness.embedded import embedded_mocks
+from testcard.harness.targets import embedded_mocks
 from testkit.packages import ROOT
 
 

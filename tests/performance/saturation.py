@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from testcard.harness.embedded import embedded_mocks
+from testcard.harness.targets import embedded_mocks
 
 CLOSE_ENOUGH = 0.10
 

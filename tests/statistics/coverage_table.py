@@ -21,7 +21,7 @@ from testcard.harness.statistics.compare import compare
 from testcard.harness.statistics.limit_share import judge_limit
 from testcard.harness.statistics.percentiles import PERCENTILES, dkw, percentiles
 from testcard.harness.statistics.ranking import Times, pairs
-from testcard.harness.statistics.ratios import clustered
+from testcard.harness.statistics.rates import clustered
 
 SIZES = (40, 60, 100, 200, 400, 1000)
 ROUNDS = 8

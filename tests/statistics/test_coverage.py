@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from testcard.harness.statistics import percentiles, ratios
+from testcard.harness.statistics import percentiles, rates
 from testcard.harness.statistics.correlation import Correlation
 from testcard.harness.statistics.percentiles import dkw
 
@@ -156,7 +156,7 @@ def test_rates_are_covered(share: float) -> None:
     """Wilson intervals of 500 independent trials hold the true rate in at least 93 % of runs."""
     generator = np.random.default_rng(7)
     counts = generator.binomial(500, share, size=3000)
-    found = [ratios.wilson(int(count), 500) for count in counts]
+    found = [rates.wilson(int(count), 500) for count in counts]
     assert np.mean([e.low is not None and e.high is not None and e.low <= share <= e.high for e in found]) >= 0.93
 
 
@@ -167,7 +167,7 @@ def test_errors_in_bursts_are_covered() -> None:
     plain = []
     for _ in range(150):
         events = np.repeat(generator.random(100) < 0.1, 10)
-        alone = ratios.wilson(int(events.sum()), 1000)
+        alone = rates.wilson(int(events.sum()), 1000)
         assert alone.low is not None
         assert alone.high is not None
         plain.append(alone.low <= 0.1 <= alone.high)
@@ -184,7 +184,7 @@ def test_ratios_are_covered(units: int) -> None:
     for _ in range(repeats):
         level = generator.lognormal(0.0, 0.3, size=units)  # a round's own price level
         images = generator.poisson(40, size=units)
-        found = ratios.bootstrapped(images * level, images, n=int(images.sum()), resamples=600)
+        found = rates.bootstrapped(images * level, images, n=int(images.sum()), resamples=600)
         assert found.low is not None
         assert found.high is not None
         hits += found.low <= np.exp(0.045) <= found.high

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from testcard.harness.config import Config, ProvidersSection
-from testcard.harness.embedded import _refusal, embedded_mocks, mock_name
 from testcard.harness.errors import UsageError
-from testcard.harness.targets import open_target
+from testcard.harness.targets import _refusal, embedded_mocks, mock_name, open_target
 from testcard.specs.loader import BUNDLED, load_provider
 
 

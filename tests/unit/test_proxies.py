@@ -13,7 +13,7 @@ import pytest
 
 from testcard.harness.check.running.transport import http_client, send
 from testcard.harness.client import Client, ServerFailed
-from testcard.harness.proxies import direct
+from testcard.harness.kept_connections import direct
 from testcard.harness.wire.encode import fetch_request
 
 

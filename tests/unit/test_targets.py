@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from testcard.harness.config import Config
-from testcard.harness.embedded import embedded_mocks
 from testcard.harness.errors import UsageError
-from testcard.harness.targets import checked_base_url, is_loopback, open_target, read_key, require_live
+from testcard.harness.targets import checked_base_url, embedded_mocks, is_loopback, open_target, read_key, require_live
 from testcard.specs.loader import load_provider
 from testkit.servers import Response, answering
 

@@ -1,15 +1,70 @@
-"""At which level a rule counts for an operation, and where its promise is made: the profile's word first, then the document's own place, then the rule's."""
+"""At which level a rule counts for an operation, and where its promise is made: the profile's word first, then the document's own place, then the rule's.
+
+Where in the provider's own document a rule's promise is made, for profiles that do not say it: the operation, and the part of it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from testcard.harness.rules.documented import documented_clause
 from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import ClauseRef
 from testcard.harness.text.sources import reference
-from testcard.specs.profile import Clause, Level
+from testcard.specs.profile import Clause, Level, Meaning
+
+#: Fields whose description a rule's promise is, by the rule's id or its area; the first that the operation has counts.
+_FIELDS: dict[str, tuple[Meaning, ...]] = {
+    "image.count": ("n",),
+    "image.distinct": ("n",),
+    "image.size": ("size", "width", "aspect_ratio"),
+    "image.format": ("format",),
+    "image.follows-prompt": ("prompt",),
+    "image.transparent": ("background",),
+    "image.mask-respected": ("mask",),
+    "image.mask-polarity": ("mask",),
+    "image.unmasked-survives": ("mask",),
+    "seed": ("seed",),
+    "delivery.as-asked": ("delivery",),
+    "input": ("image",),
+    "stream": ("stream",),
+    "vision": ("messages",),
+}
+_REQUEST = {"request.accepts-valid", "request.refuses-invalid", "request.default-applied"}
+_ANSWER = {"schema", "answer", "image", "delivery", "http.status-documented", "http.media-type"}
+
+
+def documented_clause(scope: Scope, rule: Rule) -> Clause | None:
+    """The place in the document for a rule that is about what the document promises; None for what HTTP or a convention does.
+
+    Profiles that name their document's headings themselves, by a clause of the operation, are not spoken for.
+    """
+    if scope.profile.clause is not None:
+        return None
+    operation = scope.operation
+    area = rule.id.partition(".")[0]
+    for meaning in _FIELDS.get(rule.id, _FIELDS.get(area, ())):
+        name = scope.profile.wire_name(meaning)
+        if name is not None:
+            return _clause(scope, f"requestBody · {name}")
+    if rule.id == "auth.required":
+        return _clause(scope, "security")
+    if rule.id in _REQUEST:
+        return _clause(scope, "requestBody")
+    if rule.id in _ANSWER or area in _ANSWER:
+        status = next((status for status in operation.responses if status.startswith("2")), "200")
+        return _clause(scope, f"responses · {status}")
+    if rule.id == "http.error-shape":
+        refused = next(
+            (status for status, response in operation.responses.items() if not status.startswith("2") and response.get("content")), None
+        )
+        return _clause(scope, f"responses · {refused}") if refused is not None else None
+    return None
+
+
+def _clause(scope: Scope, part: str) -> Clause:
+    return Clause(document=scope.provider.profile.document, heading=f"{scope.operation.method} {scope.operation.path} · {part}")
+
 
 _SOFTNESS: dict[str, int] = {"must": 0, "should": 1, "info": 2, "none": 3}
 

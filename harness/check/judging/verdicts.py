@@ -36,7 +36,7 @@ from testcard.harness.wire.pictures import inspect
 from testcard.specs.openapi import Operation
 from testcard.specs.pointers import parts_of
 from testcard.specs.profile import Level
-from testcard.specs.yaml_lines import Pointer
+from testcard.specs.reading import Pointer
 
 _BROKEN_WORD: dict[str, VerdictWord] = {"must": "fail", "should": "deviates", "info": "info"}
 _STRENGTH: dict[Level, int] = {"must": 0, "should": 1, "info": 2, "none": 3}

@@ -16,12 +16,10 @@ import httpx
 
 from testcard.harness.check.generation.plan import Plan, PlanStep
 from testcard.harness.check.judging.levels import Unsent
-from testcard.harness.check.running.following import Following
-from testcard.harness.check.running.outcome import INTERRUPTED, CheckSettings, PlanOutcome
+from testcard.harness.check.running.following import Following, Waiting
 from testcard.harness.check.running.recording import Recorder, Recording, StepRecords
-from testcard.harness.check.running.target_health import TargetHealth
+from testcard.harness.check.running.target_health import INTERRUPTED, CheckSettings, PlanOutcome, TargetHealth
 from testcard.harness.check.running.transport import Clock, HttpClient, Received, http_client, send
-from testcard.harness.check.running.waiting import Waiting
 from testcard.harness.check.spending.allowance import MOST_IMAGES, Admission, Allowance
 from testcard.harness.check.spending.budget import NO_LIMITS, Booking, CheckBudget, Reservation, SpendingLimits, bill
 from testcard.harness.events import Answered, Event, Noted, Sent, Spent, Stopped

@@ -16,8 +16,7 @@ from testcard.harness.client.batch import BatchItem, BatchOutcome, run_batch
 from testcard.harness.client.results import ENDINGS, Result
 from testcard.harness.client.sync import Client
 from testcard.harness.errors import Exit, UsageError, worst
-from testcard.harness.text.prices import amount
-from testcard.harness.text.words import shortened
+from testcard.harness.text.words import amount, shortened
 from testcard.specs.profile import Task
 
 

@@ -17,9 +17,8 @@ from testcard.harness.rules.evidence import FINISHES, Observation, SeenExchange,
 from testcard.harness.rules.rule import Probe, openai_clause, rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.decode import message_anywhere
-from testcard.harness.wire.picture_events import PictureStream
 from testcard.harness.wire.pictures import lenient_base64, look
-from testcard.harness.wire.sse import DONE, EventStream
+from testcard.harness.wire.sse import DONE, EventStream, PictureStream
 from testcard.specs.pointers import at
 from testcard.specs.profile import PictureEvents
 

@@ -13,10 +13,10 @@ from testcard.harness.rules.evidence import Observation, SeenExchange
 from testcard.harness.rules.rule import Probe, http_clause, rule
 from testcard.harness.rules.schema_judge import judge_response
 from testcard.harness.rules.scope import PROMPTS, Scope
+from testcard.harness.wire.decode import Phase, told
 from testcard.harness.wire.encode import json_bytes
 from testcard.harness.wire.fields import asked_record
 from testcard.harness.wire.model import AsyncTask
-from testcard.harness.wire.tasks import Phase, told
 from testcard.specs.pointers import at
 from testcard.specs.profile import AsyncProtocol, Clause
 

@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from testcard.harness.cli import run
-from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import SAMPLE_COLUMNS, Summary
 from testcard.harness.runs.validate import validate_run
+from testcard.harness.targets import EmbeddedMocks, embedded_mocks
 from testcard.harness.text.commands import typed_path
 from testkit.command_line import typed
 from testkit.waiting import PATIENCE_S

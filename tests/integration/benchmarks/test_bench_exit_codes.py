@@ -12,8 +12,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from testcard.harness.embedded import embedded_mocks
 from testcard.harness.runs.folder import RunReader
+from testcard.harness.targets import embedded_mocks
 from testkit.waiting import PATIENCE_S
 
 #: Imported by every Python that finds it: lets one call of a method fail, in the processes that were started as a module.

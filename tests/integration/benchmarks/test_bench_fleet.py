@@ -22,9 +22,9 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.validate import validate_run
+from testcard.harness.targets import EmbeddedMocks, embedded_mocks
 from testcard.reports.pages.render import comparison_csv, composed
 from testkit.waiting import PATIENCE_S
 

@@ -18,11 +18,11 @@ from testcard.benchmarks.run import bench as running
 from testcard.benchmarks.run.options import BenchOptions
 from testcard.harness.api import BenchRun, bench
 from testcard.harness.config import TargetSection
-from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
 from testcard.harness.errors import Exit, TargetUnreachable, TestcardError, UsageError
 from testcard.harness.events import Answered, Event, Finished, Judged, Noted, Planned, Sent, Spent, Stopped
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.stops import StopReason
+from testcard.harness.targets import EmbeddedMocks, embedded_mocks
 
 
 @pytest.fixture(scope="module")

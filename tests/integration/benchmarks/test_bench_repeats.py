@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from testcard.harness.embedded import embedded_mocks
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import SummaryRow
+from testcard.harness.targets import embedded_mocks
 from testkit.command_line import typed
 
 #: Few prompts, so that prompts come again; whether a seed goes with them is what the cases differ in.

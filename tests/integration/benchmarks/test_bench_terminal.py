@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from testcard.harness.embedded import embedded_mocks
+from testcard.harness.targets import embedded_mocks
 from testkit.waiting import PATIENCE_S
 
 

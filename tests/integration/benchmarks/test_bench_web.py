@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from testcard.harness.cli import run
-from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
+from testcard.harness.targets import EmbeddedMocks, embedded_mocks
 from testkit.waiting import PATIENCE_S
 
 #: Two busy seconds, then two requests in 20 s: time to look at counts that stand still.

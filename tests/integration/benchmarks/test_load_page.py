@@ -20,7 +20,7 @@ import pytest
 
 from testcard.benchmarks.plan.workload import parse_workload
 from testcard.harness.statistics.percentiles import needed
-from testcard.harness.statistics.ratios import wilson
+from testcard.harness.statistics.rates import wilson
 from testkit.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from testcard.harness.cli import run
-from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
 from testcard.harness.rules.registry import RULES
+from testcard.harness.targets import EmbeddedMocks, embedded_mocks
 from testkit.waiting import PATIENCE_S
 
 KEY = "sk-integration-0123456789"

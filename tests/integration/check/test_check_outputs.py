@@ -15,9 +15,9 @@ import pytest
 
 from testcard.harness.check import run as checks
 from testcard.harness.cli import check_output, run
-from testcard.harness.embedded import embedded_mocks
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.validate import validate_run
+from testcard.harness.targets import embedded_mocks
 
 KEY = "sk-outputs-0123456789"
 Capture = pytest.CaptureFixture[str]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from testcard.harness.cli import run
-from testcard.harness.embedded import embedded_mocks
+from testcard.harness.targets import embedded_mocks
 from testkit.servers import Response, content_length, talking
 
 KEY = "sk-later-0123456789"

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from testcard.harness.cli import run
-from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Body, Exchange
+from testcard.harness.targets import EmbeddedMocks, embedded_mocks
 from testcard.harness.text.commands import curl, curl_block
 
 KEY = "sk-printed-0123456789"

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from testcard.harness.check.running.runner import CheckSettings, carry_out
-from testcard.harness.lazy import resolve
+from testcard.harness.extras import resolve
 from testcard.harness.pricing import Pricing
 from testcard.harness.runs.records import Exchange
 from testcard.harness.selftest.mock_runs import API_KEY, BASE_URL, FASTER, POLL_INTERVAL_S, InProcess, Memory, full_plan, narrowed

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from testcard.harness.cli import run
-from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
 from testcard.harness.runs.folder import RunReader
+from testcard.harness.targets import EmbeddedMocks, embedded_mocks
 
 KEY = "sk-replayed-0123456789"
 Capture = pytest.CaptureFixture[str]

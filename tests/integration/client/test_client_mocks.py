@@ -13,7 +13,7 @@ from PIL import Image
 
 from testcard.harness.cli import run
 from testcard.harness.client import AsyncClient, AuthenticationFailed, Client, Result
-from testcard.harness.embedded import EmbeddedMocks, embedded_mocks
+from testcard.harness.targets import EmbeddedMocks, embedded_mocks
 from testcard.specs.loader import bundled_ids, load_provider
 from testkit.pictures import plain
 

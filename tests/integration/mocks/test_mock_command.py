@@ -18,7 +18,7 @@ import pytest
 
 from testcard.harness.cli import run
 from testcard.mocks.app import create_app
-from testcard.mocks.greeting import curl_line
+from testcard.mocks.command import curl_line
 from testcard.mocks.serving import serving
 from testcard.specs.loader import load_provider
 from testkit.waiting import PATIENCE_S

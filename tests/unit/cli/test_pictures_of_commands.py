@@ -12,9 +12,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from testcard.harness.cli.drawing.files import FIELDS, Asked, Template, fit, save
+from testcard.harness.cli.drawing.files import FIELDS, Asked, Template, drawn, fit, save, way_of
 from testcard.harness.cli.drawing.prompts import carry_out, read_prompts
-from testcard.harness.cli.drawing.terminal import drawn, way_of
 from testcard.harness.client import Client, Picture, RequestRefused, Result, Timings
 from testcard.harness.errors import UsageError
 from testcard.harness.wire.model import Answer

@@ -13,8 +13,7 @@ import pytest
 from testcard.harness import cli
 from testcard.harness.cli.history import chart
 from testcard.harness.errors import UsageError
-from testcard.harness.history.index import Index, run_folders
-from testcard.harness.history.reading import broken_rules, histories
+from testcard.harness.history.index import Index, broken_rules, histories, run_folders
 from testcard.harness.runs.folder import RunWriter
 from testcard.harness.runs.records import (
     CheckedTarget,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from testcard.harness.history.reading import trend
+from testcard.harness.history.index import trend
 
 
 def test_a_climb_rises_and_a_fall_falls() -> None:

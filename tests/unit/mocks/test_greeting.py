@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from testcard.mocks.app import create_app
-from testcard.mocks.greeting import curl_line
+from testcard.mocks.command import curl_line
 from testcard.specs.loader import load_provider, public_ids
 from testkit.foreign import HERE, OTHERS, OWN, documents_of_others
 

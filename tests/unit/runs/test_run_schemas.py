@@ -30,13 +30,12 @@ from testcard.harness.runs.records import (
     Verdicts,
 )
 from testcard.harness.runs.samples import schema
-from testcard.harness.runs.schema_files import FOLDER, published, rendered
-from testcard.harness.runs.validate import MAX_PROBLEMS, validate_run
+from testcard.harness.runs.validate import FOLDER, MAX_PROBLEMS, published, rendered, validate_run
 
 
 @pytest.mark.parametrize("name", RECORD_TYPES)
 def test_published_schema_is_what_the_record_generates(name: str) -> None:
-    """After a change of a record, `python -m testcard.harness.runs.schema_files` writes the schemas anew."""
+    """After a change of a record, `python -m testcard.harness.runs.validate` writes the schemas anew."""
     assert (FOLDER / f"{name}.schema.json").read_text(encoding="utf-8") == rendered(name)
 
 

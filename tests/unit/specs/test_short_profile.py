@@ -13,9 +13,9 @@ from testcard.specs.errors import SpecError
 from testcard.specs.lint import lint
 from testcard.specs.loader import bundled_ids, load_provider, read_profile
 from testcard.specs.profile import Profile
+from testcard.specs.reading import read_yaml
 from testcard.specs.recognition import field_data, picture_places
 from testcard.specs.tasks_recognised import states_of
-from testcard.specs.yaml_lines import read_yaml
 
 OPENAI_KIND: dict[str, Any] = {
     "openapi": "3.0.3",

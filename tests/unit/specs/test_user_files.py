@@ -21,8 +21,8 @@ from testcard.harness.targets import read_key
 from testcard.harness.toml_lines import read_toml
 from testcard.specs.lint import lint
 from testcard.specs.loader import load_provider
+from testcard.specs.reading import read_yaml
 from testcard.specs.user_files import content
-from testcard.specs.yaml_lines import read_yaml
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{chr(98 + step)}: &{chr(98 + step)} [{','.join(['*' + chr(97 + step)] * 9)}]\n" for step in range(9)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from testcard.specs.errors import SpecError
-from testcard.specs.yaml_lines import YamlFile, read_yaml
+from testcard.specs.reading import YamlFile, read_yaml
 
 
 def read(folder: Path, text: str) -> YamlFile:

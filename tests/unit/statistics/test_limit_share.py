@@ -9,7 +9,7 @@ import pytest
 
 from testcard.harness.statistics.limit_share import judge_limit
 from testcard.harness.statistics.percentiles import needed
-from testcard.harness.statistics.ratios import share_ends
+from testcard.harness.statistics.rates import share_ends
 
 ROUNDS = 8
 

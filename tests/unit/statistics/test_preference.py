@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from testcard.harness.statistics.preference import Vote, strengths
+from testcard.harness.statistics.ranking import Vote, strengths
 
 
 def drawn(theta: list[float], each: int, seed: int) -> list[Vote]:

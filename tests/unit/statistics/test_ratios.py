@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from testcard.harness.runs.records import Estimate
-from testcard.harness.statistics.ratios import wilson, wilson_worth
+from testcard.harness.statistics.rates import wilson, wilson_worth
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 100), (1, 100), (50, 100), (99, 100), (100, 100), (3, 7)])

@@ -176,7 +176,7 @@ def test_streams_tasks_limits_and_waste_can_be_gated() -> None:
 
 def test_an_undecided_share_says_how_many_more_would_decide() -> None:
     """One error of 20 against 20 %: with 27 of as many the interval ends below; a share at the limit is never decided."""
-    from testcard.harness.statistics.ratios import wilson
+    from testcard.harness.statistics.rates import wilson
 
     row = a_row(requests=20, error_rate=wilson(1, 20))
     gate = judge(parse("error_rate<20%"), row)
@@ -189,7 +189,7 @@ def test_an_undecided_share_says_how_many_more_would_decide() -> None:
 
 def test_errors_in_a_spell_take_more_requests_to_decide() -> None:
     """Ten errors in a row are worth fewer requests than ten here and there, so that more of the like have to come."""
-    from testcard.harness.statistics.ratios import clustered, wilson
+    from testcard.harness.statistics.rates import clustered, wilson
 
     hits = np.zeros(400, dtype=bool)
     hits[40:50] = True

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from testcard.harness.runs.records import OUTCOMES, SAMPLE_COLUMNS
-from testcard.harness.statistics.spells import sentence
+from testcard.harness.statistics.steadiness import sentence
 from testcard.harness.statistics.summary import StageFacts, summarise
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from testcard.harness.text.prices import amount, in_words
+from testcard.harness.text.words import amount, in_words
 from testcard.specs.prices import Price
 
 

@@ -11,8 +11,7 @@ import pytest
 from testcard.harness.errors import UsageError
 from testcard.harness.watch.ledger import DailyLimits, DayLedger
 from testcard.harness.watch.looking import WatchLook
-from testcard.harness.watch.watching import VerdictChange
-from testcard.harness.watch.webhook import Webhook
+from testcard.harness.watch.watching import VerdictChange, Webhook
 
 AT = "2026-11-29T12:00:00Z"
 CHANGE = VerdictChange(at=AT, target="one", before="pass", now="fail", newly_broken=[("image.size", "createImage")])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from testcard.harness.check.running.waiting import LEAST_S, TIMES, Waiting
+from testcard.harness.check.running.following import LEAST_S, TIMES, Waiting
 
 
 def test_everything_is_waited_for_in_full_as_long_as_all_is_answered() -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import choose_operations, choose_rules, make_plan
+from testcard.harness.check.spending.allowance import forecast
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
-from testcard.harness.check.spending.forecast import forecast
 from testcard.harness.pricing import Pricing
 from testcard.specs.loader import load_provider
 
