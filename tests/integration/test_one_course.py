@@ -123,7 +123,7 @@ import locust
 import gevent
 from dataclasses import replace
 from testcard.benchmarks.judging.judge import judge
-from testcard.benchmarks.load.engine import perform
+from testcard.benchmarks.load.drive import perform
 from testcard.benchmarks.net.transport import Timeouts, Transport, clock
 from testcard.benchmarks.plan.asks import asks
 from testcard.benchmarks.plan.cells import Attempt, Cell

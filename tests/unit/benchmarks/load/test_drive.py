@@ -11,7 +11,7 @@ import gevent
 import pytest
 
 from testcard.benchmarks.judging.judge import judge
-from testcard.benchmarks.load.engine import perform
+from testcard.benchmarks.load.drive import perform
 from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.net.transport import Timeouts, clock
 from testcard.benchmarks.plan.asks import asks
