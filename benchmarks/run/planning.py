@@ -15,7 +15,7 @@ from testcard.benchmarks.plan.turn_order import divided
 from testcard.benchmarks.plan.workload import Workload
 from testcard.benchmarks.run.options import BenchOptions
 from testcard.harness.errors import UsageError
-from testcard.harness.statistics.limit_share import Outlook, outlook
+from testcard.harness.statistics.decidable import Outlook, outlook
 from testcard.harness.statistics.slo import parse
 from testcard.harness.targets import OpenTarget, is_loopback
 from testcard.harness.wire.billing import worst_case
