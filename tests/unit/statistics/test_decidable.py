@@ -7,7 +7,7 @@ import pytest
 
 from testcard.harness.statistics.decidable import outlook
 from testcard.harness.statistics.limit_share import judge_limit
-from testcard.harness.statistics.ratios import wilson
+from testcard.harness.statistics.rates import wilson
 from testcard.harness.statistics.slo import parse
 
 
