@@ -53,18 +53,20 @@ class Controlled(Protocol):
 
 
 class Control:
-    """What is in force; `first` is what the mock started with. `timer` is monotonic seconds."""
+    """What is in force; `first` is what the mock started with, `pace` the latency where conditions name none. `timer` is monotonic seconds."""
 
-    def __init__(self, conditions: Conditions, timer: Callable[[], float]) -> None:
+    def __init__(self, conditions: Conditions, timer: Callable[[], float], *, pace: str | None = None) -> None:
         self.first = conditions
         self._timer = timer
+        self._pace = pace
         self._mocks: list[Controlled] = []
-        self.conditions = conditions
+        self.conditions = self._paced(conditions)
         self.timeline: Timeline | None = None
 
     def add(self, mock: Controlled) -> None:
-        """One more provider."""
+        """One more provider, which keeps what is in force."""
         self._mocks.append(mock)
+        mock.put_in_force(self.conditions)
 
     @property
     def providers(self) -> list[str]:
@@ -76,9 +78,11 @@ class Control:
         """The name of the scenario's phase; None without a scenario."""
         return self.timeline.phase.name if self.timeline is not None else None
 
-    def set(self, conditions: Conditions) -> None:
-        """Puts conditions in force, and ends a scenario."""
+    def set(self, conditions: Conditions, *, anew: Iterable[str] = ()) -> None:
+        """Puts conditions in force, and ends a scenario. Those named in `anew` begin again, the others go on as far as they have got."""
         self.timeline = None
+        usual = Conditions()
+        self._put(structs.replace(conditions, **{name: getattr(usual, name) for name in anew}))
         self._put(conditions)
 
     def play(self, scenario: Scenario | None) -> None:
@@ -98,9 +102,12 @@ class Control:
         return {mock.id: {"quota_left": mock.live.left} for mock in self._mocks}
 
     def _put(self, conditions: Conditions) -> None:
-        self.conditions = conditions
+        self.conditions = self._paced(conditions)
         for mock in self._mocks:
-            mock.put_in_force(conditions)
+            mock.put_in_force(self.conditions)
+
+    def _paced(self, conditions: Conditions) -> Conditions:
+        return structs.replace(conditions, latency=self._pace) if conditions.latency is None else conditions
 
 
 def routes(control: Control, log: RequestLog, counters: Counters, fetch: Callable[[str, Mapping[str, str]], Answer]) -> list[Route]:
@@ -132,7 +139,8 @@ def routes(control: Control, log: RequestLog, counters: Counters, fetch: Callabl
                 wanted = msgspec.json.decode(await request.body() or b"{}")
                 if not isinstance(wanted, dict):
                     raise UsageError("the body is no object", hint="send the conditions as a JSON object")
-                control.set(conditions_from(wanted, "conditions", over=control.conditions if request.method == "PATCH" else None))
+                found = conditions_from(wanted, "conditions", over=control.conditions if request.method == "PATCH" else None)
+                control.set(found, anew=wanted)
             except (UsageError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 return _refused(error)
         return _json(_told(control))
@@ -207,10 +215,9 @@ def create_app(
     loaded = [name if isinstance(name, Provider) else load_provider(name) for name in providers]
     given = {"faults": tuple(faults), "latency": latency, "rate_limit": rate_limit, "max_concurrent": max_concurrent}
     first = structs.replace(conditions or Conditions(), **{name: value for name, value in given.items() if value})
-    first = structs.replace(first, latency=first.latency or chosen.latency)
     checked(first)
     pictures, counters, log, renderer = PictureStore(clock), Counters(), RequestLog(), renderer or Renderer()
-    control = Control(first, timer)
+    control = Control(first, timer, pace=chosen.latency)
 
     def fetch(name: str, query: Mapping[str, str]) -> Answer:
         answer = pictures.fetch(name, query)
@@ -232,7 +239,6 @@ def create_app(
             sleep=sleep,
         )
         mock = ProviderApp(resources, counters, log, control, chosen, clock=clock)
-        mock.put_in_force(first)
         control.add(mock)
         mocks["" if len(loaded) == 1 else provider.id] = mock
     if scenario is not None:

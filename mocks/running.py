@@ -46,7 +46,10 @@ class RunningMock:
         return dict(self._ask("GET", "counters"))
 
     def configure(self, **conditions: Any) -> None:
-        """Changes these conditions and leaves the others (see `testcard.mocks.conditions.Conditions`); `UsageError` for what cannot be kept."""
+        """Changes these conditions and leaves the others (see `testcard.mocks.conditions.Conditions`); a quota or balance that is named is full again.
+
+        `UsageError` for what cannot be kept.
+        """
         self._ask("PATCH", "conditions", conditions)
 
     def play(self, scenario: Mapping[str, Any]) -> None:

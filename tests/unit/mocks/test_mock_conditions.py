@@ -164,6 +164,50 @@ def test_conditions_change_while_the_mock_runs() -> None:
     with_mock(story)
 
 
+def test_what_a_request_names_begins_again() -> None:
+    """A quota or a balance of the same size is full once more when it is named; what is not named goes on as far as it has got."""
+
+    async def story(client: httpx.AsyncClient) -> list[int]:
+        async def told(**conditions: Any) -> int:
+            await client.patch("/_testcard/conditions", json=conditions)
+            return (await generated(client)).status_code
+
+        return [await told(quota=1), await told(latency="0"), await told(quota=1), await told(quota=1, latency=None), await told()]
+
+    assert with_mock(story) == [200, 402, 200, 200, 402]
+
+    async def charged(client: httpx.AsyncClient) -> list[int]:
+        price = (await generated(client)).json()["cost"]
+        found = []
+        for _ in range(2):
+            await client.patch("/_testcard/conditions", json={"balance_usd": price})
+            found += [(await generated(client)).status_code, (await generated(client)).status_code]
+        return found
+
+    assert with_mock(charged) == [200, 402, 200, 402]
+
+
+@pytest.mark.parametrize("way", ["scenario", "put", "reset"])
+def test_a_variant_keeps_its_pace(way: str) -> None:
+    """Where nothing else is asked for: in a scenario's phases, after conditions were put anew, and after all was put back."""
+    story = scenario_from({"phase": [{"name": "one", "requests": 1}, {"name": "slow", "latency": "0.01"}]}, "test")
+
+    async def run(client: httpx.AsyncClient) -> list[str]:
+        if way != "scenario":
+            await client.request(
+                *(("PUT", "/_testcard/conditions") if way == "put" else ("DELETE", "/_testcard/scenario")), json={} if way == "put" else None
+            )
+        found = []
+        for _ in range(2):
+            await generated(client)
+            found.append((await client.get("/_testcard/conditions")).json()["conditions"]["latency"])
+        return found
+
+    pace = "uniform:0,0.03"
+    found = with_mock(run, variant="generous", scenario=story if way == "scenario" else None)
+    assert found == ([pace, "0.01"] if way == "scenario" else [pace, pace])
+
+
 def test_the_log_says_what_was_asked_and_answered() -> None:
     """Newest last, with the body's fields, long texts cut, and no key; it can be asked for a part, and emptied with the counts."""
 
