@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -51,6 +52,7 @@ class Call(msgspec.Struct):
 
     `sent`: the body's fields before defaults were added, as they came.
     `described`: by what the provider is described, for faults of any provider's mock. `met` counts the equal requests that came before (kept only where there are hooks).
+    `read`: what an equal body came to before, where that was kept.
     `publish` makes a picture fetchable and gives its address. `root` is the provider's mount path ("" at the root).
     """
 
@@ -70,6 +72,7 @@ class Call(msgspec.Struct):
     described: Provider | None = None
     body_size: int = 0
     met: int = 0
+    read: Any = None
 
     @property
     def origin(self) -> str:
@@ -115,7 +118,10 @@ class Parameters(msgspec.Struct, frozen=True):
 
 
 class RenderedPicture(msgspec.Struct, frozen=True):
-    """One finished picture: its encoded bytes, the seed it was drawn from, and, where it was delivered so, base64 or an address."""
+    """One finished picture: its encoded bytes, the seed it was drawn from, and, where it was delivered so, base64 or an address.
+
+    `data` is empty where the bytes were made in base64 alone, which then stands beside the answer (`base64_at`).
+    """
 
     data: bytes
     seed: int
@@ -129,9 +135,19 @@ def in_base64(data: bytes) -> msgspec.Raw:
     return msgspec.Raw(b"".join((b'"', pybase64.b64encode(data), b'"')))
 
 
+@lru_cache(maxsize=64)
+def base64_at(place: int) -> msgspec.Raw:
+    """A JSON string that stands for base64 kept beside the answer (`Answer.base64`), so that what is long is copied once, when it is sent.
+
+    No other JSON holds the byte that marks it: in a text it is escaped.
+    """
+    return msgspec.Raw(b'"\0%d\0"' % place)
+
+
 class Answer(msgspec.Struct):
     """What is sent back: a JSON value, ready bytes, or a stream of events `gap_s` seconds apart. `images` and `billed` go into the counters.
 
+    `base64`: what belongs at the places that `base64_at` marks in the JSON, each in pieces.
     `late_s`: seconds it is held back. `cut` breaks the connection off in the middle of the body: of one that has declared its
     length, or of one that comes in chunks.
     """
@@ -147,9 +163,21 @@ class Answer(msgspec.Struct):
     billed: bool = False
     late_s: float = 0.0
     cut: Literal["length", "chunks"] | None = None
+    base64: Sequence[tuple[bytes, ...]] = ()
 
     def payload(self) -> bytes:
         """The whole body; empty for a stream."""
         if self.data is not None:
             return self.data
-        return b"" if self.events is not None else msgspec.json.encode(self.json)
+        if self.events is not None:
+            return b""
+        encoded = msgspec.json.encode(self.json)
+        if not self.base64:
+            return encoded
+        parts: list[bytes] = []
+        for number, part in enumerate(encoded.split(b"\0")):
+            if number % 2:
+                parts += self.base64[int(part)]
+            else:
+                parts.append(part)
+        return b"".join(parts)

@@ -16,13 +16,14 @@ import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
+import pybase64
 from PIL import Image, ImageDraw
 
-from testcard.mocks.exchange import Parameters, PictureFormat, RenderedPicture
+from testcard.mocks.exchange import Parameters, PictureFormat, RenderedPicture, base64_at
 from testcard.mocks.pictures import bands
 from testcard.mocks.pictures.bands import Layout, layout
 
@@ -39,6 +40,15 @@ class Segment:
     chunk: bytes
     adler: int
     length: int
+    _cuts: dict[int, tuple[bytes, bytes, bytes]] = field(default_factory=dict)
+
+    def cut(self, first: int) -> tuple[bytes, bytes, bytes]:
+        """So many bytes, then as much as base64 can say by itself, in base64, then the rest. Each cut is made once."""
+        found = self._cuts.get(first)
+        if found is None:
+            end = len(self.chunk) - (len(self.chunk) - first) % 3
+            found = self._cuts[first] = (self.chunk[:first], pybase64.b64encode(self.chunk[first:end]), self.chunk[end:])
+        return found
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -58,8 +68,15 @@ def _segment(rows: Iterable[bytes]) -> Segment:
 
 def _stored(rows: bytes) -> bytes:
     """Rows as IDAT without compression, which for a row or two takes longer than sending it; at most 65,535 bytes."""
-    size = len(rows)
-    return _chunk(b"IDAT", b"\x00" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little") + rows)
+    head, crc = _before_stored(len(rows))
+    return b"".join((head, rows, zlib.crc32(rows, crc).to_bytes(4, "big")))
+
+
+@lru_cache(maxsize=128)
+def _before_stored(size: int) -> tuple[bytes, int]:
+    """How such a chunk begins, and the CRC of that."""
+    body = b"IDAT\x00" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little")
+    return (size + 5).to_bytes(4, "big") + body, zlib.crc32(body)
 
 
 def _filtered(picture: Image.Image) -> Iterator[bytes]:
@@ -78,13 +95,24 @@ def _filtered(picture: Image.Image) -> Iterator[bytes]:
 
 
 @lru_cache(maxsize=512)
-def _above(plan: Layout, variant: int, caption: str) -> tuple[tuple[bytes, ...], int]:
-    """What comes before the pattern, as chunks, and the Adler-32 of its rows."""
-    header = _header(plan.width, plan.height)
+def _above(plan: Layout, variant: int, caption: str) -> tuple[tuple[Segment, ...], int]:
+    """What comes between header and pattern, and the Adler-32 of its rows."""
     if not plan.bars:
-        return (header,), 1
+        return (), 1
     upper, lower = _bars(plan, variant), _segment(_filtered(bands.caption(plan, caption)))
-    return (header, upper.chunk, lower.chunk), _followed_by(upper.adler, lower)
+    return (upper, lower), _followed_by(upper.adler, lower)
+
+
+@lru_cache(maxsize=512)
+def _above_in_base64(plan: Layout, variant: int, caption: str) -> tuple[tuple[bytes, ...], bytes]:
+    """The header and what comes between it and the pattern in base64, and the bytes that are left over."""
+    pieces: list[bytes] = []
+    left = _header(plan.width, plan.height)
+    for one in _above(plan, variant, caption)[0]:
+        first, middle, rest = one.cut(-len(left) % 3)
+        pieces += (pybase64.b64encode(left + first), middle)
+        left = rest
+    return tuple(pieces), left
 
 
 @lru_cache(maxsize=96)
@@ -113,13 +141,27 @@ def _header(width: int, height: int) -> bytes:
 _END = _chunk(b"IEND", b"")
 
 
-def write(plan: Layout, caption: str, variant: int, digest: bytes) -> bytes:
-    """The card as PNG bytes; the pixels are those of `renderer.compose` for the same arguments."""
-    above, adler = _above(plan, variant, caption)
+def _new_in(plan: Layout, caption: str, variant: int, digest: bytes) -> tuple[bytes, Segment, bytes]:
+    """What is new in a picture: its row, as a chunk; what lies below it, and its end."""
     row, below = _NO_FILTER + bands.first_row(plan, digest), _below(plan)
-    adler = _followed_by(zlib.adler32(row, adler), below)
-    end = _chunk(b"IDAT", b"\x03\x00" + adler.to_bytes(4, "big"))
-    return b"".join((*above, _stored(row), below.chunk, end, _END))
+    adler = _followed_by(zlib.adler32(row, _above(plan, variant, caption)[1]), below)
+    return _stored(row), below, _chunk(b"IDAT", b"\x03\x00" + adler.to_bytes(4, "big")) + _END
+
+
+def write(plan: Layout, caption: str, variant: int, digest: bytes) -> bytes:
+    """The card as PNG bytes; the pixels are those of `compose` for the same arguments."""
+    row, below, end = _new_in(plan, caption, variant, digest)
+    above = [one.chunk for one in _above(plan, variant, caption)[0]]
+    return b"".join((_header(plan.width, plan.height), *above, row, below.chunk, end))
+
+
+def write_in_base64(plan: Layout, caption: str, variant: int, digest: bytes) -> tuple[bytes, ...]:
+    """What `write` gives, in base64, in pieces: of what pictures share nothing is encoded or copied again."""
+    row, below, end = _new_in(plan, caption, variant, digest)
+    above, left = _above_in_base64(plan, variant, caption)
+    left += row
+    first, middle, rest = below.cut(-len(left) % 3)
+    return (*above, pybase64.b64encode(left + first), middle, pybase64.b64encode(rest + end))
 
 
 def _followed_by(adler: int, rows: Segment) -> int:
@@ -255,6 +297,24 @@ class Renderer:
                 data = await self._kept_picture(parameters, digest, what, quick)
             rendered.append(RenderedPicture(data, seed, parameters.format))
         return rendered
+
+    async def draw_in_base64(self, parameters: Parameters) -> tuple[list[RenderedPicture], list[tuple[bytes, ...]]]:
+        """The same pictures without their bytes, each with the mark of a place (`base64_at`), and what belongs there."""
+        if self._keep_all or parameters.format != "png" or parameters.transparent or parameters.images:
+            drawn = await self.draw(parameters)
+            return [RenderedPicture(b"", one.seed, one.format, base64_at(place)) for place, one in enumerate(drawn)], [
+                (pybase64.b64encode(one.data),) for one in drawn
+            ]
+        seed = self._fresh(b"png") if parameters.seed is None else parameters.seed
+        plan, caption = layout(parameters.width_px, parameters.height_px), bands.short(parameters.caption)
+        rendered, pieces = [], []
+        for index in range(parameters.n):
+            digest = _digest(parameters, seed, index)
+            if not self._is_warm(parameters, digest):
+                await self._first_of_its_kind(parameters, digest)
+            pieces.append(write_in_base64(plan, caption, _variant(digest), digest))
+            rendered.append(RenderedPicture(b"", seed, "png", base64_at(index)))
+        return rendered, pieces
 
     async def _kept_picture(self, parameters: Parameters, digest: bytes, what: bytes, quick: bool) -> bytes:
         place = digest + what

@@ -86,7 +86,7 @@ def main() -> None:
         mock = [sys.executable, "-m", "testcard.harness.cli", "mock", "nanogpt", "--port", "0", "--json", "--until-stdin-closes"]
         with process(mock) as (mock_pid, ready):
             mock_url = json.loads(ready)["base_urls"]["nanogpt"]
-            for size in ("256x256", "1024x1024"):
+            for size in ("256x256", "512x512", "1024x1024"):
                 request = json.dumps({**REQUEST, "size": size})
                 script = Path(place) / "post.lua"
                 headers = {"content-type": "application/json", "authorization": "Bearer testcard"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 
 import pytest
@@ -40,6 +41,14 @@ def test_png_holds_the_composed_pixels(size: tuple[int, int]) -> None:
         assert picture.size == size
         assert picture.mode == "RGB"
         assert ImageChops.difference(picture, renderer.compose(plan, "a red boat", variant, digest)).getbbox() is None
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_pieces_of_base64_make_up_the_picture(size: tuple[int, int]) -> None:
+    """Base64 that is put together from pieces which were encoded before is that of the whole picture, for captions of any length."""
+    for number, caption in enumerate(("", "a", "a red boat on a calm lake")):
+        asked = (layout(*size), caption, number % bands.VARIANTS, bytes([number, 1, 2, 3]))
+        assert base64.b64decode(b"".join(renderer.write_in_base64(*asked)), validate=True) == renderer.write(*asked)
 
 
 @pytest.mark.parametrize("form", ["png", "jpeg", "webp"])

@@ -195,7 +195,8 @@ def test_a_variant_keeps_its_pace(way: str) -> None:
     async def run(client: httpx.AsyncClient) -> list[str]:
         if way != "scenario":
             await client.request(
-                *(("PUT", "/_testcard/conditions") if way == "put" else ("DELETE", "/_testcard/scenario")), json={} if way == "put" else None
+                *(("PUT", "/_testcard/conditions") if way == "put" else ("DELETE", "/_testcard/scenario")),
+                json={} if way == "put" else None,
             )
         found = []
         for _ in range(2):
