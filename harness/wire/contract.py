@@ -217,7 +217,8 @@ _SIZE_MEANINGS = ("size", "width", "height", "aspect_ratio", "tier")
 def _prepared(provider: Provider, request: TaskRequest, operation: str) -> Choice:
     model = request.model or provider.default_model(operation, request.task)
     profile = provider.operation_profile(operation)
-    if profile.wire_name("model") is not None or any(entry.means == "model" for entry in profile.path.values()):
+    named = profile.wire_name("model") is not None or any(entry.means == "model" for entry in profile.path.values())
+    if named and request.model != model:
         request = replace(request, model=model)
     fields = wire_fields(provider, request, operation)
     check_contract(provider, fields, request)
