@@ -280,9 +280,12 @@ class Redactor:
         """Response headers without the key."""
         return [(self.text(name), self.text(value)) for name, value in headers]
 
-    def shows_key(self, headers: list[tuple[str, str]], body: bytes) -> bool:
-        """Whether a response carries the key."""
+    def body(self, value: bytes) -> tuple[bytes, bool]:
+        """A response's body without the key, and whether it carried the key: looked for once, for a body may be large."""
+        cleaned = self.content(value)
+        return cleaned, cleaned is not value and cleaned != value
+
+    def show_key(self, headers: list[tuple[str, str]]) -> bool:
+        """Whether response headers carry the key."""
         found = self._spellings
-        return found is not None and (
-            found.stand_in(body) or any(found.stand_in(text.encode("utf-8", "replace")) for pair in headers for text in pair)
-        )
+        return found is not None and any(found.stand_in(text.encode("utf-8", "replace")) for pair in headers for text in pair)

@@ -19,6 +19,7 @@ import xxhash
 from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.plan.cells import Attempt
 from testcard.harness.intake.limits import limits
+from testcard.harness.intake.shown import words_of
 from testcard.harness.wire.billing import answer_cost, booked_cost, charged, delivered
 from testcard.harness.wire.course import Download, DownloadEnd
 from testcard.harness.wire.decode import decode, speaks_of_content
@@ -191,7 +192,7 @@ def _outcome(attempt: Attempt, answer: Answer | None, pictures: list[PictureInfo
     if status >= 500:
         return "server-error", answer.error_message or ""
     if status >= 400:
-        refused_for = f"{answer.error_code} {answer.error_message}"
+        refused_for = words_of([answer.error_code, answer.error_message])
         return ("policy" if speaks_of_content(refused_for) else "refused"), answer.error_message or ""
     if not 200 <= status < 300:
         return "broken", f"status {status}"

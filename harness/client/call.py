@@ -30,6 +30,7 @@ from testcard.harness.client.observing import ClientEvent
 from testcard.harness.client.previews import PreviewPieces
 from testcard.harness.client.results import Picture, Result, Timings
 from testcard.harness.client.retries import NO_RETRY, Retry, asked_to_wait_s
+from testcard.harness.intake.shown import as_words, words_of
 from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import redacted
 from testcard.harness.text.words import shortened
@@ -437,4 +438,4 @@ def _words_of(error: Any) -> str:
     """A task's error in words."""
     if isinstance(error, dict):
         error = error.get("message", error)
-    return str(error) if error else "no reason was given"
+    return (as_words(error) if isinstance(error, str) else words_of(error)) if error else "no reason was given"

@@ -34,6 +34,7 @@ class IntakeLimits:
     json_bytes: int = _limit(64 * MIB, "bytes of a JSON text", least=1024)
     json_depth: int = _limit(64, "arrays and objects inside each other", least=4, most=200)
     json_values: int = _limit(10_000, "members and items of a JSON text", least=100, most=10**8)
+    error_chars: int = _limit(8192, "characters of an error's words that are read", least=64, most=10**6)
     sse_line_bytes: int = _limit(48 * MIB, "characters of a line of an event stream", least=256)
     sse_event_bytes: int = _limit(48 * MIB, "characters of an event", least=256)
     sse_events: int = _limit(20_000, "events of a stream", most=10**7)

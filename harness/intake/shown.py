@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+
+from testcard.harness.intake.limits import limits
 
 #: Signs that turn the direction of a text, end its lines, or are halves of letters.
 _UNSEEN = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
@@ -15,6 +18,30 @@ _ACTING_IN_OURS = re.compile(f"[\x00-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f{_UN
 def as_text(text: str) -> str:
     """A stranger's text with each control character and each sign of direction as it is written in source: `\\x1b`, `\\u202e`."""
     return text if text.isascii() and text.isprintable() else _ACTING.sub(_spelt, text)
+
+
+def as_words(text: str) -> str:
+    """What an error says, as text: its beginning, and how much was cut."""
+    most = limits().error_chars
+    return as_text(text) if len(text) <= most else f"{as_text(text[:most])}… ({len(text) - most:,} characters more)"
+
+
+def words_of(value: Any) -> str:
+    """All words in a JSON value, names and texts, one after another: what an error of any shape says, and no more than is read of one."""
+    most = limits().error_chars
+    found: list[str] = []
+    left, to_read = most, [value]
+    while to_read and left > 0:
+        one = to_read.pop()
+        if isinstance(one, dict):
+            to_read += [part for pair in list(one.items())[:left][::-1] for part in pair[::-1]]
+        elif isinstance(one, list):
+            to_read += one[:left][::-1]
+        elif one is not None:
+            word = one[:left] if isinstance(one, str) else str(one)
+            found.append(word)
+            left -= len(word) + 1
+    return " ".join(found)
 
 
 def as_output(text: str) -> str:

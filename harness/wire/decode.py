@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from testcard.harness.intake.json_values import BeyondLimits, read_json
 from testcard.harness.intake.limits import limits
-from testcard.harness.intake.shown import as_text
+from testcard.harness.intake.shown import as_words, words_of
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Usage, WireResponse
 from testcard.harness.wire.sse import ChatStream, EventStream, PictureStream
 from testcard.specs.loader import Provider
@@ -56,8 +56,8 @@ def decode(provider: Provider, operation_id: str, response: WireResponse, *, pol
         return Answer(
             response.status,
             json=body,
-            error_message=as_text(message) if isinstance(message, str) else message_anywhere(body),
-            error_code=as_text(code) if isinstance(code, str) else code,
+            error_message=as_words(message) if isinstance(message, str) else message_anywhere(body),
+            error_code=as_words(code) if isinstance(code, str) else code,
             retry_after_s=retry_after_s,
             problem=problem,
         )
@@ -281,7 +281,7 @@ def _task(protocol: AsyncProtocol | None, profile: OperationProfile, response: W
         phase = "running" if status == 202 else "completed"
     return AsyncTask(
         reference,
-        state if isinstance(state, str) else None,
+        as_words(state) if isinstance(state, str) else None,
         poll_url if isinstance(poll_url, str) else None,
         found(protocol.result) if poll else None,
         found(protocol.error),
@@ -386,7 +386,7 @@ def message_anywhere(body: Any) -> str | None:
     for place in ("/message", "/error/message", "/error", "/detail", "/detail/message", "/title"):
         found = at(body, place)
         if isinstance(found, str) and found:
-            return as_text(found)
+            return as_words(found)
     return None
 
 
@@ -401,17 +401,17 @@ _WITHHELD = re.compile(r"filter|block", re.IGNORECASE)
 
 def speaks_of_account(message: str | None) -> bool:
     """Whether an error message is about the account that pays, and so about every request."""
-    return message is not None and _ACCOUNT.search(message) is not None
+    return message is not None and _ACCOUNT.search(message, 0, limits().error_chars) is not None
 
 
 def speaks_of_content(message: str | None) -> bool:
     """Whether an error's words say that what was asked for was refused for its content: a policy, a filter, moderation."""
-    return message is not None and _CONTENT.search(message) is not None
+    return message is not None and _CONTENT.search(message, 0, limits().error_chars) is not None
 
 
 def withheld(finish: str | None) -> bool:
     """Whether a finish reason says that a picture was held back for its content."""
-    return finish is not None and (speaks_of_content(finish) or _WITHHELD.search(finish) is not None)
+    return finish is not None and (speaks_of_content(finish) or _WITHHELD.search(finish, 0, limits().error_chars) is not None)
 
 
 def _number(value: Any) -> float | None:
@@ -469,7 +469,7 @@ def told(protocol: AsyncProtocol, task: AsyncTask | None) -> Told:
         phase = Phase.COMPLETED
     elif phase is None and task.state is not None and _brought(task.error):
         phase = Phase.FAILED
-    if phase is Phase.FAILED and speaks_of_content(f"{task.state} {task.error}"):
+    if phase is Phase.FAILED and speaks_of_content(words_of([task.state, task.error])):
         phase = Phase.MODERATED
     return Told(phase, task.state)
 

@@ -9,7 +9,7 @@ import pytest
 
 from testcard.harness.intake.codings import Decoding, Unreadable
 from testcard.harness.intake.limits import IntakeLimits
-from testcard.harness.intake.shown import as_output, as_text
+from testcard.harness.intake.shown import as_output, as_text, as_words, words_of
 from testcard.harness.intake.wire_bytes import Meter, TooLate, TooMuch
 
 SMALL = IntakeLimits(status_line_bytes=100, header_bytes=2000, header_count=20, interim_count=3, body_bytes=10_000)
@@ -148,3 +148,16 @@ def test_a_strangers_text_acts_on_nobody(text: str, shown: str) -> None:
     assert as_output("\x1b[1mbold\x1b[0m\r") == "\x1b[1mbold\x1b[0m\r"
     assert "\x9b" not in as_output(text)
     assert "\u202e" not in as_output(text)
+
+
+def test_an_errors_words_have_an_end() -> None:
+    """Of a message of megabytes the beginning is read, and how much was cut is said; of an error that is no text, its names and texts."""
+    most = IntakeLimits().error_chars
+    assert as_words("no\x1b[m") == "no\\x1b[m"
+    assert as_words("x" * (most + 1500)) == "x" * most + "… (1,500 characters more)"
+    assert words_of({"code": 5, "why": ["a filter", None, {"kind": "nsfw"}]}) == "code 5 why a filter kind nsfw"
+    assert len(words_of([{"message": "y" * 10**7}, "never read"])) <= most
+    deep: object = "end"
+    for _ in range(5000):
+        deep = [deep]
+    assert words_of(deep) == "end"

@@ -79,12 +79,13 @@ class Recording:
         seen = None
         if sent.status is not None:
             headers = list(sent.headers)
+            body, echoed = redact.body(sent.body)
             seen = SeenResponse(
                 status=sent.status,
                 headers=redact.headers(headers),
-                body=self._recorder.body(redact.content(sent.body)),
+                body=self._recorder.body(body),
                 complete=sent.complete,
-                key_echoed=redact.shows_key(headers, sent.body),
+                key_echoed=echoed or redact.show_key(headers),
             )
         own = source is None
         return Exchange(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import zlib
 from collections.abc import Callable
 
-from hostile.kit.talk import Talk, attack, b64, good, png, zeros
+from hostile.kit.talk import Talk, attack, b64, good, once, png, zeros
 
 # Content codings.
 
 
 def coded(name: str, body: Callable[[], bytes], label: str) -> None:
-    made = functools.cache(body)
+    made = once(name, body)
 
     def answer(talk: Talk) -> None:
         talk.reply(made(), f"Content-Encoding: {label}")
@@ -57,7 +56,7 @@ def gzip_good(talk: Talk) -> None:
 def body(
     name: str, make: Callable[[], bytes], *head: str, status: str = "200 OK", provider: str = "nanogpt", kind: str = "application/json"
 ) -> None:
-    made = functools.cache(make)
+    made = once(name, make)
 
     def answer(talk: Talk) -> None:
         talk.reply(made(), *head, status=status, kind=kind)

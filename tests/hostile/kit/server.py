@@ -1,6 +1,6 @@
 """A server that answers each request with one attack, named by the first segment of the path: raw sockets, a thread for each connection.
 
-`python -m hostile.kit.server PORT` (from `tests/`) serves all of `ATTACKS`; `/<attack>/v1/…` is what a target of that name is asked. No code of Testcard's.
+`python -m hostile.kit.server PORT` (from `tests/`) serves all of `ATTACKS`; `/<attack>/v1/…` is what a target of that name is asked, `/_ready/<attack>` answers when what it sends is made. No code of Testcard's.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import socket
 import ssl
 import sys
 import threading
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).absolute().parents[2]))
 
 from hostile.kit import bodies, framing, heads, pictures, places, streams  # noqa: F401 (each enters its attacks)
-from hostile.kit.talk import ATTACKS, HOUR_S, Talk
+from hostile.kit.talk import ATTACKS, HOUR_S, READY, Talk
 
 
 class Server:
@@ -50,6 +53,10 @@ class Server:
             if talk is None:
                 return
             name = talk.path.split("/")[1].partition("?")[0]
+            if name == "_ready":
+                READY.get(talk.path.rpartition("/")[2], bytes)()
+                talk.json({})
+                return
             with self._lock:
                 talk.count = self.asked[name] = self.asked.get(name, 0) + 1
             talk.base = self.url(name)

@@ -17,7 +17,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -79,6 +80,7 @@ class Row:
     attack: str
     command: str
     seconds: float
+    cpu_s: float
     deadline_s: float
     mib: float
     code: int | None
@@ -158,7 +160,7 @@ def carried_out(kind: str, name: str, url: str) -> Row:
     folder = Path(tempfile.mkdtemp(prefix="kit-"))
     command, deadline_s = command_of(kind, name, url, folder)
     deadline_s += START_S[kind]
-    most = [0.0]
+    most, cpu = 0.0, dict[int, float]()
     environment = {**os.environ, "TESTCARD_API_KEY": "k", "NO_COLOR": "1"}
     began = time.monotonic()
     with (folder / "said").open("wb") as said:
@@ -170,8 +172,11 @@ def carried_out(kind: str, name: str, url: str) -> Row:
             if code is not None:
                 break
             with suppress(psutil.Error):
-                # Each process by itself: shared pages are not counted once more, and a supervisor's children are judged alike.
-                most[0] = max([most[0], *(one.memory_info().rss / 2**20 for one in [watched, *watched.children(recursive=True)])])
+                for one in [watched, *watched.children(recursive=True)]:
+                    # Each process by itself: shared pages are not counted once more, and a supervisor's children are judged alike.
+                    most = max(most, one.memory_info().rss / 2**20)
+                    times = one.cpu_times()
+                    cpu[one.pid] = times.user + times.system
             time.sleep(0.02)
         if code is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -180,7 +185,21 @@ def carried_out(kind: str, name: str, url: str) -> Row:
     words = " ".join((folder / "said").read_text(errors="replace").split())
     state = state_of(folder, kind)
     shutil.rmtree(folder, ignore_errors=True)
-    return Row(name, kind, seconds, deadline_s, most[0], code, state, words[-300:])
+    return Row(name, kind, seconds, sum(cpu.values()), deadline_s, most, code, state, words[-300:])
+
+
+def met(name: str, commands: Sequence[str]) -> Iterator[Row]:
+    """One attack on each command in turn. Its server is a process of its own: what the attack takes is no command's, and ends with it."""
+    server = subprocess.Popen([sys.executable, str(Path(__file__).with_name("server.py"))], stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        url = f"http://127.0.0.1:{int(server.stdout.readline())}"
+        urllib.request.urlopen(f"{url}/_ready/{name}", timeout=600).close()
+        for kind in commands:
+            yield carried_out(kind, name, f"{url}/{name}")
+    finally:
+        server.kill()
+        server.wait()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -193,28 +212,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     names = [name for name in ATTACKS if not given.only or any(fnmatch.fnmatch(name, glob) for glob in given.only)]
     commands = given.command or list(START_S)
-    # A process of its own: what the attacks take is no command's.
-    server = subprocess.Popen([sys.executable, str(Path(__file__).with_name("server.py"))], stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    port = int(server.stdout.readline())
     printing = threading.Lock()
 
-    def one(pair: tuple[str, str]) -> Row:
-        row = carried_out(pair[1], pair[0], f"http://127.0.0.1:{port}/{pair[0]}")
+    def shown(row: Row) -> Row:
         with printing:
             if row.wrong or not given.wrong:
                 print(
-                    f"{row.attack:28} {row.command:9} {row.seconds:6.1f} s {row.mib:6.0f} MiB  code {row.code!s:5} {row.state:22} {row.wrong:16}"
+                    f"{row.attack:28} {row.command:9} {row.seconds:6.1f} s {row.cpu_s:5.1f} s CPU {row.mib:5.0f} MiB  code {row.code!s:5} {row.state:22} {row.wrong:16}"
                     f" {row.said if row.wrong else row.said[-90:]}",
                     flush=True,
                 )
         return row
 
-    try:
-        with ThreadPoolExecutor(given.at_once) as pool:
-            rows = list(pool.map(one, [(name, kind) for name in names for kind in commands]))
-    finally:
-        server.kill()
+    with ThreadPoolExecutor(given.at_once) as pool:
+        rows = [row for found in pool.map(lambda name: [shown(row) for row in met(name, commands)], names) for row in found]
     wrong = [row for row in rows if row.wrong]
     print(f"{len(rows)} runs, {len(rows) - len(wrong)} as they should be, {len(wrong)} not")
     return 1 if wrong else 0

@@ -116,6 +116,18 @@ def test_errors_in_the_documented_shape_and_in_others() -> None:
     assert answer("nanogpt", "createImage", b"<html>", status=502).problem == "the body is no valid JSON"
 
 
+def test_an_errors_words_are_read_to_an_end() -> None:
+    """Of megabytes of words the beginning stands for them, in every place that an error has; a look for words about content is bounded too."""
+    most, long = limits().error_chars, "x" * 3_000_000
+    for body in ({"message": long}, {"error": {"message": long}}, {"message": "no", "code": long, "error": long}):
+        refused = answer("nanogpt", "createImage", body, status=400)
+        assert all(len(said) < most + 100 for said in (refused.error_message, refused.error_code) if isinstance(said, str))
+    assert not speaks_of_content(long + " content policy")
+    ended = answer("opengpu-relay", "getTask", {"status": long, "error": long})
+    assert ended.task is not None
+    assert len(ended.task.state or "") < most + 100
+
+
 @pytest.mark.parametrize("body", [b"", b"[1", b'{"a": NaN}', b"\xff\xfe", b"[" * 100_000])
 def test_what_is_no_json_says_so(body: bytes) -> None:
     """No body makes decode raise."""
