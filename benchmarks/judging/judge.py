@@ -19,7 +19,7 @@ import xxhash
 from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.plan.cells import Attempt
 from testcard.harness.intake.limits import limits
-from testcard.harness.intake.shown import words_of
+from testcard.harness.intake.shown import mistake, words_of
 from testcard.harness.wire.billing import answer_cost, booked_cost, charged, delivered
 from testcard.harness.wire.course import Download, DownloadEnd
 from testcard.harness.wire.decode import decode, speaks_of_content
@@ -119,8 +119,17 @@ class Flaw:
     detail: str
 
 
+class UnreadAnswer(Exception):
+    """An answer that Testcard's own reading raised on: what came is counted and recorded, what it was worth is not known."""
+
+
+def unjudged(attempt: Attempt, error: Exception) -> Judgement:
+    """What stands in the samples for an attempt that could not be judged, by a mistake of ours: it was sent, and may have been billed."""
+    return Judgement("broken", bytes=attempt.size, detail=f"not judged, by a mistake of Testcard's own: {mistake(error)}")
+
+
 def judge(attempt: Attempt, *, pixels: Callable[[], bool] = lambda: True) -> Judgement:
-    """The judgement of an attempt; never raises for anything that a server can send. `pixels`: whether they may still be decoded."""
+    """The judgement of an attempt; whatever a server can send, it raises for mistakes of ours only. `pixels`: whether they may still be decoded."""
     cell, reply = attempt.cell, attempt.reply
     if reply is None:
         return Judgement("interrupted")
@@ -131,6 +140,8 @@ def judge(attempt: Attempt, *, pixels: Callable[[], bool] = lambda: True) -> Jud
         response = reply.response()
         skeleton, data = unpacked(response.body)
         answer = decode(cell.provider, cell.operation, replace(response, body=skeleton) if data else response)
+    if answer is not None and answer.raised is not None:
+        raise UnreadAnswer(answer.raised)
     ask = cell.asks[attempt.ask].request
     pictures: list[PictureInfo] = []
     if answer is not None and attempt.failure is None and 200 <= (reply.status or 0) < 300:

@@ -10,7 +10,7 @@ import gevent
 import gevent.event
 import gevent.threadpool
 
-from testcard.benchmarks.judging.judge import Judgement, judge
+from testcard.benchmarks.judging.judge import Judgement, judge, unjudged
 from testcard.benchmarks.plan.cells import Attempt
 
 #: Finished attempts, and bytes of their answers, that may wait to be judged. Beyond, a finished request waits (after its clock
@@ -30,7 +30,8 @@ class Judging:
 
     `hurried`: no pixel is decoded from now on, so that what waits is judged in milliseconds each.
 
-    An exception of the judge's or the recorder's is a mistake of ours: it goes to `failed`, and judging goes on.
+    An exception of the judge's or the recorder's is a mistake of ours: it goes to `failed`, and judging goes on. An attempt that the judge
+    raises on is recorded all the same: it was sent.
     """
 
     def __init__(self, record: Callable[[Attempt, Judgement], None], failed: Callable[[BaseException], None]) -> None:
@@ -84,7 +85,7 @@ class Judging:
             self._idle.clear()
             attempt, size = waiting.popleft()
             try:
-                self._record(attempt, self.judge_now(attempt))
+                self._record(attempt, self._judged(attempt))
             except Exception as error:  # noqa: BLE001 (raised again by the engine)
                 self._failed(error)
             self._bytes -= size
@@ -93,6 +94,13 @@ class Judging:
             if clock() - since > SLICE_S:
                 gevent.sleep(0)
                 since = clock()
+
+    def _judged(self, attempt: Attempt) -> Judgement:
+        try:
+            return self.judge_now(attempt)
+        except Exception as error:  # noqa: BLE001 (raised again by the engine)
+            self._failed(error)
+            return unjudged(attempt, error)
 
     def _unhurried(self) -> bool:
         return not self.hurried

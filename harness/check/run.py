@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -352,6 +353,9 @@ class _Work:
         )
         if conclusion.told_left_out is not None:
             self.told.put(Noted(sentence=conclusion.told_left_out))
+        told = {name for one in conclusion.errors for name in one.exchanges}
+        mistakes = [one for one in outcome.mistakes if told.isdisjoint(one.exchanges)]
+        conclusion = replace(conclusion, errors=(*conclusion.errors, *mistakes))
         rules = [rule.id for rule in plan.rules]
         conclusion = waive(conclusion, options.waivers, scopes=plan.scopes, rules=rules, on=day_of(run.run))
         self._writer.update(config=run_config(options, plan, self._settings.concurrency, carried))

@@ -94,7 +94,7 @@ def reason_of(conclusion: Conclusion) -> str | None:
     """Why the run is no pass, where a sentence can say it that is no verdict."""
     if conclusion.errors:
         first = conclusion.errors[0]
-        return f"rule {first.rule} raised {first.message}" + (f" on exchange {first.exchanges[0]}" if first.exchanges else "")
+        return f"{first.what} raised {first.message}" + (f" on exchange {first.exchanges[0]}" if first.exchanges else "")
     expired = [note for note in conclusion.waivers if note.state == "expired" and note.findings]
     return f"the waiver of {expired[0].rule} {expired[0].detail}" if expired else None
 

@@ -139,7 +139,7 @@ def closing_words(finished: Finished, judge_again: str) -> Iterator[str]:
         yield from waivers(record)
         for error in record.errors:
             on = f" (exchange {', '.join(error.exchanges)})" if error.exchanges else ""
-            yield f"internal error: rule {error.rule} on {error.operation} raised {one_line(error.message)}{on}; the rest was judged"
+            yield f"internal error: {error.what} on {error.operation} raised {one_line(error.message)}{on}; the rest was judged"
         if record.errors:
             yield f"next: report this with the run folder; judge it again with a mended version: {judge_again}"
     if finished.stop is not None and finished.stop.reason is not StopReason.INTERRUPTED:

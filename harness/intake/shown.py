@@ -26,6 +26,11 @@ def as_words(text: str) -> str:
     return as_text(text) if len(text) <= most else f"{as_text(text[:most])}… ({len(text) - most:,} characters more)"
 
 
+def mistake(error: BaseException) -> str:
+    """What an exception of ours says that bytes of a stranger led to, as text."""
+    return as_text(f"{type(error).__name__}: {error}"[:300])
+
+
 def words_of(value: Any) -> str:
     """All words in a JSON value, names and texts, one after another: what an error of any shape says, and no more than is read of one."""
     most = limits().error_chars

@@ -6,9 +6,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from testcard.harness.intake.shown import mistake
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange
 from testcard.harness.wire.addresses import absolute, fetchable, host_of, redirected, sendable, why_not
@@ -55,7 +56,7 @@ class SeenExchange:
 
     `base_accepted`: whether the request that this one was made from was carried out in the same run (None: made from none).
     `polls` are those of the task that it led to. `repeatable`: an async submission under an idempotency key; whatever it
-    leads to is shown by other submissions. `sent` gives the request's body.
+    leads to is shown by other submissions. `sent` gives the request's body. `raised`: what reading its answer raised, by a mistake of ours.
     """
 
     exchange: Exchange
@@ -68,6 +69,7 @@ class SeenExchange:
     polls: tuple[SeenExchange, ...] = ()
     repeatable: bool = False
     sent: Callable[[], bytes] = field(default=bytes, repr=False, compare=False)
+    raised: str | None = None
 
     @property
     def id(self) -> str:
@@ -199,7 +201,19 @@ def see(
     records = list(exchanges)
     children = by_parent(records)
     accepted = _accepted_probes(records)
-    return [_see(sight, record, children, accepted) for record in records]
+    return [_seen(sight, record, children, accepted) for record in records]
+
+
+def _seen(
+    sight: _Sight, record: Exchange, children: Mapping[str, list[Exchange]], accepted: Mapping[tuple[str, str], bool]
+) -> SeenExchange:
+    """The exchange as rules see it; where reading its answer, or one that it led to, raises, nothing but that."""
+    try:
+        seen = _see(sight, record, children, accepted)
+    except Exception as error:  # noqa: BLE001 (an answer that makes us raise hides no other)
+        return SeenExchange(record, b"", None, raised=mistake(error))
+    unread = next((one.answer.raised for one in (seen, *seen.polls) if one.answer is not None and one.answer.raised), None)
+    return seen if unread is None else replace(seen, raised=unread)
 
 
 def by_parent(records: Iterable[Exchange]) -> dict[str, list[Exchange]]:

@@ -255,13 +255,19 @@ class WaiverNote(Record, frozen=True, kw_only=True):
 class RuleFailure(Record, frozen=True, kw_only=True):
     """A rule that raised while it judged: a mistake of Testcard's own, never a verdict on the target.
 
-    `exchanges`: those that it raised on, as far as it could be narrowed down to them; the rest was judged without them.
+    `exchanges`: those that it raised on, as far as it could be narrowed down to them; the rest was judged without them. `rule` is empty where
+    an answer could not even be read for the rules.
     """
 
     rule: str
     operation: str
     message: str
     exchanges: list[str] = []
+
+    @property
+    def what(self) -> str:
+        """What raised, for a sentence."""
+        return f"rule {self.rule}" if self.rule else "reading an answer"
 
 
 class SpecGap(Record, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from testcard.harness.intake.json_values import BeyondLimits, read_json
 from testcard.harness.intake.limits import limits
-from testcard.harness.intake.shown import as_words, words_of
+from testcard.harness.intake.shown import as_words, mistake, words_of
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Usage, WireResponse
 from testcard.harness.wire.sse import ChatStream, EventStream, PictureStream
 from testcard.specs.loader import Provider
@@ -36,6 +36,19 @@ def decode(provider: Provider, operation_id: str, response: WireResponse, *, pol
 
     `poll`: whether it answers the question how the operation's task is doing, as all answers of an operation of the kind `task` do.
     """
+    try:
+        return _decoded(provider, operation_id, response, poll=poll)
+    except Exception as error:  # noqa: BLE001 (whatever a server sends, its exchange is recorded and the others are judged)
+        return _unread(response.status, error)
+
+
+def _unread(status: int, error: Exception) -> Answer:
+    """An answer that made our own reading raise."""
+    raised = mistake(error)
+    return Answer(status, problem=f"it could not be read, by a mistake of Testcard's own: {raised}", raised=raised)
+
+
+def _decoded(provider: Provider, operation_id: str, response: WireResponse, *, poll: bool) -> Answer:
     profile = provider.operation_profile(operation_id)
     poll = poll or profile.kind == "task"
     retry_after_s = None if response.status == 200 else _asked_to_wait_s(provider, response)
@@ -70,9 +83,12 @@ def decode(provider: Provider, operation_id: str, response: WireResponse, *, pol
 def decode_body(provider: Provider, operation_id: str, body: Any, *, status: int = 200) -> Answer:
     """What a parsed success body of `operation_id` means; also for the result that a finished async task carries.
 
-    Bytes are a picture that came as a body.
+    Bytes are a picture that came as a body. Never raises, as `decode`.
     """
-    return _success(provider.operation_profile(operation_id), body, status)
+    try:
+        return _success(provider.operation_profile(operation_id), body, status)
+    except Exception as error:  # noqa: BLE001 (as above)
+        return _unread(status, error)
 
 
 def is_picture(where: ResponseMap, media_type: str, body: bytes, *, poll: bool = False) -> bool:
@@ -103,7 +119,7 @@ def _success(
     else:
         items = _items(where, body)
         pictures = tuple(_picture(where, found, index, place, item) for index, (place, item) in enumerate(items[: limits().pictures]))
-        problem = problem or _unread(profile, body, task) or _too_many(len(items))
+        problem = problem or _unusable(profile, body, task) or _too_many(len(items))
     return Answer(
         status,
         json=None if binary else body,
@@ -121,7 +137,7 @@ def _success(
     )
 
 
-def _unread(profile: OperationProfile, body: Any, task: AsyncTask | None) -> str | None:
+def _unusable(profile: OperationProfile, body: Any, task: AsyncTask | None) -> str | None:
     """Why a parsed body is none that the profile's places can be looked up in; None for one that is."""
     where = profile.response
     if isinstance(body, dict):

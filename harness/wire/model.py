@@ -157,7 +157,7 @@ class Answer:
     """What an HTTP response means. Nothing here is judged: a field the body lacks is None, an empty list is empty.
 
     `json` is the parsed body (None when it is not JSON); `problem` says why a body could not be understood. `unterminated`: a stream of text that came to its finish reason, but not to its [DONE]. `partials`: previews that
-    an event stream brought before its pictures.
+    an event stream brought before its pictures. `raised`: what reading the answer raised, a mistake of Testcard's own: nothing is known of it.
     """
 
     status: int
@@ -177,6 +177,7 @@ class Answer:
     problem: str | None = None
     partials: int = 0
     unterminated: bool = False
+    raised: str | None = None
 
 
 #: No bytes came; nothing stood where the picture belongs; its address gave none.

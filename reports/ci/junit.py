@@ -31,6 +31,7 @@ def junit_xml(evidence: Evidence) -> str:
 def _suite(party: Party, number: int) -> ET.Element:
     cases = [_case(party, verdict) for verdict in party.judged()]
     cases += [_waiver_case(party, note) for note in party.waivers if note.state == "expired" and note.findings]
+    cases += [_unread_case(party, one) for one in party.errors if not one.rule]
     suite = ET.Element(
         "testsuite",
         {
@@ -93,6 +94,14 @@ def _raised_on(party: Party, raised: RuleFailure) -> str:
     same = [one for one in party.errors if (one.rule, one.operation) == (raised.rule, raised.operation)]
     exchanges = dict.fromkeys(name for one in same for name in one.exchanges)
     return f"\nexchange: {clean(', '.join(exchanges))}" if exchanges else ""
+
+
+def _unread_case(party: Party, raised: RuleFailure) -> ET.Element:
+    """An answer that made Testcard raise fails the run by itself: no verdict says so."""
+    case = _named_case(party, raised.operation, f"reading the answer of {', '.join(raised.exchanges)} [{raised.operation}]", 0.0)
+    error = ET.SubElement(case, "error", {"message": _one_line(raised.message), "type": "internal"})
+    error.text = "Reading the answer raised: a mistake of Testcard's, no verdict on the target."
+    return case
 
 
 def _waiver_case(party: Party, note: WaiverNote) -> ET.Element:

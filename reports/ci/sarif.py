@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from testcard.harness.runs.records import SpecGap, Verdict
+from testcard.harness.runs.records import RuleFailure, SpecGap, Verdict
 from testcard.harness.text.sources import cited, title_of
 from testcard.harness.text.words import clean, shortened, waiver_line, waiver_reason
 from testcard.reports.content.evidence import Evidence, Party
@@ -155,6 +155,10 @@ def _run(party: Party, findings: Sequence[_Finding], everything: Sequence[_Findi
     }
 
 
+def _what(raised: RuleFailure) -> str:
+    return f"The rule {raised.rule}" if raised.rule else "Reading an answer"
+
+
 def _of(exchanges: list[str]) -> str:
     return f", exchange {', '.join(exchanges)}" if exchanges else ""
 
@@ -162,7 +166,7 @@ def _of(exchanges: list[str]) -> str:
 def _invocation(party: Party, left_out: int) -> dict[str, Any]:
     run = party.check.run if party.check else None
     notes = [
-        {"level": "error", "message": {"text": clean(f"The rule {one.rule} raised on {one.operation}{_of(one.exchanges)}: {one.message}")}}
+        {"level": "error", "message": {"text": clean(f"{_what(one)} raised on {one.operation}{_of(one.exchanges)}: {one.message}")}}
         for one in party.errors
     ]
     notes += [

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from testcard.harness.check.judging.levels import Unsent, level_of, reference_of, softer
 from testcard.harness.errors import Exit, worst
 from testcard.harness.intake.limits import limits
-from testcard.harness.intake.shown import as_text
+from testcard.harness.intake.shown import as_text, mistake
 from testcard.harness.rules.evidence import BytesOf, Inspect, Observation, SeenExchange, implied, said_by, see
 from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.schema_judge import located
@@ -191,7 +191,11 @@ def judge_all(
     """Every rule on every operation it applies to, in the order of the scopes and rules."""
     verdicts: list[Verdict] = []
     gaps: list[SpecGap] = []
-    errors: list[RuleFailure] = []
+    errors = [
+        RuleFailure(rule="", operation=one.exchange.operation, message=one.raised, exchanges=[one.id])
+        for one in seen
+        if one.raised is not None
+    ]
     for scope in scopes:
         here = [one for one in seen if one.exchange.operation == scope.operation_id]
         scope = replace(scope, elsewhere=_elsewhere(scope, seen))
@@ -203,22 +207,24 @@ def judge_all(
             errors += raised
             unsent = (not_sent or {}).get((scope.operation_id, rule.id), ())
             verdicts.append(_verdict(scope, rule, level, observations, here, unsent))
-        gaps += spec_gaps(scope, here)
+        gaps += spec_gaps(scope, [one for one in here if one.raised is None])
     return Conclusion(tuple(verdicts), tuple(gaps), tuple(errors), strict, stopped)
 
 
 def observed(rule: Rule, scope: Scope, seen: Sequence[SeenExchange]) -> tuple[list[Observation], list[RuleFailure]]:
     """What a rule observes, and where it raised: on those exchanges it is not judged, on the others it is.
 
-    A promise that was not judged everywhere is not held: what was broken elsewhere stands, anything else is unproven.
+    A promise that was not judged everywhere is not held: what was broken elsewhere stands, anything else is unproven. So it is with answers
+    that could not be read.
     """
-    here, failures = list(seen), list[RuleFailure]()
+    unread = [one for one in seen if one.raised is not None]
+    here, failures = [one for one in seen if one.raised is None], list[RuleFailure]()
     while True:
         try:
             observations = list(rule.judge(scope, here))
         except Exception as error:  # noqa: BLE001 (a rule may meet anything a server sends; its mistake must not hide the others)
             at = _raised_at(rule, scope, here) if len(failures) < _RAISING else None
-            message = as_text(f"{type(error).__name__}: {error}"[:300])
+            message = mistake(error)
             on = [here[at].id] if at is not None else []
             failures.append(RuleFailure(rule=rule.id, operation=scope.operation_id, message=message, exchanges=on))
             if at is None:
@@ -227,9 +233,13 @@ def observed(rule: Rule, scope: Scope, seen: Sequence[SeenExchange]) -> tuple[li
             del here[at]
         else:
             break
-    if not failures:
+    if not failures and not unread:
         return observations, []
     unjudged = [
+        Observation("unproven", f"not judged, by a mistake of Testcard's own: reading the answer raised {one.raised}", (one.id,))
+        for one in unread
+    ]
+    unjudged += [
         Observation("unproven", f"not judged, by a mistake of Testcard's own: the rule raised {one.message}", tuple(one.exchanges))
         for one in failures
     ]

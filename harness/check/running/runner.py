@@ -22,12 +22,14 @@ from testcard.harness.check.running.target_health import INTERRUPTED, CheckSetti
 from testcard.harness.check.running.transport import Clock, HttpClient, Received, http_client, send
 from testcard.harness.check.spending.allowance import MOST_IMAGES, Admission, Allowance
 from testcard.harness.check.spending.budget import NO_LIMITS, Booking, CheckBudget, Reservation, SpendingLimits, bill
+from testcard.harness.errors import TestcardError
 from testcard.harness.events import Answered, Event, Noted, Sent, Spent, Stopped
+from testcard.harness.intake.shown import mistake
 from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import KEY_PLACEHOLDER
 from testcard.harness.rules.evidence import after_redirects, by_parent
 from testcard.harness.rules.promises.delivery import URL_LIFETIME
-from testcard.harness.runs.records import Exchange
+from testcard.harness.runs.records import Exchange, RuleFailure
 from testcard.harness.stops import Stop, StopReason, sentence
 from testcard.harness.wire.model import WireRequest
 
@@ -236,12 +238,27 @@ class Runner:
                 given_up = Received(started_s, None, self._clock(), detail=why)
                 records.append(self._recording.record(step, step.id, wire, given_up))
             raise
+        except (TestcardError, OSError):  # such as a key that is refused, a full disk
+            raise
+        except Exception as error:  # noqa: BLE001 (what one answer makes us raise ends no run)
+            self._mistaken(step, reservation, wire, records, started_s, mistake(error))
         finally:
             if reservation.open:
                 self.budget.release(reservation)
             self.budget.followed(reservation)
             self._allowance.end(step, *bill(step, records))
             self._finish(step, records)
+
+    def _mistaken(
+        self, step: PlanStep, reservation: Reservation, wire: WireRequest, records: list[Exchange], started_s: float, raised: str
+    ) -> None:
+        """An answer made Testcard itself raise: the request is booked and recorded, and the mistake is told at the end."""
+        if reservation.open:
+            self.budget.keep(reservation)
+        if not any(record.id == step.id for record in records):
+            detail = f"the answer could not be recorded, by a mistake of Testcard's own: {raised}"
+            records.append(self._recording.record(step, step.id, wire, Received(started_s, None, self._clock(), detail=detail)))
+        self.outcome.mistakes.append(RuleFailure(rule="", operation=step.operation, message=raised, exchanges=[step.id]))
 
     def _never_sent(self, step: PlanStep, reservation: Reservation) -> None:
         """The run was stopped while the step waited for another one's answer."""

@@ -14,6 +14,7 @@ from testcard.harness.check.running.transport import TIMEOUT_S, Received
 from testcard.harness.errors import KeyRefused, TargetUnreachable
 from testcard.harness.redaction import Redactor
 from testcard.harness.rules.evidence import error_in
+from testcard.harness.runs.records import RuleFailure
 from testcard.harness.stops import Stop, StopReason
 from testcard.harness.wire.addresses import may_ask
 from testcard.harness.wire.decode import speaks_of_account
@@ -33,13 +34,15 @@ Spared = Literal["enough of its kind", "no room", "stopped"]
 class PlanOutcome:
     """How carrying out a plan ended. `not_sent` says of each step that was left out why; `stopped` why all the rest was.
 
-    `spared` names those that were left out because they could have shown nothing new; no verdict lacks them.
+    `spared` names those that were left out because they could have shown nothing new; no verdict lacks them. `mistakes`: answers that made
+    Testcard itself raise while it followed or recorded them.
     """
 
     not_sent: dict[int, Stop] = field(default_factory=dict)
     spared: dict[int, Spared] = field(default_factory=dict)
     stopped: Stop | None = None
     interrupted: bool = False
+    mistakes: list[RuleFailure] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

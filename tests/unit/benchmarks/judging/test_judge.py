@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from testcard.benchmarks.judging.judge import judge
+from testcard.benchmarks.judging import queue
+from testcard.benchmarks.judging.judge import Judgement, judge
+from testcard.benchmarks.judging.queue import Judging
 from testcard.benchmarks.judging.recorder import asked
 from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.plan.asks import SLOT_SEED, Ask, asks
@@ -310,3 +312,24 @@ def test_only_equal_requests_may_be_answered_alike() -> None:
     assert fixed[0] == fixed[2] != fixed[1]
     none = numbers(False, (None,), TaskRequest("generate", "a boat"), TaskRequest("generate", "a tree"), TaskRequest("generate", "a boat"))
     assert none[0] == none[2] != none[1]
+
+
+def test_an_attempt_that_the_judge_raises_on_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was sent and may have been billed: it counts as broken, by a mistake of ours, which is told; the others are judged."""
+    recorded: list[Judgement] = []
+    failed: list[BaseException] = []
+    attempts = [attempt(answered(pictures(png()))) for _ in range(3)]
+
+    def raising(one: Any, **more: Any) -> Judgement:
+        if one is attempts[1]:
+            raise OverflowError("oh no")
+        return judge(one, **more)
+
+    monkeypatch.setattr(queue, "judge", raising)
+    judging = Judging(lambda _, judgement: recorded.append(judgement), failed.append)
+    for one in attempts:
+        judging.put(one)
+    judging.close()
+    assert [one.outcome for one in recorded] == ["ok", "broken", "ok"]
+    assert recorded[1].detail == "not judged, by a mistake of Testcard's own: OverflowError: oh no"
+    assert [str(error) for error in failed] == ["oh no"]

@@ -9,6 +9,7 @@ import json
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -16,15 +17,17 @@ import pytest
 from testcard.harness.check.generation.plan import Plan
 from testcard.harness.check.generation.planning import choose_rules, make_plan
 from testcard.harness.check.judging.verdicts import judge_records
+from testcard.harness.check.running import following
 from testcard.harness.check.running.runner import Carried, CheckSettings, Tell, carry_out, nobody
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
-from testcard.harness.errors import KeyRefused, TargetUnreachable
+from testcard.harness.errors import Exit, KeyRefused, TargetUnreachable
 from testcard.harness.events import Event, Noted
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.sent_pictures import input_picture
 from testcard.harness.runs.folder import in_plan_order
 from testcard.harness.selftest.mock_runs import Memory
 from testcard.harness.stops import Stop, StopReason, sentence
+from testcard.harness.wire import decode as wire_decode
 from testcard.specs.loader import load_provider
 
 NANOGPT = load_provider("nanogpt")
@@ -629,3 +632,40 @@ def test_a_body_cut_short_counts_as_all_that_it_may_have_held() -> None:
     carried, _ = run(plan(rules=("request.accepts-valid",), cases=True), server, limits=SpendingLimits(max_images=5), concurrency=8)
     assert billed <= 5
     assert carried.budget.spend.images >= billed
+
+
+def test_an_answer_that_makes_us_raise_is_recorded_and_the_rest_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading one answer raises, following another: both are recorded and booked, every other request is sent and judged, and it is our error."""
+    real_reading, real_following = wire_decode._decoded, following.follow
+
+    def reading(provider: Any, operation: str, response: Any, *, poll: bool) -> Any:
+        if response.header("x-odd") == "reading":
+            raise OverflowError("oh\x1b no")
+        return real_reading(provider, operation, response, poll=poll)
+
+    def followed(conditions: Any, answer: Any, at_s: float) -> Any:
+        if answer.json is not None and answer.json.get("odd"):
+            raise KeyError("follow")
+        return real_following(conditions, answer, at_s)
+
+    monkeypatch.setattr(wire_decode, "_decoded", reading)
+    monkeypatch.setattr(following, "follow", followed)
+    asked = []
+
+    async def server(request: httpx.Request) -> httpx.Response:
+        if request.headers.get("authorization") != f"Bearer {KEY}":
+            return httpx.Response(401, json={"error": 401, "message": "no"})
+        asked.append(request)
+        found = json.loads(pictures(json.loads(request.content).get("n", 1)).content)
+        return httpx.Response(200, json=found | {"odd": len(asked) == 3}, headers={"x-odd": "reading"} if len(asked) == 2 else {})
+
+    of = plan(rules=("image.count", "answer.required-fields"))
+    carried, memory = run(of, server, concurrency=1)
+    assert carried.outcome.stopped is None
+    assert {one.id for one in memory.exchanges} >= {step.id for step in of.steps}
+    assert [one.message for one in carried.outcome.mistakes] == ["KeyError: 'follow'"]
+    assert carried.budget.spend.billed_requests == len(asked)
+    judged = judge_records(of.scopes, of.rules, in_plan_order(memory.exchanges), memory.bytes_of)
+    assert [(one.rule, one.exchanges, one.message) for one in judged.errors] == [("", [of.steps[1].id], "OverflowError: oh\\x1b no")]
+    assert judged.exit_code == Exit.INTERNAL
+    assert {one.verdict for one in judged.verdicts} == {"unproven"}
