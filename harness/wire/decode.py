@@ -27,6 +27,8 @@ from testcard.specs.profile import Amount, AsyncProtocol, OperationProfile, Pict
 #: Nobody waits longer, whatever a Retry-After says: a year.
 LONGEST_RETRY_S = 365 * 86_400.0
 _MOST_DIGITS, _MOST_DATE = 12, 128
+#: More pictures of an answer than these are not taken, whatever a document allows.
+MOST_DOCUMENTED = 10_000
 #: How a place begins that is a header of the answer and none of its body.
 HEADER = "header:"
 
@@ -55,12 +57,14 @@ def _decoded(provider: Provider, operation_id: str, response: WireResponse, *, p
     media_type = (response.header("content-type") or "").partition(";")[0].strip().lower()
     if media_type == "text/event-stream":
         if profile.response.events is not None:
-            return _picture_stream_answer(profile.response, profile.response.events, response, retry_after_s)
+            return _picture_stream_answer(provider, operation_id, profile.response.events, response, retry_after_s)
         return _stream_answer(response, retry_after_s)
     protocol = provider.protocol(operation_id)
     if response.status < 300 and is_picture(profile.response, media_type, response.body, poll=poll):
         task = AsyncTask(None, None, result=response.body, phase="completed") if poll and protocol is not None else None
-        return replace(_success(profile, response.body, response.status, task, headers=response), retry_after_s=retry_after_s)
+        return replace(
+            _success(provider, operation_id, response.body, response.status, task, headers=response), retry_after_s=retry_after_s
+        )
     body, problem = _parsed(response.body)
     if response.status >= 400:
         errors = provider.profile.errors
@@ -77,7 +81,7 @@ def _decoded(provider: Provider, operation_id: str, response: WireResponse, *, p
     task = _task(protocol, profile, response, body, poll=poll)
     if task is not None and response.status == 200:
         retry_after_s = _asked_to_wait_s(provider, response)
-    return _success(profile, body, response.status, task, retry_after_s, problem, response)
+    return _success(provider, operation_id, body, response.status, task, retry_after_s, problem, response)
 
 
 def decode_body(provider: Provider, operation_id: str, body: Any, *, status: int = 200) -> Answer:
@@ -86,7 +90,7 @@ def decode_body(provider: Provider, operation_id: str, body: Any, *, status: int
     Bytes are a picture that came as a body. Never raises, as `decode`.
     """
     try:
-        return _success(provider.operation_profile(operation_id), body, status)
+        return _success(provider, operation_id, body, status)
     except Exception as error:  # noqa: BLE001 (as above)
         return _unread(status, error)
 
@@ -99,7 +103,8 @@ def is_picture(where: ResponseMap, media_type: str, body: bytes, *, poll: bool =
 
 
 def _success(
-    profile: OperationProfile,
+    provider: Provider,
+    operation_id: str,
     body: Any,
     status: int,
     task: AsyncTask | None = None,
@@ -107,6 +112,7 @@ def _success(
     problem: str | None = None,
     headers: WireResponse | None = None,
 ) -> Answer:
+    profile = provider.operation_profile(operation_id)
     where = profile.response
     found = _Places(body, headers)
     usage = Usage(*(found(where.usage.get(name)) for name in _COUNTS)) if where.usage else None
@@ -118,8 +124,9 @@ def _success(
         problem = problem or (None if body else "the body is empty")
     else:
         items = _items(where, body)
-        pictures = tuple(_picture(where, found, index, place, item) for index, (place, item) in enumerate(items[: limits().pictures]))
-        problem = problem or _unusable(profile, body, task) or _too_many(len(items))
+        most = most_pictures(provider, operation_id, len(items))
+        pictures = tuple(_picture(where, found, index, place, item) for index, (place, item) in enumerate(items[:most]))
+        problem = problem or _unusable(profile, body, task) or _too_many(len(items), most)
     return Answer(
         status,
         json=None if binary else body,
@@ -238,9 +245,20 @@ def _items(where: ResponseMap, body: Any) -> list[tuple[str, Any]]:
     return every(body, where.pictures) if where.pictures is not None else []
 
 
-def _too_many(pictures: int) -> str | None:
-    """That not all pictures of an answer were taken; None where all were."""
+def most_pictures(provider: Provider, operation_id: str, wanted: int) -> int:
+    """How many pictures of an answer are taken, of so many: what the limit allows, or more where the document allows to ask for more."""
     most = limits().pictures
+    if wanted <= most:
+        return most
+    name = provider.operation_profile(operation_id).wire_name("n")
+    schema = provider.operation(operation_id).properties.get(name or "", {})
+    stated = [schema.get("maximum"), *(schema.get("enum") or ())]
+    documented = max((one for one in stated if isinstance(one, int) and not isinstance(one, bool)), default=0)
+    return max(most, min(documented, MOST_DOCUMENTED))
+
+
+def _too_many(pictures: int, most: int) -> str | None:
+    """That not all pictures of an answer were taken; None where all were."""
     return f"it has {pictures:,} pictures, of which {most:,} were taken" if pictures > most else None
 
 
@@ -345,19 +363,22 @@ def _stream_answer(response: WireResponse, retry_after_s: float | None) -> Answe
     return stream_answer(response.status, chat, unfinished=reader.unfinished, retry_after_s=retry_after_s)
 
 
-def _picture_stream_answer(where: ResponseMap, events: PictureEvents, response: WireResponse, retry_after_s: float | None) -> Answer:
-    stream = PictureStream(events)
+def _picture_stream_answer(
+    provider: Provider, operation_id: str, events: PictureEvents, response: WireResponse, retry_after_s: float | None
+) -> Answer:
+    where, stream = provider.operation_profile(operation_id).response, PictureStream(events)
     stream.feed(response.body)
+    most = most_pictures(provider, operation_id, len(stream.completed))
     pictures: list[DeliveredPicture] = []
     usage: Usage | None = None
-    for event in stream.completed[: limits().pictures]:
+    for event in stream.completed[:most]:
         base64, url = (at(event.data, place) if place is not None else None for place in (events.base64, events.url))
         base64, url = (value if isinstance(value, str) else None for value in (base64, url))
         if base64 is not None or url is not None:
             pictures.append(_from(where, _Places(event.data, response), DeliveredPicture(len(pictures), base64, url)))
         if events.usage:
             usage = Usage(*(at(event.data, place) if (place := events.usage.get(name)) else None for name in _COUNTS))
-    message, problem = None, stream.problem or _too_many(len(stream.completed))
+    message, problem = None, stream.problem or _too_many(len(stream.completed), most)
     if stream.error is not None:
         message = message_anywhere(stream.error) or "the stream carries an error"
         problem = f"the stream carries an error: {message}"

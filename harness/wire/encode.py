@@ -14,6 +14,7 @@ import msgspec
 from testcard.harness.errors import UsageError
 from testcard.harness.wire.addresses import same_origin, sendable
 from testcard.harness.wire.contract import check_contract
+from testcard.harness.wire.decode import most_pictures
 from testcard.harness.wire.fields import WireFields, always_sent, wire_fields
 from testcard.harness.wire.model import Headers, InputImage, TaskRequest, WireRequest
 from testcard.harness.wire.pictures import encode_base64
@@ -32,6 +33,12 @@ def encode(
     """The HTTP request that asks `provider` for `request`; `ContractViolation` when its contract does not allow that."""
     fields = wire_fields(provider, request, operation)
     check_contract(provider, fields, request)
+    wanted = request.n or 1
+    if (most := most_pictures(provider, fields.operation, wanted)) < wanted:
+        raise UsageError(
+            f"{wanted:,} pictures are asked for at once, and {most:,} of an answer are taken",
+            hint=f"--limit pictures={wanted}, or several requests",
+        )
     return build(provider, fields, base_url=base_url, api_key=api_key, headers=headers, stream=bool(request.stream))
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from testcard.harness.errors import UsageError
 from testcard.harness.intake.limits import limits
 from testcard.harness.wire.decode import (
     decode,
@@ -20,8 +24,9 @@ from testcard.harness.wire.decode import (
     speaks_of_content,
     withheld,
 )
-from testcard.harness.wire.model import Answer, Usage, WireResponse
-from testcard.specs.loader import bundled_ids, load_provider
+from testcard.harness.wire.encode import encode
+from testcard.harness.wire.model import Answer, TaskRequest, Usage, WireResponse
+from testcard.specs.loader import BUNDLED, bundled_ids, load_provider
 from testcard.specs.profile import ResponseMap
 
 
@@ -37,6 +42,24 @@ def test_pictures_beyond_the_limit_are_left_and_said_to_be() -> None:
     assert (len(whole.pictures), whole.problem) == (most, None)
     cut = answer("nanogpt", "createImage", {"data": [{"b64_json": "AA"}] * (most + 1)})
     assert (len(cut.pictures), cut.problem) == (most, "it has 65 pictures, of which 64 were taken")
+
+
+@pytest.mark.parametrize("schema", ["{type: integer, minimum: 1, maximum: 100}", "{enum: [1, 4, 100]}"])
+def test_as_many_pictures_are_taken_as_the_document_allows(schema: str, tmp_path: Path) -> None:
+    """Who may ask for 100 gets 100, and none is said to be too many; what came beyond is. More than are taken is not asked for."""
+    folder = tmp_path / "many"
+    shutil.copytree(BUNDLED / "nanogpt", folder)
+    document = (folder / "openapi.yaml").read_text()
+    (folder / "openapi.yaml").write_text(re.sub(r"\bn: \{[^}]*\}", f"n: {schema}", document))
+    provider = load_provider(str(folder))
+    for came in (100, 101):
+        body = json.dumps({"data": [{"b64_json": "AA"}] * came}).encode()
+        got = decode(provider, "createImage", WireResponse(200, (), body))
+        assert (len(got.pictures), got.problem is None) == (100, came == 100)
+    asked = TaskRequest("generate", "a boat", n=100)
+    assert b"100" in encode(provider, asked, base_url="http://h", api_key=None).body
+    with pytest.raises(UsageError, match="100 pictures are asked for at once, and 64 of an answer are taken"):
+        encode(load_provider("nanogpt"), asked, base_url="http://h", api_key=None)
 
 
 def test_nanogpt_cost_and_balance() -> None:
