@@ -26,6 +26,9 @@ from gevent.socket import create_connection, getaddrinfo
 from geventhttpclient.connectionpool import ConnectionPool, SSLConnectionPool
 
 from testcard.harness.foreign_names import note_lost
+from testcard.harness.intake.limits import limits
+from testcard.harness.intake.shown import as_text
+from testcard.harness.intake.wire_bytes import Meter, TooLate, TooMuch
 from testcard.harness.wire.addresses import Reach
 
 #: The version whose private names are known, pinned in pyproject.toml.
@@ -190,6 +193,30 @@ class PlainConnection(Connection):
         super().close()
 
 
+class _Tunnels(SSLConnectionPool):
+    """Connections through a proxy, whose answer to CONNECT is read within the limits and the time that a connection may take."""
+
+    def _setup_proxy(self, sock: Any) -> None:
+        sock.sendall(self._proxy_connect_request().encode("utf-8"))
+        meter, answer = Meter(limits(), clock() + self.connection_timeout), b""
+        try:
+            while b"\r\n\r\n" not in answer:
+                sock.settimeout(meter.wait_s(clock()))
+                block = sock.recv(4096)
+                if not block:
+                    raise ConnectionError("the proxy closed the connection before it answered CONNECT")
+                meter.heard(block, clock())
+                answer += block
+        except TooMuch as why:
+            raise ConnectionError(f"the proxy's answer to CONNECT {why}") from None
+        except (TooLate, TimeoutError):
+            raise TimeoutError("the proxy's answer to CONNECT did not end in time") from None
+        sock.settimeout(self.connection_timeout)
+        line = answer.partition(b"\r\n")[0].decode("latin-1")
+        if line.split(None, 2)[1:2] != ["200"]:
+            raise ConnectionError(f"the proxy refused CONNECT: {as_text(line[:300])}")
+
+
 class Pool:
     """The idle connections to one origin, the one used last first. As many may be open as there are requests in flight."""
 
@@ -197,7 +224,7 @@ class Pool:
         self, scheme: str, host: str, port: int, *, connect_s: float, proxy: Proxy | None = None, reach: Reach | None = None
     ) -> None:
         tunnel = proxy if scheme == "https" else None
-        kind = SSLConnectionPool if scheme == "https" else ConnectionPool
+        kind = _Tunnels if tunnel is not None else SSLConnectionPool if scheme == "https" else ConnectionPool
         near = (proxy.host, proxy.port) if proxy is not None else (host, port)
         more: dict[str, Any] = {"connection_timeout": connect_s, "network_timeout": None}
         if tunnel is not None:

@@ -1,9 +1,15 @@
 """The bytes that leave: the wire's request with the head that HTTP needs, and nothing that would let two requests mix."""
 
+import itertools
+import socket
+import time
+
 import pytest
 
 from testcard.benchmarks.net.transport import Timeouts, Transport, head
+from testcard.harness.intake.limits import limits
 from testcard.harness.wire.model import WireRequest
+from testkit.servers import talking
 
 
 def request(url: str, headers: tuple[tuple[str, str], ...] = (), body: bytes = b"{}", method: str = "POST") -> WireRequest:
@@ -52,3 +58,36 @@ def test_one_origin_is_one_pool_and_tls_is_verified() -> None:
     for url in ("ftp://h/", "data:image/png;base64,AA", "http:///x"):
         with pytest.raises(ValueError, match="no http address"):
             transport.prepare(request(url))
+
+
+@pytest.mark.parametrize(
+    ("flood", "said"),
+    [
+        (itertools.repeat(b"X-More: " + b"y" * 4000 + b"\r\n"), "a head of more than"),
+        (itertools.repeat(b"y" * 4096), "a head of more than"),
+        (itertools.repeat(b"a: b\r\n"), "header fields"),
+        ([b"\r\n\r\n"], "the proxy refused CONNECT: HTTP/1.1 407 \\x1b[m"),
+        (itertools.repeat(b""), "did not end in time"),
+    ],
+    ids=["headers", "a header", "many headers", "refused", "drip"],
+)
+def test_a_proxys_answer_is_bounded_too(flood: "itertools.repeat[bytes] | list[bytes]", said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that never ends its answer to CONNECT is given up within the time to connect, and fills no memory."""
+    sent = 0
+
+    def talk(connection: socket.socket) -> None:
+        nonlocal sent
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 407 \x1b[m\r\nX: ")
+        for piece in flood:
+            time.sleep(0 if piece else 0.02)
+            connection.sendall(piece or b"z")
+            sent += len(piece)
+
+    with talking(talk) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        transport = Transport(Timeouts(connect_s=1.0, first_byte_s=20.0, whole_s=20.0))
+        reply = transport.exchange(transport.prepare(request("https://secure.example/v1")))
+        transport.close()
+    assert (reply.failure, said in reply.detail) == ("connect", True), reply.detail
+    assert sent < 8 * limits().header_bytes + 4_000_000  # what the system's buffers hold
