@@ -170,3 +170,97 @@ body("limited-retry-1", lambda: b'{"message": "slow down"}', "Retry-After: 1", s
 body("unavailable-retry-huge", lambda: b'{"message": "later"}', "Retry-After: 99999999", status="503 Busy")
 body("date-year", lambda: json.dumps(good()).encode(), "Date: Fri, 31 Dec 99999999999 23:59:59 GMT")
 body("date-zone", lambda: json.dumps(good()).encode(), "Date: Wed, 21 Oct 2026 07:28:00 +99999999")
+
+
+# Codings of other answers than successes, and dripped.
+
+
+def coded_error(name: str, status: str, make: Callable[[], bytes], label: str) -> None:
+    made = once(name, make)
+    attack(name=name)(lambda talk: talk.reply(made(), f"Content-Encoding: {label}", status=status))
+
+
+coded_error("gzip-bomb-400", "400 Bad Request", lambda: zeros(4 << 30), "gzip")
+coded_error("gzip-bomb-401", "401 Unauthorized", lambda: zeros(4 << 30), "gzip")
+coded_error("gzip-bomb-429", "429 Too Many", lambda: zeros(4 << 30), "gzip")
+coded_error("gzip-bomb-500", "500 Oops", lambda: zeros(4 << 30), "gzip")
+coded("gzip-deflate-bomb", lambda: zlib.compress(zeros(4 << 30)), "gzip, deflate")
+coded("identity-bomb", lambda: b" " * 80_000_000, "identity, identity")
+coded("coding-long", lambda: b"{}", "x" * 50_000)
+coded("coding-commas", lambda: b"{}", "," * 50_000)
+coded("coding-upper-case", lambda: zeros(1 << 30), "GZIP")
+coded("coding-x-gzip", lambda: zeros(1 << 30), "x-gzip")
+coded("coding-aws-chunked", lambda: b"2\r\n{}\r\n0\r\n\r\n", "aws-chunked")
+coded("coding-compress", lambda: b"\x1f\x9d\x90" + bytes(1000), "compress")
+
+
+@attack()
+def gzip_bomb_chunked(talk: Talk) -> None:
+    talk.send(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n")
+    bomb = zeros(1 << 30)
+    for begin in range(0, len(bomb), 1000):
+        piece = bomb[begin : begin + 1000]
+        talk.send(b"%x\r\n%s\r\n" % (len(piece), piece))
+    talk.send(b"0\r\n\r\n")
+
+
+@attack()
+def gzip_dripped(talk: Talk) -> None:
+    talk.begin("Content-Encoding: gzip")
+    talk.drip(bytes([one]) for one in zeros(1 << 30))
+
+
+@attack()
+def gzip_endless_empty_members(talk: Talk) -> None:
+    member = zlib.compressobj(9, zlib.DEFLATED, 31)
+    empty = member.flush() * 1000
+    talk.begin("Content-Encoding: gzip")
+    while True:
+        talk.send(empty)
+
+
+# Numbers and shapes.
+
+body("exponent-huge", within("1e99999999999999999999"))
+body("exponent-tiny", within("1e-99999999999999999999"))
+body("fraction-of-a-megabyte", within("0." + "1" * 1_000_000))
+body("cost-text-of-a-megabyte", within('"' + "9" * 1_000_000 + '"'))
+body("cost-text-nan", within('"nan"'))
+body("cost-text-spaces", within('"' + " " * 1_000_000 + '1"'))
+body("cost-true", within("true"))
+body("cost-list", within("[1e999]"))
+body("balance-negative", within("-1e308", "remainingBalance"))
+body("created-list", within("[1]", "created"))
+body("created-float-nan", within("NaN", "created"))
+body("data-null", lambda: b'{"data": null}')
+body("data-text", lambda: b'{"data": "iVBORw0KGgo="}')
+body("data-nested", lambda: b'{"data": [[[{"b64_json": "AA=="}]]]}')
+body("b64-number", lambda: b'{"data": [{"b64_json": 1e999}]}')
+body("b64-object", lambda: b'{"data": [{"b64_json": {"a": 1}}]}')
+body("both-places", lambda: json.dumps(good(data=[{"b64_json": "AA==", "url": "http://127.0.0.1:9/x"}])).encode())
+body("key-of-a-megabyte", lambda: json.dumps(good(**{"k" * 1_000_000: 1})).encode())
+body("keys-alike", lambda: json.dumps(good()).encode()[:-1] + b"".join(b',"x%07d":0' % number for number in range(9000)) + b"}")
+body("pointer-keys", lambda: json.dumps(good(**{"a/b~0~1": 1, "/data/0": 2, "": 3, "\x00": 4, "__proto__": {"x": 1}})).encode())
+body("byte-order-mark", lambda: b"\xef\xbb\xbf" + json.dumps(good()).encode())
+body("json-then-rubbish", lambda: json.dumps(good()).encode() + b"\0" * 1_000_000)
+body("json-twice", lambda: json.dumps(good()).encode() * 2)
+body("json-comments", lambda: b"/* x */" + json.dumps(good()).encode())
+body("long-error-code", lambda: json.dumps({"error": {"code": "c" * 5_000_000, "message": "no"}}).encode(), status="400 Bad Request")
+body("error-list", lambda: json.dumps({"error": [{"message": "no"}] * 3000, "detail": [["x"]] * 3000}).encode(), status="422 No")
+body("error-as-success", lambda: b'{"error": {"message": "no"}}')
+body("pydantic-detail", lambda: json.dumps({"detail": [{"loc": ["body"] * 4000, "msg": "y" * 100_000}]}).encode(), status="422 No")
+body("media-type-long", lambda: json.dumps(good()).encode(), kind="application/json; " + "x" * 50_000)
+body("media-type-controls", lambda: json.dumps(good()).encode(), kind="application/\x1b[31m\x9b; charset=\x07")
+body("charset-unknown", lambda: json.dumps(good()).encode(), kind="application/json; charset=utf-7")
+body("charset-utf-16", lambda: json.dumps(good()).encode(), kind="application/json; charset=utf-16")
+body("media-type-xml", lambda: b'<!DOCTYPE x [<!ENTITY a "aa">' + b'<!ENTITY b "&a;&a;">' * 1000 + b"]><x>&b;</x>", kind="application/xml")
+body("media-type-picture", lambda: png(256, 256), kind="image/png")
+body("media-type-stream", lambda: b"data: {}\n\n" * 10_000, kind="text/event-stream")
+
+body("retry-after-twice", lambda: b'{"message": "slow down"}', "Retry-After: 1", "Retry-After: 99999999", status="429 Too Many")
+body("retry-after-fraction", lambda: b'{"message": "slow down"}', "Retry-After: 0.5", status="429 Too Many")
+body("retry-after-past", lambda: b'{"message": "slow down"}', "Retry-After: Mon, 01 Jan 1990 00:00:00 GMT", status="429 Too Many")
+body("retry-after-controls", lambda: b'{"message": "slow down"}', "Retry-After: \x1b[31m\x9b", status="503 Busy")
+body("account-empty", lambda: b'{"message": "no credit"}', status="402 Pay")
+body("key-refused", lambda: b'{"message": "no such key"}', status="401 Unauthorized")
+body("forbidden-account", lambda: b'{"message": "your account is suspended"}', status="403 Forbidden")

@@ -184,3 +184,65 @@ def chunked_rubbish(talk: Talk) -> None:
 @attack()
 def transfer_gzip(talk: Talk) -> None:
     talk.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
+
+
+def framed(name: str, head: bytes, body: bytes = b"{}") -> None:
+    """An answer whose head says so of its body."""
+
+    def answer(talk: Talk) -> None:
+        talk.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + head + b"\r\n\r\n" + body)
+        time.sleep(1)
+
+    attack(name=name)(answer)
+
+
+framed("length-plus", b"Content-Length: +2")
+framed("length-hex", b"Content-Length: 0x2")
+framed("length-list", b"Content-Length: 2, 2")
+framed("length-list-differs", b"Content-Length: 2, 9000")
+framed("length-fraction", b"Content-Length: 2.0")
+framed("length-empty", b"Content-Length:")
+framed("length-arabic", "Content-Length: \u0662".encode())
+framed("length-leading-zeros", b"Content-Length: " + b"0" * 5000 + b"2")
+framed("length-2-31-exactly", b"Content-Length: 2147483648")
+framed("length-2-32-and-2", b"Content-Length: 4294967298")
+framed("length-2-64-and-2", b"Content-Length: 18446744073709551618")
+framed("chunked-twice", b"Transfer-Encoding: chunked, chunked", b"2\r\n{}\r\n0\r\n\r\n")
+framed("chunked-two-fields", b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", b"2\r\n{}\r\n0\r\n\r\n")
+framed("chunked-spelled-oddly", b"Transfer-Encoding: \x0bchunked", b"2\r\n{}\r\n0\r\n\r\n")
+framed("chunked-negative", b"Transfer-Encoding: chunked", b"-2\r\n{}\r\n0\r\n\r\n")
+framed("chunked-long-size", b"Transfer-Encoding: chunked", b"0" * 2_000_000 + b"2\r\n{}\r\n0\r\n\r\n")
+framed("chunked-size-too-small", b"Transfer-Encoding: chunked", b"1\r\n{}\r\n0\r\n\r\n")
+framed("chunked-line-feeds", b"Transfer-Encoding: chunked", b"2\n{}\n0\n\n")
+framed("chunked-huge-trailer", b"Transfer-Encoding: chunked", b"2\r\n{}\r\n0\r\nX: " + b"y" * 5_000_000 + b"\r\n\r\n")
+framed(
+    "chunked-trailer-says-length", b"Transfer-Encoding: chunked\r\nTrailer: Content-Length", b"2\r\n{}\r\n0\r\nContent-Length: 9000\r\n\r\n"
+)
+framed("connection-upgrade", b"Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 2")
+framed("multipart-answer", b"Content-Type: multipart/form-data; boundary=" + b"x" * 5000 + b"\r\nContent-Length: 2")
+
+
+@attack()
+def length_2_31_and_flood(talk: Talk) -> None:
+    talk.begin(f"Content-Length: {2**31}")
+    while True:
+        talk.send(b" " * 65536)
+
+
+@attack()
+def body_63_mb(talk: Talk) -> None:
+    talk.reply(heavy(46_000_000))
+
+
+@attack()
+def body_63_mb_without_length(talk: Talk) -> None:
+    talk.begin()
+    talk.send(heavy(46_000_000))
+
+
+@attack()
+def body_in_bursts(talk: Talk) -> None:
+    body = json.dumps(good()).encode()
+    talk.begin(f"Content-Length: {len(body) + 100_000}")
+    talk.send(body)
+    talk.drip(itertools.repeat(b" " * 1000), every_s=0.8)

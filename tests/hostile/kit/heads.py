@@ -7,8 +7,9 @@ import json
 import socket
 import struct
 import time
+from collections.abc import Callable
 
-from hostile.kit.talk import HOUR_S, Talk, attack, good
+from hostile.kit.talk import HOUR_S, UNREAD, Attack, Talk, attack, good
 
 
 @attack()
@@ -152,3 +153,172 @@ def nul_header(talk: Talk) -> None:
 @attack()
 def header_controls(talk: Talk) -> None:
     talk.json({"error": {"message": "no"}}, "X-Evil: \x9b31m\x1b]0;owned\x07", status="400 \x1b[31mBad\x9b")
+
+
+@attack()
+def http_1_0(talk: Talk) -> None:
+    talk.send(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + json.dumps(good()).encode())
+
+
+@attack()
+def http_2_word(talk: Talk) -> None:
+    talk.send(b"HTTP/2 200\r\nContent-Type: application/json\r\n\r\n" + json.dumps(good()).encode())
+
+
+@attack()
+def http_9_9(talk: Talk) -> None:
+    talk.send(b"HTTP/9.9 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+
+@attack()
+def line_feeds_only(talk: Talk) -> None:
+    talk.send(b"HTTP/1.1 200 OK\nContent-Type: application/json\n\n" + json.dumps(good()).encode())
+
+
+@attack()
+def returns_only(talk: Talk) -> None:
+    talk.send(b"HTTP/1.1 200 OK\rContent-Type: application/json\r\r" + json.dumps(good()).encode())
+
+
+@attack()
+def no_reason(talk: Talk) -> None:
+    talk.send(b"HTTP/1.1 200\r\nContent-Type: application/json\r\n\r\n" + json.dumps(good()).encode())
+
+
+@attack()
+def header_without_colon(talk: Talk) -> None:
+    talk.send(b"HTTP/1.1 200 OK\r\nno colon here\r\nContent-Length: 2\r\n\r\n{}")
+
+
+@attack()
+def header_name_empty(talk: Talk) -> None:
+    talk.send(b"HTTP/1.1 200 OK\r\n: nothing\r\nContent-Length: 2\r\n\r\n{}")
+
+
+@attack()
+def header_name_spaced(talk: Talk) -> None:
+    talk.send(b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\nBad Name: x\r\n\r\n{}")
+
+
+@attack()
+def header_not_latin(talk: Talk) -> None:
+    talk.send(b"HTTP/1.1 200 OK\r\nX-Odd: \xff\xfe\xe2\x80\xae\r\nContent-Length: 2\r\n\r\n{}")
+
+
+@attack()
+def interim_then_silence(talk: Talk) -> None:
+    talk.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    time.sleep(HOUR_S)
+
+
+@attack()
+def interim_huge(talk: Talk) -> None:
+    for _ in range(15):
+        talk.send(b"HTTP/1.1 103 Early Hints\r\n" + b"Link: <" + b"y" * 60_000 + b">\r\n" * 2 + b"\r\n")
+    talk.send(b"HTTP/1.1 103 Early Hints\r\nLink: ")
+    while True:
+        talk.send(b"y" * 65536)
+
+
+@attack()
+def interim_many_headers(talk: Talk) -> None:
+    talk.send(b"HTTP/1.1 103 Early Hints\r\n")
+    for number in itertools.count():
+        talk.send(b"".join(b"X-%d-%d: y\r\n" % (number, each) for each in range(1000)))
+
+
+@attack()
+def interim_in_the_body(talk: Talk) -> None:
+    talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+
+
+@attack()
+def status_204_with_body(talk: Talk) -> None:
+    talk.json(good(), status="204 No Content")
+
+
+@attack()
+def status_304_with_body(talk: Talk) -> None:
+    talk.json(good(), status="304 Not Modified")
+
+
+@attack()
+def status_206(talk: Talk) -> None:
+    talk.json(good(), "Content-Range: bytes 0-10/99999999999999999999", status="206 Partial Content")
+
+
+@attack()
+def status_000(talk: Talk) -> None:
+    talk.json(good(), status="000 Nothing")
+
+
+@attack()
+def two_answers(talk: Talk) -> None:
+    talk.json(good())
+    talk.json({"data": [], "smuggled": True})
+    time.sleep(3)
+
+
+@attack()
+def answer_before_it_is_asked(talk: Talk) -> None:
+    talk.json(good())
+    for _ in range(3):
+        time.sleep(0.2)
+        talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+    time.sleep(3)
+
+
+def unread(name: str) -> Callable[[Attack], Attack]:
+    """An attack that begins before the request's body was read."""
+    UNREAD.add(name)
+    return attack(name=name)
+
+
+@unread("upload-never-read")
+def _never(talk: Talk) -> None:
+    time.sleep(HOUR_S)
+
+
+@unread("upload-refused-early")
+def _early(talk: Talk) -> None:
+    talk.json({"message": "too large"}, status="413 Too Large")
+
+
+@unread("upload-reset-early")
+def _reset_early(talk: Talk) -> None:
+    talk.json({"message": "too large"}, status="413 Too Large")
+    reset(talk)
+
+
+@unread("upload-answered-early")
+def _answered(talk: Talk) -> None:
+    talk.json(good())
+
+
+# Where a target on this machine is asked whether it is a mock.
+
+
+def health(name: str) -> Callable[[Attack], Attack]:
+    """An attack on that question alone: all else is answered honestly."""
+
+    def enter(function: Attack) -> Attack:
+        def answer(talk: Talk) -> None:
+            if "_testcard" in talk.path:
+                function(talk)
+            else:
+                talk.json(good())
+
+        attack(name=f"health-{name}")(answer)
+        return function
+
+    return enter
+
+
+health("silent")(silent)
+health("dripped")(dripped_headers)
+health("interim-flood")(interim_flood)
+health("rubbish")(rubbish_forever)
+health("huge")(huge_header)
+health("deep")(lambda talk: talk.reply(b"[" * 5_000_000))
+health("odd")(lambda talk: talk.json({"status": ["ok"], "providers": {"nanogpt": 10**400}, "version": "\x1b[31m\x9b"}))
+health("redirect")(lambda talk: talk.json({}, f"Location: {talk.elsewhere}/x", status="302 Found"))

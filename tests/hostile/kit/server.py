@@ -14,21 +14,27 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).absolute().parents[2]))
 
-from hostile.kit import bodies, framing, heads, pictures, places, streams  # noqa: F401 (each enters its attacks)
-from hostile.kit.talk import ATTACKS, HOUR_S, READY, Talk
+from hostile.kit import bodies, framing, heads, pictures, places, streams, words  # noqa: F401 (each enters its attacks)
+from hostile.kit.talk import ATTACKS, HOUR_S, READY, UNREAD, Talk
 
 
 class Server:
-    """Serves all attacks on a port of 127.0.0.1 until `close`. `asked`: how many requests each attack had."""
+    """Serves all attacks on a port of 127.0.0.1 until `close`. `asked`: how many requests each attack had; `billed`: how many of them were sent
+    to be carried out; `leaked`: what came to the second port, another origin, with a key or a cookie, and cookies that came back.
+    """
 
     def __init__(self, port: int = 0, context: ssl.SSLContext | None = None) -> None:
         self._listening = socket.create_server(("127.0.0.1", port), backlog=256)
         self._context = context
         self.port = self._listening.getsockname()[1]
+        self._other = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.elsewhere = f"http://127.0.0.1:{self._other.getsockname()[1]}"
         self.asked: dict[str, int] = {}
+        self.billed: dict[str, int] = {}
+        self.leaked: dict[str, list[str]] = {}
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
+        for listening in (self._listening, self._other):
+            threading.Thread(target=self._accept, args=(listening,), daemon=True).start()
 
     def url(self, name: str) -> str:
         """The base URL of a target that is this attack."""
@@ -37,16 +43,17 @@ class Server:
     def close(self) -> None:
         """Accepts nothing more."""
         self._listening.close()
+        self._other.close()
 
-    def _accept(self) -> None:
+    def _accept(self, listening: socket.socket) -> None:
         while True:
             try:
-                sock, _ = self._listening.accept()
+                sock, _ = listening.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+            threading.Thread(target=self._serve, args=(sock, listening is self._other), daemon=True).start()
 
-    def _serve(self, sock: socket.socket) -> None:
+    def _serve(self, sock: socket.socket, other: bool) -> None:
         with contextlib.suppress(OSError, ValueError), sock:
             sock.settimeout(HOUR_S)
             talk = self._heard(sock)
@@ -57,14 +64,25 @@ class Server:
                 READY.get(talk.path.rpartition("/")[2], bytes)()
                 talk.json({})
                 return
+            if name == "_seen":
+                of = talk.path.rpartition("/")[2]
+                talk.json({"billed": self.billed.pop(of, 0), "leaked": self.leaked.pop(of, [])})
+                return
+            secret = [header for header in ("authorization", "x-api-key", "cookie") if header in talk.headers]
+            found = secret if other else [header for header in secret if header == "cookie"]
             with self._lock:
                 talk.count = self.asked[name] = self.asked.get(name, 0) + 1
-            talk.base = self.url(name)
-            found = ATTACKS.get(name)
-            if found is None:
+                self.billed[name] = self.billed.get(name, 0) + (talk.method == "POST")
+                self.leaked.setdefault(name, []).extend(found)
+            talk.base, talk.elsewhere = self.url(name), f"{self.elsewhere}/{name}"
+            if other:
+                talk.json({"message": "another origin"})
+                return
+            entered = ATTACKS.get(name)
+            if entered is None:
                 talk.json({"message": "there is no such attack"}, status="404 Not Found")
             else:
-                found[1](talk)
+                entered[1](talk)
             with contextlib.suppress(OSError):
                 # Closed in order, so that what was sent arrives; an attack that wants a reset has said so to the socket.
                 sock.shutdown(socket.SHUT_WR)
@@ -83,7 +101,7 @@ class Server:
         first, *lines = head.decode("latin-1").split("\r\n")
         method, path, *_ = [*first.split(" "), "", ""]
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        length = int(headers.get("content-length", "0"))
+        length = 0 if path.split("/")[1:2] and path.split("/")[1] in UNREAD else int(headers.get("content-length", "0"))
         pieces, got = [rest], len(rest)
         while got < length:
             more = sock.recv(65536)

@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Callable
 
-from hostile.kit.talk import HOUR_S, Attack, Talk, attack, good, said, sse
+from hostile.kit.talk import HOUR_S, Attack, Talk, attack, good, said, sse, zeros
 
 
 def stream(name: str) -> Callable[[Callable[[Talk], None]], Attack]:
@@ -128,3 +128,62 @@ def cookies(talk: Talk) -> None:
 @attack()
 def honest(talk: Talk) -> None:
     talk.json(good())
+
+
+def streamed(name: str, *pieces: bytes) -> None:
+    """A stream of these pieces and its end."""
+
+    def answer(talk: Talk) -> None:
+        talk.send(*pieces)
+
+    stream(name)(answer)
+
+
+DONE = b"data: [DONE]\n\n"
+streamed("id-huge", said("x", id="c" * 5_000_000), DONE)
+streamed("event-40-mb", b"data: " + b"x" * 40_000_000 + b"\n\n", DONE)
+streamed("event-60-mb", b"data: " + b"x" * 60_000_000 + b"\n\n", DONE)
+streamed("lines-million", b"data: x\n" * 1_000_000 + b"\n", DONE)
+streamed("fields-unknown", b"zzz: y\n" * 1_000_000 + b"\n", said("a cat"), DONE)
+streamed("retry-huge", b"retry: " + b"9" * 100_000 + b"\n\n", said("a cat"), DONE)
+streamed("marks", b"\xef\xbb\xbf" * 100_000, said("a cat"), DONE)
+streamed("choices-many", said("x", choices=[{"index": number, "delta": {"content": "x"}} for number in range(5000)]), DONE)
+streamed("choice-index-huge", said("x", choices=[{"index": 10**18, "delta": {"content": "x"}}]), DONE)
+streamed("choice-index-negative", said("x", choices=[{"index": -5, "delta": {"content": "x"}}]), DONE)
+streamed("delta-list", said("x", choices=[{"index": 0, "delta": ["x"]}]), said("x", choices="no"), said("x", choices=[None, 5]), DONE)
+streamed("content-object", said("x", choices=[{"index": 0, "delta": {"content": {"a": []}}}]), DONE)
+streamed("values", b'data: 5\n\ndata: null\n\ndata: "x"\n\ndata: []\n\ndata: true\n\ndata: 1e999\n\n', DONE)
+streamed("usages", *[said("x", usage={"prompt_tokens": number, "completion_tokens": -number}) for number in range(3000)], DONE)
+streamed("not-utf8", said("a cat")[:-3] + b'\xff\xfe\xc3\x28"}}]}\n\n', DONE)
+streamed("surrogates", said("a cat").replace(b"a cat", b"\\ud800 \\udfff"), DONE)
+streamed("done-many", said("a cat"), DONE * 100_000)
+streamed("finish-odd", said("", choices=[{"index": 0, "delta": {}, "finish_reason": "\x1b[31m" + "x" * 1_000_000}]), DONE)
+streamed("error-midway", said("a"), b'data: {"error": {"message": "\\u001b[2J\\u009b", "code": 1e999}}\n\n')
+streamed("html", b"<html>" * 100_000)
+streamed("bodyless")
+
+
+@stream("one-byte-each")
+def _one_each(talk: Talk) -> None:
+    for one in said("a cat") * 20 + DONE:
+        talk.send(bytes([one]))
+
+
+@attack("nvidia-nim-vision")
+def stream_gzip_bomb(talk: Talk) -> None:
+    talk.begin("Content-Encoding: gzip", kind="text/event-stream")
+    talk.send(zeros(1 << 30))
+
+
+@attack("nvidia-nim-vision")
+def stream_status_500(talk: Talk) -> None:
+    talk.begin(status="500 Oops", kind="text/event-stream")
+    while True:
+        talk.send(said("word ") * 500)
+
+
+@attack("nvidia-nim-vision")
+def stream_length_huge(talk: Talk) -> None:
+    talk.begin(f"Content-Length: {2**40}", kind="text/event-stream")
+    talk.send(said("a cat"), DONE)
+    time.sleep(HOUR_S)

@@ -7,9 +7,11 @@ did not end in time, took too much memory, ended with a code that is none of the
 from __future__ import annotations
 
 import argparse
+import base64
 import fnmatch
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import psutil
 
@@ -33,6 +36,8 @@ from hostile.kit.server import ATTACKS
 #: Seconds that one answer is waited for, that a check may take, and that a benchmark's requests may take after its last one was due.
 TIMEOUT_S, CHECK_S, LOAD_S = 3.0, 12.0, 2.0
 MOST_MIB, SLACK_S = 512, 2.0
+#: The key that is sent, which nothing that is printed or written may hold; requests that a benchmark may send.
+KEY, MOST_REQUESTS = "sk-hostile-0123456789-abcdefghij", 40
 #: Seconds that starting Python, the imports and the writing of a report take on a busy machine, counted beside the deadline.
 START_S = {"sync": 3.0, "async": 3.0, "check": 5.0, "bench": 8.0, "evaluate": 20.0}
 _TASKS = {
@@ -44,12 +49,12 @@ _TASKS = {
 }
 
 CLIENT = """
-import sys, asyncio
+import os, sys, asyncio
 provider, url, kind, asynchronous = sys.argv[1:5]
 from testcard.harness.client import Client, AsyncClient, ClientError
 terms = {"asynchronous": True} if provider == "opengpu-relay" else {}
 png = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000a49444154789c63000100000500010d0a2db40000000049454e44ae426082")
-options = dict(base_url=url, api_key="k", timeout_s=%s, poll_timeout_s=%s)
+options = dict(base_url=url, api_key=os.environ["TESTCARD_API_KEY"], timeout_s=%s, poll_timeout_s=%s)
 def sync():
     with Client(provider, **options) as client:
         if kind == "describe":
@@ -86,6 +91,8 @@ class Row:
     code: int | None
     state: str
     said: str
+    #: What came out that must not: the key, control characters, requests beyond the budget, a key or a cookie where it does not belong.
+    let_out: str = ""
 
     @property
     def wrong(self) -> str:
@@ -99,6 +106,8 @@ class Row:
             found.append(f"code {self.code}")
         if self.state in ("running", "missing", "unreadable"):
             found.append(self.state)
+        if self.let_out:
+            found.append(self.let_out)
         return ", ".join(found)
 
 
@@ -129,7 +138,7 @@ def command_of(kind: str, name: str, url: str, folder: Path) -> tuple[list[str],
             "--out",
             out,
         ], CHECK_S
-    bench = ["--workload", str(workload), "--max-requests", "40"]
+    bench = ["--workload", str(workload), "--max-requests", str(MOST_REQUESTS)]
     if kind == "bench":
         return [*testcard, "bench", target, *bench, "--quiet", "--out", out], LOAD_S + TIMEOUT_S
     config = folder / "c.toml"
@@ -155,13 +164,47 @@ def state_of(folder: Path, kind: str) -> str:
     return "running" if "running" in found else ",".join(found)
 
 
+#: What acts on a terminal or turns a text, as it is written in UTF-8; C1 controls are two bytes there.
+_ACTING = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_SHOWN = (KEY.encode(), base64.b64encode(KEY.encode()), KEY.encode().hex().encode())
+
+
+def let_out_of(printed: bytes, folder: Path) -> Iterator[str]:
+    """What was printed or written that must not be."""
+    if _ACTING.search(printed.decode("utf-8", "replace")):
+        yield "controls printed"
+    for place in (folder / "said", *(folder / "run").rglob("*")):
+        if place.is_file() and any(one in content for content in _layers(place.read_bytes()) for one in _SHOWN):
+            yield f"the key in {place.name}"
+
+
+def _layers(content: bytes) -> Iterator[bytes]:
+    """The bytes, and what they are without line breaks and percent signs."""
+    yield content
+    if len(content) < 5_000_000:
+        flat = content.replace(b"\n", b"").replace(b"\\n", b"")
+        yield flat
+        yield unquote_to_bytes(flat)
+
+
+def seen_by(url: str, kind: str) -> Iterator[str]:
+    """What the server saw that must not be."""
+    place, _, name = url.rpartition("/")
+    with urllib.request.urlopen(f"{place}/_seen/{name}", timeout=30) as answer:
+        seen = json.load(answer)
+    if seen["leaked"]:
+        yield f"{', '.join(sorted(set(seen['leaked'])))} sent elsewhere"
+    if kind == "bench" and seen["billed"] > MOST_REQUESTS:
+        yield f"{seen['billed']} requests"
+
+
 def carried_out(kind: str, name: str, url: str) -> Row:
     """One attack on one command."""
     folder = Path(tempfile.mkdtemp(prefix="kit-"))
     command, deadline_s = command_of(kind, name, url, folder)
     deadline_s += START_S[kind]
     most, cpu = 0.0, dict[int, float]()
-    environment = {**os.environ, "TESTCARD_API_KEY": "k", "NO_COLOR": "1"}
+    environment = {**os.environ, "TESTCARD_API_KEY": KEY, "NO_COLOR": "1"}
     began = time.monotonic()
     with (folder / "said").open("wb") as said:
         process = subprocess.Popen(command, stdout=said, stderr=said, env=environment, cwd=folder, start_new_session=True)
@@ -182,10 +225,12 @@ def carried_out(kind: str, name: str, url: str) -> Row:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     seconds = time.monotonic() - began
-    words = " ".join((folder / "said").read_text(errors="replace").split())
+    printed = (folder / "said").read_bytes()
+    words = " ".join(printed.decode(errors="replace").split())
     state = state_of(folder, kind)
+    let_out = ", ".join(sorted(found for found in (*let_out_of(printed, folder), *seen_by(url, kind)) if found))
     shutil.rmtree(folder, ignore_errors=True)
-    return Row(name, kind, seconds, sum(cpu.values()), deadline_s, most, code, state, words[-300:])
+    return Row(name, kind, seconds, sum(cpu.values()), deadline_s, most, code, state, words[-300:], let_out)
 
 
 def met(name: str, commands: Sequence[str]) -> Iterator[Row]:

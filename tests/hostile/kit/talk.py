@@ -28,6 +28,8 @@ class Talk:
     body: bytes
     base: str
     count: int
+    #: The same server by another port: another origin, which no key and no cookie may reach.
+    elsewhere: str = ""
     ended: bool = field(default=False)
 
     def send(self, *pieces: bytes) -> None:
@@ -61,6 +63,10 @@ class Talk:
 Attack = Callable[[Talk], None]
 #: By name: the provider whose contract is asked, and what answers.
 ATTACKS: dict[str, tuple[str, Attack]] = {}
+
+
+#: Attacks that answer, or do not, before the request's body was read.
+UNREAD: set[str] = set()
 
 
 def attack(provider: str = "nanogpt", name: str | None = None) -> Callable[[Attack], Attack]:
