@@ -86,6 +86,13 @@ class Spellings:
         return KEY_PLACEHOLDER.encode()
 
     def _may_stand_in(self, content: bytes) -> bool:
+        if len(content) <= _WINDOW_BYTES + _OVERLAP_BYTES:
+            return self._may_stand_within(content)
+        # Of a large body some copies are made: of a piece at a time they take little memory.
+        windows = (content[begin : begin + _WINDOW_BYTES + _OVERLAP_BYTES] for begin in range(0, len(content), _WINDOW_BYTES))
+        return any(map(self._may_stand_within, windows))
+
+    def _may_stand_within(self, content: bytes) -> bool:
         bare = _bare(content)
         if self._bare[0] in bare:
             return True
@@ -208,6 +215,8 @@ _ENTITY = re.compile(rb"&(?:amp;)?(#[0-9]{1,9}|#[xX][0-9a-fA-F]{1,9}|[A-Za-z]{2,
 _PERCENT = re.compile(rb"%(?:25)*([0-9a-fA-F]{2})")
 _ESCAPE = re.compile(rb"\\+(?:u00|x)([0-9a-fA-F]{2})")
 _PIECE_BYTES, _LONGEST_ESCAPE = 1 << 20, 64
+#: A key whose spelling, with every break in it, is longer than the overlap is found in no window.
+_WINDOW_BYTES, _OVERLAP_BYTES = 4 << 20, 64 << 10
 #: URL-safe base64 as the standard one.
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 #: The two characters of base64 that have more than one spelling.

@@ -171,3 +171,15 @@ def test_escapes_are_undone_a_piece_at_a_time(parts: list[bytes], size: int) -> 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(redaction, "_PIECE_BYTES", size)
         assert redaction._bare(content) == whole
+
+
+def test_a_key_across_windows_of_a_large_body_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large body is looked through a window at a time: at each border, and in each spelling, the key is found all the same."""
+    monkeypatch.setattr(redaction, "_WINDOW_BYTES", 4096)
+    monkeypatch.setattr(redaction, "_OVERLAP_BYTES", 512)
+    redact = Redactor(KEY, AUTH)
+    for spelled in (KEY, "".join(f"%{ord(letter):02X}" for letter in KEY), "\r\n  ".join(KEY)):
+        for begin in range(4060, 4640, 29):
+            cleaned, echoed = redact.body(b"x" * begin + b" " + spelled.encode() + b" " + b"y" * 9000)
+            assert echoed
+            assert cleaned == b"x" * begin + b" $TESTCARD_API_KEY " + b"y" * 9000
