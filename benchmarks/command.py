@@ -202,6 +202,15 @@ class LimitFlags:
             help="Never send more than N requests (polls and downloads belong to theirs).",
         ),
     ] = None
+    max_downloads: Annotated[
+        int | None,
+        option(
+            "--max-downloads",
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="Never fetch pictures behind addresses more than N times, redirects included; then the run ends.",
+        ),
+    ] = None
     max_cost: Annotated[
         float | None, option("--max-cost", type=USD, metavar="USD", help="Never spend more, reserved at worst case before sending.")
     ] = None
@@ -326,6 +335,7 @@ def bench_options(
         find_saturation=search,
         fleet=resolve_fleet(config, fleet),
         max_requests=limits.max_requests if limits.max_requests is not None else config.bench.max_requests,
+        max_downloads=limits.max_downloads if limits.max_downloads is not None else config.bench.max_downloads,
         max_cost_usd=limits.max_cost if limits.max_cost is not None else config.bench.max_cost,
         out=limits.out,
         key_file=limits.key_file,

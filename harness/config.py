@@ -91,6 +91,7 @@ class CheckSection(_Section):
     max_time: _Seconds | None = None
     max_requests: int | None = Field(default=None, ge=0)
     max_images: int | None = Field(default=None, ge=0)
+    max_downloads: int | None = Field(default=None, ge=0)
     max_cost: float | None = Field(default=None, ge=0)
     strict: bool = False
 
@@ -102,6 +103,7 @@ class BenchSection(_Section):
     slo: tuple[ObjectiveText, ...] = ()
     processes: int | None = Field(default=None, ge=1)
     max_requests: int | None = Field(default=None, ge=0)
+    max_downloads: int | None = Field(default=None, ge=0)
     max_cost: float | None = Field(default=None, ge=0)
 
 

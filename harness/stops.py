@@ -17,6 +17,7 @@ class StopReason(StrEnum):
     # A limit that the user set.
     REQUESTS_SPENT = "requests-spent"  # limit: requests
     IMAGES_SPENT = "images-spent"  # limit: pictures
+    DOWNLOADS_SPENT = "downloads-spent"  # limit: addresses of pictures that may be fetched
     COST_SPENT = "cost-spent"  # limit, spent: USD spent or reserved; following: what the next request can cost
     TIME_SPENT = "time-limit"  # limit: seconds
     INTERRUPTED = "interrupted"  # Ctrl-C or SIGTERM
@@ -60,7 +61,9 @@ class Stop:
 
 
 #: Limits that more may be allowed of.
-BUDGET = frozenset({StopReason.REQUESTS_SPENT, StopReason.IMAGES_SPENT, StopReason.COST_SPENT, StopReason.TIME_SPENT})
+BUDGET = frozenset(
+    {StopReason.REQUESTS_SPENT, StopReason.IMAGES_SPENT, StopReason.DOWNLOADS_SPENT, StopReason.COST_SPENT, StopReason.TIME_SPENT}
+)
 #: Refusals that no further request can mend.
 REFUSED = frozenset({StopReason.KEY_REFUSED, StopReason.ACCOUNT_REFUSED, StopReason.ALL_REFUSED})
 #: Ends that leave a run whole.
@@ -74,6 +77,8 @@ def sentence(stop: Stop) -> str:
             return f"the budget of {_count(stop.limit, 'request')} is spent"
         case StopReason.IMAGES_SPENT:
             return f"the budget of {_count(stop.limit, 'image')} is spent"
+        case StopReason.DOWNLOADS_SPENT:
+            return f"the budget of {_count(stop.limit, 'download')} is spent"
         case StopReason.COST_SPENT:
             return _cost(stop)
         case StopReason.TIME_SPENT:
@@ -134,6 +139,8 @@ def next_step(stop: Stop) -> str | None:
             return "allow more with --max-requests, or plan less"
         case StopReason.IMAGES_SPENT:
             return "allow more with --max-images, or plan less"
+        case StopReason.DOWNLOADS_SPENT:
+            return "allow more with --max-downloads, or plan less"
         case StopReason.COST_SPENT:
             return "allow more with --max-cost, or plan less"
         case StopReason.TIME_SPENT:

@@ -16,7 +16,7 @@ from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.net.transport import Prepared, Transport, clock
 from testcard.benchmarks.plan.cells import Attempt
 from testcard.harness.wire.addresses import Reach
-from testcard.harness.wire.course import Done, End, Send, Step, Steps, Wait, course
+from testcard.harness.wire.course import Done, DownloadEnd, End, Send, Step, Steps, Wait, course
 
 T = TypeVar("T")
 
@@ -24,7 +24,26 @@ T = TypeVar("T")
 _FAILURES = {End.TASK_FAILED: "task-failed", End.TASK_MODERATED: "task-moderated", End.TASK_UNENDED: "timeout"}
 
 
-def perform(attempt: Attempt, prepared: Prepared, transport: Transport, again: Callable[[], bool]) -> None:
+class Downloads:
+    """How often this process may still fetch a picture behind an address (`most` None: without a limit); `refused`: it wanted to once more."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self.most = most
+        self.count = 0
+        self.refused = False
+
+    def take(self) -> bool:
+        """Counts one, where it may be."""
+        if self.most is not None and self.count >= self.most:
+            self.refused = True
+            return False
+        self.count += 1
+        return True
+
+
+def perform(
+    attempt: Attempt, prepared: Prepared, transport: Transport, again: Callable[[], bool], downloads: Downloads | None = None
+) -> None:
     """Sends the attempt's request and fills in what happened. Raises only when it is killed.
 
     A request that died on a kept connection before a byte of its answer goes out once more where `again` allows it: what it may have
@@ -49,15 +68,15 @@ def perform(attempt: Attempt, prepared: Prepared, transport: Transport, again: C
         and 200 <= reply.status < 300
         and attempt.cell.may_lead_on(reply.status, reply.content())
     ):
-        _follow(attempt, reply, transport)
+        _follow(attempt, reply, transport, downloads or Downloads())
 
 
-def _follow(attempt: Attempt, reply: Reply, transport: Transport) -> None:
+def _follow(attempt: Attempt, reply: Reply, transport: Transport, downloads: Downloads) -> None:
     cell = attempt.cell
     steps: Steps[Done[Reply]] = course(
         cell.conditions, cell.asks[attempt.ask].wire, reply, deadline_s=attempt.sent_s + transport.timeouts.whole_s
     )
-    done = _Driver(transport, cell.conditions.reach).run(steps)
+    done = _Driver(transport, cell.conditions.reach, downloads).run(steps)
     attempt.done_s = done.finished_s
     if done.started_s is not None and done.accepted_s is not None:
         attempt.queue_s = done.started_s - done.accepted_s
@@ -68,6 +87,8 @@ def _follow(attempt: Attempt, reply: Reply, transport: Transport) -> None:
         return
     attempt.answer = done.answer
     attempt.downloads = done.downloads
+    if any(found.end is DownloadEnd.DECLINED for found in done.downloads):
+        attempt.failure = "interrupted"  # by the user's limit: nothing is known of what the target would have delivered
     ends = [found.reply.ended_s for found in done.downloads if found.reply is not None]
     if ends:
         attempt.done_s = max(done.finished_s, *ends)
@@ -77,9 +98,10 @@ def _follow(attempt: Attempt, reply: Reply, transport: Transport) -> None:
 class _Driver:
     """Carries a course's steps out in the present greenlet."""
 
-    def __init__(self, transport: Transport, reach: Reach) -> None:
+    def __init__(self, transport: Transport, reach: Reach, downloads: Downloads) -> None:
         self._transport = transport
         self._reach = reach
+        self._downloads = downloads
 
     def run(self, steps: Steps[T]) -> T:
         """The end of the course."""
@@ -92,8 +114,10 @@ class _Driver:
                 return end
             heard = self._exchanged(step) if isinstance(step, Send) else self._carried_out(step)
 
-    def _exchanged(self, send: Send) -> Reply:
+    def _exchanged(self, send: Send) -> Reply | None:
         now = clock()
+        if send.purpose == "download" and not self._downloads.take():
+            return None
         try:
             prepared = self._transport.prepare(send.request, self._reach)
         except ValueError as error:

@@ -20,7 +20,7 @@ from testcard.benchmarks.judging.judge import Judgement
 from testcard.benchmarks.judging.queue import Judging
 from testcard.benchmarks.judging.recorder import RequestEnd, Writer, sample
 from testcard.benchmarks.load.alarm import Alarm
-from testcard.benchmarks.load.drive import perform
+from testcard.benchmarks.load.drive import Downloads, perform
 from testcard.benchmarks.load.stop_conditions import Budget, StopConditions
 from testcard.benchmarks.load.tally import EngineState, Tally
 from testcard.benchmarks.load.turns import Course, Taken, Turn, offsets_of
@@ -114,6 +114,7 @@ class Engine:
         self.images = 0
         self.flight: gevent.pool.Group = gevent.pool.Group()
         self.judging = Judging(self._record, self._failed)
+        self.downloads = Downloads(job.max_downloads)
         self.stop_conditions = StopConditions(self.stop)
         self._runner: Any = environment.runner
         put_to_work(environment, self)
@@ -165,6 +166,11 @@ class Engine:
             None if block.max_requests is None else turn.share(block.max_requests),
             None if block.max_cost_usd is None else turn.money(block.max_cost_usd, max(usd or 0.0 for usd in self.cell.worst_usd)),
         )
+        if self.job.max_downloads is not None:
+            # Each process takes its part, and keeps to the smallest that it was told: one that is lost leaves nothing to the others.
+            self.downloads.most = min(
+                self.job.max_downloads if self.downloads.most is None else self.downloads.most, turn.share(self.job.max_downloads)
+            )
         self.tally.begin(block.cell, block.stage)
         cpu, busy, began = time.process_time(), time.thread_time(), clock()
         users = {"OpenLoopUser": 1} if block.users is None else {"ClosedLoopUser": turn.share(block.users)}
@@ -297,7 +303,9 @@ class Engine:
         course.sent += 1
         self.in_flight += 1
         try:
-            perform(attempt, connection, self.transport, lambda: self._again(index))
+            perform(attempt, connection, self.transport, lambda: self._again(index), self.downloads)
+            if self.downloads.refused:
+                self.stop(Stop(reason=StopReason.DOWNLOADS_SPENT, limit=self.job.max_downloads))
         except GreenletExit:
             attempt.done_s = clock()
             attempt.sent_s = attempt.sent_s or attempt.done_s

@@ -135,6 +135,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     blocks: list[BlockJob] = []
     max_requests: int | None = None
     max_cost_usd: float | None = None
+    max_downloads: int | None = None
     grace_s: float = GRACE_S
     limits: dict[str, float] = {}
     allowed_hosts: list[str] = []

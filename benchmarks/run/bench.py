@@ -212,6 +212,7 @@ class BenchRun:
             cells=list(plan.cells),
             blocks=list(plan.blocks) if finder is None else finder.first(),
             max_requests=options.max_requests,
+            max_downloads=options.max_downloads,
             max_cost_usd=options.max_cost_usd,
             repeats=plan.repeats,
             limits=differing(),
@@ -224,6 +225,7 @@ class BenchRun:
         return {
             "workload": plan.workload.model_dump(mode="json"),
             "max_requests": options.max_requests,
+            "max_downloads": options.max_downloads,
             "max_cost_usd": options.max_cost_usd,
             "live": options.live,
             "processes": options.fleet.workers if options.fleet is not None else 1,

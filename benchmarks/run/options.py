@@ -31,7 +31,8 @@ class BenchOptions:
     that the budget cannot decide are left out (as they are where `workload` is None). The same `seed` draws the same arrivals, order and picture seeds.
     `find_saturation` looks for the highest rate that keeps the workload's objectives instead of applying its stages.
     `fleet`: load from several processes; None: one.
-    `max_requests` and `max_cost_usd` are never passed, and 0 is a limit; a live target needs one of them.
+    `max_requests` and `max_cost_usd` are never passed, and 0 is a limit; a live target needs one of them. `max_downloads`: requests that
+    fetch pictures behind addresses, redirects included; a run that needs more ends.
     `out` is the run's folder (new or empty); None makes one under testcard-runs. `key_file` as `--api-key-file`.
     `web`: HOST:PORT of a web page that shows the run. `signals`: Ctrl-C and SIGTERM stop the sending and keep what is there, as long as
     the events are read in the main thread.
@@ -46,6 +47,7 @@ class BenchOptions:
     find_saturation: SearchPlan | None = None
     fleet: FleetJob | None = None
     max_requests: int | None = None
+    max_downloads: int | None = None
     max_cost_usd: float | None = None
     out: Path | None = None
     key_file: Path | None = None
@@ -57,6 +59,8 @@ class BenchOptions:
     def __post_init__(self) -> None:
         if self.max_requests is not None and self.max_requests < 0:
             raise UsageError("a limit on requests is not negative")
+        if self.max_downloads is not None and self.max_downloads < 0:
+            raise UsageError("a limit on downloads is not negative")
         if self.max_cost_usd is not None and not self.max_cost_usd >= 0:
             raise UsageError("a limit on cost is not negative")
 

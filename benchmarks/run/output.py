@@ -259,6 +259,8 @@ def announcement(planned: Planned, run: BenchRun) -> list[str]:
         f"plan: workload {workload.name or 'of the flags'}, {rows} × {count(len(workload.stage), 'stage')}, "
         f"{count(workload.rounds, 'round')}, {planned.duration_s or 0.0:.0f} s{' at most' if plan.is_divided else ''}, {amount}{cost}{missing}{again}"
     )
+    if run.options.max_downloads is not None:
+        lines.append(f"downloads: {run.options.max_downloads:,} at most, redirects included; a run that needs more ends")
     return [*lines, *outlook_lines(plan, run.options.max_requests)]
 
 

@@ -21,7 +21,8 @@ class CheckOptions:
     operation has a choice. The same `seed` means the same requests. `concurrency` None: 8 on this machine, 1 elsewhere.
     `timeout_s` is how long a whole answer is waited for (None: 330 s; until one has not come; then a few times what the others took).
     `max_time_s` is how long the check may take (None: 15 minutes, live 60): sending ends in time for what is there to be judged.
-    `max_requests`, `max_images` and `max_cost_usd` are never passed, and 0 is a limit; a live run needs the first or the last.
+    `max_requests`, `max_images` and `max_cost_usd` are never passed, and 0 is a limit; a live run needs the first or the last. No more than
+    `max_downloads` requests fetch pictures behind addresses, redirects included.
     `strict` lets broken shoulds fail as well. `live` allows a target that is not on this machine, and answers that lead off it.
     `out` is the run's folder (new or empty); None makes one under testcard-runs.
     The key comes from `key_file`, else from TESTCARD_API_KEY, `key_env` or the profile's variable; `no_auth` sends none.
@@ -41,6 +42,7 @@ class CheckOptions:
     max_requests: int | None = None
     max_images: int | None = None
     max_cost_usd: float | None = None
+    max_downloads: int | None = None
     strict: bool = False
     live: bool = False
     waivers: tuple[WaiverSection, ...] = ()
@@ -52,7 +54,14 @@ class CheckOptions:
     signals: bool = True
 
     def __post_init__(self) -> None:
-        for name, least in (("max_requests", 0), ("max_images", 0), ("max_cost_usd", 0), ("concurrency", 1), ("seed", None)):
+        for name, least in (
+            ("max_requests", 0),
+            ("max_images", 0),
+            ("max_downloads", 0),
+            ("max_cost_usd", 0),
+            ("concurrency", 1),
+            ("seed", None),
+        ):
             value = getattr(self, name)
             kinds = (int, float) if name == "max_cost_usd" else (int,)
             if value is None:
@@ -70,7 +79,7 @@ class CheckOptions:
     @property
     def limits(self) -> SpendingLimits:
         """The limits in one value."""
-        return SpendingLimits(self.max_requests, self.max_images, self.max_cost_usd)
+        return SpendingLimits(self.max_requests, self.max_images, self.max_cost_usd, self.max_downloads)
 
     @property
     def bounded(self) -> bool:

@@ -162,7 +162,10 @@ def _spent(exchanges: Sequence[Exchange]) -> Spend:
     costs = [one.cost_usd for one in billed]
     known = [cost for cost in costs if cost is not None]
     total = round(sum(known), 9) if len(known) == len(costs) else None
-    return Spend(requests=len(exchanges), billed_requests=len(billed), images=sum(one.images for one in billed), cost_usd=total)
+    fetched = sum(one.source == "fetch" for one in exchanges)
+    return Spend(
+        requests=len(exchanges), billed_requests=len(billed), images=sum(one.images for one in billed), cost_usd=total, downloads=fetched
+    )
 
 
 def _copy(run: RunReader, exchanges: Sequence[Exchange], writer: RunWriter) -> None:

@@ -35,6 +35,7 @@ def run_config(options: CheckOptions, plan: Plan, concurrency: int, carried: Car
         "concurrency": concurrency,
         "max_requests": options.max_requests,
         "max_images": options.max_images,
+        "max_downloads": options.max_downloads,
         "max_cost_usd": options.max_cost_usd,
         "planned": len(plan.steps),
         "spared": len(carried.outcome.spared) if carried is not None else 0,

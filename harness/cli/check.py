@@ -49,6 +49,14 @@ class CheckFlags:
     max_images: Annotated[
         int | None, option("--max-images", type=click.IntRange(0), help="Never be billed for more pictures than this.")
     ] = None
+    max_downloads: Annotated[
+        int | None,
+        option(
+            "--max-downloads",
+            type=click.IntRange(0),
+            help="Never fetch pictures behind addresses more often than this, redirects included.",
+        ),
+    ] = None
     max_cost: Annotated[float | None, option("--max-cost", type=USD, metavar="USD", help="Never spend more than this.")] = None
     wait_s: Annotated[
         float | None,
@@ -164,6 +172,7 @@ def check_options(provider: str, where: WhereAndKey, flags: CheckFlags, config: 
         max_time_s=_first(flags.max_time_s, defaults.max_time),
         max_requests=_first(flags.max_requests, defaults.max_requests),
         max_images=_first(flags.max_images, defaults.max_images),
+        max_downloads=_first(flags.max_downloads, defaults.max_downloads),
         max_cost_usd=_first(flags.max_cost, defaults.max_cost),
         strict=flags.strict or defaults.strict,
         live=where.live,

@@ -128,8 +128,11 @@ def spending(spend: Spend, price_origin: str) -> str:
     """What was sent and what it cost."""
     cost = "no price" if spend.cost_usd is None else f"${spend.cost_usd:.4f}"
     note = " (illustrative prices)" if price_origin == "illustrative" and spend.cost_usd is not None else ""
+    fetched = f", {count(spend.downloads, 'download')}" if spend.downloads else ""
     silent = f", {spend.unanswered} without an answer" if spend.unanswered else ""
-    return f"{count(spend.requests, 'request')}{silent}, {spend.billed_requests} billed, {count(spend.images, 'image')}, {cost}{note}"
+    return (
+        f"{count(spend.requests, 'request')}{silent}, {spend.billed_requests} billed, {count(spend.images, 'image')}{fetched}, {cost}{note}"
+    )
 
 
 def closing_words(finished: Finished, judge_again: str) -> Iterator[str]:
@@ -178,12 +181,22 @@ def plan_lines(plan: Plan, price_origin: str, limits: SpendingLimits = NO_LIMITS
     note = " (illustrative prices)" if price_origin == "illustrative" else ""
     if limits != NO_LIMITS:
         yield from forecast_lines(forecast(plan, limits), limits)
-    yield f"{len(plan.steps)} requests, at most {most.images} images and {price}{note}; a refused request costs nothing. Nothing was sent."
+    yield f"{len(plan.steps)} requests, at most {most.images} images{_fetched(limits)} and {price}{note}; a refused request costs nothing. Nothing was sent."
+
+
+def _fetched(limits: SpendingLimits) -> str:
+    """How many downloads there may be, where that was said."""
+    return f", {count(limits.max_downloads, 'download')}" if limits.max_downloads is not None else ""
 
 
 def forecast_lines(found: FittingPlan, limits: SpendingLimits) -> Iterator[str]:
     """How much of the plan fits into the limits, which rules stay not-run, musts first, and which exit code follows if all goes well."""
-    named = (("--max-requests", limits.max_requests), ("--max-images", limits.max_images), ("--max-cost", limits.max_cost_usd))
+    named = (
+        ("--max-requests", limits.max_requests),
+        ("--max-images", limits.max_images),
+        ("--max-downloads", limits.max_downloads),
+        ("--max-cost", limits.max_cost_usd),
+    )
     given = " ".join(f"{flag} {value:g}" for flag, value in named if value is not None)
     yield f"Budget: about {found.fitting} of {count(found.planned, 'request')} fit into {given}."
     for level in dict.fromkeys(one.level for one in found.rules):

@@ -95,6 +95,15 @@ class _Options:
     max_images: Annotated[
         int | None, option("--max-images", type=click.IntRange(0), metavar="N", help="For each check: no more billed pictures.")
     ] = None
+    max_downloads: Annotated[
+        int | None,
+        option(
+            "--max-downloads",
+            type=click.IntRange(0),
+            metavar="N",
+            help="For each check, and for the whole benchmark: fetch pictures behind addresses no more often.",
+        ),
+    ] = None
     max_cost: Annotated[
         float | None, option("--max-cost", type=USD, metavar="USD", help="For each check, and for the whole benchmark: spend no more.")
     ] = None
@@ -128,7 +137,12 @@ class _Options:
     def for_children(self) -> list[str]:
         """The flags that checks and the benchmark get alike."""
         config = ["--config", str(self.config_file)] if self.config_file else []
-        given = {"--seed": self.seed, "--max-requests": self.max_requests, "--max-cost": self.max_cost}
+        given = {
+            "--seed": self.seed,
+            "--max-requests": self.max_requests,
+            "--max-downloads": self.max_downloads,
+            "--max-cost": self.max_cost,
+        }
         limits = [part for one in said() for part in ("--limit", one)] + [part for one in allowed_hosts() for part in ("--allow-host", one)]
         return [*config, *limits, *(part for name, value in given.items() if value is not None for part in (name, str(value)))]
 

@@ -288,6 +288,7 @@ def _options(config: pytest.Config, text: str) -> CheckOptions:
         concurrency=settings.check.concurrency,
         max_requests=requests if requests is not None else settings.check.max_requests,
         max_images=settings.check.max_images,
+        max_downloads=settings.check.max_downloads,
         max_cost_usd=cost if cost is not None else settings.check.max_cost,
         strict=said("testcard_strict") or settings.check.strict,
         live=said("testcard_live"),

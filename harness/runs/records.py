@@ -282,7 +282,8 @@ class Spend(Record, frozen=True, kw_only=True):
     """What a run sent and what it cost; `cost_usd` is None when no price is known.
 
     `sent_again`: requests that died on a kept connection before a byte of an answer, and went out once more. They count twice in `requests`
-    and, where they may be billed, in all else. `unanswered`: billed or not, those to which no answer began.
+    and, where they may be billed, in all else. `unanswered`: billed or not, those to which no answer began. `downloads`: of the requests, those
+    for pictures behind addresses, redirects included.
     """
 
     requests: int = 0
@@ -291,6 +292,7 @@ class Spend(Record, frozen=True, kw_only=True):
     cost_usd: float | None = None
     sent_again: int = 0
     unanswered: int = 0
+    downloads: int = 0
 
 
 class CheckedTarget(Record, frozen=True, kw_only=True):

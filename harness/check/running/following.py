@@ -152,7 +152,7 @@ class Following:
 
     async def sent(self, step: Send) -> Received | None:
         """What came of a request that costs nothing; None when the number of requests is spent or the run was interrupted."""
-        reservation = self._more()
+        reservation = self._more(download=step.purpose == "download")
         if reservation is None:
             return None
         kind, waiting = (step.request.operation, step.purpose), self._waiting
@@ -171,8 +171,8 @@ class Following:
             await self._wait(seconds)
         return self._clock() if self._outcome.stopped is None else None
 
-    def _more(self) -> Reservation | None:
-        return None if self._outcome.interrupted else self._budget.reserve(billed=False, following=True)
+    def _more(self, *, download: bool) -> Reservation | None:
+        return None if self._outcome.interrupted else self._budget.reserve(billed=False, following=True, download=download)
 
 
 class _Trail:

@@ -29,11 +29,14 @@ _COST_NOTHING = (401, 402, 403, 429)
 
 @dataclass(frozen=True, slots=True)
 class SpendingLimits:
-    """The limits of a run; None means no limit. Requests count all that are sent, images and USD only billed ones."""
+    """The limits of a run; None means no limit. Requests count all that are sent, images and USD only billed ones, downloads each request
+    for a picture behind an address, redirects included.
+    """
 
     max_requests: int | None = None
     max_images: int | None = None
     max_cost_usd: float | None = None
+    max_downloads: int | None = None
 
 
 NO_LIMITS = SpendingLimits()
@@ -63,6 +66,7 @@ class CheckBudget:
         self.limits = limits
         self._lock = threading.Lock()
         self._requests = 0
+        self._downloads = 0
         self._billed = 0
         self._images = 0
         self._cost = 0.0
@@ -82,21 +86,32 @@ class CheckBudget:
         self.refusal: Stop | None = None
 
     def reserve(
-        self, *, billed: bool, images: int = 0, cost_usd: float | None = None, follow: int = 0, following: bool = False
+        self,
+        *,
+        billed: bool,
+        images: int = 0,
+        cost_usd: float | None = None,
+        follow: int = 0,
+        following: bool = False,
+        download: bool = False,
     ) -> Reservation | None:
         """A reservation of the worst case, or None when it does not fit into what is left; then `refusal` says why.
 
         A billed request whose cost is not known never fits a limit on cost. With it so many requests are kept that `follow` it, until
-        `followed`: a picture that is paid for and not fetched shows nothing. `following`: this is one of those.
+        `followed`: a picture that is paid for and not fetched shows nothing. `following`: this is one of those; `download`: it fetches a picture.
         """
         asked_images, asked_usd = images if billed else 0, cost_usd
         with self._lock:
             images = self._expected(asked_images)
             cost_usd = None if asked_usd is None else asked_usd * self._times_cost
             self.refusal = self._refusal(billed, images, cost_usd, follow, 0 if following else self._kept)
+            most = self.limits.max_downloads
+            if self.refusal is None and download and most is not None and self._downloads >= most:
+                self.refusal = Stop(reason=StopReason.DOWNLOADS_SPENT, limit=most)
             if self.refusal is not None:
                 return None
             self._requests += 1
+            self._downloads += download
             self._held += 1
             self._held_billed += billed
             self._held_images += images
@@ -208,6 +223,7 @@ class CheckBudget:
                 billed_requests=self._billed,
                 images=self._images,
                 cost_usd=cost,
+                downloads=self._downloads,
                 sent_again=self._sent_again,
                 unanswered=self._unanswered,
             )

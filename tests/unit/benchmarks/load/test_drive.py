@@ -11,7 +11,7 @@ import gevent
 import pytest
 
 from testcard.benchmarks.judging.judge import judge
-from testcard.benchmarks.load.drive import perform
+from testcard.benchmarks.load.drive import Downloads, perform
 from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.net.transport import Timeouts, clock
 from testcard.benchmarks.plan.asks import asks
@@ -58,10 +58,10 @@ def cell(name: str, operation: str, request: TaskRequest, *, interval_s: float =
     return Cell(0, 0, name, provider, operation, None, BASE, "sk-key", False, Pricing(provider, True), ready, [], [None], 0.0)
 
 
-def performed(of: Cell, server: Server, whole_s: float = 5.0) -> tuple[Attempt, Scripted]:
+def performed(of: Cell, server: Server, whole_s: float = 5.0, downloads: Downloads | None = None) -> tuple[Attempt, Scripted]:
     transport = Scripted(server, whole_s)
     attempt = Attempt(of, 0, 1, "s", False, clock())
-    perform(attempt, of.asks[0].wire, transport, lambda: True)  # type: ignore[arg-type] # a stand-in for both
+    perform(attempt, of.asks[0].wire, transport, lambda: True, downloads)  # type: ignore[arg-type] # a stand-in for both
     return attempt, transport
 
 
@@ -200,3 +200,20 @@ def test_who_is_stopped_stops_its_downloads_too() -> None:
     gevent.sleep(0.05)
     worker.kill(timeout=5)
     assert sorted(ended) == [f"{BASE}/a", f"{BASE}/b"]
+
+
+def test_no_more_is_downloaded_than_was_allowed() -> None:
+    """Redirects count; the request that would need one more is interrupted, by the user's limit and no fault of the target's."""
+    allowed = Downloads(3)
+
+    def server(request: WireRequest) -> Said:
+        if request.method == "POST":
+            return 200, {}, {"data": [{"url": f"{BASE}/p.png"}]}
+        return (302, {"location": f"{BASE}/q.png"}, b"") if request.url.endswith("p.png") else (200, {}, b"picture")
+
+    nano = cell("nanogpt", "createImage", TaskRequest("generate", "a boat"))
+    ends = [performed(nano, server, downloads=allowed) for _ in range(3)]
+    assert [attempt.failure for attempt, _ in ends] == [None, "interrupted", "interrupted"]
+    assert [sum(request.method == "GET" for request in transport.seen) for _, transport in ends] == [2, 1, 0]
+    assert (allowed.count, allowed.refused) == (3, True)
+    assert judge(ends[2][0]).outcome == "interrupted"

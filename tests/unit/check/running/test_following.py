@@ -233,3 +233,20 @@ def test_a_probe_whose_predecessor_is_not_sent_is_not_held_up() -> None:
     carried, memory = run(replace(of, steps=(second,)), lambda request: httpx.Response(202, json={"task_id": "t"}))
     assert len(memory.exchanges) == 1
     assert carried.budget.spend.images == 1
+
+
+def test_no_more_is_downloaded_than_was_allowed() -> None:
+    """Each hop of the way to a picture counts; what is not fetched any more stops nothing else, and the spending says how many there were."""
+
+    def picture(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/p.png":
+            return httpx.Response(302, headers={"location": "/q.png"})
+        return httpx.Response(200, content=input_picture().data, headers={"content-type": "image/png"})
+
+    of = plan("request.accepts-valid", "delivery.url-fetchable")
+    freely, _ = run(of, fetching(picture))
+    most = freely.budget.spend.downloads - 1
+    carried, memory = run(of, fetching(picture), limits=SpendingLimits(max_downloads=most))
+    assert most >= 1
+    assert sum(one.source == "fetch" for one in memory.exchanges) == most == carried.budget.spend.downloads
+    assert (carried.outcome.stopped, carried.outcome.not_sent) == (None, {})
