@@ -31,7 +31,7 @@ MOST_PICTURES = 60
 MOST_DEPTH = 12
 _SHORTEST_BASE64 = 88
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
-_STANDARD = str.maketrans("-_", "+/")
+_STANDARD = bytes.maketrans(b"-_", b"+/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +184,12 @@ def _decoded(text: str) -> bytes | None:
     """The bytes of base64 as servers really send it: with the head of a data URL, line breaks, URL-safe letters, without padding."""
     if text.startswith("data:"):
         text = text.partition(",")[2]
-    text = "".join(text.split()).rstrip("=").translate(_STANDARD)
+    if not text.isascii():
+        return None
+    # As bytes: a text of megabytes of line breaks, taken apart at each, is half a gigabyte.
+    letters = text.encode("ascii").translate(_STANDARD, b" \t\r\n\v\f\x1c\x1d\x1e\x1f").rstrip(b"=")
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        return base64.b64decode(letters + b"=" * (-len(letters) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
 
@@ -202,7 +205,8 @@ def _thumb(data: bytes | None, exchange: str, asked: str) -> Thumb:
             if width * height > limits().pixels:
                 return Thumb(exchange, None, kind, width, height, len(data), digest, asked, "too large to show")
             picture.draft("RGB", (THUMB_PX * 2, THUMB_PX * 2))
-            small = picture.convert("RGBA" if "A" in picture.getbands() else "RGB")
+            wanted = "RGBA" if "A" in picture.getbands() else "RGB"
+            small = picture if picture.mode == wanted else picture.convert(wanted)  # a copy takes as much memory again
             small.thumbnail((THUMB_PX, THUMB_PX), reducing_gap=2.0)
         buffer = io.BytesIO()
         small.save(buffer, "WEBP", quality=72, method=2)

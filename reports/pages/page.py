@@ -256,6 +256,7 @@ def _targets(evidence: Evidence) -> Table:
             NONE
             if spend is None
             else f"{spend.requests:,} requests, {spend.images:,} images"
+            + (f", {spend.downloads:,} downloads" if spend.downloads else "")
             + (f", {spend.cost_usd:.4g} USD" if spend.cost_usd is not None else "")
         )
         rows.append(
