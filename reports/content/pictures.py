@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from PIL import Image
+
 from testcard.harness.errors import UsageError
 from testcard.harness.intake.json_values import read_json
 from testcard.harness.intake.limits import limits
@@ -26,6 +28,7 @@ from testcard.reports.content.evidence import Evidence, Party
 from testcard.specs.pointers import at
 
 THUMB_PX = 132
+_LARGE_PX = 4200
 PER_OPERATION = 4
 MOST_PICTURES = 60
 MOST_DEPTH = 12
@@ -206,7 +209,11 @@ def _thumb(data: bytes | None, exchange: str, asked: str) -> Thumb:
                 return Thumb(exchange, None, kind, width, height, len(data), digest, asked, "too large to show")
             picture.draft("RGB", (THUMB_PX * 2, THUMB_PX * 2))
             wanted = "RGBA" if "A" in picture.getbands() else "RGB"
-            small = picture if picture.mode == wanted else picture.convert(wanted)  # a copy takes as much memory again
+            small: Image.Image = picture
+            if max(picture.size) > _LARGE_PX:  # the nearest pixels of a large one: each copy of all takes as much memory again
+                shrink = 8 * THUMB_PX / max(picture.size)
+                small = picture.resize([max(1, round(edge * shrink)) for edge in picture.size], Image.Resampling.NEAREST)
+            small = small.convert(wanted)
             small.thumbnail((THUMB_PX, THUMB_PX), reducing_gap=2.0)
         buffer = io.BytesIO()
         small.save(buffer, "WEBP", quality=72, method=2)
