@@ -30,10 +30,10 @@ import numpy.typing as npt
 
 from testcard.harness.runs.records import SEVERITY, Estimate, Run, SummaryRow, Verdicts
 from testcard.harness.statistics import slo
+from testcard.harness.statistics.columns import Columns, RowName, columns
+from testcard.harness.statistics.columns import rows as grouped
 from testcard.harness.statistics.matching import Pair, Side, differences, matched, target_of, warnings
 from testcard.harness.statistics.rounds import MeanDifference, RoundValues, answers_a_round, difference, holm, log_difference, round_values
-from testcard.harness.statistics.samples import Columns, RowName, columns
-from testcard.harness.statistics.samples import rows as grouped
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,10 +11,10 @@ import numpy as np
 
 from testcard.harness.runs.records import AsyncTasks, Delivery, Estimate, Money, RateLimits, Stream
 from testcard.harness.statistics import rates
+from testcard.harness.statistics.columns import CENSORED, Columns, Floats, Mask
 from testcard.harness.statistics.correlation import Batches
 from testcard.harness.statistics.percentiles import percentiles, quantile
 from testcard.harness.statistics.rates import Pace
-from testcard.harness.statistics.samples import CENSORED, Columns, Floats, Mask
 
 #: A task that was done so soon after it was last seen waiting was done in the same poll; two polls lie further apart.
 SAME_POLL_S = 0.01

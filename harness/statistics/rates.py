@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from testcard.harness.runs.records import Estimate
+from testcard.harness.statistics.columns import Columns, Floats, Mask
 from testcard.harness.statistics.correlation import Batches, Correlation, batches
-from testcard.harness.statistics.samples import Columns, Floats, Mask
 
 #: Normal quantile of 97.5 %.
 Z = 1.959963984540054

@@ -31,8 +31,8 @@ import numpy.typing as npt
 
 from testcard.harness.runs.records import SummaryRow
 from testcard.harness.statistics import rates
+from testcard.harness.statistics.columns import CENSORED, DELIVERED, Columns
 from testcard.harness.statistics.percentiles import nearest_rank
-from testcard.harness.statistics.samples import CENSORED, DELIVERED, Columns
 
 Floats = npt.NDArray[np.float64]
 #: Fewest answers of a round, or of rounds merged, that a latency quantile is estimated from.

@@ -34,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from testcard.harness.runs.records import Estimate, Spell, Steadiness
-from testcard.harness.statistics.samples import Columns, Floats, Mask
+from testcard.harness.statistics.columns import Columns, Floats, Mask
 
 #: Chance that the test of the stage, and that of the turns, calls a steady one drifting, by design.
 ALARM = 0.015

@@ -26,11 +26,11 @@ import pandas as pd
 
 from testcard.harness.runs.records import OUTCOMES, Estimate, Gate, Generator, Summary, SummaryRow
 from testcard.harness.statistics import measures, rates, slo, steadiness
+from testcard.harness.statistics.columns import CENSORED, DELIVERED, Columns, Mask, RowName, columns
+from testcard.harness.statistics.columns import rows as grouped
 from testcard.harness.statistics.correlation import batches
 from testcard.harness.statistics.limit_share import LimitVerdict, judge_limit
 from testcard.harness.statistics.percentiles import nearest, percentiles, spread
-from testcard.harness.statistics.samples import CENSORED, DELIVERED, Columns, Mask, RowName, columns
-from testcard.harness.statistics.samples import rows as grouped
 from testcard.harness.statistics.steadiness import spells
 
 #: Of fewer requests than these p99 is the longest, and a single late one does not make the generator the bottleneck.

@@ -16,9 +16,9 @@ import numpy as np
 
 from testcard.harness.runs.records import PERCENTILES, Estimate, SummaryRow, Verdict
 from testcard.harness.statistics import slo
+from testcard.harness.statistics.columns import DELIVERED, Columns, columns
 from testcard.harness.statistics.ranking import TargetPair, Times, pairs, ranks, ranks_by_rounds
 from testcard.harness.statistics.rounds import RoundValues, round_values
-from testcard.harness.statistics.samples import DELIVERED, Columns, columns
 from testcard.harness.text.words import DOLLARS, NONE, PER_SECOND, PERCENT, Unit, clean, count, significant, time_unit, worst_word
 from testcard.reports.content.evidence import Evidence, Party, Series
 

@@ -16,7 +16,8 @@ from testcard.harness.text.words import NONE, Unit, is_unsure, listing, percent,
 from testcard.reports.content.comparison import times_of
 from testcard.reports.content.evidence import Evidence, Series
 from testcard.reports.content.exhibits import Table
-from testcard.reports.figures.style import INK, SURFACE, Sketch, canvas, colour, fit_axis, heading, keys, marker, row_labels
+from testcard.reports.figures import palette
+from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, keys, marker, row_labels
 
 ECDF_POINTS = 240
 _SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
@@ -64,8 +65,8 @@ def ecdf(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Sketch | Non
             spots = [at for share in (0.25, 0.5, 0.75) if (at := _at(curve, share)) is not None]
             axes.plot(spots, [0.25, 0.5, 0.75][: len(spots)], linestyle="none", marker=marker(series), color=tint)
         if inside and limit is not None:
-            axes.axvline(limit, color=INK.light, linestyle=(0, (4, 3)), linewidth=1.1)
-            axes.annotate(f"SLO {significant(limit)} {unit.name} ", (limit, 0.04), ha="right", color=INK.light, fontsize=8.5)
+            axes.axvline(limit, color=palette.INK.light, linestyle=(0, (4, 3)), linewidth=1.1)
+            axes.annotate(f"SLO {significant(limit)} {unit.name} ", (limit, 0.04), ha="right", color=palette.INK.light, fontsize=8.5)
         beyond = "" if inside or limit is None else f" (the SLO, {significant(limit)} {unit.name}, is off this axis)"
         axes.set_xlabel(f"latency from the scheduled start, {unit.name}{beyond}")
         heading(axes, "share of requests answered", "further left is better")
@@ -237,7 +238,7 @@ def percentiles(rows: Sequence[Series], unit: Unit) -> Sketch | None:
                     linestyle="none",
                     marker=mark,
                     color=tint,
-                    markerfacecolor=SURFACE.light if hollow else tint,
+                    markerfacecolor=palette.SURFACE.light if hollow else tint,
                 )
         row_labels(axes, [(series.label, f"n = {series.row.requests:,}") for series in shown])
         axes.set_xlabel(f"latency from the scheduled start, {unit.name}")

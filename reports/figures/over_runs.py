@@ -12,17 +12,17 @@ from testcard.harness.statistics import sentences
 from testcard.harness.statistics.compare import METRICS, Change, Comparison
 from testcard.harness.text.words import clean, fixed, listing
 from testcard.reports.content.exhibits import Table
-from testcard.reports.figures import style
+from testcard.reports.figures import palette
 from testcard.reports.figures.style import Sketch, canvas, fit_axis, heading, keys, linear_axis, log_axis, row_labels
 
 #: Rows that a page has room for; what changed comes first, the table below the figure has all of them.
 MOST_CHANGES = 40
 _TINTS = {
-    "worse": style.SERIES[1],
-    "better": style.SERIES[2],
-    "below the margin": style.MUTED,
-    "no difference": style.MUTED,
-    "no decision": style.FAINT,
+    "worse": palette.SERIES[1],
+    "better": palette.SERIES[2],
+    "below the margin": palette.MUTED,
+    "no difference": palette.MUTED,
+    "no decision": palette.FAINT,
 }
 _MARKS = {"worse": "D", "better": "s", "below the margin": "^", "no difference": "o", "no decision": "o"}
 _PANELS = {
@@ -62,8 +62,8 @@ def new_over_old(comparison: Comparison) -> Sketch | None:
         axes.grid(True, axis="x")
         for place, change in enumerate(shown):
             zone = (1 / (1 + change.margin), 1 + change.margin)
-            axes.barh(place, zone[1] - zone[0], left=zone[0], height=1.0, color=style.GRID.light, linewidth=0)
-        axes.axvline(1.0, color=style.MUTED.light, linewidth=1)
+            axes.barh(place, zone[1] - zone[0], left=zone[0], height=1.0, color=palette.GRID.light, linewidth=0)
+        axes.axvline(1.0, color=palette.MUTED.light, linewidth=1)
         for place, change in enumerate(shown):
             tint = _TINTS[change.verdict].light
             assert change.change is not None
@@ -167,7 +167,7 @@ def over_the_runs(histories: Sequence[History]) -> Sketch | None:
             fit_axis(panel, "y", [end for each in mine for point in each.points for end in (point.value, point.high or point.value)])
             for each in mine:
                 place = names.index(_row_name(each))
-                tint, mark = style.SERIES[place % len(style.SERIES)].light, style.MARKERS[place % len(style.MARKERS)]
+                tint, mark = palette.SERIES[place % len(palette.SERIES)].light, palette.MARKERS[place % len(palette.MARKERS)]
                 at = [moments.index(point.started) + 1 for point in each.points]
                 panel.plot(at, [point.value for point in each.points], color=tint, marker=mark, markersize=4.5, linewidth=1.2)
                 for where, point in zip(at, each.points, strict=True):
@@ -182,8 +182,8 @@ def over_the_runs(histories: Sequence[History]) -> Sketch | None:
             axes[0],
             [
                 (
-                    style.SERIES[place % len(style.SERIES)],
-                    style.MARKERS[place % len(style.MARKERS)],
+                    palette.SERIES[place % len(palette.SERIES)],
+                    palette.MARKERS[place % len(palette.MARKERS)],
                     labels[name],
                     f"{_run_count(rows, name)} runs",
                 )

@@ -3,10 +3,6 @@
 Matplotlib's SVG is made fit for a page with a strict Content-Security-Policy, for both colour schemes and for screen readers: style
 attributes become presentation attributes (a policy without unsafe-inline blocks the former), known colours get a class that a dark
 stylesheet overrides, identifiers get the figure's name as a prefix, and the root a title and a description.
-
-Colours and markers: one light and one dark value each, so that one SVG serves both schemes.
-
-Series colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart; markers repeat the distinction in grey.
 """
 
 from __future__ import annotations
@@ -19,7 +15,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -32,86 +28,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNL
 from testcard.harness.text.words import shortened, significant
 from testcard.reports.content.evidence import Series
 from testcard.reports.content.exhibits import Drawing, Table
-
-
-class Colour(NamedTuple):
-    """A colour by name: what the figure file says (light) and what the dark stylesheet puts in its place."""
-
-    name: str
-    light: str
-    dark: str
-
-
-INK = Colour("ink", "#1b2128", "#e7eaee")
-MUTED = Colour("muted", "#5a6572", "#a3adb9")
-FAINT = Colour("faint", "#c9d0d8", "#47505b")
-GRID = Colour("grid", "#e8ebef", "#2b323a")
-SURFACE = Colour("surface", "#ffffff", "#15191e")
-GOOD = Colour("good", "#1a7f4e", "#4cc38a")
-BAD = Colour("bad", "#b3261e", "#ff8a80")
-WARN = Colour("warn", "#8f6200", "#e3b341")
-
-SERIES = (
-    Colour("blue", "#0072b2", "#4da6e0"),
-    Colour("vermillion", "#d55e00", "#ff8540"),
-    Colour("green", "#009e73", "#2fcb9d"),
-    Colour("purple", "#cc79a7", "#e6a3c8"),
-    Colour("orange", "#e69f00", "#f5b93a"),
-    Colour("sky", "#56b4e9", "#93d3f7"),
-    Colour("slate", "#4d5763", "#bcc5cf"),
-)
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h")
-
-#: One colour for each way a request can end; the good ones first, in the order they are stacked.
-OUTCOME_COLOURS = {
-    "ok": Colour("o-ok", "#9fb8ad", "#4f7263"),
-    "slow": Colour("o-slow", "#d9cfa0", "#7d7443"),
-    "rate-limited": Colour("o-rate", "#e69f00", "#f5b93a"),
-    "refused": Colour("o-refused", "#cc79a7", "#e6a3c8"),
-    "policy": Colour("o-policy", "#8c6bb1", "#b79ad8"),
-    "server-error": Colour("o-server", "#d55e00", "#ff8540"),
-    "timeout": Colour("o-timeout", "#7a2b00", "#c9572a"),
-    "connect": Colour("o-connect", "#56b4e9", "#93d3f7"),
-    "tls": Colour("o-tls", "#0072b2", "#4da6e0"),
-    "broken": Colour("o-broken", "#4d5763", "#bcc5cf"),
-    "invalid-picture": Colour("o-invalid", "#1b2128", "#e7eaee"),
-}
-
-#: One colour for each part of a request's time, in the order they are stacked; light and dark alternate, so that they part in grey.
-PHASE_COLOURS = {
-    "wait to send": Colour("t-wait", "#d3d9e0", "#5f6a76"),
-    "connect": Colour("t-connect", "#1b2128", "#e7eaee"),
-    "queue": Colour("t-queue", "#e6a000", "#f5b93a"),
-    "generate": Colour("t-generate", "#0072b2", "#4da6e0"),
-    "receive": Colour("t-receive", "#a9d8f4", "#c9e8fa"),
-    "download": Colour("t-download", "#7a2b00", "#c9572a"),
-}
-
-ALL = (INK, MUTED, FAINT, GRID, SURFACE, GOOD, BAD, WARN, *SERIES, *OUTCOME_COLOURS.values(), *PHASE_COLOURS.values())
-
-
-def dark_rules() -> str:
-    """CSS that turns the light colours of an SVG into the dark ones; presentation attributes yield to any rule.
-
-    The selectors are bare classes: one with an ancestor in it does not match inside `<use>`, where markers are drawn.
-    """
-    seen: dict[str, Colour] = {}
-    for colour in ALL:
-        seen.setdefault(colour.light, colour)
-    rules = []
-    for colour in seen.values():
-        name = class_name(colour.light)
-        rules.append(f".f-{name}{{fill:{colour.dark}}}.s-{name}{{stroke:{colour.dark}}}")
-    return "".join(rules)
-
-
-def class_name(light: str) -> str:
-    """The class that marks a light colour in an SVG: its digits."""
-    return light.lstrip("#").lower()
-
-
-KNOWN = frozenset(colour.light.lower() for colour in ALL)
-
+from testcard.reports.figures import palette
 
 WIDTH_IN = 10.0
 #: The width of the same figure for a telephone: what stands beside the axes on the page stands above or under them there.
@@ -125,26 +42,26 @@ RC: Any = {
     "svg.hashsalt": "testcard",
     "font.family": ["DejaVu Sans"],
     "font.size": 9.5,
-    "text.color": INK.light,
+    "text.color": palette.INK.light,
     "text.parse_math": False,  # a model's name may hold a dollar sign
-    "axes.edgecolor": FAINT.light,
-    "axes.labelcolor": MUTED.light,
+    "axes.edgecolor": palette.FAINT.light,
+    "axes.labelcolor": palette.MUTED.light,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "grid.color": GRID.light,
+    "grid.color": palette.GRID.light,
     "grid.linewidth": 0.8,
-    "xtick.color": FAINT.light,
-    "ytick.color": FAINT.light,
-    "xtick.labelcolor": MUTED.light,
-    "ytick.labelcolor": MUTED.light,
+    "xtick.color": palette.FAINT.light,
+    "ytick.color": palette.FAINT.light,
+    "xtick.labelcolor": palette.MUTED.light,
+    "ytick.labelcolor": palette.MUTED.light,
     "xtick.major.size": 3.5,
     "ytick.major.size": 0,
     "lines.linewidth": 1.8,
     "lines.markersize": 6,
     "hatch.linewidth": 0.7,
-    "hatch.color": FAINT.light,
+    "hatch.color": palette.FAINT.light,
     "legend.frameon": False,
 }
 SVG = "http://www.w3.org/2000/svg"
@@ -177,7 +94,7 @@ def render(sketch: Sketch) -> Drawing:
         canvas_svg: Any = FigureCanvasSVG(figure)
         canvas_svg.print_svg(vector, metadata={"Date": None, "Creator": None})
         raster = io.BytesIO()
-        figure.set_facecolor(SURFACE.light)
+        figure.set_facecolor(palette.SURFACE.light)
         figure.set_dpi(PNG_DPI)
         canvas_png: Any = FigureCanvasAgg(figure)
         canvas_png.print_png(raster, metadata={"Software": None})
@@ -236,7 +153,7 @@ def heading(axes: Axes, text: str, tag: str | None = None, *, pad_pt: float = 9)
         xytext=(0, pad_pt),
         textcoords="offset points",
         ha="left",
-        color=MUTED.light,
+        color=palette.MUTED.light,
         fontsize=size,
     )
     if tag:
@@ -247,12 +164,14 @@ def heading(axes: Axes, text: str, tag: str | None = None, *, pad_pt: float = 9)
             xytext=(0, pad_pt + (13 if narrow else 0)),
             textcoords="offset points",
             ha="right",
-            color=MUTED.light,
+            color=palette.MUTED.light,
             fontstyle="italic",
         )
 
 
-def keys(axes: Axes, entries: Sequence[tuple[Colour, str, str, str]], *, x: float = 1.025, top: float = 1.0, step_pt: float = 33) -> None:
+def keys(
+    axes: Axes, entries: Sequence[tuple[palette.Colour, str, str, str]], *, x: float = 1.025, top: float = 1.0, step_pt: float = 33
+) -> None:
     """Direct labels in a column right of the axes (under them in a narrow figure): (colour, marker, name, small print) from top to bottom."""
     if _narrow.get():
         _keys_under(axes, entries)
@@ -260,8 +179,8 @@ def keys(axes: Axes, entries: Sequence[tuple[Colour, str, str, str]], *, x: floa
     for index, (colour, marker, name, note) in enumerate(entries):
         place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
         offset = -8 - index * step_pt
-        axes.annotate(shortened(name, 30), (x, top), xytext=(14, offset), va="center", color=INK.light, **place)
-        axes.annotate(note, (x, top), xytext=(14, offset - 12.5), va="center", color=MUTED.light, fontsize=8, **place)
+        axes.annotate(shortened(name, 30), (x, top), xytext=(14, offset), va="center", color=palette.INK.light, **place)
+        axes.annotate(note, (x, top), xytext=(14, offset - 12.5), va="center", color=palette.MUTED.light, fontsize=8, **place)
         box = axes.get_window_extent()
         scale = 72.0 / axes.figure.dpi
         size_pt = (box.width * scale, box.height * scale)
@@ -278,7 +197,7 @@ def keys(axes: Axes, entries: Sequence[tuple[Colour, str, str, str]], *, x: floa
         )
 
 
-def _keys_under(axes: Axes, entries: Sequence[tuple[Colour, str, str, str]]) -> None:
+def _keys_under(axes: Axes, entries: Sequence[tuple[palette.Colour, str, str, str]]) -> None:
     """Makes the figure taller and sets the labels, a line each, under everything."""
     figure: Any = axes.figure
     before_in = figure.get_figheight()
@@ -292,8 +211,8 @@ def _keys_under(axes: Axes, entries: Sequence[tuple[Colour, str, str, str]]) -> 
     for index, (tint, mark, name, note) in enumerate(entries):
         y = (extra_in - (index + 0.5) * _KEY_IN) / height_in
         figure.add_artist(Line2D([0.03], [y], transform=figure.transFigure, marker=mark, color=tint.light, linestyle="none"))
-        figure.text(0.06, y, f"{shortened(name, 34)}  ", va="center", color=INK.light)
-        figure.text(0.985, y, note, va="center", ha="right", color=MUTED.light, fontsize=8)
+        figure.text(0.06, y, f"{shortened(name, 34)}  ", va="center", color=palette.INK.light)
+        figure.text(0.985, y, note, va="center", ha="right", color=palette.MUTED.light, fontsize=8)
 
 
 def row_labels(axes: Axes, labels: Sequence[tuple[str, str]]) -> None:
@@ -305,8 +224,8 @@ def row_labels(axes: Axes, labels: Sequence[tuple[str, str]]) -> None:
         for place, (name, note) in enumerate(labels):
             at: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "annotation_clip": False}
             up = 0.31 * pitch_pt
-            axes.annotate(shortened(name, 36), (0, place), xytext=(3, up), va="bottom", color=INK.light, fontsize=8.5, **at)
-            axes.annotate(note, (1, place), xytext=(0, up), va="bottom", ha="right", color=MUTED.light, fontsize=8, **at)
+            axes.annotate(shortened(name, 36), (0, place), xytext=(3, up), va="bottom", color=palette.INK.light, fontsize=8.5, **at)
+            axes.annotate(note, (1, place), xytext=(0, up), va="bottom", ha="right", color=palette.MUTED.light, fontsize=8, **at)
         return
     for place, (name, note) in enumerate(labels):
         common: dict[str, Any] = {
@@ -315,18 +234,18 @@ def row_labels(axes: Axes, labels: Sequence[tuple[str, str]]) -> None:
             "ha": "right",
             "annotation_clip": False,
         }
-        axes.annotate(shortened(name, 34), (0, place), xytext=(-10, 1), va="bottom", color=INK.light, **common)
-        axes.annotate(note, (0, place), xytext=(-10, -2), va="top", color=MUTED.light, fontsize=8, **common)
+        axes.annotate(shortened(name, 34), (0, place), xytext=(-10, 1), va="bottom", color=palette.INK.light, **common)
+        axes.annotate(note, (0, place), xytext=(-10, -2), va="top", color=palette.MUTED.light, fontsize=8, **common)
 
 
-def colour(series: Series) -> Colour:
+def colour(series: Series) -> palette.Colour:
     """The colour of a row, the same in every figure."""
-    return SERIES[series.index % len(SERIES)]
+    return palette.SERIES[series.index % len(palette.SERIES)]
 
 
 def marker(series: Series) -> str:
     """The marker of a row, the same in every figure; with the colour it is unique up to 63 rows."""
-    return MARKERS[series.index % len(MARKERS)]
+    return palette.MARKERS[series.index % len(palette.MARKERS)]
 
 
 def log_axis(axes: Axes, which: str, low: float, high: float, *, sparse: bool = False) -> None:
@@ -397,10 +316,10 @@ def tidy(source: str, name: str, title: str, description: str, *, kind: str = "f
     inline = _text(root)
     root.attrib.update({"width": width, "height": height})
     sheet = ET.Element(f"{{{SVG}}}style")
-    sheet.text = f"@media (prefers-color-scheme:dark){{{dark_rules()}}}"
+    sheet.text = f"@media (prefers-color-scheme:dark){{{palette.dark_rules()}}}"
     back = ET.Element(
         f"{{{SVG}}}rect",
-        {"width": "100%", "height": "100%", "fill": SURFACE.light, "class": f"f-{class_name(SURFACE.light)}"},
+        {"width": "100%", "height": "100%", "fill": palette.SURFACE.light, "class": f"f-{palette.class_name(palette.SURFACE.light)}"},
     )
     root.insert(2, sheet)
     root.insert(3, back)
@@ -427,8 +346,8 @@ def _restyle(element: ET.Element) -> None:
     classes = []
     for key, prefix in (("fill", "f"), ("stroke", "s")):
         value = element.get(key, "").lower()
-        if value in KNOWN:
-            classes.append(f"{prefix}-{class_name(value)}")
+        if value in palette.KNOWN:
+            classes.append(f"{prefix}-{palette.class_name(value)}")
     if element.tag == f"{{{SVG}}}text" and "fill" not in element.attrib:
         element.set("fill", "#000000")
     if classes:

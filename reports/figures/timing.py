@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from testcard.harness.text.words import NONE, Unit, count, listing, percent
 from testcard.reports.content.evidence import Evidence, Series
 from testcard.reports.content.exhibits import Table
-from testcard.reports.figures import style
+from testcard.reports.figures import palette
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, linear_axis, row_labels
 
-PHASES = tuple(style.PHASE_COLOURS)
+PHASES = tuple(palette.PHASE_COLOURS)
 MOST_PANELS = 12
 MOST_POINTS = 20_000
 
@@ -46,8 +46,8 @@ def time_split(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Sketch
                     share,
                     left=left,
                     height=0.52,
-                    color=style.PHASE_COLOURS[name].light,
-                    edgecolor=style.SURFACE.light,
+                    color=palette.PHASE_COLOURS[name].light,
+                    edgecolor=palette.SURFACE.light,
                     linewidth=0.6,
                 )
                 left += share
@@ -58,7 +58,7 @@ def time_split(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Sketch
                 textcoords="offset points",
                 va="center",
                 fontsize=8.5,
-                color=style.INK.light,
+                color=palette.INK.light,
                 annotation_clip=False,
             )
         row_labels(axes, [(series.label, f"n = {n:,}") for series, _, n in parts])
@@ -66,8 +66,8 @@ def time_split(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Sketch
         at = 0.0
         for name in drawn:
             corner: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
-            axes.annotate("■", (0, 1), xytext=(at, 14), color=style.PHASE_COLOURS[name].light, **corner)
-            axes.annotate(name, (0, 1), xytext=(at + 13, 14), color=style.INK.light, **corner)
+            axes.annotate("■", (0, 1), xytext=(at, 14), color=palette.PHASE_COLOURS[name].light, **corner)
+            axes.annotate(name, (0, 1), xytext=(at + 13, 14), color=palette.INK.light, **corner)
             at += 13 + 5.6 * len(name) + 16
         heading(axes, "", pad_pt=14)
         return figure
@@ -176,7 +176,7 @@ def _range(data: dict[str, Any]) -> list[float]:
 def _panel(axes: Axes, series: Series, data: dict[str, Any], logarithmic: bool) -> None:
     tint = colour(series).light
     for begin, stop in _spans(data["at"], data["warmup"]):
-        axes.axvspan(begin, stop, facecolor="none", edgecolor=style.FAINT.light, hatch="////", linewidth=0)
+        axes.axvspan(begin, stop, facecolor="none", edgecolor=palette.FAINT.light, hatch="////", linewidth=0)
     good = np.flatnonzero(data["good"])
     if len(good) > MOST_POINTS:
         good = good[np.linspace(0, len(good) - 1, MOST_POINTS).astype(np.intp)]
@@ -200,7 +200,7 @@ def _panel(axes: Axes, series: Series, data: dict[str, Any], logarithmic: bool) 
             marker="|",
             markersize=9,
             markeredgewidth=1.3,
-            color=style.BAD.light,
+            color=palette.BAD.light,
             transform=axes.get_xaxis_transform(),
             clip_on=False,
             rasterized=len(bad) > 500,

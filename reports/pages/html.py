@@ -24,7 +24,7 @@ from testcard.reports.content.definitions import DEFINITIONS
 from testcard.reports.content.evidence import gather
 from testcard.reports.content.measures import VOLUME_NOTE, VOLUMES
 from testcard.reports.content.votes import BlindPair, asked_for
-from testcard.reports.figures import style
+from testcard.reports.figures import palette
 from testcard.reports.pages.page import Page
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -69,7 +69,7 @@ def environment() -> Environment:
 def sheet() -> str:
     """The style sheet, with the dark colours of figures."""
     sheet = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    return sheet + f"@media screen and (prefers-color-scheme:dark){{{style.dark_rules()}}}"
+    return sheet + f"@media screen and (prefers-color-scheme:dark){{{palette.dark_rules()}}}"
 
 
 def digest(text: str) -> str:

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from testcard.harness.runs.records import Environment, Run, TargetRecord
+from testcard.harness.statistics.columns import columns
+from testcard.harness.statistics.columns import rows as grouped
 from testcard.harness.statistics.matching import Bench, Side
 from testcard.harness.statistics.rounds import round_values
-from testcard.harness.statistics.samples import columns
-from testcard.harness.statistics.samples import rows as grouped
 from testcard.harness.statistics.summary import StageFacts, summarise
 
 Floats = npt.NDArray[np.float64]

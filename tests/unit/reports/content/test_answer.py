@@ -16,7 +16,7 @@ from testcard.harness.runs.folder import RunReader
 from testcard.reports.content.comparison import ComparisonTable, compared
 from testcard.reports.content.evidence import Evidence, gather
 from testcard.reports.content.paragraph import answered
-from testcard.reports.figures import gallery
+from testcard.reports.figures import cost
 from testcard.reports.pages.markdown import comparison_part
 from testcard.reports.pages.page import compose
 from testcard.reports.pages.render import comparison_csv
@@ -103,14 +103,14 @@ def test_the_ratio_of_a_pair_is_the_share_of_time_saved(bench: Evidence) -> None
 
 def test_a_target_whose_pictures_fail_is_not_on_the_frontier(bench: Evidence) -> None:
     table = compared(bench)
-    whole = gallery.sketch(table.compared, table.latency, {})
+    whole = cost.sketch(table.compared, table.latency, {})
     assert whole is not None
     assert "NVIDIA NIM image" in whole.caption.partition("(ringed)")[0]
     rows = [
         replace(each, row=msgspec.structs.replace(each.row, invalid_pictures={"size": 9})) if each.party.key == "nvidia-nim-image" else each
         for each in table.compared
     ]
-    without = gallery.sketch(rows, table.latency, {})
+    without = cost.sketch(rows, table.latency, {})
     assert without is not None
     assert "NVIDIA NIM image" not in without.caption.partition("(ringed)")[0]
     assert "NVIDIA NIM image: too many requests or pictures fail" in without.caption
