@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.statistics.ranking import TargetPair, ranks
 from testcard.harness.text.words import DOLLARS, count, listing, significant, time_span
-from testcard.reports.content.comparison import ComparisonRow, ComparisonTable, compared, pairs_of
+from testcard.reports.content.comparison import ComparisonRow, ComparisonTable, compared
 from testcard.reports.content.evidence import Evidence, Series, gather
 from testcard.reports.content.exhibits import AnswerText
+from testcard.reports.content.ranks import pairs_of
 
 #: So many sentences of ratios and of ties a group; the comparison holds them all.
 MOST = 4

@@ -13,9 +13,9 @@ from testcard.harness.statistics.percentiles import Ecdf, dkw, nearest
 from testcard.harness.statistics.ranking import Times, pairs
 from testcard.harness.statistics.steadiness import sentence as spells_sentence
 from testcard.harness.text.words import NONE, Unit, is_unsure, listing, percent, significant
-from testcard.reports.content.comparison import times_of
 from testcard.reports.content.evidence import Evidence, Series
 from testcard.reports.content.exhibits import Table
+from testcard.reports.content.ranks import times_of
 from testcard.reports.figures import palette
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, keys, marker, row_labels
 

@@ -12,8 +12,8 @@ from testcard.harness.cli import run
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Summary
 from testcard.mocks.running import RunningMock, running_mock
-from testcard.reports.content.comparison import pairs_of, ranks_of
 from testcard.reports.content.evidence import gather
+from testcard.reports.content.ranks import pairs_of, ranks_of
 
 #: Median seconds of an answer; the spread is that of lognormal latencies with sigma 0.25.
 MEDIAN_S, SIGMA = 0.07, 0.25
