@@ -208,6 +208,8 @@ def _described(error: Exception, operation: Operation, schema: Pointer, status: 
         yield _problem(operation, "", "body", "there is no body", schema)
     elif isinstance(cause, InvalidSchemaValue):
         for found in cause.schema_errors:
+            if found.validator == "oneOf" and not found.context:  # type: ignore[attr-defined]
+                continue  # it fits several alternatives that overlap: the document's doing, not the answer's
             yield from _schema_problems(found, operation, schema)  # type: ignore[arg-type]
     elif isinstance(cause, DeserializeError):
         yield _problem(operation, "", "json", "the body is not valid JSON", schema)

@@ -30,10 +30,25 @@ from testcard.specs.profile import Meaning
 
 
 def _is_answered(scope: Scope) -> bool:
-    """Whether a check gets an answer that says something: what calls a task off is asked about none that there is."""
+    """Whether a check gets an answer that says something: what calls a task off is asked about none that there is, and what gives the
+    result of a task is judged where its task was asked for, but for refusals that are described.
+    """
     protocol = scope.provider.protocol(scope.operation_id)
-    cancel = protocol.cancel if protocol is not None else None
-    return cancel is None or cancel.operation != scope.operation_id
+    if protocol is None:
+        return True
+    if protocol.cancel is not None and protocol.cancel.operation == scope.operation_id:
+        return False
+    gives_results = protocol.result_from is not None and protocol.result_from.operation == scope.operation_id
+    return not gives_results or any(not status.startswith("2") and one.get("content") for status, one in scope.operation.responses.items())
+
+
+def _answered_by(scope: Scope, one: SeenExchange) -> str | None:
+    """The operation whose document an answer is held to; None for one that no document describes."""
+    if documented_method(scope, one):
+        return scope.operation_id
+    protocol = scope.provider.protocol(scope.operation_id)
+    gives = protocol.result_from if protocol is not None and one.exchange.source == "poll" else None
+    return gives.operation if gives is not None else None
 
 
 @rule("schema.response", level="must", clause=http_clause("8.3 Content-Type"), applies=_is_answered, asks=probes.any_answer)
@@ -46,9 +61,10 @@ def response_schema(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Obse
     """
     for one in seen:
         response = one.exchange.response
-        if response is None or one.exchange.source == "fetch" or not response.complete or not documented_method(scope, one):
+        operation = _answered_by(scope, one)
+        if response is None or one.exchange.source == "fetch" or not response.complete or operation is None:
             continue
-        judgement = judge(scope.provider, scope.operation_id, status=response.status, headers=response.headers, body=one.body)
+        judgement = judge(scope.provider, operation, status=response.status, headers=response.headers, body=one.body)
         if judgement.not_judged is not None:
             continue
         problems = [problem for problem in judgement.problems if problem.keyword != "media-type"]

@@ -29,6 +29,7 @@ from testcard.harness.rules.scope import Scope
 from testcard.specs.openapi import OpenApi, Operation, Schema
 from testcard.specs.pointers import at, pointer_of
 from testcard.specs.profile import Level
+from testcard.specs.schemas import any_of
 
 _NO_CONTENT = frozenset({204, 205, 304})
 #: Bodies above this many bytes are what servers and proxies commonly limit by default.
@@ -130,7 +131,7 @@ def _documented_types(scope: Scope, one: SeenExchange) -> tuple[str, ...]:
 
 def _untruth(one: SeenExchange, stated: str) -> str | None:
     said = stated_kind(stated)
-    reads_as_json = isinstance(one.answer.json, dict | list) if one.answer is not None else False
+    reads_as_json = isinstance(one.answer.json, dict | list | str) if one.answer is not None else False
     kind = kind_of(one.body, is_json=reads_as_json or (said == "events" and one.body.lstrip()[:1] in (b"{", b"[")))
     if said is None or kind is None or kind == said:
         return None
@@ -382,7 +383,7 @@ def _error_schemas(operation: Operation) -> Iterable[tuple[str, Schema]]:
         content = response.get("content") or {}
         schema = next((entry["schema"] for name, entry in content.items() if _is_json(name) and (entry or {}).get("schema")), None)
         if schema and (status.startswith("4") or status == "default"):
-            yield status, operation.document.expand(schema)
+            yield status, any_of(operation.document.expand(schema))
 
 
 @rule(_ERROR_SHAPE, level="should", clause=http_clause("15.5 Client Error 4xx"), applies=_has_something_to_say, asks=probes.refusals)
@@ -422,19 +423,27 @@ def _breaks_its_schema(scope: Scope, one: SeenExchange) -> bool:
 
 def _misshapen(scope: Scope, one: SeenExchange) -> str | None:
     body: Any = one.answer.json if one.answer is not None else None
-    if not isinstance(body, dict):
-        return "the body is no JSON object"
     schemas = dict(_error_schemas(scope.operation))
-    if schemas:
-        status = str(one.status) if str(one.status) in schemas else next(iter(schemas))
-        validator = _validator(scope.operation.document, scope.operation_id, status)
-        error = next(validator.iter_errors(body), None)
+    # A status of which nothing is said may have any of the shapes that others have.
+    shapes = [str(one.status)] if str(one.status) in schemas else list(schemas)
+    validators = [_validator(scope.operation.document, scope.operation_id, status) for status in shapes]
+    fits = body is not None and any(validator.is_valid(body) for validator in validators)
+    if not isinstance(body, dict) and not fits:
+        return None if _told_otherwise(scope, one) else "the body is no JSON object"
+    if validators and not fits:
+        error = next(validators[0].iter_errors(body), None)
         if error is not None:
             return f"{pointer_of(error.instance_path) or 'the body'} breaks the documented error's {_keyword(error)}"
     places = scope.provider.profile.errors.message
     if places and not any(isinstance(found := at(body, place), str | list) and found for place in places):
         return f"no message at {' or '.join(places)}"
     return None
+
+
+def _told_otherwise(scope: Scope, one: SeenExchange) -> bool:
+    """Whether the document has a refusal with this status come as something else than JSON, and it says something."""
+    expected = _documented_types(scope, one)
+    return bool(expected) and not any(map(_is_json, expected)) and bool(one.body.strip())
 
 
 def _unreadable(scope: Scope, one: SeenExchange) -> str | None:

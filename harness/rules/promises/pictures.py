@@ -205,6 +205,10 @@ def _may_be_transparent(scope: Scope) -> bool:
     return scope.gives_pictures and "transparent" in values
 
 
+#: A picture of fewer pixels may be of one colour and show all that it can.
+_TOO_SMALL_TO_SHOW = 16
+
+
 @rule("image.not-blank", level="should", clause=openai_clause("Create image · returns"), applies=gives_pictures, asks=probes.base)
 def not_blank(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A picture shows something: its pixels are not all alike, and not all transparent.
@@ -217,6 +221,8 @@ def not_blank(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observatio
             finish = picture.picture.finish or ""
             if not info.blank:
                 yield Observation("pass", exchanges=(one.id,))
+            elif (info.width_px or 0) * (info.height_px or 0) < _TOO_SMALL_TO_SHOW:
+                continue
             elif picture.picture.withheld:
                 yield Observation("unproven", f"picture {place_of(picture)} was withheld ({finish[:40]})", (one.id,))
             else:
