@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from testcard.specs.agreement import SpecProblem, disagreements, dotted, impossible_values, nameless
 from testcard.specs.document_problems import holes, unusable, wrong_defaults
 from testcard.specs.errors import SpecError, UsageError
+from testcard.specs.keys import key_problems
 from testcard.specs.loader import profile_problems, read_folder
 from testcard.specs.normalise import Normalised
 from testcard.specs.openapi import read_openapi
@@ -33,13 +35,19 @@ def lint(path: Path) -> list[SpecProblem]:
 
 
 def notes(path: Path) -> list[SpecProblem]:
-    """What of a folder's document is left aside without standing in the way."""
+    """What of a folder's document is left aside, or breaks the rules of OpenAPI, without standing in the way."""
     try:
         openapi = read_folder(path).openapi if path.is_dir() else read_openapi(path)
     except SpecError:
         return []
-    found = [(*openapi.source.place(pointer), pointer, said) for pointer, said in openapi.notes]
-    return [SpecProblem(str(file), line, dotted(pointer), said) for file, line, pointer, said in found]
+    places = [(*openapi.source.place(pointer), pointer, said) for pointer, said in openapi.notes]
+    found = [SpecProblem(str(file), line, dotted(pointer), said) for file, line, pointer, said in places]
+    if not path.is_dir() or unusable(openapi):
+        return found
+    odd = [*wrong_defaults(openapi), *_validator(openapi.as_written(), known=bool(found))]
+    # What a validator says of a whole is said already, where a piece of it has a note.
+    fresh = [one for one in odd if not any((known.key or "").startswith(one.key or "\0") for known in found)]
+    return found + [replace(one, message=f"{one.message}; it is used all the same") for one in fresh]
 
 
 def _is_profile(path: Path) -> bool:
@@ -60,18 +68,31 @@ def _document_of(folder: Path) -> list[SpecProblem]:
             used = [str(name) for name in data["operations"]] if isinstance(data.get("operations"), dict | list) else None
         path = find_document(folder, named)
     except SpecError as error:
-        return [_problem(error)] if error.file == str(folder) else lint_openapi(folder / (named or "openapi.yaml"))
-    return lint_openapi(path, used)
+        return [_problem(error)] if error.file == str(folder) else _usable(folder / (named or "openapi.yaml"), None)
+    return _usable(path, used)
 
 
-def lint_openapi(path: Path, used: Iterable[str] | None = None) -> list[SpecProblem]:
-    """Problems of an OpenAPI document: references, schemas, defaults, and what openapi-spec-validator refuses."""
+def _usable(path: Path, used: Iterable[str] | None) -> list[SpecProblem]:
+    """What keeps the operations of a provider's document from being used. What else is wrong in a document that somebody published is
+    a note, for no command minds it.
+    """
     try:
         openapi = read_openapi(path, used)
+        return holes(openapi) or unusable(openapi)
+    except SpecError as error:
+        return [_problem(error)]
+
+
+def lint_openapi(path: Path) -> list[SpecProblem]:
+    """Problems of an OpenAPI document by itself: references, schemas, defaults, and what openapi-spec-validator refuses."""
+    try:
+        openapi = read_openapi(path)
         broken = holes(openapi)
         if broken:
             return broken  # the validator cannot walk it either
-        own = unusable(openapi) + list(wrong_defaults(openapi))
+        defaults = [(*openapi.source.place(pointer), pointer, said) for pointer, said in openapi.notes if pointer[-1:] == ("default",)]
+        own = unusable(openapi) + [SpecProblem(str(file), line, dotted(pointer), said) for file, line, pointer, said in defaults]
+        own += wrong_defaults(openapi)
         return own + list(_validator(openapi.as_written(), known=bool(own)))
     except SpecError as error:
         return [_problem(error)]
@@ -86,6 +107,7 @@ def lint_profile(path: Path) -> list[SpecProblem]:
         files = read_folder(path.parent, profile=path)
         return holes(files.openapi) or [
             *disagreements(files.openapi, files.profile, files.source),
+            *key_problems(files.openapi, files.source),
             *impossible_values(files.openapi, files.profile, files.source),
             *nameless(files.openapi, files.profile, files.source),
         ]
@@ -108,7 +130,10 @@ def _validator(written: Normalised, *, known: bool) -> Iterator[SpecProblem]:
             if not pointer and known:
                 continue  # a schema's error, found above with its line
             file, line = written.source.place(pointer)
-            yield SpecProblem(str(file), line, dotted(pointer) or file.name, _first_line(error.message))
+            said = _first_line(error.message)
+            if said.startswith(("{", "[")):  # the whole piece, with no word on what is wrong in it
+                said = f"is not what OpenAPI {version} has at this place"
+            yield SpecProblem(str(file), line, dotted(pointer) or file.name, said)
     except RecursionError:
         return  # schemas that lead back to themselves: nothing that a walk could end on, and no mistake
     except Exception as error:  # noqa: BLE001 (whatever it falls over is the document's)

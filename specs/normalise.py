@@ -299,6 +299,8 @@ class _Walk:
         if isinstance(pattern, str) and not _is_pattern(pattern):
             del found["pattern"]
             self.notes.append(((*was, "pattern"), "is no pattern that can be tried here, and is left aside"))
+        if "default" in found and _refused_by_itself(found):
+            self.notes.append(((*was, "default"), f"{_TOLD_DEFAULT} {found.pop('default')!r}, which is left aside"))
         if "discriminator" in found:
             self.discriminated(found, file, was, now)
         if found.pop("nullable", None) is True:
@@ -348,6 +350,38 @@ class _Walk:
             alternatives.append(one)
         self.moved[(*now, "anyOf")] = (*was, word)
         found["anyOf"] = alternatives
+
+
+#: How the note begins on a default that its schema does not allow.
+_TOLD_DEFAULT = "the schema does not allow its own default"
+
+
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "string": str,
+    "integer": (int, float),
+    "number": (int, float),
+    "boolean": bool,
+    "array": list,
+    "object": Mapping,
+    "null": type(None),
+}
+
+
+def _refused_by_itself(schema: Mapping[str, Any]) -> bool:
+    """Whether a schema's own type, list or bounds do not allow its default."""
+    value, stated = schema["default"], schema.get("type")
+    if value is None and schema.get("nullable") is True:
+        return False
+    names = [str(name) for name in (stated if isinstance(stated, list) else [stated]) if name in _KINDS]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if names and not any(isinstance(value, _KINDS[name]) and (name == "boolean" or not isinstance(value, bool)) for name in names):
+        return True
+    if names == ["integer"] and number and value != int(value):
+        return True
+    if isinstance(schema.get("enum"), list) and value not in schema["enum"]:
+        return True
+    low, high = (schema.get(key) if isinstance(schema.get(key), int | float) else value for key in ("minimum", "maximum"))
+    return number and not low <= value <= high
 
 
 def _plain(value: Any) -> Any:
