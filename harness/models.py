@@ -36,8 +36,10 @@ def closed_list(provider: Provider, operation_id: str) -> ModelList | None:
     allowed = _closed(schema_of(operation.properties, name))
     if allowed is None:
         return None
+    others = [value for one in operation.alternatives for value in one.values.get(name, ())]
     return ModelList(
-        tuple(map(str, allowed)), f"the values of {name} in {operation.document.source.path.name}, {operation_id}, line {operation.line()}"
+        tuple(dict.fromkeys(map(str, [*allowed, *others]))),
+        f"the values of {name} in {operation.document.source.path.name}, {operation_id}, line {operation.line()}",
     )
 
 

@@ -51,7 +51,8 @@ def curl_line(provider: Provider, url: str, api_key: str, authority: Path | None
             words += ["-H", f"{name}: {field.send}"]
     media_type = operation.request_media_type or ""
     if media_type:
-        words += _body_words(_body(operation, profile, model), media_type)
+        body = _body(operation, profile, model)
+        words += _body_words([body] if operation.listed else body, media_type)
     if profile.response.binary and not profile.response.pictures:
         words += ["-o", "picture"]
     return " ".join(_quoted(word) for word in words)
@@ -132,7 +133,7 @@ def _put(body: dict[str, Any], parts: tuple[str, ...], value: Any) -> None:
         place = place[key]
 
 
-def _body_words(body: Mapping[str, Any], media_type: str) -> list[str]:
+def _body_words(body: Any, media_type: str) -> list[str]:
     """The options of curl that send the body in its media type."""
     plain = media_type.partition(";")[0].strip()
     if plain.endswith("json"):

@@ -189,7 +189,7 @@ class Endpoint:
         except Refused as refused:
             self._refuse_unread(call, refused)
             return {}, []
-        return fields, self.contract.problems(fields)
+        return self.contract.read(fields)
 
     def _refuse_unread(self, call: Call, refused: Refused) -> None:
         stands = call.hooks.apply("unread", call, refused) if call.hooks else refused
@@ -313,8 +313,9 @@ class Endpoint:
         task, new = self.resources.tasks.submit(work, max(takes_s, 0.2), key=key, body=body, reference=reference)
         status = self.provider_format.accept_status(self.operation)
         answer = self._json(status, self.provider_format.accepted(call, task.reference), images=parameters.n if new else 0, billed=new)
+        answer.headers = self.provider_format.accepted_headers(call, task.reference)
         if not new:
-            answer.headers = self.provider_format.replayed_headers()
+            answer.headers = (*answer.headers, *self.provider_format.replayed_headers())
         return answer
 
     async def _chat(self, call: Call, body: bytes) -> Answer:

@@ -17,7 +17,7 @@ import jsonschema_rs
 import msgspec
 
 from testcard.specs.pointers import parts_of
-from testcard.specs.schemas import Schema, allows_null, simplified, type_of
+from testcard.specs.schemas import Schema, allows_null, any_of, simplified, type_of
 
 Known = Mapping[str, Any]
 _DEEPEST = 12
@@ -50,11 +50,11 @@ class Filler:
     """Makes values whole by one schema. `known`: values by name that fit better than a made-up one, such as the request's own."""
 
     def __init__(self, schema: Schema | None) -> None:
-        self._schema: Schema = simplified(schema) if schema is not None else {}
+        self.schema: Schema = simplified(any_of(schema)) if schema is not None else {}
 
     def filled(self, value: Any, known: Known = _NOTHING) -> Any:
         """The value with all that the schema requires beside it."""
-        return _fill(self._schema, value, known, 0, None) if self._schema else value
+        return _fill(self.schema, value, known, 0, None) if self.schema else value
 
 
 def _valid(schema: Schema, value: Any) -> bool:

@@ -17,6 +17,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from testcard.mocks.exchange import Problem, Refused, Upload
+from testcard.specs.errors import SpecError
 from testcard.specs.loader import Provider
 from testcard.specs.profile import Lenient
 from testcard.specs.schemas import type_of
@@ -36,6 +37,7 @@ class Contract:
         operation = provider.operation(operation_id)
         profile = provider.operation_profile(operation_id)
         self.media_types = tuple(operation.request_content)
+        self.listed = operation.listed
         schema = copy.deepcopy(dict(operation.request_schema))
         for lenient in () if strict else profile.lenient:
             _widen(schema, lenient)
@@ -47,6 +49,8 @@ class Contract:
         self.aliases = {} if strict else {alias: name for name, field in profile.fields.items() for alias in field.aliases}
         self._numbers = tuple((name, kind) for name, entry in self.properties.items() if (kind := type_of(entry)) in ("integer", "number"))
         self._validator = jsonschema_rs.Draft202012Validator(schema)
+        self._provider, self._operation, self._strict = provider, operation, strict
+        self._others: dict[str, Contract] = {}
         parameters = [one for one in operation.parameters if one.location in ("path", "query") and _bounded(one.schema)]
         self._parameters = [
             (one.location, one.name, one.schema, jsonschema_rs.Draft202012Validator(dict(one.schema))) for one in parameters
@@ -64,8 +68,32 @@ class Contract:
         for name, value in nested.items():
             yield name, _fitted(value, self.properties.get(name, {}))
 
+    def of(self, fields: Any) -> Contract:
+        """The contract of the kind of request that these fields say they are, where the document has several; this one else."""
+        meant = self._operation.meant(fields) if self._operation.alternatives and isinstance(fields, Mapping) else None
+        if meant is None:
+            return self
+        if meant.name not in self._others:
+            try:
+                other = self._provider.with_alternatives({self._operation.id: meant.name})
+                self._others[meant.name] = Contract(other, self._operation.id, strict=self._strict)
+            except SpecError:  # that kind is not one that can be asked for: lint says why
+                self._others[meant.name] = self
+        return self._others[meant.name]
+
+    def read(self, value: Any) -> tuple[Any, list[Problem]]:
+        """The fields of a JSON body with what is wrong with them; of a list those of its first object, each judged."""
+        if not self.listed:
+            return value, self.problems(value)
+        if not isinstance(value, list) or not value:
+            return {}, [Problem("", "type", "the body has to be a list of at least one object")]
+        return value[0], [problem for one in value for problem in self.problems(one)]
+
     def problems(self, fields: Any) -> list[Problem]:
         """Every departure of a body from the schema, in the validator's order; empty for a valid one."""
+        one = self.of(fields)
+        if one is not self:
+            return one.problems(fields)
         if self._validator.is_valid(fields):
             return []
         return [_problem(error) for error in self._validator.iter_errors(fields)]
@@ -81,6 +109,9 @@ class Contract:
 
     def complete(self, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The documented fields, with defaults filled in and numbers in one spelling, so that what is equal looks equal; and the others."""
+        one = self.of(fields)
+        if one is not self:
+            return one.complete(fields)
         further: dict[str, Any] = {}
         if not fields.keys() <= self.properties.keys():
             further = {name: value for name, value in fields.items() if name not in self.properties}
@@ -93,6 +124,9 @@ class Contract:
 
     def cast(self, form: list[tuple[str, str | Upload]]) -> tuple[dict[str, Any], list[Problem]]:
         """A form's parts as fields of their declared types, with what is wrong; files stay `Upload`, repeated where an array is declared."""
+        one = self.of({name: value for name, value in form if isinstance(value, str)})
+        if one is not self:
+            return one.cast(form)
         fields: dict[str, Any] = {}
         problems: list[Problem] = []
         for raw, value in self._gathered(form):

@@ -103,6 +103,10 @@ def nameless(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[S
 
 
 def _fields(operation: Operation, entry: OperationProfile, pointer: Pointer, source: YamlFile) -> Iterator[SpecProblem]:
+    if entry.alternative is not None and entry.alternative not in [one.name for one in operation.alternatives]:
+        kinds = ", ".join(one.name for one in operation.alternatives)
+        said = f"of no such kind; they are: {kinds}" if kinds else "of one kind"
+        yield at(source, (*pointer, "alternative"), f"requests of {operation.id} are {said}")
     for kind, names, known in _kinds(operation, entry):
         for name in names:
             if name not in known and not (name.startswith("/") and has_place(operation.request_schema, parts_of(name))):

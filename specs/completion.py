@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from testcard.specs.agreement import has_place
+from testcard.specs.agreement import has_place, unsaid
+from testcard.specs.keys import header_of, ways_in
 from testcard.specs.openapi import OpenApi, Operation, server_url
 from testcard.specs.pointers import parts_of, wire_parts
+from testcard.specs.profile import OperationProfile
 from testcard.specs.recognition import (
     Data,
     answer_schema,
@@ -21,6 +24,7 @@ from testcard.specs.recognition import (
     models_of,
     request_data,
     response_data,
+    with_texts_last,
 )
 from testcard.specs.schemas import Schema, schema_at
 from testcard.specs.tasks_recognised import cancels, gives_reference, polls, result_pictures, submits, task_data
@@ -84,8 +88,11 @@ def completed(data: Mapping[str, Any], openapi: OpenApi, folder: str) -> Data:
         able = {task: next((name for name, entry in whole.items() if task in entry.get("tasks", ())), None) for task in _TASKS}
         found["tasks"] = {task: {"operation": name} for task, name in able.items() if name is not None}
     if "errors" not in found:
-        errors = next((places for name in whole if name in openapi.operations and (places := error_data(openapi.operations[name]))), None)
-        found["errors"] = errors or {"message": ["/error/message"], "code": ["/error/code"]}
+        errors: Data = {}
+        for name in whole:
+            for key, places in (error_data(openapi.operations[name]) if name in openapi.operations else {}).items():
+                errors[key] = list(dict.fromkeys([*errors.get(key, ()), *places]))
+        found["errors"] = with_texts_last(errors) or {"message": ["/error/message"], "code": ["/error/code"]}
     return found
 
 
@@ -201,33 +208,21 @@ def _keyed(operation: Operation) -> bool:
 
 
 def _auth(openapi: OpenApi, provider: str) -> Data:
-    """The header that carries the key, from the first scheme that the document asks for and that is one; none where it asks for none."""
+    """The header that carries the key, from the first scheme that the document asks for and that is one, else from a parameter that is
+    named for a key; none where it asks for none.
+    """
     schemes = (openapi.raw.get("components") or {}).get("securitySchemes") or {}
-    asked = [name for one in openapi.raw.get("security") or () if isinstance(one, Mapping) for name in one]
-    asked += [
-        name
-        for operation in openapi.operations.values()
-        for one in operation.raw.get("security") or ()
-        if isinstance(one, Mapping)
-        for name in one
-    ]
+    asked = [name for way in ways_in(openapi) if len(way) == 1 for name in way]
     known = [scheme for name in dict.fromkeys(asked) if isinstance(scheme := openapi.deref(schemes.get(name)), Mapping)]
     known.sort(key=lambda scheme: scheme.get("type") in ("oauth2", "openIdConnect"))  # a key is what a user has
-    headers = [header for scheme in known if (header := _header(scheme)) is not None]
+    headers = [header for scheme in known if (header := header_of(scheme)) is not None]
+    if not headers and not ways_in(openapi):
+        names = [name for operation in openapi.operations.values() for name in operation.key_headers]
+        headers = [{"name": name, "prefix": "Bearer " if name.lower() == "authorization" else ""} for name in dict.fromkeys(names)][:1]
     if not headers:
         return {}
     key_env = re.sub(r"[^A-Z0-9]+", "_", provider.upper()) + "_API_KEY"
     return {"header": headers[0], "also_accepts": headers[1:], "key_env": key_env}
-
-
-def _header(scheme: Mapping[str, Any]) -> Data | None:
-    kind = str(scheme.get("type", "")).lower()
-    if kind == "http" and str(scheme.get("scheme", "")).lower() == "bearer":
-        return {"name": "Authorization", "prefix": "Bearer "}
-    if kind == "apikey" and scheme.get("in") == "header" and scheme.get("name"):
-        prefix = "Bearer " if str(scheme["name"]).lower() == "authorization" else ""
-        return {"name": str(scheme["name"]), "prefix": prefix}
-    return {"name": "Authorization", "prefix": "Bearer "} if kind in ("oauth2", "openidconnect") else None
 
 
 def _models(found: Data, operations: Mapping[str, Data], openapi: OpenApi) -> list[Any]:
@@ -238,9 +233,22 @@ def _models(found: Data, operations: Mapping[str, Data], openapi: OpenApi) -> li
     by_model: dict[str, list[str]] = {}
     for name in working:
         if name in openapi.operations:
+            beyond = _beyond_reach(openapi.operations[name])
             for model in models_of(openapi.operations[name]):
-                by_model.setdefault(model, []).append(name)
+                if model not in beyond:
+                    by_model.setdefault(model, []).append(name)
     return [{"id": model, "operations": names} for model, names in by_model.items()]
+
+
+def _beyond_reach(operation: Operation) -> set[Any]:
+    """Values of the other kinds of request that need something which neither a request nor the document says."""
+    found: set[Any] = set()
+    for one in operation.alternatives[1:]:
+        kind = replace(operation, chosen=one.name)
+        problems = unsaid(kind, OperationProfile.model_validate(_operation({}, kind)))
+        if next(problems, None) is not None:
+            found.update(value for values in one.values.values() for value in values)
+    return found
 
 
 def _asynchronous(operations: dict[str, Data], openapi: OpenApi, found: Data) -> None:

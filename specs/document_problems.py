@@ -8,9 +8,10 @@ from typing import Any
 from testcard.specs.agreement import SpecProblem, dotted
 from testcard.specs.errors import SpecError
 from testcard.specs.normalise import SCHEMA_KEYS, SCHEMA_LISTS, SCHEMA_MAPS
-from testcard.specs.openapi import OpenApi, Operation
+from testcard.specs.openapi import WRITABLE, OpenApi, Operation
 from testcard.specs.pointers import pointer_of
 from testcard.specs.reading import Pointer
+from testcard.specs.schemas import type_of
 
 NO_SCHEMA = "is no schema"
 _LOCATIONS = ("path", "query", "header", "cookie")
@@ -22,17 +23,21 @@ _KEYS = ("schema", *SCHEMA_KEYS)
 
 def unusable(openapi: OpenApi) -> list[SpecProblem]:
     """What keeps the operations that are used from being used at all, in the order of the document."""
-    return list(_frame(openapi)) or list(_dangling(openapi)) or list(_wrong_schemas(openapi))
+    return list(_frame(openapi)) or list(_dangling(openapi)) or list(_wrong_schemas(openapi)) or list(_bodies(openapi))
 
 
 def holes(openapi: OpenApi) -> list[SpecProblem]:
     """Those of `unusable` for which the document cannot even be walked: things of another kind than their place needs, loose references."""
     found = list(_frame(openapi)) or list(_dangling(openapi))
-    return found or [
-        problem
-        for problem in _wrong_schemas(openapi)
-        if problem.message == NO_SCHEMA or (problem.key or "").rpartition(".")[2] in _CONTAINERS
-    ]
+    return (
+        found
+        or [
+            problem
+            for problem in _wrong_schemas(openapi)
+            if problem.message == NO_SCHEMA or (problem.key or "").rpartition(".")[2] in _CONTAINERS
+        ]
+        or list(_bodies(openapi))
+    )
 
 
 def wrong_defaults(openapi: OpenApi) -> Iterator[SpecProblem]:
@@ -48,6 +53,18 @@ def _wrong_schemas(openapi: OpenApi) -> Iterator[SpecProblem]:
     yield from _schemas(openapi, openapi.raw, (), schema=False)
     for place in openapi.schemas:
         yield from _schemas(openapi, openapi.deref({"$ref": "#" + pointer_of(place)}), place, schema=True)
+
+
+def _bodies(openapi: OpenApi) -> Iterator[SpecProblem]:
+    """Requests that are no object of fields."""
+    for operation in openapi.operations.values():
+        media_type, kind = operation.request_media_type, type_of(operation.request_schema)
+        if media_type is not None and media_type in WRITABLE and kind not in ("object", None):
+            pointer = (*operation.pointer, "requestBody", "content", media_type, "schema")
+            kind = "list of something else than objects" if kind == "array" else f"value of type {kind}"
+            yield _at(
+                openapi, pointer, f"a request's body is a {kind}, and Testcard sends an object of fields, or a list of one such object"
+            )
 
 
 def _frame(openapi: OpenApi) -> Iterator[SpecProblem]:

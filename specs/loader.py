@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain
 from os.path import isdir, isfile
 from pathlib import Path
+from typing import Any
 
 from testcard.specs.agreement import SpecProblem, at, disagreements
 from testcard.specs.completion import completed, spelt_out, with_short_fields
 from testcard.specs.document_problems import holes, unusable
 from testcard.specs.errors import UsageError
+from testcard.specs.keys import key_problems
 from testcard.specs.openapi import OpenApi, Operation
 from testcard.specs.prices import PriceEntry
 from testcard.specs.profile import AsyncProtocol, Clause, Level, OperationProfile, Profile, RuleEntry, Task, WireField
@@ -35,6 +37,7 @@ class Provider:
     profile: Profile
     profile_source: YamlFile
     profile_digest: str
+    document: Path | None = None
 
     def __repr__(self) -> str:
         """Short: the whole profile in a message or a test's name helps nobody."""
@@ -115,6 +118,37 @@ class Provider:
                 return owner
         return self.profile.asynchronous
 
+    def for_model(self, model: str | None) -> Provider:
+        """The provider as it is for a model: where requests may be of several kinds, each operation with the kind that is the model's."""
+        if model is None or not self._alternatives:
+            return self
+        chosen: dict[str, str] = {}
+        for name, operation in self._alternatives.items():
+            asked = next((field for field, entry in self.profile.operations[name].fields.items() if entry.means == "model"), "model")
+            meant = operation.meant({asked: model})
+            if meant is not None:
+                chosen[name] = meant.name
+        return self.with_alternatives(chosen)
+
+    def for_body(self, operation_id: str, body: Mapping[str, Any]) -> Provider:
+        """The provider as it is for a request with this body (see `for_model`)."""
+        operation = self._alternatives.get(operation_id)
+        meant = operation.meant(body) if operation is not None else None
+        return self if meant is None else self.with_alternatives({operation_id: meant.name})
+
+    def with_alternatives(self, chosen: Mapping[str, str]) -> Provider:
+        """The provider with these kinds of requests, by operation; `SpecError` where its files do not fit together then."""
+        others = {name: word for name, word in chosen.items() if self.openapi.operations[name].alternatives[0].name != word}
+        if not others:
+            return self
+        kept = {name: one.alternatives[0].name for name, one in self._alternatives.items()}
+        return _load_chosen(self.folder, self.document, tuple(sorted({**kept, **others}.items())))
+
+    @cached_property
+    def _alternatives(self) -> dict[str, Operation]:
+        """The operations whose requests may be of several kinds."""
+        return {name: one for name, one in self.openapi.operations.items() if one.alternatives}
+
     def price_entry(self, model: str | None, operation_id: str, status: str) -> PriceEntry | None:
         """The price of a model on an operation with the given status (`list` or `illustrative`), or None."""
         for entry in self.profile.prices:
@@ -171,12 +205,22 @@ def _load(folder: Path) -> Provider:
     return load_with_document(folder)
 
 
-def load_with_document(folder: Path, document: Path | None = None) -> Provider:
-    """The provider of a folder, with another document in place of its own where one is named; `SpecError` where the two do not fit."""
-    files = read_folder(folder, document=document)
-    for problem in chain(unusable(files.openapi), disagreements(files.openapi, files.profile, files.source)):
+@lru_cache(maxsize=64)
+def _load_chosen(folder: Path, document: Path | None, chosen: tuple[tuple[str, str], ...]) -> Provider:
+    return load_with_document(folder, document, dict(chosen))
+
+
+def load_with_document(folder: Path, document: Path | None = None, chosen: Mapping[str, str] | None = None) -> Provider:
+    """The provider of a folder, with another document in place of its own where one is named; `SpecError` where the two do not fit.
+
+    `chosen`: for an operation's id, the name of the alternative that its requests are, in place of the profile's.
+    """
+    files = read_folder(folder, document=document, chosen=chosen)
+    for problem in chain(
+        unusable(files.openapi), disagreements(files.openapi, files.profile, files.source), key_problems(files.openapi, files.source)
+    ):
         raise problem.error()
-    return Provider(folder, files.openapi, files.profile, files.source, hashlib.sha256(files.source.text.encode()).hexdigest())
+    return Provider(folder, files.openapi, files.profile, files.source, hashlib.sha256(files.source.text.encode()).hexdigest(), document)
 
 
 @dataclass(frozen=True)
@@ -188,10 +232,12 @@ class ProviderFiles:
     source: YamlFile
 
 
-def read_folder(folder: Path, *, profile: Path | None = None, document: Path | None = None) -> ProviderFiles:
+def read_folder(
+    folder: Path, *, profile: Path | None = None, document: Path | None = None, chosen: Mapping[str, str] | None = None
+) -> ProviderFiles:
     """Both files of a provider, the profile completed by the document; `SpecError` where one cannot be read, or at the profile's first wrong key.
 
-    `profile`, `document`: read this one in place of the folder's own.
+    `profile`, `document`: read this one in place of the folder's own. `chosen`: as for `load_with_document`.
     """
     source = read_yaml(profile or folder / PROFILE)
     _raise_first(profile_problems(source))
@@ -199,7 +245,8 @@ def read_folder(folder: Path, *, profile: Path | None = None, document: Path | N
     files = read_document(document or find_document(folder, data.get("openapi")))
     entries = data.get("operations") or {}
     media_types = {name: entry["media_type"] for name, entry in entries.items() if entry.get("media_type") is not None}
-    openapi = OpenApi(files, entries, media_types)
+    stated = {name: entry["alternative"] for name, entry in entries.items() if entry.get("alternative") is not None}
+    openapi = OpenApi(files, entries, media_types, {**stated, **(chosen or {})})
     broken = holes(openapi)
     _raise_first(broken)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ from testcard.specs.errors import SpecError
 from testcard.specs.normalise import Normalised, PathOperation, list_operations, normalise
 from testcard.specs.pointers import pointer_of, reference_parts
 from testcard.specs.reading import DocumentFiles, Pointer, line_of_text, read_document
-from testcard.specs.schemas import body_schema, simplified
+from testcard.specs.schemas import alternatives, any_of, body_schema, simplified
 
 Schema = Mapping[str, Any]
 #: The media types of requests that Testcard can write, the first of a document's that is one of them is used.
@@ -30,12 +31,37 @@ class Parameter:
     raw: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One of the kinds of object that a request's body may be.
+
+    `name` is the value by which a body says that it is this kind, else its schema's title or name, else its number.
+    `values`: those that the schema lists for a property, by the property's name.
+    """
+
+    name: str
+    schema: Schema
+    values: Mapping[str, tuple[Any, ...]]
+
+    def likeliness(self) -> tuple[bool, bool]:
+        """What speaks against a request of this kind for a picture from a prompt alone: the smaller, the likelier."""
+        names = [str(name) for name in self.schema.get("properties") or {}]
+        asked = [str(name) for name in self.schema.get("required") or ()]
+        return any(_NO_PROMPT.search(name) for name in asked), not any(_PROMPT.search(name) for name in names)
+
+
+_KEY_HEADER = re.compile(r"authorization$|([a-z]+-)*(api|access|auth|subscription)-?_?(key|token)$|(x|token|key)-(key|token)$", re.I)
+_PROMPT = re.compile(r"prompt|^text$|^inputs?$", re.I)
+_NO_PROMPT = re.compile(r"image(?!_?size|_?count|_?width|_?height)|mask|video|audio|photo|file", re.I)
+
+
 @dataclass(frozen=True)
 class Operation:
     """One endpoint: its method, path template and the parts of the document that concern it.
 
     `raw` is the operation object (references unresolved), `pointer` its place in the document. `prefers`: the media type that
-    requests are written in, where the document offers several.
+    requests are written in, where the document offers several. `chosen`: the name of the body's alternative that requests are, where
+    there are several; None: the first that can be asked for a picture by a prompt alone.
     """
 
     id: str
@@ -45,16 +71,69 @@ class Operation:
     pointer: Pointer
     document: OpenApi
     prefers: str | None = None
+    chosen: str | None = None
 
     @cached_property
-    def request_content(self) -> dict[str, Schema]:
-        """Request body schemas by media type, fully dereferenced, the one to use first; empty where the operation takes no body."""
+    def whole_content(self) -> dict[str, Schema]:
+        """Request body schemas by media type, fully dereferenced, with all their alternatives, the one to use first; empty where the
+        operation takes no body.
+        """
         body = self.document.deref(self.raw.get("requestBody", {}))
         content = body.get("content") or {}
         names = [name for name in content if name in WRITABLE] or list(content)
         if self.prefers in names:
             names = [self.prefers, *(name for name in names if name != self.prefers)]
-        return {name: body_schema(self.document.expand((content[name] or {}).get("schema", {}))) for name in names}
+        found = {name: self.document.expand((content[name] or {}).get("schema", {})) for name in names}
+        return {name: any_of(_listed_objects(schema) or schema) if isinstance(schema, Mapping) else {} for name, schema in found.items()}
+
+    @cached_property
+    def listed(self) -> bool:
+        """Whether a request's body is a list of objects, of which it holds one: the schemas here are those of that object."""
+        body = self.document.deref(self.raw.get("requestBody", {}))
+        content = (body.get("content") or {}).get(self.request_media_type or "") or {}
+        return _listed_objects(self.document.expand(content.get("schema", {}))) is not None
+
+    @cached_property
+    def request_content(self) -> dict[str, Schema]:
+        """As `whole_content`, each schema that of the alternative that is chosen, with the properties of its parts in one."""
+        found: dict[str, Schema] = {name: body_schema(schema) for name, schema in self.whole_content.items()}
+        for name, schema in self.whole_content.items():
+            kinds = _named(alternatives(schema), self._reference_names(name))
+            if kinds:
+                likeliest = min(kinds, key=Alternative.likeliness)
+                found[name] = next((one for one in kinds if one.name == self.chosen), likeliest).schema
+        return found
+
+    @cached_property
+    def alternatives(self) -> tuple[Alternative, ...]:
+        """The kinds of object that a request's body may be, the one that requests are first; none where there is but one kind."""
+        kinds = _named(alternatives(next(iter(self.whole_content.values()), {})), self._reference_names(self.request_media_type))
+        return tuple(sorted(kinds, key=lambda one: one.schema != self.request_schema))
+
+    def meant(self, body: Mapping[str, Any]) -> Alternative | None:
+        """The alternative that a body says it is, by a value that one of them lists and the one that is chosen does not; None where it
+        says nothing of the kind.
+        """
+        for one in self.alternatives:
+            told = [name for name, values in one.values.items() if isinstance(body.get(name), str) and body[name] in values]
+            if any(body[name] not in self.alternatives[0].values.get(name, (body[name],)) for name in told):
+                return one
+        return None
+
+    def _reference_names(self, media_type: str | None) -> list[str]:
+        """What the schemas of the alternatives are called, as far as they have names of their own."""
+        content = self.document.deref(self.raw.get("requestBody", {})).get("content") or {}
+        schema = self.document.deref((content.get(media_type) or {}).get("schema", {}))
+        if isinstance(schema, Mapping) and schema.get("type") == "array":
+            schema = self.document.deref(schema.get("items", {}))
+        schema = schema if isinstance(schema, Mapping) else {}
+        branches: list[Any] = next((schema[word] for word in ("oneOf", "anyOf") if isinstance(schema.get(word), list)), [])
+        found: list[str] = []
+        for branch in branches:
+            inner = branch.get("allOf") if isinstance(branch, Mapping) and "$ref" not in branch else [branch]
+            first = inner[0] if isinstance(inner, list) and inner else {}
+            found.append(str(first.get("$ref", "")).rpartition("/")[2] if isinstance(first, Mapping) else "")
+        return found
 
     @property
     def request_media_type(self) -> str | None:
@@ -108,8 +187,15 @@ class Operation:
     @cached_property
     def header_parameters(self) -> dict[str, Schema]:
         """Schemas of the header parameters by name, without those that HTTP and the key have for themselves."""
-        own = ("accept", "content-type", "authorization")
-        return {one.name: one.schema for one in self.parameters if one.location == "header" and one.name.lower() not in own}
+        own = ("accept", "content-type")
+        headers = [one for one in self.parameters if one.location == "header" and one.name.lower() not in own]
+        return {one.name: one.schema for one in headers if not _KEY_HEADER.match(one.name)}
+
+    @cached_property
+    def key_headers(self) -> tuple[str, ...]:
+        """Header parameters that are named for a key, those that have to be sent first."""
+        named = [one for one in self.parameters if one.location == "header" and _KEY_HEADER.match(one.name)]
+        return tuple(one.name for one in sorted(named, key=lambda one: not one.required))
 
     @cached_property
     def required_parameters(self) -> frozenset[tuple[str, str]]:
@@ -161,6 +247,40 @@ class Operation:
         return self.document.source.line((*self.pointer, *keys))
 
 
+def _named(kinds: list[Schema], references: list[str]) -> list[Alternative]:
+    """The alternatives by the names that tell them apart."""
+    values = [{str(name): listed for name, one in (kind.get("properties") or {}).items() if (listed := _listed(one))} for kind in kinds]
+    telling = [name for name in (values[0] if values else ()) if _tells_apart([one.get(name, ()) for one in values])]
+    references = references if len(references) == len(kinds) else [""] * len(kinds)
+    found: list[Alternative] = []
+    for number, (kind, own, reference) in enumerate(zip(kinds, values, references, strict=True)):
+        name = str(next((own[one][0] for one in telling), None) or kind.get("title") or reference or number)
+        found.append(Alternative(name if all(name != one.name for one in found) else str(number), kind, own))
+    return found
+
+
+def _listed_objects(schema: Any) -> Schema | None:
+    """The schema of a list's items, where a body is a list of objects; None for any other."""
+    plain = simplified(schema)
+    if not isinstance(plain, Mapping) or plain.get("type") != "array" or int(plain.get("minItems", 0)) > 1:
+        return None
+    items = plain.get("items")
+    return items if isinstance(items, Mapping) and (alternatives(items) or body_schema(items).get("properties")) else None
+
+
+def _tells_apart(values: list[tuple[Any, ...]]) -> bool:
+    """Whether each alternative lists values of a property, and no two of them the same."""
+    return all(values) and len({value for one in values for value in one}) == sum(map(len, values))
+
+
+def _listed(schema: Any) -> tuple[Any, ...]:
+    """The words that a schema allows, where it lists them all."""
+    if not isinstance(schema, Mapping):
+        return ()
+    values = [schema["const"]] if "const" in schema else schema.get("enum") or []
+    return tuple(value for value in values if isinstance(value, str))
+
+
 def server_url(server: Any) -> str:
     """A server's URL without a final slash, its variables at their defaults; "" for one that has none."""
     if not isinstance(server, Mapping) or not isinstance(server.get("url"), str):
@@ -185,10 +305,17 @@ class OpenApi:
     """One OpenAPI document with the operations that are used, all of them unless `used` names some.
 
     `raw` is the document in one form, `source` its file with the lines of that form's pointers; `documented` are all operations that
-    the document has, used or not. `media_types`: for an operation's id, the request's media type that is preferred.
+    the document has, used or not. `media_types` and `chosen_alternatives`: for an operation's id, the request's media type that is preferred, and
+    the name of its body's alternative that requests are.
     """
 
-    def __init__(self, files: DocumentFiles, used: Iterable[str] | None = None, media_types: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        files: DocumentFiles,
+        used: Iterable[str] | None = None,
+        media_types: Mapping[str, str] | None = None,
+        chosen_alternatives: Mapping[str, str] | None = None,
+    ) -> None:
         self.files = files
         self.documented = list_operations(files)
         wanted = None if used is None else set(used)
@@ -211,8 +338,8 @@ class OpenApi:
                     key=f"paths.{one.path}.{one.method}",
                 )
             entry = self.raw["paths"][one.path][one.method]
-            preferred = (media_types or {}).get(one.id)
-            self.operations[one.id] = Operation(one.id, one.method.upper(), one.path, entry, pointer, self, preferred)
+            preferred, alternative = (media_types or {}).get(one.id), (chosen_alternatives or {}).get(one.id)
+            self.operations[one.id] = Operation(one.id, one.method.upper(), one.path, entry, pointer, self, preferred, alternative)
 
     def as_written(self) -> Normalised:
         """The same operations with their schemas as the document writes them, for a judge of documents."""

@@ -288,6 +288,7 @@ class OperationProfile(_Frozen):
     model: str | None = None  # the model a request without a model field gets, or the cheapest one to ask for
     models: tuple[str, ...] = ()
     media_type: str | None = None  # of the body, where the document offers several
+    alternative: str | None = None  # of the body, where it may be one of several kinds: its model or other telling value, its title or name
     path: dict[str, WireField] = Field(default_factory=dict)
     query: dict[str, WireField] = Field(default_factory=dict)
     headers: dict[str, WireField] = Field(default_factory=dict)

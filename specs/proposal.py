@@ -15,6 +15,7 @@ from testcard.specs.agreement import unsaid
 from testcard.specs.completion import completed
 from testcard.specs.document_problems import holes
 from testcard.specs.errors import SpecError, UsageError
+from testcard.specs.keys import header_of, ways_in, without_a_header
 from testcard.specs.openapi import OpenApi, Operation
 from testcard.specs.pointers import MISSING, parts_of, pointer_of, wire_parts
 from testcard.specs.profile import AsyncProtocol, OperationProfile, Profile
@@ -232,6 +233,7 @@ class _Draft:
             for name in self.entries:
                 self.entries[name].setdefault("fields", {})[self.answers.prompt] = "prompt"
         self._add_helpers()
+        self._let_in()
         self._read()
         self._prompts()
         self._pictures()
@@ -241,6 +243,17 @@ class _Draft:
         self._read()
         self._drop_unusable()
         self._about_the_api()
+
+    def _let_in(self) -> None:
+        """A way to be let in, where the document's own are none that requests can take."""
+        found = without_a_header(self.openapi) if "auth" not in self.given else None
+        if found is not None:
+            schemes = self.openapi.raw["components"]["securitySchemes"]
+            headers = [header for way in ways_in(self.openapi) for name in way if (header := header_of(schemes[name])) is not None]
+            variable = re.sub(r"[^A-Z0-9]+", "_", str(self.given["id"]).upper()) + "_API_KEY"
+            self.given["auth"] = {"header": headers[0], "key_env": variable} if headers else {}
+            guess = f"{headers[0]['name']}: {headers[0]['prefix']}".strip() if headers else "none: it needs no key"
+            self._ask("--key-header", "'NAME: WORD'", f"Which header takes the key? {found[0][-1]} {found[1]}.", guess)
 
     def _read(self) -> None:
         """The profile completed by the document, as it stands."""
@@ -413,6 +426,8 @@ class _Draft:
         if self.profile.auth.header is None and self.answers.key_header is None:
             text = "In which header does the key go, and after what word?"
             self._ask("--key-header", "'NAME: WORD'", text, "none: it needs no key")
+        elif self.answers.key_header is None and self._word_is_guessed():
+            self._ask("--key-header", "'NAME: WORD'", "After what word does the key go in Authorization?", "Authorization: Bearer")
         if self.answers.usd_each is not None:
             self.given["prices"] = [
                 {
@@ -424,6 +439,12 @@ class _Draft:
             ]
         else:
             self._ask("--price", "USD", "What does one picture cost?", "unknown, so --max-cost cannot be used")
+
+    def _word_is_guessed(self) -> bool:
+        """Whether the document names the Authorization header alone, not what goes into it before the key."""
+        schemes = (self.openapi.raw.get("components") or {}).get("securitySchemes") or {}
+        used = [scheme for way in ways_in(self.openapi) for name in way if isinstance(scheme := schemes.get(name), Mapping)]
+        return bool(used) and all(str(one.get("name", "")).lower() == "authorization" and "Bearer" not in str(one) for one in used)
 
     def _ask(self, flag: str, form: str, text: str, guess: str) -> None:
         question = Question(flag, form, text, guess)

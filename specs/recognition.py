@@ -20,22 +20,23 @@ Data = dict[str, Any]
 
 #: Names of fields, without their separators and in lower case, by what they mean.
 _NAMES: Mapping[str, frozenset[str]] = {
-    "prompt": frozenset({"prompt", "textprompt", "inputprompt", "text", "inputs", "promptstring"}),
+    "prompt": frozenset({"prompt", "textprompt", "prompttext", "positiveprompt", "inputprompt", "inputtext", "text", "inputs", "promptstring"}),
     "negative_prompt": frozenset({"negativeprompt", "negprompt", "negativetext"}),
     "model": frozenset({"model", "modelid", "modelname", "sdmodel", "deploymentid", "deployment", "engineid", "modelslug"}),
     "n": frozenset({
         "n", "numimages", "numberofimages", "numoutputs", "samples", "batchsize", "imagecount", "count", "numsamples", "numresults", "samplecount", "imagescount", "nimages",
+        "imagenum", "numberresults", "numberofresults", "numvariations", "outputcount", "imgcount", "imgnum", "nsamples", "niter",
     }),
-    "size": frozenset({"size", "imagesize", "resolution", "dimensions", "outputsize"}),
-    "width": frozenset({"width", "imagewidth", "outputwidth", "w"}),
-    "height": frozenset({"height", "imageheight", "outputheight", "h"}),
+    "size": frozenset({"size", "imagesize", "imgsize", "resolution", "dimensions", "outputsize"}),
+    "width": frozenset({"width", "imagewidth", "imgwidth", "outputwidth", "w"}),
+    "height": frozenset({"height", "imageheight", "imgheight", "outputheight", "h"}),
     "aspect_ratio": frozenset({"aspectratio", "ratio"}),
     "seed": frozenset({"seed", "randomseed", "noiseseed"}),
     "steps": frozenset({"steps", "numinferencesteps", "numsteps", "inferencesteps", "samplingsteps"}),
     "guidance": frozenset({"guidance", "guidancescale", "cfgscale", "cfg", "truecfgscale"}),
     "strength": frozenset({"strength", "imagestrength", "promptstrength", "initstrength", "denoisingstrength"}),
     "sampler": frozenset({"sampler", "samplername", "scheduler"}),
-    "format": frozenset({"outputformat", "imageformat", "format", "mimetype", "outputmimetype"}),
+    "format": frozenset({"outputformat", "imageformat", "imgformat", "format", "mimetype", "outputmimetype", "responseimagetype", "imagetype", "fileformat"}),
     "delivery": frozenset({"responseformat", "outputtype", "returntype", "responsetype"}),
     "quality": frozenset({"quality"}),
     "style": frozenset({"style", "styletype", "stylepreset", "presetstyle"}),
@@ -43,9 +44,9 @@ _NAMES: Mapping[str, frozenset[str]] = {
     "user": frozenset({"user"}),
     "stream": frozenset({"stream"}),
     "async": frozenset({"async"}),
-    "mask": frozenset({"mask", "maskimage", "maskurl", "maskdataurl", "maskimageurl", "inputmask"}),
+    "mask": frozenset({"mask", "maskimage", "maskfile", "maskimagefile", "maskurl", "maskdataurl", "maskimageurl", "inputmask"}),
     "image": frozenset({
-        "image", "images", "inputimage", "inputimages", "initimage", "initimages", "imageurl", "imageurls", "sourceimage", "referenceimage",
+        "image", "images", "imagefile", "imagefiles", "inputimagefile", "initimagefile", "sourceimagefile", "inputimage", "inputimages", "initimage", "initimages", "imageurl", "imageurls", "sourceimage", "referenceimage",
         "referenceimages", "imageprompt", "imagedataurl", "imagedataurls", "inputimageurl", "baseimage",
     }),
     "safety_tolerance": frozenset({"safetytolerance"}),
@@ -58,7 +59,7 @@ _TASK_IDS = frozenset({"id", "taskid", "requestid", "generationid", "jobid", "pr
 _OWNERS = frozenset({"owner", "organisation", "organization", "org", "publisher", "namespace", "modelowner"})
 _OWNED = frozenset({"name", "model", "modelname", "modelid", "slug"})
 #: Objects of a body that hold its settings, by their names.
-_SETTINGS = re.compile(r"param|option|config|setting|input|arg|image", re.I)
+_SETTINGS = re.compile(r"param|option|config|setting|input|arg|image|request|extra|output|size|dimension|resolution|^0$", re.I)
 _PIXELS = re.compile(r"^\D*?([1-9]\d{2,4})\D([1-9]\d{2,4})\D*$")
 _RATIO = re.compile(r"^\D*?([1-9]\d?)\D([1-9]\d?)\D*$")
 _TIER = re.compile(r"^\d(\.\d)?[Kk]$|^\d+ ?MP$", re.IGNORECASE)
@@ -74,8 +75,13 @@ def bare(name: str) -> str:
 
 
 def field_data(name: str, schema: Schema, *, location: str = "body") -> Data:
-    """A field as a profile would write it: what it means, its format, and its values where the wire spells them in another way."""
+    """A field as a profile would write it: what it means, its format, and its values where the wire spells them in another way.
+
+    A name that leads into an object (`options[seed]`, `options.seed`) means what its last part does.
+    """
     plain = bare(name)
+    if not any(plain in names for names in _NAMES.values()):
+        plain = bare(re.split(r"[.\[]", name.strip("]"))[-1]) or plain
     if location == "path" and plain in _TASK_IDS:
         return {"means": "task_id"}
     index = re.fullmatch(r"(.*?image)(\d)", plain)
@@ -89,7 +95,7 @@ def field_data(name: str, schema: Schema, *, location: str = "body") -> Data:
 
 def _listed(schema: Schema) -> list[Any]:
     """Every value that the schema lists, also where it lists some among others it takes."""
-    values = list(schema.get("enum") or ())
+    values = [schema["const"]] if "const" in schema else list(schema.get("enum") or ())
     for word in ("anyOf", "oneOf"):
         for branch in schema.get(word) or ():
             values += _listed(branch) if isinstance(branch, Mapping) else []
@@ -160,8 +166,10 @@ def _size(schema: Schema) -> Data:
         ratios = {f"{found[1]}:{found[2]}": word for word in words if (found := _RATIO.match(word))}
         if ratios and len(ratios) >= len(words) - 1:
             return _ratio(schema)
-        bounds = {"must_accept": stated[:1], "cheapest": stated[0]} if stated else {}
-        return {"means": "size", "format": "size", **bounds} if not words else {"means": "other"}
+        bounds: Data = {"must_accept": stated[:1], "cheapest": stated[0]} if stated else {}
+        spelt = {f"{found[1]}x{found[2]}": stated[0] for found in (_PIXELS.match(str(stated[0])) if stated else None,) if found}
+        spelt = {size: word for size, word in spelt.items() if size != word}
+        return {"means": "size", "format": "size", **bounds, **({"values": spelt} if spelt else {})} if not words else {"means": "other"}
     smallest = min(pixels, key=lambda size: int(size.partition("x")[0]) * int(size.partition("x")[2]))
     spelt = {size: word for size, word in pixels.items() if size != word}
     data: Data = {"means": "size", "format": "size", "cheapest": pixels[smallest], **({"values": spelt} if spelt else {})}
@@ -175,6 +183,8 @@ def _ratio(schema: Schema) -> Data:
     if type_of(schema) not in ("string", None):
         return {"means": "other"}
     words = _words(schema)
+    if words and all(_PIXELS.match(word) for word in words):  # 1920:1080 is a size, whatever the field is called
+        return _size(schema)
     ratios = {f"{found[1]}:{found[2]}": word for word in words if (found := _RATIO.match(word))}
     if not ratios:
         # Without a list the document may still say what shapes there are; a square is among them.
@@ -199,18 +209,25 @@ def _delivery(schema: Schema) -> Data:
     values: Data = dict(delivery_words(schema))
     if not values:
         return {"means": "other"}
-    stated = list(values.values())
+    stated = [word for word in values.values() if allows(schema, word)]
+    if len(stated) < len(values):
+        return {"means": "other"}
     spelt = {kind: word for kind, word in values.items() if kind != word}
     data: Data = {"means": "delivery", "cheapest": stated[-1] if "base64" not in values else values["base64"]}
-    if len(stated) < len(_words(schema)):
+    if len(stated) != len(_words(schema)):
         data["must_accept"] = stated
     return {**data, **({"values": spelt} if spelt else {})}
+
+
+#: Words for how a picture comes, as a description that lists none of them apart names them.
+_DELIVERIES = re.compile(r"\b(b64_json|base64|b64|url)\b")
 
 
 def delivery_words(schema: Schema) -> dict[str, str]:
     """The (first) word of a field's list for each way of delivery (base64, url); empty where its schema lists none."""
     found: dict[str, str] = {}
-    for word in _words(schema):
+    told = _DELIVERIES.findall(str(schema.get("description", ""))) if type_of(schema) == "string" and "url" in _said(schema) else []
+    for word in _words(schema) or ([*dict.fromkeys(told)] if len(set(told)) > 1 else []):
         plain = bare(word)
         kind = "base64" if "b64" in plain or "base64" in plain else "url" if "url" in plain else None
         if kind is not None:
@@ -330,7 +347,8 @@ def models_of(operation: Operation) -> list[str]:
     fields += [(place[-1], schema) for place, schema in _inner(operation.properties, (), 0) if "0" not in place]
     for name, schema in fields:
         if bare(name) in _NAMES["model"] and type_of(schema) in ("string", None):
-            return _named_models(operation, name, schema)
+            others = [value for one in operation.alternatives[1:] for value in one.values.get(name, ())]
+            return list(dict.fromkeys([*_named_models(operation, name, schema), *others]))
     return []
 
 
@@ -367,7 +385,7 @@ def request_data(operation: Operation) -> Data:
             value = _value_for(data["means"], schema)
             data = {**data, **({"cheapest": value} if value is not None else {})}
         body[name] = data
-    if (operation.request_media_type or "").endswith("json"):
+    if (operation.request_media_type or "").endswith("json") or operation.request_media_type == "multipart/form-data":
         body |= _further_in(operation, taken)
     if len({"width", "height"} & taken) == 1:  # one edge alone is no size
         edge = next(name for name, data in body.items() if data["means"] in ("width", "height"))
@@ -492,7 +510,9 @@ def _value_for(meaning: str, schema: Schema) -> Any:
             value for value in (*_ORDINARY.get(meaning, ()), schema.get("minimum")) if value is not None and _fits(value, schema)
         ]
     candidates += [text for text in _ORDINARY_TEXTS.get(meaning, ()) if allows(schema, text)]
-    plain = next((value for value in candidates if value is not None and not isinstance(value, dict | list)), None)
+    plain = next(
+        (value for value in candidates if value is not None and not isinstance(value, dict | list) and allows(schema, value)), None
+    )
     if plain is not None:
         return plain
     stated = stated_value(schema)
@@ -536,6 +556,14 @@ _PICTURES = frozenset(
         "inlinedata",
         "assets",
         "imageurls",
+        "file",
+        "files",
+        "picture",
+        "pictures",
+        "photo",
+        "photos",
+        "img",
+        "imgs",
     }
 )
 _NOT_PICTURES = re.compile(
@@ -648,8 +676,20 @@ def response_data(operation: Operation) -> Data:
     if schema is None:
         return found
     pictures = picture_places(schema)
+    if pictures and binary:
+        found = {**found, **_by_accept(operation, pictures, binary)}
     found = {**pictures, **found} if pictures else found
     return {**found, **_beside_pictures(schema, found.get("pictures", ""))}
+
+
+def _by_accept(operation: Operation, pictures: Data, binary: Sequence[str]) -> Data:
+    """How a picture is asked for in a body of its own or in JSON, where there are both, and which of the two is usual."""
+    stated = next((one.schema for one in operation.parameters if one.location == "header" and one.name.lower() == "accept"), {})
+    whole = next((word for word in _words(stated) if word.startswith("image/")), binary[0])
+    usual = str(stated.get("default") or ("application/json" if "*" in str(pictures["pictures"]) else whole))
+    in_json = pictures["default_delivery"]
+    accept = {in_json: "application/json", "binary": whole}
+    return {"accept": accept, "default_delivery": "binary" if usual.startswith("image/") else in_json}
 
 
 def _beside_pictures(schema: Schema, pictures: str) -> Data:
@@ -682,16 +722,24 @@ _TOKENS = {
 
 
 def error_data(operation: Operation) -> Data:
-    """Where the operation's documented errors keep their message and code; empty where they are not described."""
+    """Where the operation's documented errors keep their message and code, of each shape that they have, in the document's order; empty
+    where they are not described. A body that is but a text is its own message.
+    """
+    found: Data = {}
     for status, response in operation.responses.items():
         if status.startswith("2"):
             continue
-        for media in (response.get("content") or {}).values():
+        for name, media in (response.get("content") or {}).items():
             schema = operation.document.expand((media or {}).get("schema", {}))
-            found = _error_places(schema)
-            if found:
-                return found
-    return {}
+            text = name.endswith("json") and isinstance(schema, Mapping) and type_of(schema) == "string"
+            for key, places in ({"message": [""]} if text else _error_places(schema)).items():
+                found[key] = list(dict.fromkeys([*found.get(key, ()), *places]))
+    return with_texts_last(found)
+
+
+def with_texts_last(errors: Data) -> Data:
+    """The places with the body itself as the last, for there is always something there."""
+    return {key: sorted(places, key=lambda place: place == "") for key, places in errors.items()}
 
 
 def _as_an_error(place: tuple[str, ...]) -> tuple[bool, bool, int]:

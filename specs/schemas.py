@@ -5,13 +5,18 @@ Values for a schema: the smallest that the document itself states, and, for a pr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from testcard.specs.pointers import MISSING
 
 Schema = Mapping[str, Any]
 _ALTERNATIVES = ("oneOf", "anyOf")
+#: Bounds, with which of two holds.
+_TIGHTER: Mapping[str, Callable[..., Any]] = {
+    **dict.fromkeys(("minimum", "exclusiveMinimum", "minLength", "minItems"), max),
+    **dict.fromkeys(("maximum", "exclusiveMaximum", "maxLength", "maxItems"), min),
+}
 _ASIDE = ("title", "description", "default", "deprecated", "example", "examples")
 
 
@@ -34,6 +39,18 @@ def schema_at(schema: Schema, parts: Iterable[str]) -> Schema:
         inner = schema.get("items") if part.isdigit() and "items" in schema else (schema.get("properties") or {}).get(part)
         schema = inner if isinstance(inner, Mapping) else {}
     return schema
+
+
+def any_of(schema: Any) -> Any:
+    """A dereferenced schema that a value fits as soon as it fits one of several alternatives: documents say `oneOf` where they overlap too."""
+    if isinstance(schema, list):
+        return [any_of(one) for one in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    found = {key: value if key in ("enum", "const", "default", "example", "examples") else any_of(value) for key, value in schema.items()}
+    if isinstance(found.get("oneOf"), list) and "anyOf" not in found:
+        found = {"anyOf" if key == "oneOf" else key: value for key, value in found.items()}
+    return found
 
 
 def simplified(schema: Any) -> Any:
@@ -81,6 +98,26 @@ def body_schema(schema: Any) -> dict[str, Any]:
     return found
 
 
+def alternatives(schema: Any) -> list[Schema]:
+    """The kinds of object that a body may be, each with what holds for all of them; none where it is of one kind.
+
+    Those that only bound what is there (`required: [size]` or `required: [width, height]`) are no kinds of their own.
+    """
+    plain = simplified(schema)
+    if not isinstance(plain, Mapping):
+        return []
+    for word in _ALTERNATIVES:
+        branches = plain.get(word)
+        if not isinstance(branches, list) or not all(isinstance(one, Mapping) for one in branches):
+            continue
+        outer = {key: value for key, value in plain.items() if key != word}
+        whole = [simplified({"allOf": [outer, branch]}) for branch in branches if type_of(branch) in (None, "object")]
+        kinds = [kind for one in whole for kind in (alternatives(one) or [one])]
+        if any("properties" in branch or alternatives(branch) for branch in branches) and all("properties" in one for one in kinds):
+            return kinds
+    return []
+
+
 def _joined(schema: dict[str, Any]) -> dict[str, Any]:
     """`allOf` put into the schema itself, as far as its parts say different things or are objects whose properties add up."""
     parts = schema.get("allOf")
@@ -100,6 +137,10 @@ def _joined(schema: dict[str, Any]) -> dict[str, Any]:
                 whole[key] = value
             elif key == "additionalProperties":
                 whole[key] = whole[key] and value
+            elif key in _TIGHTER and isinstance(value, int | float) and isinstance(whole[key], int | float):
+                whole[key] = _TIGHTER[key](whole[key], value)
+            elif key == "enum" and isinstance(value, list) and isinstance(whole[key], list):
+                whole[key] = [one for one in whole[key] if one in value]
             else:
                 return schema  # two parts bound the same thing: only together do they say what is allowed
     return whole

@@ -14,6 +14,7 @@ Data = dict[str, Any]
 _ERRORS = ("failurereason", "error", "errormessage", "taskstatusmsg", "failuremessage", "statusmessage", "reason")
 _REFERENCES = ("taskid", "requestid", "generationid", "jobid", "predictionid", "id", "uuid", "reference", "taskaddress")
 _POLL_URLS = ("pollingurl", "pollurl", "statusurl")
+_POLL_HEADERS = ("operationlocation", "location", "azureasyncoperation", "contentlocation")
 _RESULT_URLS = ("responseurl", "resulturl")
 _STATES = ("status", "state", "taskstatus", "phase")
 #: Words for how far a task is. They are looked for in this order, as whole words or the beginnings of some.
@@ -59,7 +60,13 @@ def _reference_parameter(operation: Operation) -> str | None:
 def gives_reference(submit: Operation) -> bool:
     """Whether an operation's answer holds what a task can be asked for by."""
     places = [(place, one) for place, one in leaves(answer_schema(submit) or {}) if place and "*" not in place]
-    return _first(places, (*_REFERENCES, *_POLL_URLS)) is not None
+    return _first(places, (*_REFERENCES, *_POLL_URLS)) is not None or poll_header(submit) is not None
+
+
+def poll_header(submit: Operation) -> str | None:
+    """The place of the header in which an operation's success says where to ask for a task; None where it documents none."""
+    headers = [str(name) for status in submit.success_statuses for name in (submit.responses.get(str(status)) or {}).get("headers") or ()]
+    return next((f"header:{name.lower()}" for name in headers if bare(name) in _POLL_HEADERS), None)
 
 
 def task_data(submit: Operation, others: Sequence[Operation]) -> Data | None:
@@ -67,12 +74,11 @@ def task_data(submit: Operation, others: Sequence[Operation]) -> Data | None:
 
     `others` are the operations among which the one that is polled is looked for.
     """
-    schema = answer_schema(submit)
-    if schema is None:
-        return None
+    schema = answer_schema(submit) or {}
     places = [(place, one) for place, one in leaves(schema) if place and "*" not in place and type_of(one) in ("string", None, "integer")]
     reference = _first(places, _REFERENCES)
-    poll_url, result_url = _first(places, _POLL_URLS), _first(places, _RESULT_URLS)
+    told, result_url = _first(places, _POLL_URLS), _first(places, _RESULT_URLS)
+    poll_url = written(told) if told is not None else poll_header(submit)
     if reference is None and poll_url is None:
         return None
     status = list(submit.success_statuses)
@@ -96,7 +102,7 @@ def task_data(submit: Operation, others: Sequence[Operation]) -> Data | None:
         if error is not None:
             found["error"] = written(error)
     if poll_url is not None:
-        found["poll_url"] = written(poll_url)
+        found["poll_url"] = poll_url
         if poll is None:
             found["poll_by"] = "address"
     if result_url is not None:
@@ -158,11 +164,15 @@ def _first(places: list[tuple[tuple[str, ...], Any]], names: tuple[str, ...]) ->
 
 
 def _state(answer: Any) -> tuple[str, dict[str, list[str]]] | None:
+    by_place: dict[str, list[str]] = {}
     for place, one in state_places(answer):
-        words = [word for word in one.get("enum") or () if isinstance(word, str)] or _words_told(one)
-        states = states_of(words)
+        listed = [one["const"]] if "const" in one else one.get("enum") or ()
+        words = [word for word in listed if isinstance(word, str)] or _words_told(one)
+        by_place.setdefault(written(place), []).extend(words)  # each alternative may have its own word
+    for at, words in by_place.items():
+        states = states_of(dict.fromkeys(words))
         if "completed" in states:
-            return written(place), states
+            return at, states
     return None
 
 

@@ -82,6 +82,7 @@ def _distance(size: Pixels) -> tuple[float, float, int]:
 
 def offer(provider: Provider, operation: str, model: str | None) -> Offer:
     """What sizes the profile and the schema of an operation document."""
+    provider = provider.for_model(model)
     profile = provider.operation_profile(operation)
     schema = next(iter(provider.operation(operation).request_content.values()), {})
     properties: Mapping[str, Any] = schema.get("properties") or {}

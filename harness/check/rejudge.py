@@ -83,6 +83,7 @@ def judge_again(
     if record.targets[0].provider != provider.id:
         raise UsageError(f"{run.folder} is a check of {record.targets[0].provider}, not of {provider.id}")
     config = record.config
+    provider = provider.for_model(config.get("model") if isinstance(config.get("model"), str) else None)
     try:
         msgspec.convert(config, _CheckConfig)
     except msgspec.ValidationError as error:

@@ -67,8 +67,8 @@ class CheckRun:
 
     def __init__(self, options: CheckOptions) -> None:
         self.options = options
-        self.provider = load_provider(options.provider, options.search)
         self.rules = choose_rules(options.rules)
+        self.provider = load_provider(options.provider, options.search).for_model(options.model)
         self.operations = choose_operations(self.provider, options.operations, options.model)
         self.finished: Finished | None = None
         if options.out is not None:

@@ -29,6 +29,7 @@ def check_contract(provider: Provider, fields: WireFields, request: TaskRequest 
 
     Needs (an edit needs a picture, inpainting a mask) are looked up only when the task request is given.
     """
+    provider = provider.for_body(fields.operation, fields.body)
     operation = provider.operation(fields.operation)
     for name in fields.body:
         if name not in operation.properties:
@@ -186,6 +187,7 @@ def choose(provider: Provider, request: TaskRequest, operation: str | None = Non
     Then the first operation of the task, in the profile's order, that can. Other breaches never move a request: they are
     the caller's to mend. Raises `ContractViolation` as the default operation (or the one named) would.
     """
+    provider = provider.for_model(request.model)
     default = operation or provider.default_operation(request.task)
     others = [] if operation else [name for name, profile in provider.profile.operations.items() if request.task in profile.tasks]
     if request.model is not None and others and request.model not in provider.models(default):

@@ -76,7 +76,7 @@ def build(
         sent = fields.body
         if not content_type.partition(";")[0].strip().endswith("json"):
             sent = flattened(profile, sent)
-        content_type, body = encode_body(sent, content_type)
+        content_type, body = encode_body(sent, content_type) if not operation.listed else (content_type, json_bytes([_jsonable(sent)]))
         own["content-type"] = content_type
     own |= dict(_key_headers(provider, api_key))
     merged = _merged(own.items(), headers)
@@ -284,6 +284,8 @@ def _part(name: str, value: Any) -> tuple[bytes, bytes]:
         return head.encode(), value.data
     if isinstance(value, bytes):
         return head.encode(), value
+    if isinstance(value, Mapping):  # OpenAPI's own rule for a part that is an object
+        head += "\r\nContent-Type: application/json"
     text = value if isinstance(value, str) else json.dumps(value)
     return head.encode(), text.encode("utf-8", "surrogatepass")
 

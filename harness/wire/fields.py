@@ -25,6 +25,8 @@ _PLAIN_TERMS = (
 )  # fmt: skip
 #: Terms without which a request asks for nothing: nobody else may choose them.
 _SAID = frozenset({"prompt", "messages", "image", "mask", "model", "async", "stream"})
+#: Those among them that are sent all the same where a request has to carry them: as the profile says, off where it says nothing.
+_SWITCHES = frozenset({"async", "stream"})
 _PIXELS = re.compile(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})")
 #: A tier stands for pictures of about one area whatever their shape; so far from it is still that tier.
 _TIER_SLACK = 0.15
@@ -82,7 +84,9 @@ def wire_fields(provider: Provider, request: TaskRequest, operation: str | None 
     Raises `ContractViolation` for what cannot be said there: a task the operation does not do, a term it has no field
     for, more pictures than it takes, pixels that none of its sizes stand for. Values are not judged (see `check_contract`).
     """
+    provider = provider.for_model(request.model)
     operation_id = operation or provider.default_operation(request.task)
+    provider = provider.for_body(operation_id, request.extra)
     return _Mapping(provider, request, provider.operation(operation_id), provider.operation_profile(operation_id)).run()
 
 
@@ -149,11 +153,12 @@ class _Mapping:
         further_in = [name for name in self.profile.fields if name.startswith("/") and is_required(self.operation, name)]
         for name in (*self.operation.required, *further_in):
             entry = self.profile.fields.get(name)
-            if name in self.body or entry is None or entry.means in _SAID or any(other.startswith(f"/{name}/") for other in self.body):
+            said = entry is None or (entry.means in _SAID and entry.means not in _SWITCHES)
+            if name in self.body or entry is None or said or any(other.startswith(f"/{name}/") for other in self.body):
                 continue
             value = entry.cheapest if entry.cheapest is not None else next(iter(entry.must_accept), None)
-            value = stated_value(self.schema(name)) if value is None else value
-            if value is not MISSING:
+            value = stated_value(self.schema(name)) if value is None and entry.means != "stream" else value
+            if value is not MISSING and value is not None:
                 self.body[name] = value
 
     def schema(self, name: str) -> Mapping[str, Any]:
@@ -172,7 +177,19 @@ class _Mapping:
     def spelt(self, name: str, value: Any) -> Any:
         entry = self.entry(name)
         spelt = entry.values.get(str(value), value)
+        if entry.means == "size" and spelt == value:
+            spelt = self._with_their_sign(entry, value)
         return str(spelt) if entry.format == "text" else spelt
+
+    def _with_their_sign(self, entry: WireField, size: Any) -> Any:
+        """A size that the profile does not spell, with the sign between its edges that those have which it spells (`512*512`)."""
+        edges = pixel_size(size)
+        for word, wire in entry.values.items():
+            known = pixel_size(word)
+            if edges is not None and known is not None and str(wire).startswith(str(known[0])) and str(wire).endswith(str(known[1])):
+                sign = str(wire)[len(str(known[0])) : -len(str(known[1]))]
+                return f"{edges[0]}{sign}{edges[1]}" if len(sign) == 1 else size
+        return size
 
     def model(self) -> None:
         parts = {name: entry for name, entry in self.profile.path.items() if entry.means == "model"}

@@ -11,6 +11,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, cast
+from urllib.parse import urlencode
 
 import msgspec
 from PIL import Image
@@ -23,11 +24,13 @@ from testcard.mocks.providers.nvidia_nim import NimVision
 from testcard.mocks.providers.provider_format import ErrorStyle, openai_error
 from testcard.mocks.store import State, Task
 from testcard.specs.agreement import has_place
+from testcard.specs.errors import SpecError
 from testcard.specs.loader import Provider
+from testcard.specs.openapi import OpenApi
 from testcard.specs.pointers import at, parts_of
 from testcard.specs.prices import Billable
-from testcard.specs.profile import AsyncProtocol, OperationProfile, PictureEvents, WireField
-from testcard.specs.schemas import schema_at
+from testcard.specs.profile import AsyncProtocol, OperationProfile, PictureEvents, TaskCall, WireField
+from testcard.specs.schemas import Schema, schema_at, type_of
 
 _HEADER = "header:"
 #: Previews before each picture of a stream, where there are any.
@@ -59,16 +62,20 @@ class FromProfile(NimVision):
         invalid = next((status for status in (400, 422) if documented and all(str(status) in one.responses for one in documented)), 400)
         self.errors = ErrorStyle(self._error, invalid=invalid, unknown_model=invalid)
         self._fillers: dict[tuple[str, int], tuple[str, Filler]] = {}
+        self._kinds: dict[OpenApi, FromProfile] = {}
 
-    def _error(self, refused: Refused) -> dict[str, Any]:
-        """The message and the code at the first place the profile names for each; OpenAI's shape where it names none."""
+    def _error(self, refused: Refused, schema: Schema | None = None) -> Any:
+        """The message and the code at the first place that the profile names for each and the schema has; OpenAI's shape where it names
+        none. A schema of texts has the message alone.
+        """
         places = self.provider.profile.errors
-        if not places.message:
+        if schema and type_of(schema) == "string":
+            return refused.message
+        if not any(places.message):
             return openai_error(refused)
-        body: Any = put({}, places.message[0], refused.message)
-        if places.code:
-            body = put(body, places.code[0], refused.code)
-        return cast("dict[str, Any]", body)
+        body: Any = put({}, _fitting(places.message, schema) or next(filter(None, places.message)), refused.message)
+        code = _fitting(places.code, schema) or (None if schema else next(iter(places.code), None))
+        return put(body, code, refused.code) if code else body
 
     def _filler(self, operation: str, status: int) -> tuple[str, Filler]:
         """The media type that the document has for an answer's JSON, and what makes it whole."""
@@ -81,16 +88,26 @@ class FromProfile(NimVision):
         return self._fillers[key]
 
     def refusal(self, refused: Refused, operation: str | None = None) -> Answer:
-        """The refusal, whole by what the document says of its status."""
+        """The refusal, whole by what the document says of its status; in the shape of another where it says nothing of this one."""
         answer = super().refusal(refused)
-        if operation is not None:
-            responses = self.provider.operation(operation).responses
-            refusals = [int(status) for status in responses if status.isdigit() and not status.startswith("2")]
-            documented = self.provider.operation(operation).documents(refused.status)
-            answer.media_type, filler = self._filler(operation, refused.status if documented or not refusals else refusals[0])
-            whole = filler.filled(answer.json)
-            # What has to be said at the profile's places may be no part of what is documented for this one status.
-            answer.json = whole if isinstance(whole, dict) else answer.json
+        if operation is None:
+            return answer
+        documented = self.provider.operation(operation)
+        status = refused.status
+        if not documented.documents(status):
+            others = [int(one) for one in documented.responses if one.isdigit() and not one.startswith("2")]
+            described = [one for one in others if self._filler(operation, one)[1].schema]
+            status = next(iter([*described, *others]), status)
+        names = documented.response_media_types(status)
+        plain = next((name for name in names if name.startswith("text/")), None)
+        if plain is not None and not any(name.endswith("json") for name in names):
+            answer.data, answer.media_type = refused.message.encode(), plain
+            return answer
+        answer.media_type, filler = self._filler(operation, status)
+        said = self._error(refused, filler.schema)
+        whole = filler.filled(said)
+        # What has to be said at the profile's places may be no part of what is documented for this one status.
+        answer.json = whole if isinstance(whole, dict | str) else said
         return answer
 
     def success_status(self, operation: str) -> int:
@@ -100,6 +117,30 @@ class FromProfile(NimVision):
     def media_type(self, operation: str, status: int) -> str:
         """The documented media type of an answer's JSON."""
         return self._filler(operation, status)[0]
+
+    def accepted_headers(self, call: Call, reference: str) -> Headers:
+        """What the protocol's places say that stands in headers: the task's reference, its address."""
+        protocol = self._protocol(call.operation)
+        told: list[tuple[str, str | None]] = [(place, reference) for place in protocol.task_reference]
+        told += [(protocol.poll_url, self._poll_address(protocol, call, reference))] if protocol.poll_url is not None else []
+        return tuple((place.removeprefix(_HEADER), value) for place, value in told if place.startswith(_HEADER) and value is not None)
+
+    def _poll_address(self, protocol: AsyncProtocol, call: Call, reference: str) -> str | None:
+        """Where the task can be asked for; None where the profile knows no operation for that."""
+        if protocol.operation is None or protocol.parameter is None:
+            return None
+        return self._address(call, TaskCall(operation=protocol.operation, parameter=protocol.parameter), reference)
+
+    def _address(self, call: Call, asked: TaskCall, reference: str) -> str:
+        """The address of what is asked about a task, with what its operation has to be sent in the query."""
+        operation, profile = self.provider.operation(asked.operation), self.provider.operation_profile(asked.operation)
+        query = {name: field.send for name, field in profile.query.items() if field.send is not None}
+        path = operation.path
+        if asked.parameter in operation.path_parameters:
+            path = path.replace("{" + asked.parameter + "}", reference)
+        else:
+            query[asked.parameter] = reference
+        return call.origin + call.root + path + (f"?{urlencode(query)}" if query else "")
 
     def wants_task(self, call: Call) -> bool:
         """Whether the profile's async flag is set, or there is none to set."""
@@ -123,9 +164,21 @@ class FromProfile(NimVision):
     def parameters(self, call: Call) -> Parameters:
         """The pictures asked for, by the meanings of the fields."""
         try:
-            return self._parameters(call)
+            return self._for(call)._parameters(call)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, ArithmeticError):
             raise Refused(self.errors.invalid, "a value is of a kind that makes no picture") from None
+
+    def _for(self, call: Call) -> FromProfile:
+        """The format of the kind of request that this is, where the document has several."""
+        try:
+            provider = self.provider.for_body(call.operation, call.fields)
+        except SpecError:
+            return self
+        if provider is self.provider:
+            return self
+        if provider.openapi not in self._kinds:
+            self._kinds[provider.openapi] = FromProfile(provider, self.clock, strict=self.strict)
+        return self._kinds[provider.openapi]
 
     def _parameters(self, call: Call) -> Parameters:
         profile = self.provider.operation_profile(call.operation)
@@ -223,15 +276,14 @@ class FromProfile(NimVision):
         protocol = self._protocol(call.operation)
         body: Any = {}
         for pointer in protocol.task_reference:
-            body = put(body, pointer, reference)
+            if not pointer.startswith(_HEADER):
+                body = put(body, pointer, reference)
         documented = self.provider.operation(call.operation).response_schema(self.accept_status(call.operation))
         if protocol.state and (documented is None or has_place(documented, parts_of(protocol.state))):
             body = put(body, protocol.state, protocol.word("queued"))
-        if protocol.poll_url and protocol.operation and protocol.parameter:
-            path = self.provider.operation(protocol.operation).path
-            marked = "{" + protocol.parameter + "}"
-            path = path.replace(marked, reference) if marked in path else f"{path}?{protocol.parameter}={reference}"
-            body = put(body, protocol.poll_url, call.origin + call.root + path)
+        address = self._poll_address(protocol, call, reference)
+        if protocol.poll_url and not protocol.poll_url.startswith(_HEADER) and address is not None:
+            body = put(body, protocol.poll_url, address)
         if protocol.cost is not None and not protocol.cost.at.startswith(_HEADER):
             body = put(body, protocol.cost.at, 4)
         body = self._with_result_address(protocol, body, call, reference)
@@ -328,7 +380,7 @@ class FromProfile(NimVision):
             body = put(body, protocol.error, task.failure.message)
         polled = self.provider.operation(operation).response_schema(200) if operation is not None else None
         for pointer in protocol.task_reference:
-            if polled is None or has_place(polled, parts_of(pointer)):
+            if not pointer.startswith(_HEADER) and (polled is None or has_place(polled, parts_of(pointer))):
                 body = put(body, pointer, task.reference)
         if protocol.state:
             body = put(body, protocol.state, protocol.word(state) or protocol.word("queued") or state)
@@ -342,10 +394,7 @@ class FromProfile(NimVision):
         """The body with the address of the task's result, where the protocol has a place for it and an operation that answers there."""
         if protocol.result_url is None or protocol.result_from is None:
             return body
-        path = self.provider.operation(protocol.result_from.operation).path
-        marked = "{" + protocol.result_from.parameter + "}"
-        path = path.replace(marked, reference) if marked in path else f"{path}?{protocol.result_from.parameter}={reference}"
-        return put(body, protocol.result_url, call.origin + call.root + path)
+        return put(body, protocol.result_url, self._address(call, protocol.result_from, reference))
 
     def _protocol(self, operation: str) -> AsyncProtocol:
         protocol = self.provider.protocol(operation)
@@ -421,6 +470,11 @@ class FromProfile(NimVision):
         stated = self.provider.operation_profile(call.operation).response.cost
         each = (stated.usd_each if stated is not None else None) or 1.0
         return round(((entry.price.usd(billed) if entry else None) or 0.0) / each, 6)
+
+
+def _fitting(places: Sequence[str], schema: Schema | None) -> str | None:
+    """The first of the places that a schema has; None for none."""
+    return next((place for place in places if place and schema and has_place(schema, parts_of(place))), None)
 
 
 def _ratio(word: str) -> tuple[int, int] | None:

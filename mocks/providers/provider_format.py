@@ -162,6 +162,10 @@ class ProviderFormat:
         """The body of the 202 for an accepted task."""
         raise Refused(404, "this provider has no tasks")
 
+    def accepted_headers(self, call: Call, reference: str) -> Headers:
+        """What is said of an accepted task in headers."""
+        return ()
+
     def replayed_headers(self) -> Headers:
         """What is said with a task that an equal idempotency key had accepted before."""
         return ()

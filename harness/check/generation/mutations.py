@@ -98,7 +98,7 @@ def mutations(
     """
     media_type = operation.request_media_type or ""
     text = not media_type.endswith("json")
-    whole = jsonschema_rs.Draft202012Validator(dict(operation.request_schema))
+    whole = jsonschema_rs.Draft202012Validator(dict(operation.whole_content.get(media_type, {})))
     root: Steps = (*operation.pointer, "requestBody", "content", media_type, "schema")
     places = list(_places(operation.request_schema, base.body, root, means))
     body = _Place((), root, operation.request_schema, True, base.body, True, None)
