@@ -8,9 +8,11 @@ watches its standard input and leaves when that closes.
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
+import re
+import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -26,6 +28,8 @@ from urllib.parse import urlsplit
 from testcard.harness.config import Config, PricesSection
 from testcard.harness.errors import Exit, TargetUnreachable, TestcardError, UsageError
 from testcard.harness.extras import require
+from testcard.harness.intake.limits import limits
+from testcard.harness.intake.wire_bytes import Meter, TooLate, TooMuch
 from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import keep_secret
 from testcard.harness.runs.records import TargetRecord
@@ -217,17 +221,64 @@ def answers(base_url: str, timeout_s: float = 2.0) -> bool:
 
 def date_of(base_url: str, timeout_s: float = 2.0) -> str | None:
     """What the server's clock says (its Date header, "" without one) where something `answers` at the URL; None where nothing does."""
-    parts = urlsplit(base_url)
-    connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = connect(parts.hostname or "", parts.port, timeout=timeout_s)
-    try:
-        connection.request("GET", parts.path or "/")
-        response = connection.getresponse()
-        return (response.getheader("date") or "") if response.status not in _STARTING else None
-    except (OSError, http.client.HTTPException):
+    found = _asked(base_url, urlsplit(base_url).path or "/", timeout_s)
+    if found is None or found[0] in _STARTING:
         return None
-    finally:
-        connection.close()
+    date = re.search(rb"^date:[ \t]*([^\r\n]*)", found[1], re.IGNORECASE | re.MULTILINE)
+    return date[1].decode("latin-1").strip() if date is not None else ""
+
+
+#: So much of a body is read where only its begin matters.
+_BEGIN_BYTES = 4096
+_HEAD_BEGIN = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?=[ \r])")
+
+
+def _asked(base_url: str, path: str, within_s: float) -> tuple[int, bytes, bytes] | None:
+    """Status, header lines and the begin of the body that a GET without a key is answered with; None where no answer came in the time.
+
+    That is for all of it: who drips its head, or floods it with interim answers, answers nothing.
+    """
+    parts = urlsplit(base_url)
+    meter = Meter(limits(), time.monotonic() + within_s)
+    request = f"GET {path} HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n"
+    data, found = b"", None
+    try:
+        secure = parts.scheme == "https"
+        sock = socket.create_connection((parts.hostname or "", parts.port or (443 if secure else 80)), timeout=within_s)
+        with sock:
+            near = ssl.create_default_context().wrap_socket(sock, server_hostname=parts.hostname) if secure else sock
+            with near:
+                near.sendall(request.encode("ascii"))
+                while found is None or len(found[2]) < _BEGIN_BYTES:
+                    near.settimeout(meter.wait_s(time.monotonic()))
+                    block = near.recv(_BEGIN_BYTES)
+                    if not block:
+                        break
+                    meter.heard(block, time.monotonic())
+                    data += block
+                    found = _taken_apart(data)
+                    if found is not None and found[3]:
+                        break
+    except (OSError, ValueError, TooMuch, TooLate):
+        pass  # what is there by then may do
+    return found[:3] if found is not None else None
+
+
+def _taken_apart(data: bytes) -> tuple[int, bytes, bytes, bool] | None:
+    """Status, header lines, body, and whether that is known to be whole; None while the head is not there. `ValueError` for what is no answer."""
+    while True:
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            return None
+        first = _HEAD_BEGIN.match(data)
+        if first is None:
+            raise ValueError("no HTTP")
+        status, body = int(first[1]), data[end + 4 :]
+        if status >= 200:
+            fields = data[data.find(b"\r\n") + 2 : end + 2]
+            length = re.search(rb"^content-length:[ \t]*([0-9]{1,15})[ \t]*\r?$", fields, re.IGNORECASE | re.MULTILINE)
+            return status, fields, body, length is not None and len(body) >= int(length[1])
+        data = body
 
 
 def wait_until_ready(base_url: str, limit_s: float) -> None:
@@ -243,17 +294,8 @@ def wait_until_ready(base_url: str, limit_s: float) -> None:
 
 def is_testcard_mock(base_url: str) -> bool:
     """Whether one of our own mocks serves there, so that a run can never pass for one against the real provider."""
-    parts = urlsplit(base_url)
-    connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = connect(parts.hostname or "", parts.port, timeout=2)
-    try:
-        connection.request("GET", "/_testcard/health")
-        response = connection.getresponse()
-        return response.status == 200 and b'"testcard' in response.read(4096)
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    found = _asked(base_url, "/_testcard/health", 2.0)
+    return found is not None and found[0] == 200 and b'"testcard' in found[2][:_BEGIN_BYTES]
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +11,19 @@ import pytest
 
 from testcard.harness.config import Config
 from testcard.harness.errors import UsageError
-from testcard.harness.targets import checked_base_url, embedded_mocks, is_loopback, open_target, read_key, require_live
+from testcard.harness.targets import (
+    answers,
+    checked_base_url,
+    date_of,
+    embedded_mocks,
+    is_loopback,
+    is_testcard_mock,
+    open_target,
+    read_key,
+    require_live,
+)
 from testcard.specs.loader import load_provider
-from testkit.servers import Response, answering
+from testkit.servers import Response, answering, talking
 
 NANOGPT = load_provider("nanogpt")
 
@@ -168,3 +180,40 @@ def test_only_our_own_mock_gets_made_up_prices(stranger: str) -> None:
         assert target.mock
         assert target.pricing.origin == "illustrative"
         assert target.pricing.price("hidream", "createImage") is not None
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000],
+    ids=["head", "body", "silence", "header"],
+)
+def test_who_drips_is_no_mock_and_holds_nobody_up(begin: bytes) -> None:
+    """A server that never ends its answer, or sends interim answers without end, is waited for two seconds in all, whatever it drips."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(begin)
+        for number in range(3000):
+            connection.sendall(b"X-%d: y\r\n" % number if begin else b"HTTP/1.1 100 Continue\r\n\r\n")
+            time.sleep(0.02)
+
+    with talking(talk) as server:
+        began = time.monotonic()
+        assert not is_testcard_mock(server.url)
+        assert answers(server.url, 1.0) == (b"\r\n\r\n" in begin)
+        assert time.monotonic() - began < 30  # of a minute that it drips
+
+
+def test_a_mock_is_known_by_its_health() -> None:
+    """Also behind interim answers; another server is none, whatever its status says."""
+    for status, body, known in ((200, b'{"testcard": "1"}', True), (503, b'{"testcard": "1"}', False), (200, b"{}", False)):
+
+        def talk(connection: socket.socket, status: int = status, body: bytes = body) -> None:
+            connection.recv(4096)
+            interim = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+            connection.sendall(interim + b"HTTP/1.1 %d OK\r\nDate: now\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body))
+            connection.recv(1)
+
+        with talking(talk) as server:
+            assert is_testcard_mock(server.url) is known
+            assert date_of(server.url) == (None if status == 503 else "now")

@@ -29,6 +29,8 @@ class Server:
         self.port = self._listening.getsockname()[1]
         self._other = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.elsewhere = f"http://127.0.0.1:{self._other.getsockname()[1]}"
+        #: Whose answer it is when the server is asked at its root whether it is a mock: that of the attack made ready last.
+        self.current = ""
         self.asked: dict[str, int] = {}
         self.billed: dict[str, int] = {}
         self.leaked: dict[str, list[str]] = {}
@@ -60,7 +62,10 @@ class Server:
             if talk is None:
                 return
             name = talk.path.split("/")[1].partition("?")[0]
+            if name == "_testcard":
+                name = self.current
             if name == "_ready":
+                self.current = talk.path.rpartition("/")[2]
                 READY.get(talk.path.rpartition("/")[2], bytes)()
                 talk.json({})
                 return
