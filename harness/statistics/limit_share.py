@@ -10,7 +10,8 @@ A queue at a high load shows few long requests until its next busy spell, so a p
 - the requests over the limit are worth no more than those over the series' 75th percentile are (`correlation`);
 - or the tail beyond that percentile, taken for exponential as a queue's is, surely has less than that share over the limit, its
   scale enlarged where the samples are correlated, `1 + (1 + 200/n)(1 − 1/effect)` times;
-- or every request lies far below: the longest times `FAR`·√(72/n) (at least three times) is within the limit.
+- or every request lies far below, of as many as the percentile takes: the longest times `FAR`·√(72/n) (at least three times) is
+  within the limit.
 
 By simulation (docs/decisions/0029-percentiles-are-always-shown.md): at the limit 0 to 4 % pass or fail falsely, up to a load of 0.9; naively
 up to 85 % passed. Several looks at growing data: each look's tails are `1/√looks` of one look's, which keeps all of them within 4 %.
@@ -101,7 +102,7 @@ def judge_limit(
     if not holds and share_ends(count, n, n / own, tail)[1] < allowed:
         holds = _tail_end(values[beyond], knee, limit, n, wide, tail) < allowed
     if not holds and count == 0:
-        holds = n >= _enough(allowed) and float(values.max()) * max(FAR_LEAST, FAR * math.sqrt(_enough(allowed) / n)) <= limit
+        holds = n >= needed(1.0 - allowed) and float(values.max()) * max(FAR_LEAST, FAR * math.sqrt(_enough(allowed) / n)) <= limit
     if holds:
         return LimitVerdict("holds", count, n, allowed, share)
     return LimitVerdict(

@@ -86,6 +86,14 @@ def test_far_below_is_far_enough_whatever_the_correlation() -> None:
     assert judge_limit(creeping[:60], rounds(60), limit=8.0, allowed=0.05).verdict == "undecided"
 
 
+def test_far_below_is_enough_with_as_many_as_the_percentile_takes() -> None:
+    """A median needs fewer requests than a p95: nineteen that creep hold p50 below sixty times the longest, as the plan said; five do not."""
+    creeping = 0.5 - 0.01 * np.arange(19)
+    assert judge_limit(creeping, rounds(19), limit=30.0, allowed=0.5).verdict == "holds"
+    assert judge_limit(creeping, rounds(19), limit=1.0, allowed=0.5).verdict == "undecided"
+    assert judge_limit(creeping[:5], rounds(5), limit=30.0, allowed=0.5).verdict == "undecided"
+
+
 def test_more_looks_ask_for_more() -> None:
     """Each of four looks is as careful as 1/√4 of the tails: what one look would just decide, one of four does not."""
     values = some(75, 0)
