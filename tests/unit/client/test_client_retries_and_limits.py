@@ -12,6 +12,7 @@ import pytest
 
 from testcard.harness.client import (
     Client,
+    ClientError,
     ClientEvent,
     ConnectionFailed,
     OpenTelemetryHook,
@@ -20,6 +21,7 @@ from testcard.harness.client import (
     ServerFailed,
     SpendingGuard,
     SpendingLimitReached,
+    TimedOut,
     log_calls,
 )
 from testcard.harness.client import retries as module
@@ -96,9 +98,14 @@ def test_a_429_is_waited_out_as_long_as_it_says(slept: list[float]) -> None:
 def test_what_may_have_been_billed_is_repeated_only_under_a_key(slept: list[float]) -> None:
     """A 503 and a broken answer end a plain request; where the provider takes an idempotency key, the same key is sent again."""
     policy = Retry(attempts=3, base_s=0.0)
-    for trouble in (refused(503, **{"retry-after": "0"}), httpx.ReadError("gone"), httpx.ReadTimeout("slow")):
+    troubles: tuple[tuple[httpx.Response | Exception, type[ClientError]], ...] = (
+        (refused(503, **{"retry-after": "0"}), ServerFailed),
+        (httpx.ReadError("gone"), ConnectionFailed),
+        (httpx.ReadTimeout("slow"), TimedOut),
+    )
+    for trouble, error in troubles:
         answers = Answers(trouble, ok())
-        with client(answers, retry=policy) as one, pytest.raises((ServerFailed, ConnectionFailed, Exception)):
+        with client(answers, retry=policy) as one, pytest.raises(error):
             one.generate("x")
         assert len(answers.asked) == 1
     with client(Answers(httpx.ConnectError("refused"), ok()), retry=policy) as one:
