@@ -29,7 +29,7 @@ import msgspec
 from testcard.benchmarks.load.tally import RunState
 from testcard.benchmarks.plan.job import Job
 from testcard.benchmarks.plan.targets import opened_targets, reach, sections_of, target_job
-from testcard.benchmarks.run.finishing import conclude, write_down
+from testcard.benchmarks.run.finishing import charged_more, conclude, write_down
 from testcard.benchmarks.run.options import BenchOptions
 from testcard.benchmarks.run.planning import BenchPlan, make_plan
 from testcard.benchmarks.run.session import BLOCKS_FILE, Session
@@ -159,7 +159,14 @@ class BenchRun:
         left_out = [each.objective.expression for each in plan.left_out]
         recorded = write_down(writer, session.blocks, plan.workload, finder, plan.asked, session.stops, left_out)
         planned = plan.rows if finder is None else ()
-        end = conclude(recorded, session.stops, interrupted=session.interrupted, fatal=session.fatal, planned=planned)
+        end = conclude(
+            recorded,
+            session.stops,
+            interrupted=session.interrupted,
+            fatal=session.fatal,
+            planned=planned,
+            remark=charged_more(plan, recorded.spend, self.options.max_cost_usd),
+        )
         writer.finish(end.outcome, end.code, end.reason, session.stops)
         yield from (Judged(row=row) for row in recorded.summary.rows)
         if session.fatal is not None and not session.interrupted:

@@ -15,10 +15,12 @@ from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.reading import CHANGED, decoded, lines
 from testcard.harness.runs.records import Block, Outcome, Saturations, Spend, Summary
 from testcard.harness.stops import BUDGET, Stop, StopReason, sentence
+from testcard.harness.text.words import count, significant
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from testcard.benchmarks.run.planning import BenchPlan
     from testcard.harness.statistics.summary import RowKey
 
 
@@ -187,9 +189,15 @@ def _with_notes(summary: Summary, said: Mapping[RowKey, str]) -> Summary:
 
 
 def conclude(
-    recorded: Recorded, stops: Sequence[Stop], *, interrupted: bool, fatal: TestcardError | None, planned: Collection[RowKey] = ()
+    recorded: Recorded,
+    stops: Sequence[Stop],
+    *,
+    interrupted: bool,
+    fatal: TestcardError | None,
+    planned: Collection[RowKey] = (),
+    remark: str | None = None,
 ) -> Ending:
-    """How the run ended; when several hold, the order of the exit codes decides.
+    """How the run ended; when several hold, the order of the exit codes decides. `remark`: what explains that something is undecided.
 
     A stop that cut the run leaves it inconclusive. A budget that was used up does not: what it left undecided the rows say, or that
     one of those `planned` is not there.
@@ -234,7 +242,21 @@ def conclude(
         codes.append(Exit.INCONCLUSIVE)
         reasons += [f"{provider} {operation} {stage}: no request was sent" for provider, _, operation, stage, _ in missing]
     if worst(codes) == Exit.INCONCLUSIVE:
-        reasons = [*(sentence(stop) for stop in stops if stop.reason in BUDGET), *reasons]
+        reasons = [*(sentence(stop) for stop in stops if stop.reason in BUDGET), *([remark] if remark else []), *reasons]
     code = worst(codes)
     outcomes: dict[Exit, Outcome] = {Exit.PASS: "pass", Exit.GATE_FAILED: "fail", Exit.INCONCLUSIVE: "inconclusive"}
     return Ending(code, outcomes[code], "; ".join(reasons) or None)
+
+
+def charged_more(plan: BenchPlan, spend: Spend, max_cost_usd: float | None) -> str | None:
+    """That answers cost more than the prices say, so that the money paid for fewer requests than were planned; None where it did not."""
+    planned = (plan.row_requests or 0) * len(plan.rows)
+    if not max_cost_usd or not spend.cost_usd or not spend.requests or spend.requests >= planned:
+        return None
+    each = spend.cost_usd / spend.requests
+    if spend.cost_usd + each <= max_cost_usd or each * planned <= max_cost_usd:
+        return None
+    return (
+        f"answers cost ${significant(each)} on average, more than the prices say, so ${significant(max_cost_usd)} paid for "
+        f"{count(spend.requests, 'request')} instead of {planned:,}"
+    )

@@ -7,6 +7,7 @@ single request is known (`web_page`).
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -26,13 +27,16 @@ from testcard.harness.extras import missing, resolve
 from testcard.harness.progress import Progress
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Summary, SummaryRow
-from testcard.harness.stops import next_step
+from testcard.harness.statistics.decidable import Outlook
+from testcard.harness.stops import StopReason, next_step
 from testcard.harness.targets import MOCK_LATENCY
 from testcard.harness.text.commands import typed_path
 from testcard.harness.text.words import count, significant
 
 #: More than so many times the requests of a run are no next step.
 FAR = 20
+#: About so many requests a search takes where nothing bounds it.
+WHOLE_SEARCH = 1_500
 
 
 class BenchOutput:
@@ -167,33 +171,47 @@ def _close(event: Event, options: BenchOptions, *, quiet: bool) -> None:
 
 
 def _next_step(end: Finished, options: BenchOptions) -> str:
-    """What would make an inconclusive run conclusive: more of the budget where one was divided, and of time."""
+    """What would make an inconclusive run conclusive: more of what ended it, be that the budget or the time."""
     for stop in end.stops:
         if (step := next_step(stop)) is not None:
             return step
     if end.saturations is not None:
+        if any(found.stop is not None and found.stop.reason is StopReason.REQUESTS_SPENT for found in end.saturations.results):
+            whole = WHOLE_SEARCH * len(end.saturations.results)
+            return f"allow more with --max-requests: a whole search often takes about {whole:,}"
         return "a longer --duration, more --max-stages, or --processes where the load generator was the limit"
     rows = end.summary.rows if end.summary is not None else []
     if any(row.generator.limit is not None for row in rows if row.outcome == "inconclusive"):
         return "a lower --rate (or fewer --users), or a machine with nothing else to do"
     undecided = [(row, gate) for row in rows for gate in row.gates if gate.verdict == "inconclusive"]
     if undecided and all(gate.more_requests is not None for _, gate in undecided):
-        each = max(row.requests + (gate.more_requests or 0) for row, gate in undecided)
+        row, each = max(((row, row.requests + (gate.more_requests or 0)) for row, gate in undecided), key=lambda found: found[1])
         if each > FAR * max(row.requests for row, _ in undecided):
             return (
                 "a figure is so near to its limit that no few more requests would decide it: look at the intervals, or state another limit"
             )
-        return f"about {each:,} requests a row would decide, if they are like these: {_room(options, f' {each * len(rows):,}')}"
-    return f"more samples: {_room(options)}"
+        return f"about {each:,} requests a row would decide, if they are like these: {_room(end, options, each * len(rows), each / row.requests)}"
+    return f"more samples: {_room(end, options)}"
 
 
-def _room(options: BenchOptions, requests: str = "") -> str:
-    """The flags that make room for more requests."""
-    if not options.bounded:
+def _room(end: Finished, options: BenchOptions, requests: int | None = None, times: float | None = None) -> str:
+    """The flags that make room for so many requests in all, which are so many times as many as there were; None: nobody knows.
+
+    A budget is named where it ended the run, or is too small for them; else time did, and a longer --duration is what is missing.
+    """
+    spend, most, usd = end.spend, options.max_requests, options.max_cost_usd
+    flags = []
+    if most is not None and (spend.requests >= most or (requests or 0) > most):
+        flags.append("a larger --max-requests" if requests is None else f"--max-requests {requests}")
+    each_usd = spend.cost_usd / spend.requests if spend.cost_usd and spend.requests else None
+    if usd is not None and (each_usd is None or (spend.cost_usd or 0.0) + each_usd > usd or (requests or 0) * each_usd > usd):
+        flags.append("a higher --max-cost")
+    if flags:
+        return f"{' and '.join(flags)}, and time for them (--duration)"
+    stages = options.load.stage
+    if times is None or len(stages) != 1:
         return "a longer --duration"
-    limits = [f"--max-requests{requests}" if requests else "a larger --max-requests"] if options.max_requests is not None else []
-    limits += ["a higher --max-cost"] if options.max_cost_usd is not None else []
-    return f"{' and '.join(limits)}, and time for them (--duration)"
+    return f"a longer --duration, about {math.ceil(times * stages[0].duration_s):,} s"
 
 
 def show_plan(run: BenchRun, *, as_json: bool) -> Exit:
@@ -215,8 +233,9 @@ def show_plan(run: BenchRun, *, as_json: bool) -> Exit:
                 {"objective": one.objective.expression, "passes_up_to": one.passes, "fails_from": one.fails, "takes": one.least}
                 for one in plan.outlooks
             ],
+            "takes": {one.objective.expression: one.least for one in plan.takes},
             "not_judged": [one.objective.expression for one in plan.left_out],
-            "exit_code_if_all_goes_well": Exit.INCONCLUSIVE if any(one.passes is None for one in plan.outlooks) else Exit.PASS,
+            "exit_code_if_all_goes_well": _foretold(plan),
         }
         click.echo(json.dumps(record, indent=2, ensure_ascii=False))
     else:
@@ -250,7 +269,7 @@ def announcement(planned: Planned, run: BenchRun) -> list[str]:
     if search is not None:
         begin = f"from {search.start_rps:g}/s on" if search.start_rps is not None else "a ramp of users first"
         took = "about 600 answers' time each (a minute at 0.1 s, ten at 1 s; more where fewer than 4 are answered at once)"
-        amount = f"{begin}, then up to {search.max_stages} stages, {took}, often about 1,500 requests"
+        amount = f"{begin}, then up to {search.max_stages} stages, {took}, often about {WHOLE_SEARCH * len(plan.cells):,} requests"
         return [*lines, f"plan: a search for saturation, {rows}, {amount}{cost}{missing}"]
     workload = plan.workload
     amount = f"about {count(plan.requests, 'request')}" if plan.requests is not None else "as many requests as the users get through"
@@ -264,13 +283,24 @@ def announcement(planned: Planned, run: BenchRun) -> list[str]:
     return [*lines, *outlook_lines(plan, run.options.max_requests)]
 
 
+def _foretold(plan: BenchPlan) -> Exit | None:
+    """The exit code if all goes well; None where the number of requests is open, and with it what can be decided."""
+    if plan.takes:
+        return None
+    return Exit.INCONCLUSIVE if any(one.passes is None for one in plan.outlooks) else Exit.PASS
+
+
 def outlook_lines(plan: BenchPlan, max_requests: int | None) -> list[str]:
-    """What a divided budget gives each row, what the objectives can decide with it, and which exit code follows if all goes well."""
+    """What each row gets, what the objectives can decide with it, and which exit code follows if all goes well."""
     rows, each = len(plan.rows), plan.row_requests
-    if not plan.is_divided or not rows or each is None:
+    if not rows:
         return []
+    if each is None:
+        return [f"decides: {_takes(one, plan)}" for one in plan.takes]
     rounds = count(len({block.round for block in plan.blocks}), "round")
-    if max_requests is not None:
+    if not plan.is_divided:
+        lines = []
+    elif max_requests is not None:
         lines = [f"budget: {count(max_requests, 'request')}, {each:,} for each of {count(rows, 'row')}, over {rounds}"]
     else:
         lines = [f"budget: money for {count(each, 'request')} for each of {count(rows, 'row')}, over {rounds}, more where they cost less"]
@@ -284,6 +314,8 @@ def outlook_lines(plan: BenchPlan, max_requests: int | None) -> list[str]:
             f"--slo asks for {them}"
         )
     lines += [f"decides: {one.words}" for one in plan.outlooks]
+    if not plan.is_divided and not plan.outlooks:
+        return lines
     within = "" if plan.answer_s is None else f", and an answer takes less than {significant(plan.answer_s)} s on average"
     undecided = [one for one in plan.outlooks if one.passes is None]
     if not undecided:
@@ -295,3 +327,17 @@ def outlook_lines(plan: BenchPlan, max_requests: int | None) -> list[str]:
         *lines,
         f"if all goes well{within}: exit 5, for {' and '.join(one.objective.expression for one in undecided)} stay{'s' if len(undecided) == 1 else ''} undecided{more}",
     ]
+
+
+def _takes(one: Outlook, plan: BenchPlan) -> str:
+    """How many requests an objective takes where users decide how many there are, and how fast they have to come for it."""
+    if one.least is None:
+        return f"{one.objective.expression} can be shown to be broken, not to be kept"
+    user_s = min(
+        sum(block.duration_s * (block.users or 0) for block in plan.blocks if (block.cell, block.stage) == row)
+        for row in {(block.cell, block.stage) for block in plan.blocks}
+    )
+    return (
+        f"{one.objective.expression} takes {count(one.least, 'request')} a row to pass, which an answer of {significant(user_s / one.least)} s "
+        "on average leaves time for"
+    )

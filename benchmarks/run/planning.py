@@ -63,7 +63,8 @@ class BenchPlan:
     `said`: what size is asked for and why, for a person. `asked`: by target, operation and model, what a cell's requests ask for in words. `blocks` are the turns in their order (none in a search, which makes its own); `repeats`: so many of them may be taken again, where
     the generator was late; they are not counted. `priced_usd`: as `cost_usd`, but of what has a price; `unpriced` names the rest.
     `row_requests` are the fewest that a row gets, `outlooks` what each objective can decide with them; `left_out`: objectives that
-    nobody named and that these cannot show to be kept: they count only where they are broken.
+    nobody named and that these cannot show to be kept: they count only where they are broken. `takes`: instead of `outlooks`, where
+    users get through as many requests as they do and nobody knows how many that is.
     """
 
     workload: Workload
@@ -81,6 +82,7 @@ class BenchPlan:
     row_requests: int | None = None
     outlooks: tuple[Outlook, ...] = ()
     left_out: tuple[Outlook, ...] = ()
+    takes: tuple[Outlook, ...] = ()
 
     @property
     def is_divided(self) -> bool:
@@ -158,6 +160,7 @@ def make_plan(options: BenchOptions, workload: Workload, targets: Sequence[OpenT
         row_requests=fewest,
         outlooks=tuple(kept),
         left_out=tuple(each for each in outlooks if each not in kept),
+        takes=tuple(outlook(parse(text), 0) for text in workload.slo) if blocks and fewest is None else (),
     )
 
 

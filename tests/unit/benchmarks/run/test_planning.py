@@ -109,3 +109,19 @@ def test_arrivals_are_counted_as_they_are_drawn(kind: str, exact: bool) -> None:
 def test_what_stays_undecided_is_said_with_what_would_decide_all_of_it(slo: list[str], said: str) -> None:
     """Two requests can show no objective to be kept."""
     assert outlook_lines(planned(max_requests=2, slo=slo), 2)[-1] == f"if all goes well: exit 5, for {said}"
+
+
+def test_without_a_budget_the_plan_says_what_the_objectives_take() -> None:
+    """Arrivals that are due are counted; of users it is said how many requests each objective takes, and how fast they have to come."""
+    due_ones = outlook_lines(planned(slo=["p50<9s", "p95<9s"]), None)
+    assert due_ones == [
+        "decides: p50<9s passes with at most 5 slower ones of 20 and fails from 15",
+        "decides: p95<9s cannot pass with 20 (that takes 72) and fails from 4",
+        "if all goes well: exit 5, for p95<9s stays undecided; 72 requests a row could decide",
+    ]
+    users = planned(slo=["p95<9s"], stage=[{"users": 2, "duration_s": 90}])
+    assert users.outlooks == ()
+    assert outlook_lines(users, None) == [
+        "decides: p95<9s takes 72 requests a row to pass, which an answer of 2.5 s on average leaves time for"
+    ]
+    assert outlook_lines(planned(), None) == []
