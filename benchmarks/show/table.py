@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from testcard.harness.runs.records import Estimate, Gate, Summary, SummaryRow
+from testcard.harness.statistics.slo import parse
 from testcard.harness.statistics.steadiness import sentence as spells_sentence
-from testcard.harness.text.words import GLYPHS, is_unsure, significant, time_span
+from testcard.harness.text.words import DOLLARS, GLYPHS, NONE, is_unsure, significant, time_span
 
 
 def spread(estimate: Estimate | None, *, factor: float = 1.0, unit: str = "") -> str:
@@ -111,14 +112,14 @@ def _limits(row: SummaryRow) -> str:
 #: Columns of a terminal from which on the table has room.
 _ROOM = 170
 _PERCENTILES = ("p50", "p90", "p95", "p99")
-_COLUMNS = ("offered/s", "achieved/s", *(f"{name} s" for name in _PERCENTILES), "goodput/s", "errors", "$/image", "n")
+_COLUMNS = ("offered/s", "achieved/s", *(f"{name} s" for name in _PERCENTILES), "goodput/s", "errors", "price an image", "n")
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
 
 
 def _dollars(estimate: Estimate | None) -> str:
     if estimate is None or estimate.value is None:
         return "no price"
-    return f"{estimate.value:.4f}"
+    return DOLLARS.said(estimate.value)
 
 
 def render(summary: Summary, console: Console, *, illustrative: bool, folder: Path) -> None:
@@ -177,7 +178,7 @@ def _lines(row: SummaryRow) -> list[tuple[str, str]]:
     return [
         ("latency s", times),
         ("requests/s", f"{rate}, goodput {cells['goodput/s']}"),
-        ("requests", f"{cells['n']}, errors {cells['errors']}, $/image {cells['$/image']}"),
+        ("requests", f"{cells['n']}, errors {cells['errors']}, price an image {cells['price an image']}"),
     ]
 
 
@@ -204,5 +205,8 @@ def _name(row: SummaryRow) -> str:
 
 def _gate_line(row: SummaryRow, gate: Gate) -> Text:
     place = _name(row)
-    observed = spread(gate.observed)
+    unit = parse(gate.expression).unit
+    observed = spread(gate.observed, factor=unit.factor, unit="" if unit.before else f" {unit.name}")
+    if unit.before and observed != NONE:
+        observed = f"{unit.name}{observed}"
     return Text(f"{_outcome(gate.verdict)}: {gate.expression} on {place}: observed {observed}. {gate.detail}", style=_STYLES[gate.verdict])

@@ -8,12 +8,12 @@ from testcard.harness.runs.records import Estimate
 from testcard.harness.statistics.compare import Change, Comparison, Metric, Refusal, RuleChange
 from testcard.harness.statistics.rates import wilson
 from testcard.harness.statistics.rounds import ROUNDING
-from testcard.harness.text.words import NONE, count, fixed, listing
+from testcard.harness.text.words import DOLLARS, MILLISECONDS, NONE, PER_SECOND, SECONDS, count, listing
 
 #: In the place of what is said of a row's metrics where both sides are one run: an interval of that would hide what cannot be there.
 TWICE = "the figures of one run, twice."
 _LATENCIES = ("p50", "p95")
-_UNITS = {"p50": "s", "p95": "s", "throughput": "/s", "goodput": "/s", "cost": "USD"}
+_UNITS = {"p50": SECONDS, "p95": SECONDS, "throughput": PER_SECOND, "goodput": PER_SECOND, "cost": DOLLARS}
 
 
 def place(change: Change | Refusal) -> str:
@@ -87,7 +87,7 @@ def _figure(metric: Metric, value: float | None, short: bool, n: int) -> str:
     if metric.share:  # none of so few proves little, and the figure says how little
         most = wilson(0, n).high
         return f"{100 * value:.2g} %" if value or not n or most is None else f"0 of {n:,} (≤ {100 * most:.2g} %)"
-    return f"{fixed(1000 * value)} ms" if short else f"{fixed(value)} {_UNITS[metric.name]}"
+    return (MILLISECONDS if short else _UNITS[metric.name]).said(value)
 
 
 def extent(change: Change) -> str:

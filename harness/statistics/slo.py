@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import PERCENTILES, Estimate, Gate, SummaryRow
+from testcard.harness.text.words import DOLLARS, PER_SECOND, PERCENT, Unit, time_unit
 
 if TYPE_CHECKING:  # numpy: not for whoever only reads an objective
     from testcard.harness.statistics.limit_share import LimitVerdict
@@ -73,6 +74,12 @@ class Objective:
     def latency_limit_s(self) -> float | None:
         """The seconds that a single request may take, where this objective bounds a latency percentile from above; else None."""
         return self.threshold if self.metric in PERCENTILES and self.operator in ("<", "<=") else None
+
+    @property
+    def unit(self) -> Unit:
+        """What its figures are shown in; a latency in what suits its limit, so that all targets' figures have one unit."""
+        kind = _FIGURES[self.metric][0] if self.metric in _FIGURES else "time"
+        return {"share": PERCENT, "usd": DOLLARS, "rate": PER_SECOND}.get(kind) or time_unit(self.threshold)
 
     def keeps(self, figure: float) -> bool:
         """Whether a figure is on the right side of the threshold."""

@@ -69,14 +69,22 @@ def seconds_of(text: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit to show a quantity in: `factor` times the recorded value."""
+    """A unit to show a quantity in: `factor` times the recorded value. One that stands `before` its number, as $ does, is money:
+    written without trailing zeros, as prices are."""
 
     name: str
     factor: float
+    before: bool = False
 
     def text(self, value: float | None) -> str:
         """The value in this unit, without the unit's name."""
-        return fixed(None if value is None else value * self.factor)
+        shown = None if value is None else value * self.factor
+        return significant(shown) if self.before else fixed(shown)
+
+    def said(self, value: float | None) -> str:
+        """The value with its unit: "12.3 ms", "$0.014"; NONE where there is no number."""
+        text = self.text(value)
+        return text if text == NONE else self._named(text)
 
     def interval(self, estimate: Estimate | None) -> str:
         """The interval in this unit: "0.39–0.43", "≥ 0.39" where the upper end is not known (timeouts), empty where neither is."""
@@ -89,11 +97,7 @@ class Unit:
     def value(self, estimate: Estimate | None) -> str:
         """The figure in this unit, marked by how sure it is: "0.41", "≈ 0.41" (a wide interval, or one without an upper end),
         "≥ 30" (it lies among timeouts)."""
-        if estimate is None or (estimate.value is None and estimate.low is None):
-            return NONE
-        if estimate.value is None or estimate.at_least:  # runs of before 2026-12 have only the lower end
-            return f"≥\u00a0{self.text(estimate.low if estimate.value is None else estimate.value)}"
-        return f"{UNSURE if is_unsure(estimate) else ''}{self.text(estimate.value)}"
+        return "".join(self._marked(estimate))
 
     def bare(self, estimate: Estimate | None) -> str:
         """Value and interval without the unit, which a heading names. An interval that shows the value alone is left out."""
@@ -104,11 +108,25 @@ class Unit:
 
     def full(self, estimate: Estimate | None) -> str:
         """Value, unit and interval in one string."""
-        if estimate is None or estimate.value is None:
-            return NONE if estimate is None or estimate.low is None else f"{self.value(estimate)} {self.name}".rstrip()
+        mark, number = self._marked(estimate)
+        if estimate is None or number == NONE:
+            return NONE
+        said = f"{mark}{self._named(number)}"
         text, spread = self.text(estimate.value), self.interval(estimate)
-        said = f"{self.value(estimate)} {self.name}".rstrip()
-        return said if estimate.at_least or spread in ("", f"{text}–{text}") else f"{said} [{spread}]"
+        if estimate.value is None or estimate.at_least or spread in ("", f"{text}–{text}"):
+            return said
+        return f"{said} [{spread}]"
+
+    def _named(self, number: str) -> str:
+        return f"{self.name}{number}" if self.before else f"{number} {self.name}".rstrip()
+
+    def _marked(self, estimate: Estimate | None) -> tuple[str, str]:
+        """How sure the figure is, and the figure."""
+        if estimate is None or (estimate.value is None and estimate.low is None):
+            return "", NONE
+        if estimate.value is None or estimate.at_least:  # runs of before 2026-12 have only the lower end
+            return "≥\u00a0", self.text(estimate.low if estimate.value is None else estimate.value)
+        return UNSURE if is_unsure(estimate) else "", self.text(estimate.value)
 
 
 def is_unsure(estimate: Estimate) -> bool:
@@ -120,7 +138,7 @@ SECONDS = Unit("s", 1.0)
 MILLISECONDS = Unit("ms", 1000.0)
 PERCENT = Unit("%", 100.0)
 PER_SECOND = Unit("/s", 1.0)
-DOLLARS = Unit("USD", 1.0)
+DOLLARS = Unit("$", 1.0, before=True)
 
 
 def time_unit(longest_s: float | None) -> Unit:

@@ -8,9 +8,9 @@ from typing import Literal
 
 import msgspec
 
-from testcard.harness.runs.records import Badge, Gate
+from testcard.harness.runs.records import Badge
 from testcard.harness.statistics import slo
-from testcard.harness.text.words import DOLLARS, PER_SECOND, PERCENT, Unit, clean, count, listing, shortened, time_unit
+from testcard.harness.text.words import clean, count, listing, shortened
 from testcard.reports.content.comparison import Conformance, conformance
 from testcard.reports.content.evidence import Evidence, Party
 
@@ -110,7 +110,7 @@ def _measured_gates(evidence: Evidence) -> list[GateLine]:
     for series in sorted(evidence.series, key=lambda entry: entry.index):
         for gate in series.row.gates:
             subject = clean(series.row.operation) + (f" · {clean(series.row.stage)}" if stages else "")
-            observed = _observed(gate)
+            observed = slo.parse(gate.expression).unit.full(gate.observed)
             lines.append(
                 GateLine(
                     series.party.label, subject, clean(gate.expression), observed, f"{gate.observed.n:,}", gate.verdict, clean(gate.detail)
@@ -122,20 +122,6 @@ def _measured_gates(evidence: Evidence) -> list[GateLine]:
             subject = clean(series.row.operation) + (f" · {clean(series.row.stage)}" if stages else "")
             lines.append(GateLine(series.party.label, subject, SOUND, "in doubt", f"{series.row.requests:,}", "inconclusive", note))
     return lines
-
-
-def _observed(gate: Gate) -> str:
-    estimate = gate.observed
-    return _unit(gate.expression, estimate.value or estimate.low).full(estimate)
-
-
-def _unit(expression: str, figure: float | None) -> Unit:
-    metric = slo.parse(expression).metric
-    if metric.endswith("_rate"):
-        return PERCENT
-    if metric.startswith("usd"):
-        return DOLLARS
-    return PER_SECOND if metric.endswith(("_rps", "_per_s")) else time_unit(figure)
 
 
 def _sentence(evidence: Evidence, gates: list[GateLine], word: Word, reasons: list[str]) -> str:

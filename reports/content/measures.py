@@ -364,7 +364,7 @@ def forecasts(comparison: ComparisonTable) -> list[Forecast]:
 def forecast_table(lines: list[Forecast]) -> Table:
     """The lines at every volume, for Markdown."""
     body = tuple((line.target, line.origin, line.what, *map(line.at, VOLUMES), _forecast_n(line)) for line in lines)
-    return Table(("target", "price", "USD for", *(f"{volume:,} a month" for volume in VOLUMES), "n"), body)
+    return Table(("target", "price", "$ for", *(f"{volume:,} a month" for volume in VOLUMES), "n"), body)
 
 
 def _forecast_n(line: Forecast) -> str:

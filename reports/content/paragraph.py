@@ -114,7 +114,7 @@ def _price(rows: Sequence[Series], names: Sequence[str]) -> str:
     if not priced:
         return ""
     priced.sort()
-    said = [f"{names[place]} {DOLLARS.text(usd)} USD{_megapixel(rows[place])}" for usd, place in priced]
+    said = [f"{names[place]} {DOLLARS.said(usd)}{_megapixel(rows[place])}" for usd, place in priced]
     illustrative = " (illustrative prices)" if any(rows[place].party.target.prices == "illustrative" for _, place in priced) else ""
     return f"1,000 good pictures cost{illustrative}: {listing(said)}."
 
@@ -122,7 +122,7 @@ def _price(rows: Sequence[Series], names: Sequence[str]) -> str:
 def _megapixel(series: Series) -> str:
     money = series.row.money
     each = money.cost_usd_per_megapixel if money is not None else None
-    return f" ({DOLLARS.text(each.value)} a megapixel)" if each is not None and each.value is not None else ""
+    return f" ({DOLLARS.said(each.value)} a megapixel)" if each is not None and each.value is not None else ""
 
 
 def _trouble(rows: Sequence[Series], names: Sequence[str]) -> str:

@@ -251,7 +251,7 @@ class Shot:
         if self.cost_usd is None:
             return "no price"
         kind = " (illustrative)" if self.party.target.prices == "illustrative" else ""
-        return f"{DOLLARS.text(self.cost_usd)} USD{kind}"
+        return f"{DOLLARS.said(self.cost_usd)}{kind}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from testcard.harness.runs.records import Estimate
 from testcard.harness.statistics.ranking import frontier
-from testcard.harness.text.words import DOLLARS, NONE, Unit, listing
+from testcard.harness.text.words import DOLLARS, Unit, listing
 from testcard.reports.content.evidence import Series
 from testcard.reports.content.exhibits import Table
 from testcard.reports.figures import palette
@@ -75,11 +75,11 @@ def sketch(rows: Sequence[Series], unit: Unit, groups: Mapping[str, str]) -> Ske
                 )
             axes.plot([at], [usd], linestyle="none", marker=marker(series), markersize=8, color=tint)
         axes.set_xlabel(f"p50 latency, {unit.name}")
-        heading(axes, "USD for 1,000 good images", "nearer the lower left is better")
+        heading(axes, "$ for 1,000 good images", "nearer the lower left is better")
         keys(
             axes,
             [
-                (colour(s), marker(s), s.label, f"{DOLLARS.text(y.value)} USD, n = {y.n:,}")
+                (colour(s), marker(s), s.label, f"{DOLLARS.said(y.value)}, n = {y.n:,}")
                 for s, _, y in sorted(priced, key=lambda e: -(e[2].value or 0))
             ],
             step_pt=step,
@@ -138,7 +138,7 @@ def table(rows: Sequence[Series], unit: Unit) -> Table:
                 series.party.target.prices if known else "none",
                 DOLLARS.full(row.cost_usd_per_image) if known else absent,
                 DOLLARS.full(row.cost_usd_per_1000_good_images) if row.cost_usd_per_1000_good_images else absent,
-                NONE if row.wasted_usd is None else f"{DOLLARS.text(row.wasted_usd)} USD",
+                DOLLARS.said(row.wasted_usd),
                 unit.full(row.latency_s.get("p50")),
             )
         )

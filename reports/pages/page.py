@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import WaiverNote
-from testcard.harness.text.words import NONE, clean, count, listing
+from testcard.harness.text.words import DOLLARS, NONE, clean, count, listing
 from testcard.reports.content.answer import Overall, overall
 from testcard.reports.content.cards import Card, cards, workloads
 from testcard.reports.content.comparison import ComparisonTable, compared
@@ -257,7 +257,7 @@ def _targets(evidence: Evidence) -> Table:
             if spend is None
             else f"{spend.requests:,} requests, {spend.images:,} images"
             + (f", {spend.downloads:,} downloads" if spend.downloads else "")
-            + (f", {spend.cost_usd:.4g} USD" if spend.cost_usd is not None else "")
+            + (f", {DOLLARS.said(spend.cost_usd)}" if spend.cost_usd is not None else "")
         )
         rows.append(
             (

@@ -367,7 +367,7 @@ def test_sentences_read_like_sentences() -> None:
         r"p50 latency is worse: 1,\d{3} ms against [\d,]+ ms, \d\d % more \[\+\d\d to \+\d\d %\], beyond the margin of 5 %\.", text
     )
     assert sentences.sentence(of(found, "cost")) == (
-        "cost of a good image: no difference beyond the margin of 5 %: 0.0100 USD against 0.0100 USD, the same in every round."
+        "cost of a good image: no difference beyond the margin of 5 %: $0.01 against $0.01, the same in every round."
     )
     assert sentences.place(of(found, "p50")) == "Nanogpt · m · createImage · 10/s"
     assert "error rate: no difference beyond the margin of 0.5 points: 0 of 800 (≤ 0.48 %)" in sentences.sentence(of(found, "error_rate"))

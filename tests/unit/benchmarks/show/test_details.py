@@ -94,7 +94,7 @@ def test_a_narrow_terminal_gets_lines_instead_of_the_table(width: int) -> None:
             "p o 5/s  ✓ pass",
             "  latency s: p50 –, p90 –, p95 0.25 [0.2, 0.3], p99 –",
             "  requests/s: 5 achieved of 5 offered, goodput 5",
-            "  requests: 200, errors 0, $/image no price",
+            "  requests: 200, errors 0, price an image no price",
         ]
 
 
