@@ -65,6 +65,7 @@ def sample(attempt: Attempt, judgement: Judgement, zero_s: float, worker: int) -
         asked(attempt),
         judgement.picture_hashes,
         judgement.unterminated,
+        cell.asks[attempt.ask].request.steps,
     )
 
 

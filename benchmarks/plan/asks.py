@@ -6,6 +6,7 @@ import io
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from testcard.benchmarks.plan.workload import CHEAPEST, SAME, Workload, benign_prompts
@@ -27,7 +28,8 @@ _WITH_PICTURE = ("edit", "variation", "describe")
 def task_requests(
     provider: Provider, operation: str, task: Task, model: str | None, workload: Workload, sizes: Sequence[str] = ()
 ) -> list[TaskRequest]:
-    """One request for each prompt and size, in an order that uses the sizes in turn: `sizes`, else the workload's.
+    """One request for each prompt and combination of size, number of pictures and steps, in an order that uses the combinations in
+    turn: `sizes`, else the workload's.
 
     `same` of a cell that was given no size (`plan.sizes`) asks for none.
     """
@@ -39,7 +41,6 @@ def task_requests(
     common = TaskRequest(
         task=task,
         model=model,
-        n=_pictures(provider, operation, workload),
         seed=SLOT_SEED if seeded else None,
         images=(source_picture(),) if task in _WITH_PICTURE else (),
         stream=True if workload.stream and profile.wire_name("stream") else None,
@@ -48,28 +49,38 @@ def task_requests(
     )
     found = []
     sizes = sizes or workload.sizes
-    for index in range(max(len(prompts), len(sizes))):
-        prompt, size = prompts[index % len(prompts)], sizes[index % len(sizes)]
+    turns = list(product(sizes, _pictures(provider, operation, workload), _steps(provider, operation, workload)))
+    for index in range(max(len(prompts), len(turns))):
+        prompt, (size, number, steps) = prompts[index % len(prompts)], turns[index % len(turns)]
         if task == "describe":
             prompt = f"Describe the picture in one sentence. Does it show {prompt}?"
-        terms: dict[str, Any] = {"prompt": prompt or None}
+        terms: dict[str, Any] = {"prompt": prompt or None, "n": number}
         if size == CHEAPEST:
             terms |= cheapest_terms(provider, operation, model)
         elif profile.kind != "chat" and size != SAME:
             terms["size"] = size if size == "auto" else tuple(map(int, size.split("x")))
         if task == "describe":  # an answer of few words, which says as much of speed and costs less
             terms |= {name: value for name, value in cheapest_terms(provider, operation, model).items() if name == "max_tokens"}
+        if steps is not None:
+            terms["steps"] = steps
         found.append(replace(common, **terms))
     return found
 
 
-def _pictures(provider: Provider, operation: str, workload: Workload) -> int | None:
-    """How many pictures a request asks for: as the workload says, else one, which is said only where the document's default is another."""
+def _pictures(provider: Provider, operation: str, workload: Workload) -> tuple[int | None, ...]:
+    """How many pictures requests ask for: as the workload says, else one, which is said only where the document's default is another."""
     if provider.operation_profile(operation).wire_name("n") is None:
-        return None
+        return (None,)
     if workload.n is None and with_defaults(provider, operation, {}, "n") not in (None, 1):
-        return 1
-    return workload.n
+        return (1,)
+    return workload.n if isinstance(workload.n, tuple) else (workload.n,)
+
+
+def _steps(provider: Provider, operation: str, workload: Workload) -> tuple[int | None, ...]:
+    """How many steps requests ask for, of an operation that has such a field."""
+    if provider.operation_profile(operation).wire_name("steps") is None:
+        return (None,)
+    return workload.steps if isinstance(workload.steps, tuple) else (workload.steps,)
 
 
 def stated(requests: Sequence[TaskRequest]) -> dict[str, str]:

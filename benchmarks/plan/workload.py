@@ -64,7 +64,9 @@ class Workload(_Frozen):
     """A whole workload file.
 
     `task`: `auto` is generate where the provider offers it, else its first task. `sizes`: used in turn; `same` is one size for
-    all targets of a task (1024x1024, else the nearest that all document), `cheapest` takes the profile's cheapest parameters. `seeds`: `fresh` gives every request its own, `fixed` one for all (a server may then
+    all targets of a task (1024x1024, else the nearest that all document), `cheapest` takes the profile's cheapest parameters.
+    `n` and `steps`: pictures a request and steps, each one number or several; with the sizes every combination has its turn.
+    `seeds`: `fresh` gives every request its own, `fixed` one for all (a server may then
     answer from a cache), `none` sends none. `warmup_s`: seconds before each block that are sent, recorded, marked and left
     out of figures. `rounds`: how often the targets take turns; a stage's duration is split evenly over them.
     `decode`: share of the delivered pictures of which every pixel is decoded; all have header, structure and checksums read.
@@ -74,7 +76,8 @@ class Workload(_Frozen):
     description: str = ""
     task: Task | Literal["auto"] = "auto"
     sizes: tuple[Annotated[str, AfterValidator(_size)], ...] = (SAME,)
-    n: int | None = Field(default=None, ge=1, le=100)
+    n: Annotated[int, Field(ge=1, le=100)] | Annotated[tuple[Annotated[int, Field(ge=1, le=100)], ...], Field(min_length=1)] | None = None
+    steps: Annotated[int, Field(ge=1)] | Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] | None = None
     prompts: tuple[Annotated[str, Field(min_length=1)], ...] | Literal["benign"] = "benign"
     seeds: Literal["fresh", "fixed", "none"] = "fresh"
     extra: dict[str, Any] = Field(default_factory=dict)

@@ -666,6 +666,7 @@ SAMPLE_COLUMNS: dict[str, str] = {
     "asked": "int64",  # equal numbers: requests of the same bytes, which may rightly be answered with the same picture
     "picture_hashes": "string",  # of each picture its bytes and, where they were decoded, its pixels; by spaces
     "unterminated": "bool",  # a stream of text that came to its finish reason, but not to its [DONE]
+    "steps": "int32",  # that were asked for
 }
 
 #: What can be wrong with the pictures of an answer: none or no bytes, another number, an address that gives none, not decodable, another size than asked for,

@@ -24,6 +24,7 @@ _WORKLOAD = {
     "size": "size",
     "sizes": "size",
     "n": "n",
+    "steps": "steps",
     "prompts": "prompts",
     "seeds": "seeds",
     "extra": "further parameters",

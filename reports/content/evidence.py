@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: What figures and comparisons read of samples; every other column would only take memory.
 FRAME_COLUMNS = (
     "provider", "model", "operation", "target", "stage", "round", "warmup", "outcome", "images", "megapixels", "cost_usd", "scheduled_s",
-    "sent_s", "connect_s", "first_byte_s", "last_byte_s", "done_s", "queue_s", "download_s", "lag_s",
+    "sent_s", "connect_s", "first_byte_s", "last_byte_s", "done_s", "queue_s", "download_s", "lag_s", "steps",
 )  # fmt: skip
 
 

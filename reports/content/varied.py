@@ -1,4 +1,4 @@
-"""Latency where requests of one row differ: by size and number of pictures, and the first request against the later ones."""
+"""Latency where requests of one row differ: by size, number of pictures and steps, and the first request against the later ones."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ _AREA_SLACK = 0.02
 
 
 def by_size(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Panel | None:
-    """p50 and p95 of each size and number of pictures that came; None where no row's requests differ in them."""
+    """p50 and p95 of each size and number of pictures that came, and of the steps that were asked for; None where no row's requests
+    differ in them."""
     body = []
+    stepped = any(len(set(evidence.samples(series)["steps"].dropna())) > 1 for series in rows)
     for series in rows:
         frame = _measured(evidence.samples(series))
         frame = frame[frame["outcome"].isin(_ANSWERED).to_numpy(dtype=bool) & (frame["images"].fillna(0) > 0).to_numpy(dtype=bool)]
@@ -31,12 +33,13 @@ def by_size(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Panel | N
             continue
         images = frame["images"].to_numpy(dtype=float)
         each = np.round(frame["megapixels"].fillna(0).to_numpy(dtype=float) / images, 4)
-        kinds = sorted(set(zip(each.tolist(), images.tolist(), strict=True)))
+        steps = frame["steps"].fillna(0).to_numpy(dtype=int)
+        kinds = sorted(set(zip(each.tolist(), images.tolist(), steps.tolist(), strict=True)))
         if len(kinds) < 2:
             continue
         latency = _latency(frame)
-        for megapixels, number in kinds:
-            times = np.sort(latency[(each == megapixels) & (images == number)])
+        for megapixels, number, of_steps in kinds:
+            times = np.sort(latency[(each == megapixels) & (images == number) & (steps == of_steps)])
             shown = [_level(times, name, share, unit) for name, share in _LEVELS]
             body.append(
                 (
@@ -44,6 +47,7 @@ def by_size(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Panel | N
                     clean(series.row.stage),
                     _size(series, megapixels),
                     f"{number:.0f}",
+                    *([str(of_steps or NONE)] if stepped else []),
                     *shown,
                     unit.text(times.mean()),
                     f"{len(times):,}",
@@ -51,9 +55,12 @@ def by_size(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Panel | N
             )
     if not body:
         return None
-    said = "Requests that were answered, by the size and the number of the pictures that came. Lower is better."
-    header = ("target", "stage", "size", "pictures", *(f"{name}, {unit.name}" for name, _ in _LEVELS), f"mean, {unit.name}", "n")
-    return Panel("by-size", "Latency by size and number of pictures", said, Table(header, tuple(body)))
+    asked = " and by the steps that were asked for" if stepped else ""
+    said = f"Requests that were answered, by the size and the number of the pictures that came{asked}. Lower is better."
+    columns = ("target", "stage", "size", "pictures", *(["steps"] if stepped else []))
+    header = (*columns, *(f"{name}, {unit.name}" for name, _ in _LEVELS), f"mean, {unit.name}", "n")
+    title = "Latency by size, number of pictures and steps" if stepped else "Latency by size and number of pictures"
+    return Panel("by-size", title, said, Table(header, tuple(body)))
 
 
 def first_requests(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Panel | None:

@@ -45,6 +45,19 @@ def test_sizes_are_used_in_turn() -> None:
     assert [request.size for request in found[:3]] == [(256, 256), (512, 512), (256, 256)]
 
 
+def test_numbers_of_pictures_and_steps_are_used_in_turn_with_every_size() -> None:
+    """Two sizes, numbers and steps: all eight combinations come before one comes again; what an operation has not is left out."""
+    nanogpt, nebul = load_provider("nanogpt"), load_provider("nebul")
+    varied = workload(sizes=["256x256", "512x512"], n=[1, 2], steps=[10, 20])
+    found = task_requests(nanogpt, "createImage", "generate", None, varied)
+    kinds = [(request.size, request.n, request.steps) for request in found]
+    assert len(set(kinds[:8])) == 8 == len(set(kinds))
+    without = task_requests(nebul, nebul.default_operation("generate"), "generate", None, varied)
+    assert {request.steps for request in without} == {None}
+    one = task_requests(nanogpt, "createImage", "generate", None, workload(n=3, steps=5))
+    assert {(request.n, request.steps) for request in one} == {(3, 5)}
+
+
 def test_a_fresh_seed_is_set_into_the_encoded_bytes() -> None:
     """Head, text before, seed, text after: the same bytes as encoding the request with that seed, and a valid length."""
     from dataclasses import replace

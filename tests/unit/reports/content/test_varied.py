@@ -49,6 +49,25 @@ def test_sizes_that_vary_are_told_apart(everything: Evidence) -> None:
     assert int(small[-1].replace(",", "")) + int(big[-1].replace(",", "")) == len(answered)
 
 
+def test_steps_that_vary_are_told_apart(everything: Evidence) -> None:
+    """Every second request of a row asks for three times the steps and takes a second longer: a line each, under a column of their own."""
+    place = drawing(everything)
+    series = everything.series[place]
+    frame = everything.frames[series.bench].copy()
+    mine = everything.samples(series).index
+    frame["megapixels"] = 0.262144 * frame["images"]
+    frame.loc[mine, "steps"] = 10
+    frame.loc[mine[::2], "steps"] = 30
+    frame.loc[mine[::2], "done_s"] += 1.0
+    evidence = replace(everything, frames=[frame if index == series.bench else each for index, each in enumerate(everything.frames)])
+    panel = by_size(evidence, [series], SECONDS)
+    assert panel is not None
+    assert panel.table.header[4] == "steps"
+    few, many = panel.table.rows
+    assert (few[4], many[4]) == ("10", "30")
+    assert float(many[5]) - float(few[5]) == pytest.approx(1.0, abs=0.3)
+
+
 def test_one_size_has_no_such_table(everything: Evidence) -> None:
     series = everything.series[drawing(everything)]
     frame = everything.frames[series.bench].copy()
