@@ -93,8 +93,8 @@ def gaps(record: Verdicts) -> Iterator[str]:
     if record.spec_gaps:
         groups: dict[str, list[tuple[str, str]]] = {}
         for gap in record.spec_gaps:
-            what, _, answered = gap.detail.partition("; it answered ")
-            groups.setdefault(what, []).append((gap.operation, answered))
+            what = gap.detail if gap.status is None else f"status {gap.status} is not documented"
+            groups.setdefault(what, []).append((gap.operation, gap.answered or ""))
         yield ""
         yield "Gaps in the document (not the server's fault):"
         for what, places in groups.items():

@@ -271,11 +271,16 @@ class RuleFailure(Record, frozen=True, kw_only=True):
 
 
 class SpecGap(Record, frozen=True, kw_only=True):
-    """Something the provider's document leaves out (an undocumented 401, say); never the server's fault. `line`: of the OpenAPI file."""
+    """Something the provider's document leaves out (an undocumented 401, say); never the server's fault.
+
+    `line`: of the OpenAPI file. `status`: the one that is left out, and `answered` what it answered; None in runs of before 2026-12.
+    """
 
     operation: str
     detail: str
     line: int | None = None
+    status: int | None = None
+    answered: str | None = None
 
 
 class Spend(Record, frozen=True, kw_only=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -49,7 +48,6 @@ FIGURES_OF = {
     "errors": ("outcomes",),
     "cost": ("cost-against-latency",),
 }
-_UNDOCUMENTED = re.compile(r"(status \d+) is not documented; it answered (.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +176,8 @@ def _gaps(evidence: Evidence) -> Table | None:
     found: dict[str, dict[str, dict[str, list[str]]]] = {}  # gap → target → what it answered → operations
     for party in parties:
         for gap in party.verdicts.spec_gaps if party.verdicts else ():
-            detail = clean(gap.detail)
-            match = _UNDOCUMENTED.fullmatch(detail)
-            what, answered = match.groups() if match else (detail, "")
+            what = clean(gap.detail) if gap.status is None else f"status {gap.status}"
+            answered = "" if gap.status is None else clean(gap.answered or "")
             operations = found.setdefault(what, {}).setdefault(party.key, {}).setdefault(answered, [])
             if clean(gap.operation) not in operations:
                 operations.append(clean(gap.operation))

@@ -286,10 +286,13 @@ def spec_gaps(scope: Scope, seen: Sequence[SeenExchange]) -> list[SpecGap]:
     return [
         SpecGap(
             operation=scope.operation_id,
-            detail=f"status {status} is not documented; it answered {one.case.change or one.exchange.probe}",
+            detail=f"status {status} is not documented; it answered {answered}",
             line=scope.operation.line("responses"),
+            status=status,
+            answered=answered,
         )
         for status, one in sorted(found.items())
+        for answered in (one.case.change or one.exchange.probe,)
     ]
 
 

@@ -89,8 +89,8 @@ def test_every_word_has_a_glyph() -> None:
 
 def test_gaps_of_a_document_are_grouped() -> None:
     """One line for each status, with the operations that have it in common; a single one keeps what was answered so."""
-    gaps = [SpecGap(operation=name, detail="status 405 is not documented; it answered GET in place of POST") for name in "abcdef"]
-    gaps.append(SpecGap(operation="a", detail="status 401 is not documented; it answered no key"))
+    gaps = [SpecGap(operation=name, detail="status 405", status=405, answered="GET in place of POST") for name in "abcdef"]
+    gaps.append(SpecGap(operation="a", detail="status 401", status=401, answered="no key"))
     assert list(present.gaps(judged_as(gaps=gaps)))[2:] == [
         "  status 405 is not documented: a, b, c, d and 2 more; answered GET in place of POST",
         "  status 401 is not documented: a; answered no key",

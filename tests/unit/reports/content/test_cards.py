@@ -46,9 +46,9 @@ def test_the_workload_stands_in_one_line_and_in_the_summary(everything: Evidence
 
 def test_gaps_are_one_table_of_status_by_provider(everything: Evidence) -> None:
     gaps = [
-        SpecGap(operation="one", detail="status 401 is not documented; it answered no key"),
-        SpecGap(operation="two", detail="status 401 is not documented; it answered no key"),
-        SpecGap(operation="one", detail="status 405 is not documented; it answered GET in place of POST"),
+        SpecGap(operation="one", detail="status 401 in words", status=401, answered="no key"),
+        SpecGap(operation="two", detail="status 401 in other words", status=401, answered="no key"),
+        SpecGap(operation="one", detail="status 405", status=405, answered="GET in place of POST"),
         SpecGap(operation="one", detail="no sizes are listed"),
     ]
     parties = []
