@@ -213,7 +213,7 @@ def conclude(
             codes.append(Exit.INCONCLUSIVE)
             reasons.append(sentence(stop))
     for found in recorded.saturations.results if recorded.saturations is not None else []:
-        if found.holds_rps is None and found.breaks_rps is not None:
+        if found.holds_rps is None and found.high_rps is not None:  # even the lowest rate surely broke
             codes.append(Exit.GATE_FAILED)
             reasons.append(f"{found.provider} {found.operation} {found.sentence}")
         elif not found.conclusive:

@@ -306,7 +306,7 @@ class Search:
 
 
 def sentence(search: Search) -> str:
-    """What the search found, in one sentence; `probably`, where no stage held for sure."""
+    """What the search found, in one sentence; `probably`, where the stage at that rate was not sure of it."""
     held, broke = search.held, search.broke
     low, high = search.interval
     limit = stop_sentence(search.limit) if search.limit is not None else None
@@ -319,14 +319,15 @@ def sentence(search: Search) -> str:
     sure = "" if low is None and high is None else f", surely within {_rate(low)} to {_rate(high)}"
     if (low is None) != (high is None):
         sure = f", surely above {_rate(low)}" if low is not None else f", surely below {_rate(high)}"
-    holds = "holds" if low is not None else "probably holds"
+    holds = "holds" if held is not None and held.sure else "probably holds"
+    breaks = "breaks" if broke is not None and broke.sure else "probably breaks"
     if held is None:
         assert broke is not None
-        return f"breaks even at {_rate(broke.rate_rps)}{sure}: {broke.why}" + (f"; the search ended early: {limit}" if limit else "")
+        return f"{breaks} even at {_rate(broke.rate_rps)}{sure}: {broke.why}" + (f"; the search ended early: {limit}" if limit else "")
     if broke is None:
         return f"{holds} {_rate(search.answer_rps)}{sure} and was not broken: {limit or f'the search ended after {search.turns} stages'}"
     end = f"; the search ended early: {limit}" if limit is not None else ""
-    return f"{holds} {_rate(search.answer_rps)}, breaks at {_rate(broke.rate_rps)}{sure}. What broke first: {broke.why}{end}"
+    return f"{holds} {_rate(search.answer_rps)}, {breaks} at {_rate(broke.rate_rps)}{sure}. What broke first: {broke.why}{end}"
 
 
 def _rate(value: float | None) -> str:
