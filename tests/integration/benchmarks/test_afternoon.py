@@ -29,6 +29,18 @@ def afternoon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Running
         ]
 
 
+@pytest.fixture(scope="module")
+def alike() -> Iterator[list[RunningMock]]:
+    """Three of one speed whose single times differ: a mock draws its times in one order, and a further draw shifts what follows."""
+    draws = (
+        f"lognormal:{MEDIAN_S},{SIGMA}",
+        f"lognormal:{MEDIAN_S},{SIGMA}+uniform:0,0.000001",
+        f"uniform:0,0.000001+lognormal:{MEDIAN_S},{SIGMA}",
+    )
+    with ExitStack() as stack:
+        yield [stack.enter_context(running_mock("nanogpt", latency=each)) for each in draws]
+
+
 def bench(mocks: list[RunningMock], folder: Path, *more: str) -> int:
     workload = folder / "afternoon.toml"
     workload.write_text(
@@ -67,6 +79,27 @@ def test_sixty_requests_each_rank_three_providers(
     places = ranks_of(evidence, series, {"p50": True, "p95": True})
     assert places["p50"] == [1, 2, 3]
     assert (places["p95"][0], (places["p95"][2] or 0) > 1) == (1, True)
+
+
+def test_three_that_are_alike_end_in_an_honest_tie(
+    alike: list[RunningMock], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixty of each: nobody is named the fastest, in rows, ranks and the paragraph to paste; exit 0."""
+    monkeypatch.setenv("TESTCARD_PROGRESS", "none")
+    code = bench(alike, tmp_path)
+    said = capsys.readouterr()
+    assert code == (5 if LATE in said.err else 0), said.err
+    rows = summary_of(tmp_path).rows
+    assert [(row.requests, row.ok) for row in rows] == [(60, 60)] * 3
+    assert len({row.latency_s["p50"].value for row in rows}) == 3  # not one series three times
+    evidence = gather([RunReader(tmp_path / "run")])
+    series = sorted(evidence.series, key=lambda one: one.row.target or 0)
+    pairs = pairs_of(evidence, series)
+    assert [pair.differs for pair in pairs] == [False] * 3
+    assert all(pair.p is not None and (pair.ratio.low or 0.0) < 1.0 < (pair.ratio.high or 0.0) for pair in pairs)
+    assert ranks_of(evidence, series, {"p50": True})["p50"] == [1, 1, 1]
+    assert "no target is surely faster than another" in said.out
+    assert "is fastest" not in said.out
 
 
 def test_a_limit_on_p95_finds_the_one_that_is_twice_as_slow(
