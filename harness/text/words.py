@@ -57,7 +57,8 @@ def time_span(seconds: float) -> str:
     if seconds == 0:
         return "0 s"
     size, unit = next(((size, unit) for size, unit in _SPANS if abs(seconds) >= size), _SPANS[-1])
-    return f"{significant(abs(seconds) / size)} {unit}"
+    number = significant(abs(seconds) / size)
+    return f"{number} {unit.removesuffix('s') if number == '1' and len(unit) > len('ms') else unit}"
 
 
 def seconds_of(text: str) -> float | None:

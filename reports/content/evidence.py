@@ -177,7 +177,12 @@ def gather(runs: Sequence[RunReader]) -> Evidence:
             homes[-1][place] = key
             homes[-1].setdefault(target.provider, key)
     named = Counter(target.name or target.provider for target, _, _ in targets.values())
-    parties = [_party(key, *entry, repeated=named[entry[0].name or entry[0].provider] > 1) for key, entry in targets.items()]
+    places = Counter(_place(target.base_url) for target, _, _ in targets.values())
+    parties = []
+    for key, entry in targets.items():
+        short = _place(url := entry[0].base_url)
+        repeated = named[entry[0].name or entry[0].provider] > 1
+        parties.append(_party(key, *entry, place=short if places[short] == 1 else url, repeated=repeated))
     parties.sort(key=lambda party: party.key)
     by_key = {party.key: party for party in parties}
     series = _series([summary for _, summary in benches], homes, by_key)
@@ -201,6 +206,11 @@ def leaves(runs: Sequence[RunReader]) -> list[RunReader]:
             if leaf.run.kind not in ("report", "selftest"):
                 found.setdefault(str(leaf.folder.resolve()), leaf)
     return list(found.values())
+
+
+def _place(base_url: str) -> str:
+    """Where a target is, as short as it can be said: host, port and path."""
+    return base_url.partition("://")[2].rstrip("/") or base_url
 
 
 def _free(taken: dict[str, tuple[TargetRecord, RunReader | None, Verdicts | None]], provider: str) -> str:
@@ -236,10 +246,10 @@ def _placed(row: SummaryRow, targets: int) -> bool:
     return row.target is not None and 0 <= row.target < targets
 
 
-def _party(key: str, target: TargetRecord, run: RunReader | None, verdicts: Verdicts | None, *, repeated: bool) -> Party:
+def _party(key: str, target: TargetRecord, run: RunReader | None, verdicts: Verdicts | None, *, place: str, repeated: bool) -> Party:
     label = clean(target.name or target.provider)
     if repeated:
-        label = f"{label} ({clean(target.base_url)})"
+        label = f"{label} ({clean(place)})"
     exchanges: dict[str, Exchange] = {}
     children: dict[str, list[Exchange]] = {}
     for exchange in run.exchanges() if run else ():

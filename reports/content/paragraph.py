@@ -126,12 +126,21 @@ def _megapixel(series: Series) -> str:
 
 
 def _trouble(rows: Sequence[Series], names: Sequence[str]) -> str:
-    said = []
+    """What objectives are missed or left undecided, each with all of whom that is said."""
+    found: dict[tuple[str, str], list[str]] = {}
     for name, series in zip(names, rows, strict=True):
-        missed = [gate.expression for gate in series.row.gates if gate.verdict == "fail"]
-        unsure = [gate.expression for gate in series.row.gates if gate.verdict == "inconclusive"]
-        said += [f"{name} misses {listing(missed, 3)}"] if missed else []
-        said += [f"{name} leaves {listing(unsure, 3)} undecided"] if unsure else []
+        for verdict in ("fail", "inconclusive"):
+            open_ones = [gate.expression for gate in series.row.gates if gate.verdict == verdict]
+            if open_ones:
+                found.setdefault((verdict, listing(open_ones, 3)), []).append(name)
+    said = []
+    for (verdict, what), whom in found.items():
+        all_of_them = 2 < len(whom) == len(names)
+        who, one = "every target" if all_of_them else listing(whom), all_of_them or len(whom) == 1
+        if verdict == "fail":
+            said.append(f"{who} {'misses' if one else 'miss'} {what}")
+        else:
+            said.append(f"{who} {'leaves' if one else 'leave'} {what} undecided")
     return f"{'; '.join(said)}." if said else ""
 
 

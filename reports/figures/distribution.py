@@ -15,6 +15,7 @@ from testcard.harness.statistics.steadiness import sentence as spells_sentence
 from testcard.harness.text.words import NONE, Unit, is_unsure, listing, percent, significant
 from testcard.reports.content.evidence import Evidence, Series
 from testcard.reports.content.exhibits import Table
+from testcard.reports.content.likeness import likeness
 from testcard.reports.content.ranks import times_of
 from testcard.reports.figures import palette
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, keys, marker, row_labels
@@ -73,8 +74,18 @@ def ecdf(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Sketch | Non
         keys(axes, [(colour(s), marker(s), s.label, _note(curve.n, late)) for s, curve, late in curves], step_pt=step)
         return figure
 
-    caption, table = _ecdf_caption(curves, answered, unit), _ecdf_table(curves, answered, unit)
+    mine = _compared(evidence, [series for series, _, _ in curves])
+    caption = _ecdf_caption([curve for curve in curves if curve[0] in mine], answered, unit)
+    table = _ecdf_table(curves, answered, unit)
     return Sketch("latency-ecdf", "How long requests take", caption, table, draw)
+
+
+def _compared(evidence: Evidence, rows: Sequence[Series]) -> list[Series]:
+    """The rows that a caption holds against each other: those of the largest group that were asked for the same under the same load."""
+    groups: dict[str, list[Series]] = {}
+    for series in rows:
+        groups.setdefault(likeness(evidence, series).words, []).append(series)
+    return max(groups.values(), key=len, default=[])
 
 
 def _at(curve: Ecdf, share: float) -> float | None:
@@ -148,7 +159,9 @@ def tail(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Sketch | Non
         keys(axes, [(colour(s), marker(s), s.label, f"n = {n:,}") for s, _, _, n in curves], step_pt=step)
         return figure
 
-    return Sketch("latency-tail", "The slow tail", _tail_caption(curves, unit), _tail_table(curves, unit), draw)
+    mine = _compared(evidence, [curve[0] for curve in curves])
+    caption = _tail_caption([curve for curve in curves if curve[0] in mine], unit)
+    return Sketch("latency-tail", "The slow tail", caption, _tail_table(curves, unit), draw)
 
 
 def _tail_curve(evidence: Evidence, series: Series, unit: Unit) -> tuple[Any, Any, int]:
@@ -206,7 +219,7 @@ def _tail_table(curves: list[tuple[Series, Any, Any, int]], unit: Unit) -> Table
 # ── p50, p95 and p99 as dots with their intervals ─────────────────────────────────────────────────────────────────────
 
 
-def percentiles(rows: Sequence[Series], unit: Unit) -> Sketch | None:
+def percentiles(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Sketch | None:
     """The figure, or None where no percentile is known."""
     shown = [series for series in rows if any(_value(series, name) is not None for name, _ in LEVELS)]
     if not shown:
@@ -245,7 +258,13 @@ def percentiles(rows: Sequence[Series], unit: Unit) -> Sketch | None:
         heading(axes, "circle: p50 · triangle: p90 · square: p95 · diamond: p99 · open: unsure", "lower is better", pad_pt=10)
         return figure
 
-    return Sketch("latency-percentiles", "Percentiles", _percentile_caption(shown, unit), _percentile_table(shown, unit), draw)
+    return Sketch(
+        "latency-percentiles",
+        "Percentiles",
+        _percentile_caption(shown, _compared(evidence, shown), unit),
+        _percentile_table(shown, unit),
+        draw,
+    )
 
 
 def _value(series: Series, name: str) -> float | None:
@@ -257,9 +276,9 @@ def _bounds(estimate: Estimate | None) -> list[float]:
     return [] if estimate is None else [bound for bound in (estimate.low, estimate.value, estimate.high) if bound is not None]
 
 
-def _percentile_caption(shown: Sequence[Series], unit: Unit) -> str:
+def _percentile_caption(shown: Sequence[Series], alike: Sequence[Series], unit: Unit) -> str:
     ratios = [
-        (series.label, p95 / p50, series.row) for series in shown if (p50 := _value(series, "p50")) and (p95 := _value(series, "p95"))
+        (series.label, p95 / p50, series.row) for series in alike if (p50 := _value(series, "p50")) and (p95 := _value(series, "p95"))
     ]
     said = ""
     if ratios:

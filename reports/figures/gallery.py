@@ -54,7 +54,7 @@ def hang(evidence: Evidence, comparison: ComparisonTable) -> Gallery:
     wanted: dict[str, tuple[Sketch | None, str]] = {
         "latency-ecdf": (distribution.ecdf(evidence, rows, unit), why),
         "latency-tail": (distribution.tail(evidence, rows, unit), "No row has enough answers for a tail: it needs more than 10 beyond it."),
-        "latency-percentiles": (distribution.percentiles(rows, unit), why),
+        "latency-percentiles": (distribution.percentiles(evidence, rows, unit), why),
         "time-split": (timing.time_split(evidence, rows, unit), "No answered request has the times that make up its latency."),
         "latency-over-time": (timing.latency_over_time(evidence, rows, unit), "The runs hold no samples."),
         "latency-against-rate": (

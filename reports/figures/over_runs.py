@@ -29,7 +29,7 @@ _PANELS = {
     "p50_s": ("p50 latency, s", "lower is better"),
     "p95_s": ("p95 latency, s", "lower is better"),
     "goodput_rps": ("goodput, requests per second", "more is better"),
-    "cost_usd_per_1000_good_images": ("cost of 1,000 good images, $", "lower is better"),
+    "cost_usd_per_1000_good_images": ("cost of 1,000 good images, USD", "lower is better"),
 }
 #: Lines that can be told apart in one panel; the table has all of them.
 MOST_LINES = 8

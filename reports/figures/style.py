@@ -169,6 +169,10 @@ def heading(axes: Axes, text: str, tag: str | None = None, *, pad_pt: float = 9)
         )
 
 
+#: A longer name does not fit right of the axes on one line.
+_KEY_CHARACTERS = 25
+
+
 def keys(
     axes: Axes, entries: Sequence[tuple[palette.Colour, str, str, str]], *, x: float = 1.025, top: float = 1.0, step_pt: float = 33
 ) -> None:
@@ -179,7 +183,11 @@ def keys(
     for index, (colour, marker, name, note) in enumerate(entries):
         place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
         offset = -8 - index * step_pt
-        axes.annotate(shortened(name, 30), (x, top), xytext=(14, offset), va="center", color=palette.INK.light, **place)
+        if len(name) > _KEY_CHARACTERS:  # on two lines, in small print
+            lines = "\n".join(textwrap.wrap(shortened(name, 60), 32, max_lines=2, placeholder="…"))
+            axes.annotate(lines, (x, top), xytext=(14, offset + 3), va="center", color=palette.INK.light, fontsize=7.5, **place)
+        else:
+            axes.annotate(name, (x, top), xytext=(14, offset), va="center", color=palette.INK.light, **place)
         axes.annotate(note, (x, top), xytext=(14, offset - 12.5), va="center", color=palette.MUTED.light, fontsize=8, **place)
         box = axes.get_window_extent()
         scale = 72.0 / axes.figure.dpi

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from testcard.harness.runs.records import SEVERITY, Estimate
 from testcard.harness.text.words import (
+    DOLLARS,
     GLYPHS,
     MEANINGS,
     MILLISECONDS,
@@ -27,6 +28,9 @@ def test_numbers_are_written_with_three_digits() -> None:
     assert [fixed(value) for value in (0.5, 2.0, 9.999, 1234.5)] == ["0.500", "2.00", "10.00", "1,234"]
     assert SECONDS.full(Estimate(value=1.0, low=0.9, high=1.1, n=9)) == "1.00 s [0.900–1.10]"
     assert SECONDS.full(Estimate(value=1.0, low=0.9, high=None, n=9)) == "1.00 s [≥\u00a00.900]"
+    assert DOLLARS.full(Estimate(value=0.014, low=0.01, high=0.0205, n=9)) == "$0.014 [0.01–0.0205]"
+    assert DOLLARS.full(Estimate(value=14.0, low=14.0, high=14.0, n=9)) == DOLLARS.said(14.0) == "$14"
+    assert (DOLLARS.said(None), SECONDS.said(0.5)) == ("–", "0.500 s")
     assert time_unit(0.2) is MILLISECONDS
     assert time_unit(20.0) is SECONDS
 
@@ -53,6 +57,7 @@ def test_sizes_and_spans_come_in_the_unit_that_suits_them() -> None:
     """Bytes in powers of a thousand, times from microseconds to days."""
     assert [data_size(count) for count in (0, 999, 1500, 1_443_320)] == ["0 B", "999 B", "1.5 kB", "1.4 MB"]
     assert time_span(-90) == "1.5 minutes"
+    assert [time_span(seconds) for seconds in (60, 3600, 86400, 1, 0.001)] == ["1 minute", "1 hour", "1 day", "1 s", "1 ms"]
     spans = [time_span(seconds) for seconds in (0, 0.0000123, 0.0042, 1.5, 90, 5400, 604800)]
     assert spans == ["0 s", "12.3 µs", "4.2 ms", "1.5 s", "1.5 minutes", "1.5 hours", "7 days"]
 

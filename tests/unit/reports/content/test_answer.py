@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from testcard.harness.runs.folder import RunReader
+from testcard.harness.runs.records import Estimate, Gate
 from testcard.reports.content.comparison import ComparisonTable, compared
 from testcard.reports.content.evidence import Evidence, gather
 from testcard.reports.content.paragraph import answered
@@ -65,6 +66,28 @@ def test_no_rank_crosses_a_group(bench: Evidence, other: dict[str, str]) -> None
     assert [("NVIDIA" in said) for _, said in answer.ratios] == [False]
     assert not any("NanoGPT" in text and "NVIDIA" in text for text in answer.paragraphs)
     assert "not ranked against each other" in answer.text
+    captions = [drawing.caption for name, drawing in compose(evidence).gallery.drawings.items() if name.startswith("latency-")]
+    compares = [text for text in captions if "Half of" in text or "heaviest" in text or "takes longer than" in text]
+    assert len(compares) == 3
+    assert not any("NVIDIA" in text for text in compares)
+
+
+def test_what_is_said_of_all_is_said_once(bench: Evidence) -> None:
+    """Three targets that leave one objective undecided are one clause, two are named, one misses."""
+    evidence = asking(bench, ASKED, ASKED, ASKED)
+
+    def said(*verdicts: str) -> str:
+        series = []
+        for each, verdict in zip(evidence.series, verdicts, strict=True):
+            gate = Gate(expression="p95<8s", observed=Estimate(value=None, n=90), verdict=verdict)  # type: ignore[arg-type]
+            series.append(replace(each, row=msgspec.structs.replace(each.row, gates=[gate])))
+        changed = replace(evidence, series=series)
+        return answered(changed, compared(changed)).paragraphs[0]
+
+    assert "every target leaves p95<8s undecided." in said("inconclusive", "inconclusive", "inconclusive")
+    mixed = said("inconclusive", "inconclusive", "fail")
+    assert " leave p95<8s undecided; " in mixed
+    assert " misses p95<8s." in mixed
 
 
 def test_the_group_stands_in_each_row_of_csv_and_markdown(bench: Evidence) -> None:
@@ -83,7 +106,7 @@ def test_the_answer_says_who_by_how_much_at_what_price_and_on_what(bench: Eviden
     first, confidence = answer.paragraphs
     assert first.startswith("generate · 512×512 · stage steady · p95<8s, error_rate<1%: NVIDIA NIM image is fastest (p50 0.3")
     assert "faster than NanoGPT [" in first
-    assert "1,000 good pictures cost (illustrative prices): Nebul 2.2" in first
+    assert "1,000 good pictures cost (illustrative prices): Nebul $2.2" in first
     assert " a megapixel)" in first
     assert confidence.startswith("Measured on 2")
     assert "against mocks" in confidence

@@ -234,7 +234,7 @@ def test_two_targets_of_one_provider_keep_their_own_rows(tmp_path: Path, capsys:
     assert "NanoGPT (http://127.0.0.1:8000)" in shown
     assert "NanoGPT (http://127.0.0.1:8001)" in shown
     evidence = gather([RunReader(new)])
-    assert [party.label for party in evidence.parties] == ["NanoGPT (http://127.0.0.1:8000)", "NanoGPT (http://127.0.0.1:8001)"]
+    assert [party.label for party in evidence.parties] == ["NanoGPT (127.0.0.1:8000)", "NanoGPT (127.0.0.1:8001)"]
     assert [len(evidence.samples(series)) for series in evidence.series] == [8 * EACH, 8 * EACH]
     medians = [series.row.latency_s["p50"].value for series in evidence.series]
     assert medians[0] is not None
