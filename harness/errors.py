@@ -6,7 +6,7 @@
     │   └── ContractViolation        2   a task request that the provider's contract does not allow; nothing was sent
     ├── TargetError                  3
     │   ├── TargetUnreachable        3   nothing answers at the base URL
-    │   └── KeyRefused               3   401 or 403 on the first keyed request
+    │   └── KeyRefused               3   401 before any keyed request succeeded, or 403 as the first answer to one
     ├── Inconclusive                 5   budget or quota spent, generator saturated, too few samples
     └── Interrupted                130   Ctrl-C; what was recorded is kept
 
@@ -74,7 +74,7 @@ class TargetUnreachable(TargetError):
 
 
 class KeyRefused(TargetError):
-    """The target answered 401 or 403 to the first request that carried the key."""
+    """The target answered 401 before it took any request that carried the key, or 403 to the first of them."""
 
 
 class Inconclusive(TestcardError):

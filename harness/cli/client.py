@@ -194,7 +194,7 @@ class _Place:
 
 def _picture_command(command: _Command) -> _Command:
     """The options of a command that gets pictures."""
-    force = click.option("--force", is_flag=True, help="Overwrite the file that -o names.")
+    force = click.option("--force", is_flag=True, help="Overwrite the file that -o names; with --prompts: get again what is there.")
     output = click.option(
         "--output",
         "-o",
@@ -245,7 +245,9 @@ def generate(
         raise UsageError("--stream goes with one prompt", hint="leave it out")
     with _client(_Work("generate", lines[0], terms=asdict(picture)), place) as (client, terms):
         asked = terms if target.operation is None else {**terms, "operation": target.operation}
-        carry_out(client, lines, "generate", (), asked, output, concurrency=concurrency, quiet=talk.quiet, as_json=talk.as_json)
+        carry_out(
+            client, lines, "generate", (), asked, output, concurrency=concurrency, quiet=talk.quiet, as_json=talk.as_json, again=force
+        )
 
 
 @click.command()

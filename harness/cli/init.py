@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,8 @@ def init(context: click.Context, wanted: _Wanted) -> None:
         path.write_text(text, encoding="utf-8")
         click.echo(str(path))
     read_as(wanted.folder / FILE_NAME, Config)
+    if wanted.ci != "none" and any(url is not None and is_loopback(url) for _, _, url in targets):
+        say(f"edit {wanted.folder / CI_FILES[wanted.ci]}: put in what starts your server, where the file says so")
     provider, name, url = targets[0]
     say("next: testcard doctor")
     say(f"then: testcard check {name}{f'={url}' if url else ''}{' --live' if url and not is_loopback(url) else ''}")
@@ -166,14 +169,27 @@ def _ci_file(kind: str, targets: Sequence[tuple[Provider, str, str | None]]) -> 
         live = " --live" if url is not None and not is_loopback(url) else ""
         checks.append(f"testcard check {name}{f'={url}' if url else ''}{live} --wait-for 60s --out testcard-runs/check-{number}")
     report = "testcard report testcard-runs/check-* --out testcard-runs/report"
+    here = [url for _, _, url in targets if url is not None and is_loopback(url)]
+    start = "".join(_START.format(url=url) for url in dict.fromkeys(here))
     keys = sorted({provider.profile.auth.key_env for provider, _, url in targets if url and provider.profile.auth.header is not None})
     if kind == "github":
         return _GITHUB.format(
             env="".join(f"      {key}: ${{{{ secrets.{key} }}}}\n" for key in keys),
             checks="\n".join(f"          {line}" for line in checks),
             report=report,
+            start=f"      - name: start the server\n        run: |\n{textwrap.indent(start, ' ' * 10)}" if start else "",
         ).replace("    env:\n    steps", "    steps")
-    return _GITLAB.format(checks="\n".join(f"    - {line}" for line in checks), report=report)
+    started = f"    - |\n{textwrap.indent(start, ' ' * 6)}" if start else ""
+    return _GITLAB.format(checks="\n".join(f"    - {line}" for line in checks), report=report, start=started)
+
+
+#: A file that was made without knowing how a server starts says so in the job that it fails, not by a check that reaches nobody.
+_START = """\
+# Put here what starts your server at {url}, in the background, instead of the next two lines.
+# For instance: docker run -d -p 8000:8000 my-server   or: python -m my_server > server.log 2>&1 &
+echo "no server is started at {url} yet: put its command into this step" >&2
+exit 1
+"""
 
 
 _GITHUB = """\
@@ -193,7 +209,7 @@ jobs:
         with:
           python-version: "3.12"
       - run: pip install 'testcard[check,mock,report]'
-      - name: check
+{start}      - name: check
         run: |
 {checks}
       - name: report
@@ -217,7 +233,7 @@ testcard:
   image: python:3.12
   script:
     - pip install 'testcard[check,mock,report]'
-{checks}
+{start}{checks}
   after_script:
     - {report}
   artifacts:

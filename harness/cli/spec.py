@@ -17,7 +17,7 @@ from testcard.harness.errors import Exit, SpecError, UsageError
 from testcard.harness.extras import require
 from testcard.harness.text.commands import shown_path, typed_path
 from testcard.harness.text.words import count, listing
-from testcard.specs.loader import Provider, known_ids, load_provider, load_with_document
+from testcard.specs.loader import BUNDLED, PUBLIC, Provider, known_ids, load_provider, load_with_document
 from testcard.specs.openapi import OpenApi
 from testcard.specs.reading import PROFILE, read_document
 
@@ -281,7 +281,14 @@ def spec_drift(run: Path, provider_name: str | None, as_patch: bool, fails: bool
         for one in left:
             say(f"not in the patch: {one.operation} {one.status} {one.place}: {one.what}")
         if drifts and not as_patch:
-            say(f"{provider.id}: {count(len(drifts), 'thing')} the document does not say; next: {_next(run, place)}")
+            say(f"{provider.id}: {count(len(drifts), 'thing')} the document does not say; next: {_next(run, provider)}")
+            if _ships(provider):
+                say(f"the document came with Testcard: the patch goes into a copy, which commands take as ./{_own(provider)}")
+        elif drifts and _ships(provider):
+            say(
+                f"{provider.id}'s document came with Testcard: the patch is for a copy of it; make one with {_copy(provider)} "
+                f"and apply it with {_APPLY} {typed_path(_own(provider))}"
+            )
         elif not drifts:
             say(f"{provider.id}: every answer is as documented")
     if as_json:
@@ -323,5 +330,25 @@ def _record(one: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _next(run: Path, folder: str) -> str:
-    return f"testcard spec drift {typed_path(run)} --patch | patch -p1 -d {typed_path(folder)}"
+_APPLY = "patch -p1 -d"
+
+
+def _next(run: Path, provider: Provider) -> str:
+    """The commands that write the patch into the document: into a copy of it, where the document came with Testcard."""
+    patch = f"testcard spec drift {typed_path(run)} --patch | {_APPLY}"
+    if not _ships(provider):
+        return f"{patch} {typed_path(shown_path(provider.folder))}"
+    return f"{_copy(provider)} && {patch} {typed_path(_own(provider))}"
+
+
+def _ships(provider: Provider) -> bool:
+    """Whether the provider came with Testcard: its files are those of an installed package, which the next install overwrites."""
+    return provider.folder.resolve().parent in (BUNDLED.resolve(), PUBLIC.resolve())
+
+
+def _own(provider: Provider) -> str:
+    return f"providers/{provider.id}"
+
+
+def _copy(provider: Provider) -> str:
+    return f"mkdir -p providers && cp -R {typed_path(provider.folder)} {typed_path(_own(provider))}"

@@ -76,13 +76,15 @@ def run_batch(
     concurrency: int = 4,
     on_outcome: Callable[[BatchOutcome], None] | None = None,
     names: Names | None = None,
+    again: bool = False,
 ) -> list[BatchOutcome]:
     """Carries all items out, at most `concurrency` at once, and gives their outcomes in the items' order.
 
     `on_outcome` hears of each as it ends (of one at a time). An item that fails stops no other, but for a refused key, an empty account and a
-    reached limit: then nothing more is begun. `names` gives other file names than the usual; one that is taken gets a number. The retry policy, the spending limit and the hooks are the client's.
+    reached limit: then nothing more is begun. `names` gives other file names than the usual; one that is taken gets a number. `again`: what is done
+    already is done again, and its files are overwritten. The retry policy, the spending limit and the hooks are the client's.
     """
-    batch = _Batch(client, items, Path(folder), concurrency, on_outcome, names)
+    batch = _Batch(client, items, Path(folder), concurrency, on_outcome, names, again=again)
 
     def work(entry: _Entry) -> None:
         if not batch.stopped:
@@ -106,9 +108,10 @@ async def run_batch_async(
     concurrency: int = 4,
     on_outcome: Callable[[BatchOutcome], None] | None = None,
     names: Names | None = None,
+    again: bool = False,
 ) -> list[BatchOutcome]:
     """`run_batch` for async code."""
-    batch = _Batch(client, items, Path(folder), concurrency, on_outcome, names)
+    batch = _Batch(client, items, Path(folder), concurrency, on_outcome, names, again=again)
     left = iter(batch.left)
 
     async def worker() -> None:
@@ -158,6 +161,8 @@ class _Batch:
         concurrency: int,
         on_outcome: Callable[[BatchOutcome], None] | None,
         names: Names | None,
+        *,
+        again: bool,
     ) -> None:
         if concurrency < 1:
             raise UsageError("a batch needs at least one request at once", hint="concurrency=4")
@@ -165,6 +170,7 @@ class _Batch:
         self._on_outcome = on_outcome
         self._names = names
         self._taken: set[str] = set()
+        self._replaced: set[str] = set()
         self._lock = threading.Lock()
         self.stopped = False
         try:
@@ -178,7 +184,10 @@ class _Batch:
         for entry in self._entries:
             line = earlier.get(entry.key)
             files = tuple(folder / Path(str(name)).name for name in line.get("files", ())) if line is not None else ()
-            if line is not None and all(file.is_file() for file in files):
+            if again:
+                self._replaced.update(file.name for file in files)
+                self.left.append(entry)
+            elif line is not None and all(file.is_file() for file in files):
                 self._taken.update(file.name for file in files)
                 self._outcomes[entry.index] = BatchOutcome(entry.index, entry.item, files, line.get("record") or {}, earlier=True)
             else:
@@ -216,9 +225,12 @@ class _Batch:
         return tuple(picture.save(self._folder / self._free(name)) for name, picture in zip(wanted, result.pictures, strict=True))
 
     def _free(self, name: str) -> str:
-        """The name, with a number where a file has it already: what is there is paid for, and may be another item's."""
+        """The name, with a number where a file has it already: what is there is paid for, and may be another item's.
+
+        Files of the batch itself make room where it is done again.
+        """
         path, number = Path(Path(name).name), 1
-        while path.name in self._taken or (self._folder / path.name).exists():
+        while path.name in self._taken or (path.name not in self._replaced and (self._folder / path.name).exists()):
             number += 1
             path = path.with_name(f"{Path(name).stem}-{number}{path.suffix}")
         self._taken.add(path.name)

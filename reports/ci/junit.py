@@ -12,11 +12,13 @@ from datetime import datetime
 from testcard.harness.runs.records import RuleFailure, Verdict, WaiverNote
 from testcard.harness.text.commands import curl_block
 from testcard.harness.text.sources import cited
-from testcard.harness.text.words import clean, shortened, waiver_line, waiver_reason
+from testcard.harness.text.words import clean, listing, shortened, waiver_line, waiver_reason
 from testcard.reports.content.evidence import Evidence, Party
 
 MOST_TEXT = 4000
 MOST_MESSAGE = 500
+#: So many exchanges of a verdict are named in its line.
+MOST_EXCHANGES = 3
 
 
 def junit_xml(evidence: Evidence) -> str:
@@ -85,8 +87,13 @@ def _case(party: Party, verdict: Verdict) -> ET.Element:
         why = f" {waiver_reason(verdict.waiver)}" if verdict.waiver is not None else ""
         ET.SubElement(case, "skipped", {"message": _one_line(f"waived{why}; seen: {verdict.detail}")})
     elif verdict.verdict in ("unsupported", "unproven", "not-run"):
-        ET.SubElement(case, "skipped", {"message": f"{verdict.verdict}: {message}" if message else verdict.verdict})
+        ET.SubElement(case, "skipped", {"message": (f"{verdict.verdict}: {message}" if message else verdict.verdict) + _sent(verdict)})
     return case
+
+
+def _sent(verdict: Verdict) -> str:
+    """The exchanges that a verdict rests on, in brackets; nothing where there are none."""
+    return clean(f" (exchange {listing(verdict.exchanges, MOST_EXCHANGES)})") if verdict.exchanges else ""
 
 
 def _raised_on(party: Party, raised: RuleFailure) -> str:
@@ -137,7 +144,7 @@ def _worth_knowing(party: Party) -> list[str]:
     """What is neither failed nor skipped and still worth a line: shoulds that do not count, notes, gaps of the document."""
     words = ("info",) if party.strict else ("deviates", "info")
     lines = [
-        f"{verdict.verdict}: {verdict.rule} [{verdict.operation}]: {_one_line(verdict.detail)}"
+        f"{verdict.verdict}: {verdict.rule} [{verdict.operation}]: {_one_line(verdict.detail)}{_sent(verdict)}"
         for verdict in party.judged()
         if verdict.verdict in words
     ]

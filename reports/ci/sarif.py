@@ -89,6 +89,8 @@ SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sar
 #: What GitHub shows of one upload at most.
 MOST_RESULTS = 5000
 MOST_TEXT = 4000
+#: So many exchanges of a verdict are named in its message; its properties name all.
+MOST_EXCHANGES = 3
 GAP_RULE = "spec.gap"
 _LEVELS = {"fail": "error", "deviates": "warning", "info": "note"}
 _ORDER = ("error", "warning", "note")
@@ -159,7 +161,7 @@ def _what(raised: RuleFailure) -> str:
     return f"The rule {raised.rule}" if raised.rule else "Reading an answer"
 
 
-def _of(exchanges: list[str]) -> str:
+def _of(exchanges: Sequence[str]) -> str:
     return f", exchange {', '.join(exchanges)}" if exchanges else ""
 
 
@@ -251,7 +253,7 @@ def _result(finding: _Finding, places: dict[str, int], file: RepositoryFile | No
         properties: dict[str, Any] = {"operation": clean(about.operation)}
     else:
         rule, line = about.rule, about.line or 1
-        text = f"{about.detail or 'no detail recorded'}. Promised: {about.title} ({cited(about.clause)})"
+        text = f"{about.detail or 'no detail recorded'}{_of(about.exchanges[:MOST_EXCHANGES])}. Promised: {about.title} ({cited(about.clause)})"
         properties = {"operation": clean(about.operation), "level": about.level, "exchanges": about.exchanges}
         if about.place:
             properties["place"] = clean(about.place)

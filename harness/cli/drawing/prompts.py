@@ -45,8 +45,12 @@ def carry_out(
     concurrency: int,
     quiet: bool,
     as_json: bool,
+    again: bool = False,
 ) -> None:
-    """Gets the pictures of every prompt, writes them, and prints a line each; raises at the end where one failed."""
+    """Gets the pictures of every prompt, writes them, and prints a line each; raises at the end where one failed.
+
+    `again`: of those too that are there.
+    """
     folder, template = _place(output, f"{client.settings.provider.id}-{task}")
     items = [BatchItem(prompt, task, tuple(images), dict(terms)) for prompt in prompts]
 
@@ -69,7 +73,8 @@ def carry_out(
             say(f"{done}: {shortened(outcome.item.prompt or '', 60)}: {_came_to(outcome)}")
 
     try:
-        outcomes = run_batch(client, items, folder, concurrency=concurrency, on_outcome=tell, names=names if template is not None else None)
+        named = names if template is not None else None
+        outcomes = run_batch(client, items, folder, concurrency=concurrency, on_outcome=tell, names=named, again=again)
     except KeyboardInterrupt:
         say(f"{done} of {len(items)} prompts done; the same command goes on from {folder}")
         raise

@@ -220,6 +220,23 @@ def test_prompts_from_a_file_ask_the_operation_that_is_named(relay: RunningMock,
     assert relay.requests()[-1]["operation"] == "generateQwen"
 
 
+def test_prompts_are_drawn_again_where_it_is_forced(relay: RunningMock, tmp_path: Path) -> None:
+    """Without --force nothing is asked for a second time; with it both prompts are, and their files are replaced, not numbered."""
+    prompts, out = tmp_path / "prompts.txt", tmp_path / "out"
+    prompts.write_text("a boat\na hill\n")
+    asked = ["generate", f"opengpu-relay={relay.base_url}", "--prompts", str(prompts), "-o", str(out / "{index}.png"), "--quiet"]
+    assert run(asked) == 0
+    before = {path.name: path.read_bytes() for path in out.glob("*.png")}
+    served = len(relay.requests())
+    assert run(asked) == 0
+    assert len(relay.requests()) == served
+    assert run([*asked, "--force"]) == 0
+    assert len(relay.requests()) > served
+    after = {path.name: path.read_bytes() for path in out.glob("*.png")}
+    assert after.keys() == before.keys()
+    assert all(after[name] != before[name] for name in before)
+
+
 def test_a_batch_ends_with_its_money(tmp_path: Path) -> None:
     """Nothing is begun after an empty account; what was not begun has neither record nor error. Async code has the same."""
     with running_mock("nanogpt", quota=2) as mock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,29 @@ def test_the_ci_file_checks_each_target(tmp_path: Path, kind: str) -> None:
     checks = [line.strip() for line in text.splitlines() if "testcard check" in line]
     assert [("--live" in line, "--wait-for" in line) for line in checks] == [(False, True), (True, True)]
     assert load_config(tmp_path / "testcard.toml").check.max_requests == 60
+
+
+@pytest.mark.parametrize("kind", ["github", "gitlab"])
+def test_the_ci_file_has_a_place_for_what_starts_the_server(tmp_path: Path, kind: str) -> None:
+    """Before the first check; until it is filled in, that part of the job fails by saying so. A target elsewhere, or a mock, has none."""
+
+    def scripts(folder: str, target: str, *more: str) -> list[str]:
+        done = typed(["init", "--ci", kind, "--out", folder, "--target", target, *more], cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert ("put in what starts your server" in done.stderr) == ("127.0.0.1" in target)
+        file = tmp_path / folder / (".github/workflows/testcard.yml" if kind == "github" else ".gitlab-ci.yml")
+        whole = yaml.safe_load(file.read_text())
+        if kind == "gitlab":
+            return list(whole["testcard"]["script"])
+        return [step["run"] for step in whole["jobs"]["contract"]["steps"] if "run" in step]
+
+    found = scripts("own", "nanogpt=http://127.0.0.1:8000")
+    place = next(index for index, script in enumerate(found) if "starts your server at http://127.0.0.1:8000" in script)
+    assert place < next(index for index, script in enumerate(found) if "testcard check" in script)
+    done = subprocess.run(["sh", "-e", "-c", found[place]], capture_output=True, text=True, check=False)
+    assert (done.returncode, "no server is started" in done.stderr) == (1, True)
+    for folder, target, more in (("mock", "nanogpt", ()), ("live", f"nebul={LIVE}", ("--live",))):
+        assert not any("starts your server" in script for script in scripts(folder, target, *more))
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -120,6 +122,26 @@ def test_the_printed_patch_applies(tmp_path: Path) -> None:
     assert "detail" in (folder / "openapi.yaml").read_text(encoding="utf-8")
     again = typed(["spec", "drift", str(run), "--provider", "./nanogpt", "--json"], cwd=tmp_path)
     assert json.loads(again.stdout)["targets"][0]["drift"] == []
+
+
+def test_the_document_of_a_bundled_provider_is_changed_in_a_copy(tmp_path: Path) -> None:
+    """The printed next step, typed as it is, changes a copy in the user's folder and not the package's file; --patch says so too."""
+    run = recorded(tmp_path / "run", [(429, {"detail": "slow"})])
+    before = (BUNDLED / "nanogpt" / "openapi.yaml").read_bytes()
+    said = typed(["spec", "drift", "run"], cwd=tmp_path).stderr
+    step = next(line for line in said.splitlines() if "next: " in line).partition("next: ")[2]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(step, shell=True, cwd=tmp_path, check=True, capture_output=True, env={**os.environ, "PATH": path})
+    assert (BUNDLED / "nanogpt" / "openapi.yaml").read_bytes() == before
+    assert "detail" in (tmp_path / "providers" / "nanogpt" / "openapi.yaml").read_text(encoding="utf-8")
+    assert "commands take as ./providers/nanogpt" in said
+    again = typed(["spec", "drift", str(run), "--provider", "./providers/nanogpt"], cwd=tmp_path)
+    assert "every answer is as documented" in again.stderr
+    assert "the patch is for a copy" in typed(["spec", "drift", "run", "--patch"], cwd=tmp_path).stderr
+    run_of_own = recorded(tmp_path / "other", [(503, "busy")])
+    own = typed(["spec", "drift", str(run_of_own), "--provider", "./providers/nanogpt"], cwd=tmp_path)
+    assert own.stderr.rstrip().endswith("--patch | patch -p1 -d providers/nanogpt")  # one's own is patched where it is
+    assert "mkdir" not in own.stderr
 
 
 def test_a_folder_without_a_check_is_a_usage_error(tmp_path: Path) -> None:

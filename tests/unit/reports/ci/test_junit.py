@@ -135,7 +135,7 @@ def test_what_only_deserves_a_line_is_in_the_output(check_run: Make, judged_as: 
     run = check_run(judged_as("deviates", "twice"), judged_as("info", "note", rule="a.b"), waivers=[note], gaps=gaps, outcome="pass")
     (suite,) = written(run)
     assert suite.findtext("system-out") == (
-        "deviates: image.size [createImage]: twice\ninfo: a.b [createImage]: note\ngap in the document: createImage: status 401 is not documented"
+        "deviates: image.size [createImage]: twice (exchange e1)\ninfo: a.b [createImage]: note (exchange e1)\ngap in the document: createImage: status 401 is not documented"
     )
     assert suite.findtext("system-err") == "The waiver of auth.* is unused (o, until 2027-01-01: r)."
 

@@ -81,7 +81,7 @@ def test_a_result_stands_at_the_contract_s_line(check_run: Make, judged_as: As) 
     (result,) = results(check_run(judged_as("fail", "128x128 came", place="/data/0")))
     assert place(result) == ("specs/providers/nebul/openapi.yaml", 13)
     assert result["message"]["text"] == (
-        "createImage: 128x128 came. Promised: A picture has the size that was asked for. (002.txt, “Sizes”)"
+        "createImage: 128x128 came, exchange e1. Promised: A picture has the size that was asked for. (002.txt, “Sizes”)"
     )
     assert result["properties"] == {"operation": "createImage", "level": "must", "exchanges": ["e1"], "place": "/data/0"}
 
