@@ -60,7 +60,7 @@ class Contract:
         """A form's parts, those of one nested field (`a[b]`, `a.b`) as one."""
         nested: dict[str, Any] = {}
         for raw, value in form:
-            name, *steps = [step for step in re.split(r"[.\[\]]+", raw) if step]
+            name, *steps = [step for step in re.split(r"[.\[\]]+", raw) if step] or [raw]
             if name in self.nested and steps:
                 nested[name] = _placed(nested.get(name), steps, value)
             else:

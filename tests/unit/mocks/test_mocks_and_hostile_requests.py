@@ -23,6 +23,11 @@ HOSTILE: dict[str, tuple[str, bytes]] = {
     "deep objects": ("application/json", b'{"prompt": ' + b'{"a":' * 50_000 + b"1" + b"}" * 50_001),
     "deep, cut": ("application/json", b"[" * DEEP),
     "a list": ("application/json", b"[]"),
+    "parts named by signs alone": ("application/x-www-form-urlencoded", b"prompt=x&.=1&%5B%5D=2&=3"),
+    "a part named by signs alone": (
+        "multipart/form-data; boundary=x",
+        b'--x\r\nContent-Disposition: form-data; name=".[]"\r\n\r\n1\r\n--x--\r\n',
+    ),
     "a number": ("application/json", b"1e999"),
     "huge number": ("application/json", b'{"prompt": "x", "n": ' + b"9" * 5000 + b"}"),
     "not finite": ("application/json", b'{"prompt": "x", "n": NaN}'),
