@@ -25,7 +25,7 @@ from testcard.harness.errors import Exit
 from testcard.harness.progress import leave_terminal
 
 State = Literal["waiting", "running", "done", "left out"]
-#: How long children may take to write down what they have when they are told to stop; a benchmark gives answers on their way 5 s of it.
+#: How long children may take to write down what they have when they are told to stop.
 INTERRUPT_GRACE_S = 30.0
 #: With this variable a command takes the end of its standard input for Ctrl-C: whoever started it is gone, however that came.
 STOP_WITH_STDIN = "TESTCARD_STOP_WITH_STDIN"

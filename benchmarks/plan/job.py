@@ -15,7 +15,7 @@ from testcard.harness.intake.limits import IntakeLimits, changed, use_limits
 from testcard.harness.wire.addresses import allow_host
 
 #: So many seconds has what is in flight when a run is stopped early.
-GRACE_S = 5.0
+GRACE_S = 0.8
 
 
 class TargetJob(msgspec.Struct, frozen=True, kw_only=True):

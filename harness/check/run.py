@@ -50,8 +50,10 @@ from testcard.specs.loader import load_provider
 
 LOOPBACK_CONCURRENCY = 8
 LIVE_CONCURRENCY = 1
+#: Where a person has asked for the end: seconds for decoding pictures, bytes of large answers that are judged, and seconds that an abort
+#: waits for what cannot be broken off.
+_HURRIED_DECODING_S, _HURRIED_BYTES, _ABORT_S = 0.5, 8 << 20, 1.0
 #: Of the time that a check may take so much is kept for judging, and no less than this is for sending.
-_DECODING_S = 0.5  # for pictures, where a person has asked for the end
 _JUDGING_S, _JUDGING_SHARE, _LEAST_TO_SEND_S = 5.0, 0.1, 1.0
 #: On this machine a task is asked for so often, whatever its profile says: nobody there minds.
 LOOPBACK_POLL_S = 0.05
@@ -244,7 +246,7 @@ class CheckRun:
                     yield told
             finally:
                 work.abort()
-                thread.join()
+                thread.join(_ABORT_S if self._sent else None)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -349,8 +351,11 @@ class _Work:
             stopped=outcome.stopped is not None,
             started=started_of(run.run),
             live=options.live,
-            decoding_s=_DECODING_S if outcome.interrupted else self._decoding_s(outcome.stopped),
+            decoding_s=_HURRIED_DECODING_S if outcome.interrupted else self._decoding_s(outcome.stopped),
+            judged_bytes=_HURRIED_BYTES if outcome.interrupted else None,
         )
+        if self._aborted:
+            return
         if conclusion.told_left_out is not None:
             self.told.put(Noted(sentence=conclusion.told_left_out))
         told = {name for one in conclusion.errors for name in one.exchanges}

@@ -184,8 +184,11 @@ def _close(event: Event, provider: str, *, quiet: bool) -> None:
     if isinstance(event, Finished) and not (quiet and event.exit_code is Exit.PASS):
         openapi = str(RunReader(event.folder).run.config.get("openapi", ""))
         lines = list(present.closing_words(event, rejudge_command(event.folder, provider, openapi)))
-        if not any(line.startswith("next: ") for line in lines) and RunReader(event.folder).path("report") is not None:
-            lines.append(f"next: testcard open {typed_path(event.folder)}")
+        if not any(line.startswith("next: ") for line in lines):
+            if RunReader(event.folder).path("report") is not None:
+                lines.append(f"next: testcard open {typed_path(event.folder)}")
+            elif event.outcome == "interrupted":
+                lines.append(f"next: testcard report {typed_path(event.folder)} shows it")
         for line in lines:
             say(line)
 

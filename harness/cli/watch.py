@@ -29,6 +29,8 @@ DEFAULT = Path("testcard-runs") / "watch"
 CHECK_EVERY_S = 3600.0
 PROBE_EVERY_S = 300.0
 _DAY_S = 86400.0
+#: So long is waited at the end for a look to write down what it has; its folder is read without that too.
+_LAST_LOOK_S = 1.5
 _CODES = {
     "pass": Exit.PASS, "fail": Exit.GATE_FAILED, "inconclusive": Exit.INCONCLUSIVE, "unreachable": Exit.TARGET, "error": Exit.INTERNAL,
 }  # fmt: skip
@@ -302,8 +304,9 @@ def _watched(watches: Sequence[TargetWatch], stop: threading.Event, lines: Watch
         stop.set()
         for one in watches:
             one.stop()
+        until = time.monotonic() + _LAST_LOOK_S
         for thread in threads:
-            thread.join()
+            thread.join(max(0.0, until - time.monotonic()))
     if errors:
         raise errors[0]
     if once and not exit_on_change:

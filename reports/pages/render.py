@@ -296,8 +296,14 @@ class CheckFiles:
 
 
 def write_check_files(writer: RunWriter) -> CheckFiles:
-    """Writes the files of a check that is sealed, and lists them in its run.json."""
+    """Writes the files of a check that is sealed, and lists them in its run.json. Of one that was interrupted only those for machines:
+    a page shows pictures, and to decode them takes time when the end was asked for.
+    """
     evidence = gather([RunReader(writer.folder)])
+    if writer.run.outcome == "interrupted":
+        for (kind, name), text in _ci_texts(evidence).items():
+            writer.write_text(kind, name, text)
+        return CheckFiles(workflow_commands(evidence), "")
     page = compose(evidence)
     summary = summary_md(page)
     texts = {("report", "report.html"): render_html(page), ("job_summary", "summary.md"): summary, **_ci_texts(evidence)}

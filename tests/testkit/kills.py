@@ -198,7 +198,7 @@ def killed_once(kind: str, victim: str, folder: Path, wait_s: float, patience: P
             if process.poll() is None:
                 process.kill()
                 process.wait()
-    result.unreadable = _unreadable(out)
+    result.unreadable = unreadable(out)
     return result
 
 
@@ -251,7 +251,7 @@ def _recorded(out: Path) -> int:
     return total
 
 
-def _unreadable(out: Path) -> str:
+def unreadable(out: Path) -> str:
     """Why the folder cannot be reported on; empty where it can, or where the run was killed before it had one."""
     from testcard.reports.content.evidence import gather
 

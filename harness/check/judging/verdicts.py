@@ -32,7 +32,7 @@ from testcard.harness.runs.records import (
     WaiverNote,
 )
 from testcard.harness.wire.model import PictureInfo
-from testcard.harness.wire.pictures import inspect
+from testcard.harness.wire.pictures import inspect, look
 from testcard.specs.openapi import Operation
 from testcard.specs.pointers import parts_of
 from testcard.specs.profile import Level
@@ -50,7 +50,9 @@ NotSent = Mapping[tuple[str, str], Sequence[Unsent]]
 
 @dataclass(frozen=True)
 class Conclusion:
-    """Everything that a run says about its target. `errors` are our own; `left_out`: answers that were too much to be judged together."""
+    """Everything that a run says about its target. `errors` are our own; `left_out`: answers that were too much to be judged together,
+    which is `judged_bytes`.
+    """
 
     verdicts: tuple[Verdict, ...]
     spec_gaps: tuple[SpecGap, ...]
@@ -59,6 +61,7 @@ class Conclusion:
     stopped: bool = False
     waivers: tuple[WaiverNote, ...] = ()
     left_out: int = 0
+    judged_bytes: int = 0
 
     @property
     def told_left_out(self) -> str | None:
@@ -66,7 +69,9 @@ class Conclusion:
         if not self.left_out:
             return None
         them = f"{self.left_out} large answer{'s were' if self.left_out != 1 else ' was'} recorded and not judged"
-        return f"{them}: more than {limits().judged_bytes:,} bytes together (judged_bytes under [limits])"
+        if self.judged_bytes < limits().judged_bytes:
+            return f"{them}, so that the check ends soon (testcard check --rejudge RUN judges them)"
+        return f"{them}: more than {self.judged_bytes:,} bytes together (judged_bytes under [limits])"
 
     @property
     def failed(self) -> bool:
@@ -123,18 +128,20 @@ def judge_records(
     looking: Inspect = inspect,
     live: bool = False,
     decoding_s: float = math.inf,
+    judged_bytes: int | None = None,
 ) -> Conclusion:
     """The verdicts on recorded exchanges. `started`: Unix seconds at which the run's clock stood at 0; `live` as in the run's settings.
 
-    `decoding_s`: how long pictures may be decoded in all; of those after that only the structure is looked at.
+    `decoding_s`: how long pictures may be decoded in all; of those after that only the structure is looked at. `judged_bytes`: where less
+    is to be judged than the limit of that name allows.
     """
     provider = scopes[0].provider if scopes else None
     scopes = [replace(scope, started=started) for scope in scopes]
-    evidence = JudgedBodies(bytes_of, looking, decoding_s)
+    evidence = JudgedBodies(bytes_of, looking, decoding_s, judged_bytes)
     shown = [one for one in in_plan_order(exchanges) if one.failure != "stale" and evidence.holds(one)]
     seen = see(provider, shown, evidence.bytes_of, looking=evidence.inspect, live=live) if provider is not None else []
     found = judge_all(scopes, rules, seen, not_sent=not_sent, strict=strict, stopped=stopped)
-    return replace(found, left_out=evidence.left_out)
+    return replace(found, left_out=evidence.left_out, judged_bytes=evidence.most)
 
 
 class JudgedBodies:
@@ -143,12 +150,12 @@ class JudgedBodies:
     What is beyond that is not judged (it stays in the run): of what it would have shown nothing is said.
     """
 
-    def __init__(self, bytes_of: BytesOf, looking: Inspect, decoding_s: float = math.inf) -> None:
+    def __init__(self, bytes_of: BytesOf, looking: Inspect, decoding_s: float = math.inf, most: int | None = None) -> None:
         self._left_s = decoding_s
         self.bytes_of = bytes_of
         self._look = looking
         self._size = 0
-        self._most = limits().judged_bytes
+        self.most = min(limits().judged_bytes, most) if most is not None else limits().judged_bytes
         self._infos: dict[bytes, PictureInfo] = {}
         self.left_out = 0
 
@@ -156,7 +163,7 @@ class JudgedBodies:
         """Whether there is room for the exchange's answer."""
         size = exchange.response.body.size if exchange.response is not None else 0
         if size > _SMALL_BYTES:
-            if self._size + size > self._most:
+            if self._size + size > self.most:
                 self.left_out += 1
                 return False
             self._size += size
@@ -164,17 +171,26 @@ class JudgedBodies:
 
     def inspect(self, data: bytes) -> PictureInfo:
         """What the bytes of a picture are."""
-        if len(data) <= _SMALL_BYTES:
-            return self._look(data)
-        digest = hashlib.sha256(data).digest()
-        found = self._infos.get(digest)
+        digest = hashlib.sha256(data).digest() if len(data) > _SMALL_BYTES else None
+        found = self._infos.get(digest) if digest is not None else None
         if found is None:
             began_s = time.monotonic()
-            found = self._infos[digest] = self._look(data) if self._left_s > 0 else inspect(data, pixels=False)
+            found = self._look(data) if self._in_time(data) else inspect(data, pixels=False)
             self._left_s -= time.monotonic() - began_s
+            if digest is not None:
+                self._infos[digest] = found
         return found
 
+    def _in_time(self, data: bytes) -> bool:
+        """Whether a picture can be decoded in the time that is left. Small files have millions of pixels too, and none can be stopped."""
+        if self._left_s == math.inf:
+            return True
+        seen = look(data)
+        return (seen.width_px or 0) * (seen.height_px or 0) <= self._left_s * _PIXELS_PER_S
 
+
+#: So many pixels a second are decoded and hashed on a slow machine.
+_PIXELS_PER_S = 2e7
 #: Smaller bodies are neither counted nor kept.
 _SMALL_BYTES = 64 * 1024
 

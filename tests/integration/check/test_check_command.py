@@ -237,7 +237,7 @@ def test_no_auth_leaves_the_key_rules_out(url: str, tmp_path: Path, capsys: Capt
 
 
 def test_ctrl_c_keeps_what_was_judged(tmp_path: Path) -> None:
-    """SIGINT: a word at once, exit 130, verdicts on what is there, the run marked as interrupted."""
+    """SIGINT: a word at once, exit 130, verdicts on what is there, the run marked as interrupted; no page, which takes time, but how to have it."""
     with embedded_mocks(["nanogpt"], options=["--latency", "0.3"]) as mocks:
         command = [sys.executable, "-m", "testcard.harness.cli", "check", "nanogpt", "--base-url", mocks.base_urls["nanogpt"]]
         process = subprocess.Popen(
@@ -256,6 +256,9 @@ def test_ctrl_c_keeps_what_was_judged(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (record["outcome"], record["exit_code"]) == ("interrupted", 130)
     assert json.loads((tmp_path / "run" / "verdicts.json").read_text())["verdicts"]
+    assert {"junit", "sarif"} <= set(record["files"])
+    assert "report" not in record["files"]
+    assert "next: testcard report " in err
 
 
 def _wait_for(condition: Callable[[], bool], seconds: float) -> None:

@@ -36,6 +36,7 @@ from testcard.harness.api import (
     check,
     rejudge,
 )
+from testcard.harness.check import run as run_module
 from testcard.harness.check.judging import verdicts
 from testcard.harness.config import PricesSection
 from testcard.harness.events import Noted
@@ -249,6 +250,45 @@ def test_leaving_early_aborts_and_keeps_what_was_answered() -> None:
     assert RunReader("run").run.outcome == "interrupted"
     assert [one.id for one in RunReader("run").exchanges()][:1] == ["e0001"]
     assert not [thread for thread in threading.enumerate() if thread.name == "testcard-check"]
+
+
+def test_leaving_ends_though_what_was_seen_is_still_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No picture of a stranger's holds Ctrl-C up: judging that does not end is left to itself, and seals nothing afterwards."""
+    judging, over, judged = threading.Event(), threading.Event(), run_module.judge_records
+
+    def for_ever(*given: Any, **more: Any) -> Any:
+        judging.set()
+        over.wait()
+        return judged(*given, **more)
+
+    monkeypatch.setattr(run_module, "judge_records", for_ever)
+    with answering(nanogpt) as server, check(options(server)) as run:
+        events = []
+        for event in run:
+            events.append(event)
+            if isinstance(event, Answered) and len(of_kind(events, Answered)) == of_kind(events, Planned)[0].requests:
+                judging.wait()
+                break
+    assert RunReader("run").run.outcome == "interrupted"
+    (thread,) = (thread for thread in threading.enumerate() if thread.name == "testcard-check")
+    over.set()
+    thread.join()
+    assert RunReader("run").run.outcome == "interrupted"
+    assert not Path("run", "verdicts.json").exists()
+
+
+def test_where_the_end_was_asked_for_little_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an interrupted check the first large answers are judged, which is said with how to have the others judged."""
+    monkeypatch.setattr(verdicts, "_SMALL_BYTES", 100)
+    monkeypatch.setattr(run_module, "_HURRIED_BYTES", 1)
+    with answering(slow) as server:
+        run, events = check(options(server, concurrency=1)), []
+        for event in run:
+            events.append(event)
+            if isinstance(event, Sent) and len(of_kind(events, Sent)) == 3:
+                run.stop()
+    (said,) = (one.sentence for one in of_kind(events, Noted) if "not judged" in one.sentence)
+    assert said.endswith("recorded and not judged, so that the check ends soon (testcard check --rejudge RUN judges them)")
 
 
 def test_a_mistake_in_the_consumer_ends_and_seals_it() -> None:

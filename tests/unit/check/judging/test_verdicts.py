@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from testcard.harness.check.judging.levels import Unsent
-from testcard.harness.check.judging.verdicts import judge_all, spec_gaps
+from testcard.harness.check.judging.verdicts import JudgedBodies, judge_all, spec_gaps
 from testcard.harness.errors import Exit
 from testcard.harness.rules.evidence import Observation, SeenExchange, Word
 from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange, SeenResponse, SentRequest, Spend, Verdict
 from testcard.harness.wire.model import Answer
+from testcard.harness.wire.pictures import inspect
 from testcard.specs.loader import load_provider
 
 SCOPE = Scope(load_provider("nanogpt"), "createImage")
@@ -198,3 +202,13 @@ def test_a_plain_request_that_was_declined_is_told_in_the_servers_words() -> Non
     declined = replace(plain, answer=Answer(422, error_message="there is no model nosuch"))
     judged = judge_all([SCOPE], [RULES["image.size"]], [declined])
     assert judged.verdicts[0].detail == "what it needs was refused with status 422 (there is no model nosuch), as it may be"
+
+
+@pytest.mark.parametrize(("left_s", "decoded"), [(math.inf, True), (0.5, False)])
+def test_a_small_file_of_many_pixels_is_not_decoded_in_a_hurry(left_s: float, decoded: bool) -> None:
+    """What a picture costs is its pixels, not its bytes: where time is short, one that cannot be decoded in it is looked at from outside."""
+    buffer = io.BytesIO()
+    Image.new("1", (5000, 5000)).save(buffer, "PNG")
+    assert len(buffer.getvalue()) < 16 * 1024
+    seen = JudgedBodies(lambda body: b"", inspect, left_s).inspect(buffer.getvalue())
+    assert (seen.width_px, seen.problem, seen.pixels_sha256 is not None) == (5000, None, decoded)
