@@ -1,8 +1,8 @@
 """The budget of a run that several workers spend: leased in blocks by the master, returned when a turn ends. Pure.
 
 A worker never spends more than it holds a lease for, so the limit holds whatever messages are late or lost; a lease that
-does not come back (its worker died) counts as spent. Leases shrink as the rest does, down to a single request, so that the
-whole budget can be used.
+does not come back (its worker died) counts as spent. Leases shrink as the rest does, down to a single request, and hold money for whole
+requests; a single one is asked for when it is due and not ahead. So the whole budget can be used: nothing of it waits where it is not needed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Ledger:
                 assert self.max_cost_usd is not None
                 gone = self.max_cost_usd - usd
                 return Grant(refusal=Stop(reason=StopReason.COST_SPENT, limit=self.max_cost_usd, spent=gone, following=worst))
-            usd = max(worst, usd / (2 * workers))
+            part = usd / (2 * workers)
+            usd = max(worst, worst * int(part / worst)) if worst > 0.0 else part
         if self._requests is not None and requests is not None:
             self._requests -= requests
         if self._usd is not None and usd is not None:
@@ -67,6 +68,7 @@ class Lease:
         self.usd: float | None = 0.0
         self._granted_requests = 0
         self._granted_usd = 0.0
+        self._worst_usd = 0.0
 
     def add(self, grant: Grant) -> None:
         """Adds what was granted."""
@@ -77,6 +79,7 @@ class Lease:
 
     def take(self, worst_usd: float) -> bool:
         """Whether one more request fits; if so, it and its worst case are taken."""
+        self._worst_usd = worst_usd
         if (self.requests is not None and self.requests < 1) or (self.usd is not None and self.usd + 1e-12 < worst_usd):
             return False
         if self.requests is not None:
@@ -91,7 +94,13 @@ class Lease:
             self.usd += worst_usd - cost_usd
 
     def is_low(self) -> bool:
-        """Whether it is time to ask for more: less than half of the last grant is left."""
+        """Whether it is time to ask for more: less than half of the last grant is left, and that was for more than one request. What is
+        asked for ahead when hardly anything is left may stay unused here, and is missed by the worker whose request is due.
+        """
+        if (self.requests is not None and self._granted_requests <= 1) or (
+            self.usd is not None and self._granted_usd < 2 * self._worst_usd - 1e-12
+        ):
+            return False
         return (self.requests is not None and 2 * self.requests < self._granted_requests) or (
             self.usd is not None and 2 * self.usd < self._granted_usd
         )
