@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from testkit.packages import tracked
+from testkit.packages import built, copied, tracked
 
 ROOTS = ("specs", "harness", "mocks", "benchmarks", "reports")
 #: Loaded by `testcard --help` they would cost seconds.
@@ -69,6 +70,22 @@ def test_the_wheel_holds_every_tracked_file_and_nothing_more(wheel: Path) -> Non
     """Each module, contract, workload, schema, template and style of the five folders ships as testcard.*, at its own place."""
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert names == {f"testcard/{name}" for name in tracked(*ROOTS)}
+
+
+def test_a_wheel_is_the_same_to_the_byte_wherever_it_is_built(wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From another folder, with files of another day and mode, under another umask and time zone: the same sha256."""
+    source = copied(tmp_path / "elsewhere")
+    for file in source.rglob("*"):
+        file.chmod(0o700 if file.is_dir() else 0o600)
+        os.utime(file, (1_500_000_000, 1_500_000_000))
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    before = os.umask(0o077)
+    try:
+        again = built(source, "build_wheel", tmp_path / "built")
+    finally:
+        os.umask(before)
+    assert hashlib.sha256(again.read_bytes()).hexdigest() == hashlib.sha256(wheel.read_bytes()).hexdigest()
 
 
 def test_there_is_no_module_that_makes_testcard_a_plain_package(wheel: Path) -> None:
