@@ -3,6 +3,10 @@
 #   make test       the whole test suite
 #   make setup      only install; leaves .venv/bin/testcard
 #   make lint       ruff, mypy --strict, import directions (what .ci/run adds to the tests)
+#   make wheel      dist/*.whl, the same to the byte wherever it is built
+#   make audit      what is known against the pinned versions of dependencies; exit 2 where that could not be asked
+#   make sbom       dist/testcard.cdx.json, a CycloneDX bill of materials of testcard[all]
+#   make fuzz       feeds damaged files to what reads them, for as long as MINUTES says (10)
 # Choose an interpreter with PYTHON=/path/to/python.
 
 VENV := .venv
@@ -12,7 +16,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 INPUTS := pyproject.toml setup.py constraints.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: evaluate test setup lint pages clean
+.PHONY: evaluate test setup lint pages wheel audit sbom fuzz clean
 .DEFAULT_GOAL := evaluate
 
 evaluate: $(VENV)/.run
@@ -53,6 +57,27 @@ pages: $(VENV)/.run
 	$(BIN)/testcard schema --markdown > docs/reference.md
 	$(BIN)/python -m testcard.harness.cli.schema
 	$(BIN)/python -m testcard.harness.runs.validate
+
+wheel: $(VENV)/.dev
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+
+# In an environment of their own: what looks at the dependencies is none of them.
+$(VENV)/.supply: | $(BIN)/python
+	@$(BIN)/python -m venv $(VENV)/supply
+	@$(VENV)/supply/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1 cyclonedx-bom==7.5.0
+	@touch $@
+
+audit: $(VENV)/.supply
+	@$(VENV)/supply/bin/python .ci/supply.py audit
+
+sbom: $(VENV)/.run $(VENV)/.supply
+	@$(VENV)/supply/bin/python .ci/supply.py sbom $(BIN)/python dist/testcard.cdx.json
+
+MINUTES ?= 10
+
+fuzz: $(VENV)/.test
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "atheris>=3" || true
+	@$(BIN)/python tests/crash/fuzz_with_atheris.py $(MINUTES)
 
 clean:
 	rm -rf $(VENV) build *.egg-info
