@@ -42,7 +42,7 @@ def test_sentences_name_the_numbers():
 def test_a_limit_names_the_flag_that_allows_more():
     """What ended for a limit of the user's own says which."""
     flags = {reason: next_step(Stop(reason=reason)) for reason in BUDGET}
-    for reason, flag in zip(sorted(BUDGET), ("--max-cost", "--max-images", "--max-requests", "--max-time"), strict=True):
+    for reason, flag in zip(sorted(BUDGET), ("--max-cost", "--max-downloads", "--max-images", "--max-requests", "--max-time"), strict=True):
         assert flag in (flags[reason] or "")
 
 

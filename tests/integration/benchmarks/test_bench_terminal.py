@@ -77,7 +77,7 @@ def test_the_display_is_drawn_and_taken_away(tmp_path: Path, columns: int, colou
         "errors   none",
     ):
         assert words in plain
-    assert "interrupted: waiting up to 5 s for what is in flight" in plain
+    assert "interrupted: waiting up to 0.8 s for what is in flight" in plain
     drawn = [line for line in re.split(r"[\r\n]+", plain) if line.startswith(("target", "time", "rate", "latency", "sent"))]
     assert max(map(len, drawn)) <= columns
     assert shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l")

@@ -5,7 +5,7 @@ import sys
 
 #: Everything that the command's process of a benchmark or a calibration imports.
 MODULES = (
-    "command", "calibration.command", "calibration.measure", "fleet.processes", "judging.recorder", "load.facts", "load.tally", "plan.targets",
+    "command", "calibration.command", "fleet.processes", "judging.recorder", "load.facts", "load.tally", "plan.targets",
     "plan.turn_order", "run.bench", "run.output", "run.session", "search.saturation", "show.table", "show.view",
 )  # fmt: skip
 

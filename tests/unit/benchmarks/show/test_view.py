@@ -71,7 +71,7 @@ def test_before_the_first_word_and_while_stopping() -> None:
     view = View()
     assert "starting" in drawn(view, 80)
     heard(view)
-    view.notice = "interrupted: waiting up to 5 s for what is in flight (again: abort)"
+    view.notice = "interrupted: waiting up to 0.8 s for what is in flight (again: abort)"
     text = drawn(view, 80)
     assert view.notice in text
     assert "target   nanogpt" in text
