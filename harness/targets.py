@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -29,7 +26,7 @@ from testcard.harness.config import Config, PricesSection
 from testcard.harness.errors import Exit, TargetUnreachable, TestcardError, UsageError
 from testcard.harness.extras import require
 from testcard.harness.intake.limits import limits
-from testcard.harness.intake.wire_bytes import Meter, TooLate, TooMuch
+from testcard.harness.intake.wire_bytes import Meter
 from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import keep_secret
 from testcard.harness.runs.records import TargetRecord
@@ -224,61 +221,41 @@ def date_of(base_url: str, timeout_s: float = 2.0) -> str | None:
     found = _asked(base_url, urlsplit(base_url).path or "/", timeout_s)
     if found is None or found[0] in _STARTING:
         return None
-    date = re.search(rb"^date:[ \t]*([^\r\n]*)", found[1], re.IGNORECASE | re.MULTILINE)
-    return date[1].decode("latin-1").strip() if date is not None else ""
+    return found[1]
 
 
 #: So much of a body is read where only its begin matters.
 _BEGIN_BYTES = 4096
-_HEAD_BEGIN = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?=[ \r])")
 
 
-def _asked(base_url: str, path: str, within_s: float) -> tuple[int, bytes, bytes] | None:
-    """Status, header lines and the begin of the body that a GET without a key is answered with; None where no answer came in the time.
+def _asked(base_url: str, path: str, within_s: float) -> tuple[int, str, bytes] | None:
+    """Status, Date field ("" without one) and the begin of the body that a GET without a key is answered with; None where no answer came
+    in the time.
 
     That is for all of it: who drips its head, or floods it with interim answers, answers nothing.
     """
-    parts = urlsplit(base_url)
-    meter = Meter(limits(), time.monotonic() + within_s)
-    request = f"GET {path} HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n"
-    data, found = b"", None
+    import httpx  # here: whoever only names a target does not wait for it
+
+    from testcard.harness.kept_connections import KeptConnections, direct, metered
+
+    meter, body = Meter(limits(), time.monotonic() + within_s), b""
     try:
-        secure = parts.scheme == "https"
-        sock = socket.create_connection((parts.hostname or "", parts.port or (443 if secure else 80)), timeout=within_s)
-        with sock:
-            near = ssl.create_default_context().wrap_socket(sock, server_hostname=parts.hostname) if secure else sock
-            with near:
-                near.sendall(request.encode("ascii"))
-                while found is None or len(found[2]) < _BEGIN_BYTES:
-                    near.settimeout(meter.wait_s(time.monotonic()))
-                    block = near.recv(_BEGIN_BYTES)
-                    if not block:
+        with httpx.Client(mounts=direct(base_url), headers={"accept-encoding": "identity", "connection": "close"}) as http:
+            KeptConnections(http)
+            url = httpx.URL(base_url).copy_with(raw_path=path.encode("ascii"))
+            response = http.send(metered(http.build_request("GET", url), meter, limits()), stream=True)
+            try:
+                for block in response.iter_raw(_BEGIN_BYTES):
+                    body += block
+                    if len(body) >= _BEGIN_BYTES:
                         break
-                    meter.heard(block, time.monotonic())
-                    data += block
-                    found = _taken_apart(data)
-                    if found is not None and found[3]:
-                        break
-    except (OSError, ValueError, TooMuch, TooLate):
-        pass  # what is there by then may do
-    return found[:3] if found is not None else None
-
-
-def _taken_apart(data: bytes) -> tuple[int, bytes, bytes, bool] | None:
-    """Status, header lines, body, and whether that is known to be whole; None while the head is not there. `ValueError` for what is no answer."""
-    while True:
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
-            return None
-        first = _HEAD_BEGIN.match(data)
-        if first is None:
-            raise ValueError("no HTTP")
-        status, body = int(first[1]), data[end + 4 :]
-        if status >= 200:
-            fields = data[data.find(b"\r\n") + 2 : end + 2]
-            length = re.search(rb"^content-length:[ \t]*([0-9]{1,15})[ \t]*\r?$", fields, re.IGNORECASE | re.MULTILINE)
-            return status, fields, body, length is not None and len(body) >= int(length[1])
-        data = body
+            except httpx.HTTPError:
+                pass  # what is there by then may do
+            finally:
+                response.close()
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError):
+        return None
+    return response.status_code, response.headers.get("date", "").strip(), body
 
 
 def wait_until_ready(base_url: str, limit_s: float) -> None:
