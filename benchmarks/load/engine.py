@@ -305,7 +305,8 @@ class Engine:
         try:
             perform(attempt, connection, self.transport, lambda: self._again(index), self.downloads)
             if self.downloads.refused:
-                self.stop(Stop(reason=StopReason.DOWNLOADS_SPENT, limit=self.job.max_downloads))
+                # What is in flight has been paid for: it may finish.
+                self.stop(Stop(reason=StopReason.DOWNLOADS_SPENT, limit=self.job.max_downloads), cut=False)
         except GreenletExit:
             attempt.done_s = clock()
             attempt.sent_s = attempt.sent_s or attempt.done_s

@@ -199,8 +199,8 @@ def conclude(
 ) -> Ending:
     """How the run ended; when several hold, the order of the exit codes decides. `remark`: what explains that something is undecided.
 
-    A stop that cut the run leaves it inconclusive. A budget that was used up does not: what it left undecided the rows say, or that
-    one of those `planned` is not there.
+    A stop that cut the run leaves it inconclusive. A budget that was used up does not (but for that of downloads): what it left undecided the
+    rows say, or that one of those `planned` is not there.
     """
     if interrupted:
         return Ending(Exit.INTERRUPTED, "interrupted", "stopped early; everything recorded so far is kept")
@@ -209,7 +209,8 @@ def conclude(
     codes: list[Exit] = []
     reasons: list[str] = []
     for stop in stops:
-        if stop.reason not in BUDGET:
+        # Every address that is not fetched is an answer that nothing is known of; other budgets end what is asked for, and no more.
+        if stop.reason not in BUDGET or stop.reason is StopReason.DOWNLOADS_SPENT:
             codes.append(Exit.INCONCLUSIVE)
             reasons.append(sentence(stop))
     for found in recorded.saturations.results if recorded.saturations is not None else []:
@@ -242,7 +243,7 @@ def conclude(
         codes.append(Exit.INCONCLUSIVE)
         reasons += [f"{provider} {operation} {stage}: no request was sent" for provider, _, operation, stage, _ in missing]
     if worst(codes) == Exit.INCONCLUSIVE:
-        reasons = [*(sentence(stop) for stop in stops if stop.reason in BUDGET), *([remark] if remark else []), *reasons]
+        reasons = [*dict.fromkeys([*(sentence(stop) for stop in stops if stop.reason in BUDGET), *([remark] if remark else []), *reasons])]
     code = worst(codes)
     outcomes: dict[Exit, Outcome] = {Exit.PASS: "pass", Exit.GATE_FAILED: "fail", Exit.INCONCLUSIVE: "inconclusive"}
     return Ending(code, outcomes[code], "; ".join(reasons) or None)
