@@ -161,7 +161,12 @@ def test_a_master_and_two_workers_share_a_run_and_ctrl_c_ends_all(mocks: Embedde
         "--target", f"nanogpt={mocks.base_urls['nanogpt']}", "--users", "4", "--duration", "60", "--rounds", "1", "--warmup", "0",
         "--out", str(out),
     )  # fmt: skip
-    wait_for(lambda: billed(mocks.base_urls["nanogpt"]) - before >= 60, 60)
+    try:
+        wait_for(lambda: billed(mocks.base_urls["nanogpt"]) - before >= 60, 60)
+    except AssertionError:
+        for process in (master, *workers):
+            kill(process)
+        raise
     os.killpg(master.pid, signal.SIGINT)
     _, stderr = master.communicate(timeout=PATIENCE_S)
     assert master.returncode == 130, stderr
@@ -177,6 +182,13 @@ def test_a_master_and_two_workers_share_a_run_and_ctrl_c_ends_all(mocks: Embedde
     assert set(samples_of(out)["worker"]) == {0, 1}
 
 
+def kill(process: subprocess.Popen[str]) -> None:
+    """Ends what a test that failed left running."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -184,8 +196,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def namespaces(count: int) -> Iterator[list[str]]:
-    """So many network namespaces on a bridge of this machine (10.83.71.1); skips where the system does not allow them."""
+def namespaces(count: int) -> Iterator[tuple[list[str], str]]:
+    """So many network namespaces on a bridge of this machine, and its address; skips where the system does not allow them.
+
+    The network is this process's own: what a run that was killed left behind is in nobody's way.
+    """
+    network = f"10.{100 + os.getpid() // 250 % 100}.{os.getpid() % 250}"
     names = [f"tc{os.getpid()}n{index}" for index in range(count)]
     bridge = f"tcb{os.getpid()}"
 
@@ -196,27 +212,27 @@ def namespaces(count: int) -> Iterator[list[str]]:
         try:
             ip("link", "add", bridge, "type", "bridge")
             stack.callback(ip, "link", "del", bridge, check=False)
-            ip("addr", "add", "10.83.71.1/24", "dev", bridge)
+            ip("addr", "add", f"{network}.1/24", "dev", bridge)
             ip("link", "set", bridge, "up")
             for index, name in enumerate(names):
                 ip("netns", "add", name)
                 stack.callback(ip, "netns", "del", name, check=False)
                 ip("link", "add", f"{name}h", "type", "veth", "peer", "name", "eth0", "netns", name)
                 ip("link", "set", f"{name}h", "master", bridge, "up")
-                ip("-n", name, "addr", "add", f"10.83.71.{index + 2}/24", "dev", "eth0")
+                ip("-n", name, "addr", "add", f"{network}.{index + 2}/24", "dev", "eth0")
                 ip("-n", name, "link", "set", "eth0", "up")
                 ip("-n", name, "link", "set", "lo", "up")
         except (OSError, subprocess.CalledProcessError) as error:
             pytest.skip(f"network namespaces cannot be made here: {getattr(error, 'stderr', '') or error}")
-        yield names
+        yield names, f"{network}.1"
 
 
 def test_workers_in_network_namespaces_of_their_own(tmp_path: Path) -> None:
     """A server, a master and two workers that share no loopback: server count = samples = summary = report, each worker with its
     own key and --live; once to the end of the run, once until Ctrl-C."""
-    with namespaces(2) as names, ExitStack() as stack:
+    with namespaces(2) as (names, address), ExitStack() as stack:
         mock = subprocess.Popen(
-            [*TESTCARD, "mock", "nanogpt", "--host", "10.83.71.1", "--port", "0", "--latency", "0.05", "--json", "--until-stdin-closes"],
+            [*TESTCARD, "mock", "nanogpt", "--host", address, "--port", "0", "--latency", "0.05", "--json", "--until-stdin-closes"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -230,17 +246,19 @@ def test_workers_in_network_namespaces_of_their_own(tmp_path: Path) -> None:
         for interrupted in (False, True):
             out, before, port = tmp_path / f"run-{interrupted}", billed(url), free_port()
             master = start(
-                "--master", "--bind", "10.83.71.1", "--master-port", str(port), "--expect-workers", "2", "--target", f"nanogpt={url}",
+                "--master", "--bind", address, "--master-port", str(port), "--expect-workers", "2", "--target", f"nanogpt={url}",
                 "--live", "--max-requests", "2000", "--rate", "40", "--arrival", "constant", "--duration", "40" if interrupted else "2",
                 "--rounds", "1", "--warmup", "0", "--max-in-flight", "50", "--out", str(out), **key,
             )  # fmt: skip
             workers = [
                 start(
-                    "--worker", "--master-host", "10.83.71.1", "--master-port", str(port), "--live",
+                    "--worker", "--master-host", address, "--master-port", str(port), "--live",
                     before=("ip", "netns", "exec", name), **key,
                 )
                 for name in names
             ]  # fmt: skip
+            for process in (master, *workers):
+                stack.callback(kill, process)
             if interrupted:
                 wait_for(lambda before=before: billed(url) - before >= 40, 60)
                 os.killpg(master.pid, signal.SIGINT)
