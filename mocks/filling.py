@@ -17,7 +17,7 @@ import jsonschema_rs
 import msgspec
 
 from testcard.specs.pointers import parts_of
-from testcard.specs.schemas import Schema, allows_null, any_of, simplified, type_of
+from testcard.specs.schemas import Schema, allows_null, any_of, fewest_items, simplified, type_of
 
 Known = Mapping[str, Any]
 _DEEPEST = 12
@@ -91,7 +91,7 @@ def _fill(schema: Any, value: Any, known: Known, level: int, index: int | None) 
     if isinstance(value, list | tuple):
         items = schema.get("items")
         filled = [_fill(items, one, known, level + 1, place) for place, one in enumerate(value)]
-        while len(filled) < schema.get("minItems", 0):
+        while len(filled) < fewest_items(schema):
             filled.append(_sample(items, known, level + 1))
         return filled
     if not isinstance(value, msgspec.Raw) and not _valid(schema, value):
@@ -185,7 +185,7 @@ def _of_kind(schema: Schema, known: Known, level: int) -> Any:
     if kind == "object":
         return _filled_object(schema, {}, known, level, None)
     if kind == "array":
-        return [_sample(schema.get("items", {}), known, level + 1) for _ in range(schema.get("minItems", 0))]
+        return [_sample(schema.get("items", {}), known, level + 1) for _ in range(fewest_items(schema))]
     if kind in ("integer", "number"):
         return _number(schema)
     if kind == "boolean":

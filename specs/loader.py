@@ -251,7 +251,7 @@ def read_folder(
     _raise_first(broken)
     try:
         whole = completed(data, openapi, folder.name)
-    except (AttributeError, TypeError, ValueError, LookupError):
+    except (AttributeError, TypeError, ValueError, LookupError, ArithmeticError):
         # A document that cannot be used is not understood either: what is wrong with it is its user's answer.
         first = next(iter(unusable(openapi)), None)
         if first is None:

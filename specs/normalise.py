@@ -342,7 +342,7 @@ class _Walk:
             values.setdefault(reference_to(self.files.place(onward, names)), []).append(str(value))
         alternatives: list[Any] = []
         for index, one in enumerate(found.pop(word)):
-            meant = values.get(one.get("$ref", ""), []) if isinstance(one, Mapping) else []
+            meant = values.get(str(one.get("$ref", "")), []) if isinstance(one, Mapping) else []
             self.moved[(*now, "anyOf", index)] = (*was, word, index)
             if meant:
                 self.moved[(*now, "anyOf", index, "allOf", 0)] = (*was, word, index)
@@ -372,11 +372,11 @@ def _refused_by_itself(schema: Mapping[str, Any]) -> bool:
     value, stated = schema["default"], schema.get("type")
     if value is None and schema.get("nullable") is True:
         return False
-    names = [str(name) for name in (stated if isinstance(stated, list) else [stated]) if name in _KINDS]
+    names = [name for name in (stated if isinstance(stated, list) else [stated]) if isinstance(name, str) and name in _KINDS]
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if names and not any(isinstance(value, _KINDS[name]) and (name == "boolean" or not isinstance(value, bool)) for name in names):
         return True
-    if names == ["integer"] and number and value != int(value):
+    if names == ["integer"] and isinstance(value, float) and not value.is_integer():
         return True
     if isinstance(schema.get("enum"), list) and value not in schema["enum"]:
         return True

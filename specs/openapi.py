@@ -13,7 +13,7 @@ from testcard.specs.errors import SpecError
 from testcard.specs.normalise import Normalised, PathOperation, list_operations, normalise
 from testcard.specs.pointers import pointer_of, reference_parts
 from testcard.specs.reading import DocumentFiles, Pointer, line_of_text, read_document
-from testcard.specs.schemas import alternatives, any_of, body_schema, simplified
+from testcard.specs.schemas import alternatives, any_of, body_schema, fewest_items, simplified
 
 Schema = Mapping[str, Any]
 #: The media types of requests that Testcard can write, the first of a document's that is one of them is used.
@@ -262,7 +262,7 @@ def _named(kinds: list[Schema], references: list[str]) -> list[Alternative]:
 def _listed_objects(schema: Any) -> Schema | None:
     """The schema of a list's items, where a body is a list of objects; None for any other."""
     plain = simplified(schema)
-    if not isinstance(plain, Mapping) or plain.get("type") != "array" or int(plain.get("minItems", 0)) > 1:
+    if not isinstance(plain, Mapping) or plain.get("type") != "array" or fewest_items(plain) > 1:
         return None
     items = plain.get("items")
     return items if isinstance(items, Mapping) and (alternatives(items) or body_schema(items).get("properties")) else None
@@ -277,8 +277,8 @@ def _listed(schema: Any) -> tuple[Any, ...]:
     """The words that a schema allows, where it lists them all."""
     if not isinstance(schema, Mapping):
         return ()
-    values = [schema["const"]] if "const" in schema else schema.get("enum") or []
-    return tuple(value for value in values if isinstance(value, str))
+    values = [schema["const"]] if "const" in schema else schema.get("enum")
+    return tuple(value for value in values if isinstance(value, str)) if isinstance(values, list) else ()
 
 
 def server_url(server: Any) -> str:

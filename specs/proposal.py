@@ -13,7 +13,7 @@ from typing import Any
 
 from testcard.specs.agreement import unsaid
 from testcard.specs.completion import completed
-from testcard.specs.document_problems import holes
+from testcard.specs.document_problems import unusable
 from testcard.specs.errors import SpecError, UsageError
 from testcard.specs.keys import header_of, ways_in, without_a_header
 from testcard.specs.openapi import OpenApi, Operation
@@ -100,7 +100,7 @@ def readable(files: DocumentFiles, ids: Iterable[str]) -> list[Operation]:
     wanted = list(dict.fromkeys(ids))
     try:
         whole = OpenApi(files, wanted)
-        if not holes(whole):
+        if not unusable(whole):
             return list(whole.operations.values())
     except SpecError:
         pass
@@ -108,7 +108,7 @@ def readable(files: DocumentFiles, ids: Iterable[str]) -> list[Operation]:
     for name in wanted:
         try:
             alone = OpenApi(files, [name])
-            if not holes(alone):
+            if not unusable(alone):
                 found += alone.operations.values()
         except SpecError:
             continue
@@ -157,7 +157,10 @@ def _readers(files: DocumentFiles) -> list[Operation]:
 
 def _likelihood(operation: Operation, readers: Sequence[Operation]) -> tuple[float, str]:
     """How likely an operation makes pictures (0: it does not), and why one that looks like it was left out."""
-    words = " ".join([operation.path, operation.id, str(operation.raw.get("summary", "")), *map(str, operation.raw.get("tags") or ())])
+    tags = operation.raw.get("tags")
+    words = " ".join(
+        [operation.path, operation.id, str(operation.raw.get("summary", "")), *map(str, tags if isinstance(tags, list) else ())]
+    )
     data = request_data(operation)
     meanings = {entry["means"] for entry in data["fields"].values()}
     answer = response_data(operation)

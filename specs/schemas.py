@@ -195,12 +195,22 @@ def _stated(schema: Any, level: int) -> Any:
     if kind == "object" or (kind is None and "properties" in schema):
         return _object(schema, level)
     if kind == "array":
-        one = _stated(schema.get("items"), level + 1) if schema.get("minItems", 0) else None
-        return MISSING if one is MISSING else [one] * int(schema.get("minItems", 0))
+        one = _stated(schema.get("items"), level + 1) if fewest_items(schema) else None
+        return MISSING if one is MISSING else [one] * fewest_items(schema)
     if kind == "boolean":
         return False
     low = schema.get("minimum")
     return low if kind in ("integer", "number") and low is not None and "maximum" in schema else MISSING
+
+
+#: So many items a list is made of, at most, whatever a document asks for.
+_MOST_ITEMS = 1_000
+
+
+def fewest_items(schema: Schema) -> int:
+    """How many items a list by this schema holds at least; a thousand where more are asked for."""
+    stated = schema.get("minItems")
+    return int(max(0, min(stated, _MOST_ITEMS))) if isinstance(stated, int | float) and stated == stated else 0
 
 
 def made_up_value(schema: Any) -> Any:
@@ -223,7 +233,7 @@ def _made_up(schema: Any, level: int) -> Any:
         return MISSING if any(value is MISSING for value in values.values()) else values
     if kind == "array":
         one = _made_up(schema.get("items", {}), level + 1)
-        return MISSING if one is MISSING else [one] * max(1, int(schema.get("minItems", 0)))
+        return MISSING if one is MISSING else [one] * max(1, fewest_items(schema))
     if kind in ("integer", "number"):
         low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum", schema.get("exclusiveMaximum"))
         numbers = [1, low, high, *([low + 1] if low is not None else []), *([high - 1] if high is not None else []), 0]
@@ -270,4 +280,4 @@ def allows(schema: Schema, value: Any) -> bool:
         return False
 
 
-__all__ = ["allows", "made_up_value", "stated_value"]
+__all__ = ["allows", "fewest_items", "made_up_value", "stated_value"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from testcard.harness.rules.schema_judge import judge_response
-from testcard.specs.errors import SpecError
+from testcard.specs.errors import SpecError, UsageError
 from testcard.specs.lint import lint, notes
 from testcard.specs.loader import Provider, load_provider
 from testcard.specs.openapi import OpenApi, read_openapi
-from testcard.specs.schemas import allows_null, body_schema, type_of
+from testcard.specs.proposal import DocumentAnswers, propose
+from testcard.specs.reading import read_document
+from testcard.specs.schemas import allows_null, body_schema, made_up_value, type_of
 
 PROFILE: dict[str, Any] = {
     "schema": "testcard.profile/1",
@@ -328,10 +331,14 @@ def test_no_document_ends_in_a_traceback(tmp_path: Path, text: str) -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["string", "object", "#/components/schemas/A", "x", ""]),
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.sampled_from(["string", "array", "object", "#/components/schemas/A", "x", "", 10**9, float("inf")]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(
         ["$ref", "type", "properties", "items", "allOf", "oneOf", "anyOf", "nullable", "enum", "discriminator", "required", "schema",
-         "content", "application/json", "200", "parameters", "name", "in", "default", "exclusiveMinimum", "minimum", "pattern"]
+         "content", "application/json", "200", "parameters", "name", "in", "default", "exclusiveMinimum", "minimum", "pattern",
+         "const", "minItems", "multipleOf", "mapping", "propertyName", "tags"]
     ), inner, max_size=4),
     max_leaves=12,
 )  # fmt: skip
@@ -346,9 +353,17 @@ def test_no_generated_document_ends_in_a_traceback(tmp_path: Path, request: Any,
     folder = written(tmp_path / "odd", data)
     load_provider.__globals__["_load"].cache_clear()
     lint(folder)
+    with suppress(SpecError, UsageError):
+        propose(read_document(folder / "openapi.yaml"), "odd", DocumentAnswers())
     try:
-        provider = load_provider(str(folder))
+        provider = load_provider(str(folder)).for_model("x")
     except SpecError:
         return
     assert all(line.startswith(("/", " ")) for line in judged(provider, {"data": []}))
     assert provider.operation("draw").properties is not None
+
+
+def test_a_list_is_made_no_longer_than_a_thousand() -> None:
+    """However many items a document asks for, nobody waits for a gigabyte of them; such a list is not made at all."""
+    assert len(made_up_value({"type": "array", "items": {"type": "integer"}, "minItems": 3})) == 3
+    assert not isinstance(made_up_value({"type": "array", "items": {"type": "integer"}, "minItems": 10**12}), list)

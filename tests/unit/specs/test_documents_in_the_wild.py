@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,16 @@ def test_a_default_that_its_schema_does_not_allow_is_left_aside(tmp_path: Path, 
     assert lint(place) == []
     assert any("does not allow its own default" in one.message for one in notes(place)) is not kept
     assert ("default" in load_provider(str(place)).operation("draw").properties["odd"]) is kept
+
+
+@pytest.mark.parametrize("default", [float("inf"), float("-inf"), 10**400, 1e308])
+@pytest.mark.parametrize("kind", ["integer", ["integer", "null"], ["integer", {}, 7]])
+def test_a_default_of_any_size_is_read(tmp_path: Path, kind: Any, default: float) -> None:
+    """Whatever number stands there, the document is read, or refused with a place."""
+    place = written(tmp_path / "wild", paths({"odd": {"type": kind, "default": default}}))
+    lint(place)
+    with suppress(SpecError):
+        assert opened(tmp_path / "wild", paths({"odd": {"type": kind, "default": default}})).operation("draw").properties["odd"]
 
 
 def test_an_answer_that_fits_several_alternatives_is_no_fault_of_the_server(tmp_path: Path) -> None:
