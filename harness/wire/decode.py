@@ -359,8 +359,9 @@ def _stream_answer(response: WireResponse, retry_after_s: float | None) -> Answe
     reader, chat = EventStream(), ChatStream()
     for event in reader.feed(response.body):
         chat.add(event)
-    chat.problem = reader.cut or chat.problem
-    return stream_answer(response.status, chat, unfinished=reader.unfinished, retry_after_s=retry_after_s)
+    if not chat.done:
+        chat.problem = reader.cut or chat.problem
+    return stream_answer(response.status, chat, unfinished=reader.unfinished and not chat.done, retry_after_s=retry_after_s)
 
 
 def _picture_stream_answer(

@@ -140,8 +140,7 @@ class ChatStream:
     def add(self, event: StreamEvent) -> str | None:
         """The piece of text that the event carries, or None when it carries none."""
         if self.done:
-            self.problem = self.problem or "events follow [DONE]"
-            return None
+            return None  # the stream has named its end: whether a reader sees what follows depends on how the bytes came in
         if event.data.strip() == DONE:
             self.done = True
             return None

@@ -99,7 +99,7 @@ def test_a_call_ends_in_a_result_or_an_error_of_its_own(server: Server, name: st
 _SOUND = {
     "honest", "cookies", "utf-16", "digits-5000", "cost-1e999", "created-10-400", "usage-10-400", "usage-nan", "seed-10-400",
     "stream-ids-are-lists", "stream-usage-huge", "two-answers", "exponent-huge", "cost-text-of-a-megabyte", "keys-alike", "media-type-controls",
-    "line-feeds-only", "stream-surrogates", "stream-delta-list", "stream-finish-odd", "base64-padding",
+    "line-feeds-only", "stream-surrogates", "stream-delta-list", "stream-finish-odd", "stream-after-done", "base64-padding",
 }  # fmt: skip
 
 

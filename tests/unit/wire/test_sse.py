@@ -22,6 +22,7 @@ def chunk(text: str | None = None, finish: str | None = None, **more: object) ->
 
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+EVENTS = (("Content-Type", "text/event-stream; charset=utf-8"),)
 STREAM = (
     f"\ufeff: hello\r\nid: 1\r\ndata: {chunk('Ein Boot — ')}\r\n\r\ndata: {chunk('🚣 rot')}\n\nevent: note\ndata: {chunk(None, 'stop', usage=USAGE)}\r\r"
     "data: [DONE]\n\n"
@@ -82,15 +83,22 @@ def test_the_accumulator_keeps_finish_usage_and_ids() -> None:
         (b"data: {}\n\n", "without [DONE]"),
         (b"data: nope\n\ndata: [DONE]\n\n", "no JSON object"),
         (b'data: {"error": {"message": "too hot"}}\n\n', "too hot"),
-        (b"data: [DONE]\n\ndata: {}\n\n", "follow [DONE]"),
         (b"", "without [DONE]"),
     ],
 )
 def test_a_broken_stream_says_how(body: bytes, problem: str) -> None:
     """The decoded answer of a stream names what is wrong with it."""
-    response = WireResponse(200, (("Content-Type", "text/event-stream; charset=utf-8"),), body)
+    response = WireResponse(200, EVENTS, body)
     answer = decode(load_provider("nvidia-nim-vision"), "createVisionChatCompletion", response)
     assert problem in str(answer.problem)
+
+
+@pytest.mark.parametrize("rest", [b"", b"data: {}\n\n", b"data: nope\n\n", b"data: half", b'data: {"error": {"message": "no"}}\n\n'])
+def test_what_follows_the_end_is_no_part_of_the_answer(rest: bytes) -> None:
+    """Whether a client sees it depends on how the bytes came in, and its answer must not; a check tells of it by a rule of its own."""
+    body = b'data: {"choices": [{"delta": {"content": "a cat"}}]}\n\ndata: [DONE]\n\n' + rest
+    answer = decode(load_provider("nvidia-nim-vision"), "createVisionChatCompletion", WireResponse(200, EVENTS, body))
+    assert (answer.problem, answer.text) == (None, "a cat")
 
 
 def test_a_body_of_line_ends_takes_little_memory() -> None:
