@@ -31,7 +31,7 @@ from testcard.harness.statistics.decidable import Outlook
 from testcard.harness.stops import StopReason, next_step
 from testcard.harness.targets import MOCK_LATENCY
 from testcard.harness.text.commands import typed_path
-from testcard.harness.text.words import count, significant
+from testcard.harness.text.words import amount, count, significant
 
 #: More than so many times the requests of a run are no next step.
 FAR = 20
@@ -263,20 +263,20 @@ def announcement(planned: Planned, run: BenchRun) -> list[str]:
         names = ", ".join(embedded)
         lines.append(f"no URL given for {names}: loading mocks on this machine, whose latency ({MOCK_LATENCY} s) and prices are made up")
     missing = f" (no price: {', '.join(plan.unpriced)})" if plan.unpriced else ""
-    cost = f", at most about ${plan.priced_usd:.{2 if plan.priced_usd >= 1 else 4}f}" if plan.priced_usd else ""
+    cost = f", at most about {amount(plan.priced_usd)}" if plan.priced_usd else ""
     lines += plan.said
     rows = count(len(plan.cells), "row")
     if search is not None:
         begin = f"from {search.start_rps:g}/s on" if search.start_rps is not None else "a ramp of users first"
         took = "about 600 answers' time each (a minute at 0.1 s, ten at 1 s; more where fewer than 4 are answered at once)"
-        amount = f"{begin}, then up to {search.max_stages} stages, {took}, often about {WHOLE_SEARCH * len(plan.cells):,} requests"
-        return [*lines, f"plan: a search for saturation, {rows}, {amount}{cost}{missing}"]
+        requests = f"{begin}, then up to {search.max_stages} stages, {took}, often about {WHOLE_SEARCH * len(plan.cells):,} requests"
+        return [*lines, f"plan: a search for saturation, {rows}, {requests}{cost}{missing}"]
     workload = plan.workload
-    amount = f"about {count(plan.requests, 'request')}" if plan.requests is not None else "as many requests as the users get through"
+    requests = f"about {count(plan.requests, 'request')}" if plan.requests is not None else "as many requests as the users get through"
     again = "; a turn in which the generator was late is taken again" if plan.repeats else ""
     lines.append(
         f"plan: workload {workload.name or 'of the flags'}, {rows} × {count(len(workload.stage), 'stage')}, "
-        f"{count(workload.rounds, 'round')}, {planned.duration_s or 0.0:.0f} s{' at most' if plan.is_divided else ''}, {amount}{cost}{missing}{again}"
+        f"{count(workload.rounds, 'round')}, {planned.duration_s or 0.0:.0f} s{' at most' if plan.is_divided else ''}, {requests}{cost}{missing}{again}"
     )
     if run.options.max_downloads is not None:
         lines.append(f"downloads: {run.options.max_downloads:,} at most, redirects included; a run that needs more ends")

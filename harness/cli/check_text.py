@@ -14,7 +14,7 @@ from testcard.harness.runs.records import Exchange, Spend, Verdict, Verdicts
 from testcard.harness.stops import BUDGET, StopReason, next_step, sentence
 from testcard.harness.text.commands import BodyFile, curl
 from testcard.harness.text.sources import cited
-from testcard.harness.text.words import GLYPHS, count, listing, one_line, shortened, waiver_line, waiver_reason
+from testcard.harness.text.words import GLYPHS, amount, count, listing, one_line, shortened, waiver_line, waiver_reason
 
 COLOURS: Mapping[str, str] = {
     "pass": "green",
@@ -45,7 +45,7 @@ def announcement(planned: Planned, *, quiet: bool = False) -> Iterator[str]:
         if target.embedded and not quiet:
             yield f"No base URL is given: checking a mock of {target.name} on this machine."
     if not all(target.on_this_machine for target in planned.targets):
-        price = "no price known" if planned.cost_usd is None else f"at most ${planned.cost_usd:.4f}"
+        price = "no price known" if planned.cost_usd is None else f"at most {amount(planned.cost_usd)}"
         yield f"Plan: {planned.requests} requests, at most {planned.images} images, {price}. Mind the provider's terms of use."
 
 
@@ -126,7 +126,7 @@ def summary(record: Verdicts, price_origin: str) -> str:
 
 def spending(spend: Spend, price_origin: str) -> str:
     """What was sent and what it cost."""
-    cost = "no price" if spend.cost_usd is None else f"${spend.cost_usd:.4f}"
+    cost = "no price" if spend.cost_usd is None else amount(spend.cost_usd)
     note = " (illustrative prices)" if price_origin == "illustrative" and spend.cost_usd is not None else ""
     fetched = f", {count(spend.downloads, 'download')}" if spend.downloads else ""
     silent = f", {spend.unanswered} without an answer" if spend.unanswered else ""
@@ -177,7 +177,7 @@ def plan_lines(plan: Plan, price_origin: str, limits: SpendingLimits = NO_LIMITS
         for step in plan.of(operation):
             yield f"  {step.id}  {shortened(step.probe, width):<{width}}  {_price(step):<18}  {shortened(_reason(step), 90)}"
     most = at_most(plan.steps, limits)
-    price = "no price for some of it" if most.cost_usd is None else f"${most.cost_usd:.4f}"
+    price = "no price for some of it" if most.cost_usd is None else amount(most.cost_usd)
     note = " (illustrative prices)" if price_origin == "illustrative" else ""
     if limits != NO_LIMITS:
         yield from forecast_lines(forecast(plan, limits), limits)
@@ -219,4 +219,4 @@ def _price(step: PlanStep) -> str:
     if not step.billed:
         return "free"
     what = count(step.images, "image") if step.images else "tokens"
-    return f"≤ {what} " + ("no price" if step.cost_usd is None else f"${step.cost_usd:.4f}")
+    return f"≤ {what} " + ("no price" if step.cost_usd is None else amount(step.cost_usd))

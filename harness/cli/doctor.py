@@ -26,7 +26,7 @@ from testcard.harness.errors import Exit, UsageError
 from testcard.harness.extras import EXTRAS, missing, requirement
 from testcard.harness.pricing import Pricing
 from testcard.harness.targets import checked_base_url, date_of, is_loopback, named_target, read_key
-from testcard.harness.text.words import count, listing, time_span
+from testcard.harness.text.words import amount, count, listing, time_span
 from testcard.specs.loader import Provider, load_provider
 
 #: Clocks that are further apart are worth a word, and so is a certificate that ends sooner.
@@ -195,7 +195,7 @@ def _budget(section: TargetSection, provider: Provider, url: str, config: Config
         yield Diagnosis("problem", f"{provider.id}: {error.message}", error.hint or "")
         return
     whole = at_most(steps, SpendingLimits())
-    price = f", ${whole.cost_usd:.4f}" if whole.cost_usd is not None else ""
+    price = f", {amount(whole.cost_usd)}" if whole.cost_usd is not None else ""
     asked = f"a whole check is {count(len(steps), 'request')}, at most {count(whole.images, 'picture')}{price}"
     short = [
         word

@@ -19,7 +19,7 @@ from testcard.harness.config import Config, TargetSection, load_config, provider
 from testcard.harness.errors import Exit, UsageError, worst
 from testcard.harness.extras import require
 from testcard.harness.targets import checked_base_url, is_loopback, named_target, refuse_one_key_for_all, require_live
-from testcard.harness.text.words import count, significant, time_span
+from testcard.harness.text.words import amount, count, significant, time_span
 from testcard.harness.watch.ledger import DailyLimits, DayLedger
 from testcard.harness.watch.looking import LookKind, PlannedLook, Watched, WatchLook, look, prepare
 from testcard.harness.watch.watching import Intervals, TargetWatch, VerdictChange, WatchListener, day_of
@@ -190,7 +190,7 @@ def _hold_to_budget(prepared: dict[str, dict[LookKind, PlannedLook]], ledger: Da
                 )
             if share.max_cost_usd is not None and (one.cost_usd or 0.0) > share.max_cost_usd:
                 raise UsageError(
-                    f"a {kind} of {name} costs up to ${one.cost_usd:.4f}, and its share of a day is ${share.max_cost_usd:.4f}",
+                    f"a {kind} of {name} costs up to {amount(one.cost_usd or 0.0)}, and its share of a day is {amount(share.max_cost_usd)}",
                     hint="raise --max-cost-per-day, name fewer targets, or narrow with --rule",
                 )
 
@@ -204,7 +204,7 @@ def _announce(prepared: dict[str, dict[LookKind, PlannedLook]], intervals: Inter
             times = _DAY_S / (every[kind] or _DAY_S)
             requests += one.requests * times
             cost += (one.cost_usd or 0.0) * times
-            money = f", ${one.cost_usd:.4f}" if one.cost_usd is not None else ", no price known"
+            money = f", {amount(one.cost_usd)}" if one.cost_usd is not None else ", no price known"
             say(f"{name}: a {kind} every {_interval(every[kind] or 0.0)} is at most {count(one.requests, 'request')}{money}")
     lasting = [
         limit / wanted for limit, wanted in ((ledger.limits.max_requests, requests), (ledger.limits.max_cost_usd, cost)) if limit and wanted
@@ -216,7 +216,7 @@ def _announce(prepared: dict[str, dict[LookKind, PlannedLook]], intervals: Inter
         )
     gone, money_gone = ledger.spent()
     if gone:
-        say(f"spent today, before this start: {count(gone, 'request')}, ${money_gone:.4f}")
+        say(f"spent today, before this start: {count(gone, 'request')}, {amount(money_gone)}")
 
 
 def _interval(seconds: float) -> str:
@@ -258,7 +258,7 @@ class _Lines:
             broken = (
                 f": {', '.join(sorted({rule for rule, _ in look.broken}))}" if look.broken else f": {look.reason}" if look.reason else ""
             )
-            click.echo(f"{look.at} {look.target} {look.kind} {look.word}{took}{broken} · today {count(spent, 'request')}, ${cost:.4f}")
+            click.echo(f"{look.at} {look.target} {look.kind} {look.word}{took}{broken} · today {count(spent, 'request')}, {amount(cost)}")
 
     def put_off(self, target: str, kind: LookKind) -> None:
         with self._lock:

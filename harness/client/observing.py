@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from testcard.harness.client.results import Result
+from testcard.harness.text.words import amount
 from testcard.harness.wire.course import Purpose
 
 #: `began` and then `ended` or `failed` come once a call; `sent` and `received` with each request, polls and downloads too; `retrying` before a
@@ -62,7 +63,7 @@ def log_calls(logger: logging.Logger | None = None, level: int = logging.INFO) -
     def hook(event: ClientEvent) -> None:
         what = f"{event.provider} {event.operation}" + (f" {event.model}" if event.model else "")
         if event.kind == "ended" and event.result is not None:
-            cost = "cost unknown" if event.result.cost_usd is None else f"${event.result.cost_usd:.4f}"
+            cost = "cost unknown" if event.result.cost_usd is None else amount(event.result.cost_usd)
             seconds = event.result.timings.total_s
             target.log(level, "%s: %d pictures in %.2f s, %s", what, len(event.result.pictures), seconds, cost)
         elif event.kind == "failed":

@@ -6,6 +6,7 @@ import threading
 
 from testcard.harness.client.errors import SpendingLimitReached
 from testcard.harness.errors import UsageError
+from testcard.harness.text.words import amount
 
 
 class SpendingGuard:
@@ -47,7 +48,9 @@ class SpendingGuard:
                     raise SpendingLimitReached("no price is known for this request, so that nothing says whether it stays within the limit")
                 if self._usd + worst_usd > self.max_usd + 1e-9:
                     left = max(0.0, self.max_usd - self._usd)
-                    raise SpendingLimitReached(f"the request can cost ${worst_usd:.4f} and ${left:.4f} of ${self.max_usd:.4f} are left")
+                    raise SpendingLimitReached(
+                        f"the request can cost {amount(worst_usd)} and {amount(left)} of {amount(self.max_usd)} are left"
+                    )
             self._requests += 1
             self._usd += worst_usd or 0.0
         return worst_usd or 0.0

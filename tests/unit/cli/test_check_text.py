@@ -78,7 +78,7 @@ def test_the_summary_counts_and_prices() -> None:
     three = [verdict("pass"), verdict("fail"), verdict("pass")]
     unpriced = judged_as(*three, spend=Spend(requests=5, billed_requests=3, images=4, cost_usd=None))
     assert present.summary(unpriced, "none") == "FAIL: 2 pass, 1 fail; 5 requests, 3 billed, 4 images, no price"
-    assert "$0.0400 (illustrative prices)" in present.summary(judged_as(*three, spend=Spend(cost_usd=0.04)), "illustrative")
+    assert "$0.04 (illustrative prices)" in present.summary(judged_as(*three, spend=Spend(cost_usd=0.04)), "illustrative")
 
 
 def test_every_word_has_a_glyph() -> None:
