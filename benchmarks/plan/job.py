@@ -52,7 +52,7 @@ class CellJob(msgspec.Struct, frozen=True, kw_only=True):
 class BlockJob(msgspec.Struct, frozen=True, kw_only=True):
     """One turn of a cell: warm-up, then `duration_s` measured seconds of a stage, in a round (from 1). `exact`: see `offsets_of`.
 
-    `max_requests` and `max_cost_usd` are its share of the run's budget (`plan.shares`): a turn that has used it up is over, and whole.
+    `max_requests` and `max_cost_usd` are its share of the run's budget (`plan.turn_order`): a turn that has used it up is over, and whole.
     `begin`: the place of the ask that its first request takes, so that short turns together ask for every prompt and size.
     """
 

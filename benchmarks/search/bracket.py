@@ -2,7 +2,7 @@
 
 First a closed-loop ramp (1, 2, 4 … users, short windows) until throughput gains less than `GAIN`: that is about what the server can
 complete. Then open-loop stages at rates of a grid of `GRID` between half and all of it, by halving. A stage is looked at up to
-`LOOKS` times, every `LOOK_SERVICES` service times, and ends at the first look that is sure (`stage_verdict`). The answer is the
+`LOOKS` times, every `LOOK_SERVICES` service times, and ends at the first look that is sure. The answer is the
 highest rate that held, one grid step less where that was not sure. Without an objective the answer is what the ramp's plateau
 completes. Simulated searches and real ones run this code (`tests/statistics/search_simulation.py`).
 """
@@ -84,7 +84,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stage that was tried. `sure`: chance cannot have decided it (see `stage_verdict`). `why`: what broke, or why unsure."""
+    """A stage that was tried. `sure`: chance cannot have decided it. `why`: what broke, or why unsure."""
 
     rate_rps: float
     held: bool

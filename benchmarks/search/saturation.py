@@ -1,4 +1,4 @@
-"""`--find-saturation`: looks at each stage while it is under way and when it is over (`stage_verdict`), and gives the load process the next one.
+"""`--find-saturation`: looks at each stage while it is under way and when it is over, and gives the load process the next one.
 
 The ramp and the order of the rates are `bracket`'s; here is what they need of the disk, and what is said about them.
 

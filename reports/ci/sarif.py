@@ -21,6 +21,7 @@ from urllib.parse import quote
 from testcard.harness.runs.records import RuleFailure, SpecGap, Verdict
 from testcard.harness.text.sources import cited, title_of
 from testcard.harness.text.words import clean, shortened, waiver_line, waiver_reason
+from testcard.reports.ci.junit import MOST_EXCHANGES
 from testcard.reports.content.evidence import Evidence, Party
 
 _CONFIG = "testcard.toml"
@@ -90,7 +91,6 @@ SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sar
 MOST_RESULTS = 5000
 MOST_TEXT = 4000
 #: So many exchanges of a verdict are named in its message; its properties name all.
-MOST_EXCHANGES = 3
 GAP_RULE = "spec.gap"
 _LEVELS = {"fail": "error", "deviates": "warning", "info": "note"}
 _ORDER = ("error", "warning", "note")
