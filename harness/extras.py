@@ -22,6 +22,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "bench": ("gevent", "geventhttpclient", "greenlet", "locust", "flask", "numpy", "pandas", "pyarrow", "scipy", "xxhash", "zmq"),
     "report": ("jinja2", "markupsafe", "matplotlib", "numpy", "pandas", "pyarrow", "scipy"),
     "facts": ("imagehash",),
+    "ocr": ("rapidocr_onnxruntime",),
     "mock": ("starlette", "uvicorn", "python_multipart", "numpy"),
     "tls": ("trustme",),
     "watch": ("prometheus_client",),

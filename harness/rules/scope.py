@@ -24,6 +24,7 @@ PROMPTS = (
     "an old bicycle leaning on a brick wall",
     "a snow-covered mountain above a small village",
     "a blue teapot on a checkered tablecloth",
+    'a shop window with a wooden sign that says "OPEN"',
 )
 QUESTION = "Describe this picture in one short sentence."
 REQUEST_SEED = 42

@@ -52,7 +52,9 @@ def declared(requirements: list[str]) -> dict[str, str]:
 
 
 BASE = declared(PROJECT["dependencies"])
-EXTRAS = {name: declared(PROJECT["optional-dependencies"][name]) for name in ("check", "bench", "report", "facts", "mock", "tls", "watch")}
+EXTRAS = {
+    name: declared(PROJECT["optional-dependencies"][name]) for name in ("check", "bench", "report", "facts", "ocr", "mock", "tls", "watch")
+}
 OF_PYTEST = {name: wanted for name, wanted in declared(PROJECT["optional-dependencies"]["pytest"]).items() if name != "testcard"}
 RUNTIME = {name: wanted for some in (BASE, *EXTRAS.values(), OF_PYTEST) for name, wanted in some.items()}
 TESTS = {
@@ -152,6 +154,7 @@ def test_a_pytest_plugin_of_others_comes_with_the_extra_that_needs_it() -> None:
         "bench": ["locust"],
         "report": [],
         "facts": [],
+        "ocr": [],
         "mock": [],
         "tls": [],
         "watch": [],

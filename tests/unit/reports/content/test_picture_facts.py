@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from testcard.harness import cli
 from testcard.harness.intake.limits import IntakeLimits, changed, use_limits
 from testcard.harness.runs.folder import RunReader
-from testcard.reports.content.picture_facts import block_steps, fine_share
+from testcard.reports.content.picture_facts import asked_text, block_steps, fine_share, share_read
 
 imagehash = pytest.importorskip("imagehash", reason="the extra testcard[facts] is not installed")
 
@@ -81,6 +81,31 @@ def test_near_duplicates_and_origin() -> None:
     assert marked is not None
     assert marked.provenance == ("C2PA manifest", "IPTC: made by a trained model")
     assert facts_of(b"no picture") is None
+
+
+def test_what_is_quoted_in_a_prompt_is_asked_for() -> None:
+    assert asked_text('a sign that says "OPEN late"') == "OPEN late"
+    assert asked_text("a card “Hello” and a flag „Welt“") == "Hello Welt"
+    assert asked_text("the dog's bowl, 5\" wide") == ""
+
+
+def test_the_share_of_letters_that_were_read() -> None:
+    """Case, spaces and what stands around do not count; letters that are missing or wrong do."""
+    assert share_read("OPEN late", "today: open\nLATE till 9") == 1.0
+    assert share_read("OPEN", "OPFN") == 0.75
+    assert share_read("OPEN", "") == 0.0
+    assert share_read("OPEN", "zzzzzz") == 0.0
+
+
+def test_text_in_a_picture_is_read() -> None:
+    """A sign that is there, one that is not, and one that nobody asked for."""
+    pytest.importorskip("rapidocr_onnxruntime", reason="the extra testcard[ocr] is not installed")
+    sign = Image.new("RGB", (512, 256), "white")
+    ImageDraw.Draw(sign).text((60, 80), "OPEN late", fill="black", font=ImageFont.load_default(64))
+    for picture, text, share in ((sign, "OPEN late", 1.0), (scene(1), "OPEN late", 0.0), (sign, "", None)):
+        facts = facts_of(encoded(picture), text)
+        assert facts is not None
+        assert facts.legible == share
 
 
 def test_the_report_holds_them_only_where_asked(runs: list[RunReader], tmp_path: Path) -> None:
