@@ -7,7 +7,7 @@ import functools
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from testcard.mocks import request_body
@@ -37,17 +37,22 @@ class Resources:
     api_key: str
     live: InForce
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    #: of each header that takes a key: its name, what comes before the key, both as they usually come
+    _taken: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._taken.extend((one.name.lower(), one.prefix, one.prefix + self.api_key) for one in self.keys)
 
     def key_of(self, headers: Mapping[str, str]) -> Key:
         """What key these headers bring; the right one where the provider needs none."""
         if not self.keys:
             return "right"
         found: Key = "missing"
-        for header in self.keys:
-            sent = headers.get(header.name.lower())
+        for name, prefix, whole in self._taken:
+            sent = headers.get(name)
             if sent is not None:
-                size = len(header.prefix)
-                if sent[size:] == self.api_key and sent[:size].lower() == header.prefix.lower():
+                size = len(prefix)
+                if sent == whole or (sent[size:] == self.api_key and sent[:size].lower() == prefix.lower()):
                     return "right"
                 found = "wrong"
         return found
@@ -365,4 +370,4 @@ def _words_of(messages: Any) -> str:
 
 def decoded(raw: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:
     """Request headers by name, which ASGI has in lower case; of repeated ones the last."""
-    return {str(name, "latin-1"): str(value, "latin-1") for name, value in raw}
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}

@@ -12,7 +12,9 @@ import secrets
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
+
+import msgspec
 
 from testcard.mocks.exchange import AddressMode, Answer, Call, PictureFormat, Refused, Upload
 
@@ -237,7 +239,7 @@ _LONG = 300
 _SMALL = 8_000
 
 
-class Logged(NamedTuple):
+class Logged(msgspec.Struct, frozen=True):
     """One request. `fields` are those of its body as they were sent, long texts cut; `phase` is the scenario's, where there is one."""
 
     number: int
@@ -257,7 +259,7 @@ class Logged(NamedTuple):
     def shown(self) -> dict[str, Any]:
         """The entry as JSON has it."""
         return {
-            **self._asdict(),
+            **msgspec.structs.asdict(self),
             "headers": {name: self.headers[name] for name in _SHOWN if name in self.headers},
             "fields": shortened(self.fields),
             "seconds": round(self.seconds, 6),

@@ -31,6 +31,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ADLER = 65521
 _ROWS = 256
 _NO_FILTER, _UP = b"\x00", b"\x02"
+_CRC = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +104,37 @@ def _above(plan: Layout, variant: int, caption: str) -> tuple[tuple[Segment, ...
     return (upper, lower), _followed_by(upper.adler, lower)
 
 
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What cards of one size, variant and caption have in common, ready to be put around the row that is new in each.
+
+    `before` and `middle` are base64; `opening` are the bytes before the row that base64 cannot say by themselves, with how the row's chunk begins,
+    and `crc` is that of the beginning; `first` and `rest` are what comes before and after `middle`. `adler` is that of the rows above.
+    """
+
+    before: tuple[bytes, ...]
+    opening: bytes
+    crc: int
+    adler: int
+    below: Segment
+    first: bytes
+    middle: bytes
+    rest: bytes
+
+
 @lru_cache(maxsize=512)
-def _above_in_base64(plan: Layout, variant: int, caption: str) -> tuple[tuple[bytes, ...], bytes]:
-    """The header and what comes between it and the pattern in base64, and the bytes that are left over."""
-    pieces: list[bytes] = []
+def _frame(plan: Layout, variant: int, caption: str) -> _Frame:
+    above, adler = _above(plan, variant, caption)
+    before: list[bytes] = []
     left = _header(plan.width, plan.height)
-    for one in _above(plan, variant, caption)[0]:
+    for one in above:
         first, middle, rest = one.cut(-len(left) % 3)
-        pieces += (pybase64.b64encode(left + first), middle)
+        before += (pybase64.b64encode(left + first), middle)
         left = rest
-    return tuple(pieces), left
+    size = len(_NO_FILTER) + 3 * plan.width
+    head, crc = _before_stored(size)
+    below = _below(plan)
+    return _Frame(tuple(before), left + head, crc, adler, below, *below.cut(-(len(left) + len(head) + size + _CRC) % 3))
 
 
 @lru_cache(maxsize=96)
@@ -139,29 +161,32 @@ def _header(width: int, height: int) -> bytes:
 
 
 _END = _chunk(b"IEND", b"")
+#: the last chunk of pixels, which holds no more rows, up to their Adler-32; and the CRC so far
+_LAST = (6).to_bytes(4, "big") + b"IDAT\x03\x00"
+_LAST_CRC = zlib.crc32(_LAST[4:])
 
 
-def _new_in(plan: Layout, caption: str, variant: int, digest: bytes) -> tuple[bytes, Segment, bytes]:
-    """What is new in a picture: its row, as a chunk; what lies below it, and its end."""
-    row, below = _NO_FILTER + bands.first_row(plan, digest), _below(plan)
-    adler = _followed_by(zlib.adler32(row, _above(plan, variant, caption)[1]), below)
-    return _stored(row), below, _chunk(b"IDAT", b"\x03\x00" + adler.to_bytes(4, "big")) + _END
+def _end(adler: int) -> bytes:
+    """The end of a picture whose rows have this Adler-32."""
+    last = adler.to_bytes(4, "big")
+    return b"".join((_LAST, last, zlib.crc32(last, _LAST_CRC).to_bytes(_CRC, "big"), _END))
 
 
 def write(plan: Layout, caption: str, variant: int, digest: bytes) -> bytes:
     """The card as PNG bytes; the pixels are those of `compose` for the same arguments."""
-    row, below, end = _new_in(plan, caption, variant, digest)
-    above = [one.chunk for one in _above(plan, variant, caption)[0]]
-    return b"".join((_header(plan.width, plan.height), *above, row, below.chunk, end))
+    segments, adler = _above(plan, variant, caption)
+    row, below = _NO_FILTER + bands.first_row(plan, digest), _below(plan)
+    end = _end(_followed_by(zlib.adler32(row, adler), below))
+    return b"".join((_header(plan.width, plan.height), *(one.chunk for one in segments), _stored(row), below.chunk, end))
 
 
 def write_in_base64(plan: Layout, caption: str, variant: int, digest: bytes) -> tuple[bytes, ...]:
     """What `write` gives, in base64, in pieces: of what pictures share nothing is encoded or copied again."""
-    row, below, end = _new_in(plan, caption, variant, digest)
-    above, left = _above_in_base64(plan, variant, caption)
-    left += row
-    first, middle, rest = below.cut(-len(left) % 3)
-    return (*above, pybase64.b64encode(left + first), middle, pybase64.b64encode(rest + end))
+    frame = _frame(plan, variant, caption)
+    row = _NO_FILTER + bands.first_row(plan, digest)
+    new = b"".join((frame.opening, row, zlib.crc32(row, frame.crc).to_bytes(_CRC, "big"), frame.first))
+    end = _end(_followed_by(zlib.adler32(row, frame.adler), frame.below))
+    return (*frame.before, pybase64.b64encode(new), frame.middle, pybase64.b64encode(frame.rest + end))
 
 
 def _followed_by(adler: int, rows: Segment) -> int:
@@ -310,9 +335,10 @@ class Renderer:
         rendered, pieces = [], []
         for index in range(parameters.n):
             digest = _digest(parameters, seed, index)
-            if not self._is_warm(parameters, digest):
+            variant = _variant(digest)
+            if (plan.width, plan.height, variant) not in self._warm:
                 await self._first_of_its_kind(parameters, digest)
-            pieces.append(write_in_base64(plan, caption, _variant(digest), digest))
+            pieces.append(write_in_base64(plan, caption, variant, digest))
             rendered.append(RenderedPicture(b"", seed, "png", base64_at(index)))
         return rendered, pieces
 
