@@ -11,7 +11,7 @@ thread of their own, so that a slow consumer falsifies nothing, and so that it w
 
 Ctrl-C and SIGTERM stop the sending; what is there is then judged, and the events go on to `Finished`. A second one aborts: the run is
 sealed as interrupted and `KeyboardInterrupt` is raised. That holds for a loop in the main thread; in any other, `stop()` does the same.
-Leaving the `with` block early aborts too. Errors are raised by the loop, after the run was sealed with them.
+Leaving the `with` block early aborts too, and so does `abort()`, from any thread. Errors are raised by the loop, after the run was sealed with them.
 """
 
 from __future__ import annotations
@@ -84,6 +84,8 @@ class CheckRun:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = False
         self._sent = False
+        self._aborted = False
+        self._work: _Work | None = None
 
     @property
     def plan(self) -> Plan:
@@ -122,6 +124,18 @@ class CheckRun:
             if self._loop is not None and self._runner is not None:
                 self._loop.call_soon_threadsafe(self._runner.stop, INTERRUPTED)
             return True
+
+    def abort(self) -> None:
+        """Gives up, also what is being judged; from any thread. The loop raises `KeyboardInterrupt`, and the run is sealed as interrupted."""
+        with self._lock:
+            self._aborted = True
+            if self._work is not None:
+                self._work.told.put(KeyboardInterrupt())
+
+    @property
+    def is_aborted(self) -> bool:
+        """Whether `abort` was called."""
+        return self._aborted
 
     def close(self) -> None:
         """Aborts the run where it has not ended. What was answered is in its folder, which is sealed as interrupted."""
@@ -232,6 +246,10 @@ class CheckRun:
     def _heard(self, work: _Work) -> Iterator[Event]:
         """What the work tells, from its thread to this one; its error, if it ends with one."""
         thread = threading.Thread(target=work.do, name="testcard-check", daemon=True)
+        with self._lock:
+            self._work = work
+            if self._aborted:
+                raise KeyboardInterrupt
         with self._signals():
             thread.start()
             try:

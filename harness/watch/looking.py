@@ -135,7 +135,10 @@ def look(
     at: str,
     started: Callable[[CheckRun], None],
 ) -> WatchLook:
-    """Carries a prepared look out within these limits; never raises for what a target or a network does. `started` gets the run, to stop it."""
+    """Carries a prepared look out within these limits; never raises for what a target or a network does. `started` gets the run, to stop it.
+
+    One that is aborted while it judges found nothing: its folder is sealed, and `check --rejudge` judges it.
+    """
     options = replace(prepared.options, max_requests=requests, max_cost_usd=cost_usd, out=folder, signals=False)
     if prepared.kind == "probe":
         options = replace(options, concurrency=1)
@@ -143,6 +146,7 @@ def look(
     reason: str | None = None
     verdicts: list[Verdict] = []
     found: list[Verdict] = []
+    run: CheckRun | None = None
     try:
         with CheckRun(options) as run:
             started(run)
@@ -160,6 +164,10 @@ def look(
                 word = "unreachable"
     except TestcardError as error:
         word, reason = ("unreachable" if error.exit_code == TargetUnreachable.exit_code else "error"), error.message
+    except KeyboardInterrupt:
+        if run is None or not run.is_aborted:
+            raise
+        word, reason, interrupted = "inconclusive", "interrupted", True
     latency = None
     if prepared.kind == "probe":
         latency = _latency(folder)

@@ -151,11 +151,11 @@ class TargetWatch:
                 return
 
     def stop(self) -> None:
-        """Ends a look that is under way; what was sent of it is booked."""
+        """Ends a look that is under way; what was sent of it is booked. One that is being judged is left unjudged."""
         with self._lock:
             self._stopped = True
-            if self._running is not None:
-                self._running.stop()
+            if self._running is not None and not self._running.stop():
+                self._running.abort()
 
     def due(self, kind: LookKind) -> float:
         """When the next look of a kind is due, in Unix seconds, also after a restart: an interval after the last one, or when a day

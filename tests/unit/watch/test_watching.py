@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from testcard.harness.check import run as check_run
 from testcard.harness.check.options import CheckOptions
+from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Spend
 from testcard.harness.watch.ledger import DailyLimits, DayLedger
-from testcard.harness.watch.looking import LookKind, PlannedLook, Watched, WatchLook
+from testcard.harness.watch.looking import LookKind, PlannedLook, Watched, WatchLook, look, prepare
 from testcard.harness.watch.watching import Intervals, TargetWatch, VerdictChange, day_of
 
 NOON = 1_795_953_600.0  # 2026-11-29 12:00 UTC
@@ -248,3 +251,29 @@ def test_once_looks_at_each_kind_once(watching: Any) -> None:
     watch, looker, _ = watching(FakeClock(), probe_s=60.0)
     watch.run(once=True)
     assert [kind for kind, _ in looker.taken] == ["check", "probe"]
+
+
+def test_a_look_that_is_being_judged_when_the_watch_ends_is_sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long judging takes: the run says that it was interrupted, what was sent is booked, and the look is in the history."""
+    judging, over = threading.Event(), threading.Event()
+
+    def judge(*_: Any, **__: Any) -> Any:
+        judging.set()
+        over.wait(60)
+        raise RuntimeError("nobody waits for this any more")
+
+    monkeypatch.setattr(check_run, "judge_records", judge)
+    watched = Watched("one", CheckOptions(provider="nanogpt"))
+    heard = Heard()
+    with DayLedger(tmp_path, DailyLimits(), ["one"], lambda: day_of(NOON)) as ledger:
+        watch = TargetWatch(watched, {"probe": prepare(watched, "probe")}, Intervals(None, 600.0), ledger, FakeClock(), look, [heard])
+        looking = threading.Thread(target=watch.take, args=("probe",), daemon=True)
+        looking.start()
+        assert judging.wait(60)
+        watch.stop()
+        looking.join(30)
+        over.set()
+        assert ledger.spent()[0] == 1
+    (found,) = heard.looks
+    assert (found.word, found.reason) == ("inconclusive", "interrupted")
+    assert RunReader(tmp_path / "one" / str(found.run)).run.outcome == "interrupted"
