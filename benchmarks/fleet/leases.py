@@ -2,10 +2,13 @@
 
 A worker never spends more than it holds a lease for, so the limit holds whatever messages are late or lost; a lease that
 does not come back (its worker died) counts as spent. Leases shrink as the rest does, down to a single request, and hold money for whole
-requests; a single one is asked for when it is due and not ahead. So the whole budget can be used: nothing of it waits where it is not needed.
+requests; a single one is asked for when it is due and not ahead. Where nothing is left, what the others hold and have not used is asked back
+before anybody is refused. So the whole budget can be used: nothing of it waits where it is not needed.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -58,6 +61,43 @@ class Ledger:
             self._requests += requests
         if self._usd is not None:
             self._usd += usd
+
+
+class Lending:
+    """The master's dealings with those who hold leases. Each step gives who is to be told what: a grant, or None to give back what it can spare.
+
+    One that asks when nothing is left waits until all others have given back, or are gone, and is refused if that was nothing.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._holding: set[str] = set()
+        self._asked_back: set[str] = set()
+        self._waiting: dict[str, tuple[float | None, set[str]]] = {}
+
+    def asked(self, who: str, worst_usd: float | None, present: Sequence[str]) -> Iterator[tuple[str, Grant | None]]:
+        """One of those present needs a lease; its next request can cost so much."""
+        grant = self.ledger.lease(worst_usd, max(1, len(present)))
+        others = {one for one in present if one != who and one in self._holding}
+        if grant.refusal is not None and others:
+            self._waiting[who] = (worst_usd, others)
+            for one in sorted(others - self._asked_back):
+                self._asked_back.add(one)
+                yield one, None
+            return
+        if grant.refusal is None:
+            self._holding.add(who)
+        yield who, grant
+
+    def returned(self, who: str, requests: int, usd: float, present: Sequence[str]) -> Iterator[tuple[str, Grant | None]]:
+        """One gave back what it has not used, whether it was asked to or its turn is over; or it is gone, with nothing."""
+        self.ledger.give_back(requests, usd)
+        self._holding.discard(who)
+        self._asked_back.discard(who)
+        for waiting, (worst_usd, others) in list(self._waiting.items()):
+            others.discard(who)
+            if not others and self._waiting.pop(waiting, None) is not None:
+                yield from self.asked(waiting, worst_usd, present)
 
 
 class Lease:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import msgspec
 import pyarrow as pa
 
 from testcard.benchmarks.fleet import messages as m
-from testcard.benchmarks.fleet.leases import Ledger
+from testcard.benchmarks.fleet.leases import Grant, Ledger, Lending
 from testcard.benchmarks.fleet.messages import batch_of
 from testcard.benchmarks.fleet.processes import Crew
 from testcard.benchmarks.fleet.sockets import guard
@@ -117,7 +117,7 @@ class Master:
         self._news = gevent.event.Event()
         self._note = note
         self._on_request: Callable[[RequestEnd], None] | None = None
-        self._ledger = Ledger(job.max_requests, job.max_cost_usd)
+        self._lending = Lending(Ledger(job.max_requests, job.max_cost_usd))
         self._members: dict[str, Member] = {}
         self._ended = False
         self._mistaken = False  # what a worker said was lost here: nothing is waited for any more
@@ -274,7 +274,9 @@ class Master:
                 if self._crew is None:
                     self._note(f"{member} is ready ({len(self._present())} of {self.fleet.workers})")
             case m.LeaseRequest(worst_usd=worst):
-                self._send(member, m.Granted(grant=self._ledger.lease(worst, max(1, len(self._present())))))
+                self._lend(self._lending.asked(member.client_id, worst, self._present_ids()))
+            case m.Spare(requests=requests, usd=usd):
+                self._lend(self._lending.returned(member.client_id, requests, usd, self._present_ids()))
             case m.Held():
                 for other in self._present():
                     if other is not member:
@@ -290,6 +292,7 @@ class Master:
                 self._turned(member, message)
             case m.Failed():
                 member.failed = True
+                self._lend(self._lending.returned(member.client_id, 0, 0.0, self._present_ids()))
                 failure = message.failure
                 self.fatal = self.fatal or msgspec.structs.replace(failure, message=f"{member}: {failure.message}")
                 self.stop(Stop(reason=StopReason.WORKER_FAILED, target=str(member), detail=failure.message))
@@ -305,7 +308,7 @@ class Master:
                     self._lose(member, "left", None)
 
     def _turned(self, member: Member, message: m.Turned) -> None:
-        self._ledger.give_back(message.spare_requests, message.spare_usd)
+        self._lend(self._lending.returned(member.client_id, message.spare_requests, message.spare_usd, self._present_ids()))
         member.turned = message
         if message.fatal is not None:
             self.fatal = self.fatal or message.fatal
@@ -317,7 +320,14 @@ class Master:
                 self.stop(message.stop, cut=False)
             self._stopping.set()
 
+    def _lend(self, steps: Iterable[tuple[str, Grant | None]]) -> None:
+        for name, grant in steps:
+            self._send(self._members[name], m.GiveBack() if grant is None else m.Granted(grant=grant))
+
     # Who is there.
+
+    def _present_ids(self) -> list[str]:
+        return [member.client_id for member in self._present()]
 
     def _present(self, *, ready: bool = True) -> list[Member]:
         return [member for member in self._members.values() if not (member.gone or member.failed) and (member.ready or not ready)]
@@ -340,6 +350,7 @@ class Master:
     def _lose(self, member: Member, how: str, block: BlockJob | None) -> None:
         member.gone = True
         self._news.set()
+        self._lend(self._lending.returned(member.client_id, 0, 0.0, self._present_ids()))
         if member.failed:
             return  # said already
         where = f" in {self.job.cells[block.cell].provider} {block.stage} round {block.round}" if block is not None else ""

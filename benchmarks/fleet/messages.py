@@ -123,6 +123,17 @@ class Granted(_Message, frozen=True, kw_only=True):
     grant: Grant
 
 
+class GiveBack(_Message, frozen=True, kw_only=True):
+    """The budget is spent but for what workers hold: whoever hears this gives back what it has not used."""
+
+
+class Spare(_Message, frozen=True, kw_only=True):
+    """The answer to `GiveBack`."""
+
+    requests: int
+    usd: float
+
+
 class Held(_Message, frozen=True, kw_only=True):
     """A live target has asked for patience: no worker sends to it before that time of the master's clock."""
 
@@ -154,7 +165,7 @@ class Bye(_Message, frozen=True, kw_only=True):
 
 
 ALL: tuple[type[_Message], ...] = (
-    Hello, Refused, Assignment, Clock, Ready, Failed, TurnPart, Turned, Samples, Kept, LeaseRequest, Granted, Held, State, SendNoMore, NoMoreTurns, Bye,
+    Hello, Refused, Assignment, Clock, Ready, Failed, TurnPart, Turned, Samples, Kept, LeaseRequest, Granted, GiveBack, Spare, Held, State, SendNoMore, NoMoreTurns, Bye,
 )  # fmt: skip
 Said = TypeVar("Said", bound=_Message)
 

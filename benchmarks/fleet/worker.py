@@ -237,6 +237,9 @@ class Worker:
         match message:
             case m.Granted() if isinstance(self.budget, LeasedBudget):
                 self.budget.granted(message)
+            case m.GiveBack() if isinstance(self.budget, LeasedBudget):
+                requests, usd = self.budget.lease.empty()
+                self.send(m.Spare(requests=requests, usd=usd))
             case m.Kept() if self.writer is not None:
                 self.writer.confirm(message.number)
             case m.Held() if self.engine is not None:
