@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from testcard.specs.agreement import has_place, unsaid
+from testcard.specs.errors_recognised import error_data, with_texts_last
 from testcard.specs.keys import header_of, ways_in
 from testcard.specs.openapi import OpenApi, Operation, server_url
 from testcard.specs.pointers import parts_of, wire_parts
@@ -20,11 +21,9 @@ from testcard.specs.recognition import (
     Data,
     answer_schema,
     delivery_words,
-    error_data,
     models_of,
     request_data,
     response_data,
-    with_texts_last,
 )
 from testcard.specs.schemas import Schema, schema_at
 from testcard.specs.tasks_recognised import cancels, gives_reference, polls, result_pictures, submits, task_data

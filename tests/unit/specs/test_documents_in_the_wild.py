@@ -14,12 +14,13 @@ from testcard.harness.wire.encode import encode_body
 from testcard.harness.wire.fields import wire_fields
 from testcard.harness.wire.model import TaskRequest
 from testcard.specs.errors import SpecError
+from testcard.specs.errors_recognised import error_data
 from testcard.specs.lint import lint, notes
 from testcard.specs.loader import Provider, load_provider
 from testcard.specs.openapi import read_openapi
 from testcard.specs.proposal import DocumentAnswers, propose
 from testcard.specs.reading import read_document
-from testcard.specs.recognition import delivery_words, error_data, field_data, response_data
+from testcard.specs.recognition import delivery_words, field_data, response_data
 from testcard.specs.tasks_recognised import task_data
 
 TEXT: dict[str, Any] = {"type": "string"}

@@ -10,10 +10,10 @@ import pytest
 
 from testcard.specs.completion import completed
 from testcard.specs.errors import UsageError
+from testcard.specs.errors_recognised import error_data
 from testcard.specs.openapi import read_openapi
 from testcard.specs.proposal import MOST_QUESTIONS, DocumentAnswers, Proposal, propose
 from testcard.specs.reading import read_document
-from testcard.specs.recognition import error_data
 
 
 def document(folder: Path, paths: dict[str, Any], **beside: Any) -> Path:
