@@ -105,6 +105,7 @@ class Endpoint:
             answer = call.hooks.apply("answer", call, answer)
             if answer.late_s:
                 await self.resources.sleep(answer.late_s)
+        answer = self.provider_format.as_sent(answer, self.operation)
         self.count.add(answer.status, billed=answer.billed and answer.status < 300, images=answer.images)
         return answer
 

@@ -57,7 +57,8 @@ class Filler:
         return _fill(self.schema, value, known, 0, None) if self.schema else value
 
 
-def _valid(schema: Schema, value: Any) -> bool:
+def valid(schema: Schema, value: Any) -> bool:
+    """Whether the schema allows a value; a picture in base64 counts as some text."""
     validator = _validator(msgspec.json.encode(schema))
     return validator is not None and bool(validator.is_valid(_plain(value)))
 
@@ -94,7 +95,7 @@ def _fill(schema: Any, value: Any, known: Known, level: int, index: int | None) 
         while len(filled) < fewest_items(schema):
             filled.append(_sample(items, known, level + 1))
         return filled
-    if not isinstance(value, msgspec.Raw) and not _valid(schema, value):
+    if not isinstance(value, msgspec.Raw) and not valid(schema, value):
         return _sample(schema, known, level)
     return value
 
@@ -111,7 +112,7 @@ def _filled_object(schema: Schema, value: dict[str, Any], known: Known, level: i
 def _named(name: str, schema: Any, known: Known, level: int, index: int | None) -> Any:
     """The value of a property that is missing: its number in the list, what the request said of the same name, else any that fits."""
     for candidate in ([index] if name == "index" and index is not None else []) + ([known[name]] if name in known else []):
-        if isinstance(schema, Mapping) and _valid(schema, candidate):
+        if isinstance(schema, Mapping) and valid(schema, candidate):
             return candidate
     return _sample(schema, known, level)
 
@@ -129,7 +130,7 @@ def _as_one_of(schema: Schema, word: str, value: Any, known: Known, level: int, 
         if isinstance(value, dict) and type_of(branch) not in ("object", None):
             continue
         filled = _fill(branch, value, known, level + 1, index)
-        if _valid(
+        if valid(
             {**outer, word: schema[word]}, filled if not isinstance(filled, dict) else _filled_object(outer, filled, known, level, index)
         ):
             return filled
@@ -151,7 +152,7 @@ def _sample(schema: Any, known: Known, level: int) -> Any:
     listed = [value for value in schema.get("enum") or () if value is not None]
     candidates = [schema["const"]] if "const" in schema else []
     candidates += [schema[key] for key in ("example", "default") if key in schema] + list(schema.get("examples") or ()) + listed[:1]
-    candidates = [value for value in candidates if value is not None and _valid(schema, value)]
+    candidates = [value for value in candidates if value is not None and valid(schema, value)]
     if candidates:
         return candidates[0]
     for word in ("oneOf", "anyOf"):
@@ -159,14 +160,14 @@ def _sample(schema: Any, known: Known, level: int) -> Any:
             made = _fill(
                 {key: one for key, one in schema.items() if key != word}, _sample(branch, known, level + 1), known, level + 1, None
             )
-            if _valid(schema, made):
+            if valid(schema, made):
                 return made
     for part in schema.get("allOf") or ():
         made = _fill(schema, _sample(part, known, level + 1), known, level + 1, None)
-        if _valid(schema, made):
+        if valid(schema, made):
             return made
     made = _of_kind(schema, known, level)
-    return made if _valid(schema, made) or not allows_null(schema) else None
+    return made if valid(schema, made) or not allows_null(schema) else None
 
 
 def _of_kind(schema: Schema, known: Known, level: int) -> Any:
@@ -204,7 +205,7 @@ def _number(schema: Schema) -> float | int:
         candidates += [high - step, (high // step) * step]
     if low is not None and high is not None:
         candidates.append((low + high) / 2)
-    return next((value for value in candidates if value is not None and _valid(schema, value)), 0)
+    return next((value for value in candidates if value is not None and valid(schema, value)), 0)
 
 
 _FORMATS: Mapping[str, Callable[[], str]] = {

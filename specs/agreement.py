@@ -12,7 +12,7 @@ from testcard.specs.openapi import OpenApi, Operation
 from testcard.specs.pointers import parts_of, pointer_of, wire_parts
 from testcard.specs.profile import AsyncProtocol, OperationProfile, Profile, ResponseMap, WireField
 from testcard.specs.reading import Pointer, YamlFile
-from testcard.specs.schemas import schema_at, type_of
+from testcard.specs.schemas import allows, schema_at, type_of
 from testcard.specs.wrong_keys import nearest
 
 _SHOWN_IDS = 30
@@ -239,6 +239,21 @@ def impossible_values(openapi: OpenApi, profile: Profile, source: YamlFile) -> I
             for key, place in _places(entry.response):
                 if not has_place(schema, parts_of(place)):
                     yield at(source, (*pointer, "response", key), f"the answer's schema has no {place}")
+
+
+def success_places(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[SpecProblem]:
+    """What tells errors that are sent as successes, where no answer has such a place or it cannot hold such a value."""
+    success = profile.errors.success
+    used = [openapi.operations[name] for name in profile.operations if name in openapi.operations]
+    answers = [schema for one in used for status in one.success_statuses if (schema := one.response_schema(status)) is not None]
+    if success is None or not answers:
+        return
+    there = [schema for schema in answers if has_place(schema, parts_of(success.at))]
+    if not there:
+        yield at(source, ("errors", "success", "at"), f"no answer's schema has {success.at}")
+    for value in success.values:
+        if there and not any(allows(schema_at(schema, parts_of(success.at)), value) for schema in there):
+            yield at(source, ("errors", "success", "values"), f"{openapi.source.path.name} does not allow {value!r} at {success.at}")
 
 
 def _values(field: WireField, schema: Mapping[str, Any], pointer: Pointer, source: YamlFile, document: str) -> Iterator[SpecProblem]:

@@ -7,12 +7,12 @@ recognised. A response map that says where the pictures are is taken as written;
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from testcard.specs.agreement import has_place, unsaid
-from testcard.specs.errors_recognised import error_data, with_texts_last
+from testcard.specs.errors_recognised import error_data, success_word, with_texts_last
 from testcard.specs.keys import header_of, ways_in
 from testcard.specs.openapi import OpenApi, Operation, server_url
 from testcard.specs.pointers import parts_of, wire_parts
@@ -86,13 +86,30 @@ def completed(data: Mapping[str, Any], openapi: OpenApi, folder: str) -> Data:
     if "tasks" not in found:
         able = {task: next((name for name, entry in whole.items() if task in entry.get("tasks", ())), None) for task in _TASKS}
         found["tasks"] = {task: {"operation": name} for task, name in able.items() if name is not None}
-    if "errors" not in found:
-        errors: Data = {}
-        for name in whole:
-            for key, places in (error_data(openapi.operations[name]) if name in openapi.operations else {}).items():
-                errors[key] = list(dict.fromkeys([*errors.get(key, ()), *places]))
-        found["errors"] = with_texts_last(errors) or {"message": ["/error/message"], "code": ["/error/code"]}
+    if isinstance(found.get("errors", {}), Mapping):
+        found["errors"] = _errors(found.get("errors") or {}, [openapi.operations[name] for name in whole if name in openapi.operations])
     return found
+
+
+def _errors(own: Mapping[str, Any], operations: Sequence[Operation]) -> Data:
+    """Where errors keep what they say, and how one that is sent as a success is told, where the profile says nothing of either."""
+    words = [word for operation in operations if (word := success_word(operation)) is not None and word.values]
+    found: Data = dict(own)
+    if words and "success" not in own:
+        found["success"] = {"at": words[0].at, "values": list(words[0].values)}
+    if "message" in own:
+        return found
+    errors: Data = {}
+    for operation in operations:
+        for key, places in error_data(operation).items():
+            errors[key] = list(dict.fromkeys([*errors.get(key, ()), *places]))
+    if isinstance(success := found.get("success"), Mapping):
+        beside = [word for operation in operations if (word := success_word(operation)) is not None and word.at == success.get("at")]
+        for word in beside[:1]:
+            for key, place in (("message", word.message), ("code", word.code)):
+                if place is not None:
+                    errors[key] = list(dict.fromkeys([*errors.get(key, ()), place]))
+    return {**(with_texts_last(errors) or {"message": ["/error/message"], "code": ["/error/code"]}), **found}
 
 
 def _operation(entry: Data, operation: Operation) -> Data:

@@ -1,13 +1,15 @@
-"""Where a document says that its errors keep their message and code."""
+"""Where a document says that its errors keep their message and code, and how the body of a success may say that it is none."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from testcard.specs.openapi import Operation
-from testcard.specs.recognition import Data, bare, leaves, written
-from testcard.specs.schemas import type_of
+from testcard.specs.recognition import Data, answer_schema, bare, leaves, written
+from testcard.specs.schemas import Schema, type_of
 
 
 def error_data(operation: Operation) -> Data:
@@ -54,3 +56,74 @@ def _error_places(schema: Any) -> Data:
                     found["code"] = [written(code)]
                 return found
     return {}
+
+
+#: Names of a field that says by its value whether an answer is a success, by the type that it has.
+_FLAGS = frozenset({"success", "issuccess", "succeeded", "ok"})
+_CODES = frozenset({"code", "statuscode", "errcode", "errorcode", "errno", "retcode", "resultcode", "returncode", "respcode", "ret"})
+#: Names of the text that stands beside such a code.
+_SAID = frozenset({"msg", "message", "statusmsg", "errmsg", "errormsg", "errormessage", "retmsg", "resultmsg", "respmsg", "statusmessage"})
+#: Objects that hold code and text, where those are not in the body itself.
+_ENVELOPES = re.compile(r"^(base|common)?_?(resp|response|status|result|ret|header|meta)(_?(info|meta|header))?$", re.IGNORECASE)
+_SUCCESSES = frozenset({"0", "00", "000", "0000", "200", "20000", "10000", "ok", "success", "succeeded"})
+#: What a description says that a success's code is: "0 means success", "success: 0", "`200` on success".
+_SAYS_SO = (
+    re.compile(
+        r"[`'\"]?\b(\d{1,5})\b[`'\"]?\s*(?:[:=-]|->|is|means?|indicates?|stands for|for|on|if)?\s*(?:a |the |request |an? ok )?succe", re.I
+    ),
+    re.compile(r"succe\w*\s*(?:[:=-]|->|is|code|when|if|with)*\s*[`'\"]?\b(\d{1,5})\b", re.I),
+    re.compile(r"(?:other than|not|non-?)\s*[`'\"]?\b(0|200)\b[`'\"]?[^.]{0,40}(?:error|fail)", re.I),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SuccessWord:
+    """Where the body of an answer says whether it is a success, and the values that say so; none where the document does not tell them.
+
+    `message` and `code`: where it says what went wrong.
+    """
+
+    at: str
+    values: tuple[Any, ...]
+    message: str | None = None
+    code: str | None = None
+
+
+def success_word(operation: Operation) -> SuccessWord | None:
+    """What in the operation's successful JSON answer may say that it is an error; None where nothing does."""
+    found = list(_success_words(answer_schema(operation) or {}))
+    told = [one for one in found if one.values]
+    return next(iter([*told, *found]), None)
+
+
+def _success_words(schema: Schema) -> Iterator[SuccessWord]:
+    objects: dict[tuple[str, ...], dict[str, Schema]] = {}
+    for place, one in leaves(schema):
+        if place and "*" not in place and len(place) <= 2:
+            objects.setdefault(place[:-1], {}).setdefault(place[-1], one)
+    for owner, fields in sorted(objects.items(), key=lambda entry: len(entry[0])):
+        if owner and not _ENVELOPES.match(owner[0]):
+            continue
+        said = next((name for name, one in fields.items() if bare(name) in _SAID and type_of(one) in ("string", None)), None)
+        for name, one in fields.items():
+            flag = bare(name) in _FLAGS and type_of(one) == "boolean"
+            code = said is not None and bare(name) in _CODES and type_of(one) in ("integer", "number", "string")
+            if flag or code:
+                message = written((*owner, said)) if said is not None else None
+                coded = name if code else next((other for other in fields if bare(other) in _CODES), None)
+                at_code = written((*owner, coded)) if coded is not None else None
+                yield SuccessWord(written((*owner, name)), (True,) if flag else _values(one), message, at_code)
+
+
+def _values(schema: Schema) -> tuple[Any, ...]:
+    """The values of a code that mean success, as far as its schema tells."""
+    number = type_of(schema) != "string"
+    if "const" in schema:
+        return (schema["const"],)
+    stated = [schema.get("default"), schema.get("example"), *(schema.get("examples") or ()), *(schema.get("enum") or ())]
+    known = [one for one in stated if str(one).lower() in _SUCCESSES]
+    if known:
+        return (known[0],)
+    words = str(schema.get("description", ""))
+    found = next((match[1] for pattern in _SAYS_SO if (match := pattern.search(words))), None)
+    return () if found is None else (int(found) if number else found,)

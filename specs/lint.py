@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from testcard.specs.agreement import SpecProblem, disagreements, dotted, impossible_values, nameless
+from testcard.specs.agreement import SpecProblem, disagreements, dotted, impossible_values, nameless, success_places
 from testcard.specs.document_problems import holes, unusable, wrong_defaults
 from testcard.specs.errors import SpecError, UsageError
 from testcard.specs.keys import key_problems
@@ -109,6 +109,7 @@ def lint_profile(path: Path) -> list[SpecProblem]:
             *disagreements(files.openapi, files.profile, files.source),
             *key_problems(files.openapi, files.source),
             *impossible_values(files.openapi, files.profile, files.source),
+            *success_places(files.openapi, files.profile, files.source),
             *nameless(files.openapi, files.profile, files.source),
         ]
     except SpecError as error:

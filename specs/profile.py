@@ -316,11 +316,29 @@ class Limits(_Frozen):
     clause: Clause | None = None
 
 
+def _texts_for_keys(value: Any) -> Any:
+    return {str(key): one for key, one in value.items()} if isinstance(value, dict) else value
+
+
+class Success(_Frozen):
+    """How a body says that it is an error although its status is a success's, for APIs that send errors with status 200.
+
+    At `at` stands one of `values` in a success; without `values` nothing does (null, false, 0, or empty), for it is an error's own place.
+    Where the body has no such place, the status alone tells. `statuses`: the HTTP status that a code stands for (`1004: 401`), the code
+    being what is at the errors' `code`, else at `at`. A code from 400 to 599 stands for itself, every other for 400.
+    """
+
+    at: Annotated[str, Field(pattern=r"^/")]
+    values: Annotated[tuple[Any, ...], BeforeValidator(_listed)] = ()
+    statuses: Annotated[dict[str, Annotated[int, Field(ge=400, le=599)]], BeforeValidator(_texts_for_keys)] = Field(default_factory=dict)
+
+
 class Errors(_Frozen):
-    """Where an error body keeps its message and code (pointers, tried in order)."""
+    """Where an error body keeps its message and code (pointers, tried in order). `success`: what tells errors sent as successes."""
 
     message: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
+    success: Success | None = None
     retry_after_header: str = "retry-after"
     clause: Clause | None = None
 

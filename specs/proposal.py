@@ -6,6 +6,7 @@ proposal works against a mock, and asked: each question with the flag that answe
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from testcard.specs.agreement import unsaid
 from testcard.specs.completion import completed
 from testcard.specs.document_problems import unusable
 from testcard.specs.errors import SpecError, UsageError
+from testcard.specs.errors_recognised import success_word
 from testcard.specs.keys import header_of, ways_in, without_a_header
 from testcard.specs.openapi import OpenApi, Operation
 from testcard.specs.pointers import MISSING, parts_of, pointer_of, wire_parts
@@ -48,7 +50,7 @@ class DocumentAnswers:
     """What a person said of the API; each None or empty where nothing was said.
 
     `picture`: the kind (url or base64) and the place of a picture. `states`: words by phase. `send`: values by wire name.
-    `key_header`: the header and what stands before the key in it, ("", "") for an API without keys.
+    `success`: where a body says whether it is a success, and the values that say so. `key_header`: the header and what stands before the key in it, ("", "") for an API without keys.
     """
 
     operations: tuple[str, ...] = ()
@@ -62,6 +64,7 @@ class DocumentAnswers:
     states: Mapping[str, Sequence[str]] = field(default_factory=dict)
     send: Mapping[str, Any] = field(default_factory=dict)
     usd_each: float | None = None
+    success: tuple[str, tuple[Any, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +247,7 @@ class _Draft:
         self._models()
         self._values()
         self._read()
+        self._successes()
         self._drop_unusable()
         self._about_the_api()
 
@@ -402,6 +406,19 @@ class _Draft:
                     self._ask("--send", f"{wire_name}=VALUE", f"What is sent as {wire_name}? {about}".strip(), str(value))
                 self.entries[name].setdefault(kind, {})[wire_name] = {"means": "other", "send": value}
 
+    def _successes(self) -> None:
+        """How an error that is sent with status 200 is told from a success."""
+        assert self.profile is not None
+        if self.answers.success is not None:
+            place, values = self.answers.success
+            self.given["errors"] = {"success": {"at": place, **({"values": list(values)} if values else {})}}
+            self._read()
+        elif self.profile.errors.success is None:
+            word = next((word for one in self.openapi.operations.values() if (word := success_word(one)) is not None), None)
+            if word is not None:
+                text = f"Which value at {word.at} of an answer with status 200 says that it is a success?"
+                self._ask("--success", f"{word.at}=VALUE", text, "none does: the status alone tells")
+
     def _drop_unusable(self) -> None:
         """Operations that do nothing as far as both files say."""
         for name in list(self.entries):
@@ -473,6 +490,10 @@ class _Draft:
             later = f"; a task, asked about by {protocol.operation or 'its address'}" if protocol is not None else ""
             pictures = f"pictures at {at}{'/' + inner if inner else ''}" if entry.kind == "images" else "an answer in words"
             yield f"{name} ({operation.method} {operation.path}): {', '.join(entry.tasks)}; {', '.join(fields)}; {pictures}{later}"
+        success = self.profile.errors.success
+        if success is not None:
+            values = " or ".join(json.dumps(value) for value in success.values) or "nothing"
+            yield f"errors may come with the status of a success: one has {values} at {success.at}"
 
 
 def _tasks_of(entry: OperationProfile) -> list[str]:

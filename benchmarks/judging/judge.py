@@ -144,7 +144,7 @@ def judge(attempt: Attempt, *, pixels: Callable[[], bool] = lambda: True) -> Jud
         raise UnreadAnswer(answer.raised)
     ask = cell.asks[attempt.ask].request
     pictures: list[PictureInfo] = []
-    if answer is not None and attempt.failure is None and 200 <= (reply.status or 0) < 300:
+    if answer is not None and attempt.failure is None and 200 <= answer.status < 300:
         pictures = _pictures(attempt, answer, data, pixels)
     outcome, detail, flaw = outcome_of(attempt, answer, pictures, ask)
     sound = [picture for picture in pictures if picture.problem is None]
@@ -161,7 +161,7 @@ def judge(attempt: Attempt, *, pixels: Callable[[], bool] = lambda: True) -> Jud
         cost_usd=cost,
         first_token_s=first,
         inter_token_s=between,
-        retry_after_s=answer.retry_after_s if answer is not None and reply.status == 429 else None,
+        retry_after_s=answer.retry_after_s if answer is not None and answer.status == 429 else None,
         bytes=size,
         detail=detail,
         pictures=sum(_came(picture) for picture in pictures),
@@ -197,7 +197,7 @@ def _outcome(attempt: Attempt, answer: Answer | None, pictures: list[PictureInfo
     if failure is not None:
         return failure, reply.detail
     assert answer is not None
-    status = reply.status or 0
+    status = answer.status
     if status == 429:
         return "rate-limited", answer.error_message or ""
     if status >= 500:

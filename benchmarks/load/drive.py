@@ -80,6 +80,9 @@ def _follow(attempt: Attempt, reply: Reply, transport: Transport, downloads: Dow
     attempt.done_s = done.finished_s
     if done.started_s is not None and done.accepted_s is not None:
         attempt.queue_s = done.started_s - done.accepted_s
+    if done.end is End.REFUSED:  # by the body of a success
+        attempt.answer = done.answer
+        return
     if done.end is not End.ANSWERED:
         lost = done.reply.failure if done.end in (End.TASK_LOST, End.RESULT_LOST) and done.reply is not None else None
         attempt.failure = _FAILURES.get(done.end, lost or "broken")

@@ -15,7 +15,7 @@ from testcard.harness.errors import Exit
 from testcard.harness.redaction import redacted
 from testcard.harness.stops import Stop, StopReason, next_step
 from testcard.harness.text.words import one_line, shortened
-from testcard.harness.wire.decode import retry_after, speaks_of_account
+from testcard.harness.wire.decode import retry_after, speaks_of_account, status_of
 
 #: What a target adds to a price is believed up to this: sums have to stay numbers.
 _MOST_TIMES = 1e6
@@ -126,7 +126,7 @@ class StopConditions:
         A 403 says that of the key only as the first answer to it: later it may be about one prompt or model.
         With --live, nothing more is sent to a target before the time that its 429 asks for.
         """
-        status = reply.status if reply is not None else None
+        status = _stood_for(cell, reply)
         if reply is None or status is None:
             return
         target = cell.target
@@ -163,7 +163,7 @@ class StopConditions:
         if outcome in FINE:
             self._delivered.add(cell.index)
             return
-        status = reply.status if reply is not None else None
+        status = _stood_for(cell, reply)
         if not detail and reply is not None and reply.failure is None:
             detail = reply.content()[:_READ_BYTES].decode("utf-8", "replace")  # an error in a shape that nobody documents
         words = shortened(one_line(redacted(detail)).strip(), _SHOWN_CHARS)
@@ -188,6 +188,14 @@ class StopConditions:
     def holds_s(self, target: int, now_s: float) -> float:
         """Seconds for which nothing is to be sent to the target; zero or less: it may be."""
         return self.hold_until_s.get(target, 0.0) - now_s if self.hold_until_s else 0.0
+
+
+def _stood_for(cell: Cell, reply: Reply | None) -> int | None:
+    """The status that an answer stands for: its own, but for an error that is sent as a success; None without an answer."""
+    status = reply.status if reply is not None else None
+    if reply is None or status is None or not 200 <= status < 300 or reply.failure is not None:
+        return status
+    return status if cell.provider.profile.errors.success is None else status_of(cell.provider, reply.response())
 
 
 def asked_to_wait_s(cell: Cell, reply: Reply) -> float | None:

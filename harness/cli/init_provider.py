@@ -54,6 +54,10 @@ class _Wanted:
     states: Annotated[
         str | None, option("--states", metavar="PHASE=WORD+WORD,…", help="The API's words: completed=ready,failed=error+refused.")
     ] = None
+    success: Annotated[
+        str | None,
+        option("--success", metavar="PLACE=VALUE", help="What a success has in its body, where errors come as 200 too: /code=0."),
+    ] = None
     send: Annotated[tuple[str, ...], option("--send", multiple=True, metavar="NAME=VALUE", help="A value for a required field.")] = ()
     price: Annotated[float | None, option("--price", type=USD, metavar="USD", help="What one picture costs.")] = None
     no_input: Annotated[bool, option("--no-input", is_flag=True, help="Ask nothing, also on a terminal: guesses hold.")] = False
@@ -120,7 +124,15 @@ def _answers(wanted: _Wanted) -> DocumentAnswers:
         states=_states(wanted.states) if wanted.states is not None else {},
         send=dict(_pair(one) for one in wanted.send),
         usd_each=wanted.price,
+        success=_success(wanted.success) if wanted.success is not None else None,
     )
+
+
+def _success(text: str) -> tuple[str, tuple[Any, ...]]:
+    place, equals, words = text.partition("=")
+    if not place.startswith("/"):
+        raise UsageError(f"--success {text} says no place", hint="for instance: --success /code=0, or /error where nothing stands there")
+    return place, tuple(_value(word) for word in words.split("+")) if equals and words else ()
 
 
 def _picture(text: str) -> tuple[str, str]:
@@ -153,10 +165,15 @@ def _pair(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise UsageError(f"--send {text} is no NAME=VALUE")
+    return name, _value(value)
+
+
+def _value(text: str) -> Any:
+    """The JSON that a text is, else the text."""
     try:
-        return name, json.loads(value)
+        return json.loads(text)
     except ValueError:
-        return name, value
+        return text
 
 
 def _asked(proposal: Proposal, wanted: _Wanted) -> DocumentAnswers:
@@ -175,6 +192,8 @@ def _with_answer(wanted: _Wanted, question: Question, given: str) -> _Wanted:
         return replace(wanted, send=(*wanted.send, given if given.startswith(f"{name}=") else f"{name}={given}"))
     if question.flag == "--model":
         return replace(wanted, models=(*wanted.models, given))
+    if question.flag == "--success" and not given.startswith("/"):
+        given = question.form.rpartition("=")[0] + "=" + given
     if question.flag == "--price":
         return replace(wanted, price=USD.convert(given, None, None))
     texts: dict[str, Any] = {question.flag.removeprefix("--").replace("-", "_"): given}

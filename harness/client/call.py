@@ -127,7 +127,7 @@ class Call:
         if reply.failure is not None or reply.status is None:
             return Done(End.NO_ANSWER, reply=reply, finished_s=reply.ended_s, first=reply)
         answer = decode(self.provider, self.choice.operation, reply.response())
-        end = End.ANSWERED if 200 <= reply.status < 300 else End.REFUSED
+        end = End.ANSWERED if 200 <= answer.status < 300 else End.REFUSED
         return Done(end, answer, reply, finished_s=reply.ended_s, first=reply)
 
     def _pause_s(self, done: Done[Exchanged], attempt: int, elapsed_s: float) -> float | None:
@@ -270,7 +270,8 @@ class _Failed:
         if answer is not None and answer.status in (401, 402, 403):
             return self._refused(done, of)
         said = f": {self._call.without_key(answer.error_message)}" if answer is not None and answer.error_message else ""
-        what = f"its address answers {answer.status}{said}" if answer is not None else "its address gave no answer"
+        status = (answer.sent_as or answer.status) if answer is not None else 0
+        what = f"its address answers {status}{said}" if answer is not None else "its address gave no answer"
         if answer is not None and answer.status < 300:
             what += ", which says nothing about it"
         return TaskFailed(of + what, operation=self._operation, answer=answer)
@@ -304,7 +305,8 @@ class _Failed:
             if seconds is not None:
                 hint = f"wait {seconds:g} s, then try again"
         said = f": {call.without_key(answer.error_message)}" if answer.error_message else ""
-        return kind(f"{of}the target answered {status}{said}", operation=operation, answer=answer, hint=hint)
+        how = f"{status}" if answer.sent_as is None else f"{answer.sent_as} with an error that stands for {status}"
+        return kind(f"{of}the target answered {how}{said}", operation=operation, answer=answer, hint=hint)
 
 
 class _Pictures:

@@ -47,7 +47,7 @@ class RequestRefused(ClientError):
 
     @property
     def status(self) -> int | None:
-        """The HTTP status."""
+        """The HTTP status, or the one that an error in a success stands for."""
         return self.answer.status if self.answer else None
 
     @property

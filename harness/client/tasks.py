@@ -7,7 +7,7 @@ from testcard.harness.client.call import Call
 from testcard.harness.client.http import Exchanged
 from testcard.harness.errors import UsageError
 from testcard.harness.wire.course import Done, End, Purpose, Send, Steps
-from testcard.harness.wire.decode import decode
+from testcard.harness.wire.decode import decode, status_of
 from testcard.harness.wire.model import Answer, AsyncTask, WireRequest
 
 
@@ -48,7 +48,7 @@ def updated(call: Call, reply: Exchanged, *, told: bool = True) -> TaskUpdate:
     """What the answer says of the task; raises a typed error for one that is none. `told` False: that it was taken is all that matters."""
     if reply.failure is not None or reply.status is None:
         raise call.error_of(Done(End.NO_ANSWER, reply=reply, first=reply))
-    if not 200 <= reply.status < 300:
+    if not 200 <= status_of(call.provider, reply.response()) < 300:
         protocol = call.provider.protocol(call.choice.operation)
         operation = (protocol.operation if protocol is not None else None) or call.choice.operation
         answer = decode(call.provider, operation, reply.response(), poll=True)

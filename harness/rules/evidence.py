@@ -13,7 +13,17 @@ from testcard.harness.intake.shown import mistake
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange
 from testcard.harness.wire.addresses import absolute, fetchable, host_of, redirected, sendable, why_not
-from testcard.harness.wire.decode import Phase, decode, decode_body, http_date, message_anywhere, speaks_of_account, task_of, told
+from testcard.harness.wire.decode import (
+    Phase,
+    decode,
+    decode_body,
+    http_date,
+    message_anywhere,
+    speaks_of_account,
+    status_of,
+    task_of,
+    told,
+)
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, PictureInfo, WireResponse
 from testcard.harness.wire.pictures import inspect, lenient_base64
 from testcard.specs.loader import Provider
@@ -77,9 +87,14 @@ class SeenExchange:
         return self.exchange.id
 
     @property
-    def status(self) -> int | None:
+    def http_status(self) -> int | None:
         """HTTP status, or None when no answer came."""
         return self.exchange.response.status if self.exchange.response else None
+
+    @property
+    def status(self) -> int | None:
+        """HTTP status, or where an error was sent as a success (a profile's `errors.success`) the one that it stands for; None without an answer."""
+        return self.answer.status if self.answer is not None and self.answer.sent_as is not None else self.http_status
 
     def header(self, name: str) -> str | None:
         """The answer's first header of that name, in any case; None without one, and without an answer."""
@@ -103,8 +118,8 @@ class SeenExchange:
     @property
     def accepted(self) -> bool:
         """Whether it was answered with a whole 2xx response."""
-        response = self.exchange.response
-        return response is not None and 200 <= response.status < 300 and response.complete and self.exchange.failure is None
+        response, status = self.exchange.response, self.status
+        return response is not None and status is not None and 200 <= status < 300 and response.complete and self.exchange.failure is None
 
     @property
     def refused(self) -> bool:
@@ -157,10 +172,20 @@ def error_in(answer: Answer | None) -> str | None:
     return answer.error_message or message_anywhere(answer.json) or ""
 
 
+def brings_nothing(answer: Answer | None) -> bool:
+    """Whether a JSON answer that could be read has neither pictures nor text nor a task."""
+    if answer is None or not isinstance(answer.json, dict) or answer.problem is not None:
+        return False
+    return answer.task is None and not answer.pictures and answer.text is None and answer.finish_reason is None
+
+
 def said_by(one: SeenExchange) -> str:
     """What an error says of itself, in brackets, to stand behind its status; "" where it says nothing."""
     message = one.answer.error_message if one.answer is not None else None
-    return f" ({message[:120]})" if message else ""
+    sent_as = one.answer.sent_as if one.answer is not None else None
+    said = [message[:120]] if message else []
+    said += [f"sent as status {sent_as}"] if sent_as is not None else []
+    return f" ({', '.join(said)})" if said else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +225,7 @@ def see(
     sight = _Sight(provider, bytes_of, looking, live)
     records = list(exchanges)
     children = by_parent(records)
-    accepted = _accepted_probes(records)
+    accepted = _accepted_probes(sight, records)
     return [_seen(sight, record, children, accepted) for record in records]
 
 
@@ -235,13 +260,21 @@ def after_redirects(fetched: Exchange, led_to: Mapping[str, Sequence[Exchange]])
     return fetched
 
 
-def _accepted_probes(records: Sequence[Exchange]) -> dict[tuple[str, str], bool]:
+def _accepted_probes(sight: _Sight, records: Sequence[Exchange]) -> dict[tuple[str, str], bool]:
     found: dict[tuple[str, str], bool] = {}
     for record in records:
         if record.source in ("probe", "schema-case"):
             key = (record.operation, record.probe)
-            found[key] = found.get(key, False) or (record.response is not None and 200 <= record.response.status < 300)
+            found[key] = found.get(key, False) or _is_success(sight, record)
     return found
+
+
+def _is_success(sight: _Sight, record: Exchange) -> bool:
+    if record.response is None or not 200 <= record.response.status < 300:
+        return False
+    if sight.provider.profile.errors.success is None:
+        return True
+    return status_of(sight.provider, _response(record, sight.bytes_of(record.response.body))) < 300
 
 
 def _see(sight: _Sight, record: Exchange, children: Mapping[str, list[Exchange]], accepted: Mapping[tuple[str, str], bool]) -> SeenExchange:
@@ -455,7 +488,7 @@ FOR_A_REFUSAL = frozenset({400, 404, 405, 406, 409, 411, 413, 414, 415, 422})
 
 def implied(seen: SeenExchange) -> bool:
     """Whether HTTP implies this answer's status for the request it answers."""
-    return seen.status in ANYWHERE or seen.status in FOR_A_REFUSAL
+    return seen.http_status in ANYWHERE or seen.http_status in FOR_A_REFUSAL
 
 
 def late_gateway_timeout(scope: Scope, seen: SeenExchange) -> bool:

@@ -110,7 +110,7 @@ class End(StrEnum):
     """How a course ended. All but the first two leave no answer to the request."""
 
     ANSWERED = "answered"  # a success; whether its pictures are in hand is told by `downloads`
-    REFUSED = "refused"  # the submission's status is no success
+    REFUSED = "refused"  # the submission's status is no success, or its body says so
     NO_ANSWER = "no answer"  # the submission got no whole answer
     TASK_FAILED = "the task failed"
     TASK_MODERATED = "the task was refused for its content"
@@ -216,7 +216,7 @@ def course(conditions: Conditions, request: WireRequest, reply: R | None = None,
     if reply.failure is not None or reply.status is None:
         return Done(End.NO_ANSWER, reply=reply, finished_s=reply.ended_s, first=reply)
     answer = decode(conditions.provider, conditions.operation, reply.response())
-    if not 200 <= reply.status < 300:
+    if not 200 <= answer.status < 300:
         return Done(End.REFUSED, answer, reply, finished_s=reply.ended_s, first=reply)
     done: Done[R] = yield from follow(conditions, answer, reply.ended_s, reply, deadline_s=deadline_s)
     return done

@@ -21,8 +21,8 @@ from testcard.harness.intake.shown import as_words, mistake, words_of
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Usage, WireResponse
 from testcard.harness.wire.sse import ChatStream, EventStream, PictureStream
 from testcard.specs.loader import Provider
-from testcard.specs.pointers import at, every, parts_of, pointer_of
-from testcard.specs.profile import Amount, AsyncProtocol, OperationProfile, PictureEvents, ResponseMap, TaskPhase
+from testcard.specs.pointers import MISSING, at, every, look_up, parts_of, pointer_of
+from testcard.specs.profile import Amount, AsyncProtocol, Errors, OperationProfile, PictureEvents, ResponseMap, TaskPhase
 
 #: Nobody waits longer, whatever a Retry-After says: a year.
 LONGEST_RETRY_S = 365 * 86_400.0
@@ -66,22 +66,64 @@ def _decoded(provider: Provider, operation_id: str, response: WireResponse, *, p
             _success(provider, operation_id, response.body, response.status, task, headers=response), retry_after_s=retry_after_s
         )
     body, problem = _parsed(response.body)
-    if response.status >= 400:
+    status = stood_for(provider.profile.errors, response.status, body)
+    if status >= 400:
         errors = provider.profile.errors
         message = next((found for place in errors.message if (found := at(body, place)) is not None), None)
-        code = next((found for place in errors.code if (found := at(body, place)) is not None), None)
+        code = _code_of(errors, body)
         return Answer(
-            response.status,
+            status,
             json=body,
             error_message=as_words(message) if isinstance(message, str) else message_anywhere(body),
             error_code=as_words(code) if isinstance(code, str) else code,
-            retry_after_s=retry_after_s,
+            retry_after_s=retry_after_s if status == response.status else _asked_to_wait_s(provider, response),
             problem=problem,
+            sent_as=response.status if status != response.status else None,
         )
     task = _task(protocol, profile, response, body, poll=poll)
     if task is not None and response.status == 200:
         retry_after_s = _asked_to_wait_s(provider, response)
     return _success(provider, operation_id, body, response.status, task, retry_after_s, problem, response)
+
+
+def stood_for(errors: Errors, status: int, body: Any) -> int:
+    """The status that an answer with this status and body stands for: its own, but for an error that the profile tells in a success."""
+    success = errors.success
+    if success is None or not 200 <= status < 300 or not isinstance(body, dict | list):
+        return status
+    found = look_up(body, success.at)
+    if found is MISSING:
+        return status
+    if _spelt(found) in [_spelt(value) for value in success.values] if success.values else not found:
+        return status
+    for code in (_code_of(errors, body), found):
+        word = _spelt(code)
+        if word in success.statuses:
+            return success.statuses[word]
+        if word.isascii() and word.isdigit() and len(word) == 3 and 400 <= int(word) < 600:
+            return int(word)
+    return 400
+
+
+def _code_of(errors: Errors, body: Any) -> Any:
+    """What stands at the first of an error's places for its code; None where nothing does."""
+    return next((found for place in errors.code if (found := at(body, place)) is not None), None)
+
+
+def _spelt(value: Any) -> str:
+    """A word of a body as it is compared with one of a profile: 0 and "0" are one, 0 and false are not."""
+    return as_words(str(value)).lower()
+
+
+#: A refusal that is sent as a success is small; what is larger is not searched for one while load is on.
+_REFUSAL_BYTES = 16_384
+
+
+def status_of(provider: Provider, response: WireResponse) -> int:
+    """The status that an answer stands for (see `stood_for`), told from its body only where the profile and its size make that worth while."""
+    if provider.profile.errors.success is None or not 200 <= response.status < 300 or len(response.body) > _REFUSAL_BYTES:
+        return response.status
+    return stood_for(provider.profile.errors, response.status, _parsed(response.body)[0])
 
 
 def decode_body(provider: Provider, operation_id: str, body: Any, *, status: int = 200) -> Answer:

@@ -157,7 +157,8 @@ class Answer:
     """What an HTTP response means. Nothing here is judged: a field the body lacks is None, an empty list is empty.
 
     `json` is the parsed body (None when it is not JSON); `problem` says why a body could not be understood. `unterminated`: a stream of text that came to its finish reason, but not to its [DONE]. `partials`: previews that
-    an event stream brought before its pictures. `raised`: what reading the answer raised, a mistake of Testcard's own: nothing is known of it.
+    an event stream brought before its pictures. `status` is HTTP's, or the one that an error in a success stands for; `sent_as` is HTTP's
+    then. `raised`: what reading the answer raised, a mistake of Testcard's own: nothing is known of it.
     """
 
     status: int
@@ -178,6 +179,7 @@ class Answer:
     partials: int = 0
     unterminated: bool = False
     raised: str | None = None
+    sent_as: int | None = None
 
 
 #: No bytes came; nothing stood where the picture belongs; its address gave none.

@@ -7,6 +7,7 @@ from typing import Literal
 
 from testcard.mocks.exchange import Answer, Call, Problem, Refused
 from testcard.mocks.faults.register import EVERY, KEYED, NANOGPT, NEBUL, RELAY_PICTURES, TASK, fault, own_keyed, own_pictures
+from testcard.mocks.filling import put
 from testcard.specs.loader import Provider
 
 
@@ -177,6 +178,28 @@ def _refusal_as_success(call: Call, answer: Answer) -> Answer:
     """Says with status 200 that a required field is missing."""
     if answer.status in (400, 422) and call.body_size and _CANNOT_DO_WITHOUT.get(call.operation, "prompt") not in call.fields:
         answer.status = 200
+    return answer
+
+
+def _told_in_the_body(provider: Provider, operation: str) -> bool:
+    """Operations of a user's own provider that can be refused, and whose bodies say whether they are successes."""
+    success = provider.profile.errors.success
+    return _needs_something(provider, operation) and success is not None and bool(success.values)
+
+
+@fault(
+    "answer",
+    "http.error-not-200/told-as-success",
+    own=_told_in_the_body,
+    also=("request.refuses-invalid", "schema.response", "image.count"),
+)
+def _refusal_told_as_success(call: Call, answer: Answer) -> Answer:
+    """Says of a request that it did not carry out, in status and body alike, that it was a success."""
+    assert call.described is not None
+    success = call.described.profile.errors.success
+    if answer.status in (400, 422) and success is not None:
+        answer.status = call.described.operation(call.operation).success_statuses[0]
+        answer.json = put({}, success.at, success.values[0])
     return answer
 
 

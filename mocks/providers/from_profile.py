@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import re
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, cast
 from urllib.parse import urlencode
 
@@ -18,7 +19,7 @@ from PIL import Image
 
 from testcard.mocks.exchange import Answer, Call, Headers, Parameters, PictureFormat, Refused, RenderedPicture, Upload, in_base64
 from testcard.mocks.field_meaning import checked_size, read_n, read_size, salt
-from testcard.mocks.filling import Filler, put
+from testcard.mocks.filling import Filler, put, valid
 from testcard.mocks.pictures import inputs
 from testcard.mocks.providers.nvidia_nim import NimVision
 from testcard.mocks.providers.provider_format import ErrorStyle, openai_error
@@ -109,6 +110,33 @@ class FromProfile(NimVision):
         # What has to be said at the profile's places may be no part of what is documented for this one status.
         answer.json = whole if isinstance(whole, dict | str) else said
         return answer
+
+    def as_sent(self, answer: Answer, operation: str) -> Answer:
+        """A refusal under the status of a success, where the profile says how its body tells the two apart."""
+        success = self.provider.profile.errors.success
+        if success is None or not 400 <= answer.status < 500 or answer.json is None or answer.data is not None:
+            return answer
+        status = self.success_status(operation)
+        media_type, filler = self._filler(operation, status)
+        stated = next((code for code, stands_for in success.statuses.items() if stands_for == answer.status), None)
+        body = answer.json if isinstance(answer.json, dict) else {}
+        for place in (next(iter(self.provider.profile.errors.code), success.at), success.at):
+            schema = schema_at(filler.schema, parts_of(place))
+            told = at(body, place)
+            choices = [stated, int(stated) if stated is not None and stated.isdigit() else None, *(() if stated else [told]), answer.status]
+            choices += [str(answer.status), False, *(schema.get("enum") or ()), told or "error"]
+            fits = (one for one in choices if one is not None and one not in success.values and valid(schema, one))
+            body = put(body, place, next(fits, answer.status))
+        answer.status, answer.media_type, answer.json = status, media_type, filler.filled(body)
+        return answer
+
+    def _whole(self, operation: str, status: int, body: Any, known: Mapping[str, Any] = MappingProxyType({})) -> Any:
+        """The body of a success with what the document requires beside it, and with the word that says so."""
+        success = self.provider.profile.errors.success
+        if success is not None and success.values:
+            body = put(body, success.at, success.values[0])
+        body = self._filler(operation, status)[1].filled(body, known)
+        return put(body, success.at, None) if success is not None and not success.values and at(body, success.at) else body
 
     def success_status(self, operation: str) -> int:
         """The first documented status of a success."""
@@ -256,7 +284,7 @@ class FromProfile(NimVision):
             body = put(body, owner, items) if several else put(body, places.pictures, items[0])
         if self.wants_task(call):
             return body  # what a poll answers is made whole there
-        return self._filler(call.operation, self.success_status(call.operation))[1].filled(body, self._known(call, parameters))
+        return self._whole(call.operation, self.success_status(call.operation), body, self._known(call, parameters))
 
     def _known(self, call: Call, parameters: Parameters) -> dict[str, Any]:
         """What is known of an answer by name: the request's own fields, and the size in the words that sizes have."""
@@ -287,7 +315,7 @@ class FromProfile(NimVision):
         if protocol.cost is not None and not protocol.cost.at.startswith(_HEADER):
             body = put(body, protocol.cost.at, 4)
         body = self._with_result_address(protocol, body, call, reference)
-        return self._filler(call.operation, self.accept_status(call.operation))[1].filled(body, call.fields)
+        return self._whole(call.operation, self.accept_status(call.operation), body, call.fields)
 
     def answers_as(self, call: Call, parameters: Parameters) -> Literal["json", "binary", "events"]:
         """Events where a stream was asked for and there is one; the picture itself where that is asked for, or usual."""
@@ -364,7 +392,7 @@ class FromProfile(NimVision):
         """The task's pictures, whole by what the document says of the operation that gives them."""
         if state != "completed":
             raise Refused(404 if task.failure is None else self.errors.invalid, f"the task is {state}")
-        return self._filler(operation, 200)[1].filled(task.result)
+        return self._whole(operation, 200, task.result)
 
     def progress_status(self, operation: str, state: State) -> int:
         """202 while a task goes on, where its polls name no state."""
@@ -388,7 +416,7 @@ class FromProfile(NimVision):
             body = put(body, protocol.elapsed_s, round(age_s, 3))
         if call is not None:
             body = self._with_result_address(protocol, body, call, task.reference)
-        return body if operation is None else self._filler(operation, 200)[1].filled(body)
+        return body if operation is None else self._whole(operation, 200, body)
 
     def _with_result_address(self, protocol: AsyncProtocol, body: Any, call: Call, reference: str) -> Any:
         """The body with the address of the task's result, where the protocol has a place for it and an operation that answers there."""

@@ -89,6 +89,10 @@ class ProviderFormat:
         """The answer that a refusal becomes, in the provider's own shape; of an operation, where it reached one."""
         return Answer(refused.status, self.errors.body(refused), headers=refused.headers)
 
+    def as_sent(self, answer: Answer, operation: str) -> Answer:
+        """The answer with the status that it travels under: a refusal's own, but where a provider sends its errors as successes."""
+        return answer
+
     def keyless(self, key: Key) -> Refused:
         """The refusal of a request without the right key."""
         challenge = ("www-authenticate", self.errors.challenge)

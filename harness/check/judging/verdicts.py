@@ -297,8 +297,9 @@ def spec_gaps(scope: Scope, seen: Sequence[SeenExchange]) -> list[SpecGap]:
     """Statuses that HTTP implies and the document does not list, one entry each."""
     found: dict[int, SeenExchange] = {}
     for one in seen:
-        if one.status is not None and one.exchange.source != "fetch" and not scope.operation.documents(one.status) and implied(one):
-            found.setdefault(one.status, one)
+        status = one.http_status
+        if status is not None and one.exchange.source != "fetch" and not scope.operation.documents(status) and implied(one):
+            found.setdefault(status, one)
     return [
         SpecGap(
             operation=scope.operation_id,
@@ -360,7 +361,7 @@ def _verdict(
 
 
 def _level(scope: Scope, rule: Rule, observation: Observation, seen: Mapping[str, SeenExchange]) -> Level:
-    status = next((seen[one].status for one in observation.exchanges if one in seen), None)
+    status = next((seen[one].http_status for one in observation.exchanges if one in seen), None)
     level = softer(level_of(scope, rule, status), observation.level)
     return "info" if level == "none" else level
 
@@ -386,7 +387,7 @@ def _record(
         level=level,  # type: ignore[arg-type] # `none` was left out before
         verdict=word,
         detail=as_text(_summary(shown, more) if detail is None else detail),
-        clause=reference_of(scope, rule, first.status if first is not None else None),
+        clause=reference_of(scope, rule, first.http_status if first is not None else None),
         exchanges=exchanges[:_EVIDENCE],
         place=placed.place if placed is not None else None,
         line=_line(scope, placed, seen),
@@ -466,7 +467,7 @@ def _header(operation: Operation, name: str, one: SeenExchange | None) -> Iterat
 
 def _statuses(operation: Operation, one: SeenExchange | None) -> list[str]:
     """The documented entries for the answer's status; then 200, whose body the result of a task has."""
-    status = one.status if one is not None else None
+    status = one.http_status if one is not None else None
     keys = [str(status), f"{status // 100}XX", "default"] if status is not None else []
     return [key for key in dict.fromkeys([*keys, "200"]) if key in operation.responses]
 

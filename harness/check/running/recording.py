@@ -88,6 +88,7 @@ class Recording:
                 key_echoed=echoed or redact.show_key(headers),
             )
         own = source is None
+        answer = self.answer(operation or step.operation, sent) if own else None
         return Exchange(
             id=exchange_id,
             operation=operation or step.operation,
@@ -95,7 +96,7 @@ class Recording:
             source=source or step.source,  # type: ignore[arg-type] # steps hold only the record's words
             model=step.model,
             parent=parent,
-            billed=own and step.billed and not free and sent.status is not None and sent.status < 300,
+            billed=step.billed and not free and answer is not None and answer.status < 300,
             asked=step.asked if own else ({"url": redact.text(url)} if url is not None else {}),
             case=step.case if own else None,
             request=SentRequest(

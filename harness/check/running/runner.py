@@ -223,13 +223,14 @@ class Runner:
             if received is None:
                 return
             answer = self._recording.answer(step.operation, received)
-            booked = self._booking.settle(step, received.status, received.failure, answer, reservation)
+            status = answer.status if answer is not None else received.status
+            booked = self._booking.settle(step, status, received.failure, answer, reservation)
             records.append(
                 self._recording.record(step, step.id, wire, received, images=booked.images, cost_usd=booked.cost_usd, free=booked.again)
             )
             self._let_go_on(step)
             self._health.judge(step, received, answer)
-            if answer is not None and received.status is not None and 200 <= received.status < 300:
+            if answer is not None and 200 <= answer.status < 300:
                 await self._following.follow_up(step, answer, records)
         except asyncio.CancelledError:
             if reservation.open:
@@ -281,10 +282,10 @@ class Runner:
                 if again is None:
                     return None
                 received = again
-            if received.status != 429 or attempt == ATTEMPTS_AT_429 or self.outcome.stopped is not None:
-                return received
             answer = self._recording.answer(step.operation, received)
-            wait_s = answer.retry_after_s if answer is not None and answer.retry_after_s is not None else float(attempt)
+            if answer is None or answer.status != 429 or attempt == ATTEMPTS_AT_429 or self.outcome.stopped is not None:
+                return received
+            wait_s = answer.retry_after_s if answer.retry_after_s is not None else float(attempt)
             if wait_s > self._patience_s:
                 return received
             more = self.budget.reserve(billed=False)

@@ -107,7 +107,8 @@ class TargetHealth:
             self._bases.setdefault(step.operation, {})[step.probe] = self._futile(step, received, answer)
         if step.key_use != "right" or received.status is None or self._settings.api_key is None:
             return
-        self._judge_key(step, received.status, (answer.error_message or "") if answer is not None else "")
+        status, said = (answer.status, answer.error_message or "") if answer is not None else (received.status, "")
+        self._judge_key(step, status, said)
 
     def of(self, step: PlanStep) -> Stop | None:
         """Why nothing can be learnt from this step any more; None where something can.
@@ -128,7 +129,7 @@ class TargetHealth:
         """
         if received.failure == "timeout":
             return Stop(reason=StopReason.OPERATION_SILENT, target=step.operation)
-        status = received.status
+        status = answer.status if answer is not None else received.status
         said = error_in(answer) if status is not None and status < 300 else None
         if step.expects != "accept" or status is None or (status < 300 and said is None) or status == 429:
             return None

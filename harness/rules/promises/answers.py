@@ -64,6 +64,8 @@ def response_schema(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Obse
         operation = _answered_by(scope, one)
         if response is None or one.exchange.source == "fetch" or not response.complete or operation is None:
             continue
+        if one.status != one.http_status:  # an error that is sent as a success holds nothing of what a success has to hold
+            continue
         judgement = judge(scope.provider, operation, status=response.status, headers=response.headers, body=one.body)
         if judgement.not_judged is not None:
             continue

@@ -15,6 +15,7 @@ from testcard.harness.rules import probes
 from testcard.harness.rules.evidence import (
     Observation,
     SeenExchange,
+    brings_nothing,
     documented_method,
     ends_too_early,
     held_by_error_shape,
@@ -54,13 +55,13 @@ def status_documented(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Ob
     A 5xx is judged by http.no-server-error alone. Statuses that only HTTP implies are listed as gaps in the document.
     """
     for one in _answered(scope, seen):
-        if one.status is None or one.status >= 500 or not documented_method(scope, one):
+        if one.http_status is None or one.http_status >= 500 or not documented_method(scope, one):
             continue
-        if scope.operation.documents(one.status) or implied(one):
+        if scope.operation.documents(one.http_status) or implied(one):
             yield Observation("pass", exchanges=(one.id,))
         else:
             documented = ", ".join(scope.operation.responses)
-            yield Observation("broken", f"status {one.status} was answered; documented are {documented}", (one.id,))
+            yield Observation("broken", f"status {one.http_status} was answered; documented are {documented}", (one.id,))
 
 
 @rule("http.no-server-error", level="must", clause=http_clause("15.6 Server Error 5xx"), asks=probes.any_answer)
@@ -108,7 +109,7 @@ def media_type(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observati
     """
     for one in _answered(scope, seen):
         response = one.exchange.response
-        if response is None or not response.complete or not one.body or one.status in _NO_CONTENT:
+        if response is None or not response.complete or not one.body or one.http_status in _NO_CONTENT:
             continue
         stated = one.media_type
         expected = _documented_types(scope, one)
@@ -117,15 +118,16 @@ def media_type(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observati
             yield Observation("pass", exchanges=(one.id,))
         else:
             level: Level = "must" if stated and expected else "should"
-            yield Observation("broken", f"status {one.status}: {problem}", (one.id,), "header:content-type", level)
+            yield Observation("broken", f"status {one.http_status}: {problem}", (one.id,), "header:content-type", level)
 
 
 def _documented_types(scope: Scope, one: SeenExchange) -> tuple[str, ...]:
     """The media types that the document gives for this answer; none where it describes no body."""
-    if one.status is None or not documented_method(scope, one):
+    status = one.http_status
+    if status is None or not documented_method(scope, one):
         return ()
     responses = scope.operation.responses
-    key = next((key for key in (str(one.status), f"{one.status // 100}XX", "default") if key in responses), None)
+    key = next((key for key in (str(status), f"{status // 100}XX", "default") if key in responses), None)
     return tuple(name.partition(";")[0].strip().lower() for name in responses[key].get("content") or ()) if key is not None else ()
 
 
@@ -339,10 +341,18 @@ def media_type_refused(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[O
 
 @rule("http.error-not-200", level="should", clause=http_clause("15.5 Client Error 4xx"), asks=probes.refusals)
 def error_not_200(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
-    """An error is never sent as a success: no 2xx carries an error, or an empty list of pictures, in place of what was asked for."""
-    pictures = scope.profile.response.pictures
+    """An error is never sent as a success: no 2xx carries an error, or an empty list of pictures, in place of what was asked for.
+
+    Where the API's own way is to tell an error in the body (`errors.success` of the profile), no success is told that brings nothing.
+    """
+    pictures, told = scope.profile.response.pictures, scope.provider.profile.errors.success
     for one in seen:
         if not one.sent_by_check or one.status is None:
+            continue
+        if told is not None and one.accepted and brings_nothing(one.answer):
+            yield Observation(
+                "broken", f"status {one.status}: the body says that it is a success, and nothing is in it", (one.id,), told.at
+            )
             continue
         if one.error_as_success is not None:
             said = f": {one.error_as_success[:120]}" if one.error_as_success else ""
@@ -415,6 +425,8 @@ def _breaks_its_schema(scope: Scope, one: SeenExchange) -> bool:
     """Whether the body is empty, or JSON, and the schema of its own status does not allow that, so that one wrong body breaks one rule."""
     body: Any = one.answer.json if one.answer is not None else None
     schemas = dict(_error_schemas(scope.operation))
+    if one.status != one.http_status:
+        return False
     key = next((key for key in (str(one.status), "4XX", "default") if key in schemas), None)
     if key is None or body is None:
         return key is not None and not one.body.strip()
@@ -423,7 +435,8 @@ def _breaks_its_schema(scope: Scope, one: SeenExchange) -> bool:
 
 def _misshapen(scope: Scope, one: SeenExchange) -> str | None:
     body: Any = one.answer.json if one.answer is not None else None
-    schemas = dict(_error_schemas(scope.operation))
+    # What an error that is sent as a success looks like is said by the success's schema.
+    schemas = dict(_error_schemas(scope.operation)) if one.status == one.http_status else {}
     # A status of which nothing is said may have any of the shapes that others have.
     shapes = [str(one.status)] if str(one.status) in schemas else list(schemas)
     validators = [_validator(scope.operation.document, scope.operation_id, status) for status in shapes]

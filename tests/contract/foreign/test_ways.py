@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from testcard.harness.api import AsyncClient, Client
+from testcard.harness.api import AsyncClient, AuthenticationFailed, Client, RateLimited
 from testcard.harness.selftest.mock_runs import full_plan, judge_mock
 from testcard.mocks.app import create_app
+from testcard.mocks.conditions import Conditions
 from testcard.mocks.serving import serving
 from testcard.specs.loader import Provider, load_provider
 from testkit.command_line import typed
@@ -77,3 +78,37 @@ def test_a_benchmark_counts_its_pictures(rows: dict[str, Any], name: str) -> Non
     assert (row["ok"], row["errors"]) == (row["requests"], {})
     assert row["requests"] >= 2
     assert row["images_per_s"] > 0
+
+
+def test_errors_that_are_sent_as_successes_are_errors_to_the_clients(urls: dict[str, str]) -> None:
+    """A typed error of the status that the body's code stands for, which says what was sent."""
+    provider = provider_of("envelope")
+    with (
+        Client(provider, base_url=urls["envelope"], api_key="another-key") as client,
+        pytest.raises(AuthenticationFailed, match="answered 200 with an error that stands for 401: the key is wrong") as raised,
+    ):
+        client.generate("a small boat")
+    assert raised.value.status == 401
+    assert raised.value.code == 1004
+    with serving(create_app([provider], conditions=Conditions(rate_limit="1/m"))) as url, Client(provider, base_url=url) as client:
+        client.generate("a small boat")
+        with pytest.raises(RateLimited):
+            client.generate("a large boat")
+
+
+def test_errors_that_are_sent_as_successes_are_counted_by_a_benchmark(tmp_path: Path) -> None:
+    """Each by what its code stands for; none is a picture that was delivered, none a broken answer."""
+    with serving(create_app([provider_of("envelope")], conditions=Conditions(rate_limit="2/m"))) as url:
+        load = ["--rate", "5", "--arrival", "constant", "--duration", "1", "--warmup", "0", "--rounds", "1", "--slo", "error_rate<99%"]
+        target = ["--target", f"{WAYS / 'envelope'}={url}"]
+        done = typed(["bench", *target, *load, "--out", str(tmp_path / "run"), "--quiet", "--json"])
+    (row,) = json.loads(done.stdout)["rows"]
+    assert (row["ok"], row["errors"]) == (2, {"rate-limited": row["requests"] - 2})
+
+
+def test_a_check_hears_a_refused_key_and_stops(tmp_path: Path) -> None:
+    """As from an API that says 401 itself: exit 3 with one request."""
+    with serving(create_app([provider_of("envelope")], api_key="another")) as url:
+        done = typed(["check", f"{WAYS / 'envelope'}={url}", "--out", str(tmp_path / "run"), "--concurrency", "1"])
+    assert done.returncode == 3
+    assert "refused the key with status 401" in done.stderr

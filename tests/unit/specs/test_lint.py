@@ -177,3 +177,21 @@ def test_an_empty_or_foreign_file_is_a_problem(tmp_path: Path) -> None:
         load_provider(str(folder))
     (folder / "openapi.yaml").write_text("", encoding="utf-8")
     assert "is not an OpenAPI 3 document" in [problem.message for problem in lint(folder)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("at: /base_resp/status_code", "at: /base_resp/code", "no answer's schema has /base_resp/code"),
+        ("values: 0", "values: [ok]", "does not allow 'ok' at /base_resp/status_code"),
+    ],
+)
+def test_what_tells_an_error_in_a_success_has_to_be_in_the_document(old: str, new: str, words: str, tmp_path: Path) -> None:
+    """A place that no answer has, and a value that cannot stand there."""
+    folder = tmp_path / "envelope"
+    shutil.copytree(Path(__file__).parents[2] / "fixtures" / "ways" / "envelope", folder)
+    profile = folder / "profile.yaml"
+    profile.write_text(profile.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    (problem,) = lint(folder)
+    assert words in problem.message
+    assert problem.line == next(number for number, line in enumerate(profile.read_text().splitlines(), 1) if new in line)

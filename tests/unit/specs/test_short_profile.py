@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from testcard.specs.errors import SpecError
+from testcard.specs.errors_recognised import success_word
 from testcard.specs.lint import lint
 from testcard.specs.loader import bundled_ids, load_provider, read_profile
 from testcard.specs.profile import Profile
@@ -247,3 +248,41 @@ def test_a_field_asks_for_a_stream_where_the_document_has_one(tmp_path: Path, me
     operation["responses"]["200"]["content"].setdefault(media_type, {"schema": {"type": "string"}})
     profile = opened(tmp_path / "p", document=document)
     assert profile.operations["createImage"].fields["stream"].means == ("stream" if media_type == "text/event-stream" else "other")
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [
+        ({"code": {"type": "integer", "description": "0 means success."}, "msg": {"type": "string"}}, ("/code", (0,))),
+        ({"code": {"type": "integer", "enum": [200, 401, 402]}, "msg": {"type": "string"}}, ("/code", (200,))),
+        ({"code": {"type": "string", "example": "00000"}, "message": {"type": "string"}}, ("/code", ())),
+        ({"success": {"type": "boolean"}, "errors": {"type": "array", "items": {"type": "object"}}}, ("/success", (True,))),
+        (
+            {
+                "base_resp": {
+                    "type": "object",
+                    "properties": {"status_code": {"type": "integer", "example": 0}, "status_msg": {"type": "string"}},
+                }
+            },
+            ("/base_resp/status_code", (0,)),
+        ),
+        (
+            {"errno": {"type": "integer", "description": "Any value other than 0 is an error."}, "errmsg": {"type": "string"}},
+            ("/errno", (0,)),
+        ),
+        ({"code": {"type": "integer"}}, None),
+        ({"error": {"type": "object", "properties": {"code": {"type": "integer"}, "message": {"type": "string"}}}}, None),
+        ({"status": {"type": "string", "enum": ["success", "failed"]}}, None),
+    ],
+)
+def test_what_tells_an_error_in_a_success_is_recognised(
+    properties: dict[str, Any], expected: tuple[str, tuple[Any, ...]] | None, tmp_path: Path
+) -> None:
+    """A code beside words, or a flag; a task's state, an error's own place and a code without words are none."""
+    document = copy.deepcopy(OPENAI_KIND)
+    answers = document["paths"]["/images/generations"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    answers["properties"] |= properties
+    told = opened(tmp_path / "sixth", document=document).errors.success
+    word = success_word(load_provider(str(tmp_path / "sixth")).operation("createImage"))
+    assert (None if word is None else (word.at, word.values)) == expected
+    assert (None if told is None else (told.at, told.values)) == (expected if expected and expected[1] else None)

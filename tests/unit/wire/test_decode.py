@@ -22,12 +22,13 @@ from testcard.harness.wire.decode import (
     retry_after,
     speaks_of_account,
     speaks_of_content,
+    stood_for,
     withheld,
 )
 from testcard.harness.wire.encode import encode
 from testcard.harness.wire.model import Answer, TaskRequest, Usage, WireResponse
 from testcard.specs.loader import BUNDLED, bundled_ids, load_provider
-from testcard.specs.profile import ResponseMap
+from testcard.specs.profile import Errors, ResponseMap, Success
 
 
 def answer(provider: str, operation: str, body: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
@@ -250,3 +251,41 @@ def test_a_task_without_a_reference_is_one_all_the_same(body: Any, *, is_task: b
     task = answer("leonardo", "createGeneration", body).task
     assert (task is not None) is is_task
     assert task is None or task.reference == body["sdGenerationJob"].get("generationId")
+
+
+ENVELOPE = str(Path(__file__).parents[2] / "fixtures" / "ways" / "envelope")
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ({"status_code": 0, "status_msg": "success"}, 200),
+        ({"status_code": "0"}, 200),
+        ({}, 200),
+        ({"status_code": 1004, "status_msg": "login fail"}, 401),
+        ({"status_code": 1002}, 429),
+        ({"status_code": 503}, 503),
+        ({"status_code": 2049}, 400),
+        ({"status_code": False}, 400),
+        ({"status_code": None}, 400),
+    ],
+)
+def test_an_error_in_a_success_stands_for_a_status(said: dict[str, Any], status: int) -> None:
+    """By the profile's words, else by a code that is a status itself, else for 400; a body without the place is what its status says."""
+    got = answer(
+        ENVELOPE, "makeImage", {"id": "1", "data": {"image_urls": ["https://h/1"]}, "base_resp": said}, headers=(("retry-after", "7"),)
+    )
+    assert (got.status, got.sent_as) == (status, None if status == 200 else 200)
+    assert len(got.pictures) == (status == 200)
+    assert got.error_message == (said.get("status_msg") if status != 200 else None)
+    assert got.retry_after_s == (None if status == 200 else 7.0)
+
+
+def test_an_error_of_its_own_place_is_told_by_anything_that_stands_there() -> None:
+    """Without values of a success: null, false, 0 and what is empty are no error."""
+    errors = Errors(message=("/error/message",), success=Success(at="/error"))
+    for body in ({}, {"error": None}, {"error": ""}, {"error": {}}, {"error": False}):
+        assert stood_for(errors, 200, body) == 200
+    assert stood_for(errors, 200, {"error": {"message": "no"}}) == 400
+    assert stood_for(errors, 200, {"error": "no"}) == 400
+    assert stood_for(errors, 404, {}) == 404

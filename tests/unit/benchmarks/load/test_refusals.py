@@ -9,6 +9,7 @@ import pytest
 
 from testcard.benchmarks.load.stop_conditions import StopConditions
 from testcard.harness.stops import Stop, StopReason, next_step
+from testcard.specs.loader import load_provider
 
 
 def watched(*answers: tuple[int, str, str]) -> tuple[StopConditions, list[Stop]]:
@@ -92,9 +93,9 @@ def test_a_key_is_refused_by_a_401_before_any_success(statuses: list[int], fatal
     """Whatever failed before: exit 3, and the next step is to look at the key."""
     stops: list[Stop] = []
     conditions = StopConditions(lambda stop, cut=True: stops.append(stop))
-    cell: Any = SimpleNamespace(target=0, label="nanogpt", may_leave_machine=False)
+    cell: Any = SimpleNamespace(target=0, label="nanogpt", may_leave_machine=False, provider=load_provider("nanogpt"))
     for status in statuses:
-        conditions.look(cell, cast(Any, SimpleNamespace(status=status, content=lambda: b"{}")))
+        conditions.look(cell, cast(Any, SimpleNamespace(status=status, failure=None, content=lambda: b"{}")))
     assert (conditions.fatal is not None) == fatal
     assert [stop.reason for stop in stops] == ([StopReason.KEY_REFUSED] if fatal else [])
     if conditions.fatal is not None:
