@@ -54,7 +54,7 @@ class Verdict:
     @property
     def why_not(self) -> str:
         """Why it does not count."""
-        return "changes no answer" if not self.told else "its rules fail or prove nothing without it"
+        return "changes no answer" if self.held else "its rules fail or prove nothing without it"
 
 
 class Judge:
@@ -97,7 +97,8 @@ def reporters(wanted: Defect) -> list[str]:
 def tally(judge: Judge, server: Callable[[], Any], defects: Sequence[Defect], *, own: Conclusion | None = None) -> list[Verdict]:
     """What becomes of these defects on a server, started anew for each. `own`: the verdicts on the server as it is.
 
-    Each defect meets what its own rules need, and where they do not report it, everything that a check sends.
+    Each defect meets what its own rules need, and where they do not report it, everything that a check sends. One that cannot count,
+    because none of its rules held without it, meets nothing.
     """
     own = own or judge.judged(server())
     held = {one.rule for one in own.verdicts if one.verdict == "pass"}
@@ -105,6 +106,10 @@ def tally(judge: Judge, server: Callable[[], Any], defects: Sequence[Defect], *,
     found = []
     for wanted in defects:
         rules = reporters(wanted)
+        provable = frozenset(held.intersection(rules))
+        if not provable:
+            found.append(Verdict(judge.provider.id, wanted.name, False, provable, frozenset()))
+            continue
         here = seeded(server(), wanted)
         reported = _reported(judge.judged(here, rules), wanted, known)
         told = here.told
@@ -112,8 +117,7 @@ def tally(judge: Judge, server: Callable[[], Any], defects: Sequence[Defect], *,
             here = seeded(server(), wanted)
             reported = _reported(judge.judged(here), wanted, known)
             told = told or here.told
-        provable = held.intersection(rules)
-        found.append(Verdict(judge.provider.id, wanted.name, told, frozenset(provable), reported))
+        found.append(Verdict(judge.provider.id, wanted.name, told, provable, reported))
     return found
 
 
