@@ -88,10 +88,25 @@ def _bounded_text(text: bytes | str, most: IntakeLimits) -> None:
     if size <= most.json_depth:
         return
     marks = ("[", "{", ",") if isinstance(text, str) else (b"[", b"{", b",")
-    opened = text.count(marks[0]) + text.count(marks[1])  # type: ignore[arg-type] # of the text's own kind
-    many = size > most.json_values and opened + text.count(marks[2]) > most.json_values  # type: ignore[arg-type]
+    opened = _counted(text, marks[0]) + _counted(text, marks[1])
+    many = size > most.json_values and opened + _counted(text, marks[2]) > most.json_values
     if many or opened > most.json_depth:
         _look_through(text, most)
+
+
+#: So many are looked for one by one.
+_FEW = 100
+
+
+def _counted(text: Any, mark: Any) -> int:
+    """How often a mark of one letter is in a text. Where it is rare, as in answers that are nearly all base64, `find` passes over the rest many
+    times as fast as `count`."""
+    place = text.find(mark)
+    for found in range(_FEW):
+        if place < 0:
+            return found
+        place = text.find(mark, place + 1)
+    return _FEW + (int(text.count(mark, place)) if place >= 0 else 0)
 
 
 #: A string to its end, or to the text's where it has none, so that no byte is looked at twice; or what opens, parts and closes.
