@@ -61,6 +61,7 @@ KEEP_IDLE_S = 2.0
 LATE_S = 0.05
 #: A large body is written in pieces, so that the time for all of it is looked at in between.
 _PIECE_BYTES = 256 * 1024
+_HEAD_ENDS = b"\r\n\r\n"
 
 AroundStream = Callable[[httpcore.AsyncNetworkStream], httpcore.AsyncNetworkStream]
 
@@ -113,24 +114,24 @@ def in_hand(response: httpx.Response) -> bytes | None:
     return response.content if response.is_stream_consumed else None
 
 
-@contextmanager
-def _measured(timeout: float | None, late: type[Exception]) -> Iterator[tuple[float | None, Callable[[bytes], bytes]]]:
-    """How long to wait for bytes, and what to hand them to."""
+def _wait_s(timeout: float | None, late: type[Exception]) -> float | None:
+    """How long to wait for bytes; raises `late` where there is no time left for the whole answer."""
     if not isinstance(timeout, Metered):
-        yield timeout, _unmetered
-        return
-    meter = timeout.meter
-
-    def heard(data: bytes) -> bytes:
-        meter.heard(data, time.monotonic())
-        return data
-
+        return timeout
     try:
-        yield min(float(timeout), meter.wait_s(time.monotonic())), heard
+        return min(float(timeout), timeout.meter.wait_s(time.monotonic()))
     except TooLate:
         raise late("no whole answer in time") from None
-    except TooMuch as why:
-        raise httpcore.RemoteProtocolError(str(why)) from None
+
+
+def _metered(timeout: float | None, data: bytes) -> bytes:
+    """What was read, counted."""
+    if isinstance(timeout, Metered):
+        try:
+            timeout.meter.heard(data, time.monotonic())
+        except TooMuch as why:
+            raise httpcore.RemoteProtocolError(str(why)) from None
+    return data
 
 
 def _permitted(reach: Reach, host: str, resolve: Callable[[], Any]) -> str:
@@ -146,10 +147,6 @@ def _permitted(reach: Reach, host: str, resolve: Callable[[], Any]) -> str:
         if reach.permits(address):
             return address
     raise httpcore.ConnectError(f"{host} leads to {found[0] if found else 'no address'}, where nothing is asked")
-
-
-def _unmetered(data: bytes) -> bytes:
-    return data
 
 
 class KeptConnections:
@@ -221,7 +218,7 @@ def _comes_of(error: BaseException, kind: type[BaseException]) -> bool:
 class _Watch:
     """What happened on a stream: whether it had answered before the latest request, and whether it has begun to answer that."""
 
-    __slots__ = ("__weakref__", "answered", "began", "late", "quiet_s", "retired")
+    __slots__ = ("__weakref__", "_head", "answered", "began", "late", "quiet_s", "retired")
 
     def __init__(self) -> None:
         #: Since when a new connection has waited for its request, or for the next piece of it.
@@ -230,6 +227,25 @@ class _Watch:
         self.answered = False
         self.began = False
         self.retired = False
+        #: The head of a request that waits for what follows it; empty where one may come next, None where none may.
+        self._head: bytes | None = b""
+
+    def due(self, buffer: bytes) -> Iterator[bytes]:
+        """What to send now that this is to be sent, in pieces: the head of a request goes out with what follows it, in one packet.
+
+        httpcore always has something follow a head, if only the empty end of a request without a body. What a proxy is told beforehand is no head.
+        """
+        head, self._head = self._head, None
+        if head == b"" and buffer.endswith(_HEAD_ENDS):
+            self._head = buffer
+            return
+        if head and len(buffer) <= _PIECE_BYTES:
+            yield head + buffer
+            return
+        if head:
+            yield head
+        for start in range(0, len(buffer), _PIECE_BYTES):
+            yield buffer[start : start + _PIECE_BYTES]
 
     def asked(self) -> None:
         """A request, or more of it, is being sent."""
@@ -249,7 +265,9 @@ class _Watch:
         one that had waited for its request."""
         if not data and not self.began and (self.answered or self.late):
             raise self.failed(httpcore.ReadError("the server closed a kept connection before a byte of the answer"))
-        self.began = self.began or bool(data)
+        if not self.began and data:
+            self.began = True
+            self._head = b""
         return data
 
     def failed(self, error: httpcore.ReadError) -> httpcore.ReadError:
@@ -271,17 +289,16 @@ class _Stream(_Watch, httpcore.NetworkStream):
         streams.add(self)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        wait_s = _wait_s(timeout, httpcore.ReadTimeout)
         try:
-            with _measured(timeout, httpcore.ReadTimeout) as (wait_s, measure):
-                return measure(self.heard(self._inner.read(max_bytes, wait_s)))
+            return _metered(timeout, self.heard(self._inner.read(max_bytes, wait_s)))
         except httpcore.ReadError as error:
             raise self.failed(error) from error
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self.asked()
-        for start in range(0, len(buffer), _PIECE_BYTES):
-            with _measured(timeout, httpcore.WriteTimeout) as (wait_s, _):
-                self._inner.write(buffer[start : start + _PIECE_BYTES], wait_s)
+        for piece in self.due(buffer):
+            self._inner.write(piece, _wait_s(timeout, httpcore.WriteTimeout))
         self.sent()
 
     def close(self) -> None:
@@ -305,16 +322,16 @@ class _AsyncStream(_Watch, httpcore.AsyncNetworkStream):
         streams.add(self)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        wait_s = _wait_s(timeout, httpcore.ReadTimeout)
         try:
-            with _measured(timeout, httpcore.ReadTimeout) as (wait_s, measure):
-                return measure(self.heard(await self._inner.read(max_bytes, wait_s)))
+            return _metered(timeout, self.heard(await self._inner.read(max_bytes, wait_s)))
         except httpcore.ReadError as error:
             raise self.failed(error) from error
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self.asked()
-        with _measured(timeout, httpcore.WriteTimeout) as (wait_s, _):
-            await self._inner.write(buffer, wait_s)
+        for piece in self.due(buffer):
+            await self._inner.write(piece, _wait_s(timeout, httpcore.WriteTimeout))
         self.sent()
 
     async def aclose(self) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -220,7 +221,7 @@ def test_a_request_that_we_send_late_accuses_nobody(late_s: float, failure: str,
 
 
 def test_a_request_whose_second_piece_we_send_late_accuses_nobody() -> None:
-    """Head and body are two writes: a server that gives up between them, while this process is held up, is not accused either."""
+    """A large body is several writes: a server that gives up between them, while this process is held up, is not accused either."""
     watch = kept_connections._Watch()
     watch.asked()
     watch.sent()
@@ -233,3 +234,32 @@ def test_a_request_whose_second_piece_we_send_late_accuses_nobody() -> None:
     at_once.sent()
     at_once.asked()
     assert not isinstance(at_once.failed(httpcore.ReadError()), kept_connections.LateRequest)
+
+
+class _Written(httpcore.NetworkStream):
+    """Keeps what is written, write by write, and answers with a byte."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.writes.append(buffer)
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return b"H"
+
+
+def test_head_and_body_go_out_in_one_write() -> None:
+    """For each request of a connection; a head without a body with the request's end, and what is no head, as of a SOCKS proxy, at once."""
+    inner = _Written()
+    stream = kept_connections._Stream(inner, weakref.WeakSet())
+    stream.write(b"\x05\x01\x00")
+    stream.read(1)
+    head = b"POST / HTTP/1.1\r\nhost: a\r\n\r\n"
+    large = bytes(2 * kept_connections._PIECE_BYTES)
+    for body in (b"{}", b"", large):
+        for part in (head, body, b""):
+            stream.write(part)
+        stream.read(1)
+    half = large[: kept_connections._PIECE_BYTES]
+    assert inner.writes == [b"\x05\x01\x00", head + b"{}", head, head, half, half]
