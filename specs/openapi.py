@@ -135,23 +135,23 @@ class Operation:
             found.append(str(first.get("$ref", "")).rpartition("/")[2] if isinstance(first, Mapping) else "")
         return found
 
-    @property
+    @cached_property
     def request_media_type(self) -> str | None:
         """The media type that requests are written in."""
         return next(iter(self.request_content), None)
 
-    @property
+    @cached_property
     def request_schema(self) -> Schema:
         """The request body's schema of that media type, dereferenced, with the properties of its parts in one; `{}` where there is no body."""
         return next(iter(self.request_content.values()), {})
 
-    @property
+    @cached_property
     def properties(self) -> Mapping[str, Schema]:
         """The request body's properties by wire name."""
         properties: Mapping[str, Schema] = self.request_schema.get("properties", {})
         return properties
 
-    @property
+    @cached_property
     def required(self) -> tuple[str, ...]:
         """Wire names of the required request body properties."""
         return tuple(self.request_schema.get("required", ()))

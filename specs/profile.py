@@ -10,7 +10,8 @@ body, or a JSON pointer to one further in (`/text_prompts/0/text`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -299,10 +300,20 @@ class OperationProfile(_Frozen):
     asynchronous: AsyncProtocol | Literal["none"] | None = Field(default=None, alias="async")
     clause: Clause | None = None
 
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """The first body field of each meaning."""
+        found: dict[str, str] = {}
+        for name, field in self.fields.items():
+            found.setdefault(field.means, name)
+        return found
+
     def wire_name(self, meaning: Meaning, index: int | None = None) -> str | None:
         """The body field that carries `meaning` (the `index`-th picture, where pictures have a field each), or None."""
+        if index is None:
+            return self.names.get(meaning)
         for name, field in self.fields.items():
-            if field.means == meaning and (index is None or field.many or field.index in (None, index)):
+            if field.means == meaning and (field.many or field.index in (None, index)):
                 return name
         return None
 

@@ -61,10 +61,21 @@ def default_headers(http: httpx.Client | httpx.AsyncClient) -> Headers:
     return tuple((name, ACCEPTED if name == "accept-encoding" else value) for name, value in http.headers.items() if name != "accept")
 
 
+#: What httpx says of a request by itself, where nobody else has.
+_FRAMING = frozenset({"host", "content-length", "transfer-encoding"})
+
+
 def http_request(found: Exchanged, defaults: Headers) -> httpx.Request:
     """The exchange's request for httpx, with httpx's own default headers behind it; its answer is read by the exchange's meter."""
-    wire = found.request
-    request = httpx.Request(wire.method, _parsed(wire.url), headers=[*wire.headers, *defaults], content=wire.body or None)
+    wire, url = found.request, _parsed(found.request.url)
+    headers = [*wire.headers, *defaults]
+    if wire.body and not any(name.lower() in _FRAMING for name, _ in wire.headers):
+        # As httpx would say it; that it has to find out takes twice as long as all else about the request.
+        whole = [("Host", url.netloc.decode("ascii")), *headers, ("Content-Length", str(len(wire.body)))]
+        request = httpx.Request(wire.method, url, headers=whole, stream=httpx.ByteStream(wire.body))
+        request.read()
+    else:
+        request = httpx.Request(wire.method, url, headers=headers, content=wire.body or None)
     return metered(request, found.meter, found.most)
 
 

@@ -53,6 +53,8 @@ def check_contract(provider: Provider, fields: WireFields, request: TaskRequest 
 
 def _check_needs(provider: Provider, operation: Operation, fields: WireFields, request: TaskRequest) -> None:
     profile = provider.operation_profile(operation.id)
+    if not profile.needs:
+        return
     present = values_by_meaning(profile, fields.body)
     if request.images:
         present["image"] = request.images

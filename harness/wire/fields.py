@@ -99,7 +99,7 @@ class _Mapping:
         self.operation = operation
         self.profile = profile
         self.properties = operation.properties
-        self.names = _names(profile)
+        self.names = profile.names
         self.model_asked_for = request.model or provider.default_model(operation.id, request.task)
         self.path: dict[str, Any] = {}
         self.body: dict[str, Any] = {}
@@ -349,14 +349,6 @@ class _Mapping:
         return "leave it out: no operation of this provider has it for this task"
 
 
-def _names(profile: OperationProfile) -> dict[str, str]:
-    """The first field of each meaning."""
-    names: dict[str, str] = {}
-    for name, entry in profile.fields.items():
-        names.setdefault(entry.means, name)
-    return names
-
-
 def values_by_meaning(profile: OperationProfile, body: Mapping[str, Any]) -> dict[str, Any]:
     """What a body holds, keyed by meaning (the first field of each meaning that is there)."""
     found: dict[str, Any] = {}
@@ -520,11 +512,11 @@ def with_defaults(provider: Provider, operation_id: str, asked: Mapping[str, Any
     if asked.get(meaning) is not None:
         return asked[meaning]
     profile = provider.operation_profile(operation_id)
-    for name, entry in profile.fields.items():
-        if entry.means == meaning:
-            default = schema_of(provider.operation(operation_id).properties, name).get("default")
-            return None if default is None else task_value(entry, default)
-    return None
+    name = profile.names.get(meaning)
+    if name is None:
+        return None
+    default = schema_of(provider.operation(operation_id).properties, name).get("default")
+    return None if default is None else task_value(profile.fields[name], default)
 
 
 # ── for a run folder ──────────────────────────────────────────────────────────────────────────────────────────────────
