@@ -350,7 +350,7 @@ class ProviderApp:
         root: str = scope.get("root_path", "")
         methods, path = self._find(scope["path"][len(root) :])
         method = scope["method"]
-        count = self._elsewhere
+        count, phase = self._elsewhere, self._control.phase
         if methods is None:
             headers = decoded(scope["headers"])
             call = Call(self.id, "", method, headers, path, scope.get("scheme", "http"), root, NO_HOOKS)
@@ -359,6 +359,7 @@ class ProviderApp:
             endpoint = methods.get(method) or next(iter(methods.values()))
             if endpoint.works:
                 self._control.before_work()
+                phase = self._control.phase
             hooks = endpoint.fault_source.next()
             call = Call(self.id, endpoint.operation, method, decoded(scope["headers"]), path, scope.get("scheme", "http"), root, hooks)
             if hooks:
@@ -371,10 +372,10 @@ class ProviderApp:
         if answer.status == 404 and scope.get(MAY_BE_ELSEWHERE):
             count.take_back(404)
         else:
-            self._write_down(scope, call, answer, began)
+            self._write_down(scope, call, answer, began, phase)
         await respond(answer, send, head=method == "HEAD")
 
-    def _write_down(self, scope: Scope, call: Call, answer: Answer, began: float) -> None:
+    def _write_down(self, scope: Scope, call: Call, answer: Answer, began: float, phase: str | None) -> None:
         log = self._log
         log.seen += 1
         query = scope["query_string"]
@@ -394,7 +395,7 @@ class ProviderApp:
                 self._clock() - began,
                 answer.images if billed else 0,
                 billed,
-                self._control.phase,
+                phase,
             )
         )
 

@@ -275,6 +275,18 @@ def test_a_scenario_goes_from_phase_to_phase(tmp_path: Path) -> None:
     ]
 
 
+def test_the_log_says_the_phase_in_which_a_request_came() -> None:
+    """Not the one in which its answer was ready, where others came meanwhile."""
+    story_of = scenario_from({"phase": [{"name": "slow", "requests": 1, "latency": "0.3"}, {"name": "quick", "latency": "0.01"}]}, "test")
+
+    async def story(client: httpx.AsyncClient) -> list[tuple[str, str]]:
+        await asyncio.gather(generated(client, prompt="first"), generated(client, prompt="second"))
+        entries = (await client.get("/_testcard/requests")).json()["requests"]
+        return sorted((one["fields"]["prompt"], one["phase"]) for one in entries)
+
+    assert with_mock(story, scenario=story_of) == [("first", "slow"), ("second", "quick")]
+
+
 def test_a_scenario_that_repeats_begins_again() -> None:
     """After the last phase comes the first."""
     timeline = Timeline(scenario_from({"repeat": True, "phase": [{"requests": 1}, {"requests": 2}]}, "here"), Clock())
