@@ -27,7 +27,7 @@ from testcard.harness.client.previews import Preview
 from testcard.harness.client.results import Result
 from testcard.harness.client.retries import NO_RETRY, Retry
 from testcard.harness.client.spending import SpendingGuard
-from testcard.harness.client.tasks import accepted, alone, named, reference_of, resumed, updated
+from testcard.harness.client.tasks import HandedIn, resumed
 from testcard.harness.client.terms import PictureSource, Terms, settings
 from testcard.harness.kept_connections import direct
 from testcard.harness.pricing import Pricing
@@ -256,29 +256,24 @@ class PreviewStream(_Stream[Preview]):
     """Previews and pictures of a stream."""
 
 
-class TaskHandle:
+class TaskHandle(HandedIn):
     """Work that was handed in. `id` is what the provider calls it (None where the answer was the result already)."""
 
     def __init__(self, driver: _Driver, call: Call, done: Done[Exchanged]) -> None:
+        super().__init__(call, done)
         self._driver = driver
-        self._call = call
-        self._done = accepted(call, done)
-        self.id = reference_of(self._done)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.id!r}, operation={self._call.choice.operation!r})"
 
     def wait(self, on_update: Callable[[TaskUpdate], None] | None = None) -> Result:
         """The result, once the task has ended; `on_update` hears after every poll how it is doing. Raises `TaskFailed` where it failed."""
-        return self._call.result(self._driver.run(self._call.following(self._done, on_update)))
+        return self._driver.run(self._waited(on_update))
 
     def poll(self) -> TaskUpdate:
         """How it is doing now, asked once."""
-        return updated(self._call, self._driver.run(alone(self._call.poll(named(self.id)))))
+        return self._driver.run(self._asked())
 
     def cancel(self) -> None:
         """Calls it off; `UsageError` where the provider documents no way to, `RequestRefused` where it is not taken."""
-        updated(self._call, self._driver.run(alone(self._call.cancellation(named(self.id)), "result")), told=False)
+        self._driver.run(self._called_off())
 
 
 class _Driver:
