@@ -3,8 +3,10 @@
 Keys are known from the moment they are read (`keep_secret`). What is written to a terminal or to a file passes `redacted` or
 `redacted_bytes`; what is recorded of an exchange passes a `Redactor`, which knows the one header that carries the key.
 
-A server may say the key back in any spelling: plain, percent-encoded (once or twice, either case), as HTML or XML entities, with JSON's or
-Python's escapes, in base64 (also as Basic credentials, at any offset), in hexadecimal, in UTF-16, broken over lines, or cut off at its end.
+A server may say the key back in any spelling: plain or in capitals, percent-encoded (once or twice, either case), as HTML or XML entities, with
+JSON's, Python's or CSS's escapes, in base64 or base32 (also as Basic credentials, at any offset), in hexadecimal with or without signs between,
+in UTF-16, broken over lines, or cut off at its end; beside pictures also in base85, in base64 of another encoding, as a list of numbers, in wide
+letters, or with tags, comments and signs that are not seen between its letters.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from __future__ import annotations
 import base64
 import html.entities
 import re
+import unicodedata
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import cache, cached_property, lru_cache
 
@@ -29,6 +33,10 @@ _CUT = 10
 _LEAST_ENCODED = 8
 #: Bytes up to which a body is looked at for escapes of escapes.
 _SMALL = 256_000
+#: A text of so many bytes is taken for a picture; so many texts of a large body are looked at.
+_LONG_TEXT, _MOST_TEXTS = 16_384, 5_000
+#: Of what says the key more often than this in spellings that no pattern finds, nothing is kept.
+_MOST_PIECES = 20
 #: A line break within a key, as itself or escaped, with the indentation or the "= " of quoted-printable around it.
 _BREAK = r"(?:[ \t]|=?(?:\r|\n|\\r|\\n|%0[aAdD]|&#(?:10|13|[xX]0*[aAdD]);))*"
 
@@ -45,6 +53,9 @@ class Spellings:
         self._parts = tuple(parts)
         # What is looked for where every escape is undone and every break is out: a hundred times faster than the patterns.
         self._bare = (_bare(raw), *(part.encode().translate(_STANDARD) for part in parts))
+        self._folded = (self._bare[0].lower(), *(part.lower().encode() for part in _in_base32(raw)))
+        self._odd = _rarely_encoded(raw) if not self._short else ()
+        self._numbers = b",".join(b"%d" % code for code in raw)
         self._hex = raw.hex().encode() if 2 * len(raw) >= 2 * _LEAST_ENCODED else None
         self._wide = () if self._short else tuple(key.encode(name) for name in ("utf-16-le", "utf-16-be"))
 
@@ -78,19 +89,27 @@ class Spellings:
 
     def _in_pieces(self, content: bytes) -> bytes:
         """Without the smallest piece that holds a key which no pattern finds, such as one encoded in several ways, one over the other."""
-        for separators in (rb"([\s\"'<>]+)", rb"([\s]+)", rb"([\r\n]+)"):
-            pieces = re.split(separators, content)
-            content = b"".join(KEY_PLACEHOLDER.encode() if self._may_stand_in(piece) else piece for piece in pieces)
+        pieces = re.split(rb"([\s\"'<>]+)", content)
+        content = b"".join(KEY_PLACEHOLDER.encode() if self._may_stand_in(piece) else piece for piece in pieces)
+        for _ in range(_MOST_PIECES):
             if not self._may_stand_in(content):
                 return content
+            # The first place where a key ends, and the last one from which on it is whole.
+            end = bisect_left(range(len(content)), True, key=lambda at: self._may_stand_in(content[:at]))
+            begin = bisect_left(range(end), True, key=lambda at: not self._may_stand_in(content[at:end])) - 1
+            if begin < 0 or not self._may_stand_in(content[begin:end]):
+                break
+            content = content[:begin] + KEY_PLACEHOLDER.encode() + content[end:]
         return KEY_PLACEHOLDER.encode()
 
     def _may_stand_in(self, content: bytes) -> bool:
         if len(content) <= _WINDOW_BYTES + _OVERLAP_BYTES:
-            return self._may_stand_within(content)
-        # Of a large body some copies are made: of a piece at a time they take little memory.
-        windows = (content[begin : begin + _WINDOW_BYTES + _OVERLAP_BYTES] for begin in range(0, len(content), _WINDOW_BYTES))
-        return any(map(self._may_stand_within, windows))
+            found = self._may_stand_within(content)
+        else:
+            # Of a large body some copies are made: of a piece at a time they take little memory.
+            windows = (content[begin : begin + _WINDOW_BYTES + _OVERLAP_BYTES] for begin in range(0, len(content), _WINDOW_BYTES))
+            found = any(map(self._may_stand_within, windows))
+        return found or (not self._short and self._stands_oddly(_around_pictures(content)))
 
     def _may_stand_within(self, content: bytes) -> bool:
         bare = _bare(content)
@@ -98,6 +117,21 @@ class Spellings:
             return True
         standard = bare.translate(_STANDARD)
         return any(part in standard for part in self._bare[1:]) or (self._hex is not None and self._hex in standard.lower())
+
+    def _stands_oddly(self, content: bytes) -> bool:
+        """Whether the key stands there in a spelling that takes long to look for."""
+        bare = _bare(content)
+        standard, folded, close = bare.translate(_STANDARD), bare.lower(), content.translate(None, b"\r\n\t ")
+        if any(part in folded for part in self._folded) or any(part in standard or part in close for part in self._odd):
+            return True
+        if self._hex is not None and self._hex in folded.replace(b"0x", b"").translate(None, _NO_HEX):
+            return True
+        if self._numbers in _NO_DIGITS.sub(b",", content):
+            return True
+        if not (b"<" in content or b"\x1b" in content or not content.isascii()):
+            return False
+        plain = unicodedata.normalize("NFKC", _BETWEEN.sub(b"", content).decode("utf-8", "ignore"))
+        return self._folded[0] in _bare(plain.encode("ascii", "ignore")).lower()
 
     @cached_property
     def _pattern(self) -> str:
@@ -163,6 +197,34 @@ def _encoded(raw: bytes) -> list[str]:
     return [text for text in found if len(text) >= _LEAST_ENCODED]
 
 
+def _around_pictures(content: bytes) -> bytes:
+    """Of a large body what is no picture: the short ones of its texts."""
+    if len(content) <= _SMALL:
+        return content
+    return b'"'.join(text for text in content.split(b'"', _MOST_TEXTS) if len(text) < _LONG_TEXT)[:_SMALL]
+
+
+def _in_base32(raw: bytes) -> list[str]:
+    """What of a key's base32 does not depend on its neighbours, at each of the five offsets; too little to tell from chance is left out."""
+    found = []
+    for offset in range(5):
+        text = base64.b32encode(b"\0" * offset + raw).decode()
+        found.append(text[(offset * 8 + 4) // 5 : (offset + len(raw)) * 8 // 5])
+    return [text for text in found if len(text) >= _LEAST_ENCODED]
+
+
+def _rarely_encoded(raw: bytes) -> tuple[bytes, ...]:
+    """What of a key does not depend on its neighbours in base85 (either alphabet), and in base64 of its UTF-16 or of its base64."""
+    wide = raw.decode().encode("utf-16-le")[:-1]
+    inner = [part for text in _encoded(raw) for part in _encoded(text.encode())]
+    twice = [part.encode().translate(_STANDARD) for part in (*_encoded(wide), *inner)]
+    found = []
+    for offset in range(4):
+        groups = raw[offset : offset + (len(raw) - offset) // 4 * 4]
+        found += [base64.b85encode(groups), base64.a85encode(groups)]
+    return (*twice, *(text for text in found if len(text) >= _CUT))
+
+
 def _bare(content: bytes) -> bytes:
     """The bytes with every escape undone that a key may be spelled with, and without what may break or fill it.
 
@@ -199,6 +261,8 @@ def _replaced(pattern: re.Pattern[bytes], made: Callable[[re.Match[bytes]], byte
 
 
 def _of_digits(found: re.Match[bytes]) -> bytes:
+    if found.lastindex == 2:
+        return bytes((int(found[2], 8),))
     return bytes((int(found[1], 16),))
 
 
@@ -212,8 +276,13 @@ def _undone(found: re.Match[bytes]) -> bytes:
 
 
 _ENTITY = re.compile(rb"&(?:amp;)?(#[0-9]{1,9}|#[xX][0-9a-fA-F]{1,9}|[A-Za-z]{2,24});?")
-_PERCENT = re.compile(rb"%(?:25)*([0-9a-fA-F]{2})")
-_ESCAPE = re.compile(rb"\\+(?:u00|x)([0-9a-fA-F]{2})")
+_PERCENT = re.compile(rb"%(?:25)*(?:u00|00%(?:25)*)?([0-9a-fA-F]{2})(?:%(?:25)*00)?")
+#: With hexadecimal digits (JSON, Python, CSS, braces), or three octal ones.
+_ESCAPE = re.compile(rb"\\+(?:(?:u00|x|U000000|0000|[ux]\{0{0,6})([0-9a-fA-F]{2})\}?|([01][0-7]{2}))")
+#: All but hexadecimal digits; what is no digit; what may stand between letters without being seen: tags, comments, colours of terminals.
+_NO_HEX = bytes(code for code in range(256) if code not in b"0123456789abcdef")
+_NO_DIGITS = re.compile(rb"[^0-9]+")
+_BETWEEN = re.compile(rb"<[^<>]{0,100}>|\x1b\[[0-9;]{0,20}[A-Za-z]")
 _PIECE_BYTES, _LONGEST_ESCAPE = 1 << 20, 64
 #: A key whose spelling, with every break in it, is longer than the overlap is found in no window.
 _WINDOW_BYTES, _OVERLAP_BYTES = 4 << 20, 64 << 10

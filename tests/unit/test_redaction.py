@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -183,3 +184,38 @@ def test_a_key_across_windows_of_a_large_body_is_found(monkeypatch: pytest.Monke
             cleaned, echoed = redact.body(b"x" * begin + b" " + spelled.encode() + b" " + b"y" * 9000)
             assert echoed
             assert cleaned == b"x" * begin + b" $TESTCARD_API_KEY " + b"y" * 9000
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda key: base64.b32encode(f"user:{key}".encode()).decode(),
+        lambda key: base64.b32encode(key.encode()).decode().lower(),
+        lambda key: base64.b85encode(f"xy{key}".encode()).decode(),
+        lambda key: base64.b64encode(base64.b64encode(f"user:{key}".encode())).decode(),
+        lambda key: base64.b64encode(key.encode("utf-16-be")).decode(),
+        lambda key: key.encode().hex(":").upper(),
+        lambda key: ", ".join(hex(code) for code in key.encode()),
+        lambda key: str(list(key.encode())),
+        lambda key: "".join(f"%{code:02X}" for code in key.encode()).swapcase(),
+        lambda key: "".join(f"%00%{code:02x}" for code in key.encode()),
+        lambda key: "".join(f"%u{code:04x}" for code in key.encode()),
+        lambda key: "".join(f"\\{code:03o}" for code in key.encode()),
+        lambda key: "".join(f"\\{code:06x}" for code in key.encode()),
+        lambda key: "".join(f"\\u{{{code:x}}}" for code in key.encode()),
+        lambda key: "".join(chr(code + 0xFEE0) for code in key.encode()),
+        lambda key: "\u200b".join(key),
+        lambda key: "<!-- -->".join(key),
+        lambda key: "\x1b[1m".join(key),
+        str.upper,
+    ],
+)
+@pytest.mark.parametrize("filled", [0, 400_000])
+def test_a_rare_spelling_is_replaced_too(spell: Callable[[str], str], filled: int) -> None:
+    """Also beside a picture."""
+    key = "sk-hostile-0123456789-abcdefghij"
+    redact, text = Redactor(key, AUTH), spell(key)
+    body = json.dumps({"picture": "A" * filled, "note": f"no such key {text}", "more": 1}, ensure_ascii=False)
+    assert text not in redact.text(body)
+    assert text.encode() not in redact.content(body.encode())
+    assert redact.text(body).startswith(body[: filled + 10])
