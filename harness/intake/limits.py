@@ -41,7 +41,12 @@ class IntakeLimits:
     pictures: int = _limit(64, "pictures of an answer", most=10_000)
     picture_bytes: int = _limit(36 * MIB, "bytes of one picture (in base64 a third more)", least=1024)
     pixels: int = _limit(40_000_000, "pixels of a picture that is decoded", least=4096, most=500_000_000)
-    picture_parts: int = _limit(10_000, "chunks of a PNG, or segments and scans (a hundredth of it) of a JPEG", least=100, most=10**7)
+    picture_parts: int = _limit(
+        10_000,
+        "chunks of a PNG, segments of a JPEG, or blocks of a GIF; a hundredth of it: compressed chunks, scans",
+        least=100,
+        most=10**7,
+    )
     frames: int = _limit(64, "frames of an animated picture", most=100_000)
     text_chunk_bytes: int = _limit(MIB, "bytes of text in a picture, unpacked", least=1024, most=64 * MIB)
     redirects: int = _limit(3, "redirects in a row", least=0, most=10)

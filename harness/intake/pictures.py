@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from contextlib import nullcontext, suppress
 from functools import cache
@@ -35,8 +36,9 @@ def open_picture(data: bytes) -> Image.Image:
     if (beyond := _beyond(data, most)) is not None:
         raise NoPicture(beyond)
     try:
-        # Who decodes asks for the size first; from twice the limit on Pillow refuses by itself.
-        quiet = nullcontext() if _is_small_png(data) else warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)
+        # Who decodes asks for the size first; from twice the limit on Pillow refuses by itself. What else it warns of (EXIF that lies) is no
+        # news for a terminal.
+        quiet = nullcontext() if _is_small_png(data) else warnings.catch_warnings(action="ignore")
         with quiet:
             return Image.open(io.BytesIO(data), formats=_registered())
     except UnidentifiedImageError:
@@ -55,25 +57,32 @@ def _is_small_png(data: bytes) -> bool:
 
 
 def _beyond(data: bytes, most: IntakeLimits) -> str | None:
-    """Which limit the parts of a picture are beyond, in words; looked at before Pillow takes each of them apart. None for most."""
+    """Which limit the parts of a picture are beyond, in words; looked at before Pillow takes each of them apart. None for most.
+
+    Walks as Pillow does, which skips what is no part a byte at a time: such a byte counts as a part.
+    """
     if data.startswith(b"\x89PNG"):
         return _png_beyond(data, most)
     if data.startswith(b"\xff\xd8"):
         return _jpeg_beyond(data, most)
-    mark = b"\x21\xf9\x04" if data.startswith(b"GIF8") else b"ANMF" if data[8:12] == b"WEBP" else None
-    if mark is not None and data.count(mark) > most.frames:
+    if data.startswith(b"GIF8"):
+        return _gif_beyond(data, most)
+    if data[8:12] == b"WEBP" and data.count(b"ANMF") > most.frames:
         return f"has more than {most.frames:,} frames"
     return None
 
 
 def _png_beyond(data: bytes, most: IntakeLimits) -> str | None:
-    """Of a PNG: the chunks before its pixels, and the frames that it claims."""
-    position = 8
+    """Of a PNG: its chunks, those of them that are compressed (each is unpacked), and the frames that it claims."""
+    position, packed = 8, 0
     for _ in range(most.picture_parts):
-        if position + 8 > len(data) or (name := data[position + 4 : position + 8]) == b"IDAT":
+        if position + 8 > len(data) or (name := data[position + 4 : position + 8]) == b"IEND":
             return None
         if name == b"acTL" and (frames := int.from_bytes(data[position + 8 : position + 12], "big")) > most.frames:
             return f"claims {frames:,} frames"
+        packed += name in (b"iCCP", b"zTXt", b"iTXt")
+        if packed > most.picture_parts // 100:
+            return f"has more than {most.picture_parts // 100:,} compressed chunks beside its pixels"
         position += 12 + int.from_bytes(data[position : position + 4], "big")
     return f"has more than {most.picture_parts:,} chunks"
 
@@ -83,12 +92,60 @@ def _jpeg_beyond(data: bytes, most: IntakeLimits) -> str | None:
     scans = most.picture_parts // 100
     if data.count(b"\xff\xda") > scans:
         return f"has more than {scans:,} scans"
-    position = 2
-    for _ in range(most.picture_parts):
-        if position + 4 > len(data) or data[position] != 0xFF or data[position + 1] == 0xDA:
-            return None
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return f"has more than {most.picture_parts:,} segments"
+    position = parts = 0
+    while parts <= most.picture_parts:
+        begin = data.find(b"\xff", position)
+        if begin < 0:
+            parts += len(data) - position
+            break
+        marker = _FILLED.match(data, begin).end()  # type: ignore[union-attr] # it stands there
+        parts += marker - position
+        if marker >= len(data) or data[marker] == 0xDA:
+            break
+        position = marker + 1
+        if data[marker] != 0 and data[marker] not in _ALONE:
+            position += int.from_bytes(data[position : position + 2], "big")
+    return f"has more than {most.picture_parts:,} segments" if parts > most.picture_parts else None
+
+
+#: The bytes that may stand before a marker of a JPEG, and the markers that nothing belongs to.
+_FILLED = re.compile(rb"\xff+")
+_ALONE = frozenset((0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)))
+
+
+def _gif_beyond(data: bytes, most: IntakeLimits) -> str | None:
+    """Of a GIF: its frames, and its extensions with the blocks that they are made of. Blocks of pixels that are tiny each count as well."""
+    position, parts, frames = 13 + _palette_bytes(data, 10), 0, 0
+    while position < len(data) and parts <= most.picture_parts:
+        kind = data[position]
+        if kind == 0x3B:
+            break
+        position += 1
+        if kind == 0x2C:
+            frames += 1
+            if frames > most.frames:
+                return f"has more than {most.frames:,} frames"
+            position += 10 + _palette_bytes(data, position + 8)
+        elif kind == 0x21:
+            position += 1
+        parts += 1
+        while kind in (0x21, 0x2C) and position < len(data) and (size := data[position]):
+            position += 1 + size
+            parts += kind == 0x21 or size < _TINY_BLOCK
+            if parts > most.picture_parts:
+                break
+        position += kind in (0x21, 0x2C)
+    return f"has more than {most.picture_parts:,} blocks" if parts > most.picture_parts else None
+
+
+#: A GIF's blocks of pixels have 255 bytes but for the last; fewer than so many are rare.
+_TINY_BLOCK = 16
+
+
+def _palette_bytes(data: bytes, place: int) -> int:
+    """Bytes of the palette that the flags at this place announce."""
+    flags = data[place] if place < len(data) else 0
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 @cache

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote, urldefrag, urljoin, urlsplit, urlunsplit
 
+from testcard.harness.intake.shown import as_text
+
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: What a URL may hold as it is (RFC 3986); anything else is written in percent signs.
 _KEPT = "!#$%&'()*+,-./:;=?@[]_~"
@@ -202,6 +204,6 @@ def host_of(url: str) -> str:
     """The host of an address for people to read, with its port where it names one; "no host" where there is none."""
     try:
         parts = urlsplit(url)
-        return (parts.hostname or "no host") + (f":{parts.port}" if parts.port is not None else "")
+        return as_text(parts.hostname or "no host") + (f":{parts.port}" if parts.port is not None else "")
     except ValueError:
         return "no host"

@@ -6,6 +6,7 @@ import ast
 import io
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -249,3 +250,43 @@ def test_every_limit_stands_in_its_page() -> None:
     table = page.partition("## With what it is tried")[0]
     rows = {f"| `{one.name}` | {one.default:,} | {one.metadata['says']} |" for one in fields(IntakeLimits)}
     assert rows == {line for line in table.splitlines() if line.startswith("| `")}
+
+
+def _written(kind: str, **more: object) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (16, 16), (200, 30, 40)).save(out, kind, **more)
+    return out.getvalue()
+
+
+def _parts_without_end() -> Iterator[tuple[str, bytes]]:
+    gif, jpeg, png = _written("GIF"), _written("JPEG"), _written("PNG")
+    packed = struct.pack(">I", 6) + b"iCCPk\0\0abc" + bytes(4)
+    yield "segments behind a filled marker", b"\xff\xd8" + b"\xff" * 3 + b"\xff\xe0\0\x02" * 20_000 + jpeg[2:]
+    yield "bytes that fill up", b"\xff\xd8" + b"\xff" * 20_000 + jpeg[2:]
+    yield "what is no segment", b"\xff\xd8" + b"\0" * 20_000 + jpeg[2:]
+    yield "chunks behind the pixels", png[:-12] + (bytes(4) + b"juNk" + bytes(4)) * 20_000 + png[-12:]
+    yield "colour profiles", png[:33] + packed * 200 + png[33:]
+    yield "comments of a GIF", gif[:-1] + b"!\xfe\1a\0" * 20_000 + b";"
+    yield "blocks of one comment", gif[:-1] + b"!\xfe" + b"\1a" * 20_000 + b"\0;"
+    yield "what is no block", gif[:-1] + b"\0" * 20_000 + b";"
+    yield "frames without a control block", gif[:-1] + (b"," + bytes(9) + b"\2\2\x44\1\0") * 100 + b";"
+
+
+@pytest.mark.parametrize(("of", "data"), list(_parts_without_end()), ids=lambda one: one if isinstance(one, str) else "")
+def test_a_picture_s_parts_are_bounded_however_they_are_hidden(of: str, data: bytes) -> None:
+    """Pillow takes each of them apart, a byte at a time what is none: seconds that nobody can interrupt."""
+    with pytest.raises(NoPicture, match="has more than"):
+        open_picture(data)
+
+
+def test_ordinary_pictures_are_opened() -> None:
+    """With profiles, comments, progressive scans and frames."""
+    frames = [Image.new("P", (16, 16), number) for number in range(40)]
+    out = io.BytesIO()
+    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:], comment=b"c" * 1000)
+    for data in (
+        out.getvalue(),
+        _written("JPEG", progressive=True, comment=b"c" * 1000, icc_profile=bytes(100_000)),
+        _written("PNG", icc_profile=bytes(1000)),
+    ):
+        open_picture(data).load()

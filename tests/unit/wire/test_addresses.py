@@ -152,3 +152,8 @@ def test_a_connection_goes_where_its_name_may_lead() -> None:
     assert not local.resolves("127.0.0.1", 8080)
     assert local.resolves("127.0.0.1", 8081)
     assert not local.permits("93.184.216.34")
+
+
+def test_a_host_is_shown_as_text() -> None:
+    """What acts on a terminal is spelt out."""
+    assert host_of("http://127.0.0.1\0.example.invalid:9/") == "127.0.0.1\\x00.example.invalid:9"
