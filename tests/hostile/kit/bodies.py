@@ -264,3 +264,115 @@ body("retry-after-controls", lambda: b'{"message": "slow down"}', "Retry-After: 
 body("account-empty", lambda: b'{"message": "no credit"}', status="402 Pay")
 body("key-refused", lambda: b'{"message": "no such key"}', status="401 Unauthorized")
 body("forbidden-account", lambda: b'{"message": "your account is suspended"}', status="403 Forbidden")
+
+
+# Codings that are not what they are called.
+
+
+def packed(data: bytes, wbits: int) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, wbits)
+    return packer.compress(data) + packer.flush()
+
+
+def sound() -> bytes:
+    return json.dumps(good()).encode()
+
+
+coded("deflate-raw", lambda: packed(sound(), -15), "deflate")
+coded("deflate-zlib", lambda: packed(sound(), 15), "deflate")
+coded("deflate-in-fact-gzip", lambda: packed(sound(), 31), "deflate")
+coded("gzip-in-fact-deflate", lambda: packed(sound(), 15), "gzip")
+coded("gzip-deflate-stacked", lambda: packed(packed(sound(), 31), 15), "gzip, deflate")
+coded("zstd-not-sent", sound, "zstd")
+coded("br-not-sent", sound, "br")
+coded("coding-empty", sound, "")
+coded("coding-quoted", lambda: packed(sound(), 31), '"gzip"')
+coded("coding-weighed", lambda: packed(sound(), 31), "gzip;q=1.0")
+coded("coding-star", sound, "*")
+coded("coding-controls", sound, "\x1b[31m\x9b")
+coded("coding-identity-gzip", lambda: packed(sound(), 31), "identity, gzip, identity")
+coded("coding-two-fields", lambda: packed(packed(sound(), 31), 31), "gzip\r\nContent-Encoding: gzip")
+coded("coding-folded", lambda: packed(sound(), 31), "\r\n gzip")
+coded("gzip-long-name", lambda: b"\x1f\x8b\x08\x08" + bytes(6) + b"x" * 30_000_000, "gzip")
+coded("gzip-extra", lambda: (b"\x1f\x8b\x08\x04" + bytes(6) + b"\xff\xff" + bytes(65535) + packed(b"", -15) + bytes(8)) * 400, "gzip")
+coded("gzip-bad-sum", lambda: packed(sound(), 31)[:-8] + b"\0" * 8, "gzip")
+coded("gzip-second-member-bomb", lambda: packed(sound(), 31) + zeros(1 << 30), "gzip")
+coded("deflate-dictionary", lambda: b"\x78\xbb\0\0\0\1" + packed(sound(), -15), "deflate")
+coded("deflate-empty-blocks", lambda: b"\0\0\0\xff\xff" * 10_000_000, "deflate")
+coded("deflate-empty-huffman", lambda: b"\x02\x08\x20\x80" * 12_000_000, "deflate")
+
+
+@attack()
+def gzip_after_the_length(talk: Talk) -> None:
+    """The length of what is unpacked instead of what is sent."""
+    data = packed(sound(), 31)
+    talk.reply(data, "Content-Encoding: gzip", length=len(sound()))
+
+
+# JSON that readers read differently.
+
+body("json-nul-between", lambda: sound().replace(b", ", b",\0", 1))
+body("json-nul-after", lambda: sound() + b"\0")
+body("json-data-twice", lambda: sound()[:-1] + b', "data": []}')
+body("json-data-twice-then-sound", lambda: b'{"data": "no", ' + sound()[1:])
+body("json-name-escaped", lambda: sound().replace(b'"data"', b'"\\u0064ata"'))
+body("json-name-upper-case", lambda: sound().replace(b'"data"', b'"DATA"'))
+body("json-data-nan", lambda: b'{"created": 1, "data": NaN}')
+body("json-picture-nan", lambda: b'{"created": 1, "data": [NaN, {"b64_json": Infinity}]}')
+body("json-minus-0", within("-0"))
+body("json-exponent-minus", within("1e-400"))
+body("json-exponent-digits", within("1e" + "0" * 100_000 + "1"))
+body("json-leading-0", within("007"))
+body("json-plus", within("+1"))
+body("json-hex", within("0x10"))
+body("json-point-first", within(".5"))
+body("json-digits-4300-many", lambda: json.dumps(good(extra="@")).replace('"@"', "[" + ",".join(["1" * 4300] * 8000) + "]").encode())
+body("json-fractions-many", lambda: json.dumps(good(extra="@")).replace('"@"', "[" + ",".join(["0." + "1" * 4300] * 8000) + "]").encode())
+body("json-exponents-many", lambda: json.dumps(good(extra="@")).replace('"@"', "[" + ",".join(["1e999"] * 9000) + "]").encode())
+body("json-escapes-5-mb", lambda: b'{"message": "' + b"\\u0000" * 5_000_000 + b'"}', status="400 Bad Request")
+body("json-string-of-brackets", lambda: b'{"message": "' + b"[" * 10_000_000 + b'"}', status="400 Bad Request")
+body("json-string-of-quotes", lambda: b'{"message": "' + b'\\"' * 10_000_000 + b'"}', status="400 Bad Request")
+body("json-in-a-string", lambda: json.dumps(json.dumps(json.dumps(good()))).encode())
+body("json-lines", lambda: b"\n".join([sound()] * 5))
+body("json-trailing-comma", lambda: sound()[:-1] + b",}")
+body("json-single-quotes", lambda: sound().replace(b'"', b"'"))
+body("json-control-in-a-string", lambda: b'{"message": "a\nb\x1b[31m\x00"}', status="400 Bad Request")
+body("json-overlong", lambda: b'{"message": "\xc0\x80\xe0\x80\xaf\xf8\x88\x80\x80\x80"}', status="400 Bad Request")
+body("json-surrogate-bytes", lambda: b'{"message": "\xed\xa0\x80\xed\xbf\xbf"}', status="400 Bad Request")
+body("json-utf-16-no-mark", lambda: json.dumps(good()).encode("utf-16-be"))
+body("json-utf-7", lambda: json.dumps(good()).encode("utf-7"), kind="application/json; charset=utf-7")
+body("json-marks", lambda: b"\xef\xbb\xbf" * 3 + sound())
+body("json-spaces-30-mb", lambda: b" " * 30_000_000 + sound())
+body("json-spaces-within", lambda: sound().replace(b", ", b"," + b"\n" * 5_000_000, 1))
+body("json-names-alike", lambda: b"{" + b",".join(b'"%s": 1' % (b"a" * 3000) for _ in range(9000)) + b"}")
+body("json-names-empty", lambda: b"{" + b'"": 1,' * 9000 + b'"": {}}')
+body("json-error-names", lambda: b'{"error": {' + b",".join(b'"k%d": "v"' % one for one in range(9000)) + b"}}", status="500 Oops")
+body("json-error-words-huge", lambda: json.dumps({"detail": [{"msg": "x" * 5000, "loc": ["b"]}] * 3000}).encode(), status="422 No")
+body("json-created-bool", within("true", "created"))
+body("json-balance-object", within('{"a": 1e999}', "remainingBalance"))
+body("jsonp", lambda: b"callback(" + sound() + b")")
+body("json-prefixed", lambda: b")]}',\n" + sound())
+
+# Waits that are lies.
+
+for label, value in {
+    "0": "0", "minus-0": "-0", "plus": "+1", "unit": "1000ms", "hex": "0x10", "list": "1, 99999", "two-digit-year": "Sunday, 06-Nov-94 08:49:37 GMT",
+    "asctime": "Sun Nov  6 08:49:37 2094", "no-zone": "Sun, 06 Nov 2094 08:49:37", "arabic": "\xd9\xa1", "space": " ", "exponent": "1e3", "99-digits": "9" * 99 + ".5",
+}.items():  # fmt: skip
+    body(f"retry-after-{label}", lambda: b'{"message": "slow down"}', f"Retry-After: {value}", status="429 Too Many")
+body("retry-after-503-0", lambda: b'{"message": "later"}', "Retry-After: 0", status="503 Busy")
+body("retry-after-200", sound, "Retry-After: 99999")
+body(
+    "rate-headers-huge",
+    sound,
+    "X-RateLimit-Reset: 1e999",
+    "RateLimit-Remaining: -1",
+    "RateLimit: limit=x;r=0;t=99999999999",
+    "X-RateLimit-Limit: \x1b[31m",
+)
+
+
+@attack()
+def retry_after_that_lies(talk: Talk) -> None:
+    """Asks to come back in a second, every time, with another body."""
+    talk.json({"message": f"slow down {talk.count}"}, "Retry-After: 1", status=("429 Too Many", "503 Busy")[talk.count % 2])

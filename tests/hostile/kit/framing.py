@@ -246,3 +246,72 @@ def body_in_bursts(talk: Talk) -> None:
     talk.begin(f"Content-Length: {len(body) + 100_000}")
     talk.send(body)
     talk.drip(itertools.repeat(b" " * 1000), every_s=0.8)
+
+
+# Numbers that only some readers take for numbers, extensions and trailers with more to them.
+
+for label, written in {
+    "plus": b"+5", "comma": b"5,5", "list": b"5, 6", "hex": b"0x5", "semicolon": b"5;", "exponent": b"1e1", "fraction": b"5.0", "spaces": b" ",
+    "underscore": b"1_0", "arabic": "\u0665".encode(), "superscript": b"\xb2", "zeros": b"0" * 3000 + b"5", "quoted": b'"5"', "minus-0": b"-0",
+}.items():  # fmt: skip
+    framed(f"length-{label}", b"Content-Length: " + written, b"{   }")
+
+for label, written in {
+    "plus": b"+2", "hex-word": b"0x2", "underscore": b"0_2", "space-before": b" 2", "space-after": b"2 ", "zeros": b"00000002", "arabic": "\u0662".encode(),
+    "2-64": b"10000000000000002", "upper-x": b"0X2", "empty": b"", "fraction": b"2.0", "sign": b"2-", "letters": b"g2",
+}.items():  # fmt: skip
+    framed(f"chunked-size-{label}", b"Transfer-Encoding: chunked", written + b"\r\n{}\r\n0\r\n\r\n")
+
+framed("chunked-extension-quoted", b"Transfer-Encoding: chunked", b'2;a="\r\n0\r\n\r\nHTTP/1.1 200 OK"\r\n{}\r\n0\r\n\r\n')
+framed("chunked-extension-controls", b"Transfer-Encoding: chunked", b"2;\x1b[31m\x00=\x9b\r\n{}\r\n0;last\r\n\r\n")
+framed("chunked-extensions-each", b"Transfer-Encoding: chunked", (b"1;" + b"x" * 4000 + b"\r\n \r\n") * 3000 + b"2\r\n{}\r\n0\r\n\r\n")
+framed("chunked-no-line-end", b"Transfer-Encoding: chunked", b"2\r\n{}0\r\n\r\n")
+framed("chunked-returns-only", b"Transfer-Encoding: chunked", b"2\r{}\r0\r\r")
+framed("chunked-no-end", b"Transfer-Encoding: chunked", b"2\r\n{}\r\n")
+framed("chunked-0-first", b"Transfer-Encoding: chunked", b"0\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
+framed(
+    "chunked-trailers-odd",
+    b"Transfer-Encoding: chunked\r\nTrailer: Location, Set-Cookie, Content-Encoding",
+    b"2\r\n{}\r\n0\r\nContent-Encoding: gzip\r\nSet-Cookie: a=b\r\nLocation: http://127.0.0.1:9/\r\nTransfer-Encoding: chunked\r\n\x00: \x9b\r\n\r\n",
+)
+framed("transfer-gzip", b"Transfer-Encoding: gzip", b"{}")
+framed("transfer-gzip-chunked", b"Transfer-Encoding: gzip, chunked", b"2\r\n{}\r\n0\r\n\r\n")
+framed("transfer-unknown", b"Transfer-Encoding: cow\r\nContent-Length: 2")
+framed("transfer-empty", b"Transfer-Encoding:\r\nContent-Length: 2")
+framed("transfer-upper-case", b"TRANSFER-ENCODING: CHUNKED", b"2\r\n{}\r\n0\r\n\r\n")
+framed("transfer-comma", b"Transfer-Encoding: , ,chunked,", b"2\r\n{}\r\n0\r\n\r\n")
+framed("ranges", b"Content-Type: multipart/byteranges; boundary=x\r\nContent-Range: bytes 0-1/2\r\nContent-Length: 2")
+
+
+@attack()
+def reset_after_the_head(talk: Talk) -> None:
+    talk.begin("Content-Length: 500")
+    talk.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@attack()
+def half_closed_whole(talk: Talk) -> None:
+    """All that was asked for, without a length; the other half of the connection stays open."""
+    talk.begin()
+    talk.send(json.dumps(good()).encode())
+    talk.sock.shutdown(socket.SHUT_WR)
+    time.sleep(HOUR_S)
+
+
+@attack()
+def chunked_then_silence(talk: Talk) -> None:
+    body = json.dumps(good()).encode()
+    talk.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(body), body))
+    time.sleep(HOUR_S)
+
+
+@attack()
+def chunked_trailer_dripped(talk: Talk) -> None:
+    talk.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: ")
+    talk.drip(itertools.repeat(b"y"))
+
+
+@attack()
+def chunked_extension_dripped(talk: Talk) -> None:
+    talk.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;")
+    talk.drip(itertools.repeat(b"y"))

@@ -152,3 +152,147 @@ spelled("base64-twice", lambda: b64(b64(png(256, 256)).encode()))
 spelled("base64-not-ascii", lambda: "\u202e" + b64(png(256, 256)) + "\u0661")
 body("pictures-65", lambda: json.dumps(good(data=[{"b64_json": b64(png(256, 256))}] * 65)).encode())
 body("pictures-64-bombs", lambda: json.dumps(good(data=[{"b64_json": b64(png(6000, 6000, depth=1, colour=0))}] * 64)).encode())
+
+
+# Pictures of many parts that are not counted where one looks for them.
+
+
+def frames_bare(frames: int, edge: int = 16) -> bytes:
+    """A GIF whose frames have no control blocks."""
+    size = struct.pack("<HH", edge, edge)
+    return b"GIF89a" + size + b"\x80\0\0\0\0\0\xff\xff\xff" + (b",\0\0\0\0" + size + b"\0\x02\x02\x44\x01\0") * frames + b";"
+
+
+def segment(marker: int, data: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
+
+
+def after(kind: bytes, data: bytes, count: int) -> bytes:
+    """A PNG with chunks between its pixels and its end."""
+    found = png(256, 256)
+    return found[:-12] + chunk(kind, data) * count + found[-12:]
+
+
+def turning_exif() -> bytes:
+    """EXIF whose directories lead to one another."""
+    first = struct.pack("<H", 2) + struct.pack("<HHII", 0x8769, 4, 1, 8) + struct.pack("<HHII", 0x8825, 4, 1, 8) + struct.pack("<I", 8)
+    return b"II*\0" + struct.pack("<I", 8) + first
+
+
+def huge_exif() -> bytes:
+    """EXIF that says it has values beyond its end, of every type."""
+    entries = [struct.pack("<HHII", 0x112 + kind, kind, 0x7FFFFFFF, 0xFFFFFFF0) for kind in range(14)]
+    return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(entries)) + b"".join(entries) + b"\0" * 4
+
+
+def riff(*parts: tuple[bytes, bytes]) -> bytes:
+    """A WebP with these parts beside its pixels."""
+    still = flat("WEBP")[12:]
+    header = b"VP8X" + struct.pack("<I", 10) + b"\x2c\0\0\0" + b"\xff\0\0" + b"\xff\0\0"
+    body = b"WEBP" + header + b"".join(name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2) for name, data in parts) + still
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def scans_large(count: int, edge: int) -> bytes:
+    """A progressive JPEG of many pixels whose last scan comes so many times."""
+    import io
+
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.new("RGB", (edge, edge)).save(out, "JPEG", progressive=True)
+    found = out.getvalue()
+    last = found.rindex(b"\xff\xda")
+    return found[:last] + found[last:-2] * count + b"\xff\xd9"
+
+
+def with_segments(*segments: bytes) -> bytes:
+    found = flat("JPEG")
+    return found[:2] + b"".join(segments) + found[2:]
+
+
+picture("gif-frames-bare", lambda: frames_bare(1_000_000))
+picture("gif-frames-bare-65535", lambda: frames_bare(63, 65_535))
+picture("gif-palettes", lambda: gif(60).replace(b",\0\0\0\0\x10\0\x10\0\0", b",\0\0\0\0\x10\0\x10\0\x87" + bytes(768)))
+picture("gif-comments-million", lambda: b"GIF89a\x10\0\x10\0\x80\0\0\0\0\0\xff\xff\xff" + b"!\xfe\1a\0" * 1_000_000 + gif(1)[19:])
+picture("gif-frame-outside", lambda: gif(1).replace(b",\0\0\0\0\x10\0\x10\0", b",\xff\xff\xff\xff\xff\xff\xff\xff"))
+picture("jpeg-markers-padded", lambda: b"\xff\xd8" + b"\xff" * 3 + b"\xff\xe0\0\x02" * 2_000_000 + flat("JPEG")[2:])
+picture("jpeg-fill-bytes", lambda: b"\xff\xd8" + b"\xff" * 20_000_000 + flat("JPEG")[2:])
+picture("jpeg-scans-large", lambda: scans_large(95, 6000))
+picture(
+    "jpeg-icc-parts", lambda: with_segments(*[segment(0xE2, b"ICC_PROFILE\0" + bytes([one, 255]) + bytes(60_000)) for one in range(256)])
+)
+picture("jpeg-icc-one", lambda: with_segments(segment(0xE2, b"ICC_PROFILE\0\1\1" + b"\xff" * 128)))
+picture("jpeg-exif-circle", lambda: with_segments(segment(0xE1, b"Exif\0\0" + turning_exif())))
+picture("jpeg-exif-beyond", lambda: with_segments(segment(0xE1, b"Exif\0\0" + huge_exif())))
+picture(
+    "jpeg-mpo",
+    lambda: with_segments(
+        segment(
+            0xE2,
+            b"MPF\0II*\0"
+            + struct.pack("<IH", 8, 2)
+            + struct.pack("<HHI4s", 0xB000, 7, 4, b"0100")
+            + struct.pack("<HHII", 0xB001, 4, 1, 0x7FFFFFFF)
+            + bytes(4),
+        )
+    ),
+)
+picture("jpeg-comments", lambda: with_segments(*[segment(0xFE, b"\x1b[31m" * 10_000)] * 200))
+picture("jpeg-adobe-odd", lambda: with_segments(segment(0xEE, b"Adobe\0\x64\0\0\0\0\x09")))
+picture("jpeg-tables", lambda: with_segments(*[segment(0xDB, bytes(65))] * 9000))
+picture("jpeg-restarts", lambda: flat("JPEG")[:-2] + b"\xff\xd0" * 5_000_000 + b"\xff\xd9")
+picture("jpeg-wide", lambda: flat("JPEG").replace(b"\1\0\1\0\3", b"\xff\xff\0\1\3"))
+picture("png-chunks-after", lambda: after(b"juNk", b"", 1_000_000))
+picture("png-text-after", lambda: after(b"zTXt", b"k\0\0" + zeros(1 << 20, 15), 500))
+picture("png-iccp-after", lambda: after(b"iCCP", b"k\0\0" + zeros(1 << 28, 15), 3))
+picture("png-text-9000", lambda: png(256, 256, chunk(b"tEXt", b"key\0" + b"\x1b[31m" * 100) * 9000))
+picture("png-iccp-9000", lambda: png(256, 256, chunk(b"iCCP", b"k\0\0" + zeros(1 << 20, 15)) * 9000))
+picture("png-exif-circle", lambda: png(256, 256, chunk(b"eXIf", turning_exif())))
+picture("png-exif-beyond", lambda: png(256, 256, chunk(b"eXIf", huge_exif())))
+picture("png-physical-0", lambda: png(256, 256, chunk(b"pHYs", bytes(9)), chunk(b"gAMA", bytes(4)), chunk(b"cHRM", b"\xff" * 32)))
+picture("png-data-empty-million", lambda: png(256, 256, chunk(b"IDAT", b"") * 1_000_000))
+picture("png-no-end", lambda: png(256, 256)[:-12] + struct.pack(">I", 0x7FFFFFFF) + b"IDAT" + bytes(100))
+picture("png-16-bit-39-megapixels", lambda: png(6240, 6240, depth=16, colour=6))
+picture(
+    "png-frames-63-large",
+    lambda: png(
+        6000,
+        6000,
+        chunk(b"acTL", struct.pack(">II", 63, 0)),
+        *[chunk(b"fcTL", struct.pack(">IIIIIHHBB", one, 6000, 6000, 0, 0, 1, 1, 0, 0)) for one in range(63)],
+    ),
+)
+picture("webp-exif-circle", lambda: riff((b"EXIF", turning_exif())))
+picture("webp-icc-huge", lambda: riff((b"ICCP", bytes(20_000_000))))
+picture("webp-xmp-huge", lambda: riff((b"XMP ", b"<x>" * 5_000_000)))
+picture("webp-parts-million", lambda: riff(*[(b"juNk", b"")] * 1_000_000))
+picture("webp-frames-64-large", lambda: animated_large("WEBP"))
+picture("avif-frames", lambda: animated("AVIF", 200))
+picture("avif-cut", lambda: flat("AVIF")[:-60])
+picture("avif-claims", lambda: flat("AVIF").replace(b"ispe" + bytes(4) + struct.pack(">II", 256, 256), b"ispe" + bytes(4) + b"\xff" * 8))
+picture("avif-boxes", lambda: flat("AVIF")[:32] + b"\0\0\0\x08free" * 2_000_000 + flat("AVIF")[32:])
+picture("two-kinds", lambda: png(256, 256) + b"PK\3\4<script>alert(1)</script>" + flat("JPEG") + gif(3))
+
+
+def animated_large(kind: str) -> bytes:
+    """64 frames of 9 megapixels."""
+    import io
+
+    from PIL import Image
+
+    each = [Image.new("RGB", (3000, 3000), (number, 0, 0)) for number in range(2)]
+    out = io.BytesIO()
+    each[0].save(out, kind, save_all=True, append_images=each[1:] * 31, duration=1)
+    return out.getvalue()
+
+
+spelled("base64-lines-of-76", lambda: "\r\n".join(b64(png(256, 256))[at : at + 76] for at in range(0, len(b64(png(256, 256))), 76)))
+spelled("base64-tabs", lambda: "\t".join(b64(png(256, 256))))
+spelled("base64-padding-within", lambda: b64(png(256, 256)[:100]) + "==" + b64(png(256, 256)[100:]))
+spelled("base64-one-letter", lambda: "A")
+spelled("base64-spaces-only", lambda: " " * 5_000_000)
+spelled("base64-percent", lambda: b64(png(256, 256)).replace("+", "%2B").replace("/", "%2F").replace("=", "%3D"))
+spelled("base64-entities", lambda: b64(png(256, 256)).replace("=", "&#61;").replace("+", "&#43;"))
+spelled("base64-hex-instead", lambda: png(256, 256).hex())
+spelled("base64-wide-letters", lambda: "".join(chr(ord(letter) + 0xFEE0) for letter in b64(png(256, 256))))

@@ -21,7 +21,11 @@ def leads(name: str, url: str, count: int = 1) -> None:
                 talk.reply(png(256, 256), kind="image/png")
             return
         urls = [
-            url.replace("BASE", talk.base).replace("ELSEWHERE", talk.elsewhere).replace("NUMBER", str(number)) for number in range(count)
+            url.replace("SECUREBASE", talk.base.replace("http:", "https:"))
+            .replace("BASE", talk.base)
+            .replace("ELSEWHERE", talk.elsewhere)
+            .replace("NUMBER", str(number))
+            for number in range(count)
         ]
         talk.json(good(data=[{"url": one} for one in urls]))
 
@@ -250,3 +254,141 @@ task("poll-401")(lambda talk: talk.json({"message": "no"}, status="401 Unauthori
 task("poll-402")(lambda talk: talk.json({"message": "no credit"}, status="402 Pay"))
 task("poll-dripped")(dripped_body)
 task("retry-0", head=("Retry-After: 0",))(lambda talk: talk.json({"status": "queued"}, "Retry-After: 0"))
+
+
+# Hosts that only some readers take for this machine, and addresses that are no picture's.
+
+leads("url-https-of-its-own", "SECUREBASE/got")
+leads("url-v6-zone-raw", "http://[fe80::1%lo]:9/")
+leads("url-v6-6to4", "http://[2002:7f00:1::]:9/")
+leads("url-v6-teredo", "http://[2001:0:7f00:1::1]:9/")
+leads("url-v6-compatible", "http://[::127.0.0.1]:9/")
+leads("url-v6-long", "http://[0000:0000:0000:0000:0000:0000:0000:0001]:9/")
+leads("url-v6-future", "http://[v1.x]:9/")
+leads("url-0-host", "http://0:9/")
+leads("url-beyond-host", "http://4294967297:9/")
+leads("url-octal-long", "http://00000000177.0000.00.1:9/")
+leads("url-hex-one", "http://0x7f000001:9/")
+leads("url-mixed-host", "http://0x7f.0.1:9/")
+leads("url-minus-host", "http://-1:9/")
+leads("url-percent-host", "http://%31%32%37.0.0.1:9/")
+leads("url-dots-of-cjk", "http://127\u30020\u30020\u30021:9/")
+leads("url-arabic-digits", "http://\u0661\u0662\u0667.0.0.1:9/")
+leads("url-soft-hyphen", "http://local\u00adhost:9/")
+leads("url-zero-width", "http://local\u200bhost:9/")
+leads("url-circled-letters", "http://\u24db\u24de\u24d2\u24d0\u24db\u24d7\u24de\u24e2\u24e3:9/")
+leads("url-dot-after-ip", "http://127.0.0.1.:9/")
+leads("url-dots-after", "http://localhost..:9/")
+leads("url-two-ats", "http://a@b@127.0.0.1:9/")
+leads("url-at-in-fragment", "http://127.0.0.1:9#@example.invalid/")
+leads("url-at-in-query", "http://127.0.0.1:9?@example.invalid/")
+leads("url-colons", "http://127.0.0.1:9:9/")
+leads("url-tab-in-host", "http://127.0.0\t.1:9/")
+leads("url-line-in-host", "http://127.0.0.1\n:9/")
+leads("url-nul-in-host", "http://127.0.0.1\0.example.invalid:9/")
+leads("url-tab-in-scheme", "ht\ttp://127.0.0.1:9/")
+leads("url-space-first", " http://127.0.0.1:9/")
+leads("url-one-slash", "http:/127.0.0.1:9/x")
+leads("url-three-slashes", "http:///127.0.0.1:9/x")
+leads("url-no-slashes", "http:127.0.0.1:9")
+leads("url-nested", "http://http://127.0.0.1:9/")
+leads("url-port-digits", "http://127.0.0.1:" + "0" * 5000 + "9/")
+leads("url-port-arabic", "http://127.0.0.1:\u0669/")
+leads("url-port-underscore", "http://127.0.0.1:8_0/")
+leads("url-punycode-long", "http://xn--" + "a" * 3000 + "/x")
+leads("url-punycode-loop", "http://xn--xn--xn--a/")
+leads("url-ws", "ws://127.0.0.1:9/")
+leads("url-unix", "unix:///var/run/docker.sock")
+leads("url-http-unix", "http+unix://%2Fvar%2Frun%2Fdocker.sock/x")
+leads("url-file-host", "file://127.0.0.1/etc/passwd")
+leads("url-jar", "jar:http://127.0.0.1:9/!/x")
+leads("url-blob", "blob:http://127.0.0.1:9/x")
+leads("url-about", "about:blank")
+leads("url-words", "\x1b[31m\x9b\u202e\u061c")
+leads("url-surrogate-host", "http://\ud800:9/")
+leads("data-upper-case", "DATA:IMAGE/PNG;BASE64," + b64(png(256, 256)))
+leads("data-no-type", "data:;base64," + b64(png(256, 256)))
+leads("data-parameters", "data:image/png;charset=x;base64;base64," + b64(png(256, 256)))
+leads("data-no-comma", "data:image/png;base64")
+leads("data-percent", "data:image/png," + "".join(f"%{one:02X}" for one in png(256, 256)))
+leads("data-percent-odd", "data:image/png,%zz%0%%%")
+leads("data-svg", "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>")
+leads("data-eps", "data:application/postscript;base64," + b64(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EOF\n"))
+leads("data-type-controls", "data:\x1b[31m\x9b;base64," + b64(png(256, 256)))
+leads("data-commas", "data:" + "," * 1_000_000)
+leads("data-semicolons", "data:" + ";" * 1_000_000 + ",x")
+leads("data-nested", "data:text/plain,data:image/png;base64,AA==")
+leads("data-30-mb", "data:image/png;base64," + "A" * 30_000_000)
+
+redirects("redirect-no-scheme", "//127.0.0.1:9/")
+redirects("redirect-backslashes", "/\\\\127.0.0.1:9/")
+redirects("redirect-at-in-fragment", "http://127.0.0.1:9#@example.invalid/")
+redirects("redirect-percent-host", "http://%31%32%37.0.0.1:9/")
+redirects("redirect-chain", "BASE/NUMBER/v1/images/generations")
+redirects("redirect-query-only", "?again=NUMBER")
+redirects("redirect-fragment-only", "#x")
+redirects("redirect-dots", "/../../../..//127.0.0.1:9/x")
+redirects("redirect-tab", "ht\ttp://127.0.0.1:9/")
+redirects("redirect-javascript", "javascript:alert(1)")
+
+for status in (300, 304, 305, 306, 310, 399):
+
+    def _odd(talk: Talk, status: int = status) -> None:
+        talk.json({}, f"Location: {talk.elsewhere}/v1/images/generations", status=f"{status} Odd")
+
+    attack(name=f"redirect-{status}")(_odd)
+
+
+@attack()
+def redirect_without_a_place(talk: Talk) -> None:
+    talk.json({}, status="302 Found")
+
+
+@attack()
+def redirect_by_html(talk: Talk) -> None:
+    talk.reply(
+        f'<meta http-equiv="refresh" content="0;url={talk.elsewhere}">'.encode(), f"Refresh: 0; url={talk.elsewhere}", kind="text/html"
+    )
+
+
+download("half-closed")(lambda talk: ATTACKS["half-closed-before-the-head"][1](talk))
+download("deflate-raw-bomb")(lambda talk: ATTACKS["raw-deflate-bomb"][1](talk))
+download("gif-bare")(
+    lambda talk: talk.reply(b"GIF89a" + bytes(4) + b"\0\0\0" + (b"," + bytes(9) + b"\x02\x02\x44\x01\0") * 500_000, kind="image/gif")
+)
+download("retry-0")(lambda talk: talk.json({}, "Retry-After: 0", status="503 Busy"))
+download("type-controls")(
+    lambda talk: talk.reply(png(256, 256), "Content-Disposition: attachment; filename=../../\x1b[31m", kind="\x1b[31m\x9b")
+)
+download("refresh")(lambda talk: talk.reply(png(256, 256), f"Refresh: 0; url={talk.elsewhere}", kind="image/png"))
+
+# Further ids and states of tasks.
+
+for label, address in {
+    "percent-dots": "%2e%2e%2fadmin", "percent-twice": "%252e%252e%252fadmin", "query": "t?x=1&y#z", "semicolon": "t;/../x", "backslash": "..\\..\\admin",
+    "wide-slash": "t\u2215..\uff0fx", "dot": ".", "two-dots": "..", "space": "a b", "true": True, "nan": float("nan"), "object": {"id": "t"}, "url": "http://127.0.0.1:9/x",
+    "colon": "http:", "percent-nul": "t%00", "percent-line": "t%0d%0aX:%201", "percent-odd": "t%zz%", "words": "\u061c\u202e\x9b31m", "surrogate": "\ud800",
+}.items():  # fmt: skip
+    task(f"id-{label}", {"task_address": address, "message": "ok"})(lambda talk: talk.json({"status": "processing"}))
+
+task("done-then-not")(lambda talk: talk.json({"status": "completed"} if talk.count < 4 else {"status": "queued"}))
+task("done-then-failed")(lambda talk: talk.json({"status": ("completed", "failed")[talk.count % 2], "result": None, "error": None}))
+task("done-empty-then-silent")(lambda talk: talk.json({"status": "completed", "result": {}}, "Retry-After: 99999"))
+task("state-spelled-oddly")(lambda talk: talk.json({"status": " COMPLETED\u200b", "Status": "failed"}))
+task("state-twice")(lambda talk: talk.reply(b'{"status": "processing", "status": "completed"}'))
+task("state-bool")(lambda talk: talk.json({"status": True}))
+task("state-deep")(lambda talk: talk.json({"status": {"status": {"status": "completed"}}}))
+task("accepted-twice")(lambda talk: talk.json({"task_address": f"other{talk.count}"}, status="202 Accepted"))
+task("poll-204")(lambda talk: talk.reply(b"", status="204 Nothing"))
+task("poll-304")(lambda talk: talk.reply(b"", status="304 Same"))
+task("poll-html")(lambda talk: talk.reply(b"<html>", kind="text/html"))
+task("poll-half-closed")(lambda talk: ATTACKS["half-closed-before-the-head"][1](talk))
+
+
+@attack("opengpu-relay")
+def task_id_is_the_key(talk: Talk) -> None:
+    key = talk.headers.get("authorization", talk.headers.get("x-api-key", "none")).removeprefix("Bearer ")
+    talk.json(
+        {"status": "processing", "note": key} if talk.method == "GET" else {"task_address": key, "message": key},
+        status="200 OK" if talk.method == "GET" else "202 Accepted",
+    )

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).absolute().parents[2]))
 
 from hostile.kit import bodies, framing, heads, pictures, places, streams, words  # noqa: F401 (each enters its attacks)
-from hostile.kit.talk import ATTACKS, HOUR_S, READY, UNREAD, Talk
+from hostile.kit.talk import ATTACKS, HOUR_S, READY, TLS, UNREAD, Talk
 
 
 class Server:
@@ -39,8 +39,8 @@ class Server:
             threading.Thread(target=self._accept, args=(listening,), daemon=True).start()
 
     def url(self, name: str) -> str:
-        """The base URL of a target that is this attack."""
-        return f"http://127.0.0.1:{self.port}/{name}"
+        """The base URL of a target that is this attack; of one on TLS, once it was made ready."""
+        return f"http{'s' if name in TLS else ''}://127.0.0.1:{self.port}/{name}"
 
     def close(self) -> None:
         """Accepts nothing more."""
@@ -102,6 +102,9 @@ class Server:
             if not more:
                 return None
             data += more
+            if data.startswith(b"\x16\x03") and self.current in TLS:
+                TLS[self.current](sock)
+                return None
         head, _, rest = data.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         method, path, *_ = [*first.split(" "), "", ""]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import time
 from collections.abc import Callable
 
@@ -186,4 +187,87 @@ def stream_status_500(talk: Talk) -> None:
 def stream_length_huge(talk: Talk) -> None:
     talk.begin(f"Content-Length: {2**40}", kind="text/event-stream")
     talk.send(said("a cat"), DONE)
+    time.sleep(HOUR_S)
+
+
+@stream("comment-endless")
+def _comment(talk: Talk) -> None:
+    talk.send(b": ")
+    while True:
+        talk.send(b"x" * 65536)
+
+
+@stream("id-field-endless")
+def _id_field(talk: Talk) -> None:
+    talk.send(b"id: ")
+    while True:
+        talk.send(b"9" * 65536)
+
+
+@stream("comments-long")
+def _comments_long(talk: Talk) -> None:
+    while True:
+        talk.send(b": " + b"x" * 1_000_000 + b"\n")
+
+
+@stream("events-empty")
+def _events_empty(talk: Talk) -> None:
+    while True:
+        talk.send(b"data:\n\n" * 10_000)
+
+
+streamed("id-fields-huge", *[b"id: " + b"9" * 1_000_000 + b"\n\n"] * 30, said("a cat"), DONE)
+streamed("id-nul", b"id: a\0b\n", said("a cat"), DONE)
+streamed("retry-many", b"retry: 99999999999\n\n" * 100_000, said("a cat"), DONE)
+streamed("retry-odd", b"retry: -1\nretry: 1e999\nretry: \xd9\xa1\nretry:\n\n", said("a cat"), DONE)
+streamed("names", b"event: error\n" + said("a cat"), b"event: \x1b[31m\x9b\n" + said("b"), b"event: " + b"x" * 1_000_000 + b"\n\n", DONE)
+streamed("mark-midway", said("a"), b"\xef\xbb\xbf" + said(" cat"), DONE)
+streamed("line-ends-mixed", said("a").replace(b"\n\n", b"\r\r"), said(" cat").replace(b"\n\n", b"\r\n\n"), DONE)
+streamed("colonless", b"data\n\ndata\ndata\n\nDATA: x\n\n data: x\n\n", said("a cat"), DONE)
+streamed("over-lines", said("a cat").replace(b", ", b",\ndata: "), DONE)
+streamed("done-odd", said("a cat"), b"data: [done]\n\ndata: [DONE] \n\ndata:[DONE]\n\n")
+streamed(
+    "tool-calls",
+    said("x", choices=[{"index": 0, "delta": {"tool_calls": [{"index": 10**9, "function": {"arguments": "x" * 1_000_000}}] * 20}}]),
+    DONE,
+)
+streamed("roles", *[said("x", choices=[{"index": 0, "delta": {"role": "\x1b[31m", "content": None}}])] * 2000, DONE)
+streamed("model-changes", *[said("x", model=f"\x1b[31m\x9b\u061c{number}") for number in range(2000)], DONE)
+streamed("created-odd", *[said("x", created=one) for one in (10**400, -1, "soon", None, [], True)], DONE)
+streamed("content-huge", said("x" * 30_000_000), DONE)
+streamed("surrogate-halves", said("a").replace(b'"a"', b'"\\ud83d"'), said("b").replace(b'"b"', b'"\\ude00"'), DONE)
+streamed("json-instead", b'{"id": "c1", "choices": [{"index": 0, "message": {"role": "assistant", "content": "a cat"}}]}')
+streamed("nul-bytes", b"\0" * 100_000, said("a cat"), DONE)
+streamed("deep-delta", b'data: {"choices": [{"index": 0, "delta": {"content": ' + b"[" * 60 + b"]" * 60 + b"}}]}\n\n", DONE)
+
+
+@attack("nvidia-nim-vision")
+def stream_charset(talk: Talk) -> None:
+    talk.begin(kind="text/event-stream; charset=utf-16")
+    talk.send((said("a cat") + DONE).decode().encode("utf-16"))
+
+
+@attack("nvidia-nim-vision")
+def stream_as_json(talk: Talk) -> None:
+    talk.begin(kind="application/json")
+    talk.send(said("a cat"), DONE)
+
+
+@attack("nvidia-nim-vision")
+def stream_redirect(talk: Talk) -> None:
+    talk.json({}, f"Location: {talk.elsewhere}/v1/chat/completions", status="307 Temporary Redirect")
+
+
+@attack("nvidia-nim-vision")
+def stream_chunk_extensions(talk: Talk) -> None:
+    talk.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        talk.send((b"1;" + b"x" * 4000 + b"\r\n:\r\n") * 100)
+
+
+@attack("nvidia-nim-vision")
+def stream_half_closed(talk: Talk) -> None:
+    sse(talk)
+    talk.send(said("a cat"))
+    talk.sock.shutdown(socket.SHUT_WR)
     time.sleep(HOUR_S)

@@ -10,7 +10,6 @@ Each command is lean: a check leaves out generated requests (two seconds of plan
 from __future__ import annotations
 
 import argparse
-import base64
 import fnmatch
 import json
 import os
@@ -33,6 +32,8 @@ from urllib.parse import unquote_to_bytes
 sys.path.insert(0, str(Path(__file__).absolute().parents[2]))
 
 from hostile.kit.server import ATTACKS
+from hostile.kit.talk import TLS
+from hostile.kit.words import SPELLINGS
 
 #: Seconds that one answer is waited for, that a check may take, and that a benchmark's requests may take after its last one was due.
 TIMEOUT_S, CHECK_S, LOAD_S = 2.0, 8.0, 1.0
@@ -186,8 +187,9 @@ def state_of(folder: Path, kind: str) -> str:
 
 
 #: What acts on a terminal or turns a text, as it is written in UTF-8; C1 controls are two bytes there.
-_ACTING = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_SHOWN = (KEY.encode(), base64.b64encode(KEY.encode()), KEY.encode().hex().encode())
+_ACTING = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+#: The key in each spelling in which an attack says it, but for those that no reader would undo without knowing what is there.
+_SHOWN = tuple(spell(KEY).encode() for name, spell in SPELLINGS.items() if name not in ("basic", "cut", "lines", "reversed"))
 
 
 def let_out_of(printed: bytes, folder: Path) -> Iterator[str]:
@@ -208,10 +210,9 @@ def _layers(content: bytes) -> Iterator[bytes]:
         yield unquote_to_bytes(flat)
 
 
-def seen_by(url: str, kind: str) -> Iterator[str]:
+def seen_by(server: str, name: str, kind: str) -> Iterator[str]:
     """What the server saw that must not be."""
-    place, _, name = url.rpartition("/")
-    with urllib.request.urlopen(f"{place}/_seen/{name}", timeout=30) as answer:
+    with urllib.request.urlopen(f"{server}/_seen/{name}", timeout=30) as answer:
         seen = json.load(answer)
     if seen["leaked"]:
         yield f"{', '.join(sorted(set(seen['leaked'])))} sent elsewhere"
@@ -219,8 +220,8 @@ def seen_by(url: str, kind: str) -> Iterator[str]:
         yield f"{seen['billed']} requests"
 
 
-def carried_out(kind: str, name: str, url: str, *, patience_s: float = 30.0) -> Row:
-    """One attack on one command, which is killed when it takes `patience_s` longer than it may."""
+def carried_out(kind: str, name: str, url: str, server: str, *, patience_s: float = 30.0) -> Row:
+    """One attack on one command, which is killed when it takes `patience_s` longer than it may. `server`: where to ask what it saw."""
     folder = Path(tempfile.mkdtemp(prefix="kit-"))
     command, deadline_s = command_of(kind, name, url, folder)
     deadline_s += START_S[kind]
@@ -242,7 +243,7 @@ def carried_out(kind: str, name: str, url: str, *, patience_s: float = 30.0) -> 
     printed = (folder / "said").read_bytes()
     words = " ".join(printed.decode(errors="replace").split())
     state = state_of(folder, kind)
-    let_out = ", ".join(sorted(found for found in (*let_out_of(printed, folder), *seen_by(url, kind)) if found))
+    let_out = ", ".join(sorted(found for found in (*let_out_of(printed, folder), *seen_by(server, name, kind)) if found))
     shutil.rmtree(folder, ignore_errors=True)
     return Row(name, kind, seconds, cpu_s, deadline_s, mib, code, state, words[-300:], let_out)
 
@@ -255,7 +256,7 @@ def met(name: str, commands: Sequence[str]) -> Iterator[Row]:
         url = f"http://127.0.0.1:{int(server.stdout.readline())}"
         urllib.request.urlopen(f"{url}/_ready/{name}", timeout=600).close()
         for kind in commands:
-            yield carried_out(kind, name, f"{url}/{name}")
+            yield carried_out(kind, name, f"{url.replace('http', 'https') if name in TLS else url}/{name}", url)
     finally:
         server.kill()
         server.wait()

@@ -69,6 +69,21 @@ ATTACKS: dict[str, tuple[str, Attack]] = {}
 UNREAD: set[str] = set()
 
 
+#: What is done to a connection whose other side begins TLS, by the name of the attack; the target of those is asked by https.
+TLS: dict[str, Callable[[socket.socket], None]] = {}
+
+
+def tls(name: str) -> Callable[[Callable[[socket.socket], None]], Callable[[socket.socket], None]]:
+    """Enters an attack on the handshake of TLS."""
+
+    def enter(function: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:
+        TLS[name] = function
+        ATTACKS[name] = ("nanogpt", lambda talk: talk.json({"message": "this one is asked by https"}, status="400 Bad Request"))
+        return function
+
+    return enter
+
+
 def attack(provider: str = "nanogpt", name: str | None = None) -> Callable[[Attack], Attack]:
     """Enters an attack under its function's name."""
 

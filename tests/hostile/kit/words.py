@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from hostile.kit.talk import Talk, attack, good, said, sse
+from hostile.kit.talk import Talk, attack, b64, good, png, said, sse
 
 EVIL = "\x1b[2J\x1b]0;owned\x07\x9b31m\x00\x85\u202eevil\u2066\u200f\u2028\ufeff\x7f"
 
@@ -58,6 +58,36 @@ def words_in_head(talk: Talk) -> None:
     talk.json(good(), "X-Request-Id: \x1b[2J\x9b31m", "Server: <script>alert(1)</script>", status="200 \x1b[31m\x9bOK")
 
 
+for label, words in {
+    "sixel": "\x1bPq#0;2;0;0;0#0!999999~-\x1b\\\\", "kitty": "\x1b_Ga=T,f=100;AAAA\x1b\\\\", "c1": "\x90q\x9c\x9d0;owned\x9c\x84\x8d", "answerback": "\x05\x1bZ\x1b[6n\x1b[21t",
+    "tags": "".join(chr(0xE0000 + ord(letter)) for letter in "evil"), "arabic-mark": "\u061c\u061cevil", "interlinear": "\ufff9a\ufffab\ufffb", "isolates": "\u2066\u2067\u2068evil\u2069" * 200,
+    "combining": "a" + "\u0300" * 50_000, "alternate-screen": "\x1b[?1049h\x1b[?25l\x1b(0\x0e", "backspaces": "pass\b\b\b\bfail", "rich-markup": "[bold red]owned[/] [link=http://127.0.0.1:9]x[/link] [/nothing]",
+    "jinja": "{{ 7*7 }}{% raw %}", "csv": '"\n=1+1\n",@x', "paths": "../../../../etc/passwd\0.png",
+}.items():  # fmt: skip
+    says(f"words-{label}", words)
+
+
+@attack("nvidia-nim-image")
+def words_in_seed(talk: Talk) -> None:
+    talk.json({"artifacts": [{"base64": b64(png(256, 256)), "finishReason": EVIL, "seed": EVIL}]})
+
+
+@attack("nvidia-nim-vision")
+def words_in_chat(talk: Talk) -> None:
+    said_once = {"index": 0, "message": {"role": EVIL, "content": EVIL}, "finish_reason": EVIL}
+    talk.json(
+        {"id": EVIL, "object": EVIL, "created": 1, "model": EVIL, "choices": [said_once], "usage": {EVIL: EVIL}, "system_fingerprint": EVIL}
+    )
+
+
+@attack("opengpu-relay")
+def words_in_task(talk: Talk) -> None:
+    talk.json(
+        {"status": EVIL, "error": EVIL, EVIL: EVIL} if talk.method == "GET" else {"task_address": "t1", "message": EVIL},
+        status="200 OK" if talk.method == "GET" else "202 Accepted",
+    )
+
+
 # The key, said back.
 
 SPELLINGS: dict[str, Callable[[str], str]] = {
@@ -69,6 +99,30 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "escapes": lambda key: "".join(f"\\\\u{ord(letter):04x}" for letter in key),
     "lines": lambda key: "\n".join(key),
     "cut": lambda key: "x" * 285 + key,
+    "base32": lambda key: base64.b32encode(key.encode()).decode(),
+    "base85": lambda key: base64.b85encode(key.encode()).decode(),
+    "base64-of-base64": lambda key: base64.b64encode(base64.b64encode(key.encode())).decode(),
+    "base64-utf-16": lambda key: base64.b64encode(key.encode("utf-16-le")).decode(),
+    "hex-upper": lambda key: key.encode().hex().upper(),
+    "hex-colons": lambda key: key.encode().hex(":"),
+    "hex-0x": lambda key: "".join(f"\\x{ord(letter):02X}" for letter in key),
+    "url-other-case": lambda key: "".join(f"%{ord(letter):02X}" for letter in key).swapcase().replace("%", "%"),
+    "url-twice": lambda key: "".join(f"%25{ord(letter):02x}" for letter in key),
+    "url-utf-16": lambda key: "".join(f"%00%{ord(letter):02x}" for letter in key),
+    "octal": lambda key: "".join(f"\\{ord(letter):03o}" for letter in key),
+    "quoted-printable": lambda key: "".join(f"={ord(letter):02X}" for letter in key),
+    "css": lambda key: "".join(f"\\{ord(letter):06x}" for letter in key),
+    "braces": lambda key: "".join(f"\\u{{{ord(letter):x}}}" for letter in key),
+    "percent-u": lambda key: "".join(f"%u{ord(letter):04x}" for letter in key),
+    "upper": str.upper,
+    "nul-between": "\0".join,
+    "spaces-between": " ".join,
+    "zero-width": "\u200b".join,
+    "soft-hyphens": "\u00ad".join,
+    "wide": lambda key: "".join(chr(ord(letter) + 0xFEE0) for letter in key),
+    "escapes-between": "\x1b[0m".join,
+    "comments": "<!-- -->".join,
+    "reversed": lambda key: key[::-1],
 }
 
 
