@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from testcard.harness.runs.records import Run, Summary, SummaryRow, TargetRecord, Verdicts
+from testcard.harness.text.words import without_scheme
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,7 +132,7 @@ def _name(entry: _Entry, alike: Sequence[_Entry]) -> str:
     if target is None:
         return entry.row.provider
     name = target.name or target.provider
-    return f"{name} ({target.base_url})" if len({other.address for other in alike}) > 1 else name
+    return f"{name} ({without_scheme(target.base_url)})" if len({other.address for other in alike}) > 1 else name
 
 
 def _words(row: SummaryRow) -> str:

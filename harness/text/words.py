@@ -218,6 +218,11 @@ def waiver_line(note: WaiverNote) -> str:
     return f"The waiver of {whom} {note.detail} ({note.owner}, until {note.expires}: {note.reason})."
 
 
+def without_scheme(base_url: str) -> str:
+    """Where a target is, as short as it can be said: host, port and path."""
+    return base_url.partition("://")[2].rstrip("/") or base_url
+
+
 def amount(usd: float) -> str:
     """An amount in dollars without trailing zeros, never in scientific notation: $0.004, $2, $0.0011."""
     return "$" + (f"{usd:.10f}".rstrip("0").rstrip(".") or "0")

@@ -13,7 +13,7 @@ from testcard.harness.errors import UsageError
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Exchange, RuleFailure, Summary, SummaryRow, TargetRecord, Verdict, Verdicts, WaiverNote
 from testcard.harness.statistics import slo
-from testcard.harness.text.words import clean, shortened
+from testcard.harness.text.words import clean, shortened, without_scheme
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,10 +177,10 @@ def gather(runs: Sequence[RunReader]) -> Evidence:
             homes[-1][place] = key
             homes[-1].setdefault(target.provider, key)
     named = Counter(target.name or target.provider for target, _, _ in targets.values())
-    places = Counter(_place(target.base_url) for target, _, _ in targets.values())
+    places = Counter(without_scheme(target.base_url) for target, _, _ in targets.values())
     parties = []
     for key, entry in targets.items():
-        short = _place(url := entry[0].base_url)
+        short = without_scheme(url := entry[0].base_url)
         repeated = named[entry[0].name or entry[0].provider] > 1
         parties.append(_party(key, *entry, place=short if places[short] == 1 else url, repeated=repeated))
     parties.sort(key=lambda party: party.key)
@@ -206,11 +206,6 @@ def leaves(runs: Sequence[RunReader]) -> list[RunReader]:
             if leaf.run.kind not in ("report", "selftest"):
                 found.setdefault(str(leaf.folder.resolve()), leaf)
     return list(found.values())
-
-
-def _place(base_url: str) -> str:
-    """Where a target is, as short as it can be said: host, port and path."""
-    return base_url.partition("://")[2].rstrip("/") or base_url
 
 
 def _free(taken: dict[str, tuple[TargetRecord, RunReader | None, Verdicts | None]], provider: str) -> str:

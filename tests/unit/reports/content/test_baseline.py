@@ -231,8 +231,8 @@ def test_two_targets_of_one_provider_keep_their_own_rows(tmp_path: Path, capsys:
     old, new = a_bench(tmp_path / "old", twins=True), a_bench(tmp_path / "new", twins=True, seed=5)
     assert cli.run(["compare", str(new), str(old)]) == 0
     shown = capsys.readouterr().out
-    assert "NanoGPT (http://127.0.0.1:8000)" in shown
-    assert "NanoGPT (http://127.0.0.1:8001)" in shown
+    assert "NanoGPT (127.0.0.1:8000)" in shown
+    assert "NanoGPT (127.0.0.1:8001)" in shown
     evidence = gather([RunReader(new)])
     assert [party.label for party in evidence.parties] == ["NanoGPT (127.0.0.1:8000)", "NanoGPT (127.0.0.1:8001)"]
     assert [len(evidence.samples(series)) for series in evidence.series] == [8 * EACH, 8 * EACH]
