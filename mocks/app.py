@@ -34,7 +34,7 @@ from testcard.mocks.store import PREFIX, Counters, Logged, PictureStore, Request
 from testcard.mocks.variants import PLAIN, Variant, variant_named
 from testcard.specs.errors import UsageError
 from testcard.specs.loader import Provider, load_provider
-from testcard.specs.profile import MOCK_API_KEY
+from testcard.specs.profile import MOCK_API_KEY, WireField
 
 
 class Controlled(Protocol):
@@ -306,7 +306,7 @@ class ProviderApp:
             if "{" not in operation.path:
                 self._fixed.setdefault(operation.path, {}).update(methods)
             else:
-                self._add_template(operation.path, methods)
+                self._add_template(operation.path, provider.operation_profile(operation.id).path, methods)
 
     def put_in_force(self, conditions: Conditions) -> None:
         """Keeps these conditions from the next request on."""
@@ -324,15 +324,21 @@ class ProviderApp:
         hooks = self._variant.hooks(provider, operation, self.provider_format.contracts[operation])
         return FaultSource(provider, operation, active, hooks)
 
-    def _add_template(self, path: str, methods: dict[str, Endpoint]) -> None:
-        """A path with parameters, whatever their names are spelt with; further methods of one that is there already join it."""
+    def _add_template(self, path: str, fields: Mapping[str, WireField], methods: dict[str, Endpoint]) -> None:
+        """A path with parameters, whatever their names are spelt with; further methods of one that is there already join it.
+
+        A parameter that is a whole model's name may hold slashes: names of the kind owner/name do, escaped or not.
+        """
         names = [piece.partition("}")[0] for piece in path.split("{")[1:]]
-        pattern = re.compile(re.sub(r"\\\{.+?\\\}", "([^/]+)", re.escape(path)))
+        models = [name for name, field in fields.items() if field.means == "model" and field.part is None]
+        places = iter(["(.+)" if name in models else "([^/]+)" for name in names])
+        pattern = re.compile(re.sub(r"\\\{.+?\\\}", lambda _: next(places), re.escape(path)))
         for known, parameters, there in self._templates:
             if known.pattern == pattern.pattern and parameters == names:
                 there.update(methods)
                 return
         self._templates.append((pattern, names, methods))
+        self._templates.sort(key=lambda entry: "(.+)" in entry[0].pattern)  # those that take anything come last
 
     def _find(self, path: str) -> tuple[dict[str, Endpoint] | None, dict[str, str]]:
         methods = self._fixed.get(path)

@@ -13,7 +13,7 @@ from testcard.specs.errors import SpecError
 from testcard.specs.normalise import Normalised, PathOperation, list_operations, normalise
 from testcard.specs.pointers import pointer_of, reference_parts
 from testcard.specs.reading import DocumentFiles, Pointer, line_of_text, read_document
-from testcard.specs.schemas import alternatives, any_of, body_schema, fewest_items, simplified
+from testcard.specs.schemas import alternatives, any_of, body_schema, fewest_items, simplified, type_of
 
 Schema = Mapping[str, Any]
 #: The media types of requests that Testcard can write, the first of a document's that is one of them is used.
@@ -211,15 +211,25 @@ class Operation:
         """The documented schema of a response, dereferenced; None where the document gives none."""
         response = self.responses.get(str(status)) or self.responses.get(f"{status // 100}XX") or self.responses.get("default")
         content = (response or {}).get("content") or {}
-        if media_type not in content:
+        name = media_type if media_type in content else next((name for name in content if self._as_json(name, content) == media_type), None)
+        if name is None:
             return None
-        schema = self.document.expand((content[media_type] or {}).get("schema", {}))
+        schema = self.document.expand((content[name] or {}).get("schema", {}))
         return schema if isinstance(schema, Mapping) else {}
 
+    def _as_json(self, media_type: str, content: Mapping[str, Any]) -> str:
+        """The media type, but JSON for a range that has an object or a list: generated documents say `*/*` of it."""
+        if media_type not in ("*/*", "application/*"):
+            return media_type
+        schema = self.document.expand((content[media_type] or {}).get("schema", {}))
+        text = not isinstance(schema, Mapping) or not schema or type_of(schema) == "string"
+        return media_type if text else "application/json"
+
     def response_media_types(self, status: int) -> tuple[str, ...]:
-        """The documented media types of a response; none where the document gives it no body."""
+        """The documented media types of a response; none where the document gives it no body. A range of all that holds JSON is JSON."""
         response = self.responses.get(str(status)) or self.responses.get(f"{status // 100}XX") or self.responses.get("default")
-        return tuple((response or {}).get("content") or ())
+        content = (response or {}).get("content") or {}
+        return tuple(self._as_json(name, content) for name in content)
 
     def documents(self, status: int) -> bool:
         """Whether the document lists this status (or its class, or a default) for the operation."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt
 
 from testcard.specs.prices import PriceEntry
 
@@ -49,6 +49,18 @@ def _listed(value: Any) -> Any:
 
 #: A word of the wire, or several that mean the same.
 Words = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...])]
+
+
+#: What a task's state is: a word, or a number or a truth where an API has that (`done: true`).
+StateWord = StrictBool | StrictInt | str
+StateWords = Annotated[tuple[StateWord, ...], BeforeValidator(_listed, json_schema_input_type=StateWord | tuple[StateWord, ...])]
+
+
+def state_word(value: Any) -> str | None:
+    """A state as it is compared and shown: the text itself, true and false, a whole number's digits; None for what is no state."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int) else None
 
 
 class Clause(_Frozen):
@@ -223,7 +235,7 @@ class AsyncProtocol(_Frozen):
     Polled is `operation` with the reference as its `parameter` (of the path, else of the query), or the address at `poll_url`, which
     wins where both are there and `poll_by` says so. `task_reference` (tried in order), `state`, `result`, `error`, `poll_url`,
     `result_url`, `progress` and `elapsed_s` are places; those of the acceptance and of a poll alike. `states` gives the wire's words
-    for each phase; without `state` the status of a poll tells (202: running, another success: completed).
+    for each phase (`true`, `2` where its states are truths or numbers; an `error` beside a truth says that the task failed); without `state` the status of a poll tells (202: running, another success: completed).
     The response map of the operation holds below `result`: in the poll's own body, or in what answers at `result_url` or to
     `result_from`. `cancel`: what calls a task off. `cost`: of the task, in its acceptance or a poll.
     """
@@ -236,7 +248,7 @@ class AsyncProtocol(_Frozen):
     poll_url: Place | None = None
     poll_by: Literal["reference", "address"] = "reference"
     state: Place | None = None
-    states: dict[TaskPhase, Words] = Field(default_factory=dict)
+    states: dict[TaskPhase, StateWords] = Field(default_factory=dict)
     result: Place = ""
     result_url: Place | None = None
     result_from: TaskCall | None = None
@@ -258,14 +270,16 @@ class AsyncProtocol(_Frozen):
 
     def phase(self, word: str | None) -> TaskPhase | None:
         """The phase that a word of the wire stands for; None for none, and for one that the profile does not know."""
-        return next((phase for phase, words in self.states.items() if word is not None and word in words), None)
+        if word is None:
+            return None
+        return next((phase for phase, words in self.states.items() if word in map(state_word, words)), None)
 
     def ended(self, word: str | None) -> bool:
         """Whether a word of the wire says that a task is over, one way or another."""
         return self.phase(word) in ("completed", "failed", "moderated", "cancelled")
 
-    def word(self, phase: TaskPhase) -> str | None:
-        """The wire's (first) word for a phase; None where it has none."""
+    def word(self, phase: TaskPhase) -> StateWord | None:
+        """The wire's (first) word for a phase, as it stands in an answer; None where it has none."""
         return next(iter(self.states.get(phase, ())), None)
 
     def idempotency_key(self, headers: Iterable[tuple[str, str]]) -> str | None:

@@ -61,7 +61,7 @@ class DocumentAnswers:
     base_url: str | None = None
     poll: str | None = None
     state: str | None = None
-    states: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    states: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     send: Mapping[str, Any] = field(default_factory=dict)
     usd_each: float | None = None
     success: tuple[str, tuple[Any, ...]] | None = None
@@ -151,11 +151,15 @@ def _picture_operations(files: DocumentFiles, answers: DocumentAnswers) -> tuple
 def _readers(files: DocumentFiles) -> list[Operation]:
     """The operations that may be asked about a task, or call one off."""
     listed = OpenApi(files, []).documented
-    likely = [one.id for one in listed if one.method == "get" and _ABOUT_TASKS.search(f"{one.path} {one.id}")]
+    likely = [one for one in listed if one.method == "get" and _ABOUT_TASKS.search(f"{one.path} {one.id}")][:_MOST_ASKED_ABOUT]
+    asked = {one.path for one in likely}
     others = [
-        one.id for one in listed if one.method in ("post", "put", "delete") and re.search("cancel|abort", f"{one.path} {one.id}", re.I)
+        one.id
+        for one in listed
+        if (one.method in ("post", "put", "delete") and re.search("cancel|abort", f"{one.path} {one.id}", re.I))
+        or (one.method == "delete" and one.path in asked)
     ]
-    return [one for one in readable(files, [*likely[:_MOST_ASKED_ABOUT], *others]) if polls(one) or cancels(one)]
+    return [one for one in readable(files, [*(one.id for one in likely), *others]) if polls(one) or cancels(one)]
 
 
 def _likelihood(operation: Operation, readers: Sequence[Operation]) -> tuple[float, str]:
@@ -380,7 +384,7 @@ class _Draft:
             return
         for name in self.entries:
             operation, entry = self.openapi.operations[name], self._entry(name)
-            asked = [one for one, data in entry.fields.items() if data.means == "model" and one in operation.required]
+            asked = [one for one, data in entry.fields.items() if data.means == "model" and _is_required(operation, one)]
             halves = [data.part for data in entry.path.values() if data.means == "model"]
             if (asked or halves) and not any(name in model.operations for model in self.profile.models):
                 made_up = "owner/model" if any(part is not None for part in halves) else "model"
@@ -494,6 +498,12 @@ class _Draft:
         if success is not None:
             values = " or ".join(json.dumps(value) for value in success.values) or "nothing"
             yield f"errors may come with the status of a success: one has {values} at {success.at}"
+
+
+def _is_required(operation: Operation, name: str) -> bool:
+    """Whether a body has to have this field, wherever in it that is, as far as its own object says."""
+    *owner, last = wire_parts(name)
+    return last in (operation.required if not owner else schema_at(operation.request_schema, owner).get("required") or ())
 
 
 def _tasks_of(entry: OperationProfile) -> list[str]:

@@ -17,6 +17,13 @@ _POLL_URLS = ("pollingurl", "pollurl", "statusurl")
 _POLL_HEADERS = ("operationlocation", "location", "azureasyncoperation", "contentlocation")
 _RESULT_URLS = ("responseurl", "resulturl")
 _STATES = ("status", "state", "taskstatus", "phase")
+#: Flags that say that a task is over, and those that say that it came to nothing.
+_DONE = ("done", "isdone", "completed", "iscompleted", "finished", "isfinished", "ready", "isready", "complete", "iscomplete")
+_FAULTED = ("faulted", "failed", "isfailed", "haserror")
+#: How a description calls what a task is asked for by, whatever its name is.
+_REFERENCE_TOLD = re.compile(
+    r"^(?:the |a |unique )*(?:task|job|request|generation|prediction)(?:'s)?[ _-]?(?:id|uuid|identifier)\b|\bid of the (?:task|job)", re.I
+)
 #: Words for how far a task is. They are looked for in this order, as whole words or the beginnings of some.
 _PHASES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("moderated", re.compile(r"moderat|nsfw|safety|blocked|flagged|content_filter", re.I)),
@@ -60,7 +67,13 @@ def _reference_parameter(operation: Operation) -> str | None:
 def gives_reference(submit: Operation) -> bool:
     """Whether an operation's answer holds what a task can be asked for by."""
     places = [(place, one) for place, one in leaves(answer_schema(submit) or {}) if place and "*" not in place]
-    return _first(places, (*_REFERENCES, *_POLL_URLS)) is not None or poll_header(submit) is not None
+    return _reference(places) is not None or _first(places, _POLL_URLS) is not None or poll_header(submit) is not None
+
+
+def _reference(places: list[tuple[tuple[str, ...], Any]]) -> tuple[str, ...] | None:
+    """The place of what a task is asked for by: one that is named so, else one whose description says so."""
+    told = (place for place, one in places if type_of(one) == "string" and _REFERENCE_TOLD.search(str(one.get("description", ""))))
+    return _first(places, _REFERENCES) or next(told, None)
 
 
 def poll_header(submit: Operation) -> str | None:
@@ -76,7 +89,7 @@ def task_data(submit: Operation, others: Sequence[Operation]) -> Data | None:
     """
     schema = answer_schema(submit) or {}
     places = [(place, one) for place, one in leaves(schema) if place and "*" not in place and type_of(one) in ("string", None, "integer")]
-    reference = _first(places, _REFERENCES)
+    reference = _reference(places)
     told, result_url = _first(places, _POLL_URLS), _first(places, _RESULT_URLS)
     poll_url = written(told) if told is not None else poll_header(submit)
     if reference is None and poll_url is None:
@@ -99,6 +112,14 @@ def task_data(submit: Operation, others: Sequence[Operation]) -> Data | None:
             found["progress"] = written(progress)
         texts = [(place, one) for place, one in leaves(answer) if place and "*" not in place and type_of(one) == "string"]
         error = _first(texts, _ERRORS)
+        if state is not None and True in state[1].get("completed", ()):
+            # A flag does not say how a task ended: what stands at an error's place does.
+            inner = [
+                (place, one)
+                for place, one in leaves(answer)
+                if place and "*" not in place and type_of(one) in ("object", "boolean", "string")
+            ]
+            error = _first(inner, _FAULTED) or _first(inner, _ERRORS)
         if error is not None:
             found["error"] = written(error)
     if poll_url is not None:
@@ -118,7 +139,10 @@ def task_data(submit: Operation, others: Sequence[Operation]) -> Data | None:
 
 def cancels(operation: Operation) -> bool:
     """Whether an operation calls a task off: no GET, with the task's reference, and named so."""
-    named = re.search(r"cancel|abort", f"{operation.path} {operation.id}", re.I) is not None
+    words = f"{operation.path} {operation.id}"
+    if operation.method == "DELETE":
+        words += f" {operation.raw.get('summary', '')} {operation.raw.get('description', '')}"
+    named = re.search(r"cancel|abort", words, re.I) is not None
     return named and operation.method != "GET" and not operation.properties and _reference_parameter(operation) is not None
 
 
@@ -163,7 +187,7 @@ def _first(places: list[tuple[tuple[str, ...], Any]], names: tuple[str, ...]) ->
     return None
 
 
-def _state(answer: Any) -> tuple[str, dict[str, list[str]]] | None:
+def _state(answer: Any) -> tuple[str, dict[str, list[Any]]] | None:
     by_place: dict[str, list[str]] = {}
     for place, one in state_places(answer):
         listed = [one["const"]] if "const" in one else one.get("enum") or ()
@@ -172,8 +196,10 @@ def _state(answer: Any) -> tuple[str, dict[str, list[str]]] | None:
     for at, words in by_place.items():
         states = states_of(dict.fromkeys(words))
         if "completed" in states:
-            return at, states
-    return None
+            return at, dict(states)
+    flags = [(place, one) for place, one in leaves(answer) if place and "*" not in place and type_of(one) == "boolean"]
+    done = _first(flags, _DONE)
+    return (written(done), {"completed": [True], "running": [False]}) if done is not None else None
 
 
 def state_places(answer: Any) -> list[tuple[tuple[str, ...], Schema]]:

@@ -151,13 +151,13 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), f"{word.strip()} " if word.strip() else ""
 
 
-def _states(text: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+def _states(text: str) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
     for part in filter(None, (one.strip() for one in text.split(","))):
         phase, equals, words = part.partition("=")
         if phase not in _PHASES or not equals or not words:
             raise UsageError(f"--states {part} is no phase with its words", hint=f"phases are {', '.join(_PHASES)}: completed=ready+done")
-        found[phase] = words.split("+")
+        found[phase] = [_value(word) if word in ("true", "false") or word.isdigit() else word for word in words.split("+")]
     return found
 
 

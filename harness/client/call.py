@@ -440,4 +440,4 @@ def _words_of(error: Any) -> str:
     """A task's error in words."""
     if isinstance(error, dict):
         error = error.get("message", error)
-    return (as_words(error) if isinstance(error, str) else words_of(error)) if error else "no reason was given"
+    return (as_words(error) if isinstance(error, str) else words_of(error)) if error and error is not True else "no reason was given"

@@ -154,7 +154,10 @@ def _compiled(document: OpenApi) -> OpenAPI:
     config = Config(
         path_finder_cls=ByTemplate,
         spec_validator_cls=None,  # type: ignore[arg-type] # `testcard spec lint` judges the document
-        extra_media_type_deserializers=dict.fromkeys(_json_media_types(document), _deserialised),
+        extra_media_type_deserializers={
+            **dict.fromkeys(_json_media_types(document), _deserialised),
+            **dict.fromkeys(("*/*", "application/*"), _deserialised_if_json),
+        },
     )
     return OpenAPI.from_dict(document.raw, config=config)
 
@@ -169,6 +172,15 @@ def _json_media_types(document: OpenApi) -> set[str]:
 
 def _deserialised(value: bytes, **_parameters: str) -> Any:
     return strict_json(value)
+
+
+def _deserialised_if_json(value: bytes, **_parameters: str) -> Any:
+    """What a range of media types stands for: an object or a list where the body is one, else the bytes."""
+    try:
+        found = strict_json(value)
+    except ValueError:
+        return value
+    return found if isinstance(found, dict | list) else value
 
 
 def _looks_like_json(body: bytes) -> bool:

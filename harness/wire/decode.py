@@ -22,7 +22,7 @@ from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Usa
 from testcard.harness.wire.sse import ChatStream, EventStream, PictureStream
 from testcard.specs.loader import Provider
 from testcard.specs.pointers import MISSING, at, every, look_up, parts_of, pointer_of
-from testcard.specs.profile import Amount, AsyncProtocol, Errors, OperationProfile, PictureEvents, ResponseMap, TaskPhase
+from testcard.specs.profile import Amount, AsyncProtocol, Errors, OperationProfile, PictureEvents, ResponseMap, TaskPhase, state_word
 
 #: Nobody waits longer, whatever a Retry-After says: a year.
 LONGEST_RETRY_S = 365 * 86_400.0
@@ -342,7 +342,7 @@ def _task(protocol: AsyncProtocol | None, profile: OperationProfile, response: W
     reference = next((one for place in protocol.task_reference if isinstance(one := found(place), str)), None)
     poll_url = found(protocol.poll_url)
     # Where every request becomes a task, a documented word for how far one is tells one, and so does the documented status without an error.
-    phase_told = protocol.phase(_word(found(protocol.state))) if protocol.flag is None else None
+    phase_told = protocol.phase(state_word(found(protocol.state))) if protocol.flag is None else None
     known = phase_told is not None or (protocol.flag is None and _may_be_a_task(protocol, status, body))
     named = reference is not None or isinstance(poll_url, str) or known
     # An empty list beside a word that says that work goes on is where the pictures will be.
@@ -357,7 +357,7 @@ def _task(protocol: AsyncProtocol | None, profile: OperationProfile, response: W
         phase = "running" if status == 202 else "completed"
     return AsyncTask(
         reference,
-        as_words(state) if isinstance(state, str) else None,
+        as_words(word) if (word := state_word(state)) is not None else None,
         poll_url if isinstance(poll_url, str) else None,
         found(protocol.result) if poll else None,
         found(protocol.error),
@@ -365,10 +365,6 @@ def _task(protocol: AsyncProtocol | None, profile: OperationProfile, response: W
         result_url if isinstance(result_url, str) else None,
         _amount(protocol.cost, found),
     )
-
-
-def _word(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _may_be_a_task(protocol: AsyncProtocol, status: int, body: Any) -> bool:
@@ -547,7 +543,7 @@ def told(protocol: AsyncProtocol, task: AsyncTask | None) -> Told:
     # A result that is the whole body is there from the beginning, and tells of no end.
     if phase is None and protocol.result and _brought(task.result):
         phase = Phase.COMPLETED
-    elif phase is None and task.state is not None and _brought(task.error):
+    elif task.state is not None and _brought(task.error) and (phase is None or task.state in _TRUTHS):
         phase = Phase.FAILED
     if phase is Phase.FAILED and speaks_of_content(words_of([task.state, task.error])):
         phase = Phase.MODERATED
@@ -565,5 +561,9 @@ def task_of(protocol: AsyncProtocol | None, answer: Answer) -> AsyncTask | None:
     return replace(task, result=at(answer.json, protocol.result))
 
 
+#: States that tell whether a task is over, and not whether it came to something.
+_TRUTHS = ("true", "false")
+
+
 def _brought(value: Any) -> bool:
-    return value is not None and value != "" and value != {} and value != []
+    return value is not None and value is not False and value != "" and value != {} and value != []

@@ -461,6 +461,8 @@ class FromProfile(NimVision):
             across, down = ratio if ratio is not None else (1, 1)
             edge = profile.response.tier_edge_px.get(str(sent.get("tier")), default[0])
             shape = across / down
+            if sent.get("tier") is None and math.isclose(shape, default[0] / default[1], rel_tol=0.01):
+                return default
             return max(16, round(edge * math.sqrt(shape) / 16) * 16), max(16, round(edge / math.sqrt(shape) / 16) * 16)
         size = sent.get("size")
         pixels = _PIXELS.fullmatch(str(size)) if size is not None else None

@@ -186,3 +186,29 @@ def test_a_list_of_messages_beside_a_list_of_errors_is_not_where_an_error_says_w
         made["post"]["responses"] |= refused
         openapi = read_openapi(document(tmp_path, {"/images": made}))
         assert error_data(next(iter(openapi.operations.values())))["message"] == ["/errors/0/message"]
+
+
+def test_a_model_that_is_required_further_in_is_asked_for(tmp_path: Path) -> None:
+    """Wherever in the body it stands."""
+    inner = {
+        "type": "object",
+        "required": ["model_name"],
+        "properties": {"model_name": {"type": "string", "description": "Such as a.safetensors"}},
+    }
+    asked = proposed(tmp_path, {"/images": submit({"request": inner}, PICTURE, ("prompt", "request"))})
+    assert [(one.flag, one.guess) for one in asked.questions if one.flag == "--model"] == [("--model", "model")]
+    assert asked.data["models"] == ["model"]
+
+
+def test_a_code_whose_success_nobody_tells_is_asked_about(tmp_path: Path) -> None:
+    """The status alone tells until then."""
+    answer = {
+        **PICTURE,
+        "properties": {**PICTURE["properties"], "code": {"type": "integer", "description": "Error codes"}, "message": {"type": "string"}},
+    }
+    asked = proposed(tmp_path, {"/images": submit({}, answer)})
+    assert [(one.flag, one.form) for one in asked.questions if one.flag == "--success"] == [("--success", "/code=VALUE")]
+    assert "errors" not in asked.data
+    answered = proposed(tmp_path, {"/images": submit({}, answer)}, success=("/code", (0,)))
+    assert answered.data["errors"] == {"success": {"at": "/code", "values": [0]}}
+    assert not [one for one in answered.questions if one.flag == "--success"]

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 import yaml
 
+from testcard.harness.wire.decode import told
+from testcard.harness.wire.model import AsyncTask
 from testcard.specs.errors import SpecError
 from testcard.specs.errors_recognised import success_word
 from testcard.specs.lint import lint
 from testcard.specs.loader import bundled_ids, load_provider, read_profile
-from testcard.specs.profile import Profile
+from testcard.specs.profile import AsyncProtocol, Profile
 from testcard.specs.reading import read_yaml
 from testcard.specs.recognition import field_data, picture_places
-from testcard.specs.tasks_recognised import states_of
+from testcard.specs.tasks_recognised import _reference, _state, states_of
 
 OPENAI_KIND: dict[str, Any] = {
     "openapi": "3.0.3",
@@ -286,3 +288,26 @@ def test_what_tells_an_error_in_a_success_is_recognised(
     word = success_word(load_provider(str(tmp_path / "sixth")).operation("createImage"))
     assert (None if word is None else (word.at, word.values)) == expected
     assert (None if told is None else (told.at, told.values)) == (expected if expected and expected[1] else None)
+
+
+def test_a_task_may_be_over_by_a_flag() -> None:
+    """Where no word says how far a task is, `done` does; what stands at an error's place then says whether it failed."""
+    answer = {"type": "object", "properties": {"done": {"type": "boolean"}, "finished": {"type": "integer"}, "error": {"type": "object"}}}
+    assert _state(answer) == ("/done", {"completed": [True], "running": [False]})
+    protocol = AsyncProtocol.model_validate({"state": "/done", "states": {"completed": True, "running": False}})
+    assert (protocol.phase("true"), protocol.phase("false"), protocol.phase("yes")) == ("completed", "running", None)
+    assert (protocol.word("completed"), protocol.word("running")) == (True, False)
+    for state, error, phase in (
+        ("true", None, "completed"),
+        ("true", {"code": 5}, "failed"),
+        ("false", True, "failed"),
+        ("false", False, "running"),
+    ):
+        assert told(protocol, AsyncTask("1", state, error=error)).phase == phase
+
+
+def test_a_reference_is_known_by_its_description(tmp_path: Path) -> None:
+    """Whatever it is called."""
+    assert _reference([(("result",), {"type": "string", "description": "Task id"})]) == ("result",)
+    assert _reference([(("ticket",), {"type": "string", "description": "The ID of the job."})]) == ("ticket",)
+    assert _reference([(("result",), {"type": "string", "description": "The outcome"})]) is None
