@@ -260,6 +260,11 @@ class InForce:
         return self._now
 
     @property
+    def counts_money(self) -> bool:
+        """Whether work is paid for: from a balance, or out of a quota."""
+        return self._left is not None or self._now.balance_usd is not None
+
+    @property
     def left(self) -> int | None:
         """Billed requests that the quota still allows; None without one."""
         return self._left

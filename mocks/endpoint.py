@@ -203,7 +203,8 @@ class Endpoint:
             raise stands
 
     async def _pictures(self, call: Call, body: bytes) -> Answer:
-        parameters = await self._parameters(call)
+        known = call.read.parameters if call.read is not None else None
+        parameters: Parameters = known if known is not None else await self._parameters(call)
         if call.hooks:
             parameters = call.hooks.apply("parameters", call, parameters)
         live = self.resources.live
@@ -237,15 +238,9 @@ class Endpoint:
     async def _parameters(self, call: Call) -> Parameters:
         if call.body_size > _LARGE_BODY:
             return await asyncio.to_thread(self.provider_format.parameters, call)
-        read = call.read
-        if read is None:
-            return self.provider_format.parameters(call)
-        if read.parameters is not None:
-            known: Parameters = read.parameters
-            return known
         parameters = self.provider_format.parameters(call)
-        if not parameters.images and parameters.edit is None:
-            read.parameters = parameters
+        if call.read is not None and not parameters.images and parameters.edit is None:
+            call.read.parameters = parameters
         return parameters
 
     def _takes_s(self, call: Call, parameters: Parameters) -> float:
@@ -258,6 +253,8 @@ class Endpoint:
     def _pay(self, call: Call, parameters: Parameters | None) -> None:
         """Takes what the work costs from balance and quota, where they are kept; `Refused` where there is not enough."""
         live, form = self.resources.live, self.provider_format
+        if not live.counts_money:
+            return
         kept = live.conditions.balance_usd is not None
         cost_usd = form.cost_usd(call, parameters) if kept and parameters is not None else 0.0
         refused = live.refused_for_money(cost_usd, form.balance_usd if kept else None)

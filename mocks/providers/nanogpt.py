@@ -58,8 +58,15 @@ class NanoGpt(ProviderFormat):
         self.balance_usd = round((self.balance_usd or 0.0) - cost, 6)
         return {
             "created": int(self.clock()),
-            "data": [{key: value for key, value in (("url", one.url), ("b64_json", one.base64)) if value is not None} for one in rendered],
+            "data": [_item(one) for one in rendered],
             "cost": cost,
             "paymentSource": "USD",
             "remainingBalance": self.balance_usd,
         }
+
+
+def _item(one: RenderedPicture) -> dict[str, Any]:
+    item: dict[str, Any] = {} if one.url is None else {"url": one.url}
+    if one.base64 is not None:
+        item["b64_json"] = one.base64
+    return item
