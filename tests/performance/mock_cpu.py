@@ -3,6 +3,7 @@
 Each serves from a process of its own under the same server and is loaded by wrk over 16 connections, in turns. Prints
 microseconds of CPU a request, and the mock's rate as a share of the bare route's (the mark: at least 80 %). With `--prism PATH` also the rates of
 the mock, with a fresh picture of 256 px each time, and of Prism's mock of the same document, which answers with the word "string" (3 times).
+With `--memory N` also what the mock holds in memory (resident) after a tenth of so many requests, and after all of them.
 Not collected by pytest: quote ratios, and run it on a quiet machine.
 """
 
@@ -81,6 +82,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--prism", type=Path, help="Prism's executable: npm install @stoplight/prism-cli@5.14.2")
+    parser.add_argument("--memory", type=int, metavar="N", help="so many requests, 100000 for the mark")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         mock = [sys.executable, "-m", "testcard.harness.cli", "mock", "nanogpt", "--port", "0", "--json", "--until-stdin-closes"]
@@ -108,8 +110,25 @@ def main() -> None:
                 print(
                     f"{size}, {body.stat().st_size} bytes: bare {bare:.0f} µs, mock {ours:.0f} µs, {kept:.0%} of the bare rate", flush=True
                 )
+            if options.memory is not None:
+                held(options.memory, mock_pid, mock_url, script)
             if options.prism is not None:
                 beside_prism(options, mock_pid, mock_url, Path(place))
+
+
+def held(requests: int, pid: int, url: str, script: Path) -> None:
+    """Prints the resident memory early and late."""
+    done, early = 0, None
+    while done < requests:
+        done += round(loaded(pid, url, script, 2)[1] * 2)
+        if early is None and done >= requests / 10:
+            early = f"{resident_mb(pid):.1f} MB after {done:,} requests"
+    print(f"resident: {early}, {resident_mb(pid):.1f} MB after {done:,}", flush=True)
+
+
+def resident_mb(pid: int) -> float:
+    """Millions of bytes that the process holds in memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def beside_prism(options: argparse.Namespace, mock_pid: int, mock_url: str, place: Path) -> None:
