@@ -244,11 +244,14 @@ def create_app(
     if scenario is not None:
         control.play(scenario)
     app = chosen.wrap(Mocks(Starlette(routes=routes(control, log, counters, fetch)), mocks))
-    if cors:
-        # What a page may read of an answer beside its body.
-        exposed = ("retry-after", "x-request-id", "idempotency-replayed", "location")
-        app = CORSMiddleware(app, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], expose_headers=exposed)
-    return app
+    return for_pages(app) if cors else app
+
+
+def for_pages(app: ASGIApp) -> ASGIApp:
+    """The same application, which pages of any origin may ask."""
+    # What a page may read of an answer beside its body.
+    exposed = ("retry-after", "x-request-id", "idempotency-replayed", "location", "x-testcard-replay")
+    return CORSMiddleware(app, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], expose_headers=exposed)
 
 
 class Mocks:
@@ -356,8 +359,9 @@ class ProviderApp:
         root: str = scope.get("root_path", "")
         methods, path = self._find(scope["path"][len(root) :])
         method = scope["method"]
-        count, phase = self._elsewhere, self._control.phase
+        count = self._elsewhere
         if methods is None:
+            phase = self._control.phase
             headers = decoded(scope["headers"])
             call = Call(self.id, "", method, headers, path, scope.get("scheme", "http"), root, NO_HOOKS)
             answer = self._elsewhere_at(method, scope["path"][len(root) :], headers)
@@ -365,7 +369,7 @@ class ProviderApp:
             endpoint = methods.get(method) or next(iter(methods.values()))
             if endpoint.works:
                 self._control.before_work()
-                phase = self._control.phase
+            phase = self._control.phase
             hooks = endpoint.fault_source.next()
             call = Call(self.id, endpoint.operation, method, decoded(scope["headers"]), path, scope.get("scheme", "http"), root, hooks)
             if hooks:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import shlex
 import sys
@@ -18,7 +19,7 @@ from urllib.parse import quote, urlencode
 import click
 from starlette.types import ASGIApp
 
-from testcard.mocks.app import create_app
+from testcard.mocks.app import create_app, for_pages
 from testcard.mocks.conditions import REFUSALS, Conditions, read_scenario
 from testcard.mocks.faults import FAULTS
 from testcard.mocks.replay import Replay
@@ -247,6 +248,8 @@ def mock(
     if list_faults or "list" in faults:
         _list_faults(provider_names, as_json=as_json)
         return
+    if not math.isfinite(grace):
+        raise UsageError(f"--grace cannot be {grace}", hint="it is a number of seconds")
     conditions = Conditions(
         latency,
         rate_limit,
@@ -270,7 +273,7 @@ def mock(
         if provider_names or conditions != Conditions() or scenario is not None or variant is not None:
             raise UsageError("--replay answers as the run did, and nothing else", hint="leave out providers, faults, limits and scenarios")
         replayed = Replay(replay, paced=recorded_pace)
-        app, names = replayed, [replayed.provider]
+        app, names = for_pages(replayed) if cors else replayed, [replayed.provider]
     else:
         if recorded_pace:
             raise UsageError("--recorded-pace goes with --replay", hint="--latency sets the pace of other mocks")

@@ -165,7 +165,10 @@ def conditions_from(value: Any, place: str, *, over: Conditions | None = None) -
         found = msgspec.convert(merged, Conditions, strict=False)
     except (msgspec.ValidationError, TypeError) as error:
         raise UsageError(f"{place}: {error}", hint=f"conditions are {', '.join(Conditions.__struct_fields__)}") from None
-    checked(found)
+    try:
+        checked(found)
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}", hint=error.hint) from None
     return found
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from testcard.mocks.app import create_app
+from testcard.mocks.app import create_app, for_pages
 from testcard.mocks.conditions import conditions_from, read_scenario
 from testcard.mocks.replay import Replay
 from testcard.mocks.serving import serving, throwaway_certificate
@@ -97,7 +97,10 @@ def running_mock(
         raise UsageError("name a provider or a run to replay", hint='running_mock("nebul"), or running_mock(replay="testcard-runs/…")')
     with contextlib.ExitStack() as stack:
         if replay is not None:
-            app: Any = Replay(Path(replay))
+            if conditions or scenario is not None or variant is not None:
+                raise UsageError("a replay answers as the run did, and nothing else", hint="leave out conditions, scenario and variant")
+            replayed = Replay(Path(replay))
+            app: Any = for_pages(replayed) if cors else replayed
         else:
             first = conditions_from(conditions, "running_mock")
             story = read_scenario(Path(scenario), over=first) if scenario is not None else None

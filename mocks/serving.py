@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -30,7 +31,8 @@ def bind(host: str, port: int) -> socket.socket:
         server.listen(2048)
     except OSError as error:
         server.close()
-        hint = "choose another port with --port, or let one be chosen with --port 0" if port else "choose another address with --host"
+        about_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        hint = "choose another port with --port, or let one be chosen with --port 0" if about_port else "choose another address with --host"
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}", hint=hint) from None
     return server
 

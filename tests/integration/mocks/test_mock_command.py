@@ -118,6 +118,8 @@ def test_a_taken_port_is_a_usage_error() -> None:
         (["--rate-limit", "fast"], "5/s"),
         (["nanogpt", "nanogpt"], "twice"),
         (["--host", "192.0.2.1", "--port", "0"], "--host"),
+        (["--host", "192.0.2.1", "--port", "8088"], "--host"),
+        (["--grace", "nan"], "number of seconds"),
     ],
 )
 def test_wrong_flags_are_usage_errors(options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -322,7 +322,7 @@ def test_a_scenario_keeps_its_time() -> None:
         ("[[phase]]\nspeed = 1", "phase 1: Object contains unknown field `speed`"),
         ("[[phase]]\n[[phase]]\n", "never ends"),
         ("[[phase]]\nseconds = 0", "seconds cannot be 0"),
-        ("[[phase]]\nlatency = 'x'", "is no latency"),
+        ("[[phase]]\nlatency = 'x'", "scenario.toml, phase 1: 'x' is no latency"),
         ("phase = [", "is no TOML"),
     ],
 )

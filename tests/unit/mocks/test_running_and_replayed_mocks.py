@@ -135,6 +135,18 @@ def test_a_recorded_run_answers_again(tmp_path: Path) -> None:
         assert httpx.get(f"{mock.base_url}/v1/other", trust_env=False).status_code == 404
 
 
+def test_a_replay_takes_pages_in_and_nothing_that_it_could_not_keep(tmp_path: Path) -> None:
+    """CORS goes with a run; conditions, scenarios and variants are refused rather than left unheard."""
+    folder = recorded(tmp_path / "run")
+    with running_mock(replay=folder, cors=True) as mock:
+        answer = httpx.get(f"{mock.base_url}/v1/other", headers={"origin": "https://page.example"}, trust_env=False)
+        assert answer.headers["access-control-allow-origin"] == "*"
+    unheard: tuple[dict[str, Any], ...] = ({"latency": "1"}, {"scenario": tmp_path / "story.toml"}, {"variant": "strict"})
+    for options in unheard:
+        with pytest.raises(UsageError, match="nothing else"), running_mock(replay=folder, **options):
+            pass
+
+
 @pytest.mark.parametrize(("name", "text"), [("run.json", "[]"), ("exchanges.jsonl", ""), ("exchanges.jsonl", '{"id": 1}\n{}\n')])
 def test_a_folder_that_cannot_be_replayed_says_why(tmp_path: Path, name: str, text: str) -> None:
     """What is wrong with it, and what would be right."""
