@@ -44,7 +44,6 @@ from testcard.harness.events import Event, Finished, Noted, Planned, PlannedTarg
 from testcard.harness.models import unlisted
 from testcard.harness.pricing import PriceOrigin, Pricing
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free
-from testcard.harness.stops import Stop, StopReason
 from testcard.harness.targets import OpenTarget, checked_base_url, is_loopback, open_target
 from testcard.specs.loader import load_provider
 
@@ -230,7 +229,7 @@ class CheckRun:
                 unknown = unlisted(self.provider, self.operations, options.model) if options.model is not None else None
                 if unknown is not None:
                     yield Noted(sentence=unknown)
-                yield from self._heard(_Work(self, target, plan, settings, writer))
+                yield from self._heard(_Work(self, target, plan, settings, writer, began_s))
             except TestcardError as error:
                 writer.finish("error", error.exit_code, error.message)
                 raise
@@ -295,13 +294,14 @@ class CheckRun:
 class _Work:
     """What is done in a thread of its own: the plan carried out, judged, sealed. `told` holds events, an error, and None at the end."""
 
-    def __init__(self, run: CheckRun, target: OpenTarget, plan: Plan, settings: CheckSettings, writer: RunWriter) -> None:
+    def __init__(self, run: CheckRun, target: OpenTarget, plan: Plan, settings: CheckSettings, writer: RunWriter, began_s: float) -> None:
         self.told: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
         self._run = run
         self._target = target
         self._plan = plan
         self._settings = settings
         self._writer = writer
+        self._began_s = began_s
         self._task: asyncio.Task[Any] | None = None
         self._aborted = False
 
@@ -350,12 +350,13 @@ class _Work:
         if stopped:
             runner.stop(INTERRUPTED)
 
-    def _decoding_s(self, stop: Stop | None) -> float:
-        """How long pictures may be decoded: where the time was over, as long as was kept for that."""
-        max_time_s = self._run.options.max_time_s
-        if stop is None or stop.reason is not StopReason.TIME_SPENT or max_time_s is None:
+    def _decoding_s(self) -> float:
+        """How long pictures may be decoded: for what is left of the check's time, and for the part of it that was kept for that in any case."""
+        max_time_s = self._settings.told_max_time_s
+        if max_time_s is None:
             return math.inf
-        return min(_JUDGING_S, _JUDGING_SHARE * max_time_s)
+        kept_s = _JUDGING_SHARE * max_time_s if self._run.options.max_time_s is None else min(_JUDGING_S, _JUDGING_SHARE * max_time_s)
+        return max(kept_s, max_time_s - (time.monotonic() - self._began_s))
 
     def _judged(self, carried: Carried) -> None:
         run, plan, options, outcome = RunReader(self._writer.folder), self._plan, self._run.options, carried.outcome
@@ -369,7 +370,7 @@ class _Work:
             stopped=outcome.stopped is not None,
             started=started_of(run.run),
             live=options.live,
-            decoding_s=_HURRIED_DECODING_S if outcome.interrupted else self._decoding_s(outcome.stopped),
+            decoding_s=_HURRIED_DECODING_S if outcome.interrupted else self._decoding_s(),
             judged_bytes=_HURRIED_BYTES if outcome.interrupted else None,
         )
         if self._aborted:

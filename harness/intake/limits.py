@@ -53,7 +53,7 @@ class IntakeLimits:
     judged_bytes: int = _limit(
         96 * MIB, "bytes of answers above 64 KB that a check judges; what is beyond them is recorded only", least=MIB
     )
-    held_bytes: int = _limit(160 * MIB, "bytes of answers in memory at once, all together", least=MIB)
+    held_bytes: int = _limit(112 * MIB, "bytes of answers in memory at once, all together", least=MIB)
 
 
 _now = IntakeLimits()

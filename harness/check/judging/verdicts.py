@@ -171,14 +171,13 @@ class JudgedBodies:
 
     def inspect(self, data: bytes) -> PictureInfo:
         """What the bytes of a picture are."""
-        digest = hashlib.sha256(data).digest() if len(data) > _SMALL_BYTES else None
-        found = self._infos.get(digest) if digest is not None else None
+        digest = hashlib.sha256(data).digest()  # of small ones too: five kilobytes may be 36 megapixels, and come 64 times an answer
+        found = self._infos.get(digest)
         if found is None:
             began_s = time.monotonic()
             found = self._look(data) if self._in_time(data) else inspect(data, pixels=False)
             self._left_s -= time.monotonic() - began_s
-            if digest is not None:
-                self._infos[digest] = found
+            self._infos[digest] = found
         return found
 
     def _in_time(self, data: bytes) -> bool:
@@ -191,7 +190,7 @@ class JudgedBodies:
 
 #: So many pixels a second are decoded and hashed on a slow machine.
 _PIXELS_PER_S = 2e7
-#: Smaller bodies are neither counted nor kept.
+#: Smaller bodies are not counted.
 _SMALL_BYTES = 64 * 1024
 
 

@@ -409,3 +409,16 @@ def test_options_that_mean_nothing_are_refused_when_they_are_made(name: str, val
     options: dict[str, Any] = {name: value}
     with pytest.raises(UsageError, match=name):
         CheckOptions(provider="nanogpt", **options)
+
+
+def test_pictures_are_decoded_for_what_is_left_of_the_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where all was sent in time: 64 pictures of 36 megapixels in each answer would take for ever."""
+    given: list[float] = []
+
+    def judge(*arguments: Any, **more: Any) -> Any:
+        given.append(more["decoding_s"])
+        return verdicts.judge_records(*arguments, **more)
+
+    monkeypatch.setattr(run_module, "judge_records", judge)
+    check(options(server, max_requests=1, max_time_s=600.0)).finish()
+    assert 60.0 <= given[0] < 600.0

@@ -18,7 +18,7 @@ from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange, SeenResponse, SentRequest, Spend, Verdict
 from testcard.harness.wire.model import Answer
-from testcard.harness.wire.pictures import inspect
+from testcard.harness.wire.pictures import PictureInfo, inspect
 from testcard.specs.loader import load_provider
 
 SCOPE = Scope(load_provider("nanogpt"), "createImage")
@@ -212,3 +212,16 @@ def test_a_small_file_of_many_pixels_is_not_decoded_in_a_hurry(left_s: float, de
     assert len(buffer.getvalue()) < 16 * 1024
     seen = JudgedBodies(lambda body: b"", inspect, left_s).inspect(buffer.getvalue())
     assert (seen.width_px, seen.problem, seen.pixels_sha256 is not None) == (5000, None, decoded)
+
+
+def test_the_same_small_picture_is_decoded_once() -> None:
+    """Five kilobytes may be 36 megapixels, and come 64 times in each answer."""
+    looked: list[bytes] = []
+
+    def look_at(data: bytes) -> PictureInfo:
+        looked.append(data)
+        return inspect(data)
+
+    bodies = JudgedBodies(lambda body: b"", look_at)
+    assert len({bodies.inspect(b"no picture, and small") for _ in range(64)}) == 1
+    assert len(looked) == 1
