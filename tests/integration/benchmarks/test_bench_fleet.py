@@ -70,7 +70,7 @@ def counts(out: Path) -> set[int]:
     return {len(samples_of(out)), 0 if summary is None else sum(row.requests for row in summary.rows), sum(int(row["n"]) for row in report)}
 
 
-def wait_for(condition: Any, seconds: float = 30.0) -> None:
+def wait_for(condition: Any, seconds: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
@@ -162,7 +162,7 @@ def test_a_master_and_two_workers_share_a_run_and_ctrl_c_ends_all(mocks: Embedde
         "--out", str(out),
     )  # fmt: skip
     try:
-        wait_for(lambda: billed(mocks.base_urls["nanogpt"]) - before >= 60, 60)
+        wait_for(lambda: billed(mocks.base_urls["nanogpt"]) - before >= 60)
     except AssertionError:
         for process in (master, *workers):
             kill(process)
@@ -260,7 +260,7 @@ def test_workers_in_network_namespaces_of_their_own(tmp_path: Path) -> None:
             for process in (master, *workers):
                 stack.callback(kill, process)
             if interrupted:
-                wait_for(lambda before=before: billed(url) - before >= 40, 60)
+                wait_for(lambda before=before: billed(url) - before >= 40)
                 os.killpg(master.pid, signal.SIGINT)
             _, stderr = master.communicate(timeout=PATIENCE_S)
             for worker in workers:

@@ -7,9 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import pytest
 from testcard.harness.cli import run
 from testcard.harness.rules.registry import RULES
 from testcard.harness.targets import EmbeddedMocks, embedded_mocks
-from testkit.waiting import PATIENCE_S
+from testkit.waiting import PATIENCE_S, until
 
 KEY = "sk-integration-0123456789"
 Capture = pytest.CaptureFixture[str]
@@ -247,7 +246,7 @@ def test_ctrl_c_keeps_what_was_judged(tmp_path: Path) -> None:
             text=True,
             env={**os.environ, "TESTCARD_API_KEY": mocks.api_key},
         )
-        _wait_for(lambda: (tmp_path / "run" / "exchanges.jsonl").exists(), 30)
+        until(lambda: (tmp_path / "run" / "exchanges.jsonl").exists(), "a first exchange")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
@@ -259,13 +258,6 @@ def test_ctrl_c_keeps_what_was_judged(tmp_path: Path) -> None:
     assert {"junit", "sarif"} <= set(record["files"])
     assert "report" not in record["files"]
     assert "next: testcard report " in err
-
-
-def _wait_for(condition: Callable[[], bool], seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_rules_are_listed_and_explained(capsys: Capture) -> None:
