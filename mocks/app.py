@@ -8,6 +8,7 @@ Puts conditions in force in every provider of a mock: those it started with, tho
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -383,7 +384,9 @@ class ProviderApp:
             count.take_back(404)
         else:
             self._write_down(scope, call, answer, began, phase)
-        await respond(answer, send, head=method == "HEAD")
+        # Only a server that is being stopped cancels: what was left to send of a stream is left.
+        with contextlib.suppress(asyncio.CancelledError):
+            await respond(answer, send, head=method == "HEAD")
 
     def _write_down(self, scope: Scope, call: Call, answer: Answer, began: float, phase: str | None) -> None:
         log = self._log

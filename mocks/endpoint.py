@@ -93,18 +93,19 @@ class Endpoint:
         """The answer to one request; never raises for anything a client can send."""
         self.count.open += 1
         try:
-            answer = await self._answer(call, receive)
-        except Refused as refused:
-            answer = self.provider_format.refusal(refused, self.operation)
+            try:
+                answer = await self._answer(call, receive)
+            except Refused as refused:
+                answer = self.provider_format.refusal(refused, self.operation)
+            if call.hooks:
+                answer = call.hooks.apply("answer", call, answer)
+                if answer.late_s:
+                    await self.resources.sleep(answer.late_s)
         except asyncio.CancelledError:
             # Only a server that is being stopped cancels: say so, rather than leave a traceback.
             answer = self.provider_format.refusal(Refused(503, "the mock is being stopped", code="stopping"))
         finally:
             self.count.open -= 1
-        if call.hooks:
-            answer = call.hooks.apply("answer", call, answer)
-            if answer.late_s:
-                await self.resources.sleep(answer.late_s)
         answer = self.provider_format.as_sent(answer, self.operation)
         self.count.add(answer.status, billed=answer.billed and answer.status < 300, images=answer.images)
         return answer

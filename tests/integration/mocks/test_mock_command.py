@@ -175,17 +175,29 @@ sys.exit(run(["mock", "--port", "0"]))
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
-def test_a_stopped_mock_ends_with_a_request_under_way() -> None:
-    """Ctrl-C ends the mock within two seconds even while an answer is being waited for, and without a traceback."""
-    with running("nanogpt", "--port", "0", "--json", "--latency", "30") as process:
-        url = json.loads(line(process))["base_urls"]["nanogpt"]
+@pytest.mark.parametrize(
+    ("provider", "options", "path", "body"),
+    [
+        ("nanogpt", ["--latency", "30"], "/v1/images/generations", {"prompt": "x"}),
+        ("nanogpt", ["--fault", "http.answered"], "/v1/images/generations", {"prompt": "x"}),
+        ("nvidia-nim-vision", ["--latency", "6"], "/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "stream": True}),
+    ],
+    ids=["working", "held back", "streaming"],
+)
+def test_a_stopped_mock_ends_with_a_request_under_way(provider: str, options: list[str], path: str, body: dict[str, object]) -> None:
+    """Ctrl-C ends the mock within two seconds even while an answer is being waited for, or sent, and without a traceback."""
+    with running(provider, "--port", "0", "--json", *options) as process:
+        url = json.loads(line(process))["base_urls"][provider]
         host, port = url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as waiting:
-            body = b'{"prompt": "x"}'
-            head = f"POST /v1/images/generations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer testcard\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-            waiting.sendall(head.encode() + body)
+            model = next(iter(load_provider(provider).profile.models)).id
+            sent = json.dumps({"model": model, **body}).encode()
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer testcard\r\nContent-Type: application/json\r\nContent-Length: {len(sent)}\r\n\r\n"
+            waiting.sendall(head.encode() + sent)
+            if "stream" in body:
+                assert waiting.recv(1).startswith(b"H")
             deadline = time.monotonic() + PATIENCE_S
-            while httpx.get(url + "/_testcard/counters").json()["open"] == 0 and time.monotonic() < deadline:
+            while "stream" not in body and httpx.get(url + "/_testcard/counters").json()["open"] == 0 and time.monotonic() < deadline:
                 time.sleep(0.02)
             os.kill(process.pid, signal.SIGINT)
             assert process.wait(timeout=PATIENCE_S) == 0
