@@ -165,7 +165,7 @@ def read_key(provider: Provider, key_file: Path | None = None, key_env: str | No
         return _from_file(key_file)
     for name in (KEY_ENV, key_env, provider.profile.auth.key_env):
         if name and (key := os.environ.get(name, "").strip()):
-            return _sendable(key, name)
+            return sendable_key(key, name)
     return None
 
 
@@ -178,10 +178,11 @@ def _from_file(key_file: Path) -> str:
         raise UsageError(f"--api-key-file {key_file}: is not a text file") from None
     if not key:
         raise UsageError(f"--api-key-file {key_file}: holds no key", hint=f"write the key into it, or set {KEY_ENV} and leave the flag out")
-    return _sendable(key, f"--api-key-file {key_file}")
+    return sendable_key(key, f"--api-key-file {key_file}")
 
 
-def _sendable(key: str, source: str) -> str:
+def sendable_key(key: str, source: str) -> str:
+    """The key, kept secret from now on; `UsageError` for one that no header can carry, which names where it came from and not the key."""
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise UsageError(f"the key in {source} holds characters that no header can carry", hint="it has to be one line of plain characters")
     keep_secret(key)

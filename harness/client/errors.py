@@ -93,8 +93,9 @@ class SpendingLimitReached(ClientError):
 
     exit_code = Exit.INCONCLUSIVE
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, hint="raise the limit (--max-cost, --max-requests, or the SpendingGuard of a program), or ask for less")
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        wider = "raise the limit (--max-cost, --max-requests, or the SpendingGuard of a program), or ask for less"
+        super().__init__(message, hint=hint or wider)
 
 
 class AddressNotAllowed(ClientError):

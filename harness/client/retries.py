@@ -33,7 +33,7 @@ class Retry:
     statuses: tuple[int, ...] = (408, 429, 500, 502, 503, 504)
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or min(self.deadline_s, self.base_s, self.longest_s, self.jitter) < 0:
+        if self.attempts < 1 or not all(one >= 0 for one in (self.deadline_s, self.base_s, self.longest_s, self.jitter)):
             raise UsageError("a retry policy needs at least one attempt, and no time below 0", hint="Retry(attempts=3, deadline_s=60)")
 
     def pause_s(

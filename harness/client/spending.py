@@ -45,7 +45,10 @@ class SpendingGuard:
                 raise SpendingLimitReached(f"the limit of {self.max_requests} requests is reached")
             if self.max_usd is not None:
                 if worst_usd is None:
-                    raise SpendingLimitReached("no price is known for this request, so that nothing says whether it stays within the limit")
+                    raise SpendingLimitReached(
+                        "no price is known for this request, so that nothing says whether it stays within the limit",
+                        hint="state prices (pricing=Pricing(…), or [prices] in testcard.toml), or limit requests instead",
+                    )
                 if self._usd + worst_usd > self.max_usd + 1e-9:
                     left = max(0.0, self.max_usd - self._usd)
                     raise SpendingLimitReached(

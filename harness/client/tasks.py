@@ -11,6 +11,7 @@ from testcard.harness.client.results import Result
 from testcard.harness.errors import UsageError
 from testcard.harness.wire.course import Done, End, Purpose, Send, Steps
 from testcard.harness.wire.decode import decode
+from testcard.harness.wire.encode import is_one_segment
 from testcard.harness.wire.model import Answer, AsyncTask, WireRequest
 
 
@@ -49,8 +50,10 @@ class HandedIn:
 
 
 def resumed(task_id: str, now_s: float) -> Done[Exchanged]:
-    """As if the submission of this task had just been taken; `now_s` on the driver's clock."""
+    """As if the submission of this task had just been taken; `now_s` on the driver's clock. `UsageError` for what no task is called."""
     by_address = task_id.startswith(("http://", "https://", "/"))
+    if not by_address and not is_one_segment(task_id):
+        raise UsageError(f"{task_id[:80]!r} is the id of no task", hint="pass the id that submit gave, or the task's address")
     task = AsyncTask(None if by_address else task_id, None, poll_url=task_id if by_address else None)
     return Done(End.ANSWERED, Answer(202, task=task), finished_s=now_s)
 

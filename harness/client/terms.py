@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import uuid
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from testcard.harness.client.spending import SpendingGuard
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import keep_secret
-from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key
+from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key, sendable_key
 from testcard.harness.wire.addresses import allow_host, fetchable, host_of, origin
 from testcard.harness.wire.billing import worst_case
 from testcard.harness.wire.contract import Choice, choose
@@ -179,7 +180,10 @@ class Settings:
             )
         if protocol.flag is not None and not choice.request.asynchronous:
             raise UsageError("an idempotency key goes with tasks only here", hint="add asynchronous=True, or use submit")
-        return str(uuid.uuid4()) if wanted is True else wanted
+        key = str(uuid.uuid4()) if wanted is True else wanted
+        if not (key and key.isascii() and key.isprintable()):
+            raise UsageError("the idempotency key is nothing that a header can carry", hint="it has to be one line of plain characters")
+        return key
 
     def _call(self, choice: Choice, key: str | None, notes: tuple[str, ...]) -> Call:
         size = choice.request.size
@@ -259,12 +263,16 @@ def settings(
     if not live and not is_loopback(url):
         raise UsageError(f"{url} is not on this machine", hint="pass live=True to talk to it; requests there can cost money")
     keyless = no_auth or loaded.profile.auth.header is None
-    key = None if keyless else (api_key or read_key(loaded) or (MOCK_API_KEY if is_loopback(url) else None))
+    given = sendable_key(api_key, "api_key") if api_key else None
+    key = None if keyless else (given or read_key(loaded) or (MOCK_API_KEY if is_loopback(url) else None))
     if key is None and not keyless:
         raise UsageError(
             f"there is no key for {loaded.profile.name}", hint=f"pass api_key, or set {KEY_ENV} or {loaded.profile.auth.key_env}"
         )
     keep_secret(key)
+    for name, seconds in (("timeout_s", timeout_s), ("poll_interval_s", poll_interval_s), ("poll_timeout_s", poll_timeout_s)):
+        if seconds is not None and not 0 <= seconds < math.inf:
+            raise UsageError(f"{name} cannot be {seconds}", hint="it is a number of seconds, at least 0")
     # Without prices of the caller's only the answer's own cost counts: illustrative ones are for runs against our mocks.
     pricing = pricing or Pricing(loaded, mock=False)
     bounds = (max_bytes, poll_interval_s, poll_timeout_s)

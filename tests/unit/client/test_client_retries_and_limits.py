@@ -209,3 +209,30 @@ def test_an_error_has_its_exchange_and_no_key() -> None:
     assert (found.method, found.status, b"a red boat" in found.request_body) == ("POST", 500, True)
     assert SECRET.encode() not in found.body
     assert SECRET not in repr(found.request_headers) + repr(found) + str(caught.value) + repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"timeout_s": float("nan")}, {"timeout_s": -1.0}, {"poll_timeout_s": float("inf")}, {"api_key": "ключ"}, {"api_key": "two\nlines"}],
+    ids=str,
+)
+def test_what_bounds_nothing_or_cannot_be_sent_is_refused_at_once(options: dict[str, Any]) -> None:
+    """Times that never end, and keys that no header can carry, which the message does not show."""
+    with pytest.raises(UsageError) as caught:
+        Client("nanogpt", **{"base_url": "http://127.0.0.1:9", "api_key": SECRET, **options})
+    assert str(options.get("api_key")) not in str(caught.value)
+    with pytest.raises(UsageError):
+        Retry(attempts=2, deadline_s=float("nan"))
+
+
+def test_what_no_task_or_key_can_be_called_is_the_callers_mistake() -> None:
+    """An empty or wandering id of a task, and an idempotency key that no header can carry: nothing is sent, and no target is accused."""
+    answers = Answers(ok())
+    with client(answers, "opengpu-relay") as one:
+        for task_id in ("", "..", "../../v2/tasks/1"):
+            with pytest.raises(UsageError, match="id of no task"):
+                one.resume(task_id)
+        for key in ("", "ключ", "two\r\nlines: x"):
+            with pytest.raises(UsageError, match="idempotency key"):
+                one.submit("a red boat", idempotency_key=key)
+    assert answers.asked == []
