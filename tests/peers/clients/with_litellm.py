@@ -57,6 +57,11 @@ case(
     "completion, streamed",
     lambda: check(len([chunk for chunk in see(stream=True) if chunk.choices[0].delta.content]) > 3, "no pieces"),
 )
+case("nebul", "400", lambda: refused(litellm.BadRequestError, lambda: drawn("nebul", KONTEXT, n=0)))
 case("nebul", "401", lambda: refused(litellm.AuthenticationError, lambda: drawn("nebul", KONTEXT, key="wrong")))
+# Of pictures litellm makes its general error of a 403, and of a 422 the one of a 400, each with the server's words.
+case("nebul", "403", lambda: refused(litellm.APIError, lambda: drawn("nebul:403", KONTEXT)))
 case("nebul", "404", lambda: refused(litellm.NotFoundError, lambda: drawn("nebul", "no-such-model")))
+case("nebul", "422", lambda: refused(litellm.BadRequestError, lambda: drawn("nebul:422", KONTEXT)))
 case("nebul", "429", lambda: refused(litellm.RateLimitError, lambda: drawn("nebul:429", KONTEXT)))
+case("nebul", "500", lambda: refused(litellm.InternalServerError, lambda: drawn("nebul:500", KONTEXT)))

@@ -44,6 +44,7 @@ for (const one of ['nebul', 'nanogpt']) {
   await testcase(one, '401', () => error(one, OpenAI.AuthenticationError, 401, 'wrong'));
   await testcase(one, '402', () => error(`${one}:402`, OpenAI.APIError, 402));
   await testcase(one, '403', () => error(`${one}:403`, OpenAI.PermissionDeniedError, 403));
+  await testcase(one, '413', () => error(one, OpenAI.APIError, 413, undefined, { prompt: 'x'.repeat(33_000_000) }));
   await testcase(one, '422', () => error(`${one}:422`, OpenAI.UnprocessableEntityError, 422));
   await testcase(one, '429', () => error(`${one}:429`, OpenAI.RateLimitError, 429));
 }
