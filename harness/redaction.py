@@ -25,6 +25,8 @@ from testcard.specs.profile import MOCK_API_KEY, Auth
 KEY_PLACEHOLDER = "$TESTCARD_API_KEY"
 #: From this length on, a key is found by chance in no picture. A shorter one ("test") is part of ordinary words and of base64.
 _UNMISTAKABLE = 12
+#: How the bytes of pictures begin. A key of a few letters ("x", "none") stands in them by chance, and without it they would not decode.
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8")
 #: Characters of words and of base64: a short key between them is no key.
 _WORDY = "A-Za-z0-9+/"
 #: So much of a key, before an ellipsis or the end of a text, is a key that was cut.
@@ -71,6 +73,8 @@ class Spellings:
 
     def without_bytes(self, content: bytes) -> bytes:
         """The bytes with the placeholder in place of the key."""
+        if self._short and content.startswith(_PICTURES):
+            return content
         if self._may_stand_in(content):
             content = self._bytes.sub(KEY_PLACEHOLDER.encode(), content)
             if self._still_stands_in(content):

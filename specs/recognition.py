@@ -571,6 +571,7 @@ _NOT_PICTURES = re.compile(
     re.I,
 )
 _DEEPEST = 8
+_DATA_URL = re.compile(r"data[ _:-]?ur[il]s?|data:image", re.I)
 
 
 def leaves(schema: Any, place: tuple[str, ...] = (), _level: int = 0) -> Iterator[tuple[tuple[str, ...], Schema]]:
@@ -604,21 +605,27 @@ def answer_schema(operation: Operation) -> Schema | None:
 def picture_places(schema: Schema) -> Data:
     """Where an answer keeps its pictures, as a profile's response map has it; empty where no place looks like one."""
     candidates: list[tuple[float, tuple[str, ...], str, str]] = []
+    lists = {place: one for place, one in leaves(schema) if "items" in one}
+    as_data_urls: set[tuple[str, ...]] = set()
     for place, one in leaves(schema):
         if type_of(one) not in ("string", None) or not place or "properties" in one or any(_NOT_PICTURES.search(part) for part in place):
             continue
         name = next((part for part in reversed(place) if part != "*"), "")
-        kind = _picture_kind(bare(name), one, listed=place[-1] == "*")
-        if kind is None:
+        holder = lists.get(place[:-1], {}) if place[-1] == "*" else {}
+        said = f"{_said(one)} {one.get('title', '')} {holder.get('description', '')}".lower()
+        kinds = _picture_kinds(bare(name), one, said, listed=place[-1] == "*")
+        if not kinds:
             continue
+        if kinds == ("base64",) and _DATA_URL.search(said):
+            as_data_urls.add(place)
         score = len(place) + (0 if any(bare(part) in _PICTURES for part in place) else 3) + (0 if "*" in place else 0.5)
         if "*" in place and place[-1] != "*":
             last = len(place) - place[::-1].index("*")
-            candidates.append((score, place[:last], "/".join(place[last:]), kind))
+            candidates += [(score, place[:last], "/".join(place[last:]), kind) for kind in kinds]
         elif place[-1] == "*" or (bare(name) in _PICTURES and bare(name) not in _ADDRESS):
-            candidates.append((score, place, "", kind))
+            candidates += [(score, place, "", kind) for kind in kinds]
         else:
-            candidates.append((score, place[:-1], place[-1], kind))
+            candidates += [(score, place[:-1], place[-1], kind) for kind in kinds]
     if not candidates:
         return {}
     best = min(candidates, key=lambda one: one[0])[1]
@@ -635,6 +642,8 @@ def picture_places(schema: Schema) -> Data:
     for one_way, other in (("base64", "url"), ("url", "base64")):
         if {one_way, other} <= found.keys() and found[one_way] in always and found[other] not in always:
             del found[other]  # each picture comes in this way, whatever else there may be room for
+    if as_data_urls & {best, (*best, str(found.get("base64")))}:
+        found["data_url"] = True
     found["default_delivery"] = "url" if "url" in found else "base64"
     for place, one in leaves(schema):
         if place[:-1] == best and place:
@@ -645,21 +654,21 @@ def picture_places(schema: Schema) -> Data:
     return found
 
 
-def _picture_kind(name: str, schema: Schema, *, listed: bool) -> str | None:
-    said = f"{_said(schema)} {schema.get('title', '')}".lower()
+def _picture_kinds(name: str, schema: Schema, said: str, *, listed: bool) -> tuple[str, ...]:
+    """In which ways a text of an answer may hold a picture: both where its description has both, and where nothing is said of a listed one."""
     address = schema.get("format") in ("uri", "url", "uri-reference")
-    if name in _BASE64 or (
-        (name in _PICTURES or listed)
-        and ("base64" in said or schema.get("contentEncoding") == "base64" or schema.get("format") in ("byte", "base64"))
-    ):
-        return "base64"
+    encoded = schema.get("contentEncoding") == "base64" or schema.get("format") in ("byte", "base64")
+    named = name in _PICTURES or listed
+    linked = re.search(r"\b(?:url|uri|link|address)s?\b", _DATA_URL.sub("", said)) is not None
+    if name in _BASE64 or (named and (encoded or "base64" in said or (_DATA_URL.search(said) and not linked))):
+        return ("base64", "url") if linked and not encoded and name not in _BASE64 and not address else ("base64",)
     if name in _ADDRESS or (name in _PICTURES and (address or "url" in said)):
-        return "url"
+        return ("url",)
     if listed and address:  # a list of addresses, whatever it is called
-        return "url"
+        return ("url",)
     if listed and name in _PICTURES and type_of(schema) == "string" and not schema.get("enum"):
-        return "url"
-    return None
+        return ("base64", "url")
+    return ()
 
 
 def response_data(operation: Operation) -> Data:

@@ -327,8 +327,8 @@ def _picture(where: ResponseMap, found: _Places, index: int, place: str, item: A
 
     base64, url = text(where.base64), text(where.url)
     if where.base64 is not None and where.base64 == where.url and url is not None:
-        # One place for both: an address is told from base64 by its scheme (":" is no letter of base64).
-        is_address = ":" in url[:12]
+        # One place for both: an address is told from base64 by its scheme (":" is no letter of base64); a data URL carries base64.
+        is_address = ":" in url[:12] and not url.startswith("data:")
         base64, url = (None, url) if is_address else (url, None)
     value = where.base64 if base64 is not None else where.url if url is not None else None
     picture = DeliveredPicture(index, base64, url, place=place, value_place=place + pointer_of(parts_of(value or "")))

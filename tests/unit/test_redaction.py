@@ -67,6 +67,16 @@ def test_a_short_key_spoils_no_picture() -> None:
         assert shows_key(redact, [("x-debug", leak)], b"")
 
 
+@pytest.mark.parametrize("key", ["x", "k1", "none"])
+def test_a_short_key_spoils_no_picture_that_is_a_body(key: str) -> None:
+    """Its bytes hold any few letters by chance, with anything beside them; what is damaged would be called the target's fault."""
+    redact = Redactor(key, AUTH)
+    for begin in (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"RIFF\0\0\0\0WEBP"):
+        body = begin + b"\0" + key.encode() + b"\xfe"
+        assert redact.content(body) == body
+        assert redact.body(body) == (body, False)
+
+
 def test_the_public_default_is_an_ordinary_word() -> None:
     """The mocks' default key is documented: bodies that say testcard stay as they are, the header is cleaned all the same."""
     redact = Redactor("testcard", AUTH)

@@ -260,6 +260,8 @@ def steady(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
 
 
 _METHOD, _MALFORMED, _MEDIA_TYPE = "http.method-refused", "http.malformed-refused", "http.media-type-refused"
+#: Where only this status is described, its shape is that of a list of wrong fields, which other refusals have no use for.
+_INVALID = "422"
 _ERROR_SHAPE = "http.error-shape"
 #: Refusals that a server in front of the API may give before the API sees the request.
 _IN_FRONT = frozenset({413, 414, 431})
@@ -400,8 +402,8 @@ def _error_schemas(operation: Operation) -> Iterable[tuple[str, Schema]]:
 def error_shape(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
     """A refusal says why, in the shape that the document gives for errors; where it gives none, in words that a program can read.
 
-    Where the document gives a shape for some statuses only, refusals with other statuses are held to the same one. Where it gives
-    none at all and answers come as JSON, an empty body and a page of HTML break it, and nothing else. Refusals that a server in
+    Where the document gives a shape for some statuses only, refusals with other statuses are held to the same one, but not to that of
+    422 alone. Where it gives none at all and answers come as JSON, an empty body and a page of HTML break it, and nothing else. Refusals that a server in
     front of the API may send (413, 414, 431), and those of undocumented methods, are not judged. A body that breaks what the
     document says of its own status breaks schema.response alone, unless the profile makes it a must here.
     """
@@ -438,7 +440,9 @@ def _misshapen(scope: Scope, one: SeenExchange) -> str | None:
     # What an error that is sent as a success looks like is said by the success's schema.
     schemas = dict(_error_schemas(scope.operation)) if one.status == one.http_status else {}
     # A status of which nothing is said may have any of the shapes that others have.
-    shapes = [str(one.status)] if str(one.status) in schemas else list(schemas)
+    shapes = [str(one.status)] if str(one.status) in schemas else [status for status in schemas if status != _INVALID]
+    if schemas and not shapes:
+        return _unreadable(scope, one)
     validators = [_validator(scope.operation.document, scope.operation_id, status) for status in shapes]
     fits = body is not None and any(validator.is_valid(body) for validator in validators)
     if not isinstance(body, dict) and not fits:

@@ -101,8 +101,8 @@ def base64_strict(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
     for one in delivered(seen):
         for picture in one.pictures:
             text, place = picture.picture.base64, picture.picture.place
-            if text is not None and scope.profile.response.data_url:
-                # A data URL is what is promised: what stands behind its head is base64.
+            if text is not None and (scope.profile.response.data_url or _either_way(scope)):
+                # A data URL is what is promised, or may come as well as an address: what stands behind its head is base64.
                 text = text.partition(";base64,")[2] if text.startswith("data:") else text
             if text is None:
                 continue
@@ -112,6 +112,12 @@ def base64_strict(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observ
                 yield Observation("unproven", f"picture {place_of(picture)} is not base64", (one.id,))
             else:
                 yield Observation("broken", f"picture {place_of(picture)} {_looseness(text)}", (one.id,), place)
+
+
+def _either_way(scope: Scope) -> bool:
+    """Whether base64 and addresses have one place, so that the server chooses."""
+    response = scope.profile.response
+    return response.base64 is not None and response.base64 == response.url
 
 
 def _judged_elsewhere(scope: Scope, one: SeenExchange) -> bool:

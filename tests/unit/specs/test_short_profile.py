@@ -200,6 +200,10 @@ def test_a_field_is_recognised(name: str, schema: dict[str, Any], expected: dict
         ({"properties": {"url": {"type": "string"}, "status_url": {"type": "string"}}}, {"pictures": "", "url": "url"}),
         ({"properties": {"artifacts": {"items": {"properties": {"base64": {"type": "string"}, "seed": {"type": "integer"}}}}}}, {"pictures": "/artifacts/*", "base64": "base64", "item_seed": "seed"}),
         ({"properties": {"id": {"type": "string"}, "polling_url": {"type": "string"}}}, {}),
+        ({"properties": {"images": {"type": "array", "items": {"type": "string"}, "description": "Data URLs: data:image/png;base64,…"}}}, {"pictures": "/images/*", "base64": "", "url": None, "data_url": True}),
+        ({"properties": {"generations": {"items": {"properties": {"img": {"type": "string", "description": "A base64-encoded .webp file or a link to it."}}}}}}, {"pictures": "/generations/*", "base64": "img", "url": "img", "data_url": None}),
+        ({"properties": {"images": {"type": "array", "items": {"type": "string"}}}}, {"pictures": "/images/*", "base64": "", "url": "", "default_delivery": "url"}),
+        ({"properties": {"images": {"type": "array", "items": {"type": "string", "format": "uri"}}}}, {"pictures": "/images/*", "base64": None, "url": ""}),
     ],
 )  # fmt: skip
 def test_pictures_are_found_in_an_answer(schema: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -106,9 +106,13 @@ def test_one_place_for_addresses_and_base64() -> None:
         "generateFlux": provider.operation_profile("generateFlux").model_copy(update={"response": either}),
     }
     provider = replace(provider, profile=provider.profile.model_copy(update={"operations": operations}))
-    body = json.dumps({"images": ["https://h/a.png", "iVBORw0KGgo="]}).encode()
+    body = json.dumps({"images": ["https://h/a.png", "iVBORw0KGgo=", "data:image/png;base64,iVBORw0KGgo="]}).encode()
     pictures = decode(provider, "generateFlux", WireResponse(200, (), body)).pictures
-    assert [(p.url, p.base64) for p in pictures] == [("https://h/a.png", None), (None, "iVBORw0KGgo=")]
+    assert [(p.url, p.base64) for p in pictures] == [
+        ("https://h/a.png", None),
+        (None, "iVBORw0KGgo="),
+        (None, "data:image/png;base64,iVBORw0KGgo="),
+    ]
 
 
 @pytest.mark.parametrize("name", ["task_id", "task_address"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -304,6 +305,30 @@ def test_an_error_that_no_document_describes(recorded: Any, body: Any, word: str
     assert recorded(NIM).add(400, body, expects="refuse").words(rule) == {word}
     assert recorded(NIM).add(413, body, expects="refuse").words(rule) == set()
     assert recorded(NIM).add(500, body, expects="refuse").words(rule) == set()
+
+
+def test_a_shape_for_422_alone_is_that_of_no_other_refusal(recorded: Any) -> None:
+    """It lists wrong fields, and frameworks document no other; all others have to be readable."""
+    rule = "http.error-shape"
+    scope = Scope(load_provider(str(Path(__file__).parents[3] / "fixtures" / "ways" / "webui")), "txt2img")
+    assert recorded(scope).add(401, {"error": "no key"}).words(rule) == {"pass"}
+    assert recorded(scope).add(401, b"").words(rule) == {"broken"}
+    assert recorded(scope).add(422, {"detail": "prompt is missing"}).words(rule) == {"pass"}
+
+
+ENVELOPE = Scope(load_provider(str(Path(__file__).parents[3] / "fixtures" / "ways" / "envelope")), "makeImage")
+
+
+def test_errors_that_are_sent_as_successes_by_contract(recorded: Any) -> None:
+    """One that the body tells is a refusal; a success that brings nothing breaks it; neither status nor schema of HTTP is blamed for it."""
+    refused = {"id": "1", "base_resp": {"status_code": 2013, "status_msg": "prompt is missing"}}
+    empty = {"id": "1", "base_resp": {"status_code": 0, "status_msg": "success"}}
+    seen = recorded(ENVELOPE).add(200, refused, expects="refuse")
+    for rule in ("http.error-not-200", "http.status-documented", "request.refuses-invalid", "http.error-shape"):
+        assert seen.words(rule) in ({"pass"}, set()), rule
+    assert seen.words("http.error-not-200") == {"pass"}
+    assert recorded(ENVELOPE).add(200, empty, expects="refuse").words("http.error-not-200") == {"broken"}
+    assert recorded(ENVELOPE).add(200, {"id": "1", "base_resp": {"status_code": 503}}).words("http.no-server-error") == {"broken"}
 
 
 def test_errors_without_a_documented_schema(recorded: Any) -> None:
