@@ -108,7 +108,9 @@ def _success_words(schema: Schema) -> Iterator[SuccessWord]:
         for name, one in fields.items():
             flag = bare(name) in _FLAGS and type_of(one) == "boolean"
             code = said is not None and bare(name) in _CODES and type_of(one) in ("integer", "number", "string")
-            if flag or code:
+            # What can only be that of a success is never an error's.
+            fixed = "const" in one or len(one.get("enum") or (None, None)) == 1
+            if (flag or code) and not fixed:
                 message = written((*owner, said)) if said is not None else None
                 coded = name if code else next((other for other in fields if bare(other) in _CODES), None)
                 at_code = written((*owner, coded)) if coded is not None else None
@@ -118,8 +120,6 @@ def _success_words(schema: Schema) -> Iterator[SuccessWord]:
 def _values(schema: Schema) -> tuple[Any, ...]:
     """The values of a code that mean success, as far as its schema tells."""
     number = type_of(schema) != "string"
-    if "const" in schema:
-        return (schema["const"],)
     stated = [schema.get("default"), schema.get("example"), *(schema.get("examples") or ()), *(schema.get("enum") or ())]
     known = [one for one in stated if str(one).lower() in _SUCCESSES]
     if known:

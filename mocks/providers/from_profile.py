@@ -112,8 +112,11 @@ class FromProfile(NimVision):
         return answer
 
     def as_sent(self, answer: Answer, operation: str) -> Answer:
-        """A refusal under the status of a success, where the profile says how its body tells the two apart."""
+        """A refusal under the status of a success, where the profile says how its body tells the two apart and the document has no such status."""
         success = self.provider.profile.errors.success
+        responses = self.provider.operation(operation).responses
+        if {str(answer.status), f"{answer.status // 100}XX"} & responses.keys():
+            return answer
         if success is None or not 400 <= answer.status < 500 or answer.json is None or answer.data is not None:
             return answer
         status = self.success_status(operation)

@@ -277,6 +277,8 @@ def test_a_field_asks_for_a_stream_where_the_document_has_one(tmp_path: Path, me
             ("/errno", (0,)),
         ),
         ({"code": {"type": "integer"}}, None),
+        ({"success": {"type": "boolean", "enum": [True]}}, None),
+        ({"code": {"type": "integer", "const": 0}, "msg": {"type": "string"}}, None),
         ({"error": {"type": "object", "properties": {"code": {"type": "integer"}, "message": {"type": "string"}}}}, None),
         ({"status": {"type": "string", "enum": ["success", "failed"]}}, None),
     ],
