@@ -25,6 +25,8 @@ def read_json(text: bytes | str) -> Any:
     """The JSON value as clients commonly read it: UTF-16 and a byte order mark are taken, NaN is not. `ValueError` for anything else."""
     most = limits()
     _bounded_text(text, most)
+    if _holds_long_numbers(text):
+        return _by_the_book(text, most)
     try:
         return _bounded(msgspec.json.decode(text), most)
     except RecursionError:
@@ -41,6 +43,8 @@ def strict_json(data: bytes) -> Any:
     """
     most = limits()
     _bounded_text(data, most)
+    if _holds_long_numbers(data):
+        return _by_the_book(data.decode("utf-8"), most)
     try:
         return _bounded(msgspec.json.decode(data), most)
     except RecursionError:
@@ -48,6 +52,19 @@ def strict_json(data: bytes) -> Any:
     except (msgspec.DecodeError, UnicodeError):
         pass
     return _by_the_book(data.decode("utf-8"), most)
+
+
+#: Digits of a number that msgspec still reads in no time, and bytes of a text in which thousands of longer ones do not fit.
+_LONG_NUMBER, _LONG_NUMBER_IN_BYTES = re.compile("[0-9]{600}"), re.compile(rb"[0-9]{600}")
+_SHORT_TEXT = 1 << 20
+
+
+def _holds_long_numbers(text: bytes | str) -> bool:
+    """Whether a large text of many parts may hold numbers of hundreds of digits, which msgspec makes integers of, in quadratic time."""
+    if len(text) < _SHORT_TEXT or _counted(text, "," if isinstance(text, str) else b",") < _FEW:
+        return False
+    found: Any = _LONG_NUMBER.search(text) if isinstance(text, str) else _LONG_NUMBER_IN_BYTES.search(text)
+    return found is not None
 
 
 def _by_the_book(text: bytes | str, most: IntakeLimits) -> Any:
