@@ -107,6 +107,7 @@ class Engine:
         self._enough: BlockJob | None = None
         self.error: BaseException | None = None
         self.in_flight = 0
+        self._answered: set[int] = set()  # targets
         self.outcomes: dict[str, int] = {}
         self.tally = Tally()
         self.recent: deque[float] = deque(maxlen=400)
@@ -277,7 +278,9 @@ class Engine:
         """
         share, budget, worst_usd = self.share, self.budget, self.cell.worst_usd[index]
         while True:
-            if share.reserve(worst_usd):
+            if until_s is not None and self.cell.target not in self._answered and budget.is_tight_for(worst_usd):
+                pass  # what an answer of this target really costs is known once there is one
+            elif share.reserve(worst_usd):
                 if budget.reserve(worst_usd):
                     return True
                 share.release(worst_usd)
@@ -346,6 +349,7 @@ class Engine:
         return True
 
     def _record(self, attempt: Attempt, judgement: Judgement) -> None:
+        self._answered.add(attempt.cell.target)
         for held in (self.share, self.budget):
             held.settle(attempt.cell.worst_usd[attempt.ask], judgement.booked_usd)
         self.stop_conditions.judged(attempt.cell, attempt.reply, judgement.outcome, judgement.detail, self.in_flight)

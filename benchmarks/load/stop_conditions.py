@@ -19,6 +19,8 @@ from testcard.harness.wire.decode import retry_after, speaks_of_account, status_
 
 #: What a target adds to a price is believed up to this: sums have to stay numbers.
 _MOST_TIMES = 1e6
+#: As many times its price, such as pictures that nobody asked for, is allowed for before a target's first answer.
+_UNKNOWN_TIMES = 4.0
 
 
 class Budget:
@@ -66,6 +68,12 @@ class Budget:
     def is_used_up(self) -> bool:
         """Whether no further request is left of it, whatever the next one costs."""
         return self.max_requests is not None and self.requests >= self.max_requests
+
+    def is_tight_for(self, worst_usd: float | None) -> bool:
+        """Whether one more request beside those under way could overspend, if a target bills several times as much as is expected."""
+        if self.max_cost_usd is None or not self.held_usd:
+            return False
+        return self.spent_usd + _UNKNOWN_TIMES * (self.reserved_usd + (worst_usd or 0.0) * self.times) > self.max_cost_usd
 
     def settle(self, worst_usd: float | None, cost_usd: float | None) -> None:
         """Replaces a reservation by what the request counts as (`Judgement.booked_usd`); by its worst case where that is not known."""

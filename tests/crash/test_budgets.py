@@ -6,7 +6,9 @@ import asyncio
 import random
 
 import pytest
-from crash.budgets import checked, drawn
+from crash.budgets import USD_EACH, Drawn, checked, drawn, loaded
+
+from testcard.harness.check.spending.budget import SpendingLimits
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -16,3 +18,11 @@ def test_what_the_mock_counts_is_within_the_limit(seed: int) -> None:
     counted = asyncio.run(checked(one))
     assert counted["requests"] > 0
     assert one.over(counted["requests"], counted["images"]) == "", one
+
+
+def test_a_first_wave_at_a_target_that_counts_more_is_within_the_limit() -> None:
+    """A benchmark of 64 users with money for nine pictures, at a server that sends one more than it is asked for: that is learnt in time."""
+    one = Drawn("nanogpt", ("image.count/extra",), None, SpendingLimits(max_cost_usd=9.5 * USD_EACH))
+    counted = loaded(one)
+    assert counted["images"] > 0
+    assert one.over(counted["requests"], counted["images"]) == "", counted
