@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,18 +48,23 @@ def at(source: YamlFile, pointer: Pointer, message: str, *, key: str | None = No
     return SpecProblem(str(source.path), source.line(pointer), key if key is not None else dotted(pointer) or None, message)
 
 
+def unknown_operations(openapi: OpenApi, named: Iterable[str], source: YamlFile) -> Iterator[SpecProblem]:
+    """Operations that a profile names and the document does not have. `source` is the profile's file."""
+    for operation_id in named:
+        if operation_id not in openapi.operations:
+            known = [one.id for one in openapi.documented]
+            said = f"is no operationId of {openapi.source.path.name}; {nearest(operation_id, known[:_SHOWN_IDS], 'it has')}"
+            yield at(source, ("operations", operation_id), said)
+
+
 def disagreements(openapi: OpenApi, profile: Profile, source: YamlFile) -> Iterator[SpecProblem]:
     """Names in profile.yaml that nothing stands behind. `source` is the profile's file."""
+    yield from unknown_operations(openapi, profile.operations, source)
     for operation_id, entry in profile.operations.items():
         pointer: Pointer = ("operations", operation_id)
         operation = openapi.operations.get(operation_id)
-        if operation is None:
-            known = [one.id for one in openapi.documented]
-            yield at(
-                source, pointer, f"is no operationId of {openapi.source.path.name}; {nearest(operation_id, known[:_SHOWN_IDS], 'it has')}"
-            )
-            continue
-        yield from _fields(operation, entry, pointer, source)
+        if operation is not None:
+            yield from _fields(operation, entry, pointer, source)
     unsaid = "tasks" not in (source.data if isinstance(source.data, Mapping) else {})
     if not profile.tasks and unsaid and all(name in openapi.operations for name in profile.operations):
         yield at(

@@ -11,7 +11,7 @@ from os.path import isdir, isfile
 from pathlib import Path
 from typing import Any
 
-from testcard.specs.agreement import SpecProblem, at, disagreements
+from testcard.specs.agreement import SpecProblem, at, disagreements, unknown_operations
 from testcard.specs.completion import completed, spelt_out, with_short_fields
 from testcard.specs.document_problems import holes, unusable
 from testcard.specs.errors import UsageError
@@ -248,7 +248,8 @@ def read_folder(
     stated = {name: entry["alternative"] for name, entry in entries.items() if entry.get("alternative") is not None}
     openapi = OpenApi(files, entries, media_types, {**stated, **(chosen or {})})
     broken = holes(openapi)
-    _raise_first(broken)
+    # What the document does not have it cannot complete either: that is not what is missing.
+    _raise_first(broken or list(unknown_operations(openapi, entries, source)))
     try:
         whole = completed(data, openapi, folder.name)
     except (AttributeError, TypeError, ValueError, LookupError, ArithmeticError):
@@ -265,12 +266,6 @@ def _raise_first(problems: Sequence[SpecProblem]) -> None:
     if problems:
         first, more = problems[0], f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise replace(first, message=first.message + more).error()
-
-
-def read_profile(source: YamlFile) -> Profile:
-    """A profile that says everything itself, judged by itself; `SpecError` at the first wrong key."""
-    _raise_first([at(source, pointer, said) for pointer, said in wrong_keys(Profile, source.data)])
-    return Profile.model_validate(source.data)
 
 
 def profile_problems(source: YamlFile) -> list[SpecProblem]:
@@ -290,5 +285,4 @@ __all__ = [
     "load_provider",
     "profile_problems",
     "public_ids",
-    "read_profile",
 ]

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, model_validator
 
 from testcard.specs.prices import PriceEntry
 
@@ -64,9 +64,10 @@ def state_word(value: Any) -> str | None:
 
 
 class Clause(_Frozen):
-    """Where a promise is made: the provider document's file name (or a public address) and the heading in it."""
+    """Where a promise is made: the provider document's file name (or a public address; the profile's own `document` unless named) and the
+    heading in it."""
 
-    document: str
+    document: str = ""
     heading: str
     source: Literal["document", "published-client", "http", "openai"] = "document"
 
@@ -404,6 +405,16 @@ class DefaultTask(_Frozen):
     model: str | None = None
 
 
+def _with_document(value: Any, document: str) -> Any:
+    """The value with the document's name in each clause that names none."""
+    if isinstance(value, Mapping):
+        return {
+            key: {"document": document, **one} if key == "clause" and isinstance(one, Mapping) else _with_document(one, document)
+            for key, one in value.items()
+        }
+    return [_with_document(one, document) for one in value] if isinstance(value, list) else value
+
+
 class Profile(_Frozen):
     """A whole profile.yaml."""
 
@@ -427,3 +438,8 @@ class Profile(_Frozen):
     ] = Field(default_factory=dict)
     prices: tuple[PriceEntry, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_document(cls, data: Any) -> Any:
+        return _with_document(data, data["document"]) if isinstance(data, Mapping) and isinstance(data.get("document"), str) else data

@@ -29,7 +29,7 @@ def test_unknown_provider_names_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("means: seed,", "means: sed,", "operations.createImage.fields.seed.means"),
+        ("seed: {must", "seed: {means: sed, must", "operations.createImage.fields.seed.means"),
         ("      seed:", "      sead:", "sead"),
         ("key_env: NANOGPT_API_KEY", "key_env: {", "not valid YAML"),
     ],
