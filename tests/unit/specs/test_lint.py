@@ -74,7 +74,15 @@ MISTAKES = [
     ("opengpu-relay", "profile.yaml", "flag: async", "flag: later", "async.flag", "field later", True),
     ("opengpu-relay", "profile.yaml", "parameter: task_address", "parameter: task", "async.parameter", "parameter task", True),
     ("opengpu-relay", "profile.yaml", "operation: getTask", "operation: getTusk", "async.operation", "no operation getTusk", True),
-    ("nvidia-nim-vision", "profile.yaml", "    needs:", "    tasks: [describe]\n    kind: images\n    needs:", "kind", "of kind chat", True),
+    (
+        "nvidia-nim-vision",
+        "profile.yaml",
+        "    needs:",
+        "    tasks: [describe]\n    kind: images\n    needs:",
+        "kind",
+        "of kind chat",
+        True,
+    ),
 ]
 
 
