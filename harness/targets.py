@@ -134,8 +134,14 @@ class OpenTarget:
 
 
 def named_target(text: str) -> tuple[str, str | None]:
-    """What `PROVIDER[=URL]` names: the provider, and its base URL where one is given."""
-    provider, _, url = text.partition("=")
+    """What `PROVIDER[=URL]` names: the provider, and its base URL where one is given.
+
+    `UsageError` for `PROVIDER=` with nothing after it. It is what a shell makes of a variable that is not set, and a gate
+    that judged the mock on this machine instead would pass.
+    """
+    provider, equals, url = text.partition("=")
+    if equals and not url.strip():
+        raise UsageError(f"{text.strip()} names no URL", hint=f"is a variable not set? {provider} alone is the mock on this machine")
     return provider, url.strip() or None
 
 

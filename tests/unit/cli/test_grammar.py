@@ -22,12 +22,22 @@ LIVE = "https://api.nanogpt.example"
         ("nanogpt", ("nanogpt", None)),
         ("nanogpt=http://127.0.0.1:1/v1?a=b", ("nanogpt", "http://127.0.0.1:1/v1?a=b")),
         ("./mine=http://[::1]:8000", ("./mine", "http://[::1]:8000")),
-        ("nanogpt=", ("nanogpt", None)),
     ],
 )
 def test_a_target_is_a_provider_and_perhaps_a_url(text: str, target: tuple[str, str | None]) -> None:
     """The first `=` parts the two."""
     assert named_target(text) == target
+
+
+@pytest.mark.parametrize(
+    "command", [["check"], ["bench"], ["evaluate"], ["generate"], ["doctor"], ["watch"], ["init", "--target"]], ids=lambda one: one[0]
+)
+def test_a_url_that_a_shell_left_empty_is_no_call_for_the_mock(command: list[str], tmp_path: Path) -> None:
+    """`check nanogpt=$URL` with no URL set would pass against the mock, and let every release through."""
+    prompt = ["a boat"] if command == ["generate"] else []
+    done = typed([*command, "nanogpt=", *prompt], cwd=tmp_path)
+    assert (done.returncode, "nanogpt= names no URL" in done.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", [["check"], ["bench"], ["evaluate"], ["generate"]], ids=lambda one: one[0])
