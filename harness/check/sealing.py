@@ -97,7 +97,9 @@ def reason_of(conclusion: Conclusion) -> str | None:
         first = conclusion.errors[0]
         return f"{first.what} raised {first.message}" + (f" on exchange {first.exchanges[0]}" if first.exchanges else "")
     expired = [note for note in conclusion.waivers if note.state == "expired" and note.findings]
-    return f"the waiver of {expired[0].rule} {expired[0].detail}" if expired else None
+    if expired:
+        return f"the waiver of {expired[0].rule} {expired[0].detail}"
+    return "nothing was judged: whatever was asked for is unsupported" if conclusion.empty else None
 
 
 def started_of(run: Run) -> float | None:

@@ -159,6 +159,9 @@ def closing_words(finished: Finished, judge_again: str) -> Iterator[str]:
         if stop.reason in (StopReason.OPERATION_REFUSED, StopReason.OPERATION_SILENT):
             yield f"{one_line(sentence(stop))}; what hangs on it was not sent"
             yield f"next: {next_step(stop)}"
+    if finished.reason and finished.stop is None and finished.exit_code is Exit.INCONCLUSIVE:
+        yield finished.reason
+        yield "next: look at the reason above: often a model that is not served (--model), or rules that do not fit the target (--rule)"
     spent = [stop for stop in finished.stops if stop.reason in BUDGET]
     if spent:
         decided = finished.exit_code not in (Exit.INCONCLUSIVE, Exit.INTERRUPTED)

@@ -81,9 +81,15 @@ class Conclusion:
 
     @property
     def undecided(self) -> bool:
-        """Whether a must (with `strict`: or a should) was not judged, or the run was stopped."""
+        """Whether a must (with `strict`: or a should) was not judged, nothing was, or the run was stopped."""
         counting = ("must", "should") if self.strict else ("must",)
-        return self.stopped or any(one.level in counting and one.verdict in ("not-run", "unproven") for one in self.verdicts)
+        unjudged = any(one.level in counting and one.verdict in ("not-run", "unproven") for one in self.verdicts)
+        return self.stopped or unjudged or self.empty
+
+    @property
+    def empty(self) -> bool:
+        """Whether not one promise was judged, because what all of them need was refused or is not offered: a pass would rest on nothing."""
+        return bool(self.verdicts) and all(one.verdict == "unsupported" for one in self.verdicts)
 
     @property
     def outcome(self) -> Literal["pass", "fail", "inconclusive"]:

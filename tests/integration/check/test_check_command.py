@@ -154,6 +154,19 @@ def test_what_cannot_be_done_is_exit_2(
     assert not any(tmp_path.iterdir())
 
 
+def test_a_check_that_judged_nothing_is_no_pass(url: str, tmp_path: Path, capsys: Capture) -> None:
+    """A model that is not served, and one rule of what it was to draw: everything is unsupported, exit 5, and the reason is told."""
+    folder = tmp_path / "run"
+    assert run(["check", f"nanogpt={url}", "--model", "misspelt", "--rule", "image.size", "--out", str(folder)]) == 5
+    told = capsys.readouterr()
+    assert "INCONCLUSIVE: 1 unsupported" in told.out
+    assert "nothing was judged" in told.err
+    assert "--model" in told.err
+    record = json.loads((folder / "run.json").read_text())
+    assert (record["outcome"], record["exit_code"], "nothing was judged" in record["reason"]) == ("inconclusive", 5, True)
+    assert run(["check", "nanogpt", "--rejudge", str(folder), "--out", str(tmp_path / "again")]) == 5
+
+
 def test_a_cost_limit_needs_a_price(capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """--max-cost on a model without a price is a usage error that names the configuration key."""
     monkeypatch.chdir(tmp_path)

@@ -150,11 +150,12 @@ def test_what_a_rule_raises_on_is_named_and_the_rest_is_judged_by_it(seen_before
         (("unproven",), "should", False, False, Exit.INCONCLUSIVE),
         (("pass",), "must", False, True, Exit.INCONCLUSIVE),
         (("broken",), "must", False, True, Exit.GATE_FAILED),
-        (("unsupported",), "must", False, False, Exit.PASS),
+        (("unsupported",), "must", False, False, Exit.INCONCLUSIVE),
+        (("unsupported", "pass"), "must", False, False, Exit.PASS),
     ],
 )
 def test_exit_codes(words: tuple[str, ...], level: str, strict: bool, stopped: bool, code: Exit) -> None:
-    """1 for a broken must (with --strict a should), 5 for an unproven must or a stopped run, 0 otherwise."""
+    """1 for a broken must (with --strict a should), 5 for an unproven must, a stopped run or one in which nothing was judged, 0 otherwise."""
 
     def judge(scope: Scope, seen: Sequence[SeenExchange]) -> Iterable[Observation]:
         return [Observation(word, "x", level=level) for word in words]  # type: ignore[arg-type]
