@@ -50,8 +50,11 @@ def words_of(value: Any) -> str:
 
 
 def as_output(text: str) -> str:
-    """What is about to be written to a terminal, by us and in part by strangers: of control characters only those that we draw with."""
-    return text if text.isascii() and text.isprintable() else _ACTING_IN_OURS.sub(_spelt, text)
+    """What is about to be written to a terminal, by us and in part by strangers: of control characters only those that we draw with.
+
+    The others are written as JSON escapes them, `\\u009b`: what is written may be JSON, and stays it, with the same value.
+    """
+    return text if text.isascii() and text.isprintable() else _ACTING_IN_OURS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _spelt(found: re.Match[str]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from contextlib import suppress
 
+import msgspec
 import pytest
 
 from testcard.harness.intake.codings import Decoding, Unreadable
@@ -148,6 +150,15 @@ def test_a_strangers_text_acts_on_nobody(text: str, shown: str) -> None:
     assert as_output("\x1b[1mbold\x1b[0m\r") == "\x1b[1mbold\x1b[0m\r"
     assert "\x9b" not in as_output(text)
     assert "\u202e" not in as_output(text)
+
+
+def test_json_that_is_written_stays_json() -> None:
+    """A program that reads what `--json` prints gets each character that was meant, whatever a terminal is spared."""
+    value = "".join(map(chr, (*range(0x20, 0x100), 0x61C, 0x200E, 0x2028, 0x202E, 0xFEFF, 0x1F600))) + "\\\x9b"
+    for written in (json.dumps(value, ensure_ascii=False), msgspec.json.encode(value).decode()):
+        shown = as_output(written)
+        assert "\x9b" not in shown
+        assert json.loads(shown) == value
 
 
 def test_an_errors_words_have_an_end() -> None:
