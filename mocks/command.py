@@ -244,6 +244,8 @@ def mock(
     One provider is served at the root; several (by default all) each under /<id>. Ctrl-C ends it.
     GET /_testcard/health answers when it is ready; counters and requests beside it say what was served, and
     PATCH /_testcard/conditions changes what these flags say while it runs.
+
+    Example: testcard mock nanogpt --port 8080 --fault image.size
     """
     if list_faults or "list" in faults:
         _list_faults(provider_names, as_json=as_json)

@@ -78,6 +78,8 @@ def report(
     was killed for what was recorded until then. The verdict is in the
     report: writing it exits 0 whatever it says, because the runs have gated already. With --baseline the regressions count in
     its verdict, and it exits with what that verdict means: 0, 1 or 5, or 2 where the runs measured different things.
+
+    Example: testcard report testcard-runs/check-20270101-120000 testcard-runs/bench-20270101-121500
     """
     from testcard.harness.recovery import RecoveredRun
 
@@ -165,6 +167,8 @@ def compare(run: Path, baseline: Path, out: Path | None, metrics: tuple[str, ...
     each side, small ones merged): better or worse where the rounds surely differ by more than the margin, 5 % against mocks and
     15 % live. A smaller change is said and does not count. Rules that a check found newly broken or fixed are listed too. Exits 1 for a regression, 2 where the runs measured different things, and
     5 where there is too little to decide on.
+
+    Example: testcard compare testcard-runs/bench-20270102-120000 testcard-runs/bench-20270101-120000
     """
     from testcard.harness.recovery import RecoveredRun
     from testcard.reports.content.baseline import against

@@ -408,6 +408,8 @@ def calibrate(quick: bool, processes: int, out: Path | None, as_json: bool) -> i
     Starts servers of known behaviour on 127.0.0.1 and loads them as bench does: with small and large answers, ever faster, until
     the generator is late or falls behind; and with known delays and a freeze, whose true percentiles are known. Exit 5 when the
     machine cannot be trusted with anything now, because percentiles came out wrong or it was late at the lowest rate.
+
+    Example: testcard calibrate --quick
     """
     extent = QUICK if quick else FULL
     began = time.monotonic()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
+import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from testcard.harness.cli import testcard as command_line
 from testcard.harness.cli.options import SECONDS, USD, option, takes
 
 CLI = Path(__file__).parents[3] / "harness" / "cli"
@@ -65,3 +69,27 @@ def test_no_function_of_the_command_line_takes_dozens_of_parameters() -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     assert {name: count for name, count in found.items() if count > MOST_PARAMETERS} == {}
+
+
+def _commands(group: click.Group, words: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from _commands(command, (*words, name))
+        if not isinstance(command, click.Group) or command.invoke_without_command:
+            yield " ".join((*words, name)), command
+
+
+def test_every_help_has_an_example_that_parses() -> None:
+    """Whoever asks how a command is called is shown a call, of that command and with flags that it has."""
+    wrong = []
+    for name, command in _commands(command_line):
+        example = re.search(r"^ *Example: testcard (.+)$", command.help or "", re.MULTILINE)
+        if example is None or not f"{example[1]} ".startswith(f"{name} "):
+            wrong.append(name)
+            continue
+        parsed = shlex.split(example[1].partition(" > ")[0])[len(name.split()) :]
+        command.make_context(name, parsed, resilient_parsing=False)
+    assert wrong == []
