@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from testcard.harness.extras import resolve
+from testcard.harness.extras import extra_of, requirement, resolve
 
 if TYPE_CHECKING:
     from testcard.harness.check.options import CheckOptions, RejudgeOptions
@@ -264,7 +264,13 @@ def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = resolve(f"{home}:{name}")
+    try:
+        found = globals()[name] = resolve(f"{home}:{name}")
+    except ModuleNotFoundError as error:
+        if (extra := extra_of(error.name)) is None:
+            raise
+        said = f"{name} needs more than the base install: pip install '{requirement([extra])}'"
+        raise ModuleNotFoundError(said, name=error.name) from error
     return found
 
 

@@ -41,6 +41,7 @@ from testcard.harness.check.spending.allowance import at_most
 from testcard.harness.config import PricesSection
 from testcard.harness.errors import Exit, TestcardError, UsageError
 from testcard.harness.events import Event, Finished, Noted, Planned, PlannedTarget
+from testcard.harness.extras import require
 from testcard.harness.models import unlisted
 from testcard.harness.pricing import PriceOrigin, Pricing
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free
@@ -67,6 +68,7 @@ class CheckRun:
     """One check: read its events once. `plan` says what it would send; `finished` is the last event, once it was read."""
 
     def __init__(self, options: CheckOptions) -> None:
+        require(("check",), "a check")
         self.options = options
         self.rules = choose_rules(options.rules)
         self.provider = load_provider(options.provider, options.search).for_model(options.model)

@@ -97,6 +97,14 @@ def test_what_needs_an_extra_says_which(bare: Path, command: str, extras: list[s
     assert "Traceback" not in done.stderr
 
 
+def test_a_program_is_told_which_extra_its_check_and_its_benchmark_need(bare: Path) -> None:
+    """In the error itself, as a command says it; importing what a check is asked with needs nothing."""
+    asked = "from testcard.harness.api import CheckOptions, check; check(CheckOptions(provider='nanogpt', base_url='http://127.0.0.1:1'))"
+    for program, extra in ((asked, "check"), ("from testcard.harness.api import bench", "bench")):
+        done = run(bare, "python", "-c", program)
+        assert f"needs more than the base install: pip install '{requirement([extra])}'" in done.stderr.splitlines()[-1]
+
+
 def test_json_says_it_too(bare: Path) -> None:
     """A program that asked for JSON reads the same in `error`."""
     done = run(bare, "testcard", "check", "nanogpt", "--json")
