@@ -19,7 +19,7 @@ from testcard.specs.prices import Price
 from testcard.specs.wrong_keys import nearest, wrong_keys
 
 FILE_NAME = "testcard.toml"
-_HINT = "the keys are described in the README under Configuration"
+_HINT = "testcard schema --markdown describes every key"
 
 
 class _Section(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,13 @@ class SpecProblem:
 
     def error(self) -> SpecError:
         """The same as an exception."""
-        return SpecError(self.message, file=Path(self.file), line=self.line, key=self.key, hint="see all problems with: testcard spec lint")
+        return SpecError(
+            self.message,
+            file=Path(self.file),
+            line=self.line,
+            key=self.key,
+            hint=f"see all problems with: testcard spec lint {shlex.quote(str(Path(self.file).parent))}",
+        )
 
 
 def dotted(pointer: Pointer) -> str:

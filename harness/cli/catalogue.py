@@ -52,6 +52,7 @@ def providers(provider: str | None, as_json: bool, config_file: Path | None) -> 
 def _described(provider: Provider, config: Config) -> dict[str, Any]:
     """A provider as plain data: what `--json` prints and the tables show."""
     profile = provider.profile
+    stated = profile.documents.get(profile.document)
     section = config.prices.get(provider.id)
     pricing = Pricing(provider, False, section) if section is not None else Pricing(provider, False)
     return {
@@ -59,6 +60,8 @@ def _described(provider: Provider, config: Config) -> dict[str, Any]:
         "name": profile.name,
         "folder": str(provider.folder),
         "document": profile.document,
+        "document_title": stated.title if stated is not None else None,
+        "document_address": stated.address if stated is not None else None,
         "base_urls": list(profile.base_urls),
         "auth": _auth(profile.auth),
         "tasks": {task: {"operation": default.operation, "model": default.model} for task, default in profile.tasks.items()},
@@ -193,7 +196,7 @@ def _show_one(row: dict[str, Any]) -> None:
         f"[bold]{escape(row['name'])}[/bold] ({row['id']})",
         f"base URL    {', '.join(row['base_urls']) or 'none is documented: name yours'}",
         f"key         {escape(key)}",
-        f"document    {row['document']}",
+        f"document    {escape(', '.join(filter(None, (row['document_title'], row['document_address']))) or row['document'])}",
         *(f"{task:<11} {default['operation']}, {escape(default['model'] or 'no model')}" for task, default in row["tasks"].items()),
     ]
     operations = _table("operation", "field (* required)", "type", "default", "must be accepted", "may be refused")

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +32,17 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
 #: What a first live check may come to, where nothing else is said.
 LIVE_REQUESTS = 60
 CI_FILES = {"github": Path(".github/workflows/testcard.yml"), "gitlab": Path(".gitlab-ci.yml")}
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """`UsageError` where a file of the user's own cannot be written: its place is theirs to name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise  # the machine's own, told as that
+        raise UsageError(f"{path} cannot be written: {error.strerror}", hint="name another folder with --out") from None
 
 
 class _Group(click.Group):
@@ -95,10 +108,14 @@ def init(context: click.Context, wanted: _Wanted) -> None:
         files[wanted.folder / CI_FILES[wanted.ci]] = _ci_file(wanted.ci, targets)
     taken = [path for path in files if path.exists()]
     if taken and not wanted.force:
-        raise UsageError(f"{' and '.join(map(str, taken))} is there already", hint="add --force to overwrite, or name a folder with --out")
+        raise UsageError(
+            f"{' and '.join(map(str, taken))} {'are' if len(taken) > 1 else 'is'} there already",
+            hint="add --force to overwrite, or name a folder with --out",
+        )
     for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
         click.echo(str(path))
     read_as(wanted.folder / FILE_NAME, Config)
     if wanted.ci != "none" and any(url is not None and is_loopback(url) for _, _, url in targets):

@@ -17,6 +17,7 @@ from typing import Annotated, Any, get_args
 import click
 
 from testcard.harness.cli import say
+from testcard.harness.cli.init import writing
 from testcard.harness.cli.options import PATH, USD, option, takes
 from testcard.harness.errors import Exit, UsageError
 from testcard.harness.extras import missing, resolve
@@ -88,7 +89,8 @@ def provider(document: Path, wanted: _Wanted) -> Exit:
     proposal = propose(files, provider_id, answers)
     if sys.stdin.isatty() and not wanted.no_input and proposal.questions:
         proposal = propose(files, provider_id, _asked(proposal, wanted))
-    _write(folder, files, proposal)
+    with writing(folder):
+        _write(folder, files, proposal)
     click.echo(str(folder / PROFILE))
     for line in proposal.told:
         say(f"found: {line}")

@@ -78,7 +78,11 @@ class Index:
             self._database = sqlite3.connect(path)
             self._database.execute("PRAGMA foreign_keys = ON")
             self._prepare()
-        except (sqlite3.Error, OSError) as error:
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be written: {error.strerror}", hint="name a file in a folder that can be written, with --index"
+            ) from None
+        except sqlite3.Error as error:
             raise UsageError(f"{path}: {error}", hint="--rebuild makes it anew from the run folders; --index names another file") from None
 
     def close(self) -> None:

@@ -45,6 +45,7 @@ def test_one_provider_shows_fields_and_every_price(capsys: pytest.CaptureFixture
         "imageDataUrls",
         "256x256, 512x512, 1024x1024",
         "POST /v1/images/generations",
+        "NanoGPT documentation: Image Generation (OpenAI-Compatible), https://docs.nano-gpt.com/",
         "made up for runs",
         "2026-11-20",
         "prompt*",

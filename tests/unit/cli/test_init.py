@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from testcard.harness.config import load_config
+from testcard.specs.loader import load_provider
 from testkit.command_line import typed
 
 LIVE = "https://api.nebul.example"
@@ -81,6 +82,17 @@ def test_what_it_cannot_do_is_said(tmp_path: Path, arguments: list[str], said: s
     done = typed(["init", *arguments], cwd=tmp_path)
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "command", [["init", "--target", "nebul"], ["init", "provider", "document.yaml", "--no-input"]], ids=["init", "provider"]
+)
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, command: list[str]) -> None:
+    """A mistake of whoever typed it, exit code 2, not one of Testcard's."""
+    (tmp_path / "document.yaml").write_text(load_provider("nebul").openapi.source.text)
+    (tmp_path / "taken").write_text("a file")
+    done = typed([*command, "--out", "taken/folder"], cwd=tmp_path)
+    assert (done.returncode, "cannot be written: " in done.stderr, "--out" in done.stderr) == (2, True, True), done.stderr
 
 
 def test_nothing_is_replaced_unless_asked(tmp_path: Path) -> None:
