@@ -355,7 +355,7 @@ class Success(_Frozen):
     """
 
     at: Annotated[str, Field(pattern=r"^/")]
-    values: Annotated[tuple[Any, ...], BeforeValidator(_listed)] = ()
+    values: Annotated[tuple[Any, ...], BeforeValidator(_listed, json_schema_input_type=str | int | bool | tuple[Any, ...])] = ()
     statuses: Annotated[dict[str, Annotated[int, Field(ge=400, le=599)]], BeforeValidator(_texts_for_keys)] = Field(default_factory=dict)
 
 

@@ -26,7 +26,24 @@ def written_schema(name: str) -> dict[str, Any]:
     """The schema of a file that a person writes, made of the model that reads it, so that the two cannot differ."""
     model = resolve(WRITTEN[name])
     schema: dict[str, Any] = model.model_json_schema()
+    if name == "profile.yaml":
+        _let_be_short(schema)
     return {"$schema": DIALECT, "$id": f"urn:testcard:{name}:1", **schema}
+
+
+def _let_be_short(schema: dict[str, Any]) -> None:
+    """Asks for nothing that the API document completes, and takes the short spellings (`testcard.specs.completion`)."""
+    parts, own = schema["$defs"], schema["properties"]
+    schema["required"] = ["schema"]
+    parts["WireField"].pop("required", None)
+    parts["ModelProfile"]["required"] = ["id"]
+    own["models"]["items"] = {"anyOf": [own["models"]["items"], {"type": "string"}]}
+    by_id = own["operations"]
+    by_id["additionalProperties"] = {"anyOf": [by_id["additionalProperties"], {"type": "null"}]}
+    own["operations"] = {"anyOf": [by_id, {"type": "array", "items": {"type": "string"}}]}
+    for kind in ("fields", "path", "query", "headers"):
+        fields = parts["OperationProfile"]["properties"][kind]
+        fields["additionalProperties"] = {"anyOf": [fields["additionalProperties"], {"type": "string"}]}
 
 
 def written_schema_text(name: str) -> str:

@@ -196,7 +196,7 @@ def test_the_pre_commit_hook_s_command_takes_several_files(tmp_path: Path) -> No
     done = typed([*words[1:], *files], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     profile = folder / "profile.yaml"
-    profile.write_text(profile.read_text(encoding="utf-8").replace("means: seed", "means: sed"), encoding="utf-8")
+    profile.write_text(profile.read_text(encoding="utf-8").replace("seed: {must", "seed: {means: sed, must"), encoding="utf-8")
     done = typed([*words[1:], *files], cwd=tmp_path)
     assert done.returncode == 2
     assert "did you mean seed" in done.stdout

@@ -113,7 +113,7 @@ def test_lint_prints_file_line_and_key_and_exits_with_2(elsewhere: Path, capsys:
     folder = elsewhere / "broken"
     shutil.copytree(BUNDLED / "nanogpt", folder)
     path = folder / "profile.yaml"
-    path.write_text(path.read_text(encoding="utf-8").replace("created: /created", "created: /creation"), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace("cost: /cost", "created: /creation\n      cost: /cost"), encoding="utf-8")
     line = path.read_text(encoding="utf-8").splitlines().index("      created: /creation") + 1
     assert run(["spec", "lint", "broken"]) == 2
     captured = capsys.readouterr()

@@ -14,9 +14,11 @@ import yaml
 from testcard.harness.cli import run
 from testcard.harness.cli.schema import WRITTEN, written_schema
 from testcard.harness.runs.folder import RunWriter
-from testcard.specs.loader import BUNDLED
+from testcard.specs.loader import BUNDLED, PUBLIC
 from testkit.command_line import typed
 from testkit.servers import Response, answering
+
+TESTS = Path(__file__).parents[2]
 
 WORKLOADS = Path(__file__).parents[3] / "benchmarks" / "workloads"
 
@@ -79,7 +81,9 @@ def test_the_schemas_take_what_the_reader_takes(name: str) -> None:
     printed = json.loads(typed(["schema", name]).stdout)
     assert printed == json.loads(json.dumps(written_schema(name)))
     if name == "profile.yaml":
-        files = [yaml.safe_load((folder / name).read_text()) for folder in BUNDLED.iterdir() if (folder / name).is_file()]
+        places = [*BUNDLED.glob(f"*/{name}"), *PUBLIC.glob(f"*/{name}"), *TESTS.glob(f"contract/foreign/documents/*/{name}")]
+        files = [yaml.safe_load(path.read_text()) for path in (*places, *TESTS.glob(f"fixtures/ways/*/{name}"))]
+        assert len(files) > 30
     elif name == "workload.toml":
         files = [tomllib.loads(path.read_text()) for path in WORKLOADS.glob("*.toml")]
     else:
