@@ -10,12 +10,13 @@ import click
 
 from testcard.benchmarks.fleet.messages import given_secret
 from testcard.benchmarks.plan.job import FleetJob, WorkerJob
-from testcard.benchmarks.plan.workload import Workload, load_workload, parse_workload
+from testcard.benchmarks.plan.workload import Workload, bundled, is_workload, load_workload, parse_workload
 from testcard.benchmarks.run.options import DEFAULT_SEED, BenchOptions, default_workload
 from testcard.benchmarks.search.bracket import MAX_STAGES, SearchPlan
 from testcard.harness.cli.options import PATH, SECONDS, USD, Finite, config_option, json_option, limit_option, option, takes
 from testcard.harness.config import Config, load_config
 from testcard.harness.errors import UsageError
+from testcard.specs.wrong_keys import nearest
 
 #: The port of Locust's own masters.
 DEFAULT_PORT = 5557
@@ -380,7 +381,10 @@ def resolve_workload(config: Config, flags: LoadFlags, default: str = "quick") -
         raise UsageError("--rate and --users exclude each other", hint="--rate is the open loop, --users the closed one")
     if flags.users is not None and (flags.arrival is not None or flags.max_in_flight is not None):
         raise UsageError("--arrival and --max-in-flight belong to the open loop", hint="give --rate instead of --users")
-    workload = load_workload(flags.workload or config.bench.workload or default)
+    named = config.bench.workload
+    if flags.workload is None and named is not None and not is_workload(named):
+        raise config.wrong([(("bench", "workload"), f"there is no workload {named}; {nearest(named, bundled())} or name a TOML file")])
+    workload = load_workload(flags.workload or named or default)
     changes: dict[str, Any] = {}
     if flags.rate is not None or flags.users is not None:
         length = flags.duration or workload.stage[0].duration_s

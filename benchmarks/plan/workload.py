@@ -110,10 +110,15 @@ def bundled() -> tuple[str, ...]:
 _HINT = "the bundled workloads show every key: " + ", ".join(bundled())
 
 
+def is_workload(name: str) -> bool:
+    """Whether there is a bundled workload or a file of this name."""
+    return name in bundled() or Path(name).exists()
+
+
 def load_workload(name: str) -> Workload:
     """The workload in a file, or the bundled one of that name. `UsageError` with file, key and reason for anything wrong."""
     path = FOLDER / f"{name}.toml" if name in bundled() else Path(name)
-    if not path.exists():
+    if not is_workload(name):
         raise UsageError(f"there is no workload {name}", hint=f"{nearest(name, bundled())} or name a TOML file")
     source = read_toml(path)
     data = {"name": path.stem, **source.data}

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from email.utils import parsedate_to_datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -25,9 +26,11 @@ from testcard.harness.config import FILE_NAME, Config, PricesSection, TargetSect
 from testcard.harness.errors import Exit, UsageError
 from testcard.harness.extras import EXTRAS, missing, requirement
 from testcard.harness.pricing import Pricing
+from testcard.harness.rules.registry import RULES
 from testcard.harness.targets import checked_base_url, date_of, is_loopback, named_target, read_key
 from testcard.harness.text.words import amount, count, listing, time_span
 from testcard.specs.loader import Provider, load_provider
+from testcard.specs.wrong_keys import nearest
 
 #: Clocks that are further apart are worth a word, and so is a certificate that ends sooner.
 _CLOCKS_APART_S = 30.0
@@ -60,7 +63,8 @@ def doctor(names: tuple[str, ...], config_file: Path | None, as_json: bool) -> i
         for provider, _ in named:
             load_provider(provider, config.providers.path)
         config = config.model_copy(update={"target": tuple(TargetSection(provider=one, base_url=url) for one, url in named)})
-    found = [*_here(config, config_file), *_targets(config, providers_of(config))]
+    providers = providers_of(config)
+    found = [*_here(config, config_file), *_unknown(config, providers), *_targets(config, providers)]
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
     else:
@@ -91,6 +95,26 @@ def _here(config: Config, config_file: Path | None) -> Iterator[Diagnosis]:
     for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         if os.environ.get(name):
             yield Diagnosis("note", f"{name} is set: targets off this machine are asked through that proxy")
+
+
+def _unknown(config: Config, targets: Sequence[Provider]) -> Iterator[Diagnosis]:
+    """Prices and waivers of testcard.toml that nothing stands behind: no command misses them, they only never hold."""
+    known = {one.id for one in targets}
+
+    def provider(name: str, *place: str | int) -> Iterator[Diagnosis]:
+        try:
+            if name not in known:
+                load_provider(name, config.providers.path)
+        except UsageError as error:
+            yield Diagnosis("note", config.wrong([(place, error.message)]).message, error.hint or "")
+
+    for name in config.prices:
+        yield from provider(name, "prices", name)
+    for index, waiver in enumerate(config.waiver):
+        yield from provider(waiver.provider, "waiver", index, "provider")
+        if not any(fnmatchcase(rule, waiver.rule) for rule in RULES):
+            wrong = config.wrong([(("waiver", index, "rule"), f"there is no rule {waiver.rule}")])
+            yield Diagnosis("note", wrong.message, nearest(waiver.rule, RULES, "testcard rules lists them:"))
 
 
 def _targets(config: Config, providers: Sequence[Provider]) -> Iterator[Diagnosis]:

@@ -100,3 +100,27 @@ def test_http_where_https_is_said_is_named(tmp_path: Path) -> None:
         code, rows = found(tmp_path, server.url.replace("http:", "https:"))
     assert code == 2
     assert any("no TLS with 127.0.0.1" in row["what"] for row in rows)
+
+
+def test_names_that_nothing_stands_behind_are_noted_with_their_line(tmp_path: Path) -> None:
+    """A waiver or a price of a misspelt name would silently never hold; those of names that there are say nothing."""
+    rest = "reason = 'x'\nowner = 'y'\nexpires = 2090-01-01\n"
+    (tmp_path / "testcard.toml").write_text(
+        f"[prices.nanogppt]\nadopt = 'list'\n[prices.nebul]\nadopt = 'list'\n"
+        f"[[waiver]]\nrule = 'image.sise'\nprovider = 'nanogptt'\n{rest}[[waiver]]\nrule = 'image.*'\nprovider = 'nebul'\n{rest}"
+    )
+    rows = [one for one in json.loads(typed(["doctor", "--json"], cwd=tmp_path).stdout) if one["what"].startswith("testcard.toml:")]
+    assert [(one["state"], one["what"]) for one in rows] == [
+        ("note", "testcard.toml:1: prices.nanogppt: there is no provider nanogppt"),
+        ("note", "testcard.toml:7: waiver.0.provider: there is no provider nanogptt"),
+        ("note", "testcard.toml:6: waiver.0.rule: there is no rule image.sise"),
+    ]
+    assert all("did you mean" in one["next"] for one in rows)
+
+
+def test_a_workload_that_there_is_not_is_told_with_its_line(tmp_path: Path) -> None:
+    """As every other wrong value of the file is."""
+    (tmp_path / "testcard.toml").write_text("[bench]\nworkload = 'quik'\n")
+    done = typed(["bench", "nanogpt", "--plan"], cwd=tmp_path)
+    assert done.returncode == 2
+    assert "testcard.toml:2: bench.workload: there is no workload quik; did you mean quick?" in done.stderr
