@@ -20,9 +20,16 @@ _TIGHTER: Mapping[str, Callable[..., Any]] = {
 _ASIDE = ("title", "description", "default", "deprecated", "example", "examples")
 
 
+#: What JSON calls the values of a list.
+_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
+
+
 def type_of(schema: Schema) -> str | None:
-    """The one type that a value has when it is not null; None where the schema names none or several."""
+    """The one type that a value has when it is not null, by what the schema lists where it names none; None where there are several."""
     stated = schema.get("type")
+    if stated is None and ("const" in schema or isinstance(schema.get("enum"), list)):
+        listed = {_TYPES.get(type(value)) for value in ([schema["const"]] if "const" in schema else schema["enum"]) if value is not None}
+        return listed.pop() if len(listed) == 1 else None
     names = [name for name in (stated if isinstance(stated, list) else [stated]) if name != "null"]
     return names[0] if len(names) == 1 and isinstance(names[0], str) else None
 

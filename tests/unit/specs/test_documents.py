@@ -367,3 +367,21 @@ def test_a_list_is_made_no_longer_than_a_thousand() -> None:
     """However many items a document asks for, nobody waits for a gigabyte of them; such a list is not made at all."""
     assert len(made_up_value({"type": "array", "items": {"type": "integer"}, "minItems": 3})) == 3
     assert not isinstance(made_up_value({"type": "array", "items": {"type": "integer"}, "minItems": 10**12}), list)
+
+
+@pytest.mark.parametrize(
+    ("schema", "kind"),
+    [
+        ({"enum": [1, 4, 100]}, "integer"),
+        ({"enum": ["a", None]}, "string"),
+        ({"const": True}, "boolean"),
+        ({"enum": [1, "a"]}, None),
+        ({"enum": []}, None),
+        ({"enum": [None]}, None),
+        ({"type": "number", "enum": [1]}, "number"),
+        ({"enum": [[1]]}, None),
+    ],
+)
+def test_what_a_schema_lists_says_its_type(schema: dict[str, Any], kind: str | None) -> None:
+    """A list of whole numbers is of integers, though no type is named."""
+    assert type_of(schema) == kind
