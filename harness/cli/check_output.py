@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -26,6 +27,7 @@ from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import Body, Outcome
 from testcard.harness.text.commands import rejudge_command, shown_path, typed_path
 from testcard.harness.text.words import one_line
+from testcard.harness.wire.addresses import is_loopback
 
 Consumer = Callable[[Event], None]
 
@@ -187,6 +189,10 @@ def _close(event: Event, provider: str, *, quiet: bool) -> None:
         if not any(line.startswith("next: ") for line in lines):
             if RunReader(event.folder).path("report") is not None:
                 lines.append(f"next: testcard open {typed_path(event.folder)}")
+                if event.exit_code is Exit.PASS and (target := next(iter(RunReader(event.folder).run.targets), None)) is not None:
+                    place = "" if target.embedded else f"={target.base_url}"
+                    live = "" if target.embedded or is_loopback(target.base_url) else " --live"
+                    lines.append(f"then: testcard bench {shlex.quote(provider + place)}{live} --max-requests 60")
             elif event.outcome == "interrupted":
                 lines.append(f"next: testcard report {typed_path(event.folder)} shows it")
         for line in lines:

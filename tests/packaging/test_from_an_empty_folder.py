@@ -55,10 +55,13 @@ def test_each_printed_step_leads_to_the_next(wheel: Path, tmp_path: Path) -> Non
         done = do(next_of(done))
         assert next_of(done) == "testcard check --wait-for 60s"
         done = do(f"{next_of(done)} --rule image.count --rule image.size")
-        opened = next_of(done)
+        checked, opened = done, next_of(done)
         assert opened.startswith("testcard open testcard-runs/check-")
         assert do(f"{opened} --print").stdout.strip().endswith("/report.html")
-        do(f"testcard bench nvidia-nim-image={url} --rate 4 --duration 2 --warmup 0 --rounds 2 --max-requests 8 --out testcard-runs/bench")
+        load = next(line.removeprefix("then: ") for line in checked.stderr.splitlines() if line.startswith("then: testcard bench "))
+        assert f"nvidia-nim-image={url}" in load
+        done = do(f"{load} --rate 4 --duration 2 --warmup 0 --rounds 2 --max-requests 8 --out testcard-runs/bench")
+        assert any("testcard report testcard-runs/bench" in line for line in done.stderr.splitlines())
     do(f"{opened.replace('open', 'report', 1)} testcard-runs/bench --out testcard-runs/report")
     assert (folder / "testcard-runs" / "report" / "report.html").is_file()
     address = do("testcard open testcard-runs/report --print").stdout.strip()
