@@ -20,10 +20,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Generic, Literal, Protocol, TypeVar
-from urllib.parse import urljoin
 
 from testcard.harness.intake.limits import limits
-from testcard.harness.wire.addresses import Reach, fetchable, may_ask, redirected
+from testcard.harness.wire.addresses import Reach, absolute, fetchable, may_ask, redirected
 from testcard.harness.wire.decode import Phase, Told, decode, decode_body, task_of, told
 from testcard.harness.wire.encode import fetch_request, get_request, is_one_segment, poll_request, result_request
 from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture, Headers, WireRequest, WireResponse
@@ -398,9 +397,10 @@ class _Following:
         if isinstance(elsewhere, WireRequest):
             request = elsewhere
         else:
-            place = urljoin(url, elsewhere)
-            if not conditions.may_ask(place):
-                return self._done(End.ADDRESS_NOT_ALLOWED if fetchable(place) else End.ADDRESS_UNUSABLE, answer, reply, place)
+            place = absolute(elsewhere, url)
+            if place is None or not conditions.may_ask(place):
+                unusable = place is None or not fetchable(place)
+                return self._done(End.ADDRESS_UNUSABLE if unusable else End.ADDRESS_NOT_ALLOWED, answer, reply, place or elsewhere)
             request = get_request(
                 conditions.provider, place, conditions.operation, base_url=conditions.base_url, api_key=conditions.api_key
             )

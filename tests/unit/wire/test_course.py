@@ -365,6 +365,9 @@ def test_a_result_may_lie_elsewhere() -> None:
     assert (done.end, played.keyed()) == (End.RESULT_LOST, [True, True, False])
     done = relay(ACCEPTED, says({"status": "completed", "result": "https://x.example/1"}), live=False)[1]
     assert (done.end, done.place) == (End.ADDRESS_NOT_ALLOWED, "https://x.example/1")
+    for nowhere in ("http://[", "http://[::1", "https://[x"):
+        done = relay(ACCEPTED, says({"status": "completed", "result": nowhere}))[1]
+        assert (done.end, done.place) == (End.ADDRESS_UNUSABLE, nowhere)
     played, done = relay(ACCEPTED, RUNNING, to("/results/1", 303), says(body), PICTURE)
     assert (done.end, [send.hop for send in played.sends]) == (End.ANSWERED, [0, 0, 0, 1, 0])
 
