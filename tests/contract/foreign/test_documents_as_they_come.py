@@ -58,7 +58,8 @@ def test_a_benchmark_of_all_of_them(folders: Folders, tmp_path: Path) -> None:
     targets = [part for folder in here for part in ("--target", str(folder))]
     load = ["--rate", "3", "--arrival", "constant", "--duration", "0.4", "--warmup", "0", "--rounds", "1", "--slo", "error_rate<99%"]
     done = typed(["bench", *targets, *load, "--out", str(tmp_path / "run"), "--quiet", "--json"])
-    assert done.returncode == 0, done.stderr
+    # A machine with other work to do may make the generator late, which decides nothing and loses nothing.
+    assert done.returncode == (5 if "generator was late" in done.stderr else 0), done.stderr
     rows = json.loads(done.stdout)["rows"]
     assert len(rows) == len(here)
     assert [(row["provider"], row["errors"]) for row in rows if row["errors"] or not row["requests"]] == []
