@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -25,7 +24,7 @@ from testcard.harness.extras import resolve
 from testcard.harness.progress import Progress
 from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import Body, Outcome
-from testcard.harness.text.commands import rejudge_command, shown_path, typed_path
+from testcard.harness.text.commands import bench_command, rejudge_command, shown_path, typed_path
 from testcard.harness.text.words import one_line
 from testcard.harness.wire.addresses import is_loopback
 
@@ -184,15 +183,14 @@ def _print_result(event: Event, *, quiet: bool) -> None:
 def _close(event: Event, provider: str, *, quiet: bool) -> None:
     """What a person has to know beside the result, on stderr; of a pass that is nothing where it is to be quiet."""
     if isinstance(event, Finished) and not (quiet and event.exit_code is Exit.PASS):
-        openapi = str(RunReader(event.folder).run.config.get("openapi", ""))
+        run = RunReader(event.folder).run
+        config, openapi = run.config, str(run.config.get("openapi", ""))
         lines = list(present.closing_words(event, rejudge_command(event.folder, provider, openapi)))
         if not any(line.startswith("next: ") for line in lines):
             if RunReader(event.folder).path("report") is not None:
                 lines.append(f"next: testcard open {typed_path(event.folder)}")
-                if event.exit_code is Exit.PASS and (target := next(iter(RunReader(event.folder).run.targets), None)) is not None:
-                    place = "" if target.embedded else f"={target.base_url}"
-                    live = "" if target.embedded or is_loopback(target.base_url) else " --live"
-                    lines.append(f"then: testcard bench {shlex.quote(provider + place)}{live} --max-requests 60")
+                if event.exit_code is Exit.PASS and (target := next(iter(run.targets), None)) is not None:
+                    lines.append(f"then: {bench_command(target, openapi, config.get('model'), live=not is_loopback(target.base_url))}")
             elif event.outcome == "interrupted":
                 lines.append(f"next: testcard report {typed_path(event.folder)} shows it")
         for line in lines:

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from testcard.harness.redaction import KEY_PLACEHOLDER
-from testcard.harness.runs.records import Body, Exchange
+from testcard.harness.runs.records import Body, Exchange, TargetRecord
 
 #: A request body longer than this is not put on a line of a terminal.
 LINE_BODY_CHARS = 2000
 #: So much base64 in a row is a picture, which nobody reads on a line.
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{120}")
+#: Where the contracts of providers in the box stand.
+_IN_THE_BOX = ("specs/providers/", "specs/public/")
 #: Names a file that holds a recorded body, or None when there is none.
 BodyFile = Callable[[Body], str | None]
 
@@ -46,11 +48,27 @@ def resend_command(folder: Path | str, exchange: str) -> str:
     return f"testcard replay {typed_path(folder)} {shlex.quote(exchange)}"
 
 
+def named_provider(provider: str, openapi: str = "") -> str:
+    """A provider as one word of a shell: the id of one in the box, else its folder, which is written so that no id is looked for.
+
+    `openapi`: the contract's file as a run names it.
+    """
+    if not openapi or openapi.startswith(_IN_THE_BOX):
+        return provider
+    shown = shown_path(Path(openapi).parent)
+    return shlex.quote(shown if "/" in shown else f"./{shown}")
+
+
+def bench_command(target: TargetRecord, openapi: str = "", model: str | None = None, *, live: bool = False) -> str:
+    """The command that loads a checked target, within a budget. `live`: it is not on this machine."""
+    place = "" if target.embedded else f"={shlex.quote(target.base_url)}"
+    named = f" --model {shlex.quote(model)}" if model is not None else ""
+    return f"testcard bench {named_provider(target.provider, openapi)}{place}{named}{' --live' if live else ''} --max-requests 60"
+
+
 def rejudge_command(folder: Path | str, provider: str, openapi: str = "") -> str:
-    """The command that judges a recorded check again. `openapi`: the contract's file as the run names it; a provider that is not
-    bundled is named by its folder."""
-    named = provider if not openapi or openapi.startswith("specs/providers/") else typed_path(Path(openapi).parent)
-    return f"testcard check {named} --rejudge {typed_path(folder)}"
+    """The command that judges a recorded check again (`openapi` as for `named_provider`)."""
+    return f"testcard check {named_provider(provider, openapi)} --rejudge {typed_path(folder)}"
 
 
 def curl(exchange: Exchange, body_file: BodyFile | None = None) -> str:

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from testcard.harness.redaction import KEY_PLACEHOLDER
-from testcard.harness.runs.records import Body, Exchange, SentRequest
-from testcard.harness.text.commands import curl, curl_block, quoted, rejudge_command, resend_command, shown_path, typed_path
+from testcard.harness.runs.records import Body, Exchange, SentRequest, TargetRecord
+from testcard.harness.text.commands import bench_command, curl, curl_block, quoted, rejudge_command, resend_command, shown_path, typed_path
 from testkit.waiting import PATIENCE_S
 
 TRICKY = """it's "quoted" $HOME `id` \\ ! 𝔘 مرحبا"""
@@ -160,7 +160,18 @@ def test_replay_commands_name_the_run_so_that_they_run_from_here(tmp_path: Path,
     assert resend_command(tmp_path / "a b", "e0001.f1") == "testcard replay 'a b' e0001.f1"
     assert rejudge_command("runs/x", "nebul", "specs/providers/nebul/openapi.yaml") == "testcard check nebul --rejudge runs/x"
     assert rejudge_command("runs/x", "nebul") == "testcard check nebul --rejudge runs/x"
-    assert rejudge_command("x", "mine", str(tmp_path / "my api" / "openapi.yaml")) == "testcard check 'my api' --rejudge x"
+    assert rejudge_command("x", "mine", str(tmp_path / "my api" / "openapi.yaml")) == "testcard check './my api' --rejudge x"
+    assert rejudge_command("x", "openai", "specs/public/openai/openapi.yaml") == "testcard check openai --rejudge x"
+
+
+def test_the_benchmark_after_a_check_is_of_the_same_target() -> None:
+    """A mock of its own by name alone; any other with its address, off this machine with --live; a folder as a folder."""
+    own = TargetRecord(provider="nebul", name="Nebul", base_url="http://127.0.0.1:9", mock=True, embedded=True)
+    assert bench_command(own, "specs/providers/nebul/openapi.yaml") == "testcard bench nebul --max-requests 60"
+    there = msgspec.structs.replace(own, base_url="https://a.example/v1?x", embedded=False)
+    assert bench_command(there, "mine/openapi.yaml", "a b", live=True) == (
+        "testcard bench ./mine='https://a.example/v1?x' --model 'a b' --live --max-requests 60"
+    )
 
 
 def test_a_picture_within_a_body_comes_from_a_file() -> None:
