@@ -75,9 +75,20 @@ def _described(provider: Provider, config: Config) -> dict[str, Any]:
             for model in profile.models
         ],
         **({} if profile.models else {"unnamed": _unnamed(provider, pricing)}),
-        "promises": dict(Counter(entry.level for entries in profile.rules.values() for entry in entries[:1] if entry.level)),
+        "promises": _promises(provider),
         "notes": list(profile.notes),
     }
+
+
+def _promises(provider: Provider) -> dict[str, int]:
+    """How many rules hold for the provider by level, each at the strictest that it has for one of the operations."""
+    from testcard.harness.check.judging.levels import level_of, softness
+    from testcard.harness.rules.scope import Scope
+
+    scopes = [Scope(provider, operation) for operation in provider.profile.operations]
+    held = [[level_of(scope, rule) for scope in scopes if rule.applies(scope)] for rule in RULES.values()]
+    strictest = [min(levels, key=softness) for levels in held if levels]
+    return {level: number for level, number in Counter(strictest).items() if level != "none"}
 
 
 def _unnamed(provider: Provider, pricing: Pricing) -> dict[str, Any]:

@@ -96,6 +96,11 @@ def reference_of(scope: Scope, rule: Rule, status: int | None = None) -> ClauseR
     return reference(clause_of(scope, rule, status), scope.provider.profile.documents)
 
 
+def softness(level: Level) -> int:
+    """How little a broken promise of this level does: 0 for a must."""
+    return _SOFTNESS[level]
+
+
 def softer(one: Level, other: Level) -> Level:
     """The softer of two levels."""
-    return max(one, other, key=_SOFTNESS.__getitem__)
+    return max(one, other, key=softness)

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from testcard.harness.check.judging.levels import level_of
 from testcard.harness.cli import run
-from testcard.specs.loader import BUNDLED, bundled_ids, known_ids
+from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.scope import Scope
+from testcard.specs.loader import BUNDLED, bundled_ids, known_ids, load_provider
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +81,17 @@ def test_adopted_and_own_prices_count(elsewhere: Path, capsys: pytest.CaptureFix
     prices = {model["id"]: model["prices"] for model in json.loads(capsys.readouterr().out)["models"]}
     assert [(p["origin"], p["counts"]) for p in prices["black-forest-labs/FLUX-2-pro"]] == [("list", True), ("illustrative", False)]
     assert [(p["origin"], p["counts"]) for p in prices["Qwen/qwen-image"]] == [("config", True), ("list", False), ("illustrative", False)]
+
+
+def test_promises_are_counted_as_they_hold(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever of them a profile says itself: one of three lines promises no less than the check of it judges."""
+    for name in ("nanogpt", "openai-compatible"):
+        assert run(["providers", name, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)["promises"]
+        provider = load_provider(name)
+        scopes = [Scope(provider, operation) for operation in provider.profile.operations]
+        musts = {rule.id for rule in RULES.values() for scope in scopes if rule.applies(scope) and level_of(scope, rule) == "must"}
+        assert told["must"] == len(musts) > 15
 
 
 def test_providers_of_the_users_own_folder_are_listed(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
