@@ -23,7 +23,6 @@ PROMPTS = (
     "a yellow tent beside a pine forest",
     "an old bicycle leaning on a brick wall",
     "a snow-covered mountain above a small village",
-    "a blue teapot on a checkered tablecloth",
     'a shop window with a wooden sign that says "OPEN"',
 )
 QUESTION = "Describe this picture in one short sentence."
