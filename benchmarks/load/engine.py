@@ -303,6 +303,7 @@ class Engine:
         if after:
             connection = Prepared(connection.pool, connection.method, before + seed + after, connection.stream)
         attempt = Attempt(cell, index, course.block.round, course.block.stage, bool(warmup), scheduled_s, seed=int(seed) if after else None)
+        attempt.place = self.stop_conditions.sends(cell)
         course.sent += 1
         self.in_flight += 1
         try:
@@ -352,7 +353,7 @@ class Engine:
         self._answered.add(attempt.cell.target)
         for held in (self.share, self.budget):
             held.settle(attempt.cell.worst_usd[attempt.ask], judgement.booked_usd)
-        self.stop_conditions.judged(attempt.cell, attempt.reply, judgement.outcome, judgement.detail, self.in_flight)
+        self.stop_conditions.judged(attempt.cell, attempt.reply, judgement.outcome, judgement.detail, attempt.place)
         self.outcomes[judgement.outcome] = self.outcomes.get(judgement.outcome, 0) + 1
         if not attempt.warmup and judgement.outcome in ("ok", "slow", "timeout"):
             self.tally.add(attempt.done_s - attempt.scheduled_s)

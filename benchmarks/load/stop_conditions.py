@@ -102,6 +102,38 @@ _SHOWN_CHARS = 300
 _NUMBERS = re.compile(r"[0-9a-f-]*[0-9][0-9a-f-]*")
 
 
+class _Beginning:
+    """A row's requests until one is delivered, in the order in which they were sent.
+
+    `alike`: the latest of those that are judged without a gap, counted back to the first that was refused in other words.
+    """
+
+    def __init__(self) -> None:
+        self.alike = 0
+        self._said: tuple[int, str] | None = None
+        self._sent = 0
+        self._done = 0
+        self._most = 0
+        self._ahead: dict[int, tuple[int, str] | None] = {}
+
+    def sends(self) -> int:
+        """The place of one more."""
+        self._sent += 1
+        self._most = max(self._most, self._sent - self._done - len(self._ahead))
+        return self._sent - 1
+
+    def ends(self, place: int, said: tuple[int, str] | None) -> bool:
+        """How the request at that place was refused (None: it was not); whether so many in order were refused alike as were ever under
+        way at once, and three at least."""
+        self._ahead[place] = said
+        while self._done in self._ahead:
+            said = self._ahead.pop(self._done)
+            self._done += 1
+            self.alike = 0 if said is None else self.alike + 1 if said == self._said else 1
+            self._said = said
+        return self.alike >= max(_ALIKE_IN_A_ROW, self._most)
+
+
 class Stopping(Protocol):
     """How a run is stopped; with `cut`, what is in flight gets its grace only."""
 
@@ -123,7 +155,7 @@ class StopConditions:
         self._stop = stop
         self.failures: dict[str, str] = {}
         self._delivered: set[int] = set()
-        self._refused: dict[int, tuple[tuple[int, str], int]] = {}
+        self._beginnings: dict[int, _Beginning] = {}
         self._answered: set[int] = set()
         self._accepted: set[int] = set()
         self._forbidden: dict[int, int] = {}
@@ -163,13 +195,21 @@ class StopConditions:
             if self.on_hold is not None:
                 self.on_hold(target, self.hold_until_s[target])
 
-    def judged(self, cell: Cell, reply: Reply | None, outcome: str, detail: str, in_flight: int = 0) -> None:
+    def sends(self, cell: Cell) -> int:
+        """A request is about to be sent: its place, from 0, in the order of its row's requests, by which `judged` knows it again."""
+        if cell.index in self._delivered:
+            return 0  # nobody asks any more
+        return self._beginnings.setdefault(cell.index, _Beginning()).sends()
+
+    def judged(self, cell: Cell, reply: Reply | None, outcome: str, detail: str, place: int) -> None:
         """Keeps the first failure of each kind, and stops the run where a row's first requests are all refused with the same words.
 
-        `in_flight`: others that are on their way. A refusal is answered sooner than a picture is made, so as many of them have to be in.
+        `place`: what `sends` gave it. The first as they were sent, not as they were answered: a refusal is answered and judged sooner
+        than a picture.
         """
         if outcome in FINE:
             self._delivered.add(cell.index)
+            self._beginnings.pop(cell.index, None)
             return
         status = _stood_for(cell, reply)
         if not detail and reply is not None and reply.failure is None:
@@ -179,14 +219,11 @@ class StopConditions:
         if kind not in self.failures:
             answered = "no answer" if status is None else f"status {status}"
             self.failures[kind] = f"first {outcome} of {cell.label} {cell.operation}: {answered}{f', {words}' if words else ''}"
-        if cell.index in self._delivered:
+        if (beginning := self._beginnings.get(cell.index)) is None:
             return
         alike = (status or 0, _NUMBERS.sub("#", detail.lower()))
-        before, count = self._refused.get(cell.index, (alike, 0))
-        refusal = outcome == "refused" and status not in _NO_REFUSALS
-        self._refused[cell.index] = (alike, count + 1 if before == alike else 1) if refusal else (alike, 0)
-        count = self._refused[cell.index][1]
-        if count >= max(_ALIKE_IN_A_ROW, in_flight):
+        if beginning.ends(place, alike if outcome == "refused" and status not in _NO_REFUSALS else None):
+            count = beginning.alike
             self._stop(Stop(reason=StopReason.ALL_REFUSED, target=cell.label, status=status, count=count, detail=words), cut=False)
 
     def hold(self, target: int, until_s: float) -> None:

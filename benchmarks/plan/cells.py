@@ -126,6 +126,7 @@ class Attempt:
     download_s: float | None = None
     downloads: Sequence[Download[Reply]] = ()
     seed: int | None = None  # where it was drawn for this attempt
+    place: int = 0  # in the order in which its row's requests are sent, until one is delivered
 
     @property
     def size(self) -> int:

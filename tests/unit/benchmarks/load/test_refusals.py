@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ def watched(*answers: tuple[int, str, str]) -> tuple[StopConditions, list[Stop]]
     cell: Any = SimpleNamespace(index=0, label="nanogpt", operation="createImage")
     for status, outcome, words in answers:
         reply: Any = SimpleNamespace(status=status, failure=None, content=lambda words=words: words.encode())
-        conditions.judged(cell, reply, outcome, words)
+        conditions.judged(cell, reply, outcome, words, conditions.sends(cell))
     return conditions, stops
 
 
@@ -39,17 +40,38 @@ def test_numbers_in_the_words_make_no_difference() -> None:
     assert watched(*((422, "refused", f"bad size (id 3f9a-{number})") for number in range(3)))[1]
 
 
-def test_pictures_on_their_way_are_waited_for() -> None:
-    """Of thirty users half are refused at once while the others' pictures are made: that is no refusal of everything."""
+def refusals_of(users: int, order: Callable[[int], bool]) -> list[Stop]:
+    """Stops of `users` requests sent together, of which `order` says by place whether each is refused; the others' pictures come last."""
     stops: list[Stop] = []
     conditions = StopConditions(lambda stop, cut=True: stops.append(stop))
     cell: Any = SimpleNamespace(index=0, label="nanogpt", operation="createImage")
     reply: Any = SimpleNamespace(status=400, failure=None, content=lambda: b"no")
-    for _ in range(29):
-        conditions.judged(cell, reply, "refused", "no", in_flight=30)
-    assert stops == []
-    conditions.judged(cell, reply, "refused", "no", in_flight=30)
-    assert [stop.count for stop in stops] == [30]
+    places = [conditions.sends(cell) for _ in range(users)]
+    for place in filter(order, places):
+        conditions.judged(cell, reply, "refused", "no", place)
+    return stops
+
+
+@pytest.mark.parametrize("users", [2, 6, 30])
+def test_pictures_on_their_way_are_waited_for(users: int) -> None:
+    """Half are refused at once while the others' pictures are made and looked at: that is no refusal of everything."""
+    assert refusals_of(users, lambda place: place % 2 == 0) == []
+    assert refusals_of(users, lambda place: place != 0) == []  # the very first one may bring a picture
+
+
+@pytest.mark.parametrize("users", [3, 6, 30])
+def test_as_many_as_were_under_way_have_to_be_refused(users: int) -> None:
+    """In the order of sending, whatever the order of answers; the last of them ends the run."""
+    assert [stop.count for stop in refusals_of(users, lambda place: True)] == [users]
+    stops: list[Stop] = []
+    conditions = StopConditions(lambda stop, cut=True: stops.append(stop))
+    cell: Any = SimpleNamespace(index=0, label="nanogpt", operation="createImage")
+    reply: Any = SimpleNamespace(status=400, failure=None, content=lambda: b"no")
+    places = [conditions.sends(cell) for _ in range(users)]
+    for place in reversed(places):
+        assert stops == []
+        conditions.judged(cell, reply, "refused", "no", place)
+    assert [stop.count for stop in stops] == [users]
 
 
 @pytest.mark.parametrize(
