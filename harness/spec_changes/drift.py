@@ -8,6 +8,7 @@ Only shapes go into it, never a value that was sent, but for words of an enum th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +16,14 @@ from testcard.harness.intake.json_values import strict_json
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Exchange
 from testcard.harness.spec_changes.patch import Append, Edit, Put, Remove, edited
+from testcard.harness.wire.decode import stood_for
 from testcard.specs.errors import SpecError
 from testcard.specs.loader import Provider
 from testcard.specs.openapi import Operation
 from testcard.specs.pointers import every, pointer_of
 from testcard.specs.reading import DocumentFiles, Pointer
 
+_UNREAD = object()
 _MOST_ITEMS = 50
 _MOST_NEW_WORDS = 20
 _LONGEST_WORD = 60
@@ -108,14 +111,17 @@ class _Finder:
             or exchange.source == "fetch"
         ):
             return
+        body: Any = _UNREAD
+        if _is_json(answer.media_type):
+            with suppress(ValueError, RecursionError):
+                body = strict_json(run.bytes_of(answer.body))
+        if stood_for(self.provider.profile.errors, answer.status, body) != answer.status:
+            return  # an error that is sent as a success: the success's schema is not about it
         key = (operation.id, answer.status, answer.media_type)
         group = self.answers.setdefault(key, _Answers(answer.status, answer.media_type))
         group.exchanges.append(exchange.id)
-        if _is_json(answer.media_type):
-            try:
-                group.bodies.append((exchange.id, strict_json(run.bytes_of(answer.body))))
-            except (ValueError, RecursionError):
-                return
+        if body is not _UNREAD:
+            group.bodies.append((exchange.id, body))
 
     def result(self) -> list[Drift]:
         """What was found, everything once: a schema that several operations share is mended in one place."""

@@ -99,6 +99,21 @@ def test_a_word_of_an_enum_is_added_to_it(tmp_path: Path) -> None:
     assert "secret" not in after
 
 
+def test_an_error_that_is_sent_as_a_success_is_not_held_against_the_schema_of_one(tmp_path: Path) -> None:
+    """Where the profile says how to tell one: else its fields would be proposed for a success, and those of a success as optional."""
+    folder = tmp_path / "provider"
+    shutil.copytree(BUNDLED / "nanogpt", folder)
+    reader = RunReader(recorded(tmp_path / "run", [(200, AS_DOCUMENTED), (200, {"status_code": 1004, "status_msg": "no such key"})]))
+    assert drift(load_provider(str(folder)), [reader])
+    profile = (folder / "profile.yaml").read_text(encoding="utf-8")
+    said = "errors:\n  success: {at: /status_code, values: 0}\n"
+    assert profile.count("\nerrors:\n") == 1
+    told = tmp_path / "told"
+    shutil.copytree(folder, told)
+    (told / "profile.yaml").write_text(profile.replace("\nerrors:\n", f"\n{said}"), encoding="utf-8")
+    assert drift(load_provider(str(told)), [reader]) == []
+
+
 def test_what_asked_by_another_method_says_nothing_of_the_operation(tmp_path: Path) -> None:
     """A check sends such requests on purpose."""
     run = recorded(tmp_path / "run", [(405, "no")], method="PUT")
