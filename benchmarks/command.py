@@ -13,7 +13,20 @@ from testcard.benchmarks.plan.job import FleetJob, WorkerJob
 from testcard.benchmarks.plan.workload import Workload, bundled, is_workload, load_workload, parse_workload
 from testcard.benchmarks.run.options import DEFAULT_SEED, BenchOptions, default_workload
 from testcard.benchmarks.search.bracket import MAX_STAGES, SearchPlan
-from testcard.harness.cli.options import PATH, SECONDS, USD, Finite, config_option, json_option, limit_option, option, takes
+from testcard.harness.cli.options import (
+    MODEL,
+    OPERATION,
+    PATH,
+    PROVIDER,
+    SECONDS,
+    USD,
+    Finite,
+    config_option,
+    json_option,
+    limit_option,
+    option,
+    takes,
+)
 from testcard.harness.config import Config, load_config
 from testcard.harness.errors import UsageError
 from testcard.specs.wrong_keys import nearest
@@ -30,16 +43,24 @@ class TargetFlags:
 
     targets: Annotated[
         tuple[str, ...],
-        option("--target", multiple=True, metavar="PROVIDER[=URL]", help="What to load; again for more. Without a URL: its embedded mock."),
+        option(
+            "--target",
+            type=PROVIDER,
+            multiple=True,
+            metavar="PROVIDER[=URL]",
+            help="What to load; again for more. Without a URL: its embedded mock.",
+        ),
     ] = ()
     sections: Annotated[tuple[str, ...], option("--target-section", multiple=True, hidden=True)] = ()  # [[target]] as JSON, from evaluate
     models: Annotated[
         tuple[str, ...],
-        option("--model", multiple=True, metavar="M", help="Model to ask for; again for more. Default: the operation's own."),
+        option("--model", type=MODEL, multiple=True, metavar="M", help="Model to ask for; again for more. Default: the operation's own."),
     ] = ()
     operations: Annotated[
         tuple[str, ...],
-        option("--operation", multiple=True, metavar="ID", help="Operation to load; again for more. Default: the task's own."),
+        option(
+            "--operation", type=OPERATION, multiple=True, metavar="ID", help="Operation to load; again for more. Default: the task's own."
+        ),
     ] = ()
 
 

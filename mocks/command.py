@@ -149,12 +149,27 @@ __all__ = ["curl_line"]
 DEFAULT_PORT = 8088
 
 
+def _known_providers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """For the shell to complete: ids that begin so."""
+    return [name for name in bundled_ids() if name.startswith(incomplete)]
+
+
+def _known_faults(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """For the shell to complete: faults that begin so."""
+    return [name for name in sorted(FAULTS) if name.startswith(incomplete)]
+
+
 @click.command()
-@click.argument("provider_names", metavar="[PROVIDER]...", nargs=-1)
+@click.argument("provider_names", metavar="[PROVIDER]...", nargs=-1, shell_complete=_known_providers)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="Port; 0 takes a free one.")
 @click.option(
-    "--fault", "faults", multiple=True, metavar="NAME[@RATE]", help="Lie in this way, to a share of the requests if a rate is given."
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME[@RATE]",
+    shell_complete=_known_faults,
+    help="Lie in this way, to a share of the requests if a rate is given.",
 )
 @click.option(
     "--latency",

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from testcard.harness.cli import say
-from testcard.harness.cli.options import config_option, json_option
+from testcard.harness.cli.options import PROVIDER, RULE, config_option, json_option
 from testcard.harness.config import Config, load_config
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
@@ -28,7 +28,7 @@ _WIDTH_OFF_TERMINAL = 240
 
 
 @click.command()
-@click.argument("provider", required=False)
+@click.argument("provider", type=PROVIDER, required=False)
 @config_option
 @json_option("everything")
 def providers(provider: str | None, as_json: bool, config_file: Path | None) -> None:
@@ -247,7 +247,7 @@ def _words(values: list[Any]) -> str:
 
 
 @click.command()
-@click.argument("rule_id", metavar="[ID]", required=False)
+@click.argument("rule_id", type=RULE, metavar="[ID]", required=False)
 @click.option(
     "--markdown", is_flag=True, help="Print all rules as a page: what each promises, at which level for whom, and where that is written."
 )

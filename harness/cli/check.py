@@ -18,7 +18,22 @@ from testcard.harness.check.spending.allowance import at_most, forecast
 from testcard.harness.cli import check_text as present
 from testcard.harness.cli import say
 from testcard.harness.cli.check_output import CheckOutput
-from testcard.harness.cli.options import PATH, SECONDS, USD, Duration, WhereAndKey, config_option, json_option, limit_option, option, takes
+from testcard.harness.cli.options import (
+    MODEL,
+    OPERATION,
+    PATH,
+    PROVIDER,
+    RULE,
+    SECONDS,
+    USD,
+    Duration,
+    WhereAndKey,
+    config_option,
+    json_option,
+    limit_option,
+    option,
+    takes,
+)
 from testcard.harness.config import Config, load_config, load_waivers, providers_of
 from testcard.harness.errors import Exit, UsageError
 from testcard.harness.events import Event
@@ -34,11 +49,13 @@ class CheckFlags:
     """What is asked of the target, how much of it may be spent, and what becomes of the result; None and empty: not given."""
 
     operations: Annotated[
-        tuple[str, ...], option("--operation", multiple=True, metavar="ID", help="Check only this operation (repeatable).")
+        tuple[str, ...], option("--operation", type=OPERATION, multiple=True, metavar="ID", help="Check only this operation (repeatable).")
     ] = ()
-    model: Annotated[str | None, option("--model", help="The model that requests ask for. Default: the cheapest documented one.")] = None
+    model: Annotated[
+        str | None, option("--model", type=MODEL, help="The model that requests ask for. Default: the cheapest documented one.")
+    ] = None
     rules: Annotated[
-        tuple[str, ...], option("--rule", multiple=True, metavar="GLOB", help="Judge only rules that match (repeatable).")
+        tuple[str, ...], option("--rule", type=RULE, multiple=True, metavar="GLOB", help="Judge only rules that match (repeatable).")
     ] = ()
     seed: Annotated[int | None, option("--seed", type=int, help="Same seed, same requests. Default: 0.")] = None
     concurrency: Annotated[
@@ -100,7 +117,7 @@ class CheckFlags:
 
 
 @click.command("check")
-@click.argument("provider", metavar="PROVIDER[=URL]", required=False)
+@click.argument("provider", type=PROVIDER, metavar="PROVIDER[=URL]", required=False)
 @takes("where", WhereAndKey)
 @takes("flags", CheckFlags)
 @config_option

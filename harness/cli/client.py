@@ -18,7 +18,7 @@ import click
 from testcard.harness.cli import say
 from testcard.harness.cli.drawing.files import Asked, Template, Way, drawn, refuse_to_overwrite, refuse_unwritable, save, way_of
 from testcard.harness.cli.drawing.prompts import carry_out, read_prompts
-from testcard.harness.cli.options import CONFIG, PATH, SECONDS, USD, WhereAndKey, limit_option, option, takes
+from testcard.harness.cli.options import CONFIG, MODEL, OPERATION, PATH, PROVIDER, SECONDS, USD, WhereAndKey, limit_option, option, takes
 from testcard.harness.client.attending import TaskUpdate
 from testcard.harness.client.http import DEFAULT_TIMEOUT_S
 from testcard.harness.client.masks import Mask
@@ -69,8 +69,10 @@ def _fields(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) 
 class _Target(WhereAndKey):
     """Whom to ask for what, and how long to wait."""
 
-    operation: Annotated[str | None, option("--operation", metavar="ID", help="The operation, where the provider has several.")] = None
-    model: Annotated[str | None, option("--model", "-m", metavar="M", help="The model to ask for.")] = None
+    operation: Annotated[
+        str | None, option("--operation", type=OPERATION, metavar="ID", help="The operation, where the provider has several.")
+    ] = None
+    model: Annotated[str | None, option("--model", "-m", type=MODEL, metavar="M", help="The model to ask for.")] = None
     timeout_s: Annotated[
         float,
         option("--timeout", type=SECONDS, show_default=True, metavar="S", help="Seconds for each request, poll and download."),
@@ -208,7 +210,7 @@ def _picture_command(command: _Command) -> _Command:
 
 
 @click.command()
-@click.argument("provider", metavar="PROVIDER[=URL]")
+@click.argument("provider", type=PROVIDER, metavar="PROVIDER[=URL]")
 @click.argument("prompt", required=False)
 @click.option(
     "--prompts", type=PATH, metavar="FILE", help="A prompt a line (- for standard input) into the folder -o; again goes on from there."
@@ -251,7 +253,7 @@ def generate(
 
 
 @click.command()
-@click.argument("provider", metavar="PROVIDER[=URL]")
+@click.argument("provider", type=PROVIDER, metavar="PROVIDER[=URL]")
 @click.argument("image")
 @click.argument("prompt")
 @click.option("--image", "more", multiple=True, metavar="FILE", help="A further input picture.")
@@ -279,7 +281,7 @@ def edit(
 
 
 @click.command()
-@click.argument("provider", metavar="PROVIDER[=URL]")
+@click.argument("provider", type=PROVIDER, metavar="PROVIDER[=URL]")
 @click.argument("image")
 @_picture_command
 def variation(
@@ -293,7 +295,7 @@ def variation(
 
 
 @click.command()
-@click.argument("provider", metavar="PROVIDER[=URL]")
+@click.argument("provider", type=PROVIDER, metavar="PROVIDER[=URL]")
 @click.argument("image")
 @click.argument("prompt", default="Describe this picture.")
 @click.option("--image", "more", multiple=True, metavar="FILE", help="A further input picture.")

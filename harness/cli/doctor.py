@@ -21,7 +21,7 @@ import click
 
 from testcard.harness.check.spending.budget import SpendingLimits
 from testcard.harness.cli import say
-from testcard.harness.cli.options import config_option, json_option
+from testcard.harness.cli.options import PROVIDER, config_option, json_option
 from testcard.harness.config import FILE_NAME, Config, PricesSection, TargetSection, load_config, providers_of
 from testcard.harness.errors import Exit, UsageError
 from testcard.harness.extras import EXTRAS, missing, requirement
@@ -47,7 +47,7 @@ class Diagnosis:
 
 
 @click.command()
-@click.argument("names", metavar="[PROVIDER[=URL]]...", nargs=-1)
+@click.argument("names", type=PROVIDER, metavar="[PROVIDER[=URL]]...", nargs=-1)
 @config_option
 @json_option("what was found")
 def doctor(names: tuple[str, ...], config_file: Path | None, as_json: bool) -> int:

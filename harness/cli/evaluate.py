@@ -17,7 +17,7 @@ import click
 
 from testcard.harness.child_processes import ChildCommand, ChildProcesses, is_run, usable
 from testcard.harness.cli import github, say
-from testcard.harness.cli.options import CONFIG, PATH, USD, limit_option, option, takes
+from testcard.harness.cli.options import CONFIG, MODEL, PATH, PROVIDER, USD, limit_option, option, takes
 from testcard.harness.config import Config, PricesSection, TargetSection, load_config, providers_of
 from testcard.harness.errors import Exit, UsageError, worst
 from testcard.harness.extras import resolve
@@ -84,7 +84,9 @@ class _Options:
     live: Annotated[bool, option("--live", is_flag=True, help="Allow targets that are not on this machine. It can cost money.")] = False
     models: Annotated[
         tuple[str, ...],
-        option("--model", multiple=True, metavar="M", help="Model to ask each target for (repeatable): a check takes the first."),
+        option(
+            "--model", type=MODEL, multiple=True, metavar="M", help="Model to ask each target for (repeatable): a check takes the first."
+        ),
     ] = ()
     max_requests: Annotated[
         int | None,
@@ -192,7 +194,7 @@ class _Planned:
 
 
 @click.command()
-@click.argument("names", metavar="[PROVIDER[=URL]]...", nargs=-1)
+@click.argument("names", type=PROVIDER, metavar="[PROVIDER[=URL]]...", nargs=-1)
 @takes("options", _Options)
 @limit_option
 def evaluate(names: tuple[str, ...], options: _Options) -> int:

@@ -18,7 +18,7 @@ from typing import Annotated
 import click
 
 from testcard.harness.cli import say
-from testcard.harness.cli.options import PATH, USD, option, takes
+from testcard.harness.cli.options import MODEL, PATH, PROVIDER, USD, option, takes
 from testcard.harness.config import FILE_NAME, Config, read_as
 from testcard.harness.errors import UsageError
 from testcard.harness.extras import resolve
@@ -72,9 +72,11 @@ class _Wanted:
 
     targets: Annotated[
         tuple[str, ...],
-        option("--target", multiple=True, metavar="PROVIDER[=URL]", help="A target; again for more. Asked for if left out."),
+        option("--target", type=PROVIDER, multiple=True, metavar="PROVIDER[=URL]", help="A target; again for more. Asked for if left out."),
     ] = ()
-    models: Annotated[tuple[str, ...], option("--model", multiple=True, metavar="M", help="A model to ask each target for.")] = ()
+    models: Annotated[
+        tuple[str, ...], option("--model", type=MODEL, multiple=True, metavar="M", help="A model to ask each target for.")
+    ] = ()
     live: Annotated[bool, option("--live", is_flag=True, help="Targets off this machine may be talked to, within the limits.")] = False
     max_requests: Annotated[int | None, option("--max-requests", type=click.IntRange(0), metavar="N", help="Limit of requests.")] = None
     max_cost: Annotated[float | None, option("--max-cost", type=USD, metavar="USD", help="Limit of what may be spent.")] = None

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import click
+from click.shell_completion import CompletionItem
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
@@ -57,6 +59,74 @@ class Duration(click.ParamType[float]):
         if seconds is None:
             self.fail(f"{value} is no length of time; write it as 60s, 2m or 1h", param, ctx)
         return seconds
+
+
+class Word(click.ParamType[str]):
+    """A word that the shell completes: `known` lists those that there are, as far as the command line says so far. `or_folder`: a path
+    may stand in its place."""
+
+    name = "text"
+
+    def __init__(self, known: Callable[[click.Context], Iterable[str]], *, or_folder: bool = False) -> None:
+        self._known = known
+        self._or_folder = or_folder
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The words that begin so; a path is left to the shell. Without a word where a file in use cannot be read."""
+        if self._or_folder and ("/" in incomplete or incomplete.startswith(".")):
+            return [CompletionItem(incomplete, type="dir")]
+        try:
+            words = sorted(set(self._known(ctx)))
+        except Exception:  # noqa: BLE001 (a mistake in a file is told by the command, not into the line that is being typed)
+            return []
+        return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+
+def _providers(ctx: click.Context) -> list[Any]:
+    """The providers that the line names so far, else all that are known. The line itself: one that ends in an option is not parsed."""
+    from testcard.specs.loader import load_provider
+
+    known = _provider_ids(ctx)
+    search = _search(ctx)
+    words = [word.partition("=")[0].strip("'\"") for word in os.environ.get("COMP_WORDS", "").split()[1:]]
+    return [load_provider(name, search) for name in ([one for one in words if one in known] or known)]
+
+
+def _search(ctx: click.Context) -> tuple[Path, ...]:
+    from testcard.harness.config import load_config
+
+    return load_config(ctx.params.get("config_file")).providers.path
+
+
+def _provider_ids(ctx: click.Context) -> tuple[str, ...]:
+    from testcard.specs.loader import known_ids
+
+    return known_ids(_search(ctx))
+
+
+def _operations(ctx: click.Context) -> Iterable[str]:
+    return (operation for provider in _providers(ctx) for operation in provider.profile.operations)
+
+
+def _models(ctx: click.Context) -> Iterable[str]:
+    return (model.id for provider in _providers(ctx) for model in provider.profile.models)
+
+
+def _rules(ctx: click.Context) -> Iterable[str]:
+    from testcard.harness.rules.registry import RULES
+
+    return RULES
+
+
+def _faults(ctx: click.Context) -> Iterable[str]:
+    from testcard.harness.selftest.kill_matrix import faults_of
+
+    return (fault.name for provider in _providers(ctx) for fault in faults_of(provider))
+
+
+#: Types of options and arguments whose words the shell completes.
+PROVIDER = Word(_provider_ids, or_folder=True)
+OPERATION, MODEL, RULE, FAULT = Word(_operations), Word(_models), Word(_rules), Word(_faults)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from testcard.harness.cli import say
-from testcard.harness.cli.options import config_option, json_option
+from testcard.harness.cli.options import FAULT, PROVIDER, config_option, json_option
 from testcard.harness.config import load_config
 from testcard.harness.errors import Exit, UsageError
 from testcard.harness.progress import Progress
@@ -24,8 +24,8 @@ from testcard.specs.loader import bundled_ids, load_provider
 
 
 @click.command()
-@click.option("--provider", "names", multiple=True, metavar="ID", help="Only this provider's mock (repeatable).")
-@click.option("--fault", "only", multiple=True, metavar="GLOB", help="Only these faults (repeatable).")
+@click.option("--provider", "names", type=PROVIDER, multiple=True, metavar="ID", help="Only this provider's mock (repeatable).")
+@click.option("--fault", "only", type=FAULT, multiple=True, metavar="GLOB", help="Only these faults (repeatable).")
 @click.option("--seed", type=int, default=None, metavar="N", help="Seed of the requests (default: 0; with --full: 0, 1 and 2).")
 @click.option("--full", "thorough", is_flag=True, help="Everything that a check sends to every fault, over sockets, under three seeds.")
 @click.option(

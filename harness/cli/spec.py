@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from testcard.harness.cli import say
-from testcard.harness.cli.options import PATH, config_option, json_option
+from testcard.harness.cli.options import PATH, PROVIDER, config_option, json_option
 from testcard.harness.config import load_config
 from testcard.harness.errors import Exit, SpecError, UsageError
 from testcard.harness.extras import require
@@ -89,7 +89,9 @@ class _Version:
 @spec.command("diff")
 @click.argument("old", type=PATH)
 @click.argument("new", type=PATH)
-@click.option("--provider", "provider_name", metavar="PROVIDER", help="Whose profile both are read by, where none lies beside them.")
+@click.option(
+    "--provider", "provider_name", type=PROVIDER, metavar="PROVIDER", help="Whose profile both are read by, where none lies beside them."
+)
 @config_option
 @json_option("the changes")
 def spec_diff(old: Path, new: Path, provider_name: str | None, config_file: Path | None, as_json: bool) -> int:
@@ -235,7 +237,9 @@ def _show_changes(rows: Sequence[dict[str, Any]]) -> None:
 
 @spec.command("drift")
 @click.argument("run", type=PATH)
-@click.option("--provider", "provider_name", metavar="PROVIDER", help="Whose document to use. Default: that of the run's target.")
+@click.option(
+    "--provider", "provider_name", type=PROVIDER, metavar="PROVIDER", help="Whose document to use. Default: that of the run's target."
+)
 @click.option("--patch", "as_patch", is_flag=True, help="Print a unified diff that makes the document say what was seen.")
 @click.option("--fail", "fails", is_flag=True, help="Exit with 1 when anything drifted.")
 @config_option

@@ -14,7 +14,7 @@ import msgspec
 
 from testcard.harness.check.options import CheckOptions
 from testcard.harness.cli import say
-from testcard.harness.cli.options import PATH, USD, Duration, config_option, json_option, option, takes
+from testcard.harness.cli.options import MODEL, PATH, PROVIDER, RULE, USD, Duration, config_option, json_option, option, takes
 from testcard.harness.config import Config, TargetSection, load_config, providers_of
 from testcard.harness.errors import Exit, UsageError, worst
 from testcard.harness.extras import require
@@ -56,9 +56,15 @@ class WatchFlags:
     ] = None
     rules: Annotated[
         tuple[str, ...],
-        option("--rule", multiple=True, metavar="GLOB", help="Check only rules that match (repeatable). Default: what few requests show."),
+        option(
+            "--rule",
+            type=RULE,
+            multiple=True,
+            metavar="GLOB",
+            help="Check only rules that match (repeatable). Default: what few requests show.",
+        ),
     ] = ()
-    model: Annotated[str | None, option("--model", help="The model that requests ask for.")] = None
+    model: Annotated[str | None, option("--model", type=MODEL, help="The model that requests ask for.")] = None
     live: Annotated[bool, option("--live", is_flag=True, help="Allow targets that are not on this machine. It can cost money.")] = False
     api_key_file: Annotated[Path | None, option("--api-key-file", type=PATH, metavar="FILE", help="Read the key from a file.")] = None
     no_auth: Annotated[bool, option("--no-auth", is_flag=True, help="Send no key.")] = False
@@ -80,7 +86,7 @@ class WatchFlags:
 
 
 @click.command("watch")
-@click.argument("names", metavar="[PROVIDER=URL]...", nargs=-1)
+@click.argument("names", type=PROVIDER, metavar="[PROVIDER=URL]...", nargs=-1)
 @takes("flags", WatchFlags)
 @config_option
 @json_option("each look, one line each,")

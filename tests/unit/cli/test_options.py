@@ -93,3 +93,35 @@ def test_every_help_has_an_example_that_parses() -> None:
         parsed = shlex.split(example[1].partition(" > ")[0])[len(name.split()) :]
         command.make_context(name, parsed, resilient_parsing=False)
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("line", "some", "none"),
+    [
+        ("check n", ["nanogpt", "nebul"], ["opengpu-relay"]),
+        ("check nanogpt=http://127.0.0.1:1 --model ", ["hidream"], ["black-forest-labs/FLUX.1-schnell"]),
+        ("bench --target nebul --operation ", ["createImage", "createImageEdit"], ["img2img"]),
+        ("rules image.s", ["image.size"], ["image.count"]),
+        ("check nebul --rule image.s", ["image.size"], ["image.count"]),
+        ("selftest --fault image.size/", ["image.size/off-by-eight"], ["image.size"]),
+        ("mock ne", ["nebul"], ["nanogpt"]),
+        ("mock nebul --fault auth.re", ["auth.required"], ["image.size"]),
+        ("check --config broken.toml ", [], ["nebul"]),
+    ],
+)
+def test_the_shell_completes_providers_models_operations_rules_and_faults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, some: list[str], none: list[str]
+) -> None:
+    """From those that there are; models and operations of the provider that the line names. What cannot be read completes nothing."""
+    monkeypatch.chdir(tmp_path)
+    Path("broken.toml").write_text("[[[", encoding="utf-8")
+    words = f"testcard {line}"
+    place = len(words.split()) - (0 if words.endswith(" ") else 1)
+    environment = {"_TESTCARD_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(place)}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    done = CliRunner().invoke(command_line, [], prog_name="testcard", env=environment)
+    offered = [row.partition(",")[2] for row in done.output.splitlines()]
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.output
+    assert set(some) <= set(offered), offered
+    assert not set(none) & set(offered)
