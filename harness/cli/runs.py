@@ -56,6 +56,13 @@ def _report_of(folder: Path) -> Path | None:
     return RunReader(folder).path("report")
 
 
+def _made_from(folder: Path) -> list[Path]:
+    """The runs that a report shows; none of another kind of run."""
+    run = RunReader(folder).run
+    names = run.config.get("runs") if run.kind == "report" else None
+    return [(folder / name).resolve() for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
 def _made(folder: Path) -> float:
     return (folder / "run.json").stat().st_mtime
 
@@ -76,12 +83,16 @@ def run_folders(parent: Path) -> list[Path]:
 def clean(folder: Path, keep: int, dry_run: bool, as_json: bool) -> None:
     """Delete the older runs in FOLDER (testcard-runs): only folders that hold a run.json, and none that is still being written.
 
+    The runs that a kept report was made from are kept with it.
+
     Example: testcard clean --keep 20 --dry-run
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: there is no such folder", hint="name the folder that holds the runs")
     ended = [one for one in run_folders(folder) if RunReader(one).run.ended is not None]
-    going = sorted(ended, key=_made, reverse=True)[keep:]
+    newest = sorted(ended, key=_made, reverse=True)
+    needed = {source for one in newest[:keep] for source in _made_from(one)}
+    going = [one for one in newest[keep:] if one.resolve() not in needed]
     for one in going:
         if not dry_run:
             shutil.rmtree(one)

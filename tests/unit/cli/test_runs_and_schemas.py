@@ -46,6 +46,19 @@ def test_clean_keeps_the_newest(tmp_path: Path) -> None:
     assert sorted(one.name for one in tmp_path.iterdir()) == ["check-3", "mine", "under-way"]
 
 
+def test_clean_keeps_what_a_kept_report_was_made_from(tmp_path: Path) -> None:
+    """And no further one; a report that goes keeps nothing."""
+    made = runs(tmp_path, 4)
+    writer = RunWriter.create(tmp_path / "report", "report", targets=[], config={"runs": ["../check-0", "../check-2"]})
+    writer.finish("pass", 0)
+    os.utime(writer.folder / "run.json", (9, 9))
+    assert typed(["clean", str(tmp_path), "--keep", "2"]).returncode == 0
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["check-0", "check-2", "check-3", "report"]
+    os.utime(made[0] / "run.json", (20, 20))
+    assert typed(["clean", str(tmp_path), "--keep", "1"]).returncode == 0
+    assert [one.name for one in tmp_path.iterdir()] == ["check-0"]
+
+
 def test_open_finds_the_newest_report(tmp_path: Path) -> None:
     """Of a named run too; one without a report is told how to make it."""
     made = runs(tmp_path / "testcard-runs", 2)
