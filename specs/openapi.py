@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from testcard.specs.errors import SpecError
 from testcard.specs.normalise import Normalised, PathOperation, list_operations, normalise
-from testcard.specs.pointers import pointer_of, reference_parts
+from testcard.specs.pointers import MISSING, pointer_of, reference_parts
 from testcard.specs.reading import DocumentFiles, Pointer, line_of_text, read_document
 from testcard.specs.schemas import alternatives, any_of, body_schema, fewest_items, simplified, type_of
 
@@ -119,6 +119,26 @@ class Operation:
             if any(body[name] not in self.alternatives[0].values.get(name, (body[name],)) for name in told):
                 return one
         return None
+
+    def shown(self, place: Sequence[str]) -> Any:
+        """What the document's examples of a whole request have at a place, the first that has something there; else `MISSING`."""
+        body = self.document.deref(self.raw.get("requestBody", {}))
+        content = (body.get("content") or {}).get(self.request_media_type or "") or {}
+        several = content.get("examples")
+        named = [self.document.deref(one) for one in several.values()] if isinstance(several, Mapping) else []
+        examples = [content.get("example"), *(one.get("value") for one in named if isinstance(one, Mapping))]
+        stated = self.request_schema.get("examples")
+        examples += [self.request_schema.get("example"), *(stated if isinstance(stated, list) else ())]
+        for example in examples:
+            found = example[0] if self.listed and isinstance(example, list) and example else example
+            for part in place:
+                if isinstance(found, list) and part.isdecimal() and int(part) < len(found):
+                    found = found[int(part)]
+                else:
+                    found = found.get(part) if isinstance(found, Mapping) else None
+            if found is not None:
+                return found
+        return MISSING
 
     def _reference_names(self, media_type: str | None) -> list[str]:
         """What the schemas of the alternatives are called, as far as they have names of their own."""

@@ -338,17 +338,21 @@ _REFINED: Mapping[str, Any] = {
 
 
 def models_of(operation: Operation) -> list[str]:
-    """The models that the document names for an operation: those it lists, else its default or example."""
+    """The models that the document names for an operation: those it lists, else its default or example, else that in a whole request's
+    example."""
     halves = _model_halves(operation)
     if halves:
         owners, names = (_named_models(operation, name, operation.path_parameters[name]) for name in halves)
         return [f"{owner}/{name}" for owner in owners for name in names]
-    fields = [*operation.properties.items(), *operation.path_parameters.items(), *operation.query_parameters.items()]
-    fields += [(place[-1], schema) for place, schema in _inner(operation.properties, (), 0) if "0" not in place]
-    for name, schema in fields:
+    parameters = [*operation.path_parameters.items(), *operation.query_parameters.items()]
+    fields: list[tuple[tuple[str, ...], Schema]] = [((name,), schema) for name, schema in [*operation.properties.items(), *parameters]]
+    fields += [(place, schema) for place, schema in _inner(operation.properties, (), 0) if "0" not in place]
+    for place, schema in fields:
+        name = place[-1]
         if bare(name) in _NAMES["model"] and type_of(schema) in ("string", None):
             others = [value for one in operation.alternatives[1:] for value in one.values.get(name, ())]
-            return list(dict.fromkeys([*_named_models(operation, name, schema), *others]))
+            named = list(dict.fromkeys([*_named_models(operation, name, schema), *others]))
+            return named or [shown for shown in [operation.shown(place)] if isinstance(shown, str)]
     return []
 
 
@@ -382,7 +386,7 @@ def request_data(operation: Operation) -> Data:
             data = {"means": "other"}  # one field of each meaning: the first
         taken.add(data["means"])
         if name in operation.required and "cheapest" not in data and data["means"] not in _LEFT_OPEN:
-            value = _value_for(data["means"], schema)
+            value = _value_for(data["means"], schema, operation.shown((name,)))
             data = {**data, **({"cheapest": value} if value is not None else {})}
         body[name] = data
     if (operation.request_media_type or "").endswith("json") or operation.request_media_type == "multipart/form-data":
@@ -458,7 +462,7 @@ def _further_in(operation: Operation, taken: set[str]) -> dict[str, Data]:
             continue
         asked = place[-1] in (schema_at(operation.request_schema, place[:-1]).get("required") or ())
         if asked and "cheapest" not in data and data["means"] not in _LEFT_OPEN:
-            value = _value_for(data["means"], schema)
+            value = _value_for(data["means"], schema, operation.shown(place))
             data = {**data, **({"cheapest": value} if value is not None else {})}
         found[written(place)] = data
         taken.add(data["means"])
@@ -502,9 +506,11 @@ _ORDINARY_TEXTS = {"negative_prompt": ("", "blur"), "user": ("testcard",)}
 _ORDINARY = {"seed": (1,), "strength": (0.5, 1), "guidance": (5, 1), "steps": (20, 1), "temperature": (0, 1)}
 
 
-def _value_for(meaning: str, schema: Schema) -> Any:
-    """What a request sends for a required field when nobody says: its default, example or first listed value, an ordinary number."""
-    candidates = [schema.get("default"), schema.get("example"), *(schema.get("examples") or ()), *_listed(schema)[:1]]
+def _value_for(meaning: str, schema: Schema, shown: Any) -> Any:
+    """What a request sends for a required field when nobody says: its default, example (`shown`: that in an example of the whole
+    request), or first listed value, an ordinary number."""
+    candidates = [schema.get("default"), schema.get("example"), *(schema.get("examples") or ())]
+    candidates += [None if shown is MISSING else shown, *_listed(schema)[:1]]
     if type_of(schema) in ("integer", "number"):
         candidates += [
             value for value in (*_ORDINARY.get(meaning, ()), schema.get("minimum")) if value is not None and _fits(value, schema)
@@ -516,6 +522,8 @@ def _value_for(meaning: str, schema: Schema) -> Any:
     if plain is not None:
         return plain
     stated = stated_value(schema)
+    if stated is MISSING and shown is not MISSING and allows(schema, shown):
+        return shown
     return None if stated is MISSING else stated
 
 

@@ -212,3 +212,26 @@ def test_a_code_whose_success_nobody_tells_is_asked_about(tmp_path: Path) -> Non
     answered = proposed(tmp_path, {"/images": submit({}, answer)}, success=("/code", (0,)))
     assert answered.data["errors"] == {"success": {"at": "/code", "values": [0]}}
     assert not [one for one in answered.questions if one.flag == "--success"]
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"example": {"model": "m1", "account": "a", "box": {"w": 3}}},
+        {"examples": {"first": {"value": {"prompt": "x"}}, "second": {"value": {"model": "m1", "account": "a", "box": {"w": 3}}}}},
+    ],
+)
+def test_what_the_example_of_a_whole_request_shows_is_not_asked_for(tmp_path: Path, beside: dict[str, Any]) -> None:
+    """The model and what means nothing to us, also an object; an example within the field's own schema goes first."""
+    fields = {
+        "model": {"type": "string"},
+        "account": {"type": "string"},
+        "box": {"type": "object", "required": ["w"], "properties": {"w": {"type": "integer"}}},
+    }
+    paths = {"/images": submit(fields, PICTURE, ("prompt", "model", "account", "box"))}
+    assert [one.flag for one in proposed(tmp_path, paths).questions][:1] == ["--model"]
+    paths["/images"]["post"]["requestBody"]["content"]["application/json"] |= beside
+    found = proposed(tmp_path, paths)
+    assert [one.flag for one in found.questions] == ["--base-url", "--key-header", "--price"]
+    profile = completed(found.data, read_openapi(document(tmp_path, paths)), "mine")
+    assert "m1" in [model["id"] for model in profile["models"]]
