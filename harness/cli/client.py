@@ -19,11 +19,10 @@ from testcard.harness.cli import say
 from testcard.harness.cli.drawing.files import Asked, Template, Way, drawn, refuse_to_overwrite, refuse_unwritable, save, way_of
 from testcard.harness.cli.drawing.prompts import carry_out, read_prompts
 from testcard.harness.cli.options import CONFIG, MODEL, OPERATION, PATH, PROVIDER, SECONDS, USD, WhereAndKey, limit_option, option, takes
-from testcard.harness.client.attending import TaskUpdate
+from testcard.harness.client.attempts import Retry, TaskUpdate
 from testcard.harness.client.http import DEFAULT_TIMEOUT_S
 from testcard.harness.client.masks import Mask
 from testcard.harness.client.results import Picture, Result
-from testcard.harness.client.retries import Retry
 from testcard.harness.client.spending import SpendingGuard
 from testcard.harness.client.sync import Client
 from testcard.harness.client.terms import task_request

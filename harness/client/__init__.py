@@ -15,7 +15,7 @@ from testcard.harness.extras import resolve
 
 if TYPE_CHECKING:
     from testcard.harness.client.asynchronous import AsyncClient, AsyncPreviewStream, AsyncTaskHandle, AsyncTextStream
-    from testcard.harness.client.attending import TaskUpdate
+    from testcard.harness.client.attempts import Retry, TaskUpdate
     from testcard.harness.client.batch import BatchItem, BatchOutcome, run_batch, run_batch_async
     from testcard.harness.client.errors import (
         AddressNotAllowed,
@@ -33,9 +33,7 @@ if TYPE_CHECKING:
     )
     from testcard.harness.client.masks import Mask
     from testcard.harness.client.observing import ClientEvent, OpenTelemetryHook, log_calls
-    from testcard.harness.client.previews import Preview
-    from testcard.harness.client.results import HttpExchange, Picture, Result, Timings
-    from testcard.harness.client.retries import Retry
+    from testcard.harness.client.results import HttpExchange, Picture, Preview, Result, Timings
     from testcard.harness.client.spending import SpendingGuard
     from testcard.harness.client.sync import Client, PreviewStream, TaskHandle, TextStream
     from testcard.harness.errors import ContractViolation
@@ -47,7 +45,10 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "AsyncTaskHandle",
         "AsyncTextStream",
     ),
-    "testcard.harness.client.attending": ("TaskUpdate",),
+    "testcard.harness.client.attempts": (
+        "Retry",
+        "TaskUpdate",
+    ),
     "testcard.harness.client.batch": (
         "BatchItem",
         "BatchOutcome",
@@ -74,14 +75,13 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "OpenTelemetryHook",
         "log_calls",
     ),
-    "testcard.harness.client.previews": ("Preview",),
     "testcard.harness.client.results": (
         "HttpExchange",
         "Picture",
+        "Preview",
         "Result",
         "Timings",
     ),
-    "testcard.harness.client.retries": ("Retry",),
     "testcard.harness.client.spending": ("SpendingGuard",),
     "testcard.harness.client.sync": (
         "Client",

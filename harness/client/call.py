@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from testcard.harness.client.attending import Attendance, TaskUpdate, attended, observed
+from testcard.harness.client.attempts import NO_RETRY, Attendance, Retry, TaskUpdate, asked_to_wait_s, attended, observed
 from testcard.harness.client.errors import (
     AddressNotAllowed,
     AuthenticationFailed,
@@ -27,9 +27,7 @@ from testcard.harness.client.errors import (
 )
 from testcard.harness.client.http import DEFAULT_TIMEOUT_S, Exchanged, Pieces, shown
 from testcard.harness.client.observing import ClientEvent
-from testcard.harness.client.previews import PreviewPieces
-from testcard.harness.client.results import Picture, Result, Timings
-from testcard.harness.client.retries import NO_RETRY, Retry, asked_to_wait_s
+from testcard.harness.client.results import Picture, PreviewPieces, Result, Timings
 from testcard.harness.intake.shown import as_words, words_of
 from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import redacted

@@ -15,9 +15,8 @@ from typing import Any, Protocol
 import httpx
 
 from testcard.harness.client.results import HttpExchange
-from testcard.harness.intake.codings import ACCEPTED, Decoding, Unreadable
 from testcard.harness.intake.limits import IntakeLimits, limits
-from testcard.harness.intake.wire_bytes import Meter, TooMuch
+from testcard.harness.intake.wire_bytes import ACCEPTED, Decoding, Meter, TooMuch, Unreadable
 from testcard.harness.kept_connections import KEEP_IDLE_S, NO_COOKIES, KeptConnections, is_stale, metered
 from testcard.harness.redaction import redacted, redacted_bytes
 from testcard.harness.wire.addresses import Reach
@@ -91,7 +90,7 @@ def _parsed(url: str) -> httpx.URL:
 
 
 class Pieces(Protocol):
-    """Reads a stream as blocks of its body arrive: `harness.wire.sse.TextPieces`, `harness.client.previews.PreviewPieces`."""
+    """Reads a stream as blocks of its body arrive: `harness.wire.sse.TextPieces`, `harness.client.results.PreviewPieces`."""
 
     def feed(self, block: bytes) -> Sequence[Any]:
         """What this block completes."""

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
 
 import httpx
 
-from testcard.harness.client.attending import TaskUpdate
+from testcard.harness.client.attempts import NO_RETRY, Retry, TaskUpdate
 from testcard.harness.client.call import Call
 from testcard.harness.client.http import (
     DEFAULT_TIMEOUT_S,
@@ -23,9 +23,7 @@ from testcard.harness.client.http import (
 )
 from testcard.harness.client.masks import Mask
 from testcard.harness.client.observing import Hook
-from testcard.harness.client.previews import Preview
-from testcard.harness.client.results import Result
-from testcard.harness.client.retries import NO_RETRY, Retry
+from testcard.harness.client.results import Preview, Result
 from testcard.harness.client.spending import SpendingGuard
 from testcard.harness.client.tasks import HandedIn, resumed
 from testcard.harness.client.terms import PictureSource, Terms, settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from testcard.harness.client.attending import TaskUpdate
+from testcard.harness.client.attempts import TaskUpdate
 from testcard.harness.client.call import Call
 from testcard.harness.client.http import Exchanged
 from testcard.harness.client.results import Result

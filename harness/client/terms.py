@@ -14,13 +14,12 @@ from typing import Any, TypedDict, Unpack
 
 from PIL import Image
 
-from testcard.harness.client.attending import Attendance
+from testcard.harness.client.attempts import NO_RETRY, Attendance, Retry
 from testcard.harness.client.call import Call, not_allowed
 from testcard.harness.client.errors import ConnectionFailed
 from testcard.harness.client.http import DEFAULT_TIMEOUT_S, Exchanged
 from testcard.harness.client.masks import Mask, in_polarity_of
 from testcard.harness.client.observing import ClientEvent, Hook, next_number
-from testcard.harness.client.retries import NO_RETRY, Retry
 from testcard.harness.client.spending import SpendingGuard
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing

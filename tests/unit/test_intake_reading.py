@@ -9,10 +9,9 @@ from contextlib import suppress
 import msgspec
 import pytest
 
-from testcard.harness.intake.codings import Decoding, Unreadable
 from testcard.harness.intake.limits import IntakeLimits
 from testcard.harness.intake.shown import as_output, as_text, as_words, words_of
-from testcard.harness.intake.wire_bytes import Meter, TooLate, TooMuch
+from testcard.harness.intake.wire_bytes import Decoding, Meter, TooLate, TooMuch, Unreadable
 
 SMALL = IntakeLimits(status_line_bytes=100, header_bytes=2000, header_count=20, interim_count=3, body_bytes=10_000)
 

@@ -22,9 +22,8 @@ import anyio
 import httpcore
 import httpx
 
-from testcard.harness.intake.codings import ACCEPTED, Decoding, Unreadable
 from testcard.harness.intake.limits import MIB, IntakeLimits, limits
-from testcard.harness.intake.wire_bytes import Meter, TooMuch
+from testcard.harness.intake.wire_bytes import ACCEPTED, Decoding, Meter, TooMuch, Unreadable
 from testcard.harness.kept_connections import KEEP_IDLE_S, NO_COOKIES, KeptConnections, direct, in_hand, is_stale, metered, was_late
 from testcard.harness.runs.folder import tool_version
 from testcard.harness.wire.addresses import Reach

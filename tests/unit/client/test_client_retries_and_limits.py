@@ -24,7 +24,7 @@ from testcard.harness.client import (
     TimedOut,
     log_calls,
 )
-from testcard.harness.client import retries as module
+from testcard.harness.client import attempts as module
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.specs.loader import load_provider
