@@ -21,8 +21,8 @@ from testcard.benchmarks.plan.job import BlockJob, CellJob
 from testcard.benchmarks.plan.workload import Workload
 from testcard.harness.config import TargetSection
 from testcard.harness.errors import UsageError
-from testcard.harness.models import open_to
 from testcard.harness.text.words import amount
+from testcard.harness.wire.contract import open_to
 from testcard.specs.loader import Provider
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from testcard.harness.check.generation.planning import choose_operations, choose_rules
+from testcard.harness.check.generation.plan import choose_operations, choose_rules
 from testcard.harness.check.judging.levels import Unsent
 from testcard.harness.check.judging.verdicts import Conclusion, judge_records
 from testcard.harness.check.judging.waivers import waive
@@ -17,7 +17,7 @@ from testcard.harness.check.sealing import day_of, openapi_place, sealed, starte
 from testcard.harness.config import WaiverSection
 from testcard.harness.errors import UsageError
 from testcard.harness.events import Event, Noted
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free

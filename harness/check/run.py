@@ -28,8 +28,7 @@ from dataclasses import replace
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from testcard.harness.check.generation.plan import Plan
-from testcard.harness.check.generation.planning import choose_operations, choose_rules, make_plan
+from testcard.harness.check.generation.plan import Plan, choose_operations, choose_rules, make_plan
 from testcard.harness.check.judging.verdicts import judge_records
 from testcard.harness.check.judging.waivers import waive
 from testcard.harness.check.options import CheckOptions
@@ -42,10 +41,10 @@ from testcard.harness.config import PricesSection
 from testcard.harness.errors import Exit, TestcardError, UsageError
 from testcard.harness.events import Event, Finished, Noted, Planned, PlannedTarget
 from testcard.harness.extras import require
-from testcard.harness.models import unlisted
 from testcard.harness.pricing import PriceOrigin, Pricing
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free
 from testcard.harness.targets import OpenTarget, checked_base_url, is_loopback, open_target
+from testcard.harness.wire.contract import unlisted
 from testcard.specs.loader import load_provider
 
 LOOPBACK_CONCURRENCY = 8

@@ -16,7 +16,7 @@ from testcard.harness.cli.options import PROVIDER, RULE, config_option, json_opt
 from testcard.harness.config import Config, load_config
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.rule import AREAS, Rule
 from testcard.harness.runs.records import ClauseRef
 from testcard.harness.text.sources import reference, title_of

@@ -26,7 +26,7 @@ from testcard.harness.config import FILE_NAME, Config, PricesSection, TargetSect
 from testcard.harness.errors import Exit, UsageError
 from testcard.harness.extras import EXTRAS, missing, requirement
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.targets import checked_base_url, date_of, is_loopback, named_target, read_key
 from testcard.harness.text.words import amount, count, listing, time_span
 from testcard.specs.loader import Provider, load_provider

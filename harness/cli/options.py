@@ -113,7 +113,7 @@ def _models(ctx: click.Context) -> Iterable[str]:
 
 
 def _rules(ctx: click.Context) -> Iterable[str]:
-    from testcard.harness.rules.registry import RULES
+    from testcard.harness.rules.promises import RULES
 
     return RULES
 

@@ -17,7 +17,7 @@ from testcard.harness.cli.options import FAULT, PROVIDER, config_option, json_op
 from testcard.harness.config import load_config
 from testcard.harness.errors import Exit, UsageError
 from testcard.harness.progress import Progress
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.selftest.kill_matrix import SEEDS, FaultRun, Matrix, faults_of, kill_matrix
 from testcard.harness.text.words import GLYPHS, count
 from testcard.specs.loader import bundled_ids, load_provider

@@ -20,12 +20,11 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
-from testcard.harness.check.generation.plan import Plan
-from testcard.harness.check.generation.planning import CASE_RULES
+from testcard.harness.check.generation.plan import CASE_RULES, Plan
 from testcard.harness.check.judging.levels import level_of
 from testcard.harness.check.judging.verdicts import Conclusion
 from testcard.harness.extras import resolve
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Verdict
 from testcard.harness.selftest.mock_runs import Place, confined, full_plan, judge_mock, narrowed, place

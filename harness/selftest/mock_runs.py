@@ -12,14 +12,13 @@ from typing import Any
 
 import httpx
 
-from testcard.harness.check.generation.plan import Plan
-from testcard.harness.check.generation.planning import make_plan
+from testcard.harness.check.generation.plan import Plan, make_plan
 from testcard.harness.check.judging.verdicts import Conclusion, judge_records
 from testcard.harness.check.running.runner import CheckSettings, carry_out
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.extras import resolve
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.runs.records import Body, Exchange
 from testcard.harness.wire.model import PictureInfo
 from testcard.harness.wire.pictures import inspect

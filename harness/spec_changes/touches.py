@@ -10,11 +10,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from testcard.harness.check.generation.plan import Plan, PlanStep
-from testcard.harness.check.generation.planning import choose_rules, make_plan
+from testcard.harness.check.generation.plan import Plan, PlanStep, choose_rules, make_plan
 from testcard.harness.check.judging.levels import clause_of, level_of
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.spec_changes.compare import SpecChange
 from testcard.specs.loader import Provider

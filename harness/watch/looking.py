@@ -12,8 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from testcard.harness.check.generation.plan import Plan, PlanStep
-from testcard.harness.check.generation.planning import choose_rules, make_plan
+from testcard.harness.check.generation.plan import Plan, PlanStep, choose_rules, make_plan
 from testcard.harness.check.options import CheckOptions
 from testcard.harness.check.run import CheckRun
 from testcard.harness.check.spending.allowance import at_most

@@ -10,7 +10,6 @@ from __future__ import annotations
 from testcard.mocks.faults import (
     answers,
     auth,
-    costs,
     delivery,
     http,
     inputs,
@@ -26,4 +25,4 @@ from testcard.mocks.faults import (
 from testcard.mocks.faults.register import FAULTS, ActiveFault, Fault, FaultSource, parse_fault
 
 __all__ = ["FAULTS", "ActiveFault", "Fault", "FaultSource", "parse_fault"]
-del answers, auth, costs, delivery, http, inputs, pictures, rates, request, seeds, streams, tasks, vision, ways
+del answers, auth, delivery, http, inputs, pictures, rates, request, seeds, streams, tasks, vision, ways

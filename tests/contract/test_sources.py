@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.specs.loader import bundled_ids, load_provider
 
 DOCUMENTS = {

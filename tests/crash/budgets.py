@@ -24,14 +24,13 @@ from typing import Any
 
 import httpx
 
-from testcard.harness.check.generation.plan import Plan
-from testcard.harness.check.generation.planning import make_plan
+from testcard.harness.check.generation.plan import Plan, make_plan
 from testcard.harness.check.running.runner import CheckSettings, carry_out
 from testcard.harness.check.spending.budget import SpendingLimits
 from testcard.harness.cli import run
 from testcard.harness.config import PricesSection
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.selftest.mock_runs import API_KEY, BASE_URL, FASTER, POLL_INTERVAL_S, InProcess, LeapingTime, Memory, full_plan
 from testcard.harness.targets import embedded_mocks
 from testcard.mocks.app import create_app

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from testcard.harness.check.rejudge import judge_again
 from testcard.harness.errors import UsageError
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.statistics.samples import read
 from testcard.specs.loader import load_provider

@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from testcard.harness.check.generation.plan import Plan
-from testcard.harness.check.generation.planning import choose_rules, make_plan
+from testcard.harness.check.generation.plan import Plan, choose_rules, make_plan
 from testcard.harness.check.running.runner import CheckSettings, carry_out
 from testcard.harness.client import AddressNotAllowed, AsyncClient, Client, ClientError, Result, TaskFailed
 from testcard.harness.pricing import Pricing

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.mocks.app import create_app
 from testcard.mocks.serving import serving
 

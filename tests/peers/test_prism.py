@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.specs.loader import load_provider
 
 PRISM = os.environ.get("TESTCARD_PRISM") or shutil.which("prism")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from testcard.harness.cli.schema import WRITTEN, written_schema_file, written_schema_text
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testkit.command_line import typed
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ import msgspec
 
 from testcard.harness.check.judging.verdicts import Conclusion
 from testcard.harness.config import WaiverSection
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Verdict, Waived, WaiverNote
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from testcard.harness.cli import run
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.targets import EmbeddedMocks, embedded_mocks
 from testkit.waiting import PATIENCE_S, until
 

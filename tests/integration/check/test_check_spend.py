@@ -16,14 +16,13 @@ from typing import Any
 import httpx
 import pytest
 
-from testcard.harness.check.generation.plan import Plan
-from testcard.harness.check.generation.planning import make_plan
+from testcard.harness.check.generation.plan import Plan, make_plan
 from testcard.harness.check.judging.verdicts import Conclusion, judge_records
 from testcard.harness.check.running.runner import Carried, CheckSettings, carry_out
 from testcard.harness.check.spending.allowance import MOST_IMAGES
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.sent_pictures import input_picture
 from testcard.harness.runs.folder import in_plan_order
 from testcard.harness.selftest.mock_runs import API_KEY, BASE_URL, FASTER, POLL_INTERVAL_S, InProcess, LeapingTime, Memory, full_plan

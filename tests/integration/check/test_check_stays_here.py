@@ -10,8 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from testcard.harness.check.generation.plan import Plan
-from testcard.harness.check.generation.planning import choose_rules, make_plan
+from testcard.harness.check.generation.plan import Plan, choose_rules, make_plan
 from testcard.harness.check.judging.verdicts import Conclusion, judge_records
 from testcard.harness.check.running.runner import CheckSettings, carry_out
 from testcard.harness.pricing import Pricing

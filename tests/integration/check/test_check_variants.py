@@ -12,12 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
-from testcard.harness.check.generation.planning import make_plan
+from testcard.harness.check.generation.plan import make_plan
 from testcard.harness.check.judging.verdicts import Conclusion, judge_records
 from testcard.harness.check.running.runner import CheckSettings, carry_out
 from testcard.harness.config import PricesSection
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.mocks.app import create_app
 from testcard.specs.loader import Provider, load_provider

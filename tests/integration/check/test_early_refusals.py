@@ -17,7 +17,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from testcard.harness.check.generation.planning import choose_rules, make_plan
+from testcard.harness.check.generation.plan import choose_rules, make_plan
 from testcard.harness.check.judging.verdicts import Conclusion, judge_records
 from testcard.harness.check.running.runner import CheckSettings, carry_out
 from testcard.harness.check.running.transport import Received, http_client, send

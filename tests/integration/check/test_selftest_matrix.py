@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from testcard.harness.cli import run
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.selftest.kill_matrix import FaultRun, Matrix, broken_rules, kill_matrix
 from testcard.harness.selftest.mock_runs import full_plan, judge_mock, narrowed, place
 from testcard.specs.loader import bundled_ids, load_provider

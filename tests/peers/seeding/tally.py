@@ -17,12 +17,11 @@ from typing import Any
 
 import httpx
 
-from testcard.harness.check.generation.plan import Plan
-from testcard.harness.check.generation.planning import make_plan
+from testcard.harness.check.generation.plan import Plan, make_plan
 from testcard.harness.check.judging.verdicts import Conclusion, judge_records
 from testcard.harness.check.running.runner import CheckSettings, carry_out
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.selftest.mock_runs import POLL_INTERVAL_S, Memory, narrowed
 from testcard.specs.loader import load_provider
 

@@ -10,7 +10,7 @@ import pytest
 
 from testcard.harness.check.judging.levels import level_of
 from testcard.harness.cli import run
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.specs.loader import BUNDLED, bundled_ids, known_ids, load_provider
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from testcard.harness.rules.evidence import Observation, SeenExchange, see
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange, SeenResponse, SentRequest
 from testkit.pictures import gradient, in_base64

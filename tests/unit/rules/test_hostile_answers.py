@@ -11,8 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from testcard.harness.check.generation.plan import Plan
-from testcard.harness.check.generation.planning import choose_rules, make_plan
+from testcard.harness.check.generation.plan import Plan, choose_rules, make_plan
 from testcard.harness.check.judging.verdicts import judge_records
 from testcard.harness.check.running.recording import Recording
 from testcard.harness.check.running.transport import Received

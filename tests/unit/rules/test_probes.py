@@ -11,10 +11,10 @@ import pytest
 import python_multipart
 from jsonschema import Draft202012Validator
 
-from testcard.harness.check.generation.planning import make_plan
+from testcard.harness.check.generation.plan import make_plan
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules import probes
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.rule import Probe
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.encode import build, encode

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.spec_changes import touches
 from testcard.harness.spec_changes.compare import compare, lines_of
 from testcard.specs.loader import BUNDLED

@@ -12,8 +12,8 @@ import pytest
 
 from testcard.harness.api import Client
 from testcard.harness.errors import ContractViolation
-from testcard.harness.models import open_to
 from testcard.harness.selftest.mock_runs import full_plan, judge_mock
+from testcard.harness.wire.contract import open_to
 from testcard.harness.wire.fields import wire_fields
 from testcard.harness.wire.model import TaskRequest
 from testcard.mocks.app import create_app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.specs.errors import UsageError
 from testcard.specs.loader import bundled_ids, load_provider
 from testcard.specs.openapi import OpenApi

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from testcard.harness.check.judging.levels import reference_of
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import ClauseRef
 from testcard.harness.text.sources import cited, reference

@@ -6,13 +6,12 @@ from functools import lru_cache
 
 import pytest
 
-from testcard.harness.check.generation.plan import Plan
-from testcard.harness.check.generation.planning import choose_operations, choose_rules, make_plan
+from testcard.harness.check.generation.plan import Plan, choose_operations, choose_rules, make_plan
 from testcard.harness.check.spending.allowance import MOST_IMAGES, at_most, most_usd
 from testcard.harness.check.spending.budget import SpendingLimits
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.specs.loader import bundled_ids, load_provider
 
 
@@ -177,6 +176,6 @@ def test_a_model_narrows_the_operations() -> None:
 
 
 def test_globs_choose_rules_in_registry_order() -> None:
-    """Globs add up, and the order is the registry's."""
+    """Globs add up, and the order is that of `RULES`."""
     assert [rule.id for rule in choose_rules(("seed.rep*", "image.c*"))] == ["image.count", "seed.repeatable"]
     assert choose_rules(()) == tuple(RULES.values())

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from testcard.harness.check.generation.planning import make_plan
+from testcard.harness.check.generation.plan import make_plan
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.rule import Probe, Rule, http_clause
 from testcard.harness.rules.scope import Scope

@@ -14,7 +14,7 @@ from testcard.harness.check.judging.levels import Unsent
 from testcard.harness.check.judging.verdicts import JudgedBodies, judge_all, spec_gaps
 from testcard.harness.errors import Exit
 from testcard.harness.rules.evidence import Observation, SeenExchange, Word
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.records import Body, Case, Exchange, SeenResponse, SentRequest, Spend, Verdict
 from testcard.harness.wire.model import Answer

@@ -14,7 +14,7 @@ from testcard.harness.cli import check_text as present
 from testcard.harness.config import WaiverSection
 from testcard.harness.errors import Exit, worst
 from testcard.harness.rules.evidence import Observation, SeenExchange
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.specs.loader import load_provider
 

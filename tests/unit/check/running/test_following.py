@@ -12,8 +12,7 @@ import httpx
 import msgspec
 import pytest
 
-from testcard.harness.check.generation.plan import Plan
-from testcard.harness.check.generation.planning import choose_rules, make_plan
+from testcard.harness.check.generation.plan import Plan, choose_rules, make_plan
 from testcard.harness.check.running.runner import Carried, CheckSettings, carry_out
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.intake.limits import limits

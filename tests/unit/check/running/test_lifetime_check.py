@@ -10,7 +10,7 @@ import json
 import httpx
 import pytest
 
-from testcard.harness.check.generation.planning import choose_rules, make_plan
+from testcard.harness.check.generation.plan import choose_rules, make_plan
 from testcard.harness.check.running.runner import CheckSettings, carry_out
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.pricing import Pricing

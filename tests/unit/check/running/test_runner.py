@@ -14,8 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from testcard.harness.check.generation.plan import Plan
-from testcard.harness.check.generation.planning import choose_rules, make_plan
+from testcard.harness.check.generation.plan import Plan, choose_rules, make_plan
 from testcard.harness.check.judging.verdicts import judge_records
 from testcard.harness.check.running import following
 from testcard.harness.check.running.runner import Carried, CheckSettings, Tell, carry_out, nobody

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from testcard.harness.check.generation.plan import Plan, PlanStep
-from testcard.harness.check.generation.planning import choose_rules, make_plan
+from testcard.harness.check.generation.plan import Plan, PlanStep, choose_rules, make_plan
 from testcard.harness.check.spending.allowance import ENOUGH, MOST_IMAGES, Allowance, most_images
 from testcard.harness.pricing import Pricing
 from testcard.specs.loader import load_provider

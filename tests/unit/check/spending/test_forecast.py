@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from testcard.harness.check.generation.plan import Plan
-from testcard.harness.check.generation.planning import choose_operations, choose_rules, make_plan
+from testcard.harness.check.generation.plan import Plan, choose_operations, choose_rules, make_plan
 from testcard.harness.check.spending.allowance import forecast
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.pricing import Pricing

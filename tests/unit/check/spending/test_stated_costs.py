@@ -9,8 +9,7 @@ import json
 import httpx
 import pytest
 
-from testcard.harness.check.generation.plan import Plan
-from testcard.harness.check.generation.planning import choose_rules, make_plan
+from testcard.harness.check.generation.plan import Plan, choose_rules, make_plan
 from testcard.harness.check.running.runner import Carried, CheckSettings, carry_out
 from testcard.harness.check.spending.budget import SpendingLimits
 from testcard.harness.config import PricesSection

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.specs.loader import load_provider
 

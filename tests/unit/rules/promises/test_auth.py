@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from testcard.harness.check.judging.levels import level_of
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.specs.loader import load_provider
 

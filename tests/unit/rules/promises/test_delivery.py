@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.promises.delivery import stated_lifetime_s
-from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.model import DeliveredPicture
 from testcard.harness.wire.pictures import way

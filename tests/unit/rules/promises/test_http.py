@@ -10,7 +10,7 @@ import pytest
 
 from testcard.harness.check.judging.levels import clause_of, level_of
 from testcard.harness.rules import probes
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.specs.loader import bundled_ids, load_provider
 

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
-from testcard.harness.check.generation.planning import make_plan
+from testcard.harness.check.generation.plan import make_plan
 from testcard.harness.check.judging.levels import level_of
 from testcard.harness.pricing import Pricing
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.rule import Probe
 from testcard.harness.rules.scope import Scope
 from testcard.harness.rules.sent_pictures import EDGE_PX, REMOTE_PICTURE, edit_mask, input_picture

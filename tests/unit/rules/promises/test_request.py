@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.promises.request import LONG_CHARACTERS, SURVIVES, texts
-from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.encode import build
 from testcard.harness.wire.fields import wire_fields

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.specs.loader import load_provider
 

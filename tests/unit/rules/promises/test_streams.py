@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.promises.streams import looks_like_events, read_frames
-from testcard.harness.rules.registry import RULES
 from testcard.harness.rules.scope import Scope
 from testcard.mocks.faults import FAULTS
 from testcard.specs.loader import load_provider

@@ -12,8 +12,7 @@ import pytest
 
 from testcard.harness.check.judging.levels import level_of
 from testcard.harness.rules import probes
-from testcard.harness.rules.promises import tasks
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES, tasks
 from testcard.harness.rules.scope import Scope
 from testcard.mocks.faults import FAULTS
 from testcard.specs.loader import load_provider

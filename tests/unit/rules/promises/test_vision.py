@@ -14,8 +14,7 @@ import pytest
 from PIL import Image
 
 from testcard.harness.check.judging.levels import level_of
-from testcard.harness.rules.promises import vision
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES, vision
 from testcard.harness.rules.scope import Scope
 from testcard.harness.wire.encode import build
 from testcard.harness.wire.fields import wire_fields

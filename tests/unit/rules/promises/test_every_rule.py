@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from testcard.harness.rules.registry import RULES
+from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.rule import AREAS
 from testcard.harness.rules.scope import Scope
 from testcard.specs.loader import load_provider

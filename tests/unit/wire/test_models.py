@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from testcard.harness.errors import UsageError
-from testcard.harness.models import closed_list, open_to, unlisted
+from testcard.harness.wire.contract import closed_list, open_to, unlisted
 from testcard.specs.loader import Provider, load_provider
 
 DOCUMENT = """
