@@ -12,7 +12,7 @@ from testcard.harness.text.words import DOLLARS, NONE, PER_SECOND, PERCENT, Unit
 from testcard.reports.content.evidence import Evidence, Party, Series
 
 if TYPE_CHECKING:
-    from testcard.reports.content.likeness import Likeness
+    from testcard.reports.content.ranks import Likeness
 
 #: Verdict words of a must that count in "musts passed / total".
 _Line = tuple[Party, str, Series | None]  # with its operation
@@ -173,7 +173,7 @@ def compared(evidence: Evidence) -> ComparisonTable:
 def _likeness(evidence: Evidence, series: Series | None) -> Likeness | None:
     if series is None:
         return None
-    from testcard.reports.content.likeness import likeness  # numpy, which a check has no use for
+    from testcard.reports.content.ranks import likeness  # numpy, which a check has no use for
 
     return likeness(evidence, series)
 

@@ -15,8 +15,7 @@ from testcard.harness.statistics.steadiness import sentence as spells_sentence
 from testcard.harness.text.words import NONE, Unit, is_unsure, listing, percent, significant
 from testcard.reports.content.evidence import Evidence, Series
 from testcard.reports.content.exhibits import Table
-from testcard.reports.content.likeness import likeness
-from testcard.reports.content.ranks import times_of
+from testcard.reports.content.ranks import likeness, times_of
 from testcard.reports.figures import palette
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, keys, marker, row_labels
 

@@ -39,7 +39,7 @@ def hang(evidence: Evidence, comparison: ComparisonTable) -> Gallery:
     """All figures that this evidence allows. Nothing that draws is loaded where nothing was measured."""
     if not evidence.summaries:
         return Gallery({}, dict.fromkeys(FIGURES, "No benchmark is among the runs: testcard bench measures latency, load and cost."))
-    from testcard.reports.figures import cost, distribution, load, outcomes, timing
+    from testcard.reports.figures import cost, distribution, load, timing
     from testcard.reports.figures.style import render
 
     rows = comparison.compared
@@ -63,7 +63,7 @@ def hang(evidence: Evidence, comparison: ComparisonTable) -> Gallery:
         ),
         "throughput": (load.throughput(stages), why),
         "send-lag": (load.send_lag(evidence, stages), "The samples do not record how late the generator was."),
-        "outcomes": (outcomes.sketch(stages), why if not rows else "No measured request failed."),
+        "outcomes": (load.outcomes(stages), why if not rows else "No measured request failed."),
         "cost-against-latency": (
             cost.sketch(rows, unit, {row.series.key: row.group for row in comparison.rows if row.series is not None and not row.further}),
             why if not rows else "No price is known, so no cost is shown: set one under [prices] in testcard.toml.",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from testcard.harness.text.sources import cited
 from testcard.harness.text.words import GLYPHS, MEANINGS, clean, count, listing, shortened, waiver_line
-from testcard.reports.content.cards import Card
+from testcard.reports.content.answer import Card
 from testcard.reports.content.comparison import ComparisonCell, ComparisonRow, compared_at
 from testcard.reports.content.definitions import DEFINITIONS
 from testcard.reports.content.exhibits import Table

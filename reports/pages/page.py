@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import WaiverNote
 from testcard.harness.text.words import DOLLARS, NONE, clean, count, listing
-from testcard.reports.content.answer import Overall, overall
-from testcard.reports.content.cards import Card, cards, workloads
+from testcard.reports.content.answer import Card, Overall, cards, overall, workloads
 from testcard.reports.content.comparison import ComparisonTable, compared
 from testcard.reports.content.evidence import Evidence, Party
 from testcard.reports.content.exhibits import AnswerText, Drawing, Panel, Table
