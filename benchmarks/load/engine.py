@@ -16,8 +16,7 @@ from locust.env import Environment
 from locust.event import Events
 from locust.exception import StopUser
 
-from testcard.benchmarks.judging.judge import Judgement
-from testcard.benchmarks.judging.queue import Judging
+from testcard.benchmarks.judging.judge import Judgement, Judging
 from testcard.benchmarks.judging.recorder import RequestEnd, Writer, sample
 from testcard.benchmarks.load.alarm import Alarm
 from testcard.benchmarks.load.drive import Downloads, perform

@@ -16,8 +16,18 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 import click
 
 from testcard.harness.cli import say
-from testcard.harness.cli.drawing.files import Asked, Template, Way, drawn, refuse_to_overwrite, refuse_unwritable, save, way_of
-from testcard.harness.cli.drawing.prompts import carry_out, read_prompts
+from testcard.harness.cli.drawing import (
+    Asked,
+    Template,
+    Way,
+    carry_out,
+    drawn,
+    read_prompts,
+    refuse_to_overwrite,
+    refuse_unwritable,
+    save,
+    way_of,
+)
 from testcard.harness.cli.options import CONFIG, MODEL, OPERATION, PATH, PROVIDER, SECONDS, USD, WhereAndKey, limit_option, option, takes
 from testcard.harness.client.attempts import Retry, TaskUpdate
 from testcard.harness.client.http import DEFAULT_TIMEOUT_S

@@ -12,8 +12,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from testcard.harness.cli.drawing.files import FIELDS, Asked, Template, drawn, fit, save, way_of
-from testcard.harness.cli.drawing.prompts import carry_out, read_prompts
+from testcard.harness.cli.drawing import FIELDS, Asked, Template, carry_out, drawn, fit, read_prompts, save, way_of
 from testcard.harness.client import Client, Picture, RequestRefused, Result, Timings
 from testcard.harness.errors import UsageError
 from testcard.harness.wire.model import Answer

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from testcard.harness.cli.drawing import files
-from testcard.harness.cli.drawing.files import refuse_unwritable
+from testcard.harness.cli import drawing
+from testcard.harness.cli.drawing import refuse_unwritable
 from testcard.harness.client.results import Picture
 from testcard.harness.errors import UsageError
 from testkit.pictures import plain
@@ -29,7 +29,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch:
 
     refuse_unwritable(tmp_path / "boat.png")
     assert os.listdir(tmp_path) == []
-    monkeypatch.setattr(files.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(drawing.tempfile, "TemporaryFile", full)
     for output in (tmp_path / "boat.png", None):
         with pytest.raises(UsageError, match="Read-only"):
             refuse_unwritable(output)
@@ -38,7 +38,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch:
 def test_what_cannot_be_written_then_is_written_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The picture was paid for; where it is now is said."""
     picture = Picture(plain(), "png", 64, 64, None, None, 0)
-    saved = files._saved_elsewhere(picture, tmp_path / "gone" / "boat.png", ".png", OSError(28, "No space left on device"))
+    saved = drawing._saved_elsewhere(picture, tmp_path / "gone" / "boat.png", ".png", OSError(28, "No space left on device"))
     try:
         assert saved.read_bytes() == plain()
         assert str(saved) in capsys.readouterr().err

@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from testcard.benchmarks.judging import queue
-from testcard.benchmarks.judging.judge import Judgement, judge
-from testcard.benchmarks.judging.queue import Judging
+from testcard.benchmarks.judging.judge import Judgement, Judging, judge
 from testcard.benchmarks.judging.recorder import asked
 from testcard.benchmarks.net.receive import Reply
 from testcard.benchmarks.plan.asks import SLOT_SEED, Ask, asks
@@ -325,7 +323,7 @@ def test_an_attempt_that_the_judge_raises_on_is_recorded(monkeypatch: pytest.Mon
             raise OverflowError("oh no")
         return judge(one, **more)
 
-    monkeypatch.setattr(queue, "judge", raising)
+    monkeypatch.setattr("testcard.benchmarks.judging.judge.judge", raising)
     judging = Judging(lambda _, judgement: recorded.append(judgement), failed.append)
     for one in attempts:
         judging.put(one)
