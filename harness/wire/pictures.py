@@ -26,7 +26,8 @@ Spelling = Literal["base64", "data-url", "url", "bytes"]
 
 #: So many of an answer's pictures are placed at most.
 _MOST_PLACED = 100
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+#: No scheme is longer; without an end, base64 without a slash would be gone through from its begin to its end, and back.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,40}://")
 _PNG = b"\x89PNG\r\n\x1a\n"
 #: Bits a channel that a PNG may have, by its kind of colour; and the chunks of a plain one beside its pixels, with their lengths.
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 4: (8, 16), 6: (8, 16)}

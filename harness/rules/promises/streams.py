@@ -206,7 +206,7 @@ def _pieces(read: Frames) -> str:
 
 
 _FIELDS = frozenset({"data", "event", "id", "retry"})
-_LOOKS_LIKE_EVENTS = re.compile(rb"\s*(:|(data|event|id|retry)[ ]*:)")
+_LOOKS_LIKE_EVENTS = re.compile(rb"\s*+(:|(data|event|id|retry)[ ]*:)")
 #: A field that no reader knows is skipped by all of them; anything that is not even a name is something else.
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _SHOWN = 60

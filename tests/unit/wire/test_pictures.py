@@ -14,7 +14,7 @@ from PIL import Image
 from testcard.harness.wire import pictures
 from testcard.harness.wire.decode import decode
 from testcard.harness.wire.model import DeliveredPicture, InputImage, WireResponse
-from testcard.harness.wire.pictures import data_url, encode_base64, input_image, inspect, lenient_base64, look, placed, strict_base64
+from testcard.harness.wire.pictures import data_url, encode_base64, input_image, inspect, lenient_base64, look, placed, strict_base64, way
 from testcard.specs.loader import load_provider
 from testcard.specs.pointers import at
 from testkit.pictures import encoded, opened
@@ -155,6 +155,12 @@ def test_where_a_finished_task_holds_its_pictures() -> None:
     ):
         answer = decode(relay, "getTask", WireResponse(200, (), json.dumps(body).encode()))
         assert [place for place, _ in placed(relay, "generateQwen", answer)] == places
+
+
+def test_only_what_begins_with_a_scheme_is_an_address() -> None:
+    """Where base64 belongs: http://, and no text of megabytes that has a :// somewhere. Looked for near its begin, for a text may be long."""
+    assert way(DeliveredPicture(0, base64="http://127.0.0.1/x.png")) == "url"
+    assert way(DeliveredPicture(0, base64="x" * 100 + "://127.0.0.1/x.png")) == "base64"
 
 
 def test_a_picture_in_hand_is_not_fetched() -> None:
