@@ -18,6 +18,7 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable
 from functools import cache, cached_property, lru_cache
+from typing import Any
 
 from testcard.specs.profile import MOCK_API_KEY, Auth
 
@@ -243,25 +244,50 @@ def _bare(content: bytes) -> bytes:
 
 def _undone_once(content: bytes) -> bytes:
     if b"&" in content:
-        content = _replaced(_ENTITY, _undone, content)
+        content = _ENTITIES.undone(content)
     if b"%" in content:
-        content = _replaced(_PERCENT, _of_digits, content)
+        content = _PERCENTS.undone(content)
     if b"\\" in content:
         # What is left of backslashes is taken out with all others.
-        content = _replaced(_ESCAPE, _of_digits, content.replace(b"\\r", b"").replace(b"\\n", b""))
+        content = _ESCAPES.undone(content.replace(b"\\r", b"").replace(b"\\n", b""))
     return content
 
 
-def _replaced(pattern: re.Pattern[bytes], made: Callable[[re.Match[bytes]], bytes], content: bytes) -> bytes:
-    """As `pattern.sub`, a piece at a time, no escape cut: of a hostile body of millions of escapes `re` would hold each one's bytes."""
-    pieces, begin = [], 0
-    while len(content) - begin > _PIECE_BYTES:
-        end = begin + _PIECE_BYTES
-        mark = max(content.rfind(first, end - _LONGEST_ESCAPE, end) for first in (b"&", b"%", b"\\"))
-        end = mark if mark > begin else end
-        pieces.append(pattern.sub(made, content[begin:end]))
-        begin = end
-    return b"".join([*pieces, pattern.sub(made, content[begin:] if begin else content)])
+class _Escapes(dict[bytes, bytes]):
+    """Escapes of one kind, and what each stands for: found out once, for a hostile body has millions."""
+
+    def __init__(self, pattern: bytes, made: Callable[[re.Match[bytes]], bytes]) -> None:
+        super().__init__()
+        self._one = re.compile(pattern)
+        self._apart = re.compile(b"(%s)" % pattern)
+        self._made = made
+
+    def __missing__(self, escape: bytes) -> bytes:
+        found = self._one.fullmatch(escape)
+        made = self._made(found) if found is not None else escape
+        if len(self) < _MOST_KNOWN:
+            self[escape] = made
+        return made
+
+    def undone(self, content: bytes) -> bytes:
+        """The bytes with each of them undone; a piece at a time, no escape cut, for what they are taken apart into takes much more memory."""
+        pieces, begin = [], 0
+        while len(content) - begin > _PIECE_BYTES:
+            end = begin + _PIECE_BYTES
+            mark = max(content.rfind(first, end - _LONGEST_ESCAPE, end) for first in (b"&", b"%", b"\\"))
+            end = mark if mark > begin else end
+            pieces.append(self._undone(content[begin:end]))
+            begin = end
+        return b"".join([*pieces, self._undone(content[begin:] if begin else content)])
+
+    def _undone(self, content: bytes) -> bytes:
+        parts: list[Any] = self._apart.split(content)
+        if len(parts) == 1:
+            return content
+        step = self._apart.groups + 1
+        kept = [b""] * (2 * (len(parts) // step) + 1)
+        kept[::2], kept[1::2] = parts[::step], map(self.__getitem__, parts[1::step])
+        return b"".join(kept)
 
 
 def _of_digits(found: re.Match[bytes]) -> bytes:
@@ -270,7 +296,7 @@ def _of_digits(found: re.Match[bytes]) -> bytes:
     return bytes((int(found[1], 16),))
 
 
-def _undone(found: re.Match[bytes]) -> bytes:
+def _of_entity(found: re.Match[bytes]) -> bytes:
     name = found[1].decode("ascii")
     if name.startswith("#"):
         code = int(name[2:], 16) if name[1] in "xX" else int(name[1:])
@@ -279,15 +305,17 @@ def _undone(found: re.Match[bytes]) -> bytes:
     return character.encode() if len(character) == 1 and character.isascii() else found[0]
 
 
-_ENTITY = re.compile(rb"&(?:amp;)?(#[0-9]{1,9}|#[xX][0-9a-fA-F]{1,9}|[A-Za-z]{2,24});?")
-_PERCENT = re.compile(rb"%(?:25)*(?:u00|00%(?:25)*)?([0-9a-fA-F]{2})(?:%(?:25)*00)?")
+_ENTITIES = _Escapes(rb"&(?:amp;)?(#[0-9]{1,9}|#[xX][0-9a-fA-F]{1,9}|[A-Za-z]{2,24});?", _of_entity)
+_PERCENTS = _Escapes(rb"%(?:25)*(?:u00|00%(?:25)*)?([0-9a-fA-F]{2})(?:%(?:25)*00)?", _of_digits)
 #: With hexadecimal digits (JSON, Python, CSS, braces), or three octal ones.
-_ESCAPE = re.compile(rb"\\+(?:(?:u00|x|U000000|0000|[ux]\{0{0,6})([0-9a-fA-F]{2})\}?|([01][0-7]{2}))")
+_ESCAPES = _Escapes(rb"\\+(?:(?:u00|x|U000000|0000|[ux]\{0{0,6})([0-9a-fA-F]{2})\}?|([01][0-7]{2}))", _of_digits)
+#: So many spellings of each kind are remembered.
+_MOST_KNOWN = 4096
 #: All but hexadecimal digits; what is no digit; what may stand between letters without being seen: tags, comments, colours of terminals.
 _NO_HEX = bytes(code for code in range(256) if code not in b"0123456789abcdef")
 _NO_DIGITS = re.compile(rb"[^0-9]+")
 _BETWEEN = re.compile(rb"<[^<>]{0,100}>|\x1b\[[0-9;]{0,20}[A-Za-z]")
-_PIECE_BYTES, _LONGEST_ESCAPE = 1 << 20, 64
+_PIECE_BYTES, _LONGEST_ESCAPE = 256 << 10, 64
 #: A key whose spelling, with every break in it, is longer than the overlap is found in no window.
 _WINDOW_BYTES, _OVERLAP_BYTES = 4 << 20, 64 << 10
 #: URL-safe base64 as the standard one.

@@ -229,3 +229,42 @@ def test_a_rare_spelling_is_replaced_too(spell: Callable[[str], str], filled: in
     assert text not in redact.text(body)
     assert text.encode() not in redact.content(body.encode())
     assert redact.text(body).startswith(body[: filled + 10])
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"\\u0041",
+                b"\\\\x4a",
+                b"\\101",
+                b"\\u{4A}",
+                b"%2541",
+                b"%u0041",
+                b"&#65;",
+                b"&amp;#x41",
+                b"&sol;",
+                b"&nosuch;",
+                b"\\",
+                b"%",
+                b"&",
+                b"A",
+                b"\\u004",
+            ]
+        )
+    ),
+    st.integers(1, 40),
+)
+def test_escapes_are_undone_wherever_they_stand_and_are_cut(parts: list[bytes], times: int) -> None:
+    """In a body of millions each spelling is found out once; what is undone is what undoing one after another gives."""
+    content = b"".join(parts) * times
+    for kind in (redaction._ENTITIES, redaction._PERCENTS, redaction._ESCAPES):
+        assert kind.undone(content) == kind._one.sub(kind._made, content)
+
+
+def test_few_spellings_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that spells each letter in another way fills no memory."""
+    monkeypatch.setattr(redaction, "_MOST_KNOWN", 3)
+    kind = redaction._Escapes(rb"%([0-9a-f]{2})", redaction._of_digits)
+    assert kind.undone(b"%41%42%43%44%45") == b"ABCDE"
+    assert len(kind) == 3
