@@ -70,9 +70,11 @@ class EventStream:
             if self._line_chars > self._most.sse_line_bytes:
                 self._cut(f"a line of the stream is longer than {self._most.sse_line_bytes:,} characters")
             return []
-        whole = "".join([*self._pending, text])
+        self._pending.append(text)
+        whole, self._pending = "".join(self._pending), []  # of a line of megabytes no more copies than must be
         self._after_return = whole.endswith("\r")
         lines = whole.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        del whole
         self._pending = [lines.pop()]
         self._line_chars = len(self._pending[0])
         if not (self._data or self._type or self._event_chars or any(lines)):
@@ -108,8 +110,9 @@ class EventStream:
         if self._event_chars > self._most.sse_event_bytes:
             self._cut(f"an event is longer than {self._most.sse_event_bytes:,} characters")
             return None
-        name, _, value = line.partition(":")
-        value = value.removeprefix(" ")
+        colon = line.find(":")
+        name = line if colon < 0 else line[:colon]
+        value = "" if colon < 0 else line[colon + (2 if line.startswith(" ", colon + 1) else 1) :]
         if name == "data":
             self._data.append(value)
         elif name == "event":

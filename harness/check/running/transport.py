@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any, Literal
 
 import anyio
@@ -291,7 +292,7 @@ class _Reading:
         self._first_byte_s: float | None = None
         self._status: int | None = None
         self._headers: tuple[tuple[str, str], ...] = ()
-        self._body = bytearray()
+        self._body = BytesIO()
         self._room = 0
 
     async def read(self) -> None:
@@ -306,14 +307,14 @@ class _Reading:
                 client.kept.retire(response)
             self._headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw)
             if (whole := in_hand(response)) is not None:
-                self._body += whole
+                self._body.write(whole)
                 return
             coded = response.headers.get("content-encoding", "")
             decoding = Decoding(coded, self._most)
             async for block in response.aiter_raw():
                 for piece in decoding.feed(block):
-                    self._body += piece
-                    if not self._room and len(self._body) > _LARGE_BYTES:
+                    self._body.write(piece)
+                    if not self._room and self._body.tell() > _LARGE_BYTES:
                         await self._take_room(_stated_length(response.headers.get("content-length")) if not coded else None)
             decoding.end()
         finally:
@@ -335,7 +336,7 @@ class _Reading:
 
     def received(self, done_s: float, failure: Failure | None = None, detail: str | None = None) -> Received:
         """What has come of the request."""
-        body, self._body = bytes(self._body), bytearray()
+        body, self._body = self._body.getvalue(), BytesIO()  # which hands over its bytes and copies none
         return Received(self.sent_s, self._first_byte_s, done_s, self._status, self._headers, body, failure is None, failure, detail)
 
     def close(self) -> None:
