@@ -26,7 +26,7 @@ from testcard.harness.statistics.matching import fingerprint, target_of
 
 #: "TCHI": says that a SQLite file is one of ours, so that no other is ever emptied.
 APPLICATION = 0x54434849
-VERSION = 1
+VERSION = 2
 DEFAULT = Path("testcard-runs") / ".history.sqlite"
 _DEPTH = 6
 _TABLES = """
@@ -167,9 +167,14 @@ def run_folders(top: Path) -> Iterator[Path]:
             names[:] = []
 
 
-def site(target: TargetRecord | None) -> str:
-    """Where a target is, for telling series apart: `mock`, else its base URL (a mock's port changes from run to run)."""
-    return "" if target is None else "mock" if target.mock else target.base_url
+def site(run: Run, target: TargetRecord | None) -> str:
+    """Where a target is, for telling series apart: `mock`, else its base URL. A mock's port changes from run to run, so several of one
+    provider are told apart by their place among the run's targets: `mock`, `mock 2`."""
+    if target is None or not target.mock:
+        return "" if target is None else target.base_url
+    twins = [other.base_url for other in run.targets if other.mock and other.provider == target.provider]
+    place = list(dict.fromkeys(twins)).index(target.base_url) + 1
+    return "mock" if place == 1 else f"mock {place}"
 
 
 def _figures(run: Run, summary: Summary) -> Iterator[tuple[object, ...]]:
@@ -181,7 +186,7 @@ def _figures(run: Run, summary: Summary) -> Iterator[tuple[object, ...]]:
             if estimate is not None and estimate.value is not None:
                 yield (
                     target.provider if target else row.provider,
-                    site(target),
+                    site(run, target),
                     int(target is not None and target.mock),
                     row.model,
                     row.operation,

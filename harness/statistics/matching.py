@@ -34,6 +34,10 @@ _WORKLOAD = {
     "arrival": "arrival",
     "max_in_flight": "in-flight cap",
 }
+#: What a row says that its requests asked for. Where both rows say it, it counts instead of the workload's words, of which "same" is
+#: another size with other targets beside it.
+_ASKED = ("task", "size", "n", "quality", "steps", "delivery")
+_SETTLED = ("task", "size", "sizes", "n", "steps")
 _LOAD = {"rate_rps": "rate", "users": "users"}
 _GENERATOR = ("locust", "geventhttpclient", "httpx")
 
@@ -154,8 +158,11 @@ def differences(new: tuple[Run, Summary, SummaryRow], old: tuple[Run, Summary, S
         if mine != theirs:
             found.append(_against(name, mine, theirs))
     one, two = summary.workload, other_summary.workload
+    for name in _ASKED if row.asked and other.asked else ():
+        if row.asked.get(name) != other.asked.get(name):
+            found.append(_against(name, row.asked.get(name), other.asked.get(name)))
     for key, name in _WORKLOAD.items():
-        if one.get(key) != two.get(key):
+        if one.get(key) != two.get(key) and not (key in _SETTLED and row.asked and other.asked):
             found.append(f"{name} differ" if name in ("prompts", "further parameters") else _against(name, one.get(key), two.get(key)))
     load, other_load = _stage(one, row), _stage(two, other)
     stated = all(any(side.get(key) is not None for key in _LOAD) for side in (load, other_load))
@@ -183,7 +190,8 @@ def fingerprint(run: Run, summary: Summary, row: SummaryRow) -> str:
     load = _stage(summary.workload, row)
     facts = {
         "row": [row.operation, row.model, row.stage],
-        "workload": {key: summary.workload.get(key) for key in _WORKLOAD},
+        "workload": {key: summary.workload.get(key) for key in _WORKLOAD if not (key in _SETTLED and row.asked)},
+        "asked": [row.asked.get(name) for name in _ASKED],
         "load": [load.get(key) for key in _LOAD],
         "place": [run.region, run.environment.platform, run.environment.cpu_count, target is not None and target.mock],
     }

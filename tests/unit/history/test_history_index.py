@@ -14,7 +14,7 @@ from testcard.harness import cli
 from testcard.harness.cli.history import chart
 from testcard.harness.errors import UsageError
 from testcard.harness.history.index import Index, broken_rules, histories, run_folders
-from testcard.harness.runs.folder import RunWriter
+from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import (
     CheckedTarget,
     ClauseRef,
@@ -121,6 +121,23 @@ def test_a_broken_must_is_a_must_whatever_shoulds_the_rule_has_beside_it(tmp_pat
     assert levels() == [("should", "should of day 1")]
     check(2, ("should", "deviates"), ("must", "fail"), ("info", "info"))
     assert levels() == [("must", "must of day 2")]
+
+
+def test_two_mocks_of_one_provider_are_two_series(tmp_path: Path) -> None:
+    """Each run measured two mocks at other ports: the first of a run goes with the first of the next."""
+    for day in (1, 2, 3):
+        folder = a_bench(tmp_path / f"bench-{day}", day, 0.5)
+        writer, summary = RunReader(folder), RunReader(folder).summary()
+        assert summary is not None
+        targets = [msgspec.structs.replace(writer.run.targets[0], base_url=f"http://127.0.0.1:{9000 + day + k}") for k in (0, 1)]
+        rows = [msgspec.structs.replace(summary.rows[0], target=k, latency_s={"p50": Estimate(value=0.5 + k, n=9)}) for k in (0, 1)]
+        (folder / "summary.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(summary, rows=rows)))
+        (folder / "run.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(writer.run, targets=targets)))
+    index = Index(tmp_path / ".history.sqlite")
+    index.update([tmp_path])
+    found = {each.site: [point.value for point in each.points] for each in histories(index) if each.metric == "p50_s"}
+    assert found == {"mock": [0.5] * 3, "mock 2": [1.5] * 3}
+    index.close()
 
 
 def test_only_runs_of_one_fingerprint_form_a_series(runs: Path) -> None:

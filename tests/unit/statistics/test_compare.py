@@ -22,7 +22,7 @@ from testcard.harness.runs.records import (
 )
 from testcard.harness.statistics import sentences
 from testcard.harness.statistics.compare import Change, Comparison, compare
-from testcard.harness.statistics.matching import Bench, Side
+from testcard.harness.statistics.matching import Bench, Side, fingerprint
 from testcard.harness.statistics.summary import StageFacts, summarise
 
 WORKLOAD: dict[str, Any] = {
@@ -158,6 +158,34 @@ def test_another_fingerprint_is_refused_with_the_reason(changes: dict[str, Any],
     assert any(reason in phrase for refused in found.refused for phrase in refused.reasons)
     assert reason in sentences.refusal(found.refused[0])
     assert "1 row not comparable" in sentences.verdict_line(found)
+
+
+def asking(side: Side, **asked: str) -> Side:
+    """The side as if its requests had asked for this."""
+    (bench,) = side.benches
+    rows = [msgspec.structs.replace(row, asked=asked) for row in bench.summary.rows]
+    return Side(benches=[Bench(bench.run, msgspec.structs.replace(bench.summary, rows=rows), bench.samples)])
+
+
+def test_what_was_asked_for_counts_and_not_how_the_workload_put_it() -> None:
+    """"The same size for all" is another one with another target beside it: refused. One that is named and one that was settled on are
+    the same where the requests were. Rows of before these were recorded go by the workload."""
+    same = {"sizes": ["same"]}
+    settled = asking(some_bench(workload=same), task="generate", size="1024×1024")
+    other = asking(some_bench(workload=same, seed=2), task="generate", size="512×512")
+    found = compare(other, settled)
+    assert found.changes == []
+    assert found.refused[0].reasons == ["size: 512×512 against 1024×1024"]
+    named = asking(some_bench(workload={"sizes": ["1024x1024"]}, seed=2), task="generate", size="1024×1024")
+    assert compare(named, settled).refused == []
+    assert compare(asking(named, task="generate", size="1024×1024", quality="high"), settled).refused[0].reasons == [
+        "quality: high against none"
+    ]
+    assert compare(some_bench(workload=same), settled).refused == []
+    marks = {
+        fingerprint(bench.run, bench.summary, bench.summary.rows[0]) for side in (settled, other, named) for bench in side.benches
+    }
+    assert len(marks) == 2
 
 
 def test_a_stage_by_another_name_is_the_same_load() -> None:
