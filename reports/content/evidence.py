@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+#: The share of requests that surely fail, or of invalid pictures, from which a row is no choice, whatever its speed and price.
+FAILING = 0.05
 #: What figures and comparisons read of samples; every other column would only take memory.
 FRAME_COLUMNS = (
     "provider", "model", "operation", "target", "stage", "round", "warmup", "outcome", "images", "megapixels", "cost_usd", "scheduled_s",
@@ -100,6 +102,14 @@ class Series:
     row: SummaryRow
     bench: int
     index: int
+
+    @property
+    def fails(self) -> bool:
+        """Whether its requests or pictures fail more often than an objective, or any use, allows."""
+        row = self.row
+        missed = any(gate.verdict == "fail" and "_rate" in gate.expression for gate in row.gates)
+        errors = row.error_rate.low if row.error_rate is not None else None
+        return missed or (errors or 0.0) > FAILING or sum(row.invalid_pictures.values()) > FAILING * max(row.requests, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.statistics.ranking import TargetPair, ranks
-from testcard.harness.text.words import DOLLARS, count, listing, significant, time_span
+from testcard.harness.text.words import DOLLARS, clean, count, listing, significant, time_span
 from testcard.reports.content.comparison import ComparisonRow, ComparisonTable, compared
 from testcard.reports.content.evidence import Evidence, Series, gather
 from testcard.reports.content.exhibits import AnswerText
@@ -43,14 +43,14 @@ def answer_of(run: RunReader) -> AnswerText:
 
 
 def _paragraph(group: str, rows: Sequence[Series], names: Sequence[str], pairs: Sequence[TargetPair]) -> str:
-    said = [_speed(rows, names, pairs), _price(rows, names), _trouble(rows, names), _open(names, pairs)]
+    said = [_speed(rows, names, pairs), *_failures(rows, names), _price(rows, names), _trouble(rows, names), _open(names, pairs)]
     return f"{group}: " + " ".join(part for part in said if part)
 
 
 def _speed(rows: Sequence[Series], names: Sequence[str], pairs: Sequence[TargetPair]) -> str:
     known = [place for place, row in enumerate(rows) if _p50(row) is not None]
     if not known:
-        return "no request was answered."
+        return ""
     if len(rows) == 1:
         return f"{names[0]} takes {_seconds(rows[0])}."
     places = ranks(len(rows), pairs)
@@ -68,6 +68,20 @@ def _speed(rows: Sequence[Series], names: Sequence[str], pairs: Sequence[TargetP
     behind = [_faster(pair, lead, names) for pair in pairs if pair.differs and lead in (pair.one, pair.other)]
     behind = [text for text in behind if text]
     return said + (f", {'; '.join(behind[:MOST])}" if behind else "") + "."
+
+
+def _failures(rows: Sequence[Series], names: Sequence[str]) -> list[str]:
+    """Who delivered too little for a median, and whose requests fail too often for its speed to count."""
+    said = []
+    for name, series in zip(names, rows, strict=True):
+        row = series.row
+        kinds = ", ".join(f"{number:,} {clean(kind)}" for kind, number in row.errors.items())
+        if _p50(series) is None:
+            share = f"{row.ok or 'none'} of {count(row.requests, 'request')}"
+            said.append(f"{name} delivered what was asked for in {share}{f' ({kinds})' if kinds else ''}{', too few for a median' if row.ok else ''}.")
+        elif series.fails and kinds:
+            said.append(f"{name} fails {sum(row.errors.values()):,} of {count(row.requests, 'request')} ({kinds}).")
+    return said
 
 
 def _faster(pair: TargetPair, lead: int, names: Sequence[str]) -> str:
@@ -141,7 +155,8 @@ def _trouble(rows: Sequence[Series], names: Sequence[str]) -> str:
             said.append(f"{who} {'misses' if one else 'miss'} {what}")
         else:
             said.append(f"{who} {'leaves' if one else 'leave'} {what} undecided")
-    return f"{'; '.join(said)}." if said else ""
+    text = "; ".join(said)
+    return f"{text.replace('every', 'Every', 1) if text.startswith('every') else text}." if said else ""
 
 
 def _open(names: Sequence[str], pairs: Sequence[TargetPair]) -> str:

@@ -14,9 +14,6 @@ from testcard.reports.content.exhibits import Table
 from testcard.reports.figures import palette
 from testcard.reports.figures.style import Sketch, canvas, colour, fit_axis, heading, keys, marker
 
-#: The share of invalid pictures from which a row is no choice, whatever its price.
-_FAILING = 0.05
-
 
 def sketch(rows: Sequence[Series], unit: Unit, groups: Mapping[str, str]) -> Sketch | None:
     """The figure, or None where no row has both a price and a median. `groups`: by the key of a row what it is alike in with those
@@ -28,7 +25,7 @@ def sketch(rows: Sequence[Series], unit: Unit, groups: Mapping[str, str]) -> Ske
     ]
     if not priced:
         return None
-    failing = [place for place, (series, _, _) in enumerate(priced) if _fails(series)]
+    failing = [place for place, (series, _, _) in enumerate(priced) if series.fails]
     best: list[int] = []
     for group in dict.fromkeys(groups.get(series.key, "") for series, _, _ in priced):
         mine = [place for place, (series, _, _) in enumerate(priced) if groups.get(series.key, "") == group and place not in failing]
@@ -89,13 +86,6 @@ def sketch(rows: Sequence[Series], unit: Unit, groups: Mapping[str, str]) -> Ske
     return Sketch(
         "cost-against-latency", "Cost against latency", _caption(rows, priced, best, failing, apart=apart), table(rows, unit), draw
     )
-
-
-def _fails(series: Series) -> bool:
-    """Whether the row's requests or pictures fail more often than an objective, or any use, allows."""
-    row = series.row
-    missed = any(gate.verdict == "fail" and "_rate" in gate.expression for gate in row.gates)
-    return missed or sum(row.invalid_pictures.values()) > _FAILING * max(row.requests, 1)
 
 
 def _p50(series: Series) -> Estimate | None:

@@ -15,7 +15,7 @@ import pytest
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Estimate, Gate
 from testcard.reports.content.comparison import ComparisonTable, compared
-from testcard.reports.content.evidence import Evidence, gather
+from testcard.reports.content.evidence import Evidence, Series, gather
 from testcard.reports.content.paragraph import answered
 from testcard.reports.figures import cost
 from testcard.reports.pages.markdown import comparison_part
@@ -84,7 +84,7 @@ def test_what_is_said_of_all_is_said_once(bench: Evidence) -> None:
         changed = replace(evidence, series=series)
         return answered(changed, compared(changed)).paragraphs[0]
 
-    assert "every target leaves p95<8s undecided." in said("inconclusive", "inconclusive", "inconclusive")
+    assert " Every target leaves p95<8s undecided." in said("inconclusive", "inconclusive", "inconclusive")
     mixed = said("inconclusive", "inconclusive", "fail")
     assert " leave p95<8s undecided; " in mixed
     assert " misses p95<8s." in mixed
@@ -137,6 +137,51 @@ def test_a_target_whose_pictures_fail_is_not_on_the_frontier(bench: Evidence) ->
     assert without is not None
     assert "NVIDIA NIM image" not in without.caption.partition("(ringed)")[0]
     assert "NVIDIA NIM image: too many requests or pictures fail" in without.caption
+
+
+def with_errors(evidence: Evidence, provider: str, ok: int, **errors: int) -> Evidence:
+    """The evidence as if that provider's row had these outcomes."""
+    n, p50 = ok + sum(errors.values()), {} if ok < 2 else None
+    share = Estimate(value=1 - ok / n, low=max(0.0, 0.98 * (1 - ok / n) - 0.1), high=1.0, n=n)
+
+    def changed(each: Series) -> Series:
+        row = msgspec.structs.replace(
+            each.row,
+            requests=n,
+            ok=ok,
+            errors={kind.replace("_", "-"): number for kind, number in errors.items()},
+            error_rate=share,
+            latency_s=each.row.latency_s if p50 is None else p50,
+        )
+        return replace(each, row=row)
+
+    return replace(evidence, series=[changed(each) if each.party.key == provider else each for each in evidence.series])
+
+
+@pytest.mark.parametrize(
+    ("ok", "errors", "wanted"),
+    [
+        (0, {"invalid_picture": 8}, "NanoGPT delivered what was asked for in none of 8 requests (8 invalid-picture)."),
+        (1, {"timeout": 7}, "NanoGPT delivered what was asked for in 1 of 8 requests (7 timeout), too few for a median."),
+        (50, {"server_error": 40}, "NanoGPT fails 40 of 90 requests (40 server-error)."),
+    ],
+)
+def test_the_answer_names_who_delivered_too_little(bench: Evidence, ok: int, errors: dict[str, int], wanted: str) -> None:
+    """Nothing is said to be unanswered that was answered, and nobody is praised for its speed alone whose requests fail."""
+    evidence = asking(with_errors(bench, "nanogpt", ok, **errors), ASKED, ASKED, ASKED)
+    said = answered(evidence, compared(evidence)).paragraphs[0]
+    assert wanted in said
+    assert "was answered" not in said
+
+
+def test_a_target_whose_requests_fail_is_not_on_the_frontier(bench: Evidence) -> None:
+    """Also without an objective on errors; three of forty may be chance."""
+    for ok, failed, kept in ((50, 40, False), (37, 3, True)):
+        evidence = with_errors(bench, "nvidia-nim-image", ok, server_error=failed)
+        table = compared(evidence)
+        drawn = cost.sketch([replace(each, row=msgspec.structs.replace(each.row, gates=[])) for each in table.compared], table.latency, {})
+        assert drawn is not None
+        assert ("NVIDIA NIM image" in drawn.caption.partition("(ringed)")[0]) is kept
 
 
 def test_the_answer_is_a_file_of_the_report(report: Path) -> None:
