@@ -152,8 +152,9 @@ class Pace:
         """Seconds that the answers took to come in."""
         return float(self.taken_s.sum())
 
-    def per_second(self, series: Floats | Mask) -> Estimate:
-        """The sum of a series of the row's requests per second, with its interval."""
+    def per_second(self, series: Floats | Mask, *, each: float = 1.0) -> Estimate:
+        """The sum of a series of the row's requests per second, with its interval. `each`: what one request would have added where none
+        added anything (pictures, megapixels), of which the upper end is made; 0 where nobody knows, and there is no upper end then."""
         n, spent = len(series), self.spent_s
         if n == 0 or spent <= 0.0:
             return Estimate(value=None, n=n)
@@ -161,7 +162,10 @@ class Pace:
             cut = batches(self.data.rounds)
             return bootstrapped(cut.sums(series), self._of(cut), n=n, seed=self.seed)
         came = series != 0
-        each = float(series[came].max()) if came.any() else 1.0
+        if came.any():
+            each = float(series[came].max())
+        elif each == 0.0:
+            return Estimate(value=0.0, low=0.0, n=n)
         if each > 0.0 and bool(np.all(series[came] == each)):
             return _scaled(clustered(came.astype(bool), self.data.rounds), each * n / spent)
         cut = batches(self.data.rounds)

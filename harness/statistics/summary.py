@@ -262,12 +262,13 @@ TOO_MANY = "rate-limited"
 
 def delivery(data: Columns, delivered: Mask, pace: Pace) -> Delivery:
     """Pictures, megapixels and tokens per second of the time in which the row's answers came in."""
-    tokens = data.numbers("tokens", 0.0)
+    tokens, came = data.numbers("tokens", 0.0), _came(data)
+    pictures, pixels = float(came.max(initial=1.0)), float(data.megapixels.max(initial=0.0))
     return Delivery(
-        delivered_images_per_s=pace.per_second(_came(data)),
-        valid_images_per_s=pace.per_second(np.where(delivered, data.images, 0.0)),
-        delivered_megapixels_per_s=pace.per_second(data.megapixels),
-        valid_megapixels_per_s=pace.per_second(np.where(delivered, data.megapixels, 0.0)),
+        delivered_images_per_s=pace.per_second(came),
+        valid_images_per_s=pace.per_second(np.where(delivered, data.images, 0.0), each=pictures),
+        delivered_megapixels_per_s=pace.per_second(data.megapixels, each=pixels),
+        valid_megapixels_per_s=pace.per_second(np.where(delivered, data.megapixels, 0.0), each=pixels),
         tokens_per_s=pace.per_second(tokens) if tokens.any() else None,
     )
 

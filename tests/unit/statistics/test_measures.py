@@ -45,6 +45,18 @@ def test_what_came_and_what_was_valid_are_two_rates() -> None:
     assert row.delivery.tokens_per_s is None
 
 
+def test_what_never_came_has_an_upper_end_in_its_own_unit() -> None:
+    """400 answers with four pictures of the wrong size each, 0.3 megapixels together: none is valid, and at most what came could have
+    been; where no picture came at all, nobody knows how many megapixels one would have had."""
+    row = row_of(samples(outcome="invalid-picture", pictures=4, images=4, megapixels=0.3))
+    share = row.error_rate.n / 400 * (1.0 - row.error_rate.low)
+    assert row.delivery.valid_images_per_s.high == pytest.approx(share * row.delivery.delivered_images_per_s.value, rel=1e-6)
+    assert row.delivery.valid_megapixels_per_s.high == pytest.approx(share * row.delivery.delivered_megapixels_per_s.value, rel=1e-6)
+    nothing = row_of(samples(outcome="server-error", pictures=0, images=0, megapixels=0.0))
+    assert nothing.delivery.delivered_images_per_s.high == pytest.approx(10.0 * share)
+    assert (nothing.delivery.valid_megapixels_per_s.value, nothing.delivery.valid_megapixels_per_s.high) == (0.0, None)
+
+
 def test_samples_of_older_versions_count_their_sound_pictures() -> None:
     """Without the later columns the rates are those of sound pictures, and nothing else is claimed."""
     row = row_of(samples().drop(columns=["pictures"]))
