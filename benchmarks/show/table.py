@@ -15,7 +15,7 @@ from rich.text import Text
 from testcard.harness.runs.records import Estimate, Gate, Summary, SummaryRow
 from testcard.harness.statistics.slo import parse
 from testcard.harness.statistics.steadiness import sentence as spells_sentence
-from testcard.harness.text.words import DOLLARS, GLYPHS, NONE, is_unsure, significant, time_span
+from testcard.harness.text.words import DOLLARS, GLYPHS, NONE, is_unsure, one_line, significant, time_span
 
 
 def spread(estimate: Estimate | None, *, factor: float = 1.0, unit: str = "") -> str:
@@ -131,7 +131,7 @@ def render(summary: Summary, console: Console, *, illustrative: bool, folder: Pa
         found = list(details(row)) if wide else [*_lines(row), *details(row)]
         if found:
             outcome = ("", "") if wide else (f"  {_outcome(row.outcome)}", _STYLES.get(row.outcome, ""))
-            console.print(Text.assemble((_name(row), "bold"), outcome))
+            console.print(Text.assemble((_name(row), "bold"), (f"  {asked}", "dim") if (asked := _asked(row)) else "", outcome))
             for heading, said in found:
                 console.print(Text(f"  {heading}: {said}"))
     for row in summary.rows:
@@ -178,8 +178,13 @@ def _lines(row: SummaryRow) -> list[tuple[str, str]]:
     return [
         ("latency s", times),
         ("requests/s", f"{rate}, goodput {cells['goodput/s']}"),
-        ("requests", f"{cells['n']}, errors {cells['errors']}, price an image {cells['price an image']}"),
+        ("requests", f"{cells['n']}, errors {cells['errors']}{_each(cells['price an image'])}"),
     ]
+
+
+def _each(price: str) -> str:
+    """What an image costs, as the end of a sentence; nothing where a row has no images."""
+    return "" if price == NONE else f", {price} of an image" if price.startswith("no ") else f", price an image {price}"
 
 
 def _cells(row: SummaryRow) -> list[str]:
@@ -201,6 +206,12 @@ def _cells(row: SummaryRow) -> list[str]:
 
 def _name(row: SummaryRow) -> str:
     return " ".join(part for part in (row.provider, row.model, row.operation, row.stage) if part)
+
+
+def _asked(row: SummaryRow) -> str:
+    """What its requests asked for, for only rows that are alike in it are compared: "generate · 1024×1024 · quality high"."""
+    said = {"task": "{}", "size": "{}", "n": "{} pictures a request", "quality": "quality {}", "steps": "steps {}", "delivery": "{}"}
+    return " · ".join(form.format(one_line(row.asked[name])) for name, form in said.items() if name in row.asked)
 
 
 def _gate_line(row: SummaryRow, gate: Gate) -> Text:

@@ -126,13 +126,16 @@ def verdicts_csv(evidence: Evidence) -> str:
 
 
 def measures_csv(evidence: Evidence) -> str:
-    """One line for each measured row and metric: value, low, high, n and how sure a percentile is ("at-least": it lies among timeouts);
+    """One line for each measured row and metric, with the group that it may be ranked in: value, low, high, n and how sure a percentile is ("at-least": it lies among timeouts);
     times in seconds, shares as such, money in US dollars."""
-    header = ["provider", "target", "model", "operation", "stage", "metric", "value", "low", "high", "n", "quality"]
+    header = ["provider", "target", "model", "operation", "stage", "group", "metric", "value", "low", "high", "n", "quality"]
     lines: list[list[object]] = []
     for series in evidence.series:
+        from testcard.reports.content.ranks import likeness  # numpy, which a check has no use for
+
         row = series.row
         place: list[object] = [row.provider, series.party.label, clean(row.model or ""), clean(row.operation), clean(row.stage)]
+        place.append(likeness(evidence, series).words)
         lines += [[*place, name, *_three(estimate), estimate.n, _quality(estimate)] for name, estimate in readings(row).items()]
     return written(header, lines)
 

@@ -94,8 +94,17 @@ def test_a_narrow_terminal_gets_lines_instead_of_the_table(width: int) -> None:
             "p o 5/s  ✓ pass",
             "  latency s: p50 –, p90 –, p95 0.25 [0.2, 0.3], p99 –",
             "  requests/s: 5 achieved of 5 offered, goodput 5",
-            "  requests: 200, errors 0, price an image no price",
+            "  requests: 200, errors 0, no price of an image",
         ]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_each_row_says_what_it_was_asked_for(width: int) -> None:
+    """Rows that were asked for something else are not compared, so the row itself says what it was."""
+    row = msgspec.structs.replace(FULL, asked={"task": "generate", "size": "512×512", "n": "2", "quality": "high", "poll_s": "1"})
+    console = Console(file=(out := io.StringIO()), width=width)
+    render(Summary(rows=[row]), console, illustrative=False, folder=Path("run"))
+    assert "p o 5/s  generate · 512×512 · 2 pictures a request · quality high" in out.getvalue()
 
 
 def test_open_ends_and_absent_figures_have_words() -> None:
