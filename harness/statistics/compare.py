@@ -33,6 +33,7 @@ from testcard.harness.statistics import slo
 from testcard.harness.statistics.columns import Columns, RowName, columns
 from testcard.harness.statistics.columns import rows as grouped
 from testcard.harness.statistics.matching import Pair, Side, differences, matched, target_of, warnings
+from testcard.harness.statistics.rates import wilson
 from testcard.harness.statistics.rounds import MeanDifference, RoundValues, answers_a_round, difference, holm, log_difference, round_values
 
 if TYPE_CHECKING:
@@ -264,7 +265,11 @@ def _difference(metric: Metric, one: RoundValues, other: RoundValues) -> tuple[M
     n = int(min(one.requests.sum(), other.requests.sum()))
     if metric.share:
         found = difference(new, old, least_error=_counting_error(one, other))
-        return found, Estimate(value=found.value, low=found.low, high=found.high, n=n)
+        low, high = found.low, found.high
+        if low <= 0.0 <= high:  # none against none in every round has no spread, and excludes only what counts of that size exclude
+            under, over = _counts_allow(one, other)
+            low, high = min(low, found.value - under), max(high, found.value + over)
+        return found, Estimate(value=found.value, low=low, high=high, n=n)
     if (new > 0).all() and (old > 0).all():
         found = log_difference(new, old)
         return found, Estimate(value=math.exp(found.value), low=math.exp(found.low), high=math.exp(found.high), n=n)
@@ -273,6 +278,18 @@ def _difference(metric: Metric, one: RoundValues, other: RoundValues) -> tuple[M
         return None, None
     found = difference(new / middle, old / middle)
     return found, Estimate(value=max(0.0, 1 + found.value), low=max(0.0, 1 + found.low), high=1 + found.high, n=n)
+
+
+def _counts_allow(one: RoundValues, other: RoundValues) -> tuple[float, float]:
+    """How far below and above its value the difference of two shares can lie by Wilson's intervals of both (Newcombe 1998)."""
+    ends = []
+    for side in (one, other):
+        requests, failed = float(side.requests.sum()), float(np.nansum(side.values * side.requests))
+        share = wilson(min(failed, requests), requests)
+        value, low, high = share.value or 0.0, share.low or 0.0, 1.0 if share.high is None else share.high
+        ends.append((value - low, high - value))
+    (below, above), (other_below, other_above) = ends
+    return math.hypot(below, other_above), math.hypot(above, other_below)
 
 
 def _counting_error(one: RoundValues, other: RoundValues) -> float:

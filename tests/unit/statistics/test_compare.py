@@ -245,6 +245,19 @@ def test_four_errors_by_chance_are_no_regression() -> None:
     assert of(compare(some_bench(outcome=outcome), some_bench(seed=2)), "error_rate").verdict == "no difference"
 
 
+def test_no_error_of_sixty_does_not_show_that_there_are_none() -> None:
+    """None on both sides in every round has no spread; up to 6 of 100 cannot be excluded all the same, and nothing lies within the margin."""
+    errors = of(compare(some_bench(each=8, seed=2), some_bench(each=8)), "error_rate")
+    assert errors.verdict == "no difference"
+    assert errors.change is not None
+    assert errors.change.high == pytest.approx(3.8415 / (64 + 3.8415), rel=1e-3)
+    assert not errors.within_margin
+    assert sentences.sentence(errors) == (
+        "error rate: no difference found: 0 of 64 (≤ 5.7 %) against 0 of 64 (≤ 5.7 %), no change [−5.7 to +5.7]; "
+        "up to 5.7 points more cannot be excluded."
+    )
+
+
 def test_a_dearer_picture_is_worse_and_no_price_says_so() -> None:
     """Prices do not scatter: 10 % is told exactly. No price on one side is not comparable, on both sides nothing."""
     dearer = of(compare(some_bench(cost_usd=0.011), some_bench()), "cost")
@@ -400,6 +413,9 @@ def test_sentences_read_like_sentences() -> None:
     assert sentences.place(of(found, "p50")) == "Nanogpt · m · createImage · 10/s"
     assert "error rate: no difference beyond the margin of 0.5 points: 0 of 800 (≤ 0.48 %)" in sentences.sentence(of(found, "error_rate"))
     folded = sentences.unchanged([of(found, name) for name in ("error_rate", "cost")])
-    assert folded == "no difference beyond the margin (0.5 points, 5 %): error rate 0 of 800 (≤ 0.48 %); cost of a good image."
+    assert (
+        folded
+        == "no difference beyond the margin (0.5 points, 5 %): error rate 0 of 800 (≤ 0.48 %) [−0.5 to +0.5 points]; cost of a good image."
+    )
     few = compare(some_bench(rounds=3), some_bench())
     assert "no decision, because 3 rounds of alike size against 8" in sentences.sentence(of(few, "p50"))
