@@ -169,12 +169,12 @@ def divided(
     rows = cells * len(needs)
     if by_count == 0:
         raise UsageError(
-            f"--max-requests {max_requests} does not give each of {rows} rows one request",
+            f"--max-requests {max_requests} does not give {_each(rows)} one request",
             hint=f"allow {rows} or more, or name fewer targets, models or stages",
         )
     if by_cost == 0:
         raise UsageError(
-            f"--max-cost {max_cost_usd:g} does not give each of {rows} rows one request, which can cost {amount(usd(1))} together",
+            f"--max-cost {max_cost_usd:g} does not give {_each(rows)} one request, which can cost {amount(usd(1))}{' together' if rows > 1 else ''}",
             hint=f"allow {amount(usd(1))} or more, or name fewer targets, models or stages",
         )
     factor = max(1.0, max_cost_usd / usd(by_cost)) if max_cost_usd and by_cost is not None and usd(by_cost) > 0 else 1.0
@@ -204,6 +204,10 @@ def divided(
             msgspec.structs.replace(block, warmup_s=0.0, duration_s=most / block.rate_rps, exact=True, max_requests=most, begin=begin)
         )
     return found
+
+
+def _each(rows: int) -> str:
+    return "the row" if rows == 1 else f"each of {rows} rows"
 
 
 def split(whole: int, rounds: int) -> list[int]:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from testcard.harness.runs.records import Estimate, Gate, Summary, SummaryRow
-from testcard.harness.statistics.slo import parse
+from testcard.harness.statistics.slo import counted, parse
 from testcard.harness.statistics.steadiness import sentence as spells_sentence
 from testcard.harness.text.words import DOLLARS, GLYPHS, NONE, is_unsure, one_line, significant, time_span
 
@@ -137,7 +137,7 @@ def render(summary: Summary, console: Console, *, illustrative: bool, folder: Pa
     for row in summary.rows:
         if row.note:
             console.print(Text(f"{row.provider} {row.operation} {row.stage}: {row.note}", style="yellow"))
-        for gate in row.gates:
+        for gate in counted(row):
             if gate.verdict != "pass":
                 console.print(_gate_line(row, gate))
     gates = [gate for row in summary.rows for gate in row.gates]

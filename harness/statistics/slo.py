@@ -21,6 +21,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.records import PERCENTILES, Estimate, Gate, SummaryRow
 from testcard.harness.text.words import DOLLARS, PER_SECOND, PERCENT, Unit, time_unit
@@ -179,6 +181,18 @@ def judge(objective: Objective, row: SummaryRow, limit: LimitVerdict | None = No
     more = _more(objective, figure)
     decides = "" if more is None else f"; about {_round(more):,} more would decide it"
     return _gate(objective, figure, "inconclusive", f"{unknown} (n = {figure.n}){decides}", more)
+
+
+def counted(row: SummaryRow) -> list[Gate]:
+    """The row's gates as they count: where the measurement itself is in doubt (the generator was late, or every request was refused, so
+    that what was asked for was wrong), the row is inconclusive and none of them fails it."""
+    if row.outcome != "inconclusive":
+        return row.gates
+    why = f"; not counted, because {(row.note or 'the measurement is in doubt').partition(';')[0]}"
+    return [
+        msgspec.structs.replace(gate, verdict="inconclusive", detail=gate.detail + why) if gate.verdict == "fail" else gate
+        for gate in row.gates
+    ]
 
 
 def _more(objective: Objective, figure: Estimate) -> int | None:

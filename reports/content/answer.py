@@ -110,7 +110,8 @@ def _measured_gates(evidence: Evidence) -> list[GateLine]:
     stages = len({(series.bench, series.row.stage) for series in evidence.series}) > len(evidence.summaries)
     lines = []
     for series in sorted(evidence.series, key=lambda entry: entry.index):
-        for gate in series.row.gates:
+        gates = slo.counted(series.row)
+        for gate in gates:
             subject = clean(series.row.operation) + (f" · {clean(series.row.stage)}" if stages else "")
             observed = slo.parse(gate.expression).unit.full(gate.observed)
             lines.append(
@@ -118,7 +119,7 @@ def _measured_gates(evidence: Evidence) -> list[GateLine]:
                     series.party.label, subject, clean(gate.expression), observed, f"{gate.observed.n:,}", gate.verdict, clean(gate.detail)
                 )
             )
-        if series.row.outcome == "inconclusive" and all(gate.verdict == "pass" for gate in series.row.gates):
+        if series.row.outcome == "inconclusive" and all(gate.verdict == "pass" for gate in gates):
             # The figures hold the thresholds, but the measurement itself is in doubt (the generator was the bottleneck, say).
             note = clean(series.row.note or "no reason recorded")
             subject = clean(series.row.operation) + (f" · {clean(series.row.stage)}" if stages else "")

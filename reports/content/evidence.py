@@ -107,7 +107,7 @@ class Series:
     def fails(self) -> bool:
         """Whether its requests or pictures fail more often than an objective, or any use, allows."""
         row = self.row
-        missed = any(gate.verdict == "fail" and "_rate" in gate.expression for gate in row.gates)
+        missed = any(gate.verdict == "fail" and "_rate" in gate.expression for gate in slo.counted(row))
         errors = row.error_rate.low if row.error_rate is not None else None
         return missed or (errors or 0.0) > FAILING or sum(row.invalid_pictures.values()) > FAILING * max(row.requests, 1)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from testcard.harness.runs.folder import RunReader
+from testcard.harness.statistics import slo
 from testcard.harness.statistics.ranking import TargetPair, ranks
-from testcard.harness.text.words import DOLLARS, clean, count, listing, significant, time_span
+from testcard.harness.text.words import DOLLARS, clean, count, listing, shortened, significant, time_span
 from testcard.reports.content.comparison import ComparisonRow, ComparisonTable, compared
 from testcard.reports.content.evidence import Evidence, Series, gather
 from testcard.reports.content.exhibits import AnswerText
@@ -78,7 +79,10 @@ def _failures(rows: Sequence[Series], names: Sequence[str]) -> list[str]:
         kinds = ", ".join(f"{number:,} {clean(kind)}" for kind, number in row.errors.items())
         if _p50(series) is None:
             share = f"{row.ok or 'none'} of {count(row.requests, 'request')}"
-            said.append(f"{name} delivered what was asked for in {share}{f' ({kinds})' if kinds else ''}{', too few for a median' if row.ok else ''}.")
+            end = ", too few for a median" if row.ok else ""
+            if not row.ok and row.outcome == "inconclusive" and row.note:  # in the server's own words
+                end = f": {shortened(clean(row.note.partition(';')[0]), 200)}"
+            said.append(f"{name} delivered what was asked for in {share}{f' ({kinds})' if kinds else ''}{end}.")
         elif series.fails and kinds:
             said.append(f"{name} fails {sum(row.errors.values()):,} of {count(row.requests, 'request')} ({kinds}).")
     return said
@@ -144,7 +148,7 @@ def _trouble(rows: Sequence[Series], names: Sequence[str]) -> str:
     found: dict[tuple[str, str], list[str]] = {}
     for name, series in zip(names, rows, strict=True):
         for verdict in ("fail", "inconclusive"):
-            open_ones = [gate.expression for gate in series.row.gates if gate.verdict == verdict]
+            open_ones = [gate.expression for gate in slo.counted(series.row) if gate.verdict == verdict]
             if open_ones:
                 found.setdefault((verdict, listing(open_ones, 3)), []).append(name)
     said = []

@@ -14,6 +14,7 @@ import pytest
 
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Estimate, Gate
+from testcard.reports.content.answer import overall
 from testcard.reports.content.comparison import ComparisonTable, compared
 from testcard.reports.content.evidence import Evidence, Series, gather
 from testcard.reports.content.paragraph import answered
@@ -80,7 +81,7 @@ def test_what_is_said_of_all_is_said_once(bench: Evidence) -> None:
         series = []
         for each, verdict in zip(evidence.series, verdicts, strict=True):
             gate = Gate(expression="p95<8s", observed=Estimate(value=None, n=90), verdict=verdict)  # type: ignore[arg-type]
-            series.append(replace(each, row=msgspec.structs.replace(each.row, gates=[gate])))
+            series.append(replace(each, row=msgspec.structs.replace(each.row, gates=[gate], outcome=verdict)))
         changed = replace(evidence, series=series)
         return answered(changed, compared(changed)).paragraphs[0]
 
@@ -172,6 +173,27 @@ def test_the_answer_names_who_delivered_too_little(bench: Evidence, ok: int, err
     said = answered(evidence, compared(evidence)).paragraphs[0]
     assert wanted in said
     assert "was answered" not in said
+
+
+def test_a_row_in_doubt_is_not_called_a_failure(bench: Evidence) -> None:
+    """A benchmark whose first requests were all refused, or whose generator was late, ended inconclusive (exit 5), whatever its gates say:
+    the report says the same, in the server's words."""
+    gate = Gate(expression="error_rate<20%", observed=Estimate(value=1.0, low=0.51, high=1.0, n=4), verdict="fail", detail="beyond")
+    note = "nanogpt answered 400 to 3 requests in a row: there is no model nosuch"
+    evidence = with_errors(bench, "nanogpt", 0, refused=4)
+    doubted = [
+        replace(each, row=msgspec.structs.replace(each.row, gates=[gate], outcome="inconclusive", note=note)) if each.party.key == "nanogpt" else each
+        for each in asking(evidence, ASKED, ASKED, ASKED).series
+    ]
+    evidence = replace(evidence, series=doubted)
+    verdict = overall(evidence)
+    (line,) = [line for line in verdict.gates if line.target == "NanoGPT"]
+    assert (line.verdict, line.threshold) == ("inconclusive", "error_rate<20%")
+    assert "not counted, because nanogpt answered 400" in line.detail
+    said = answered(evidence, compared(evidence)).paragraphs[0]
+    assert f"none of 4 requests (4 refused): {note}." in said
+    assert "NanoGPT leaves error_rate<20% undecided" in said
+    assert "misses" not in said
 
 
 def test_a_target_whose_requests_fail_is_not_on_the_frontier(bench: Evidence) -> None:
