@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from testcard.harness.runs.records import Estimate
-from testcard.harness.statistics.percentiles import Ecdf, dkw, nearest
+from testcard.harness.statistics.percentiles import Ecdf, dkw, nearest, nearest_rank
 from testcard.harness.statistics.ranking import Times, pairs
 from testcard.harness.statistics.steadiness import sentence as spells_sentence
 from testcard.harness.text.words import NONE, Unit, is_unsure, listing, percent, significant
@@ -122,9 +124,16 @@ def _ecdf_table(curves: list[tuple[Series, Ecdf, int]], answered: dict[str, Time
     rows = []
     for series, curve, late in curves:
         seconds = np.sort(answered[series.key].seconds)  # the curve is thinned for drawing, the samples are not
-        spots = [nearest(seconds, share) for share in _SHARES]
-        rows.append((series.label, f"{curve.n:,}", f"{late:,}", *(unit.text(at) if np.isfinite(at) else NONE for at in spots)))
+        rows.append((series.label, f"{curve.n:,}", f"{late:,}", *(_within(seconds, share, unit) for share in _SHARES)))
     return Table(header, tuple(rows))
+
+
+def _within(ascending: npt.NDArray[np.float64], share: float, unit: Unit) -> str:
+    """The time within which that share is answered, as everywhere only where a sample lies beyond it."""
+    if nearest_rank(len(ascending), share) >= len(ascending):
+        return f"n\u00a0<\u00a0{math.ceil(1.0 / (1.0 - share) - 1e-9)}"
+    at = nearest(ascending, share)
+    return unit.text(at) if np.isfinite(at) else NONE
 
 
 # ── the slow tail: the share that takes longer than a time, both axes logarithmic ─────────────────────────────────────
