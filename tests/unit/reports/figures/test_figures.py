@@ -67,6 +67,17 @@ def test_tail_agrees_with_the_samples(evidence: Evidence, rows: list[Series]) ->
         assert float(line[4].removesuffix(" s")) == pytest.approx(promised, rel=0.05)
 
 
+def test_the_curve_has_no_figure_where_no_sample_lies_beyond_a_share(evidence: Evidence, rows: list[Series]) -> None:
+    """Of 60 answers the longest is no 99 %, as it is no p99; 95 % has three beyond it."""
+    few = replace(evidence, frames=[frame[frame.groupby("provider").cumcount() < 60] for frame in evidence.frames])
+    sketch = distribution.ecdf(few, rows, SECONDS)
+    assert sketch is not None
+    lines = [dict(zip(sketch.table.header, line, strict=True)) for line in sketch.table.rows]
+    assert lines
+    assert {line["99 % within, s"] for line in lines} == {"n\u00a0<\u00a0100"}
+    assert not any("<" in line["95 % within, s"] for line in lines)
+
+
 def test_saturation_is_the_first_rate_that_loses_good_answers(rows: list[Series]) -> None:
     """5 points under the lowest rate's share is saturated; a row that is faulty at every rate alike is not."""
     full = _stages(rows[0], {2.0: 0.99, 4.0: 0.97, 8.0: 0.71, 16.0: 0.4})
