@@ -168,7 +168,7 @@ def asking(side: Side, **asked: str) -> Side:
 
 
 def test_what_was_asked_for_counts_and_not_how_the_workload_put_it() -> None:
-    """"The same size for all" is another one with another target beside it: refused. One that is named and one that was settled on are
+    """The same size for all is another one with another target beside it: refused. One that is named and one that was settled on are
     the same where the requests were. Rows of before these were recorded go by the workload."""
     same = {"sizes": ["same"]}
     settled = asking(some_bench(workload=same), task="generate", size="1024×1024")
@@ -182,9 +182,7 @@ def test_what_was_asked_for_counts_and_not_how_the_workload_put_it() -> None:
         "quality: high against none"
     ]
     assert compare(some_bench(workload=same), settled).refused == []
-    marks = {
-        fingerprint(bench.run, bench.summary, bench.summary.rows[0]) for side in (settled, other, named) for bench in side.benches
-    }
+    marks = {fingerprint(bench.run, bench.summary, bench.summary.rows[0]) for side in (settled, other, named) for bench in side.benches}
     assert len(marks) == 2
 
 

@@ -182,7 +182,9 @@ def test_a_row_in_doubt_is_not_called_a_failure(bench: Evidence) -> None:
     note = "nanogpt answered 400 to 3 requests in a row: there is no model nosuch"
     evidence = with_errors(bench, "nanogpt", 0, refused=4)
     doubted = [
-        replace(each, row=msgspec.structs.replace(each.row, gates=[gate], outcome="inconclusive", note=note)) if each.party.key == "nanogpt" else each
+        replace(each, row=msgspec.structs.replace(each.row, gates=[gate], outcome="inconclusive", note=note))
+        if each.party.key == "nanogpt"
+        else each
         for each in asking(evidence, ASKED, ASKED, ASKED).series
     ]
     evidence = replace(evidence, series=doubted)
