@@ -15,19 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 
 import click
 
-from testcard.harness.cli import say
-from testcard.harness.cli.drawing import (
-    Asked,
-    Template,
-    Way,
-    carry_out,
-    drawn,
-    read_prompts,
-    refuse_to_overwrite,
-    refuse_unwritable,
-    save,
-    way_of,
-)
+from testcard.harness.cli import drawing, say
 from testcard.harness.cli.options import CONFIG, MODEL, OPERATION, PATH, PROVIDER, SECONDS, USD, WhereAndKey, limit_option, option, takes
 from testcard.harness.client.attempts import Retry, TaskUpdate
 from testcard.harness.client.http import DEFAULT_TIMEOUT_S
@@ -250,13 +238,13 @@ def generate(
     if prompts is None:
         _pictures(_Work("generate", prompt, terms=asdict(picture)), place, output, force)
         return
-    refuse_unwritable(output)
-    lines = read_prompts(prompts)
+    drawing.refuse_unwritable(output)
+    lines = drawing.read_prompts(prompts)
     if picture.stream:
         raise UsageError("--stream goes with one prompt", hint="leave it out")
     with _client(_Work("generate", lines[0], terms=asdict(picture)), place) as (client, terms):
         asked = terms if target.operation is None else {**terms, "operation": target.operation}
-        carry_out(
+        drawing.carry_out(
             client, lines, "generate", (), asked, output, concurrency=concurrency, quiet=talk.quiet, as_json=talk.as_json, again=force
         )
 
@@ -386,18 +374,20 @@ def _client(work: _Work, place: _Place) -> Iterator[tuple[Client, Any]]:
 
 def _pictures(work: _Work, place: _Place, output: Path | None, force: bool) -> None:
     """Gets the pictures, writes them, and prints where they are."""
-    refuse_unwritable(output)
+    drawing.refuse_unwritable(output)
     if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
         problem = "is a folder" if output.is_dir() else "its folder does not exist"
         raise UsageError(f"-o {output}: {problem}", hint="name a file in a folder that exists, such as boat.png")
-    if output is not None and Template.is_one(str(output)):
-        Template(str(output))  # what cannot be filled in is said before anything is paid for
+    if output is not None and drawing.Template.is_one(str(output)):
+        drawing.Template(str(output))  # what cannot be filled in is said before anything is paid for
     elif output is not None and not force:
-        refuse_to_overwrite(output)
+        drawing.refuse_to_overwrite(output)
     with _client(work, place) as (client, terms), _waiting(client, place.talk.quiet) as tell:
         result = _asked(client, work, place.target.operation, terms, tell)
-    asked = Asked(work.prompt, terms.get("seed"))
-    files = save(result, output, f"{named_target(place.provider)[0].rstrip('/').rpartition('/')[2]}-{work.task}", asked, force=force)
+    asked = drawing.Asked(work.prompt, terms.get("seed"))
+    files = drawing.save(
+        result, output, f"{named_target(place.provider)[0].rstrip('/').rpartition('/')[2]}-{work.task}", asked, force=force
+    )
     if not place.talk.quiet:
         for note in [*result.notes, *_size_notes(result, terms.get("size"))]:
             say(note)
@@ -438,10 +428,10 @@ def _guard(care: _Care) -> SpendingGuard | None:
 
 def _show(pictures: Sequence[Picture], preview: str) -> None:
     """Draws them in the terminal, where it is one that shows pictures or the user says which kind it is."""
-    way = way_of(os.environ) if preview == "auto" and sys.stdout.isatty() else preview
+    way = drawing.way_of(os.environ) if preview == "auto" and sys.stdout.isatty() else preview
     if way in ("kitty", "iterm", "sixel"):
         for picture in pictures:
-            sys.stdout.write(drawn(picture.image(), cast("Way", way)))
+            sys.stdout.write(drawing.drawn(picture.image(), cast("drawing.Way", way)))
         sys.stdout.flush()
 
 
