@@ -266,6 +266,8 @@ class Master:
             self._note(f"a message of {one_line(name)[:80]} was refused: {why}")
 
     def _heed(self, member: Member, message: Any) -> None:
+        if isinstance(message, m.LeaseRequest | m.Spare | m.Turned):
+            self._lending.ledger.times = max(self._lending.ledger.times, message.times)
         match message:
             case m.Clock(sent_s=sent_s):
                 self._send(member, m.Clock(sent_s=sent_s, master_s=clock()))
@@ -273,8 +275,8 @@ class Master:
                 member.ready = True
                 if self._crew is None:
                     self._note(f"{member} is ready ({len(self._present())} of {self.fleet.workers})")
-            case m.LeaseRequest(worst_usd=worst):
-                self._lend(self._lending.asked(member.client_id, worst, self._present_ids()))
+            case m.LeaseRequest(worst_usd=worst, least_usd=least):
+                self._lend(self._lending.asked(member.client_id, worst, self._present_ids(), least))
             case m.Spare(requests=requests, usd=usd):
                 self._lend(self._lending.returned(member.client_id, requests, usd, self._present_ids()))
             case m.Held():

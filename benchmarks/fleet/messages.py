@@ -94,6 +94,7 @@ class Turned(_Message, frozen=True, kw_only=True):
     lags: bytes
     spare_requests: int
     spare_usd: float
+    times: float = 1.0
     stop: Stop | None = None
     fatal: Failure | None = None
 
@@ -112,9 +113,11 @@ class Kept(_Message, frozen=True, kw_only=True):
 
 
 class LeaseRequest(_Message, frozen=True, kw_only=True):
-    """A worker needs a lease; its next request can cost so much."""
+    """A worker needs a lease; its next request can cost so much, and `least_usd` (None: the same) as far as is known. `times`: see `Grant`."""
 
     worst_usd: float
+    least_usd: float | None = None
+    times: float = 1.0
 
 
 class Granted(_Message, frozen=True, kw_only=True):
@@ -132,6 +135,7 @@ class Spare(_Message, frozen=True, kw_only=True):
 
     requests: int
     usd: float
+    times: float = 1.0
 
 
 class Held(_Message, frozen=True, kw_only=True):

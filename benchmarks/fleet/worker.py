@@ -26,7 +26,7 @@ import locust  # noqa: F401  (first: it patches what the imports below use)
 import msgspec
 
 from testcard.benchmarks.fleet import messages as m
-from testcard.benchmarks.fleet.leases import Lease
+from testcard.benchmarks.fleet.leases import LeasedBudget
 from testcard.benchmarks.fleet.messages import CLOCK_READINGS, SECRET, ClockReading, Samples, offset_s
 from testcard.benchmarks.fleet.sockets import guard
 from testcard.benchmarks.judging.recorder import Rows
@@ -107,59 +107,6 @@ MASTER_SILENT_S = 15.0
 CONFIRM_S = 20.0
 
 
-class LeasedBudget(Budget):
-    """The budget of a worker: what it holds a lease for; asks for more in time, and waits where it has to."""
-
-    def __init__(self, ask: Any) -> None:
-        super().__init__()
-        self.lease = Lease()
-        self._ask = ask
-        self._asked = False
-        self._dry = False
-        self._answered = gevent.event.Event()
-
-    def reserve(self, worst_usd: float | None) -> bool:
-        """As `Budget.reserve`; may wait for the master's answer."""
-        worst = worst_usd or 0.0
-        while not self.lease.take(worst):
-            if self._dry:
-                return False
-            self._send(worst)
-            self._answered.wait()
-        if self.lease.is_low() and not self._dry:
-            self._send(worst)
-        self.requests += 1
-        self.held_usd += worst
-        return True
-
-    def settle(self, worst_usd: float | None, cost_usd: float | None) -> None:
-        """As `Budget.settle`."""
-        super().settle(worst_usd, cost_usd)
-        self.lease.settle(worst_usd or 0.0, cost_usd)
-
-    def granted(self, message: m.Granted) -> None:
-        """The master's answer."""
-        self._asked = False
-        if message.grant.refusal is not None:
-            self._dry, self.refusal = True, message.grant.refusal
-        else:
-            self.lease.add(message.grant)
-        self._answered.set()
-
-    def give_back(self) -> tuple[int, float]:
-        """What is left, at the end of a turn; the next turn may ask again."""
-        while self._asked and self._answered.wait(5.0) is False:
-            break
-        self._dry = False
-        return self.lease.empty()
-
-    def _send(self, worst: float) -> None:
-        if not self._asked:
-            self._asked = True
-            self._answered.clear()
-            self._ask(m.LeaseRequest(worst_usd=worst))
-
-
 class Worker:
     """One worker, from its connection to its leaving."""
 
@@ -200,6 +147,12 @@ class Worker:
         """Sends a message to the master."""
         self.runner.send_message(m.name_of(type(message)), m.packed(message))
 
+    def _ask_for_lease(self, worst_usd: float, least_usd: float, times: float) -> None:
+        self.send(m.LeaseRequest(worst_usd=worst_usd, least_usd=least_usd, times=times))
+
+    def _give_back(self, requests: int, usd: float, times: float) -> None:
+        self.send(m.Spare(requests=requests, usd=usd, times=times))
+
     def leave(self, stop: Stop) -> None:
         """Sends no more load, and leaves once what is in flight is in or has had its grace."""
         self.leaving = self.leaving or stop
@@ -236,10 +189,9 @@ class Worker:
     def _heed(self, message: Any) -> None:
         match message:
             case m.Granted() if isinstance(self.budget, LeasedBudget):
-                self.budget.granted(message)
+                self.budget.granted(message.grant)
             case m.GiveBack() if isinstance(self.budget, LeasedBudget):
-                requests, usd = self.budget.lease.empty()
-                self.send(m.Spare(requests=requests, usd=usd))
+                self.budget.asked_back()
             case m.Kept() if self.writer is not None:
                 self.writer.confirm(message.number)
             case m.Held() if self.engine is not None:
@@ -286,7 +238,7 @@ class Worker:
             self.send(m.Failed(failure=Failure.of(error)))
             raise
         limited = job.max_requests is not None or job.max_cost_usd is not None
-        self.budget = LeasedBudget(self.send) if limited else Budget()
+        self.budget = LeasedBudget(job.max_requests, job.max_cost_usd, self._ask_for_lease, self._give_back) if limited else Budget()
         self.writer = ShippingWriter(self.send)
         self.engine = Engine(job, workload, cells, transport, self.writer, self.environment, self.budget)
         self.engine.stop_conditions.on_hold = lambda target, until_s: self.send(m.Held(target=target, until_s=until_s + self.offset_s))
@@ -318,6 +270,7 @@ class Worker:
                 lags=array("f", taken.lags).tobytes(),
                 spare_requests=requests,
                 spare_usd=usd,
+                times=1.0 if budget is None else budget.times,
                 stop=engine.stopped,
                 fatal=engine.stop_conditions.fatal,
             )

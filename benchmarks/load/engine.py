@@ -83,6 +83,8 @@ def put_to_work(environment: Environment, engine: Work) -> None:
 
 #: Between the making of a schedule and its first deadline.
 LEAD_S = 0.02
+#: So often is looked whether answers have left room in the budget for more.
+LEARN_S = 0.005
 #: The rate on display is that of the last so many seconds.
 RATE_WINDOW_S = 3.0
 
@@ -106,7 +108,7 @@ class Engine:
         self._enough: BlockJob | None = None
         self.error: BaseException | None = None
         self.in_flight = 0
-        self._answered: set[int] = set()  # targets
+        self._billed: set[int] = set()  # rows of which an answer has shown what it costs
         self.outcomes: dict[str, int] = {}
         self.tally = Tally()
         self.recent: deque[float] = deque(maxlen=400)
@@ -161,6 +163,7 @@ class Engine:
         """Takes a turn to its end, everything judged and written; raises an error of ours that stopped it."""
         block = turn.block
         self.cell = self.cells[block.cell]
+        self.budget.is_sure = self.cell.index in self._billed
         self.course = Course(turn, self.job, turn.start_s if turn.start_s is not None else clock() + LEAD_S)
         self.share = Budget(
             None if block.max_requests is None else turn.share(block.max_requests),
@@ -213,7 +216,10 @@ class Engine:
     # The two loops.
 
     def open_loop(self) -> None:
-        """One dispatcher: absolute deadlines, a greenlet for each arrival. Waiting for a place under the cap counts as latency."""
+        """One dispatcher: absolute deadlines, a greenlet for each arrival. Waiting for a place under the cap counts as latency.
+
+        Where the rest of the schedule has to wait for a first answer, all of it is later by as much.
+        """
         course, cell, conditions = self.course, self.cell, self.stop_conditions
         turn, start, warm_until = course.turn, course.start_s, course.warm_until_s
         offsets = offsets_of(self.workload.arrival, course.block, course.arrivals_key)
@@ -236,6 +242,11 @@ class Engine:
                 while flight.full() and not self.stopping.is_set() and self._enough != course.block:
                     flight.wait_available(timeout=0.5)
                 free_since = clock()
+            if (waited_s := self._learnt(ask, deadline)) > 0:
+                start += waited_s
+                deadline += waited_s
+                warm_until += waited_s
+                course.paused_s += waited_s
             if self._enough == course.block:
                 course.scheduled, course.ended_early = count, True
                 return
@@ -270,15 +281,24 @@ class Engine:
             course.scheduled += 1
             self._one(index, now, now, None)
 
+    def _learnt(self, index: int, deadline: float) -> float:
+        """Seconds by which an open loop's request is late when a tight budget knows what the row's answers cost; 0 where it need not wait."""
+        worst_usd = self.cell.worst_usd[index]
+        if self.share.is_used_up or not self.budget.must_wait(worst_usd):
+            return 0.0
+        while self.budget.must_wait(worst_usd) and not self.stopping.wait(LEARN_S) and self._enough != self.course.block:
+            pass
+        return max(0.0, clock() - deadline)
+
     def _reserve(self, index: int, until_s: float | None = None) -> bool:
         """Whether one more request may be sent; if not, the turn's share is used up, or else the budget, and then the run stops.
 
-        With `until_s` it waits so long for reservations to shrink.
+        With `until_s` it waits so long for reservations to shrink, or for a first answer that shows what they come to.
         """
         share, budget, worst_usd = self.share, self.budget, self.cell.worst_usd[index]
         while True:
-            if until_s is not None and self.cell.target not in self._answered and budget.is_tight_for(worst_usd):
-                pass  # what an answer of this target really costs is known once there is one
+            if until_s is not None and budget.must_wait(worst_usd):
+                pass
             elif share.reserve(worst_usd):
                 if budget.reserve(worst_usd):
                     return True
@@ -290,7 +310,7 @@ class Engine:
                     return False
             elif until_s is None or share.is_spent:
                 return False
-            if until_s is None or clock() >= until_s or self.stopping.wait(0.005):
+            if until_s is None or clock() >= until_s or self.stopping.wait(LEARN_S):
                 return False
 
     def _one(self, index: int, scheduled_s: float, could_send_s: float, warmup: bool | None) -> None:
@@ -349,7 +369,9 @@ class Engine:
         return True
 
     def _record(self, attempt: Attempt, judgement: Judgement) -> None:
-        self._answered.add(attempt.cell.target)
+        if judgement.booked_usd:  # what was refused or failed does not show what a picture costs
+            self._billed.add(attempt.cell.index)
+            self.budget.is_sure = self.budget.is_sure or attempt.cell is self.cell
         for held in (self.share, self.budget):
             held.settle(attempt.cell.worst_usd[attempt.ask], judgement.booked_usd)
         self.stop_conditions.judged(attempt.cell, attempt.reply, judgement.outcome, judgement.detail, attempt.place)

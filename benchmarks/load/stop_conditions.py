@@ -20,7 +20,7 @@ from testcard.harness.wire.decode import retry_after, speaks_of_account, status_
 #: What a target adds to a price is believed up to this: sums have to stay numbers.
 _MOST_TIMES = 1e6
 #: As many times its price, such as pictures that nobody asked for, is allowed for before a target's first answer.
-_UNKNOWN_TIMES = 4.0
+UNKNOWN_TIMES = 4.0
 
 
 class Budget:
@@ -29,6 +29,8 @@ class Budget:
     A request whose cost stays unknown (a timeout, say) keeps its worst case reserved. Polls and downloads belong to the
     request that they follow and are not counted. A target that charges more than the worst case is expected to do it again: what
     is under way, and what follows, is reserved at as many times its worst case.
+
+    `is_sure`: whether an answer has shown what those under way really cost; until then few are let out of a tight budget (`must_wait`).
     """
 
     def __init__(self, max_requests: int | None = None, max_cost_usd: float | None = None) -> None:
@@ -38,6 +40,7 @@ class Budget:
         self.spent_usd = 0.0
         self.held_usd = 0.0  # worst cases of what is under way
         self.times = 1.0
+        self.is_sure = True
         self.refusal: Stop | None = None
 
     @property
@@ -50,9 +53,8 @@ class Budget:
         if self.max_requests is not None and self.requests >= self.max_requests:
             self.refusal = Stop(reason=StopReason.REQUESTS_SPENT, limit=self.max_requests)
             return False
-        worst = (worst_usd or 0.0) * self.times
-        if self.max_cost_usd is not None and self.spent_usd + self.reserved_usd + worst > self.max_cost_usd + 1e-12:
-            spent = self.spent_usd + self.reserved_usd
+        if self.max_cost_usd is not None and self.lacks_usd(worst_usd) > 1e-12:
+            spent, worst = self.spent_usd + self.reserved_usd, (worst_usd or 0.0) * self.times
             self.refusal = Stop(reason=StopReason.COST_SPENT, limit=self.max_cost_usd, spent=spent, following=worst)
             return False
         self.requests += 1
@@ -69,11 +71,19 @@ class Budget:
         """Whether no further request is left of it, whatever the next one costs."""
         return self.max_requests is not None and self.requests >= self.max_requests
 
+    def lacks_usd(self, worst_usd: float | None, times: float = 1.0) -> float:
+        """How much more there would have to be for one more request, if it and those under way cost so many times what is reserved for them."""
+        if self.max_cost_usd is None:
+            return 0.0
+        return self.spent_usd + times * (self.reserved_usd + (worst_usd or 0.0) * self.times) - self.max_cost_usd
+
     def is_tight_for(self, worst_usd: float | None) -> bool:
-        """Whether one more request beside those under way could overspend, if a target bills several times as much as is expected."""
-        if self.max_cost_usd is None or not self.held_usd:
-            return False
-        return self.spent_usd + _UNKNOWN_TIMES * (self.reserved_usd + (worst_usd or 0.0) * self.times) > self.max_cost_usd
+        """Whether one more request beside those under way could overspend, as nobody knows yet how many times the price the target bills."""
+        return not self.is_sure and self.lacks_usd(worst_usd, UNKNOWN_TIMES) > 1e-12
+
+    def must_wait(self, worst_usd: float | None) -> bool:
+        """Whether one more request has to wait for a first answer, which shows what those under way cost."""
+        return self.held_usd > 0 and self.is_tight_for(worst_usd)
 
     def settle(self, worst_usd: float | None, cost_usd: float | None) -> None:
         """Replaces a reservation by what the request counts as (`Judgement.booked_usd`); by its worst case where that is not known."""

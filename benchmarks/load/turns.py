@@ -153,6 +153,7 @@ class Course:
         self.warm_until_s = start_s + turn.block.warmup_s
         self.end_s = start_s + turn.block.whole_s
         self.scheduled = self.sent = self.sent_again = self.held = self.cursor = 0
+        self.paused_s = 0.0  # in which an open loop waited for a first answer that a tight budget had to see
         self.ended_early = False  # nothing more was needed of it, or its share of the budget was used up
         self.lags: list[float] = []
         self.latencies: list[float] = []
@@ -170,7 +171,9 @@ class Course:
             worker=self._job.worker,
             started_s=self.start_s - zero,
             ended_s=ended_s - zero,
-            duration_s=planned_s if complete and not self.ended_early else max(0.0, min(planned_s, sent_until_s - self.warm_until_s)),
+            duration_s=planned_s
+            if complete and not self.ended_early
+            else max(0.0, min(planned_s, sent_until_s - self.warm_until_s - self.paused_s)),
             scheduled=self.scheduled,
             sent=self.sent,
             held=self.held,

@@ -1,8 +1,8 @@
 """Budgets against servers that lie, 64 requests at a time: `python tests/crash/budgets.py [RUNS] [SEED]`.
 
 Each run draws a provider, one to three faults of its mock, what answers state as their cost, and a limit of requests, pictures or money. Nine
-in ten are checks in this process; each tenth is a benchmark of 64 users by the command line. What was used is the mock's own count, at
-the user's price for a picture. Exits 1 where one was over its limit, and prints which, so that its seed can be run again.
+in ten are checks in this process; each tenth is a benchmark by the command line: 64 users, an open loop, or 64 users of two processes. What was
+used is the mock's own count, at the user's price for a picture. Exits 1 where one was over its limit, and prints which, so that its seed can be run again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,6 +48,12 @@ OPERATIONS = {
     "nvidia-nim-image": ("generateImage",),
     "opengpu-relay": ("generateGptImage", "generateQwen"),
 }
+#: The load of the benchmarks, one after another.
+LOADS = (
+    ("--users", str(AT_ONCE)),
+    ("--rate", "200", "--max-in-flight", str(AT_ONCE)),
+    ("--users", str(AT_ONCE), "--processes", "2"),
+)
 #: What stands in an answer as its cost; None: what the mock says.
 LIES = (None, None, "0", "-1", "1e-30", "1e999", "-1e999", "null", '"0"', "true", "9" * 400)
 #: Servers that never answer are another matter: all of a budget is then held by what is waited for.
@@ -133,8 +140,8 @@ async def checked(one: Drawn) -> dict[str, Any]:
     return counted
 
 
-def loaded(one: Drawn) -> dict[str, Any]:
-    """The mock's own count after a benchmark of 64 users."""
+def loaded(one: Drawn, load: Sequence[str] = LOADS[0]) -> dict[str, Any]:
+    """The mock's own count after a benchmark."""
     options = [word for fault in one.faults for word in ("--fault", fault)]
     with tempfile.TemporaryDirectory() as place, embedded_mocks([one.provider], options=options) as mocks:
         url, config = mocks.base_urls[one.provider], Path(place) / "testcard.toml"
@@ -142,9 +149,9 @@ def loaded(one: Drawn) -> dict[str, Any]:
         limits = [("--max-requests", one.limits.max_requests), ("--max-cost", one.limits.max_cost_usd)]
         asked = [word for name, most in limits if most is not None for word in (name, str(most))]
         os.environ["TESTCARD_API_KEY"] = mocks.api_key
-        load = ["--users", str(AT_ONCE), "--duration", "2", "--warmup", "0", "--rounds", "1", "--config", str(config), "--quiet"]
+        terms = [*load, "--duration", "2", "--warmup", "0", "--rounds", "1", "--config", str(config), "--quiet"]
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-            run(["bench", f"{one.provider}={url}", *load, *asked, "--out", str(Path(place) / "run")])
+            run(["bench", f"{one.provider}={url}", *terms, *asked, "--out", str(Path(place) / "run")])
         with urllib.request.urlopen(f"{url}/_testcard/counters", timeout=60) as answer:
             counted: dict[str, Any] = json.load(answer)
     return counted
@@ -157,7 +164,7 @@ def main(runs: int, seed: int) -> int:
     for number in range(runs):
         bench = number % 10 == 9
         one = drawn(draw, bench=bench)
-        counted = loaded(one) if bench else asyncio.run(checked(one))
+        counted = loaded(one, LOADS[number // 10 % len(LOADS)]) if bench else asyncio.run(checked(one))
         by = one.over(counted["requests"], counted["images"])
         over += bool(by)
         nothing += not counted["images"]

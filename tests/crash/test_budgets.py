@@ -6,7 +6,7 @@ import asyncio
 import random
 
 import pytest
-from crash.budgets import USD_EACH, Drawn, checked, drawn, loaded
+from crash.budgets import LOADS, USD_EACH, Drawn, checked, drawn, loaded
 
 from testcard.harness.check.spending.budget import SpendingLimits
 
@@ -20,9 +20,10 @@ def test_what_the_mock_counts_is_within_the_limit(seed: int) -> None:
     assert one.over(counted["requests"], counted["images"]) == "", one
 
 
-def test_a_first_wave_at_a_target_that_counts_more_is_within_the_limit() -> None:
-    """A benchmark of 64 users with money for nine pictures, at a server that sends one more than it is asked for: that is learnt in time."""
+@pytest.mark.parametrize("load", LOADS, ids=["users", "rate", "processes"])
+def test_a_first_wave_at_a_target_that_counts_more_is_within_the_limit(load: tuple[str, ...]) -> None:
+    """A benchmark with money for nine pictures, 64 requests at once, at a server that sends one more than it is asked for: that is learnt in time."""
     one = Drawn("nanogpt", ("image.count/extra",), None, SpendingLimits(max_cost_usd=9.5 * USD_EACH))
-    counted = loaded(one)
+    counted = loaded(one, load)
     assert counted["images"] > 0
     assert one.over(counted["requests"], counted["images"]) == "", counted
