@@ -51,7 +51,13 @@ _FIELDS = ((38, 70, 83), (42, 110, 98), (110, 74, 38), (92, 46, 84), (54, 62, 12
 #: kinds of background that the seed chooses from
 VARIANTS = len(_FIELDS)
 _AT = tuple(range(0, 3 * CELLS, 3))
-_NO_COLOURS = bytes(256 - 3 * CELLS)
+#: In the pattern's first row a colour comes, then its opposite twice, then the colour: so many bytes of a digest are in it. Where all cells have
+#: one width, the row's bytes then have one sum, and one sum by their places, so that its Adler-32 is the same whatever the colours.
+_OWN = 3 * CELLS // 4
+_OPPOSITE = bytes(range(255, -1, -1))
+#: numbers of the bytes that `colours` gives
+COLOURS = 2 * _OWN
+_NO_COLOURS = bytes(256 - COLOURS)
 #: Bars above this size are drawn anew each time (twelve of them would take half a gigabyte), captions and ramps above a sixteenth of it.
 _KEPT_PIXELS = 2_000_000
 Ring = tuple[float, float, float, float]
@@ -133,14 +139,26 @@ def _ramp(plan: Layout) -> Image.Image:
 
 
 def first_row(plan: Layout, digest: bytes) -> bytes:
-    """The pattern's first row of RGB pixels. The colours are the bytes of `digest`, over again, so unequal digests look unequal."""
+    """The pattern's first row of RGB pixels. The colours are those of `digest`, so unequal digests look unequal."""
     # One pass over a row that holds the number of each byte's colour is half the work of joining the cells.
-    return _colour_numbers(plan).translate((digest * (3 * CELLS // len(digest) + 1))[: 3 * CELLS] + _NO_COLOURS)
+    return _numbered_row(plan).translate(colours(digest) + _NO_COLOURS)
+
+
+def colours(digest: bytes) -> bytes:
+    """The bytes of the first row's colours by number: those of `digest`, over again, and then their opposites."""
+    own = (digest * (_OWN // len(digest) + 1))[:_OWN]
+    return own + own.translate(_OPPOSITE)
+
+
+def colour_numbers(plan: Layout) -> list[tuple[int, int, int]]:
+    """For each cell of the first row the numbers of its colour's bytes."""
+    first = [3 * (cell // 4) + (_OWN if cell % 4 in (1, 2) else 0) for cell in range(len(plan.columns))]
+    return [(one, one + 1, one + 2) for one in first]
 
 
 @lru_cache(maxsize=128)
-def _colour_numbers(plan: Layout) -> bytes:
-    return b"".join([bytes((at, at + 1, at + 2)) * width for at, width in zip(_AT, plan.columns, strict=False)])
+def _numbered_row(plan: Layout) -> bytes:
+    return b"".join([bytes(cell) * width for cell, width in zip(colour_numbers(plan), plan.columns, strict=True)])
 
 
 @lru_cache(maxsize=64)

@@ -26,11 +26,12 @@ from PIL import Image, ImageDraw
 from testcard.mocks.exchange import Parameters, PictureFormat, RenderedPicture, base64_at
 from testcard.mocks.pictures import bands
 from testcard.mocks.pictures.bands import Layout, layout
+from testcard.mocks.pictures.first_row import DATA_CRC, NO_FILTER, Row, first_row
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ADLER = 65521
 _ROWS = 256
-_NO_FILTER, _UP = b"\x00", b"\x02"
+_UP = b"\x02"
 _CRC = 4
 
 
@@ -67,19 +68,6 @@ def _segment(rows: Iterable[bytes]) -> Segment:
     return Segment(_chunk(b"IDAT", b"".join(packed)), adler, length)
 
 
-def _stored(rows: bytes) -> bytes:
-    """Rows as IDAT without compression, which for a row or two takes longer than sending it; at most 65,535 bytes."""
-    head, crc = _before_stored(len(rows))
-    return b"".join((head, rows, zlib.crc32(rows, crc).to_bytes(4, "big")))
-
-
-@lru_cache(maxsize=128)
-def _before_stored(size: int) -> tuple[bytes, int]:
-    """How such a chunk begins, and the CRC of that."""
-    body = b"IDAT\x00" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little")
-    return (size + 5).to_bytes(4, "big") + body, zlib.crc32(body)
-
-
 def _filtered(picture: Image.Image) -> Iterator[bytes]:
     """Rows with PNG's Up filter, the first without: it leans on nothing above this band. So many at a time that little is copied."""
     width, height = picture.size
@@ -108,18 +96,30 @@ def _above(plan: Layout, variant: int, caption: str) -> tuple[tuple[Segment, ...
 class _Frame:
     """What cards of one size, variant and caption have in common, ready to be put around the row that is new in each.
 
-    `before` and `middle` are base64; `opening` are the bytes before the row that base64 cannot say by themselves, with how the row's chunk begins,
-    and `crc` is that of the beginning; `first` and `rest` are what comes before and after `middle`. `adler` is that of the rows above.
+    `before` and `middle` are base64; `opening` are the bytes before the row that base64 cannot say by themselves, with how the row's chunk begins;
+    `first` and `rest` are what comes before and after `middle`. `adler` is that of the rows above. `last` is the end of all in base64, where it
+    does not depend on the row.
     """
 
     before: tuple[bytes, ...]
     opening: bytes
-    crc: int
+    row: Row
     adler: int
     below: Segment
     first: bytes
     middle: bytes
     rest: bytes
+    last: bytes | None
+
+    def in_base64(self, plan: Layout, digest: bytes) -> tuple[bytes, ...]:
+        """The picture with the row of this digest, in pieces."""
+        row = self.row
+        code = row.code.translate(bands.colours(digest) + row.rest)
+        new = pybase64.b64encode(b"".join((self.opening, code, zlib.crc32(code, DATA_CRC).to_bytes(_CRC, "big"), self.first)))
+        last = self.last
+        if last is None:
+            last = pybase64.b64encode(self.rest + _end_after(plan, self.adler, digest))
+        return (*self.before, new, self.middle, last)
 
 
 @lru_cache(maxsize=512)
@@ -131,10 +131,11 @@ def _frame(plan: Layout, variant: int, caption: str) -> _Frame:
         first, middle, rest = one.cut(-len(left) % 3)
         before += (pybase64.b64encode(left + first), middle)
         left = rest
-    size = len(_NO_FILTER) + 3 * plan.width
-    head, crc = _before_stored(size)
-    below = _below(plan)
-    return _Frame(tuple(before), left + head, crc, adler, below, *below.cut(-(len(left) + len(head) + size + _CRC) % 3))
+    row, below = first_row(plan), _below(plan)
+    opening = left + row.head
+    first, middle, rest = below.cut(-(len(opening) + len(row.code) + _CRC) % 3)
+    last = pybase64.b64encode(rest + _end_after(plan, adler, bytes(1))) if row.alike else None
+    return _Frame(tuple(before), opening, row, adler, below, first, middle, rest, last)
 
 
 @lru_cache(maxsize=96)
@@ -175,18 +176,39 @@ def _end(adler: int) -> bytes:
 def write(plan: Layout, caption: str, variant: int, digest: bytes) -> bytes:
     """The card as PNG bytes; the pixels are those of `compose` for the same arguments."""
     segments, adler = _above(plan, variant, caption)
-    row, below = _NO_FILTER + bands.first_row(plan, digest), _below(plan)
-    end = _end(_followed_by(zlib.adler32(row, adler), below))
-    return b"".join((_header(plan.width, plan.height), *(one.chunk for one in segments), _stored(row), below.chunk, end))
+    row = first_row(plan)
+    code = row.code.translate(bands.colours(digest) + row.rest)
+    above = (_header(plan.width, plan.height), *(one.chunk for one in segments))
+    new = (row.head, code, zlib.crc32(code, DATA_CRC).to_bytes(_CRC, "big"))
+    return b"".join((*above, *new, _below(plan).chunk, _end_after(plan, adler, digest)))
 
 
 def write_in_base64(plan: Layout, caption: str, variant: int, digest: bytes) -> tuple[bytes, ...]:
     """What `write` gives, in base64, in pieces: of what pictures share nothing is encoded or copied again."""
-    frame = _frame(plan, variant, caption)
-    row = _NO_FILTER + bands.first_row(plan, digest)
-    new = b"".join((frame.opening, row, zlib.crc32(row, frame.crc).to_bytes(_CRC, "big"), frame.first))
-    end = _end(_followed_by(zlib.adler32(row, frame.adler), frame.below))
-    return (*frame.before, pybase64.b64encode(new), frame.middle, pybase64.b64encode(frame.rest + end))
+    return _frame(plan, variant, caption).in_base64(plan, digest)
+
+
+class _Cards:
+    """Cards of one size and caption: what is before their seeds have a say. `frames` has one for each variant, once it was drawn.
+
+    `digested` is what a card's digest is made of beside seed, number and salt.
+    """
+
+    __slots__ = ("caption", "digested", "frames", "plan")
+
+    def __init__(self, width: int, height: int, caption: str) -> None:
+        self.plan = layout(width, height)
+        self.caption = bands.short(caption)
+        self.digested = _digested(width, height, transparent=False)
+        self.frames: list[_Frame | None] = [None] * bands.VARIANTS
+
+
+_cards = lru_cache(maxsize=512)(_Cards)
+
+
+def _end_after(plan: Layout, above: int, digest: bytes) -> bytes:
+    """The end of a picture with this first row, where the rows above it have this Adler-32."""
+    return _end(_followed_by(zlib.adler32(NO_FILTER + bands.first_row(plan, digest), above), _below(plan)))
 
 
 def _followed_by(adler: int, rows: Segment) -> int:
@@ -312,8 +334,9 @@ class Renderer:
         what = content(parameters) if self._keep_all else parameters.format.encode()
         seed = self._fresh(what) if parameters.seed is None else parameters.seed
         rendered = []
+        digested = _digested(parameters.width_px, parameters.height_px, transparent=parameters.transparent)
         for index in range(parameters.n):
-            digest = _digest(parameters, seed, index)
+            digest = _digest(seed, index, digested, parameters.salt)
             if quick and not self._keep_all:
                 data = (
                     _quick(parameters, digest) if self._is_warm(parameters, digest) else await self._first_of_its_kind(parameters, digest)
@@ -331,14 +354,17 @@ class Renderer:
                 (pybase64.b64encode(one.data),) for one in drawn
             ]
         seed = self._fresh(b"png") if parameters.seed is None else parameters.seed
-        plan, caption = layout(parameters.width_px, parameters.height_px), bands.short(parameters.caption)
+        cards = _cards(parameters.width_px, parameters.height_px, parameters.caption)
         rendered, pieces = [], []
         for index in range(parameters.n):
-            digest = _digest(parameters, seed, index)
-            variant = _variant(digest)
-            if (plan.width, plan.height, variant) not in self._warm:
-                await self._first_of_its_kind(parameters, digest)
-            pieces.append(write_in_base64(plan, caption, variant, digest))
+            digest = _digest(seed, index, cards.digested, parameters.salt)
+            variant = digest[0] % bands.VARIANTS
+            frame = cards.frames[variant]
+            if frame is None:
+                if (cards.plan.width, cards.plan.height, variant) not in self._warm:
+                    await self._first_of_its_kind(parameters, digest)
+                frame = cards.frames[variant] = _frame(cards.plan, variant, cards.caption)
+            pieces.append(frame.in_base64(cards.plan, digest))
             rendered.append(RenderedPicture(b"", seed, "png", base64_at(index)))
         return rendered, pieces
 
@@ -407,10 +433,14 @@ def content(parameters: Parameters) -> bytes:
     return digest.digest()
 
 
-def _digest(parameters: Parameters, seed: int, index: int) -> bytes:
+def _digested(width: int, height: int, *, transparent: bool) -> bytes:
+    """What a picture's digest is made of beside its seed, its number and the salt."""
+    return f"|{width}x{height}|{transparent}|".encode()
+
+
+def _digest(seed: int, index: int, digested: bytes, salt: bytes) -> bytes:
     # As long as it gets: the pattern takes its colours from it.
-    text = f"{seed}|{index}|{parameters.width_px}x{parameters.height_px}|{parameters.transparent}|".encode()
-    return hashlib.blake2b(text + parameters.salt).digest()
+    return hashlib.blake2b(b"%d|%d%b%b" % (seed, index, digested, salt)).digest()
 
 
 def _variant(digest: bytes) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import zlib
 
 import pytest
 from msgspec.structs import replace
@@ -41,6 +42,21 @@ def test_png_holds_the_composed_pixels(size: tuple[int, int]) -> None:
         assert picture.size == size
         assert picture.mode == "RGB"
         assert ImageChops.difference(picture, renderer.compose(plan, "a red boat", variant, digest)).getbbox() is None
+
+
+@pytest.mark.parametrize("size", [*SIZES, (1000, 40), (4096, 40)])
+def test_a_picture_s_chunks_and_checksums_are_right(size: tuple[int, int]) -> None:
+    """Every chunk has its CRC, and the pixels are one zlib stream with its Adler-32, as a decoder reads them that checks everything."""
+    for number in range(4):
+        data = renderer.write(layout(*size), "a red boat", number, bytes([number, 255 - number, 2, 3] * 16))
+        at, packed = 8, b""
+        while at < len(data):
+            length = int.from_bytes(data[at : at + 4], "big")
+            body = data[at + 4 : at + 8 + length]
+            assert zlib.crc32(body) == int.from_bytes(data[at + 8 + length : at + 12 + length], "big")
+            packed += body[4:] if body[:4] == b"IDAT" else b""
+            at += 12 + length
+        assert len(zlib.decompress(packed)) == size[1] * (1 + 3 * size[0])
 
 
 @pytest.mark.parametrize("size", SIZES)
