@@ -8,7 +8,6 @@ Puts conditions in force in every provider of a mock: those it started with, tho
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -26,12 +25,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from testcard.mocks.conditions import Conditions, InForce, Scenario, Timeline, checked, conditions_from, scenario_from
 from testcard.mocks.endpoint import Endpoint, Resources, decoded
-from testcard.mocks.exchange import Answer, Call, Refused
+from testcard.mocks.exchange import NOTHING, Answer, Call, Refused
 from testcard.mocks.faults import ActiveFault, FaultSource, parse_fault
 from testcard.mocks.pictures.renderer import Renderer
 from testcard.mocks.providers import provider_format_of
 from testcard.mocks.stages import NO_HOOKS
-from testcard.mocks.store import PREFIX, Counters, Logged, PictureStore, RequestLog, TaskStore, kept
+from testcard.mocks.store import PREFIX, Counters, PictureStore, RequestLog, TaskStore, kept
 from testcard.mocks.variants import PLAIN, Variant, variant_named
 from testcard.specs.errors import UsageError
 from testcard.specs.loader import Provider, load_provider
@@ -344,35 +343,36 @@ class ProviderApp:
         self._templates.append((pattern, names, methods))
         self._templates.sort(key=lambda entry: "(.+)" in entry[0].pattern)  # those that take anything come last
 
-    def _find(self, path: str) -> tuple[dict[str, Endpoint] | None, dict[str, str]]:
-        methods = self._fixed.get(path)
-        if methods is not None:
-            return methods, {}
+    def _find(self, path: str) -> tuple[dict[str, Endpoint] | None, Mapping[str, str]]:
         for pattern, names, methods in self._templates:
             found = pattern.fullmatch(path)
             if found is not None:
                 return methods, dict(zip(names, found.groups(), strict=True))
-        return None, {}
+        return None, NOTHING
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one HTTP request."""
         began = self._clock()
         root: str = scope.get("root_path", "")
-        methods, path = self._find(scope["path"][len(root) :])
+        asked: str = scope["path"][len(root) :]
+        path = NOTHING
+        methods = self._fixed.get(asked)
+        if methods is None:
+            methods, path = self._find(asked)
         method = scope["method"]
-        count = self._elsewhere
+        headers = decoded(scope["headers"])
+        count, timeline = self._elsewhere, self._control.timeline
         if methods is None:
             phase = self._control.phase
-            headers = decoded(scope["headers"])
             call = Call(self.id, "", method, headers, path, scope.get("scheme", "http"), root, NO_HOOKS)
-            answer = self._elsewhere_at(method, scope["path"][len(root) :], headers)
+            answer = self._elsewhere_at(method, asked, headers)
         else:
             endpoint = methods.get(method) or next(iter(methods.values()))
-            if endpoint.works:
+            if endpoint.works and timeline is not None:
                 self._control.before_work()
-            phase = self._control.phase
+            phase = None if timeline is None else self._control.phase
             hooks = endpoint.fault_source.next()
-            call = Call(self.id, endpoint.operation, method, decoded(scope["headers"]), path, scope.get("scheme", "http"), root, hooks)
+            call = Call(self.id, endpoint.operation, method, headers, path, scope.get("scheme", "http"), root, hooks)
             if hooks:
                 call.described = self.provider_format.provider
             if scope["query_string"]:
@@ -384,32 +384,28 @@ class ProviderApp:
             count.take_back(404)
         else:
             self._write_down(scope, call, answer, began, phase)
-        # Only a server that is being stopped cancels: what was left to send of a stream is left.
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             await respond(answer, send, head=method == "HEAD")
+        except asyncio.CancelledError:
+            return  # only a server that is being stopped cancels: what was left to send of a stream is left
 
     def _write_down(self, scope: Scope, call: Call, answer: Answer, began: float, phase: str | None) -> None:
-        log = self._log
-        log.seen += 1
         query = scope["query_string"]
         path = f"{scope['path']}?{query.decode('latin-1')}" if query else scope["path"]
         billed = answer.billed and answer.status < 300
-        log.add(
-            Logged(
-                log.seen,
-                began,
-                self.id,
-                call.operation or None,
-                call.method,
-                path,
-                call.headers,
-                kept(call),
-                answer.status,
-                self._clock() - began,
-                answer.images if billed else 0,
-                billed,
-                phase,
-            )
+        self._log.add(
+            began,
+            self.id,
+            call.operation or None,
+            call.method,
+            path,
+            call.headers,
+            kept(call),
+            answer.status,
+            self._clock() - began,
+            answer.images if billed else 0,
+            billed,
+            phase,
         )
 
     def _elsewhere_at(self, method: str, path: str, headers: Mapping[str, str]) -> Answer:

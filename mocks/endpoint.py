@@ -113,10 +113,13 @@ class Endpoint:
     async def _answer(self, call: Call, receive: request_body.Receive) -> Answer:
         body, too_large = b"", None
         if self.works:
-            try:
-                body = await request_body.read(receive, self.limit, drain=not self.provider_format.strict)
-            except Refused as refused:
-                too_large = refused
+            message = await receive()
+            body = message.get("body", b"")
+            if message.get("more_body") or len(body) > self.limit:
+                try:
+                    body = await request_body.read(message, receive, self.limit, drain=not self.provider_format.strict)
+                except Refused as refused:
+                    body, too_large = b"", refused
         if call.hooks:
             call.met = self._times_met(call, body)
         if self.keyed:
@@ -132,7 +135,10 @@ class Endpoint:
             if name not in call.query:
                 raise Refused(self.provider_format.errors.invalid, f"the parameter {name} is required", param=name)
         if self.works:
-            await self._read_body(call, body)
+            call.body_size = len(body)
+            place = self._place(call, body)
+            if place is None or not self._recalled(call, place):
+                await self._read_body(call, body, place)
         served: Answer
         if live.slots is None or not self.works:
             served = await self._serve(call, body)
@@ -155,15 +161,21 @@ class Endpoint:
         if refused is not None:
             raise refused
 
-    async def _read_body(self, call: Call, body: bytes) -> None:
-        call.body_size = len(body)
-        place = None
-        if call.body_size <= _SMALL_BODY and not call.hooks and not call.query:
-            place = (body, call.headers.get("content-type"), *call.path.values())
-            read = self._remembered.get(place)
-            if read is not None:
-                call.read, call.sent, call.fields, call.further = read, read.sent, read.fields, read.further
-                return
+    def _place(self, call: Call, body: bytes) -> tuple[Any, ...] | None:
+        """By what an equal request is remembered; None for one that is not to be."""
+        if call.body_size > _SMALL_BODY or call.hooks or call.query:
+            return None
+        return (body, call.headers.get("content-type"), *call.path.values())
+
+    def _recalled(self, call: Call, place: tuple[Any, ...]) -> bool:
+        """Whether an equal request was found right before; what it came to is then the call's."""
+        read = self._remembered.get(place)
+        if read is None:
+            return False
+        call.read, call.sent, call.fields, call.further = read, read.sent, read.fields, read.further
+        return True
+
+    async def _read_body(self, call: Call, body: bytes, place: tuple[Any, ...] | None) -> None:
         fields, problems = await self._parsed(call, body)
         problems = [*problems, *self.contract.parameter_problems(call.path, call.query)]
         call.fields = call.sent = fields
@@ -367,6 +379,20 @@ def _words_of(messages: Any) -> str:
     return " ".join(_words_of(one) for one in messages) if isinstance(messages, list) else ""
 
 
+#: headers of requests as they came → what they are, the newest so many; nobody changes these
+_DECODED: dict[tuple[tuple[bytes, bytes], ...], Mapping[str, str]] = {}
+
+
 def decoded(raw: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:
-    """Request headers by name, which ASGI has in lower case; of repeated ones the last."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    """Request headers by name, which ASGI has in lower case; of repeated ones the last.
+
+    A client's requests mostly have the same, and share one mapping: a log of the newest thousand then is small enough to stay in a processor's cache.
+    """
+    place = tuple(raw)
+    found = _DECODED.get(place)
+    if found is None:
+        found = {name.decode("latin-1"): value.decode("latin-1") for name, value in place}
+        if len(_DECODED) >= _REMEMBERED:
+            _DECODED.clear()
+        _DECODED[place] = found
+    return found

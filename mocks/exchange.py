@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -46,6 +47,10 @@ class Problem:
     message: str
 
 
+#: of a path or a query without parameters
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
 class Call(msgspec.Struct):
     """One request as it is being served. `fields` are the body's, cast to their declared types; `path` the path's parameters, `query` those of the
     query, `further` what the body holds beside the documented fields (of any type: no schema has judged it).
@@ -64,7 +69,7 @@ class Call(msgspec.Struct):
     scheme: str
     root: str
     hooks: StageHooks
-    query: Mapping[str, str] = {}
+    query: Mapping[str, str] = NOTHING
     publish: Publish | None = None
     fields: dict[str, Any] = {}
     sent: Any = None
@@ -96,7 +101,7 @@ class Upload:
     name: str | None
 
 
-class Parameters(msgspec.Struct, frozen=True):
+class Parameters(msgspec.Struct, frozen=True, gc=False):
     """The pictures that a request asks for, in the mock's own terms.
 
     `salt` stands for every parameter that may change the pixels: equal seed and salt give equal pixels. `seed` None means
@@ -117,7 +122,7 @@ class Parameters(msgspec.Struct, frozen=True):
     strength: float = 0.8
 
 
-class RenderedPicture(msgspec.Struct, frozen=True):
+class RenderedPicture(msgspec.Struct, frozen=True, gc=False):
     """One finished picture: its encoded bytes, the seed it was drawn from, and, where it was delivered so, base64 or an address.
 
     `data` is empty where the bytes were made in base64 alone, which then stands beside the answer (`base64_at`).
@@ -144,7 +149,7 @@ def base64_at(place: int) -> msgspec.Raw:
     return msgspec.Raw(b'"\0%d\0"' % place)
 
 
-class Answer(msgspec.Struct):
+class Answer(msgspec.Struct, gc=False):
     """What is sent back: a JSON value, ready bytes, or a stream of events `gap_s` seconds apart. `images` and `billed` go into the counters.
 
     `base64`: what belongs at the places that `base64_at` marks in the JSON, each in pieces.
@@ -174,6 +179,9 @@ class Answer(msgspec.Struct):
         encoded = msgspec.json.encode(self.json)
         if not self.base64:
             return encoded
+        if len(self.base64) == 1:
+            before, _, after = encoded.split(b"\0")
+            return b"".join((before, *self.base64[0], after))
         parts: list[bytes] = []
         for number, part in enumerate(encoded.split(b"\0")):
             if number % 2:

@@ -254,9 +254,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _DRAIN_BYTES = 64_000_000
 
 
-async def read(receive: Receive, limit: int, *, drain: bool = True) -> bytes:
-    """The whole body; `Refused` with 413 when it is larger than `limit` bytes, without reading on unless `drain`."""
-    message = await receive()
+async def read(message: MutableMapping[str, Any], receive: Receive, limit: int, *, drain: bool = True) -> bytes:
+    """The whole body that begins with this message; `Refused` with 413 when it is larger than `limit` bytes, without reading on unless `drain`."""
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
         parts, size = [body], len(body)

@@ -270,12 +270,13 @@ class RequestLog:
     """The newest `keep` requests, oldest first."""
 
     def __init__(self, *, keep: int = KEPT) -> None:
-        self._entries: deque[Logged] = deque(maxlen=keep)
+        self._entries: deque[tuple[Any, ...]] = deque(maxlen=keep)
         self.seen = 0
 
-    def add(self, entry: Logged) -> None:
-        """One more."""
-        self._entries.append(entry)
+    def add(self, *said: Any) -> None:
+        """One more: what `Logged` has after the number. It is made one when somebody asks."""
+        self.seen += 1
+        self._entries.append((self.seen, *said))
 
     def clear(self) -> None:
         """Forgets them all; numbers go on."""
@@ -284,7 +285,8 @@ class RequestLog:
     def entries(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
         """Those that agree with a query by provider, operation, method, status and phase; of them the newest `limit`."""
         wanted = {name: query[name] for name in ("provider", "operation", "method", "status", "phase") if name in query}
-        found = [one for one in self._entries if all(str(getattr(one, name)) == value for name, value in wanted.items())]
+        entries = (Logged(*one) for one in self._entries)
+        found = [one for one in entries if all(str(getattr(one, name)) == value for name, value in wanted.items())]
         return [one.shown() for one in newest(found, query)]
 
 
