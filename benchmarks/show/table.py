@@ -109,8 +109,9 @@ def _limits(row: SummaryRow) -> str:
     return ", ".join(parts)
 
 
-#: Columns of a terminal from which on the table has room.
+#: Columns of a terminal from which on a table is tried; where its names or intervals would have to be broken, lines say the same.
 _ROOM = 170
+_BOUNDLESS = 10_000
 _PERCENTILES = ("p50", "p90", "p95", "p99")
 _COLUMNS = ("offered/s", "achieved/s", *(f"{name} s" for name in _PERCENTILES), "goodput/s", "errors", "price an image", "n")
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
@@ -124,9 +125,10 @@ def _dollars(estimate: Estimate | None) -> str:
 
 def render(summary: Summary, console: Console, *, illustrative: bool, folder: Path) -> None:
     """Prints the rows, the gates that did not pass, and the run's folder."""
-    wide = console.width >= _ROOM
+    table = _table(summary)
+    wide = console.width >= _ROOM and console.measure(table, options=console.options.update(width=_BOUNDLESS)).maximum <= console.width
     if wide:
-        console.print(_table(summary))
+        console.print(table)
     for row in summary.rows:
         found = list(details(row)) if wide else [*_lines(row), *details(row)]
         if found:

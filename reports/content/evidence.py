@@ -104,6 +104,11 @@ class Series:
     index: int
 
     @property
+    def timed(self) -> int:
+        """How many requests its latencies rest on: those that delivered or timed out."""
+        return max((estimate.n for estimate in self.row.latency_s.values()), default=0)
+
+    @property
     def fails(self) -> bool:
         """Whether its requests or pictures fail more often than an objective, or any use, allows."""
         row = self.row

@@ -261,7 +261,7 @@ def percentiles(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Sketc
                     color=tint,
                     markerfacecolor=palette.SURFACE.light if hollow else tint,
                 )
-        row_labels(axes, [(series.label, f"n = {series.row.requests:,}") for series in shown])
+        row_labels(axes, [(series.label, f"n = {series.timed:,}") for series in shown])
         axes.set_xlabel(f"latency from the scheduled start, {unit.name}")
         heading(axes, "circle: p50 · triangle: p90 · square: p95 · diamond: p99 · open: unsure", "lower is better", pad_pt=10)
         return figure
@@ -312,7 +312,7 @@ def _percentile_table(shown: Sequence[Series], unit: Unit) -> Table:
         rows.append(
             (
                 series.label,
-                f"{row.requests:,}",
+                f"{series.timed:,}",
                 *(unit.full(row.latency_s.get(name)) for name, _ in LEVELS),
                 unit.full(row.service_s.get("p50")),
             )

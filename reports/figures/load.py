@@ -51,7 +51,7 @@ def latency_against_rate(all_stages: Sequence[Series], unit: Unit) -> Sketch | N
         entries = []
         for members in lines:
             full = saturated_from(members)
-            note = f"n = {sum(series.row.requests for series in members):,}"
+            note = f"n = {sum(series.timed for series in members):,}"
             entries.append(
                 (
                     colour(members[0]),

@@ -98,6 +98,18 @@ def test_a_narrow_terminal_gets_lines_instead_of_the_table(width: int) -> None:
         ]
 
 
+def test_a_table_that_would_break_its_words_is_none() -> None:
+    """A model with a long name beside intervals: lines hold both whole."""
+    name = "black-forest-labs/FLUX.1-Kontext-dev-of-a-publisher-with-a-name"
+    long = msgspec.structs.replace(
+        BARE, model=name, latency_s=dict.fromkeys(("p50", "p90", "p95", "p99"), SURE), errors={"invalid-picture": 8, "server-error": 12}
+    )
+    console = Console(file=(out := io.StringIO()), width=200)
+    render(Summary(rows=[long]), console, illustrative=False, folder=Path("run"))
+    assert f"p {name} o 5/s" in out.getvalue()
+    assert "8 invalid-picture, 12 server-error" in out.getvalue()
+
+
 @pytest.mark.parametrize("width", [80, 200])
 def test_each_row_says_what_it_was_asked_for(width: int) -> None:
     """Rows that were asked for something else are not compared, so the row itself says what it was."""

@@ -78,6 +78,15 @@ def test_the_curve_has_no_figure_where_no_sample_lies_beyond_a_share(evidence: E
     assert not any("<" in line["95 % within, s"] for line in lines)
 
 
+def test_percentiles_name_the_requests_that_they_rest_on(evidence: Evidence, rows: list[Series]) -> None:
+    """Failed requests have no latency: n is that of the estimates, and smaller than the row's where some failed."""
+    sketch = distribution.percentiles(evidence, rows, SECONDS)
+    assert sketch is not None
+    said = {line[0]: int(line[1].replace(",", "")) for line in sketch.table.rows}
+    assert said == {series.label: series.row.latency_s["p50"].n for series in rows}
+    assert any(said[series.label] < series.row.requests for series in rows)
+
+
 def test_saturation_is_the_first_rate_that_loses_good_answers(rows: list[Series]) -> None:
     """5 points under the lowest rate's share is saturated; a row that is faulty at every rate alike is not."""
     full = _stages(rows[0], {2.0: 0.99, 4.0: 0.97, 8.0: 0.71, 16.0: 0.4})
