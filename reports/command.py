@@ -17,7 +17,7 @@ from testcard.harness.text.commands import shown_path
 
 if TYPE_CHECKING:
     from testcard.harness.history.index import History
-    from testcard.reports.content.baseline import Baseline
+    from testcard.reports.content.baseline import Baseline, Line
 
 _COLOURS = {"fail": "red", "deviates": "yellow", "pass": "green", "unproven": "yellow"}
 _WORDS = {Exit.PASS: "pass", Exit.GATE_FAILED: "fail", Exit.USAGE: "not comparable", Exit.INCONCLUSIVE: "inconclusive"}
@@ -227,17 +227,29 @@ def as_data(found: Baseline) -> dict[str, Any]:
 
 def _print_comparison(found: Baseline) -> None:
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    whole = not sys.stdout.isatty()  # what is no terminal gets a sentence a line
+
+    def sentence(line: Line) -> None:
+        mark = Text(f"  {line.glyph} ", _COLOURS.get(line.style, ""))
+        if whole:
+            console.print(Text.assemble(mark, line.text), soft_wrap=True)
+            return
+        grid = Table.grid()
+        grid.add_row(mark, Text(line.text))
+        console.print(grid)
+
     for group in found.groups:
-        console.print(Text(group.name, style="bold"), soft_wrap=True)
+        console.print(Text(group.name, style="bold"), soft_wrap=whole)
         for line in group.lines:
-            console.print(Text.assemble("  ", (f"{line.glyph} ", _COLOURS.get(line.style, "")), line.text), soft_wrap=True)
+            sentence(line)
     if found.rules:
         console.print(Text("rules", style="bold"))
         for line in found.rules:
-            console.print(Text.assemble("  ", (f"{line.glyph} ", _COLOURS.get(line.style, "")), line.text), soft_wrap=True)
+            sentence(line)
     for note in found.notes:
         click.echo(f"note: {note}", err=True)
-    console.print(Text.assemble((_WORDS[found.exit].upper(), "bold"), "  ", found.sentence), soft_wrap=True)
+    console.print(Text.assemble((_WORDS[found.exit].upper(), "bold"), "  ", found.sentence), soft_wrap=whole)

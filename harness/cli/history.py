@@ -18,6 +18,9 @@ from testcard.harness.text.words import DOLLARS, NONE, PER_SECOND, PERCENT, SECO
 from testcard.harness.text.words import count as counted
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from testcard.harness.history.index import BrokenRule, History
 
 _TITLES = {
@@ -30,6 +33,7 @@ _TITLES = {
     "cost_usd_per_1000_good_images": ("cost of 1,000 good images", DOLLARS),
 }
 _BARS = "▁▂▃▄▅▆▇█"
+_BOUNDLESS = 10_000
 #: Points that a terminal's little chart has room for.
 _CHART = 24
 
@@ -70,16 +74,17 @@ def history(folders: tuple[Path, ...], index_path: Path | None, rebuild: bool, a
     say(f"{index.path}: {counted(count, 'run')} ({done.read} read now, {done.forgotten} gone)")
     if not count:
         raise UsageError("there is no run to show", hint="testcard check, bench or evaluate record one")
-    _print(series, findings)
+    from rich.console import Console
+
+    show(series, findings, Console(width=None if sys.stdout.isatty() else 200, highlight=False))
     return code
 
 
-def _print(series: Sequence[History], findings: Sequence[BrokenRule]) -> None:
-    from rich.console import Console
+def show(series: Sequence[History], findings: Sequence[BrokenRule], console: Console) -> None:
+    """Prints figures and findings: tables, or on a terminal in which these would break words, lines."""
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     if series:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("provider", "at", "model", "operation", "stage", "figure"):
@@ -90,7 +95,10 @@ def _print(series: Sequence[History], findings: Sequence[BrokenRule]) -> None:
         table.add_column("trend")
         for each in series:
             table.add_row(*(Text(cell) for cell in _cells(each)))
-        console.print(table)
+        if _fits(console, table):
+            console.print(table)
+        else:
+            _print_lines(console, series)
         console.print(
             "trend: Mann–Kendall over runs with the same fingerprint, from 8 runs on; latest: against the median and, from 3 runs on, the range of those before it",
             markup=False,
@@ -107,9 +115,47 @@ def _print(series: Sequence[History], findings: Sequence[BrokenRule]) -> None:
             cells = (found.provider, found.site, found.operation, found.rule, found.level, _day(found.first_seen), _day(found.last_seen))
             table.add_row(*(Text(cell) for cell in (*cells, f"{found.runs} of {found.judged}")), Text(now, style=style))
         console.print()
-        console.print(table)
+        if _fits(console, table):
+            console.print(table)
+        else:
+            _print_findings(console, findings)
     elif not series:
         console.print("no figure and no finding in any run")
+
+
+def _fits(console: Console, table: Table) -> bool:
+    """Whether a table can be printed without breaking a word of it."""
+    return console.measure(table, options=console.options.update(width=_BOUNDLESS)).maximum <= console.width
+
+
+def _print_lines(console: Console, series: Sequence[History]) -> None:
+    """The figures in lines, those of a row under its name, for a terminal too narrow for the table."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    above = ""
+    for each in series:
+        *names, figure, runs, first, middle, latest, bars, trend = _cells(each)
+        name = f"{' · '.join(names)}, {runs} run{'' if runs == '1' else 's'}"
+        if name != above:
+            console.print(Text(name, style="bold"))
+            above = name
+        title, _, unit = figure.rpartition(", ")
+        line = f"{title} {unit}: {latest}; first {first}, median {middle}  {bars}  {trend}"
+        console.print(Padding(Text(line), (0, 0, 0, 2)))
+
+
+def _print_findings(console: Console, findings: Sequence[BrokenRule]) -> None:
+    """The rules that were broken, in lines."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for found in findings:
+        style = "red" if found.open and found.level == "must" else "yellow" if found.open else "green"
+        now = "broken" if found.open else f"kept on {found.last_judged[:10]}"
+        console.print(Text.assemble((f"{found.rule}, {found.level}: ", "bold"), (now, style)))
+        seen = f"first seen {_day(found.first_seen)}, last {_day(found.last_seen)}, in {found.runs} of {counted(found.judged, 'run')}"
+        console.print(Padding(Text(f"{found.provider} {found.site} {found.operation}: {seen}"), (0, 0, 0, 2)))
 
 
 def _cells(each: History) -> list[str]:

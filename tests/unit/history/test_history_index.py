@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import sqlite3
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from testcard.harness import cli
-from testcard.harness.cli.history import chart
+from testcard.harness.cli.history import chart, show
 from testcard.harness.errors import UsageError
 from testcard.harness.history.index import Index, broken_rules, histories, run_folders
 from testcard.harness.runs.folder import RunReader, RunWriter
@@ -121,6 +123,21 @@ def test_a_broken_must_is_a_must_whatever_shoulds_the_rule_has_beside_it(tmp_pat
     assert levels() == [("should", "should of day 1")]
     check(2, ("should", "deviates"), ("must", "fail"), ("info", "info"))
     assert levels() == [("must", "must of day 2")]
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_no_word_is_broken_on_a_narrow_terminal(runs: Path, width: int) -> None:
+    """Where the tables do not fit, lines say the same: every run's figures and findings whole."""
+    index = Index(runs / ".history.sqlite")
+    index.update([runs])
+    show(histories(index), broken_rules(index), Console(file=(out := io.StringIO()), width=width))
+    index.close()
+    said = out.getvalue()
+    assert "…" not in said
+    assert max(map(len, said.splitlines())) <= width
+    for word in ("p50 latency", "0.814", "above", "createImage", "image.size", "auth.required", "rising"):
+        assert word in said, said
+    assert ("figure" in said.splitlines()[0]) == (width == 200)
 
 
 def test_two_mocks_of_one_provider_are_two_series(tmp_path: Path) -> None:
