@@ -25,7 +25,7 @@ import msgspec
 from testcard.harness.errors import Exit, Interrupted, TestcardError, UsageError
 from testcard.harness.redaction import redacted, redacted_bytes
 from testcard.harness.runs.reading import CHANGED, content, decoded, lines, record
-from testcard.harness.runs.records import Body, Environment, Exchange, Outcome, Run, Summary, TargetRecord, Verdicts
+from testcard.harness.runs.records import Body, Environment, Exchange, Outcome, Run, Saturations, Summary, TargetRecord, Verdicts
 from testcard.harness.stops import Stop, StopReason
 
 INLINE_BYTES = 4096
@@ -304,6 +304,11 @@ class RunReader:
         """summary.json, or None."""
         path = self.evidence("summary")
         return record(path, Summary) if path else None
+
+    def saturations(self) -> Saturations | None:
+        """saturation.json, what a search for the highest rate found, or None."""
+        path = self.evidence("saturation")
+        return record(path, Saturations) if path else None
 
     def children(self) -> list[RunReader]:
         """The runs inside an `evaluate` folder."""

@@ -11,7 +11,17 @@ from urllib.parse import urljoin
 
 from testcard.harness.errors import UsageError
 from testcard.harness.runs.folder import RunReader
-from testcard.harness.runs.records import Exchange, RuleFailure, Summary, SummaryRow, TargetRecord, Verdict, Verdicts, WaiverNote
+from testcard.harness.runs.records import (
+    Exchange,
+    RuleFailure,
+    Saturations,
+    Summary,
+    SummaryRow,
+    TargetRecord,
+    Verdict,
+    Verdicts,
+    WaiverNote,
+)
 from testcard.harness.statistics import slo
 from testcard.harness.text.words import clean, shortened, without_scheme
 
@@ -127,6 +137,7 @@ class Evidence:
     summaries: list[Summary]
     frames: list[pd.DataFrame]  # samples of each bench run, beside `summaries`
     tasks: dict[tuple[str, str], str]  # (party key, operation) → task
+    searches: dict[int, Saturations] = field(default_factory=dict)  # bench → what it found, where it searched for the highest rate
 
     @property
     def slo_s(self) -> float | None:
@@ -210,7 +221,8 @@ def gather(runs: Sequence[RunReader]) -> Evidence:
             if isinstance(task, str):
                 seen.setdefault(exchange.operation, Counter())[task] += 1
         tasks.update({(party.key, operation): counter.most_common(1)[0][0] for operation, counter in seen.items()})
-    return Evidence(found, parties, series, [summary for _, summary in benches], frames, tasks)
+    searches = {bench: each for bench, (run, _) in enumerate(benches) if (each := run.saturations()) is not None}
+    return Evidence(found, parties, series, [summary for _, summary in benches], frames, tasks, searches)
 
 
 def leaves(runs: Sequence[RunReader]) -> list[RunReader]:

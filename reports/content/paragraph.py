@@ -21,9 +21,9 @@ def answered(evidence: Evidence, comparison: ComparisonTable) -> AnswerText:
     """The answer that the measured rows give; empty where nothing was measured. Ratios stay within a group, whatever else is known."""
     groups: dict[str, list[ComparisonRow]] = {}
     for row in comparison.rows:
-        if row.series is not None and not row.further:
+        if row.series is not None and not row.further and row.series.bench not in evidence.searches:
             groups.setdefault(row.group, []).append(row)
-    paragraphs, ratios = [], []
+    paragraphs, ratios = _searched(evidence), []
     for group, rows in groups.items():
         series = [row.series for row in rows if row.series is not None]
         pairs = pairs_of(evidence, series) if len(series) > 1 else []
@@ -35,6 +35,19 @@ def answered(evidence: Evidence, comparison: ComparisonTable) -> AnswerText:
     if paragraphs:
         paragraphs.append(_confidence(evidence, comparison))
     return AnswerText(paragraphs, ratios)
+
+
+def _searched(evidence: Evidence) -> list[str]:
+    """What searches for the highest rate found; their stages are there to break, and no answer."""
+    said = []
+    for bench, search in evidence.searches.items():
+        for found in search.results:
+            rows = [each for each in evidence.series if each.bench == bench and each.row.target in (found.target, None)]
+            rows = [each for each in rows if (each.row.operation, each.row.model) == (found.operation, found.model)]
+            asked = next((" · ".join(each.row.asked[key] for key in ("task", "size") if key in each.row.asked) for each in rows), "")
+            what = " · ".join(clean(part) for part in (asked, found.operation, *search.slo) if part)
+            said.append(f"{what}: {rows[0].label if rows else clean(found.provider)} {clean(found.sentence)}.")
+    return said
 
 
 def answer_of(run: RunReader) -> AnswerText:
@@ -169,7 +182,9 @@ def _open(names: Sequence[str], pairs: Sequence[TargetPair]) -> str:
 
 
 def _confidence(evidence: Evidence, comparison: ComparisonTable) -> str:
-    requests = sum(series.row.requests for series in comparison.compared)
+    counted = [series for series in evidence.series if series.bench in evidence.searches]
+    counted += [series for series in comparison.compared if series.bench not in evidence.searches]
+    requests = sum(series.row.requests for series in counted)
     rounds = min(series.row.rounds for series in comparison.compared)
     spans = []
     for frame in evidence.frames:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from testcard.harness.runs.folder import RunReader
-from testcard.harness.runs.records import Estimate, Gate
+from testcard.harness.runs.records import Estimate, Gate, Saturation, Saturations
 from testcard.reports.content.answer import overall
 from testcard.reports.content.comparison import ComparisonTable, compared
 from testcard.reports.content.evidence import Evidence, Series, gather
@@ -206,6 +206,31 @@ def test_a_target_whose_requests_fail_is_not_on_the_frontier(bench: Evidence) ->
         drawn = cost.sketch([replace(each, row=msgspec.structs.replace(each.row, gates=[])) for each in table.compared], table.latency, {})
         assert drawn is not None
         assert ("NVIDIA NIM image" in drawn.caption.partition("(ringed)")[0]) is kept
+
+
+def test_the_answer_of_a_search_is_what_it_found(bench: Evidence) -> None:
+    """Its stages are there to break: none of their medians is the answer, and all their requests stand behind it."""
+    first = bench.series[0]
+    found = Saturation(
+        provider=first.row.provider, model=first.row.model, operation=first.row.operation, target=first.row.target, holds_rps=35.1,
+        breaks_rps=36.2, low_rps=34.0, high_rps=37.3, broke_first="p95<550ms (0.61)", conclusive=True, sentence="holds 35.1/s and breaks at 36.2/s",
+    )  # fmt: skip
+    evidence = asking(replace(bench, searches={0: Saturations(results=[found], slo=["p95<550ms"])}), ASKED, ASKED, ASKED)
+    answer = answered(evidence, compared(evidence))
+    said, confidence = answer.paragraphs
+    assert said == f"generate · 512×512 · {first.row.operation} · p95<550ms: {first.label} holds 35.1/s and breaks at 36.2/s."
+    assert f"Measured on {sum(each.row.requests for each in bench.series)} requests" in confidence
+    assert answer.ratios == []
+
+
+def test_a_search_is_gathered_with_its_benchmark(synthetic: ModuleType, tmp_path: Path) -> None:
+    """saturation.json is read where run.json lists it."""
+    (*_, run) = synthetic.write_evaluation(tmp_path, requests=30, makers=synthetic.MAKERS[:1])
+    assert gather([run]).searches == {}
+    (run.folder / "saturation.json").write_bytes(msgspec.json.encode(Saturations(results=[], slo=["p95<1s"])))
+    record = msgspec.structs.replace(run.run, files={**run.run.files, "saturation": "saturation.json"})
+    (run.folder / "run.json").write_bytes(msgspec.json.encode(record))
+    assert gather([RunReader(run.folder)]).searches == {0: Saturations(results=[], slo=["p95<1s"])}
 
 
 def test_the_answer_is_a_file_of_the_report(report: Path) -> None:
