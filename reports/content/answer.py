@@ -12,7 +12,7 @@ import msgspec
 
 from testcard.harness.runs.records import Badge
 from testcard.harness.statistics import slo
-from testcard.harness.text.words import DOLLARS, PERCENT, clean, count, listing, shortened, time_span
+from testcard.harness.text.words import DOLLARS, GLYPHS, PERCENT, clean, count, listing, shortened, time_span
 from testcard.reports.content.comparison import ComparisonRow, ComparisonTable, Conformance, conformance, too_few
 from testcard.reports.content.evidence import Evidence, Party
 
@@ -240,6 +240,16 @@ class Card:
     musts: str
     measured: list[Measured]
     broken: list[str]
+
+    @property
+    def lines(self) -> list[str]:
+        """The card as plain text: the target with its verdict, what was measured of it, and what is wrong."""
+        word = f"  {GLYPHS[self.word]} {self.word}" if self.word is not None else ""
+        found = [f"{self.party.label}{word}{f', {self.musts}' if self.musts else ''}"]
+        for each in self.measured:
+            figures = ", ".join(f"{name} {value}" for name, value in each.figures)
+            found.append(f"  {each.what}: {figures}" if len(self.measured) > 1 else f"  {figures}")
+        return [*found, *(f"  {said}" for said in self.broken)]
 
 
 def cards(evidence: Evidence, comparison: ComparisonTable, gates: Sequence[GateLine]) -> list[Card]:

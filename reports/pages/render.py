@@ -270,7 +270,8 @@ def write_page(evidence: Evidence, page: Page, out: Path | None = None) -> Path:
             **_ci_texts(evidence),
         }
         if page.answer.paragraphs:
-            texts["answer", "answer.txt"] = page.answer.text + "\n"
+            targets = "\n".join(line for card in page.cards for line in card.lines)
+            texts["answer", "answer.txt"] = f"{page.answer.text}\n\n{targets}\n"
         for (kind, name), text in texts.items():
             writer.write_text(kind, name, text)
         (out / "figures").mkdir(exist_ok=True)

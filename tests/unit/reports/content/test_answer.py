@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -235,5 +236,10 @@ def test_a_search_is_gathered_with_its_benchmark(synthetic: ModuleType, tmp_path
 
 def test_the_answer_is_a_file_of_the_report(report: Path) -> None:
     text = (report / "answer.txt").read_text(encoding="utf-8")
-    first = text.partition("\n")[0]
+    first, _, rest = text.partition("\n")
     assert first in (report / "summary.md").read_text(encoding="utf-8").replace("\\", "").replace("&lt;", "<")
+    # `evaluate` ends with it in the terminal: under the paragraphs the targets, as their cards have them.
+    assert re.search(r"\nNanoGPT  ✗ fail, \d+ broken, \d+ of \d+ musts kept\n  p50 [\d.]+ m?s \[", rest)
+    assert re.search(r"\n  \d+ musts? broken: ", rest)
+    for word in ("p95", "errors", "1,000 good pictures (illustrative price) $", "a megapixel $", "requests"):
+        assert rest.count(word) >= 3, word
