@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from testcard.mocks.conditions import Conditions, InForce, Scenario, Timeline, checked, conditions_from, scenario_from
+from testcard.mocks.conditions import Conditions, InForce, Scenario, Timeline, checked, conditions_from, scenario_from, seeded
 from testcard.mocks.endpoint import Endpoint, Resources, decoded
 from testcard.mocks.exchange import NOTHING, Answer, Call, Refused
 from testcard.mocks.faults import ActiveFault, FaultSource, parse_fault
@@ -53,14 +53,17 @@ class Controlled(Protocol):
 
 
 class Control:
-    """What is in force; `first` is what the mock started with, `pace` the latency where conditions name none. `timer` is monotonic seconds."""
+    """What is in force; `first` is what the mock started with, `pace` the latency where conditions name none. `timer` is monotonic seconds.
+
+    Where conditions name no seed, that of `first` holds.
+    """
 
     def __init__(self, conditions: Conditions, timer: Callable[[], float], *, pace: str | None = None) -> None:
         self.first = conditions
         self._timer = timer
         self._pace = pace
         self._mocks: list[Controlled] = []
-        self.conditions = self._paced(conditions)
+        self.conditions = self._whole(conditions)
         self.timeline: Timeline | None = None
 
     def add(self, mock: Controlled) -> None:
@@ -83,31 +86,32 @@ class Control:
         self.timeline = None
         usual = Conditions()
         self._put(structs.replace(conditions, **{name: getattr(usual, name) for name in anew}))
-        self._put(conditions)
+        self._put(self._whole(conditions))
 
     def play(self, scenario: Scenario | None) -> None:
         """Begins a scenario; None ends it, and everything is as it was at the start, what was used up of a quota too."""
         self.timeline = Timeline(scenario, self._timer) if scenario is not None else None
         if scenario is None:
             self._put(Conditions())  # what stays the same goes on as far as it has got; here it begins again
-        self._put(scenario.phases[0].conditions if scenario is not None else self.first)
+        self._put(self._whole(scenario.phases[0].conditions if scenario is not None else self.first))
 
     def before_work(self) -> None:
         """Called before each request for work: a scenario may go on to its next phase."""
         if self.timeline is not None and self.timeline.next():
-            self._put(self.timeline.phase.conditions)
+            self._put(self._whole(self.timeline.phase.conditions))
 
     def standing(self) -> dict[str, dict[str, Any]]:
         """What is left of each provider's quota."""
         return {mock.id: {"quota_left": mock.live.left} for mock in self._mocks}
 
     def _put(self, conditions: Conditions) -> None:
-        self.conditions = self._paced(conditions)
+        self.conditions = conditions
         for mock in self._mocks:
             mock.put_in_force(self.conditions)
 
-    def _paced(self, conditions: Conditions) -> Conditions:
-        return structs.replace(conditions, latency=self._pace) if conditions.latency is None else conditions
+    def _whole(self, conditions: Conditions) -> Conditions:
+        latency = conditions.latency if conditions.latency is not None else self._pace
+        return structs.replace(conditions, latency=latency, seed=conditions.seed if conditions.seed is not None else self.first.seed)
 
 
 def routes(control: Control, log: RequestLog, counters: Counters, fetch: Callable[[str, Mapping[str, str]], Answer]) -> list[Route]:
@@ -214,7 +218,7 @@ def create_app(
     chosen = variant_named(variant) if variant is not None else PLAIN
     loaded = [name if isinstance(name, Provider) else load_provider(name) for name in providers]
     given = {"faults": tuple(faults), "latency": latency, "rate_limit": rate_limit, "max_concurrent": max_concurrent}
-    first = structs.replace(conditions or Conditions(), **{name: value for name, value in given.items() if value})
+    first = seeded(structs.replace(conditions or Conditions(), **{name: value for name, value in given.items() if value}))
     checked(first)
     pictures, counters, log, renderer = PictureStore(clock), Counters(), RequestLog(), renderer or Renderer()
     control = Control(first, timer, pace=chosen.latency)
@@ -235,7 +239,7 @@ def create_app(
             TaskStore(timer, reused_key=provider_format.errors.reused_key),
             keys=provider.profile.auth.headers,
             api_key=api_key,
-            live=InForce(timer, clock),
+            live=InForce(timer, clock, provider.id),
             sleep=sleep,
         )
         mock = ProviderApp(resources, counters, log, control, chosen, clock=clock)

@@ -20,7 +20,7 @@ import click
 from starlette.types import ASGIApp
 
 from testcard.mocks.app import create_app, for_pages
-from testcard.mocks.conditions import REFUSALS, Conditions, read_scenario
+from testcard.mocks.conditions import REFUSALS, Conditions, read_scenario, seeded
 from testcard.mocks.faults import FAULTS
 from testcard.mocks.replay import Replay
 from testcard.mocks.serving import Certificate, bind, serve, throwaway_certificate, url_of
@@ -177,6 +177,7 @@ def _known_faults(ctx: click.Context, param: click.Parameter, incomplete: str) -
     help="Seconds an answer takes: 0.2, uniform:0.1,0.3, lognormal:0.3,0.5 (median, sigma), per-image:0.05, per-megapixel:0.3, "
     "per-megapixel-step:0.02, cold:5,60 (5 more after 60 without work); joined with +.",
 )
+@click.option("--seed", type=int, metavar="N", help="Of the service times: the same again.  [default: one of its own, which is told]")
 @click.option("--rate-limit", metavar="COUNT/s", help="Refuse with 429 what comes faster (also /m and /h).")
 @click.option("--retry-after", type=click.Choice(["seconds", "date"]), help="How a 429 or 503 says when to come again.  [default: seconds]")
 @click.option(
@@ -216,7 +217,7 @@ def _known_faults(ctx: click.Context, param: click.Parameter, incomplete: str) -
     default=1,
     show_default=True,
     metavar="N",
-    help="Serve from so many processes; not with what counts requests (rate limits, quotas, balances, scenarios, replays).",
+    help="Serve from so many processes; not with what counts requests (rate limits, quotas, balances, seeds, scenarios, replays).",
 )
 @click.option("--tls", is_flag=True, help="Serve HTTPS with a certificate made for this once, and say where its authority's is.")
 @click.option("--cors", is_flag=True, help="Let pages of any origin ask.")
@@ -233,6 +234,7 @@ def mock(
     port: int,
     faults: tuple[str, ...],
     latency: str | None,
+    seed: int | None,
     rate_limit: str | None,
     retry_after: Literal["seconds", "date"] | None,
     max_concurrent: int | None,
@@ -278,6 +280,7 @@ def mock(
         moderate=moderate,
         url_lifetime_s=url_lifetime,
         max_concurrent=max_concurrent,
+        seed=seed,
     )
     providers: list[Provider] = []
     app: ASGIApp
@@ -297,6 +300,7 @@ def mock(
         providers = [load_provider(name) for name in provider_names or bundled_ids()]
         if len({provider.id for provider in providers}) < len(providers):
             raise UsageError("a provider is named twice", hint="name each provider once")
+        conditions = seeded(conditions)
         story = read_scenario(scenario, over=conditions) if scenario is not None else None
         app = create_app(providers, conditions=conditions, scenario=story, api_key=api_key, variant=variant, cors=cors)
         _warn_idle(providers, faults)
@@ -310,14 +314,18 @@ def mock(
         authority = {"ca_file": str(authority_file)} if authority_file is not None else {}
 
         def ready() -> None:
+            # Several processes share no seed, and a replay draws nothing.
+            told = {"seed": conditions.seed} if replay is None and processes == 1 else {}
             if as_json:
-                click.echo(json.dumps({"ready": True, "base_urls": urls, "api_key": api_key, **authority}))
+                click.echo(json.dumps({"ready": True, "base_urls": urls, "api_key": api_key, **told, **authority}))
             else:
                 said = (
                     f"key: {api_key}\ntry: {curl_line(providers[0], urls[names[0]], api_key, authority_file)}"
                     if providers
                     else f"replays {replay}; takes any key"
                 )
+                if told and (conditions.latency is not None or scenario is not None or variant is not None):
+                    said += f"\nthe same times again: --seed {conditions.seed}"
                 _announce(urls, said, certificate)
             sys.stdout.flush()
 

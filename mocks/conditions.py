@@ -11,6 +11,7 @@ import asyncio
 import math
 import random
 import re
+import secrets
 import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -44,12 +45,42 @@ class Work:
 Draw = Callable[[random.Random, Work], float]
 
 
-class Latency:
-    """A distribution of service times in seconds, drawn from its own seeded generator. `timer` is monotonic seconds."""
+#: which of the processes that serve one mock together this is
+_part = 0
 
-    def __init__(self, text: str, *, seed: int = 0, timer: Callable[[], float] = time.monotonic) -> None:
+
+def draw_apart(part: int) -> None:
+    """After a fork: processes that serve one mock together are not to draw the same times."""
+    global _part
+    _part = part
+
+
+class Chance:
+    """What a provider's mock draws from: the same again after each `begin` with one seed, something else for every other seed and provider."""
+
+    def __init__(self, provider: str = "") -> None:
+        self._provider = provider
+        self._seed: int | None = None
+        self._source: random.Random | None = None
+
+    def begin(self, seed: int | None) -> None:
+        """Draws from the beginning of this seed; None: from the system's chance."""
+        self._seed, self._source = seed, None
+
+    @property
+    def source(self) -> random.Random:
+        """The generator. Made at the first draw, when it is known which process draws."""
+        if self._source is None:
+            self._source = random.Random(None if self._seed is None else f"{self._seed}|{self._provider}|{_part}")
+        return self._source
+
+
+class Latency:
+    """A distribution of service times in seconds, drawn from `chance`, by default the system's. `timer` is monotonic seconds."""
+
+    def __init__(self, text: str, chance: Chance | None = None, *, timer: Callable[[], float] = time.monotonic) -> None:
         self.text = text
-        self._random = random.Random(seed)
+        self._chance = chance or Chance()
         self._draws = tuple(_parse(part) for part in text.split("+"))
         self._timer = timer
         self._last = -math.inf
@@ -59,7 +90,7 @@ class Latency:
         now = self._timer()
         work = Work(images, pixels, steps, now - self._last)
         self._last = now
-        return sum(draw(self._random, work) for draw in self._draws)
+        return sum(draw(self._chance.source, work) for draw in self._draws)
 
 
 def _parse(text: str) -> Draw:
@@ -142,7 +173,8 @@ class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
     `latency`, `rate_limit`, `faults`: as the flags of `testcard mock` take them. `refuse`: NAME[@RATE], of REFUSALS, "moderated", or a status
     from 400 to 599. `quota`: so many billed requests, then `quota_status`. `balance_usd`: what is there to be spent at the profile's illustrative
-    prices, then 402. `moderate`: words in a prompt that are refused. `max_concurrent`: requests worked on at once, others queue.
+    prices, then 402. `moderate`: words in a prompt that are refused. `max_concurrent`: requests worked on at once, others queue. `seed`: of the
+    service times; the same again for the same requests in the same order. A mock that is given none takes one of its own.
     """
 
     latency: str | None = None
@@ -156,6 +188,12 @@ class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     moderate: tuple[str, ...] = ()
     url_lifetime_s: float | None = None
     max_concurrent: int | None = None
+    seed: int | None = None
+
+
+def seeded(conditions: Conditions) -> Conditions:
+    """The same with a seed, one of their own where they name none."""
+    return conditions if conditions.seed is not None else msgspec.structs.replace(conditions, seed=secrets.randbits(32))
 
 
 def conditions_from(value: Any, place: str, *, over: Conditions | None = None) -> Conditions:
@@ -226,11 +264,13 @@ class InForce:
     """The conditions as one provider's mock keeps them, with what is left of its quota and its limits.
 
     `timer` is monotonic seconds, `clock` unix seconds. `set` changes what is different and leaves the rest as far as it has got.
+    `provider` tells its service times from those of others with the same seed.
     """
 
-    def __init__(self, timer: Callable[[], float], clock: Callable[[], float]) -> None:
+    def __init__(self, timer: Callable[[], float], clock: Callable[[], float], provider: str = "") -> None:
         self._timer = timer
         self._clock = clock
+        self._chance = Chance(provider)
         self._now = Conditions()
         self.latency: Latency | None = None
         self._rate_limit: RateLimit | None = None
@@ -242,8 +282,10 @@ class InForce:
     def set(self, wanted: Conditions) -> None:
         """Puts other conditions in force."""
         now = self._now
+        if wanted.seed != now.seed:
+            self._chance.begin(wanted.seed)
         if wanted.latency != now.latency:
-            self.latency = Latency(wanted.latency, timer=self._timer) if wanted.latency is not None else None
+            self.latency = Latency(wanted.latency, self._chance, timer=self._timer) if wanted.latency is not None else None
         if wanted.rate_limit != now.rate_limit:
             self._rate_limit = RateLimit(wanted.rate_limit, self._timer) if wanted.rate_limit is not None else None
         if wanted.refuse != now.refuse:

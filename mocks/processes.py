@@ -2,7 +2,7 @@
 
 Each has a Unix socket of its own beside the shared one. What one does not know (a picture, a task) it asks the others for; requests with one
 idempotency key go to one process; counts and the log are added up, conditions passed on to all. What counts requests one after the other (rate
-limits, quotas, balances, places to work at, scenarios, replays) cannot be kept so, and is refused.
+limits, quotas, balances, places to work at, seeds, scenarios, replays) cannot be kept so, and is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from testcard.mocks.app import MAY_BE_ELSEWHERE
-from testcard.mocks.conditions import Conditions
+from testcard.mocks.conditions import Conditions, draw_apart
 from testcard.mocks.pictures.renderer import draw_afresh
 from testcard.mocks.request_body import whole
 from testcard.mocks.serving import Certificate, serve, when_stdin_closes
@@ -35,7 +35,7 @@ from testcard.specs.errors import UsageError
 from testcard.specs.loader import Provider
 
 #: conditions that only one process can keep
-OF_ONE = ("rate_limit", "quota", "balance_usd", "max_concurrent")
+OF_ONE = ("rate_limit", "quota", "balance_usd", "max_concurrent", "seed")
 _FORWARDED = "x-testcard-forwarded"
 _SAFE = ("GET", "HEAD", "PUT", "DELETE")
 
@@ -174,6 +174,7 @@ def serve_together(
                     os.close(living)
                     threading.Thread(target=_end_with_parent, args=(alive,), daemon=True).start()
                     draw_afresh()
+                    draw_apart(index)
                     part = Together(app, index, places, providers, tls=certificate is not None)
                     serve(part, server, lambda: _say(told), grace_s=grace_s, certificate=certificate, beside=own[index])
                     code = 0

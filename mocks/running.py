@@ -45,6 +45,10 @@ class RunningMock:
         """How many requests, billed ones and pictures there were, in all and by operation and status."""
         return dict(self._ask("GET", "counters"))
 
+    def conditions(self) -> dict[str, Any]:
+        """The conditions in force, the seed of its service times among them."""
+        return dict(self._ask("GET", "conditions")["conditions"])
+
     def configure(self, **conditions: Any) -> None:
         """Changes these conditions and leaves the others (see `testcard.mocks.conditions.Conditions`); a quota or balance that is named is full again.
 

@@ -67,6 +67,9 @@ class RunningMock(Protocol):
     def counters(self) -> dict[str, Any]:
         """How many requests, billed ones and pictures there were."""
 
+    def conditions(self) -> dict[str, Any]:
+        """The conditions in force, the seed of its service times among them."""
+
     def configure(self, **conditions: Any) -> None:
         """Changes conditions while it runs, such as `latency`, `refuse`, `quota`."""
 

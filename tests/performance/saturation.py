@@ -100,10 +100,11 @@ MARK_S, MARK_REQUESTS, MARK_SHARE = 75.0, 2_600, 0.95
 def search(setting: Setting, *, seed: int, duration_s: float | None, max_stages: int, start_rps: float | None) -> dict[str, object]:
     """What `--find-saturation` says about the setting: one result of saturation.json, and the seconds that it took."""
     given = [] if start_rps is None else ["--rate", f"{start_rps:g}"]
+    queue = ["--latency", setting.queue.option, "--max-concurrent", str(setting.queue.places)]
     given += [] if duration_s is None else ["--duration", f"{duration_s:g}"]
     with (
         tempfile.TemporaryDirectory() as folder,
-        embedded_mocks(["nanogpt"], options=["--latency", setting.queue.option, "--max-concurrent", str(setting.queue.places)]) as mocks,
+        embedded_mocks(["nanogpt"], options=[*queue, "--seed", str(seed)]) as mocks,
     ):
         began = time.monotonic()
         done = subprocess.run(

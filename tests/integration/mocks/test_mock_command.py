@@ -70,6 +70,22 @@ def test_all_providers_are_served_and_it_says_where() -> None:
         assert process.wait(timeout=PATIENCE_S) == 0
 
 
+def test_mocks_side_by_side_tell_seeds_of_their_own() -> None:
+    """Two started alike have two seeds, as the line says and /_testcard/conditions; with --seed the one that is given."""
+
+    def told(*options: str) -> int:
+        with running("nanogpt", "--port", "0", "--json", "--latency", "lognormal:0.01,0.5", *options) as process:
+            ready = json.loads(line(process))
+            in_force = httpx.get(ready["base_urls"]["nanogpt"] + "/_testcard/conditions").json()["conditions"]["seed"]
+            assert in_force == ready["seed"]
+            return int(in_force)
+
+    assert told() != told()
+    assert told("--seed", "5") == 5
+    with running("nanogpt", "--port", "0", "--latency", "lognormal:0.01,0.5", "--seed", "5") as process:
+        assert [line(process) for _ in range(4)][3] == "the same times again: --seed 5\n"
+
+
 def test_one_provider_is_at_the_root_and_the_printed_command_works() -> None:
     """One provider is served at the root; the curl line that is printed runs as it stands; Ctrl-C ends the mock with exit 0."""
     with running("nvidia-nim-image", "--port", "0") as process:

@@ -129,6 +129,8 @@ def test_what_only_one_process_can_keep_is_refused(tmp_path: Path, capsys: pytes
     """Before anything is served."""
     assert run(["mock", "nebul", "--processes", "2", "--quota", "3"]) == 2
     assert "several processes cannot keep quota" in capsys.readouterr().err
+    assert run(["mock", "nebul", "--processes", "2", "--seed", "3"]) == 2
+    assert "several processes cannot keep seed" in capsys.readouterr().err
     assert run(["mock", "--replay", str(tmp_path), "--processes", "2"]) == 2
     assert "several processes cannot keep the order of a replay" in capsys.readouterr().err
 

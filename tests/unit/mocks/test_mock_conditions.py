@@ -12,7 +12,16 @@ import httpx
 import pytest
 
 from testcard.mocks.app import create_app
-from testcard.mocks.conditions import Conditions, Latency, Timeline, conditions_from, parse_refusal, read_scenario, scenario_from
+from testcard.mocks.conditions import (
+    Conditions,
+    Latency,
+    Timeline,
+    conditions_from,
+    draw_apart,
+    parse_refusal,
+    read_scenario,
+    scenario_from,
+)
 from testcard.specs.errors import UsageError
 
 BODY = {"prompt": "a red boat", "size": "256x256"}
@@ -65,6 +74,72 @@ def test_pace_by_pixels_steps_and_cold_starts() -> None:
     assert cold.sample(1) == pytest.approx(0.1)
     clock.now += 60
     assert cold.sample(1) == pytest.approx(5.1)
+
+
+def times(
+    monkeypatch: pytest.MonkeyPatch, *changes: tuple[str, str, dict[str, Any]], provider: str = "nanogpt", **options: Any
+) -> list[float]:
+    """What a mock waits before each of three answers, before these changes and after each of them."""
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    async def story(client: httpx.AsyncClient) -> None:
+        for change in (None, *changes):
+            if change is not None:
+                method, what, body = change
+                assert (await client.request(method, f"/_testcard/{what}", json=body)).status_code == 200
+            for _ in range(3):
+                await generated(client)
+
+    options = {"conditions": Conditions(latency="lognormal:0.3,0.5"), **options}
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio, "sleep", sleep)
+        with_mock(story, provider, **options)
+    assert len(set(waited)) > 1
+    return waited
+
+
+def test_mocks_side_by_side_draw_other_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of one latency share no time, nor do two providers of one seed; a seed that is given gives the same times again."""
+    assert not {*times(monkeypatch)} & {*times(monkeypatch)}
+    given = {"conditions": Conditions(latency="lognormal:0.3,0.5", seed=7)}
+    seven = times(monkeypatch, **given)
+    assert times(monkeypatch, **given) == seven
+    assert not {*times(monkeypatch, provider="nebul", **given)} & {*seven}
+    assert not {*times(monkeypatch, conditions=Conditions(latency="lognormal:0.3,0.5", seed=8))} & {*seven}
+    draw_apart(1)
+    try:
+        assert not {*times(monkeypatch, **given)} & {*seven}, "a second process that serves the same mock"
+    finally:
+        draw_apart(0)
+
+
+def test_the_seed_of_a_mock_is_told_and_begins_again_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own where none is given; the next phase of a scenario and another limit go on drawing, a reset or the same seed once more begins again."""
+
+    async def told(client: httpx.AsyncClient) -> Any:
+        return (await client.get("/_testcard/conditions")).json()["conditions"]["seed"]
+
+    first, second = with_mock(told), with_mock(told)
+    assert isinstance(first, int)
+    assert first != second
+    assert with_mock(told, conditions=Conditions(seed=0)) == 0
+    given: dict[str, Any] = {"conditions": Conditions(latency="lognormal:0.3,0.5", seed=7)}
+    for change in (
+        ("DELETE", "scenario", {}),
+        ("PATCH", "conditions", {"seed": 7}),
+        ("PUT", "conditions", {"latency": "lognormal:0.3,0.5"}),
+    ):
+        waited = times(monkeypatch, change, **given)
+        assert waited[:3] == waited[3:], change
+    for change in (("PATCH", "conditions", {"max_concurrent": 2}), ("PATCH", "conditions", {"seed": 8})):
+        waited = times(monkeypatch, change, **given)
+        assert not {*waited[:3]} & {*waited[3:]}, change
+    phases = {"phase": [{"requests": 1, "latency": "lognormal:0.1,0.5"}, {"requests": 1}, {"latency": "lognormal:0.1,0.5"}]}
+    waited = times(monkeypatch, ("PUT", "scenario", phases), **given)
+    assert len({*waited}) == 6
 
 
 def test_a_rate_limit_says_when_in_seconds_or_as_a_date() -> None:
