@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from testkit.other_clients import CLIENTS, OtherClient, cases, mocks, word
+from testkit.other_clients import CLIENTS, REFUSED, OtherClient, cases, mocks, word
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda one: str(one.name))
 def test_what_a_client_does_works(client: OtherClient, tmp_path: Path) -> None:
-    """Each case works, or fails for a reason that is listed: a demand of the client's own that the documents do not make."""
+    """Each case works, or fails for a reason that is listed: a demand of the client's own that the documents do not make.
+
+    Of each status that the mocks refuse with it raises an error with that status and their words, or what is listed as its own way.
+    """
     missing = client.missing()
     if missing is not None:
         pytest.skip(missing)
@@ -26,3 +29,4 @@ def test_what_a_client_does_works(client: OtherClient, tmp_path: Path) -> None:
     assert found, "the program said nothing"
     ours = [json.dumps(one) for one in found if word(client, one) == "our fault"]
     assert ours == []
+    assert {case["status"] for case in found if "status" in case} == REFUSED.keys()

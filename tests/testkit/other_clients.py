@@ -130,14 +130,44 @@ OUTSIDE_THE_DOCUMENT: Mapping[tuple[str, str, str], str] = {
     ("instructor", "nvidia-nim-vision", "create, structured"): "wants JSON of a schema for an answer, which the document does not promise",
 }
 
+#: statuses that every client is refused with → what a mock is told for that, and what its answer says
+REFUSED: Mapping[int, tuple[str, str]] = {
+    400: ("400", "refused as the mock was told"),
+    401: ("401", "refused as the mock was told"),
+    402: ("credit", "there is no credit left"),
+    403: ("account", "this account is not active"),
+    404: ("404", "refused as the mock was told"),
+    413: ("413", "refused as the mock was told"),
+    422: ("422", "refused as the mock was told"),
+    429: ("limit", "too many requests"),
+}
 #: what mocks of one provider refuse everything with, under PROVIDER:NAME
 _REFUSING: Mapping[str, dict[str, Any]] = {
-    "402": {"refuse": ["credit"]},
-    "403": {"refuse": ["account"]},
-    "422": {"refuse": ["422"]},
-    "429": {"refuse": ["limit"]},
+    **{str(status): {"refuse": [name]} for status, (name, _) in REFUSED.items()},
     "500": {"refuse": ["error"]},
     "moderated": {"moderate": ["x", "boat"]},
+}
+
+_NO_WORDS = "looks for the words in `error`, where NanoGPT documents the status; the error's `{}` holds them in `message`"
+#: (client, provider, operation) → what the client makes of every refusal in place of an error of its own with status and words
+THE_CLIENTS_OWN: Mapping[tuple[str, str, str], str] = {
+    ("openai (Python)", "nanogpt", "images.generate"): _NO_WORDS.format("response"),
+    (
+        "openai (Node)",
+        "nanogpt",
+        "images.generate",
+    ): "looks for the words in `error`, where NanoGPT documents the status, and keeps no others",
+    (
+        "langchain-nvidia-ai-endpoints",
+        "nvidia-nim-vision",
+        "ChatNVIDIA.invoke",
+    ): "raises Python's own Exception; status and words stand in its text",
+    (
+        "instructor",
+        "nvidia-nim-vision",
+        "create, structured",
+    ): "raises InstructorRetryException for whatever ends its attempts, also where it is to make none; status and words stand in its text",
+    ("webuiapi", "opengpu-relay", "txt2img"): "raises Python's RuntimeError, with the status and the body as its two arguments",
 }
 
 
@@ -154,15 +184,26 @@ def mocks(providers: tuple[str, ...]) -> Iterator[dict[str, str]]:
 
 
 def word(client: OtherClient, case: Mapping[str, Any]) -> str:
-    """What a case came to: works, outside the document, or our fault."""
-    if case["works"]:
+    """What a case came to: works, outside the document, or our fault; of an error that the client words itself "the client's own".
+
+    An error works where it is of one of the client's own types, carries the status, and says what the mock said.
+    """
+    if "status" in case:
+        status = case["status"]
+        works = case["typed"] and case["carried"] == status and REFUSED[status][1] in case["detail"]
+    else:
+        works = case["works"]
+    if works:
         return "works"
-    return "outside the document" if reason(client, case) is not None else "our fault"
+    if "status" not in case:
+        return "outside the document" if reason(client, case) is not None else "our fault"
+    return "the client's own" if case["raised"] is not None and reason(client, case) is not None else "our fault"
 
 
 def reason(client: OtherClient, case: Mapping[str, Any]) -> str | None:
-    """The client's own demand because of which a case cannot work; None where none is known."""
-    return OUTSIDE_THE_DOCUMENT.get((client.name, case["provider"], case["operation"]))
+    """What it is of the client's own because of which a case cannot work; None where nothing is known."""
+    known = THE_CLIENTS_OWN if "status" in case else OUTSIDE_THE_DOCUMENT
+    return known.get((client.name, case["provider"], case["operation"]))
 
 
 def cases(client: OtherClient, urls: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -14,6 +14,26 @@ export async function testcase(provider, operation, what) {
   console.log(JSON.stringify(line));
 }
 
+// What the mocks PROVIDER:STATUS of `urls` refuse everything with.
+const STATUSES = [400, 401, 402, 403, 404, 413, 422, 429];
+
+// For each status the error that `what` throws of the mock that refuses with it, whose name in `urls` it is given: its type, whether that is
+// one of the client's own, the status that it carries, and what it says.
+export async function errors(provider, operation, what) {
+  for (const status of STATUSES) {
+    const line = { provider, operation, status, raised: null, typed: false, carried: null, detail: 'no error' };
+    try {
+      await what(`${provider}:${status}`);
+    } catch (error) {
+      line.raised = error?.constructor?.name;
+      line.typed = ![Error, TypeError].includes(error?.constructor);
+      line.carried = error?.status ?? error?.statusCode ?? error?.httpResponse?.status ?? null;
+      line.detail = `${error?.message} ${error?.responseBody ?? JSON.stringify(error?.httpResponse?.body ?? '')}`.slice(0, 2000);
+    }
+    console.log(JSON.stringify(line));
+  }
+}
+
 export function check(right, what) {
   if (!right) throw new Error(what);
 }

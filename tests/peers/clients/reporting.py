@@ -36,6 +36,37 @@ async def _awaited(what: Awaitable[Any]) -> None:
     await what
 
 
+#: what the mocks PROVIDER:STATUS of `urls` refuse everything with
+STATUSES = (400, 401, 402, 403, 404, 413, 422, 429)
+
+
+def errors(provider: str, operation: str, what: Callable[[str], Any]) -> None:
+    """For each status the error that `what` raises of the mock that refuses with it, whose name in `urls` it is given.
+
+    Printed are its type, whether that is one of the client's own, the status that it carries, and what it says.
+    """
+    for status in STATUSES:
+        line: dict[str, Any] = {"provider": provider, "operation": operation, "status": status, "raised": None, "typed": False}
+        line |= {"carried": None, "detail": "no error"}
+        try:
+            what(f"{provider}:{status}")
+        except Exception as error:  # noqa: BLE001 - whatever a client raises is the result
+            kind = type(error)
+            line |= {"raised": getattr(error, "shown", kind.__name__), "typed": kind.__module__ != "builtins"}
+            line |= {"carried": _carried(error), "detail": str(error)[:2000]}
+        print(json.dumps(line), flush=True)
+
+
+def _carried(error: BaseException) -> int | None:
+    """The status that an error carries as a number, itself or in its response."""
+    for owner in (error, getattr(error, "response", None)):
+        for name in ("status_code", "status", "code"):
+            value = getattr(owner, name, None)
+            if isinstance(value, int):
+                return int(value)
+    return next((one for one in error.args if isinstance(one, int)), None)
+
+
 def refused(kind: type[BaseException], what: Callable[[], Any]) -> Any:
     """The error of this very kind that `what` raises; anything else is a failure of the case."""
     try:

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from reporting import case, check, is_picture, png, urls
+from reporting import case, check, errors, is_picture, png, urls
 
 URLS = urls()
 BEARER = "Authorization: Bearer testcard"
@@ -64,3 +64,24 @@ case("nebul", "POST, form", edited)
 case("opengpu-relay", "GET, picture", downloaded)
 case("nvidia-nim-vision", "POST, stream", streamed)
 case("nvidia-nim-image", "POST, JSON", lambda: sent("nvidia-nim-image", "/v1/genai/black-forest-labs/flux.1-schnell", {"prompt": "x"}))
+
+
+class Ended(Exception):
+    """How curl ended: its exit code, the status, and the body as its words."""
+
+    def __init__(self, code: int, status: int, body: str) -> None:
+        super().__init__(body)
+        self.shown, self.status = f"exit {code}", status
+
+
+def refused(where: str) -> None:
+    """A request whose refusal is curl's exit code."""
+    url = URLS[where] + "/v1/images/generations"
+    options = ["--fail-with-body", "-sS", "--max-time", "20", "-w", "\n%{http_code}", "-H", BEARER, "-H", "Content-Type: application/json"]
+    done = subprocess.run(["curl", *options, "-d", '{"prompt": "x"}', url], capture_output=True, text=True, check=False)
+    body, _, status = done.stdout.rpartition("\n")
+    if done.returncode:
+        raise Ended(done.returncode, int(status), body)
+
+
+errors("nanogpt", "POST, JSON", refused)

@@ -1,13 +1,13 @@
 // @huggingface/inference: chat about pictures through an endpoint of one's own.
 import { InferenceClient } from '@huggingface/inference';
-import { check, png, refused, testcase, urls } from './reporting.mjs';
+import { check, errors, png, refused, testcase, urls } from './reporting.mjs';
 
-const endpointUrl = `${urls['nvidia-nim-vision']}/v1/chat/completions`;
 const content = [
   { type: 'text', text: 'What is this?' },
   { type: 'image_url', image_url: { url: `data:image/png;base64,${png().toString('base64')}` } },
 ];
-const asked = { model: 'meta/llama-3.2-90b-vision-instruct', endpointUrl, messages: [{ role: 'user', content }] };
+const at = (where) => ({ model: 'meta/llama-3.2-90b-vision-instruct', endpointUrl: `${urls[where]}/v1/chat/completions`, messages: [{ role: 'user', content }] });
+const asked = at('nvidia-nim-vision');
 
 await testcase('nvidia-nim-vision', 'chatCompletion', async () => {
   const answer = await new InferenceClient('testcard').chatCompletion(asked);
@@ -19,3 +19,4 @@ await testcase('nvidia-nim-vision', 'chatCompletionStream', async () => {
   check(pieces > 3, 'no pieces');
 });
 await testcase('nvidia-nim-vision', '401', () => refused(() => new InferenceClient('wrong').chatCompletion(asked)));
+await errors('nvidia-nim-vision', 'chatCompletion', (where) => new InferenceClient('testcard').chatCompletion(at(where)));

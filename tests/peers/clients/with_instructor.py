@@ -7,9 +7,10 @@ from typing import Any
 import instructor
 import openai
 from pydantic import BaseModel
-from reporting import case, check, urls
+from reporting import case, check, errors, urls
 
-URL = urls()["nvidia-nim-vision"] + "/v1"
+URLS = urls()
+NIM = "nvidia-nim-vision"
 LLAMA = "meta/llama-3.2-90b-vision-instruct"
 
 
@@ -19,15 +20,18 @@ class Seen(BaseModel):
     colour: str
 
 
-def client() -> Any:
+def client(where: str) -> Any:
     """The patched client."""
-    return instructor.from_openai(openai.OpenAI(base_url=URL, api_key="testcard", max_retries=0, timeout=20), mode=instructor.Mode.MD_JSON)
+    patched = openai.OpenAI(base_url=URLS[where] + "/v1", api_key="testcard", max_retries=0, timeout=20)
+    return instructor.from_openai(patched, mode=instructor.Mode.MD_JSON)
 
 
-def ask(**more: Any) -> Any:
+def ask(where: str = NIM, **more: Any) -> Any:
     """One question."""
-    return client().chat.completions.create(model=LLAMA, messages=[{"role": "user", "content": "hello"}], max_retries=0, **more)
+    return client(where).chat.completions.create(model=LLAMA, messages=[{"role": "user", "content": "hello"}], max_retries=0, **more)
 
 
-case("nvidia-nim-vision", "create, plain", lambda: check(bool(ask(response_model=None).choices[0].message.content), "no words"))
-case("nvidia-nim-vision", "create, structured", lambda: ask(response_model=Seen))
+case(NIM, "create, plain", lambda: check(bool(ask(response_model=None).choices[0].message.content), "no words"))
+case(NIM, "create, structured", lambda: ask(response_model=Seen))
+errors(NIM, "create, plain", lambda where: ask(where, response_model=None))
+errors(NIM, "create, structured", lambda where: ask(where, response_model=Seen))

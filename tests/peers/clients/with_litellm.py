@@ -11,7 +11,7 @@ from typing import Any
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import litellm
-from reporting import case, check, data_url, is_picture, png, refused, urls
+from reporting import case, check, data_url, errors, is_picture, png, refused, urls
 
 URLS = urls()
 KONTEXT, LLAMA = "black-forest-labs/FLUX.1-Kontext-dev", "meta/llama-3.2-90b-vision-instruct"
@@ -30,10 +30,10 @@ def right(answer: Any, count: int) -> None:
         is_picture(base64.b64decode(item.b64_json), 256, 256)
 
 
-def see(**more: Any) -> Any:
+def see(where: str = "nvidia-nim-vision", **more: Any) -> Any:
     """A question about a picture."""
     content = [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": data_url(png())}}]
-    return litellm.completion(model=f"openai/{LLAMA}", messages=[{"role": "user", "content": content}], **at("nvidia-nim-vision"), **more)
+    return litellm.completion(model=f"openai/{LLAMA}", messages=[{"role": "user", "content": content}], **at(where), **more)
 
 
 def drawn(where: str, model: str, *, key: str = "testcard", **more: Any) -> Any:
@@ -59,9 +59,8 @@ case(
 )
 case("nebul", "400", lambda: refused(litellm.BadRequestError, lambda: drawn("nebul", KONTEXT, n=0)))
 case("nebul", "401", lambda: refused(litellm.AuthenticationError, lambda: drawn("nebul", KONTEXT, key="wrong")))
-# Of pictures litellm makes its general error of a 403, and of a 422 the one of a 400, each with the server's words.
-case("nebul", "403", lambda: refused(litellm.APIError, lambda: drawn("nebul:403", KONTEXT)))
 case("nebul", "404", lambda: refused(litellm.NotFoundError, lambda: drawn("nebul", "no-such-model")))
-case("nebul", "422", lambda: refused(litellm.BadRequestError, lambda: drawn("nebul:422", KONTEXT)))
-case("nebul", "429", lambda: refused(litellm.RateLimitError, lambda: drawn("nebul:429", KONTEXT)))
 case("nebul", "500", lambda: refused(litellm.InternalServerError, lambda: drawn("nebul:500", KONTEXT)))
+errors("nebul", "image_generation", lambda where: drawn(where, KONTEXT))
+errors("nanogpt", "image_generation", lambda where: drawn(where, "hidream"))
+errors("nvidia-nim-vision", "completion", see)

@@ -2,7 +2,7 @@
 import { createOpenAI } from '@ai-sdk/openai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import * as ai from 'ai';
-import { check, isPicture, png, refused, testcase, urls } from './reporting.mjs';
+import { check, errors, isPicture, png, refused, testcase, urls } from './reporting.mjs';
 
 const KONTEXT = 'black-forest-labs/FLUX.1-Kontext-dev';
 const LLAMA = 'meta/llama-3.2-90b-vision-instruct';
@@ -32,6 +32,10 @@ for (const [name, make] of [['openai', openai], ['openai-compatible', compatible
     for await (const piece of ai.streamText({ model: chat('nvidia-nim-vision'), messages, maxRetries: 0 }).textStream) pieces += piece ? 1 : 0;
     check(pieces > 3, 'no pieces');
   });
+  const model = { nebul: KONTEXT, nanogpt: 'hidream' };
+  for (const one of ['nebul', 'nanogpt'])
+    await errors(one, `generateImage (${name})`, (where) => generateImage({ model: image(where, model[one]), prompt: 'x', maxRetries: 0 }));
+  await errors('nvidia-nim-vision', `generateText (${name})`, (where) => ai.generateText({ model: chat(where), messages, maxRetries: 0 }));
 }
 await testcase('nebul', '401', async () => {
   const found = await refused(() => generateImage({ model: compatible('nebul', 'wrong').imageModel(KONTEXT), prompt: 'x', maxRetries: 0 }));

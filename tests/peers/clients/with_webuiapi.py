@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from reporting import case, check, urls
+from reporting import case, check, errors, urls
 from webuiapi import WebUIApi
 
-API = WebUIApi(baseurl=urls()["opengpu-relay"] + "/v2/automatic1111/sdapi/v1")
-API.session.headers["X-API-Key"] = "testcard"
+URLS = urls()
 
 
-def drawn() -> None:
+def drawn(where: str = "opengpu-relay") -> None:
     """A picture of the size that was asked for."""
-    found = API.txt2img(prompt="a red boat", width=64, height=64, steps=20)
+    api = WebUIApi(baseurl=URLS[where] + "/v2/automatic1111/sdapi/v1")
+    api.session.headers["X-API-Key"] = "testcard"
+    found = api.txt2img(prompt="a red boat", width=64, height=64, steps=20)
     check(found.image.size == (64, 64), f"a picture of {found.image.size}")
 
 
 case("opengpu-relay", "txt2img", drawn)
+errors("opengpu-relay", "txt2img", drawn)
