@@ -29,15 +29,11 @@ import numpy.typing as npt
 from testcard.harness.runs.records import Estimate
 from testcard.harness.statistics.correlation import Correlation
 from testcard.harness.statistics.percentiles import TAIL, nearest_rank, needed
-from testcard.harness.statistics.rates import share_ends
+from testcard.harness.statistics.rates import FEW, TAIL_FROM, share_ends
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-#: Above this part of the samples the tail begins.
-TAIL_FROM = 0.75
-#: Below so many requests over the limit, their own batches say too little of how alike they are.
-FEW = 20
 #: How many times the longest request a limit has to be for correlation not to matter to a pass, with `FAR_N` requests, and ever.
 FAR, FAR_LEAST, FAR_N = 10.0, 3.0, 72
 #: More requests than this are not named as what would decide.

@@ -23,12 +23,18 @@ import numpy.typing as npt
 from testcard.harness.runs.records import Estimate
 from testcard.harness.statistics.columns import Columns, Floats, Mask
 from testcard.harness.statistics.correlation import Batches, Correlation, batches
+from testcard.harness.statistics.percentiles import nearest_rank
 
 #: Normal quantile of 97.5 %.
 Z = 1.959963984540054
 #: Fewest rounds or batches that a bootstrap may draw from; below, no interval is claimed.
 MIN_UNITS = 6
 RESAMPLES = 2000
+#: Above this part of the samples the tail begins.
+TAIL_FROM = 0.75
+#: Below so many requests over a limit, their own batches say too little of how alike they are.
+FEW = 20
+_LONGEST_S = 1e9
 
 
 def wilson(successes: float, n: float, *, worth: float | None = None) -> Estimate:
@@ -75,11 +81,19 @@ def share_ends(successes: float, n: float, worth: float, tail: float = 0.025) ->
     return low, high
 
 
-def clustered(events: npt.NDArray[np.bool_], rounds: npt.NDArray[np.generic]) -> Estimate:
-    """The share of events in time order with its Wilson interval: wider where batches say that they come in spells."""
+def clustered(events: npt.NDArray[np.bool_], rounds: npt.NDArray[np.generic], *, latencies: Floats | None = None) -> Estimate:
+    """The share of events in time order with its Wilson interval: wider where batches say that they come in spells.
+
+    `latencies`, where they decide on an event (NaN: there was none): a queue shows few late requests, or none, until its next busy
+    spell. So where fewer than `FEW` were, or were not, they are worth no more than those over the latencies' 75th percentile.
+    """
     n = len(events)
     hits = int(np.count_nonzero(events))
     effect = Correlation(events.astype(np.float64), rounds).design_effect(events) if 0 < hits < n else 1.0
+    if latencies is not None and n and min(hits, n - hits) < FEW:
+        known = np.nan_to_num(latencies, nan=_LONGEST_S, posinf=_LONGEST_S)
+        knee = float(np.sort(known)[nearest_rank(n, TAIL_FROM) - 1])
+        effect = max(effect, Correlation(known, rounds).design_effect(known > knee))
     return wilson(hits, n, worth=n / effect)
 
 
@@ -152,9 +166,10 @@ class Pace:
         """Seconds that the answers took to come in."""
         return float(self.taken_s.sum())
 
-    def per_second(self, series: Floats | Mask, *, each: float = 1.0) -> Estimate:
+    def per_second(self, series: Floats | Mask, *, each: float = 1.0, latencies: Floats | None = None) -> Estimate:
         """The sum of a series of the row's requests per second, with its interval. `each`: what one request would have added where none
-        added anything (pictures, megapixels), of which the upper end is made; 0 where nobody knows, and there is no upper end then."""
+        added anything (pictures, megapixels), of which the upper end is made; 0 where nobody knows, and there is no upper end then. `latencies`: as
+        `clustered` takes them."""
         n, spent = len(series), self.spent_s
         if n == 0 or spent <= 0.0:
             return Estimate(value=None, n=n)
@@ -167,7 +182,7 @@ class Pace:
         elif each == 0.0:
             return Estimate(value=0.0, low=0.0, n=n)
         if each > 0.0 and bool(np.all(series[came] == each)):
-            return _scaled(clustered(came.astype(bool), self.data.rounds), each * n / spent)
+            return _scaled(clustered(came.astype(bool), self.data.rounds, latencies=latencies), each * n / spent)
         cut = batches(self.data.rounds)
         return _scaled(bootstrapped(cut.sums(series), cut.sizes, n=n, seed=self.seed), n / spent)
 

@@ -112,7 +112,7 @@ def _row(name: RowName, data: Columns, objectives: Sequence[slo.Objective], fact
     good = delivered if limit is None else delivered & (latency <= limit)
     cut = batches(data.rounds)
     pace = rates.pace(data, delivered, rounds_s=_rounds_s(data, facts), declared_s=facts.duration_s, users=facts.users, seed=seed)
-    achieved, goodput = pace.per_second(delivered), pace.per_second(good)
+    achieved, goodput = pace.per_second(delivered), pace.per_second(good, latencies=None if limit is None else latency)
     rate = achieved.value or 0.0
     ok = int(np.count_nonzero(delivered))
     counts = np.bincount(data.outcome[data.outcome >= 0], minlength=len(data.outcomes))
@@ -370,6 +370,9 @@ def cost(data: Columns, delivered: Mask, good: Mask, cut: Batches, seed: int) ->
     kept = np.where(good, data.images, 0.0)
     per_image = rates.bootstrapped(cut.sums(spent), cut.sums(images), n=n, seed=seed)
     per_good = rates.bootstrapped(1000.0 * cut.sums(spent), cut.sums(kept), n=n, seed=seed)
+    if (delivered & ~good).any():
+        latencies = (data.done - data.scheduled)[delivered]
+        per_good = _as_late_as(per_good, rates.clustered(good[delivered], data.rounds[delivered], latencies=latencies))
     missing = int(np.count_nonzero(unknown))
     note = f"the cost of {missing} failed requests is not known and counts as 0" if missing else None
     return Cost(
@@ -378,6 +381,16 @@ def cost(data: Columns, delivered: Mask, good: Mask, cut: Batches, seed: int) ->
         float(spent[~good].sum()),
         note,
     )
+
+
+def _as_late_as(cost_of_good: Estimate, in_time: Estimate) -> Estimate:
+    """The cost with an interval no narrower than the share of answers in time allows: a queue's late ones come in a few spells, of which
+    rounds may hold none."""
+    value, share, low, high = cost_of_good.value, in_time.value, in_time.low, in_time.high
+    if value is None or not share or cost_of_good.low is None or cost_of_good.high is None or low is None or high is None:
+        return cost_of_good
+    dearest = max(cost_of_good.high, value * share / low) if low > 0.0 else None
+    return msgspec.structs.replace(cost_of_good, low=min(cost_of_good.low, value * share / high), high=dearest)
 
 
 def rate_limits(data: Columns, share: Estimate, refused: Mask) -> RateLimits | None:

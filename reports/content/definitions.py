@@ -26,7 +26,10 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
         "Completed",
         "Delivered requests per second of the time in which they came in: the stage's own length where the target keeps up, longer by as much as latency grows where it falls behind. So it never exceeds what was offered, and shows a saturated target's own rate. With a fixed number of users it is the time that these were there, from a round's first request to the end of each user's last.",
     ),
-    ("Goodput", "Requests delivered within the SLO per second of the same time as Completed, so it never exceeds that."),
+    (
+        "Goodput",
+        "Requests delivered within the SLO per second of the same time as Completed, so it never exceeds that. In an open loop its interval allows for late requests that come in spells, of which a short run may show few.",
+    ),
     ("Good image", "One that decodes, is what was asked for and arrives within the SLO. It says nothing about beauty."),
     (
         "Images/s, megapixels/s",

@@ -1,30 +1,38 @@
 """Prints how often every interval holds the truth, and how wide it is, in each regime: the tables of docs/decisions/0029 and 0030.
 
-By hand: `python tests/statistics/coverage_table.py [series] [percentiles] [limits] [looks] [bands] [rates] [compare] [pairs]`, 400
-series by default (a quarter of an hour for all). The tests run a few cells of the same tables.
+By hand: `python tests/statistics/coverage_table.py [series] [percentiles] [limits] [looks] [bands] [rates] [figures] [compare]
+[pairs]`, 400 series by default (half an hour for all). The tests run a few cells of the same tables.
 """
 
 from __future__ import annotations
 
 import sys
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy.signal import lfilter
 
 sys.path.insert(0, str(Path(__file__).parent))
 import simulated_servers as servers
 from regimes import REGIMES, Regime, round_numbers
 
+from testcard.harness.statistics import summary
+from testcard.harness.statistics.columns import columns
 from testcard.harness.statistics.compare import compare
+from testcard.harness.statistics.correlation import batches
 from testcard.harness.statistics.limit_share import judge_limit
 from testcard.harness.statistics.percentiles import PERCENTILES, dkw, percentiles
 from testcard.harness.statistics.ranking import Times, pairs
-from testcard.harness.statistics.rates import clustered
+from testcard.harness.statistics.rates import clustered, pace
 
 SIZES = (40, 60, 100, 200, 400, 1000)
 ROUNDS = 8
+#: Regimes in which a user who waits for each answer meets the same times: a queue or a freeze would be another one for it.
+CLOSED = ("independent", "heavy tail", "trend of 20 %", "rounds wander by 10 %", "AR(1) 0.5", "AR(1) 0.8")
+GOOD = 0.9
 
 
 def seeded(*what: object) -> np.random.Generator:
@@ -123,6 +131,49 @@ def rate_cell(n: int, share: float, spell: int, series: int) -> tuple[float, flo
     return float(np.mean(held)), float(np.median(width))
 
 
+def figures_cell(name: str, regime: Regime, n: int, series: int, *, users: int | None = None) -> dict[str, tuple[float, float, float]]:
+    """Coverage where an interval is printed, share without one or with an open end, and median of high / low, of what is printed beside the percentiles where nine of ten
+    requests are good: goodput and the cost of 1,000 good pictures; with one user also the rate, else all arrivals are ours."""
+    g, number = seeded(name, n, users, "figures"), round_numbers(n, ROUNDS)
+    limit, each_usd = regime.truth(GOOD), 0.01
+    truths = {"goodput": GOOD, "cost": 1000.0 * each_usd / GOOD}  # an open loop's rate is one a second
+    if users is not None:
+        mean = float(np.mean([regime.truth((place + 0.5) / 2000) for place in range(2000)]))
+        truths |= {"rate": 1.0 / mean, "goodput": GOOD / mean}
+    held: dict[str, list[bool]] = {key: [] for key in truths}
+    open_end: dict[str, list[bool]] = {key: [] for key in truths}
+    width: dict[str, list[float]] = {key: [] for key in truths}
+    for _ in range(series):
+        latency = regime.draw(g, n, ROUNDS)
+        start = np.arange(n, dtype=np.float64) if users is None else np.concatenate(([0.0], np.cumsum(latency)[:-1]))
+        frame = pd.DataFrame({"round": number, "scheduled_s": start, "sent_s": start, "done_s": start + latency, "first_byte_s": start})
+        frame = frame.assign(outcome="ok", images=1, megapixels=1.0, cost_usd=each_usd, warmup=False)
+        data = columns(frame, np.arange(n))
+        every, good = np.ones(n, dtype=bool), latency <= limit
+        lengths = None if users is not None else np.bincount(number).astype(np.float64).tolist()
+        paced = pace(data, every, rounds_s=lengths or [0.0] * ROUNDS, declared_s=None, users=users)
+        found = {
+            "goodput": paced.per_second(good, latencies=latency),
+            "cost": summary.cost(data, every, good, batches(data.rounds), 0).per_1000_good,
+        }
+        if users is not None:
+            found["rate"] = paced.per_second(every)
+        for key, estimate in found.items():
+            low = estimate.low if estimate is not None else None
+            high = estimate.high if estimate is not None else None
+            if low is not None and high is not None and high - low < 1e-9:  # it came out the same in every round: no interval is printed
+                open_end[key].append(True)
+                continue
+            held[key].append(bool((low or 0.0) - 1e-9 <= truths[key] <= (np.inf if high is None else high) + 1e-9))
+            open_end[key].append(low is None or high is None)
+            if low and high:
+                width[key].append(high / low)
+    return {
+        key: (float(np.mean(held[key])), float(np.mean(open_end[key])), float(np.median(width[key])) if width[key] else np.nan)
+        for key in truths
+    }
+
+
 def compare_cell(workload: str, slow: float, series: int) -> dict[str, dict[str, float]]:
     """For p50 and p95 how often each verdict is given on a run against one of the same server, slower by so much."""
     g = seeded(workload, slow)
@@ -157,10 +208,18 @@ def pairs_cell(rounds: int, each: int, correlation: float, series: int) -> tuple
     return found / series, false / series, float(np.mean(held)), float(np.median(width))
 
 
+def shown_as(values: Sequence[float]) -> str:
+    """Figures of a cell: "0.95 / 0.10 / 1.20", a dash for what no series had."""
+    return " / ".join("–" if np.isnan(value) else f"{value:.2f}" for value in values)
+
+
+TABLES = ("percentiles", "limits", "looks", "bands", "rates", "figures", "compare", "pairs")
+
+
 def main(arguments: list[str]) -> None:
     """Prints the tables asked for."""
     series = next((int(each) for each in arguments if each.isdigit()), 400)
-    wanted = [each for each in arguments if not each.isdigit()] or ["percentiles", "limits", "looks", "bands", "rates", "compare", "pairs"]
+    wanted = [each for each in arguments if not each.isdigit()] or list(TABLES)
     if "percentiles" in wanted:
         for rounds in (8, 4):
             print(f"\n### Percentiles, {rounds} rounds: coverage / open upper end / median of high ÷ low\n")
@@ -168,16 +227,12 @@ def main(arguments: list[str]) -> None:
             for name, regime in REGIMES.items():
                 for n in SIZES if rounds == ROUNDS else (60, 400):
                     cell = percentile_cell(name, regime, n, series, rounds)
-                    shown = [
-                        " / ".join((f"{a:.2f}", f"{b:.2f}", f"{c:.2f}")) if key in cell else "–"
-                        for key in ("p50", "p90", "p95", "p99")
-                        for a, b, c in [cell.get(key, (0, 0, 0))]
-                    ]
+                    shown = [shown_as(cell[key]) if key in cell else "–" for key in ("p50", "p90", "p95", "p99")]
                     print(f"| {name} | {n} | {' | '.join(shown)} |", flush=True)
     if "limits" in wanted:
         print("\n### p95 objectives\n")
         for place, (name, regime) in enumerate(REGIMES.items()):
-            for size, n in enumerate(SIZES[1:]):
+            for size, n in enumerate(SIZES):
                 cells = limit_cell(name, regime, n, series)
                 if not place and not size:
                     print(f"| regime | n | {' | '.join(cells)} |\n| --- | --- |{' --- |' * len(cells)}")
@@ -210,6 +265,17 @@ def main(arguments: list[str]) -> None:
                 for spell in (1, 5, 10):
                     coverage, width = rate_cell(n, share, spell, series)
                     print(f"| {n} | {share:g} | {spell} | {coverage:.2f} | {width:.3f} |", flush=True)
+    if "figures" in wanted:
+        print(
+            "\n### Nine of ten requests good: coverage / none or open / median of high ÷ low\n\n| regime | n | goodput, open loop | 1,000 good pictures, open loop | rate, one user | goodput, one user |\n| --- | --- | --- | --- | --- | --- |"
+        )
+        for name, regime in REGIMES.items():
+            for n in SIZES:
+                open_loop = figures_cell(name, regime, n, series)
+                one_user = figures_cell(name, regime, n, series, users=1) if name in CLOSED else {}
+                cells = [open_loop["goodput"], open_loop["cost"], one_user.get("rate"), one_user.get("goodput")]
+                shown = [shown_as(cell) if cell else "–" for cell in cells]
+                print(f"| {name} | {n} | {' | '.join(shown)} |", flush=True)
     if "compare" in wanted:
         print(
             "\n### Two runs: how often each verdict is given\n\n| workload | speed | metric | worse | better | below the margin | no difference | no decision |\n| --- | --- | --- | --- | --- | --- | --- | --- |"
