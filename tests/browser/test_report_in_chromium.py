@@ -179,6 +179,22 @@ _TEXTS = """() => [...document.querySelectorAll('main *, header *, nav *, .ribbo
 })"""
 
 
+@pytest.mark.parametrize(("width", "cells"), [(390, {2}), (1400, set())])
+def test_an_operation_without_a_measurement_is_no_list_of_dashes(browser: Any, page_file: Path, width: int, cells: set[int]) -> None:
+    """On a telephone it shows its musts alone; as a row of the table it has a dash in each column."""
+    context = browser.new_context(viewport={"width": width, "height": 844}, offline=True)
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    page.evaluate("document.querySelectorAll('.unfold').forEach(box => box.checked = true)")
+    shown = page.evaluate(
+        "[...document.querySelectorAll('#comparison-table tr.unmeasured')]"
+        ".map(row => [...row.children].filter(cell => getComputedStyle(cell).display !== 'none').length)"
+    )
+    context.close()
+    assert shown
+    assert set(shown) == cells if cells else min(shown) > 5
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_has_contrast(browser: Any, page_file: Path, scheme: str) -> None:
     """At least 4.5 : 1 (WCAG 2 AA) in both schemes, in tables and in figures; only the squares of a legend are colour alone."""
