@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import anyio
 from testcard.harness.client.asynchronous import AsyncClient
 from testcard.harness.client.call import Call
 from testcard.harness.client.errors import AuthenticationFailed, ClientError, PaymentRequired, SpendingLimitReached
+from testcard.harness.client.masks import Mask
 from testcard.harness.client.results import ENDINGS, Result
 from testcard.harness.client.sync import Client
 from testcard.harness.client.terms import PictureSource, as_input_image
@@ -47,7 +49,8 @@ class BatchItem:
 class BatchOutcome:
     """What an item came to: `files` of its pictures and the result's record, or an error; neither where the batch stopped before it.
 
-    `earlier`: it was found done in the folder, and `result` is None then. `record` is `Result.record()`.
+    `earlier`: it was found done in the folder, and `result` is None then. `record` is `Result.record()`. With an error, `result` is there where
+    only its pictures could not be written.
     """
 
     index: int
@@ -80,8 +83,8 @@ def run_batch(
 ) -> list[BatchOutcome]:
     """Carries all items out, at most `concurrency` at once, and gives their outcomes in the items' order.
 
-    `on_outcome` hears of each as it ends (of one at a time). An item that fails stops no other, but for a refused key, an empty account and a
-    reached limit: then nothing more is begun. `names` gives other file names than the usual; one that is taken gets a number. `again`: what is done
+    `on_outcome` hears of each as it ends (of one at a time). An item that fails stops no other, but for a refused key, an empty account, a
+    reached limit and a folder that can no longer be written: then nothing more is begun. `names` gives other file names than the usual; one that is taken gets a number. `again`: what is done
     already is done again, and its files are overwritten. The retry policy, the spending limit and the hooks are the client's.
     """
     batch = _Batch(client, items, Path(folder), concurrency, on_outcome, names, again=again)
@@ -176,6 +179,7 @@ class _Batch:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             earlier = dict(self._earlier())
+            self._end_cut_line()
         except OSError as error:
             raise UsageError(f"{folder}: {error.strerror}", hint="name a folder that can be written") from None
         self._entries = list(_entries(items, client.settings.provider.id))
@@ -196,33 +200,45 @@ class _Batch:
     def ended(self, entry: _Entry, result: Result | None, error: TestcardError | None) -> None:
         """Keeps an outcome, writes its files and its line, and tells of it."""
         with self._lock:
-            if result is not None:
-                files = self._saved(entry, result)
-                record = result.record()
-                outcome = BatchOutcome(entry.index, entry.item, files, record, result)
-                line = {
-                    "key": entry.key,
-                    "index": entry.index,
-                    "prompt": entry.item.prompt,
-                    "files": [file.name for file in files],
-                    "record": record,
-                }
-                with (self._folder / _LOG).open("a", encoding="utf-8") as log:
-                    log.write(json.dumps(line) + "\n")
-            else:
-                outcome = BatchOutcome(entry.index, entry.item, error=error)
-                self.stopped = self.stopped or isinstance(error, FATAL)
+            outcome = self._kept(entry, result) if result is not None else BatchOutcome(entry.index, entry.item, error=error)
+            self.stopped = self.stopped or isinstance(outcome.error, FATAL) or (result is not None and outcome.error is not None)
             self._outcomes[entry.index] = outcome
             if self._on_outcome is not None:
                 self._on_outcome(outcome)
+
+    def _kept(self, entry: _Entry, result: Result) -> BatchOutcome:
+        """The outcome of a result whose pictures and line are in the folder, or of one that could not be put there."""
+        try:
+            files = self._saved(entry, result)
+            record = result.record()
+            line = {
+                "key": entry.key,
+                "index": entry.index,
+                "prompt": entry.item.prompt,
+                "files": [file.name for file in files],
+                "record": record,
+            }
+            with (self._folder / _LOG).open("a", encoding="utf-8") as log:
+                log.write(json.dumps(line) + "\n")
+        except OSError as error:
+            said = UsageError(f"{self._folder}: {error.strerror or error}", hint="make room, or let the folder be written, and begin again")
+            return BatchOutcome(entry.index, entry.item, result=result, error=said)
+        return BatchOutcome(entry.index, entry.item, files, record, result)
 
     def outcomes(self) -> list[BatchOutcome]:
         """Of every item, in order."""
         return [self._outcomes.get(entry.index) or BatchOutcome(entry.index, entry.item) for entry in self._entries]
 
     def _saved(self, entry: _Entry, result: Result) -> tuple[Path, ...]:
+        """The files of its pictures, under plain names where the file system takes no others."""
         wanted = self._names(entry.index, entry.item, result) if self._names is not None else _usual_names(entry, result)
-        return tuple(picture.save(self._folder / self._free(name)) for name, picture in zip(wanted, result.pictures, strict=True))
+        try:
+            return self._written(wanted, result)
+        except (OSError, ValueError):
+            return self._written(_usual_names(replace(entry, item=replace(entry.item, name=None)), result), result)
+
+    def _written(self, names: Sequence[str], result: Result) -> tuple[Path, ...]:
+        return tuple(picture.save(self._folder / self._free(name)) for name, picture in zip(names, result.pictures, strict=True))
 
     def _free(self, name: str) -> str:
         """The name, with a number where a file has it already: what is there is paid for, and may be another item's.
@@ -247,6 +263,15 @@ class _Batch:
             if isinstance(found, dict) and isinstance(found.get("key"), str):
                 yield found["key"], found
 
+    def _end_cut_line(self) -> None:
+        """Ends a line that a kill or a full disk cut, so that the next one does not become a part of it."""
+        log = self._folder / _LOG
+        if log.is_file() and log.stat().st_size:
+            with log.open("rb+") as file:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")
+
 
 def _entries(items: Iterable[BatchItem | str], provider: str) -> Iterator[_Entry]:
     seen: Counter[str] = Counter()
@@ -268,6 +293,8 @@ def _usual_names(entry: _Entry, result: Result) -> list[str]:
 def _digest(value: Any) -> Any:
     if isinstance(value, str):
         return value
+    if isinstance(value, Mask):
+        return [_digest(value.picture), value.edits]
     try:
         image = as_input_image(value)
     except (UsageError, TypeError):

@@ -23,6 +23,7 @@ from testcard.harness.client import (
     ConnectionFailed,
     Mask,
     PaymentRequired,
+    Picture,
     Preview,
     Result,
     TaskFailed,
@@ -209,6 +210,60 @@ def test_a_batch_spares_the_pictures_of_another(tmp_path: Path) -> None:
         assert run_batch(one, second, tmp_path)[0].files[0] != file
         again = run_batch(one, first, tmp_path)[0]
         assert (again.earlier, again.files, file.read_bytes()) == (True, (file,), before)
+
+
+def test_a_line_that_was_cut_swallows_no_other(tmp_path: Path) -> None:
+    """A full disk, or a kill, may leave half a line in batch.jsonl: what comes after it is a line of its own, and is not asked for again."""
+    with running_mock("nanogpt") as mock, opened("nanogpt", mock) as one:
+        (tmp_path / "batch.jsonl").write_text('{"key": "half a l')
+        run_batch(one, ["one"], tmp_path)
+        assert run_batch(one, ["one"], tmp_path)[0].earlier
+        assert len(mock.requests()) == 1
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_a_picture_that_is_paid_for_gets_a_plain_name_where_its_own_cannot_be(name: str, tmp_path: Path) -> None:
+    """A name that no file can have loses neither the picture nor the batch."""
+    with running_mock("nanogpt") as mock, opened("nanogpt", mock) as one:
+        items = [BatchItem("one", name=name), BatchItem("two", name="b")]
+        first, second = run_batch(one, items, tmp_path, concurrency=1)
+        assert (first.files[0].name, second.files[0].name) == ("item-0000.png", "b-0001.png")
+        assert all(outcome.earlier for outcome in run_batch(one, items, tmp_path))
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_folder_that_takes_no_more_ends_the_batch(asynchronous: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture that was paid for is in its outcome, with the error; nothing more is asked for."""
+
+    def full(self: Picture, path: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Picture, "save", full)
+    with running_mock("nanogpt") as mock, opened("nanogpt", mock) as one:
+
+        async def story() -> list[BatchOutcome]:
+            async with AsyncClient("nanogpt", base_url=mock.base_url, api_key=mock.api_key) as other:
+                return await run_batch_async(other, ["one", "two", "three"], tmp_path, concurrency=1)
+
+        outcomes = anyio.run(story) if asynchronous else run_batch(one, ["one", "two", "three"], tmp_path, concurrency=1)
+        assert len(mock.requests()) == 1
+    assert "No space left" in str(outcomes[0].error)
+    assert outcomes[0].result is not None
+    assert outcomes[0].result.pictures
+    assert [outcome.done for outcome in outcomes] == [False, False, False]
+
+
+def test_an_item_with_a_mask_of_pillows_is_found_again(relay: RunningMock, tmp_path: Path) -> None:
+    """What it is asked for with is compared, not the object that holds it."""
+
+    def items() -> list[BatchItem]:
+        hole = Image.new("RGBA", (64, 64), (0, 0, 0, 255))
+        terms = {"mask": Mask(hole, edits="transparent"), "operation": "editGptImage"}
+        return [BatchItem("a hat", "edit", (Image.new("RGB", (64, 64)),), terms)]
+
+    with opened("opengpu-relay", relay) as one:
+        assert run_batch(one, items(), tmp_path)[0].done
+        assert run_batch(one, items(), tmp_path)[0].earlier
 
 
 def test_prompts_from_a_file_ask_the_operation_that_is_named(relay: RunningMock, tmp_path: Path) -> None:
