@@ -49,7 +49,7 @@ FIELDS = {
     "format": "png, jpg or webp",
 }
 _UNFIT = re.compile(r"[^\w.,+=@()-]+")
-#: what file systems bear in one name, with room for an ending
+#: bytes that file systems bear in one name, with room for an ending
 _LONGEST = 200
 #: What is added to a name at most.
 _MOST_ADDED = "-99.webp"
@@ -95,8 +95,13 @@ class Template:
         }
         numbers = {"index": index, "n": n, "width": picture.width, "height": picture.height}
         folder, slash, _ = self.text.rpartition("/")
-        name = self._filled({**{key: fit(value) for key, value in known.items()}, **numbers}, self.text[len(folder) + len(slash) :])
-        return f"{folder}{slash}{name[:_LONGEST].strip(' .') or 'picture'}"
+        words, text = {key: fit(value) for key, value in known.items()}, self.text[len(folder) + len(slash) :]
+        name = self._filled({**words, **numbers}, text)
+        # The prompt alone is shortened, so that a seed and an ending behind it stay.
+        while (excess := len(name.encode()) - _LONGEST) > 0 and words["prompt"]:
+            words["prompt"] = cut(words["prompt"], len(words["prompt"].encode()) - excess)
+            name = self._filled({**words, **numbers}, text)
+        return f"{folder}{slash}{cut(name, _LONGEST).strip(' .') or 'picture'}"
 
     def _filled(self, known: dict[str, object], text: str | None = None) -> str:
         return (self.text if text is None else text).format(**known)
@@ -105,6 +110,11 @@ class Template:
 def fit(text: str) -> str:
     """The text as part of a file name: words joined by hyphens, no slashes, no control characters."""
     return _UNFIT.sub("-", text).strip("-.") or "x"
+
+
+def cut(text: str, most: int) -> str:
+    """The text, shortened to so many bytes: file systems count those, and a letter may be several."""
+    return text.encode()[: max(0, most)].decode(errors="ignore")
 
 
 def refuse_to_overwrite(output: Path) -> None:
@@ -163,13 +173,22 @@ def save(result: Result, output: Path | None, stem: str, asked: Asked, *, force:
 
 def _saved_elsewhere(picture: Picture, path: Path, ending: str, error: OSError) -> Path:
     """The picture, which is paid for, in a file for whatever comes to hand; `UsageError` where there is no place for that either."""
+    said = error.strerror or str(error)
+    saved = _elsewhere(picture, ending, f"{path}: {said}")
+    if saved is None:
+        raise UsageError(f"{path}: {said}", hint="name another file with -o") from None
+    return saved
+
+
+def _elsewhere(picture: Picture, ending: str, said: str) -> Path | None:
+    """Where the picture is now, after `said` kept it from its own place; None where it is nowhere."""
     try:
         handle, name = tempfile.mkstemp(suffix=ending, prefix="testcard-")
         os.close(handle)
         saved = picture.save(Path(name))
     except OSError:
-        raise UsageError(f"{path}: {error.strerror}", hint="name another file with -o") from None
-    say(f"{path}: {error.strerror}; the picture is in {saved}")
+        return None
+    say(f"{said}; the picture is in {saved}")
     return saved
 
 
@@ -271,11 +290,11 @@ def _runs(columns: bytes) -> Iterator[str]:
 def read_prompts(path: Path) -> list[str]:
     """The prompts of a file (`-`: of standard input), one a line; empty lines and those that begin with # are none."""
     try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        text = (sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")).removeprefix("\ufeff")
     except (OSError, UnicodeDecodeError) as error:
         said = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
         raise UsageError(f"--prompts {path}: {said}", hint="name a text file with a prompt a line, or - for standard input") from None
-    found = [line.strip() for line in text.splitlines()]
+    found = [line.strip() for line in text.split("\n")]
     found = [line for line in found if line and not line.startswith("#")]
     if not found:
         raise UsageError(f"--prompts {path}: there is no prompt in it", hint="write one a line")
@@ -319,6 +338,9 @@ def carry_out(
         done += 1
         if not quiet:
             say(f"{done}: {shortened(outcome.item.prompt or '', 60)}: {_came_to(outcome)}")
+        if outcome.error is not None and outcome.result is not None:
+            for picture in outcome.result.pictures:
+                _elsewhere(picture, "." + ENDINGS.get(picture.format, picture.format), str(outcome.error))
 
     try:
         named = names if template is not None else None

@@ -35,6 +35,16 @@ def test_a_template_names_what_is_known() -> None:
     assert len(Template("{prompt}").name(one, one.pictures[0], Asked("x" * 999), index=1, n=1)) <= 200
 
 
+@pytest.mark.parametrize("prompt", ["船" * 300, "word.abc " * 60, "é" * 999])
+def test_a_long_prompt_leaves_room_for_the_rest_of_the_name(prompt: str) -> None:
+    """File systems count bytes; what tells pictures apart, and the ending, stay."""
+    one = result(7)
+    name = Template("{prompt}-{prompt:.90}-{seed}.png").name(one, one.pictures[0], Asked(prompt), index=1, n=1)
+    assert len(name.encode()) <= 200
+    assert name.endswith("-7.png")
+    assert len(Template("船" * 70 + "{seed}").name(one, one.pictures[0], Asked(prompt), index=1, n=1).encode()) <= 200
+
+
 @pytest.mark.parametrize("text", ["{promt}", "{}", "{prompt", "{prompt!q}", "{index:.z}", "{prompt.a}"])
 def test_a_template_that_cannot_be_filled_in_is_refused(text: str) -> None:
     """With what there is, or how it is written."""
@@ -81,10 +91,12 @@ def test_pictures_are_drawn_as_each_terminal_takes_them() -> None:
 
 
 def test_prompts_are_lines(tmp_path: Path) -> None:
-    """Empty ones and remarks are none; a file without any, or that is no text, is refused."""
+    """Empty ones and remarks are none, nor is the mark that Windows begins files with; a file without any, or that is no text, is refused."""
     path = tmp_path / "prompts.txt"
     path.write_text("one\n\n# remark\n  two boats \n")
     assert read_prompts(path) == ["one", "two boats"]
+    path.write_bytes("\ufeff# remark\r\na boat\u2028at night\r\n".encode())
+    assert read_prompts(path) == ["a boat\u2028at night"]
     for content in (b"", b"# only\n", b"\xff\xfe"):
         path.write_bytes(content)
         with pytest.raises(UsageError):
