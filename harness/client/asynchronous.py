@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
 
@@ -297,19 +297,20 @@ class _Driver:
     async def listen(self, steps: Steps[T], end: list[T]) -> AsyncGenerator[Any, None]:
         """The pieces of text that its answers stream, as they arrive; then `end` holds the end of the course."""
         heard: Any = None
-        while True:
-            try:
-                step = steps.send(heard)
-            except StopIteration as stop:
-                end.append(stop.value)
-                return
-            if isinstance(step, Send):
-                heard = exchange(step, timeout_s=self._timeout_s, max_bytes=self._max_bytes, listener=self._listener)
-                async with aclosing(self._read(step, heard)) as pieces:
-                    async for piece in pieces:
-                        yield piece
-            else:
-                heard = await self._carried_out(step)
+        with closing(steps):
+            while True:
+                try:
+                    step = steps.send(heard)
+                except StopIteration as stop:
+                    end.append(stop.value)
+                    return
+                if isinstance(step, Send):
+                    heard = exchange(step, timeout_s=self._timeout_s, max_bytes=self._max_bytes, listener=self._listener)
+                    async with aclosing(self._read(step, heard)) as pieces:
+                        async for piece in pieces:
+                            yield piece
+                else:
+                    heard = await self._carried_out(step)
 
     async def _carried_out(self, step: Step) -> Any:
         if isinstance(step, Wait):

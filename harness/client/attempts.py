@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from testcard.harness.client.errors import SpendingLimitReached
 from testcard.harness.client.http import Exchanged
-from testcard.harness.client.observing import ClientEvent, EventKind, Hook
+from testcard.harness.client.observing import ENDS, ClientEvent, EventKind, Hook
 from testcard.harness.client.spending import SpendingGuard
 from testcard.harness.errors import UsageError
 from testcard.harness.wire.course import Done, End, Send, Steps, Together, Wait
@@ -71,6 +71,7 @@ class Retry:
 
 
 NO_RETRY = Retry()
+T = TypeVar("T")
 
 
 def asked_to_wait_s(done: Done[Exchanged], header: str, now: Callable[[], datetime]) -> float | None:
@@ -78,9 +79,6 @@ def asked_to_wait_s(done: Done[Exchanged], header: str, now: Callable[[], dateti
     if done.answer is not None and done.answer.retry_after_s is not None:
         return done.answer.retry_after_s
     return retry_after(done.reply.response().header(header), None, now()) if done.reply is not None else None
-
-
-T = TypeVar("T")
 
 
 class Attendance:
@@ -102,6 +100,7 @@ class Attendance:
 
     def tell(self, kind: EventKind, **facts: Any) -> None:
         """Calls every hook."""
+        self._began = self._began and kind not in ENDS
         for hook in self._hooks:
             event = self._template
             hook(
@@ -111,10 +110,24 @@ class Attendance:
             )
 
     def begin(self) -> None:
-        """Said once, before the first request."""
+        """Said once, before the first request; again where the call goes on after an end."""
         if not self._began:
             self._began = True
             self.tell("began")
+
+    def accept(self) -> None:
+        """Said of a submission that was taken, where this call made it."""
+        if self._began:
+            self.tell("accepted")
+
+    def heard_out(self, steps: Steps[T]) -> Steps[T]:
+        """The same steps; hooks hear of it where they are not carried out to their end."""
+        try:
+            return (yield from steps)
+        except BaseException:
+            if self._began:
+                self.tell("abandoned")
+            raise
 
     def reserve(self) -> None:
         """Before an attempt; raises where it would go over a limit."""

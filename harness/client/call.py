@@ -72,11 +72,11 @@ class Call:
 
     def course(self) -> Steps[Done[Exchanged]]:
         """The course of the request, with the attempts that the policy allows."""
-        return attended(lambda: course(self._conditions(), self._request()), self.attendance, self.retry, self._pause_s)
+        return self._attended(lambda: course(self._conditions(), self._request()))
 
     def submission(self) -> Steps[Done[Exchanged]]:
         """The request alone: answered, refused or without an answer; what it leads to is not followed."""
-        return attended(self._submitted, self.attendance, self.retry, self._pause_s)
+        return self._attended(self._submitted)
 
     def following(self, done: Done[Exchanged], on_update: Callable[[TaskUpdate], None] | None = None) -> Steps[Done[Exchanged]]:
         """The course from an accepted submission on; `on_update` hears after every poll how the task is doing."""
@@ -84,7 +84,8 @@ class Call:
         assert answer is not None, "an accepted submission has its answer"
         self.attendance.begin()
         polled = None if on_update is None else lambda reply: on_update(self.update_of(reply))
-        return observed(follow(self._conditions(), answer, done.finished_s, done.first), self.attendance, polled)
+        followed = follow(self._conditions(), answer, done.finished_s, done.first)
+        return self.attendance.heard_out(observed(followed, self.attendance, polled))
 
     def update_of(self, reply: Exchanged) -> TaskUpdate:
         """What an answer to the question how the task is doing says."""
@@ -116,6 +117,9 @@ class Call:
         """What reads a stream of this call's answers; None for one of text."""
         events = self.provider.operation_profile(self.choice.operation).response.events
         return (lambda: PreviewPieces(events)) if events is not None else None
+
+    def _attended(self, once: Callable[[], Steps[Done[Exchanged]]]) -> Steps[Done[Exchanged]]:
+        return self.attendance.heard_out(attended(once, self.attendance, self.retry, self._pause_s))
 
     def _submitted(self) -> Steps[Done[Exchanged]]:
         send = Send(self._request(), "submit")

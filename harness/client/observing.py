@@ -9,6 +9,7 @@ import importlib
 import itertools
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,9 +17,11 @@ from testcard.harness.client.results import Result
 from testcard.harness.text.words import amount
 from testcard.harness.wire.course import Purpose
 
-#: `began` and then `ended` or `failed` come once a call; `sent` and `received` with each request, polls and downloads too; `retrying` before a
-#: pause between attempts
-EventKind = Literal["began", "sent", "received", "retrying", "ended", "failed"]
+#: `began` comes first and one of `ENDS` last; `sent` and `received` with each request, polls and downloads too; `retrying` before a pause between
+#: attempts. `accepted`: `submit` handed the work in (`wait` begins again, under the same number). `abandoned`: nobody waited for the end, for a
+#: stream was closed, a call cancelled, or a callback raised.
+EventKind = Literal["began", "sent", "received", "retrying", "accepted", "ended", "failed", "abandoned"]
+ENDS: frozenset[EventKind] = frozenset({"accepted", "ended", "failed", "abandoned"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ def log_calls(logger: logging.Logger | None = None, level: int = logging.INFO) -
             target.log(level, "%s: %d pictures in %.2f s, %s", what, len(event.result.pictures), seconds, cost)
         elif event.kind == "failed":
             target.log(max(level, logging.WARNING), "%s failed: %s", what, event.error)
+        elif event.kind in ("accepted", "abandoned"):
+            target.log(level, "%s: %s", what, event.kind)
         elif event.kind == "retrying":
             target.log(
                 level,
@@ -109,15 +114,22 @@ class OpenTelemetryHook:
             span.add_event(f"{event.purpose}", {"http.response.status_code": event.status or 0, "server.address": event.host or ""})
         elif event.kind == "retrying":
             span.add_event("retry", {"testcard.attempt": event.attempt, "testcard.pause_s": event.seconds or 0.0})
-        elif event.kind in ("ended", "failed"):
+        elif event.kind in ENDS:
             del self._open[event.call]
             span.set_attribute("testcard.attempts", event.attempt)
+            if event.kind in ("accepted", "abandoned"):
+                span.add_event(event.kind, {})
             if event.result is not None:
                 self._say(span, event.result)
             if event.error is not None:
                 span.set_attribute("error.type", type(event.error).__name__)
+                self._mark_failed(span, str(event.error))
                 span.record_exception(event.error)
             span.end()
+
+    def _mark_failed(self, span: Any, said: str) -> None:
+        with suppress(ImportError):  # a tracer of somebody's own needs no opentelemetry
+            span.set_status(importlib.import_module("opentelemetry.trace").StatusCode.ERROR, said)
 
     def _say(self, span: Any, result: Result) -> None:
         span.set_attribute("testcard.pictures", len(result.pictures))

@@ -291,13 +291,14 @@ class _Driver:
     def listen(self, steps: Steps[T]) -> Generator[Any, None, T]:
         """The pieces of text that its answers stream, as they arrive; returns the end of the course."""
         heard: Any = None
-        while True:
-            try:
-                step = steps.send(heard)
-            except StopIteration as stop:
-                end: T = stop.value
-                return end
-            heard = (yield from self._exchanged(step)) if isinstance(step, Send) else self._carried_out(step)
+        with closing(steps):
+            while True:
+                try:
+                    step = steps.send(heard)
+                except StopIteration as stop:
+                    end: T = stop.value
+                    return end
+                heard = (yield from self._exchanged(step)) if isinstance(step, Send) else self._carried_out(step)
 
     def _carried_out(self, step: Step) -> Any:
         if isinstance(step, Wait):

@@ -24,6 +24,7 @@ class HandedIn:
     def __init__(self, call: Call, done: Done[Exchanged]) -> None:
         if done.end is not End.ANSWERED:
             call.result(done)
+        call.attendance.accept()
         self._call = call
         self._done = done
         task = done.answer.task if done.answer is not None else None

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
 from testcard.harness.client import (
+    AsyncClient,
     Client,
     ClientError,
     ClientEvent,
@@ -21,6 +23,7 @@ from testcard.harness.client import (
     ServerFailed,
     SpendingGuard,
     SpendingLimitReached,
+    TaskFailed,
     TimedOut,
     log_calls,
 )
@@ -171,6 +174,9 @@ class Tracer:
     def add_event(self, name: str, attributes: dict[str, Any]) -> None:
         self.spans[-1].setdefault("events", []).append(name)
 
+    def set_status(self, code: Any, said: str) -> None:
+        self.spans[-1]["status"] = said
+
     def record_exception(self, error: BaseException) -> None:
         self.spans[-1]["exception"] = error
 
@@ -195,6 +201,51 @@ def test_hooks_hear_of_every_request(slept: list[float], caplog: pytest.LogCaptu
     first, second = tracer.spans
     assert (first["gen_ai.request.model"], first["testcard.size"], first["testcard.cost_usd"]) == ("hidream", "256x256", 0.02)
     assert (first["testcard.attempts"], first["ended"], second["error.type"]) == (2, True, "ServerFailed")
+
+
+class Slow(httpx.AsyncBaseTransport):
+    """Answers when it is too late."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await anyio.sleep(30)
+        raise AssertionError("nobody waits so long")
+
+
+def test_a_call_that_nobody_waits_for_ends_for_its_hooks() -> None:
+    """Closed streams, cancelled calls, callbacks that raise: each has an end, and no span stays open."""
+    kinds: list[str] = []
+    spans = OpenTelemetryHook(Tracer())
+    hooks = (lambda event: kinds.append(event.kind), spans)
+    text = b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n\n'
+    stream = httpx.Response(200, content=text * 2, headers={"content-type": "text/event-stream"})
+    with client(Answers(stream), "nvidia-nim-vision", hooks=hooks) as one, one.describe(plain(), stream=True) as pieces:
+        assert next(pieces) == "a"
+    assert (kinds[0], kinds[-1]) == ("began", "abandoned")
+
+    async def cancelled() -> None:
+        async with AsyncClient("nanogpt", base_url="http://127.0.0.1:9", api_key=SECRET, hooks=hooks, transport=Slow()) as other:
+            with anyio.move_on_after(0.05):
+                await other.generate("x")
+
+    kinds.clear()
+    anyio.run(cancelled)
+    assert kinds == ["began", "sent", "abandoned"]
+    assert not spans._open
+
+
+def test_a_task_is_a_span_of_handing_in_and_one_of_waiting() -> None:
+    """The first ends though nobody may ever wait; a failed one says so; the number of the call is one."""
+    events: list[ClientEvent] = []
+    spans = OpenTelemetryHook(Tracer())
+    accepted = httpx.Response(202, json={"task_address": "0xabc", "status": "queued"})
+    failed = httpx.Response(200, json={"task_address": "0xabc", "status": "failed", "error": "no"})
+    with client(Answers(accepted, failed, failed), "opengpu-relay", hooks=(events.append, spans), poll_interval_s=0.0) as one:
+        task = one.submit("a red boat", operation="generateQwen")
+        assert ([event.kind for event in events], spans._open) == (["began", "sent", "received", "accepted"], {})
+        with pytest.raises(TaskFailed):
+            task.wait()
+    assert [event.kind for event in events[4:]] == ["began", "sent", "received", "failed"]
+    assert (len({event.call for event in events}), spans._open) == (1, {})
 
 
 def test_an_error_has_its_exchange_and_no_key() -> None:
