@@ -83,6 +83,8 @@ def details(row: SummaryRow) -> Iterator[tuple[str, str]]:
             yield "generation s", _times(row.tasks.generation_s)
         if row.tasks.unseen:
             yield "tasks", f"{row.tasks.unseen} were done at the first poll that did not call them waiting: their queue is not known"
+        if step := row.asked.get("poll_s"):
+            yield "exact to", f"{one_line(step)} s, the time between polls"
     if row.rate_limits is not None:
         yield "rate limits", _limits(row)
     if row.steadiness is not None and row.steadiness.verdict != "unknown":

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from testcard.harness.statistics.summary import SAME_POLL_S
 from testcard.harness.text.words import NONE, Unit, count, listing, percent
 from testcard.reports.content.evidence import Evidence, Series
 from testcard.reports.content.exhibits import Table
@@ -88,10 +89,12 @@ def _means(evidence: Evidence, series: Series) -> tuple[dict[str, float], int]:
     at = {name: values[known] for name, values in column.items()}
     optional = {name: np.nan_to_num(frame[name].to_numpy(dtype=float)[known]) for name in ("connect_s", "queue_s", "download_s")}
     total = at["done_s"] - at["scheduled_s"]
+    # A task that was done at the first poll that did not call it waiting was not seen to wait so long: it may as well have been at work.
+    seen = at["done_s"] - optional["download_s"] - at["last_byte_s"] - optional["queue_s"] > SAME_POLL_S
     parts = {
         "wait to send": at["sent_s"] - at["scheduled_s"],
         "connect": optional["connect_s"],
-        "queue": optional["queue_s"],
+        "queue": np.where(seen, optional["queue_s"], 0.0),
         "receive": at["last_byte_s"] - at["first_byte_s"],
         "download": optional["download_s"],
     }

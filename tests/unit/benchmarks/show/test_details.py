@@ -114,6 +114,7 @@ def test_a_table_that_would_break_its_words_is_none() -> None:
 def test_each_row_says_what_it_was_asked_for(width: int) -> None:
     """Rows that were asked for something else are not compared, so the row itself says what it was."""
     row = msgspec.structs.replace(FULL, asked={"task": "generate", "size": "512×512", "n": "2", "quality": "high", "poll_s": "1"})
+    assert dict(details(row))["exact to"] == "1 s, the time between polls"
     console = Console(file=(out := io.StringIO()), width=width)
     render(Summary(rows=[row]), console, illustrative=False, folder=Path("run"))
     assert "p o 5/s  generate · 512×512 · 2 pictures a request · quality high" in out.getvalue()

@@ -118,6 +118,23 @@ def test_parts_of_the_time_add_up_to_the_mean_latency(evidence: Evidence, rows: 
     assert float(saturated[2].split()[0]) > 0.3  # its requests wait for a free place
 
 
+def test_a_wait_that_no_poll_saw_is_not_called_queueing(evidence: Evidence, rows: list[Series]) -> None:
+    """Tasks that were done at the first poll that did not call them waiting: how their time is divided is not known."""
+
+    def caption(done: float) -> str:
+        frames = []
+        for frame in evidence.frames:
+            accepted = frame["sent_s"] + 0.01
+            tasks = frame.assign(connect_s=0.0, download_s=np.nan, first_byte_s=accepted, last_byte_s=accepted)
+            frames.append(tasks.assign(queue_s=1.0, done_s=accepted + 1.0 + done))
+        sketch = timing.time_split(replace(evidence, frames=frames), rows[:1], SECONDS)
+        assert sketch is not None
+        return sketch.caption
+
+    assert "Most of the time goes into queueing" in caption(0.1)
+    assert "Most of the time goes into generating" in caption(0.0)
+
+
 def test_send_lag_is_the_generator_s_not_the_queue_s(evidence: Evidence, rows: list[Series]) -> None:
     """Waiting for a free place is no lag: the saturated row's lag stays at 2 ms."""
     sketch = load.send_lag(evidence, rows)
