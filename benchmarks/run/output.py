@@ -31,7 +31,7 @@ from testcard.harness.statistics.decidable import Outlook
 from testcard.harness.stops import StopReason, next_step
 from testcard.harness.targets import MOCK_LATENCY
 from testcard.harness.text.commands import typed_path
-from testcard.harness.text.words import amount, count, significant
+from testcard.harness.text.words import amount, count, significant, wrapped
 
 #: More than so many times the requests of a run are no next step.
 FAR = 20
@@ -146,9 +146,9 @@ class ResultTable:
         render(summary, console, illustrative=end is not None and end.prices == "illustrative", folder=self._planned.folder)
         if end is not None and end.saturations is None and any(row.ok for row in summary.rows):
             for text in resolve("testcard.reports.content.paragraph:answer_of")(RunReader(end.folder)).paragraphs:
-                console.print(f"\n{text}", soft_wrap=True, markup=False)
+                click.echo(f"\n{wrapped(text, sys.stdout)}")
         for found in end.saturations.results if end is not None and end.saturations is not None else []:
-            console.print(f"{found.provider} {found.operation}: {found.sentence}", soft_wrap=True, markup=False)
+            click.echo(wrapped(f"{found.provider} {found.operation}: {found.sentence}", sys.stdout))
 
 
 def _print_json(event: Event) -> None:
@@ -163,7 +163,7 @@ def _close(event: Event, options: BenchOptions, *, quiet: bool) -> None:
     if not isinstance(event, Finished):
         return
     if event.reason:
-        click.echo(f"{event.outcome}: {event.reason}", err=True)
+        click.echo(wrapped(f"{event.outcome}: {event.reason}", sys.stderr), err=True)
     if event.exit_code is Exit.INCONCLUSIVE:
         click.echo(f"next: {_next_step(event, options)}", err=True)
     elif event.exit_code in (Exit.PASS, Exit.GATE_FAILED) and not quiet and not missing(("report",)):

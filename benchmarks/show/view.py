@@ -110,7 +110,7 @@ def _latency(load: LoadState) -> str:
     if load.p50_s is None:
         return "one answer of this stage so far" if n == 1 else "no answer of this stage yet"
     shown = ", ".join(f"{name} {_so_far(name, value, load)}" for name, value in _percentiles(load))
-    return f"{shown} (this stage so far, {n:,} answers)"
+    return f"{shown}, of {n:,} answers of this stage so far"
 
 
 def _percentiles(load: LoadState) -> tuple[tuple[str, float | None], ...]:
@@ -121,7 +121,7 @@ def _so_far(name: str, value: float | None, load: LoadState) -> str:
     """A percentile of the answers so far: marked where they are too few for an interval, and left open where none lies beyond it."""
     n = load.stage_requests
     if value is None:
-        return f"– ({n} answers are too few)"
+        return "– (too few)"
     return f"{'≈' if n < needed(PERCENTILES[name]) else ''}{significant(value)} s"
 
 

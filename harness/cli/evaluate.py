@@ -40,7 +40,7 @@ from testcard.harness.targets import (
     refuse_one_key_for_all,
 )
 from testcard.harness.text.commands import shown_path, typed_path
-from testcard.harness.text.words import GLYPHS, listing
+from testcard.harness.text.words import GLYPHS, listing, wrapped
 from testcard.harness.wire.addresses import allowed_hosts
 from testcard.specs.loader import Provider, bundled_ids, load_provider
 
@@ -414,7 +414,7 @@ class _Evaluation:
         elif code is not Exit.INTERRUPTED:
             answer = folder / "report" / "answer.txt"
             if answer.is_file():
-                click.echo(answer.read_text(encoding="utf-8"))
+                click.echo(wrapped(answer.read_text(encoding="utf-8"), sys.stdout))
             click.echo(f"{code.words.upper()}  {shown_path(folder)}")
             if page.is_file():
                 click.echo(f"report  {shown_path(page)}")

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 from testcard.harness.runs.records import SEVERITY, Estimate, Waived, WaiverNote
 from testcard.specs.prices import Grid, PerImage, PerMegapixel, PerSteps, PerTier, PerToken, Price
@@ -170,6 +173,21 @@ def clean(text: str) -> str:
 def one_line(text: str) -> str:
     """The same on one line, for a terminal, where a carriage return would write over what stands there."""
     return clean(text.replace("\r\n", " ").replace("\n", " ").replace("\r", " "))
+
+
+def wrapped(text: str, stream: IO[str]) -> str:
+    """The text, its lines broken between words where the stream is a terminal, with their indent; elsewhere as it is.
+
+    Not for what is to be copied and run: a command in two lines is another one.
+    """
+    if not stream.isatty():
+        return text
+    width = max(shutil.get_terminal_size().columns, 20)
+    lines = []
+    for line in text.splitlines():
+        indent = " " * (len(line) - len(line.lstrip(" ")))
+        lines += textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
+    return "\n".join(lines)
 
 
 def shortened(text: str, limit: int) -> str:

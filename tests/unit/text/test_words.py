@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
+import pytest
+
 from testcard.harness.runs.records import SEVERITY, Estimate
 from testcard.harness.text.words import (
     DOLLARS,
@@ -19,6 +23,7 @@ from testcard.harness.text.words import (
     time_span,
     time_unit,
     worst_word,
+    wrapped,
 )
 
 
@@ -73,3 +78,23 @@ def test_what_strangers_say_stays_on_its_line() -> None:
     """No new line, no carriage return that writes over a line, no escape sequence, no half surrogate; tabs and letters stay."""
     assert one_line("a\r\nb\nc\rd\te") == "a b c d\te"
     assert one_line("\x1b[31mred\x07\ud800 é") == "\ufffd[31mred\ufffd\ufffd é"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_whole_words_and_a_file_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines are broken between words, at the indent that they have; paragraphs stay apart, and a space that does not break does not."""
+    monkeypatch.setenv("COLUMNS", "30")
+    text = "NanoGPT is fastest (p50\u00a00.195\u00a0s), 22 % faster than Nebul.\n\n  p50 195 ms, errors 0 %, requests 20, more"
+    assert wrapped(text, io.StringIO()) == text
+    assert wrapped(text, Terminal()).splitlines() == [
+        "NanoGPT is fastest",
+        "(p50\u00a00.195\u00a0s), 22 % faster",
+        "than Nebul.",
+        "",
+        "  p50 195 ms, errors 0 %,",
+        "  requests 20, more",
+    ]
