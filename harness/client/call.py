@@ -6,8 +6,8 @@ How it goes on in between is the course's (`harness.wire.course`); the sync and 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -391,7 +391,22 @@ def not_allowed(call: Call, answer: Answer | None, what: str, url: str) -> Addre
 def _with_exchange(error: ClientError, done: Done[Exchanged]) -> ClientError:
     reply = done.reply or done.first
     error.exchange = shown(reply) if reply is not None else None
+    if reply is not None and error.exchange is not None and error.exchange.body != reply.body:
+        error.answer = _without_key(error.answer)
     return error
+
+
+def _without_key(value: Any) -> Any:
+    """What was understood of an answer that repeats the key, without it: error trackers keep it with the error."""
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, Mapping):
+        return {_without_key(name): _without_key(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_without_key(one) for one in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{one.name: _without_key(getattr(value, one.name)) for one in fields(value)})
+    return value
 
 
 def _timings(done: Done[Exchanged], first: Exchanged) -> Timings:

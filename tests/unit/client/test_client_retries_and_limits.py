@@ -262,6 +262,19 @@ def test_an_error_has_its_exchange_and_no_key() -> None:
     assert SECRET not in repr(found.request_headers) + repr(found) + str(caught.value) + repr(caught.value)
 
 
+@pytest.mark.parametrize("status", [401, 429, 500, 200])
+def test_what_was_understood_of_an_error_holds_no_key(status: int) -> None:
+    """Error trackers keep an error's fields: what a server repeats of the key is taken out of `answer` too, whatever it stood in."""
+    said = httpx.Response(status, json={"error": status, "message": f"no {SECRET}", "more": [{SECRET: 1}, ["a", SECRET]]})
+    with client(Answers(said)) as one, pytest.raises(ClientError) as caught:
+        one.generate("a red boat")
+    answer = caught.value.answer
+    assert answer is not None
+    assert answer.status == status
+    assert answer.json["more"][1][0] == "a"
+    assert SECRET not in repr(answer) + repr(vars(caught.value))
+
+
 @pytest.mark.parametrize(
     "options",
     [{"timeout_s": float("nan")}, {"timeout_s": -1.0}, {"poll_timeout_s": float("inf")}, {"api_key": "ключ"}, {"api_key": "two\nlines"}],
