@@ -135,7 +135,10 @@ def routes(control: Control, log: RequestLog, counters: Counters, fetch: Callabl
             log.clear()
             counters.clear()
             return Response(status_code=204)
-        return _json({"requests": log.entries(request.query_params), "seen": log.seen})
+        try:
+            return _json({"requests": log.entries(request.query_params), "seen": log.seen})
+        except UsageError as error:
+            return _refused(error)
 
     async def conditions(request: Request) -> Response:
         if request.method in ("PUT", "PATCH"):

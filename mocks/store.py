@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from testcard.mocks.exchange import AddressMode, Answer, Call, PictureFormat, Refused, Upload
+from testcard.specs.errors import UsageError
 
 PREFIX = "/_testcard/files/"
 
@@ -266,6 +267,9 @@ class Logged(msgspec.Struct, frozen=True):
         }
 
 
+_ASKED_BY = ("provider", "operation", "method", "status", "phase")
+
+
 class RequestLog:
     """The newest `keep` requests, oldest first."""
 
@@ -283,8 +287,17 @@ class RequestLog:
         self._entries.clear()
 
     def entries(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
-        """Those that agree with a query by provider, operation, method, status and phase; of them the newest `limit`."""
-        wanted = {name: query[name] for name in ("provider", "operation", "method", "status", "phase") if name in query}
+        """Those that agree with a query by provider, operation, method, status and phase; of them the newest `limit`.
+
+        `UsageError` for a query by anything else: a misspelt one would let a test pass that should not.
+        """
+        strange = next((name for name in query if name not in (*_ASKED_BY, "limit")), None)
+        if strange is not None:
+            raise UsageError(f"requests are not asked for by {strange}", hint=f"ask by {', '.join(_ASKED_BY)} or limit")
+        limit = query.get("limit", "1")
+        if not (limit.isascii() and limit.isdigit() and len(limit) < 10 and int(limit)):
+            raise UsageError(f"limit cannot be {limit}", hint="it is a number above 0")
+        wanted = {name: query[name].upper() if name == "method" else query[name] for name in _ASKED_BY if name in query}
         entries = (Logged(*one) for one in self._entries)
         found = [one for one in entries if all(str(getattr(one, name)) == value for name, value in wanted.items())]
         return [one.shown() for one in newest(found, query)]
@@ -292,8 +305,7 @@ class RequestLog:
 
 def newest(entries: list[_Entry], query: Mapping[str, str]) -> list[_Entry]:
     """The last of them, as many as the query's `limit` says; all where it says none."""
-    limit = query.get("limit", "")
-    return entries[-int(limit) :] if limit.isascii() and limit.isdigit() and int(limit) else entries
+    return entries[-int(query["limit"]) :] if "limit" in query else entries
 
 
 def kept(call: Call) -> Any:

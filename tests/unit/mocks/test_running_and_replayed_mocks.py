@@ -32,6 +32,10 @@ def test_a_running_mock_is_asked_and_told() -> None:
         assert post(mock.base_url).status_code == 503
         assert [one["status"] for one in mock.requests()] == [200, 503]
         assert mock.requests(limit=1, status=200)[0]["fields"]["prompt"] == BODY["prompt"]
+        assert len(mock.requests(method="post")) == 2
+        for wrong in ({"operaton": "createImage"}, {"limit": "x"}, {"limit": 0}, {"limit": "9" * 5000}):
+            with pytest.raises(UsageError):
+                mock.requests(**wrong)
         assert mock.counters()["billed_requests"] == 1
         mock.play({"phase": [{"requests": 1, "name": "off", "refuse": ["500"]}, {}]})
         assert [post(mock.base_url).status_code for _ in range(2)] == [500, 200]
