@@ -52,6 +52,8 @@ LIVE_CONCURRENCY = 1
 #: Where a person has asked for the end: seconds for decoding pictures, bytes of large answers that are judged, and seconds that an abort
 #: waits for what cannot be broken off.
 _HURRIED_DECODING_S, _HURRIED_BYTES, _ABORT_S = 0.5, 8 << 20, 1.0
+#: So many bytes of large answers a second are judged on a slow machine.
+_JUDGED_PER_S = 50e6
 #: Of the time that a check may take so much is kept for judging, and no less than this is for sending.
 _JUDGING_S, _JUDGING_SHARE, _LEAST_TO_SEND_S = 5.0, 0.1, 1.0
 #: On this machine a task is asked for so often, whatever its profile says: nobody there minds.
@@ -351,8 +353,8 @@ class _Work:
         if stopped:
             runner.stop(INTERRUPTED)
 
-    def _decoding_s(self) -> float:
-        """How long pictures may be decoded: for what is left of the check's time, and for the part of it that was kept for that in any case."""
+    def _judging_s(self) -> float:
+        """How long judging large answers, and decoding their pictures, may take: for what is left of the check's time, and for the part of it that was kept for that in any case."""
         max_time_s = self._settings.told_max_time_s
         if max_time_s is None:
             return math.inf
@@ -361,6 +363,7 @@ class _Work:
 
     def _judged(self, carried: Carried) -> None:
         run, plan, options, outcome = RunReader(self._writer.folder), self._plan, self._run.options, carried.outcome
+        judging_s = _HURRIED_DECODING_S if outcome.interrupted else self._judging_s()
         conclusion = judge_records(
             plan.scopes,
             plan.rules,
@@ -371,8 +374,8 @@ class _Work:
             stopped=outcome.stopped is not None,
             started=started_of(run.run),
             live=options.live,
-            decoding_s=_HURRIED_DECODING_S if outcome.interrupted else self._decoding_s(),
-            judged_bytes=_HURRIED_BYTES if outcome.interrupted else None,
+            decoding_s=judging_s,
+            judged_bytes=_HURRIED_BYTES if outcome.interrupted else _judged_bytes(judging_s),
         )
         if self._aborted:
             return
@@ -388,6 +391,11 @@ class _Work:
         not_sent = list(outcome.not_sent.values())
         for event in sealed(self._writer, conclusion, target, spend, stop=outcome.stopped, planned=len(plan.steps), not_sent=not_sent):
             self.told.put(event)
+
+
+def _judged_bytes(judging_s: float) -> int | None:
+    """How many bytes of large answers are judged in so many seconds, one of any size at least; None for as many as the limit of that name allows."""
+    return None if judging_s == math.inf else max(limits().body_bytes, int(judging_s * _JUDGED_PER_S))
 
 
 def _time_to_send(max_time_s: float, gone_s: float) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -131,6 +133,7 @@ def command(provider: str | None, where: WhereAndKey, flags: CheckFlags, config_
 
     Example: testcard check nanogpt=http://127.0.0.1:8000 --wait-for 60s
     """
+    _free_large_blocks()
     config = load_config(config_file)
     recorded = flags.rejudged or flags.replayed
     if provider is None and recorded is not None:
@@ -148,6 +151,16 @@ def command(provider: str | None, where: WhereAndKey, flags: CheckFlags, config_
         wait_until_ready(checked_base_url(where.base_url), flags.wait_s)
     with run:
         return _shown(run.provider.id, run, as_json=as_json, quiet=flags.quiet)
+
+
+#: glibc's name for the size from which on a block of memory is given back to the system once it is free.
+_M_MMAP_THRESHOLD = -3
+
+
+def _free_large_blocks() -> None:
+    """Lets glibc give each block above 1 MB back once it is free: by itself it keeps blocks of up to 32 MB, where nothing else fits in later."""
+    with suppress(OSError, AttributeError):  # another C library: more memory, and no other difference
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
 
 def _target(provider: str | None, where: WhereAndKey, flags: CheckFlags, config: Config) -> tuple[str, WhereAndKey, CheckFlags, str | None]:

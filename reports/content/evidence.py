@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 from testcard.harness.errors import UsageError
@@ -49,6 +49,9 @@ class Party:
     verdicts: Verdicts | None = None
     exchanges: dict[str, Exchange] = field(default_factory=dict)
     children: dict[str, list[Exchange]] = field(default_factory=dict)
+    #: Sizes of the bodies whose pictures were looked at, by their sha256; and what was made of each, for whoever shows it again.
+    looked_at: dict[str, int] = field(default_factory=dict, repr=False)
+    thumbs: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def judged(self) -> list[Verdict]:
         """All verdicts, in file order."""

@@ -12,9 +12,12 @@ import binascii
 import hashlib
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
+import pybase64
 from PIL import Image
 
 from testcard.harness.errors import UsageError
@@ -30,6 +33,8 @@ from testcard.specs.pointers import at
 THUMB_PX = 132
 _LARGE_PX = 4200
 PER_OPERATION = 4
+#: Bodies from this size on are looked at once, and not all of them.
+_LARGE_BYTES = 1 << 20
 MOST_PICTURES = 60
 MOST_DEPTH = 12
 _SHORTEST_BASE64 = 88
@@ -105,11 +110,26 @@ def thumbnails(party: Party, exchange: Exchange, limit: int = PER_OPERATION) -> 
         return []
     thumbs: list[Thumb] = []
     for carrier in [exchange, *party.followed(exchange)]:
-        for data in _delivered(party.check, carrier):
-            if len(thumbs) >= limit:
-                return thumbs
-            thumbs.append(_thumb(data, carrier.id, _asked(exchange)))
+        if len(thumbs) >= limit:
+            break
+        made = _made(party, party.check, carrier, limit - len(thumbs))
+        thumbs += [replace(thumb, exchange=carrier.id, asked=_asked(exchange)) for thumb in made]
     return thumbs
+
+
+def _made(party: Party, run: RunReader, carrier: Exchange, limit: int) -> list[Thumb]:
+    """Up to `limit` thumbnails of what an exchange's own body holds. Of large bodies no more are looked at than a check judges, each once."""
+    body = carrier.response.body if carrier.response is not None else None
+    if body is None or body.sha256 is None or body.size < _LARGE_BYTES:
+        return [_thumb(data, "", "") for data in islice(_delivered(run, carrier), limit)]
+    if body.sha256 not in party.looked_at and sum(party.looked_at.values()) + body.size > limits().judged_bytes:
+        return [Thumb("", None, "unknown", None, None, body.size, "", "", "not shown: large, and after as much as is looked at")]
+    party.looked_at[body.sha256] = body.size
+    key = (body.sha256, limit, tuple((one.place, one.spelling) for one in carrier.pictures or ()), carrier.pictures is None)
+    if key not in party.thumbs:
+        party.thumbs[key] = [_thumb(data, "", "") for data in islice(_delivered(run, carrier), limit)]
+    found: list[Thumb] = party.thumbs[key]
+    return found
 
 
 def delivered_by(party: Party, exchange: Exchange) -> Iterator[bytes | None]:
@@ -189,10 +209,12 @@ def _decoded(text: str) -> bytes | None:
         text = text.partition(",")[2]
     if not text.isascii():
         return None
+    with suppress(binascii.Error, ValueError):
+        return pybase64.b64decode(text, validate=True)
     # As bytes: a text of megabytes of line breaks, taken apart at each, is half a gigabyte.
     letters = text.encode("ascii").translate(_STANDARD, b" \t\r\n\v\f\x1c\x1d\x1e\x1f").rstrip(b"=")
     try:
-        return base64.b64decode(letters + b"=" * (-len(letters) % 4), validate=True)
+        return pybase64.b64decode(letters + b"=" * (-len(letters) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
 

@@ -40,7 +40,7 @@ from testcard.harness.check import run as run_module
 from testcard.harness.check.judging import verdicts
 from testcard.harness.config import PricesSection
 from testcard.harness.events import Noted
-from testcard.harness.intake.limits import IntakeLimits
+from testcard.harness.intake.limits import IntakeLimits, limits
 from testcard.harness.stops import StopReason
 from testcard.specs.prices import PerImage
 from testkit.pictures import gradient, in_base64
@@ -411,14 +411,21 @@ def test_options_that_mean_nothing_are_refused_when_they_are_made(name: str, val
         CheckOptions(provider="nanogpt", **options)
 
 
-def test_pictures_are_decoded_for_what_is_left_of_the_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where all was sent in time: 64 pictures of 36 megapixels in each answer would take for ever."""
-    given: list[float] = []
+def test_large_answers_are_judged_for_what_is_left_of_the_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where all was sent in time: 64 pictures of 36 megapixels in each answer would take for ever, and so would bodies of 60 MB.
+
+    In an ordinary check's time all are judged that the limit allows, and in a short one's an answer as large as can be.
+    """
+    given: list[tuple[float, int]] = []
 
     def judge(*arguments: Any, **more: Any) -> Any:
-        given.append(more["decoding_s"])
+        given.append((more["decoding_s"], more["judged_bytes"]))
         return verdicts.judge_records(*arguments, **more)
 
     monkeypatch.setattr(run_module, "judge_records", judge)
-    check(options(server, max_requests=1, max_time_s=600.0)).finish()
-    assert 60.0 <= given[0] < 600.0
+    for max_time_s in (600.0, 1.3):
+        check(options(server, max_requests=1, max_time_s=max_time_s, out=Path(f"run-{max_time_s:g}"))).finish()
+    (decoding_s, judged_bytes), (_, hurried_bytes) = given
+    assert 60.0 <= decoding_s < 600.0
+    assert judged_bytes >= limits().judged_bytes
+    assert limits().body_bytes == hurried_bytes < limits().judged_bytes

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from testcard.harness.intake.limits import limits
 from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import (
     CheckedTarget,
@@ -21,6 +23,7 @@ from testcard.harness.runs.records import (
     TargetRecord,
     Verdicts,
 )
+from testcard.reports.content import pictures
 from testcard.reports.content.evidence import Party, gather
 from testcard.reports.content.pictures import Thumb, strips, thumbnails
 
@@ -148,3 +151,20 @@ def test_texts_that_are_no_base64_are_not_called_the_same_picture(recorded: Reco
     recorded.writer.finish("pass", 0)
     (strip,) = strips(gather([RunReader(recorded.writer.folder)]))
     assert (len(strip.thumbs), strip.same) == (2, [])
+
+
+def test_of_large_bodies_no_more_are_looked_at_than_a_check_judges(
+    recorded: Recorded, two: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of pictures of 60 MB would take minutes: what is left out is said, and the same body again costs nothing."""
+    bodies = [json.dumps({"data": [{"b64_json": text(data)}], "filling": "x" * 5000}).encode() for data in two]
+    place = [PlacedPicture(place="/data/0/b64_json", spelling="base64")]
+    for name, body in (("e1", bodies[0]), ("e2", bodies[1]), ("e3", bodies[0])):
+        recorded.answer(body, place, id=name)
+    monkeypatch.setattr(pictures, "_LARGE_BYTES", 5000)
+    monkeypatch.setattr(pictures, "limits", lambda: replace(limits(), judged_bytes=len(bodies[0])))
+    party = recorded.party
+    shown = [thumbnails(party, party.exchanges[name])[0] for name in ("e1", "e2", "e3")]
+    assert [(one.exchange, one.width_px, one.problem) for one in shown] == [
+        ("e1", 32, None), ("e2", None, "not shown: large, and after as much as is looked at"), ("e3", 32, None),
+    ]  # fmt: skip
