@@ -41,6 +41,7 @@ from testcard.harness.config import PricesSection
 from testcard.harness.errors import Exit, TestcardError, UsageError
 from testcard.harness.events import Event, Finished, Noted, Planned, PlannedTarget
 from testcard.harness.extras import require
+from testcard.harness.intake.limits import limits
 from testcard.harness.pricing import PriceOrigin, Pricing
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free
 from testcard.harness.targets import OpenTarget, checked_base_url, is_loopback, open_target
