@@ -11,12 +11,12 @@ import json
 import os
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from testcard.harness.errors import UsageError
+from testcard.harness.locks import lock
 
 FORMAT = "testcard.watch/1"
 _STATE = "state.json"
@@ -68,7 +68,7 @@ class DayLedger:
         except OSError as error:
             raise UsageError(f"{self.folder} cannot be written: {error.strerror}", hint="name another folder with --out") from None
         try:
-            _lock(self._held)
+            lock(self._held)
         except OSError:
             self._held.close()
             raise UsageError(
@@ -195,11 +195,3 @@ class DayLedger:
             file.flush()
             os.fsync(file.fileno())
         part.replace(self.folder / _STATE)
-
-
-def _lock(file: IO[str]) -> None:
-    """Takes the file for this process; `OSError` where another one has it."""
-    with suppress(ImportError):  # a system without it: two watches in one folder are then the user's affair
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
