@@ -6,6 +6,7 @@ there, is not asked for again.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -27,6 +28,7 @@ from testcard.harness.client.results import ENDINGS, Result
 from testcard.harness.client.sync import Client
 from testcard.harness.client.terms import PictureSource, as_input_image
 from testcard.harness.errors import TestcardError, UsageError
+from testcard.harness.locks import lock
 from testcard.specs.profile import Task
 
 #: what no further request of the batch would escape
@@ -87,13 +89,15 @@ def run_batch(
     reached limit and a folder that can no longer be written: then nothing more is begun. `names` gives other file names than the usual; one that is taken gets a number. `again`: what is done
     already is done again, and its files are overwritten. The retry policy, the spending limit and the hooks are the client's.
     """
-    batch = _Batch(client, items, Path(folder), concurrency, on_outcome, names, again=again)
 
     def work(entry: _Entry) -> None:
         if not batch.stopped:
             batch.ended(entry, *_caught(lambda: client.finish(entry.call(client))))
 
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="batch") as pool:
+    with (
+        _Batch(client, items, Path(folder), concurrency, on_outcome, names, again=again) as batch,
+        ThreadPoolExecutor(concurrency, thread_name_prefix="batch") as pool,
+    ):
         try:
             list(pool.map(work, batch.left))
         except BaseException:
@@ -114,8 +118,6 @@ async def run_batch_async(
     again: bool = False,
 ) -> list[BatchOutcome]:
     """`run_batch` for async code."""
-    batch = _Batch(client, items, Path(folder), concurrency, on_outcome, names, again=again)
-    left = iter(batch.left)
 
     async def worker() -> None:
         for entry in left:
@@ -127,9 +129,11 @@ async def run_batch_async(
                 ended = (None, error)
             batch.ended(entry, *ended)
 
-    async with anyio.create_task_group() as group:
-        for _ in range(concurrency):
-            group.start_soon(worker)
+    with _Batch(client, items, Path(folder), concurrency, on_outcome, names, again=again) as batch:
+        left = iter(batch.left)
+        async with anyio.create_task_group() as group:
+            for _ in range(concurrency):
+                group.start_soon(worker)
     return batch.outcomes()
 
 
@@ -178,11 +182,35 @@ class _Batch:
         self.stopped = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            # Unbuffered: what a full disk did not take must not come again when the file is closed.
+            self._held = (folder / _LOG).open("ab", buffering=0)
+        except OSError as error:
+            raise UsageError(f"{folder}: {error.strerror}", hint="name a folder that can be written") from None
+        try:
+            self._begin(items, client.settings.provider.id, again=again)
+        except BaseException:
+            self._held.close()
+            raise
+
+    def __enter__(self) -> _Batch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    def _begin(self, items: Iterable[BatchItem | str], provider: str, *, again: bool) -> None:
+        folder = self._folder
+        try:
+            lock(self._held)
+        except OSError:
+            hint = "wait for it, or give this one a folder of its own: both would ask for the same, and pay for it twice"
+            raise UsageError(f"another batch is at work in {folder}", hint=hint) from None
+        try:
             earlier = dict(self._earlier())
             self._end_cut_line()
         except OSError as error:
             raise UsageError(f"{folder}: {error.strerror}", hint="name a folder that can be written") from None
-        self._entries = list(_entries(items, client.settings.provider.id))
+        self._entries = list(_entries(items, provider))
         self._outcomes: dict[int, BatchOutcome] = {}
         self.left: list[_Entry] = []
         for entry in self._entries:
@@ -218,8 +246,9 @@ class _Batch:
                 "files": [file.name for file in files],
                 "record": record,
             }
-            with (self._folder / _LOG).open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
+            written = (json.dumps(line) + "\n").encode()
+            if self._held.write(written) != len(written):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             said = UsageError(f"{self._folder}: {error.strerror or error}", hint="make room, or let the folder be written, and begin again")
             return BatchOutcome(entry.index, entry.item, result=result, error=said)

@@ -221,6 +221,22 @@ def test_a_line_that_was_cut_swallows_no_other(tmp_path: Path) -> None:
         assert len(mock.requests()) == 1
 
 
+def test_two_batches_do_not_pay_twice_in_one_folder(tmp_path: Path) -> None:
+    """While one is at work there, another is refused before anything is sent; afterwards the folder is free."""
+    with running_mock("nanogpt") as mock, opened("nanogpt", mock) as one:
+        refused: list[UsageError] = []
+
+        def meanwhile(outcome: BatchOutcome) -> None:
+            with pytest.raises(UsageError, match="another batch is at work") as caught:
+                run_batch(one, ["one", "two"], tmp_path)
+            refused.append(caught.value)
+
+        run_batch(one, ["one", "two"], tmp_path, concurrency=1, on_outcome=meanwhile)
+        assert len(refused) == 2
+        assert all(outcome.earlier for outcome in run_batch(one, ["one", "two"], tmp_path))
+        assert len(mock.requests()) == 2
+
+
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
 def test_a_picture_that_is_paid_for_gets_a_plain_name_where_its_own_cannot_be(name: str, tmp_path: Path) -> None:
     """A name that no file can have loses neither the picture nor the batch."""
