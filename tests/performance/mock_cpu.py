@@ -1,7 +1,8 @@
 """CPU of a mock for one request beside a bare Starlette route that answers with the same body: `python tests/performance/mock_cpu.py`.
 
 Each serves from a process of its own under the same server and is loaded by wrk over 16 connections, in turns. Prints
-microseconds of CPU a request, and the mock's rate as a share of the bare route's (the mark: at least 80 %). With `--prism PATH` also the rates of
+microseconds of CPU a request, and what the mock reaches of the bare route: by CPU a request and by requests a second, the median of the rounds with
+the least and the most (the mark: at least 80 %). With `--prism PATH` also the rates of
 the mock, with a fresh picture of 256 px each time, and of Prism's mock of the same document, which answers with the word "string" (3 times).
 With `--memory N` also what the mock holds in memory (resident) after a tenth of so many requests, and after all of them.
 Not collected by pytest: quote ratios, and run it on a quiet machine.
@@ -59,9 +60,8 @@ def process(command: list[str]) -> Iterator[tuple[int, str]]:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system seconds that the process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """User and system seconds that the process's threads have used."""
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
 
 
 def loaded(pid: int, url: str, script: Path, seconds: float) -> tuple[float, float]:
@@ -99,21 +99,27 @@ def main() -> None:
                 body.write_bytes(urllib.request.urlopen(asked, timeout=30).read())
                 (Path(place) / "bare.py").write_text(BARE)
                 with process([sys.executable, str(Path(place) / "bare.py"), str(body), PATH]) as (bare_pid, bare_url):
-                    ratios, costs = [], []
-                    for _ in range(options.rounds):
-                        bare, _ = loaded(bare_pid, bare_url, script, options.seconds)
-                        ours, _ = loaded(mock_pid, mock_url, script, options.seconds)
-                        ratios.append(bare / ours)
-                        costs.append((bare, ours))
-                bare, ours = (statistics.median(one[index] for one in costs) for index in (0, 1))
-                kept = statistics.median(ratios)
+                    rounds = []
+                    for number in range(options.rounds + 1):
+                        bare = loaded(bare_pid, bare_url, script, options.seconds)
+                        ours = loaded(mock_pid, mock_url, script, options.seconds)
+                        rounds += [(bare, ours)] if number else []  # the first finds both cold
+                costs = [statistics.median(one[index][0] for one in rounds) for index in (0, 1)]
                 print(
-                    f"{size}, {body.stat().st_size} bytes: bare {bare:.0f} µs, mock {ours:.0f} µs, {kept:.0%} of the bare rate", flush=True
+                    f"{size}, {body.stat().st_size} bytes: bare {costs[0]:.0f} µs, mock {costs[1]:.0f} µs; of the bare route "
+                    f"{spread([bare / ours for (bare, _), (ours, _) in rounds])} by CPU, "
+                    f"{spread([ours / bare for (_, bare), (_, ours) in rounds])} by rate",
+                    flush=True,
                 )
             if options.memory is not None:
                 held(options.memory, mock_pid, mock_url, script)
             if options.prism is not None:
                 beside_prism(options, mock_pid, mock_url, Path(place))
+
+
+def spread(shares: list[float]) -> str:
+    """The median, the least and the most."""
+    return f"{statistics.median(shares):.1%} ({min(shares):.0%} to {max(shares):.0%})"
 
 
 def held(requests: int, pid: int, url: str, script: Path) -> None:
