@@ -359,7 +359,7 @@ class ProviderApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one HTTP request."""
-        began = self._clock()
+        began, era = self._clock(), self._log.era
         root: str = scope.get("root_path", "")
         asked: str = scope["path"][len(root) :]
         path = NOTHING
@@ -389,7 +389,7 @@ class ProviderApp:
             count = endpoint.count
         if answer.status == 404 and scope.get(MAY_BE_ELSEWHERE):
             count.take_back(404)
-        else:
+        elif era == self._log.era:
             self._write_down(scope, call, answer, began, phase)
         try:
             await respond(answer, send, head=method == "HEAD")

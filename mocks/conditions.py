@@ -15,7 +15,7 @@ import secrets
 import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any, Literal
@@ -197,9 +197,17 @@ def seeded(conditions: Conditions) -> Conditions:
 
 
 def conditions_from(value: Any, place: str, *, over: Conditions | None = None) -> Conditions:
-    """The conditions that a mapping says, over others where given; `UsageError` that names the place, and the part that cannot be used."""
+    """The conditions that a mapping says, over others where given; `UsageError` that names the place, and the part that cannot be used.
+
+    A latency may be a number of seconds, and of what is a list one may stand alone.
+    """
     try:
         merged = {**(msgspec.structs.asdict(over) if over is not None else {}), **value}
+        if isinstance(latency := merged.get("latency"), int | float) and not isinstance(latency, bool):
+            merged["latency"] = str(latency)
+        for name in ("faults", "refuse", "moderate"):
+            if isinstance(merged.get(name), str):
+                merged[name] = (merged[name],)
         found = msgspec.convert(merged, Conditions, strict=False)
     except (msgspec.ValidationError, TypeError) as error:
         raise UsageError(f"{place}: {error}", hint=f"conditions are {', '.join(Conditions.__struct_fields__)}") from None
@@ -229,17 +237,35 @@ def checked(conditions: Conditions) -> None:
 
 @dataclass(slots=True)
 class Refusal:
-    """A refusal that holds for a share of the requests, in an even rhythm. `status` None: as the provider refuses a prompt for its content."""
+    """A refusal that holds for a share of the requests, in an even rhythm. `status` None: as the provider refuses a prompt for its content.
+
+    `ahead` is the part of a request by which its rhythm is before that of others, so that they do not fall on the same requests.
+    """
 
     status: int | None
     code: str
     rate: float
+    ahead: float = 0.0
     _seen: int = 0
+    _given: int = 0
 
-    def holds(self) -> bool:
-        """Whether the next request is refused."""
+    def count(self) -> bool:
+        """Counts a request; whether one is to be refused by now."""
         self._seen += 1
-        return int(self._seen * self.rate + 1e-9) > int((self._seen - 1) * self.rate + 1e-9)
+        return int(self._seen * self.rate + self.ahead + 1e-9) > self._given
+
+    def give(self) -> None:
+        """The request that was counted is refused."""
+        self._given += 1
+
+
+def next_refusal(refusals: Sequence[Refusal]) -> Refusal | None:
+    """The one that refuses the next request, if one does: each counts every request, and what one could not refuse it refuses next."""
+    due = [one for one in refusals if one.count()]
+    if not due:
+        return None
+    due[0].give()
+    return due[0]
 
 
 def parse_refusal(text: str) -> Refusal:
@@ -289,7 +315,8 @@ class InForce:
         if wanted.rate_limit != now.rate_limit:
             self._rate_limit = RateLimit(wanted.rate_limit, self._timer) if wanted.rate_limit is not None else None
         if wanted.refuse != now.refuse:
-            self._refusals = tuple(parse_refusal(text) for text in wanted.refuse)
+            several = len(wanted.refuse)
+            self._refusals = tuple(replace(parse_refusal(text), ahead=number / several) for number, text in enumerate(wanted.refuse))
         if wanted.quota != now.quota:
             self._left = wanted.quota
         if wanted.max_concurrent != now.max_concurrent:
@@ -320,14 +347,12 @@ class InForce:
             wait_s = self._rate_limit.wait_s()
             if wait_s:
                 return Refused(429, _SENTENCES[429], code="rate_limit_exceeded", headers=(self._retry_after(wait_s),))
-        for refusal in self._refusals:
-            if refusal.holds():
-                if refusal.status is None:
-                    return refusal
-                headers = (self._retry_after(_RETRY_AFTER_S),) if refusal.status in (429, 503) else ()
-                said = _SENTENCES.get(refusal.status, "refused as the mock was told")
-                return Refused(refusal.status, said, code=refusal.code, headers=headers)
-        return None
+        refusal = next_refusal(self._refusals) if self._refusals else None
+        if refusal is None or refusal.status is None:
+            return refusal
+        headers = (self._retry_after(_RETRY_AFTER_S),) if refusal.status in (429, 503) else ()
+        said = _SENTENCES.get(refusal.status, "refused as the mock was told")
+        return Refused(refusal.status, said, code=refusal.code, headers=headers)
 
     def refused_for_money(self, cost_usd: float, balance_usd: float | None) -> Refused | None:
         """Why work that costs this is not done: the quota or the balance is used up. What is let through counts against the quota."""

@@ -91,7 +91,8 @@ class Endpoint:
 
     async def answer(self, call: Call, receive: request_body.Receive) -> Answer:
         """The answer to one request; never raises for anything a client can send."""
-        self.count.open += 1
+        count, era = self.count, self.count.era
+        count.open += 1
         try:
             try:
                 answer = await self._answer(call, receive)
@@ -105,9 +106,10 @@ class Endpoint:
             # Only a server that is being stopped cancels: say so, rather than leave a traceback.
             answer = self.provider_format.refusal(Refused(503, "the mock is being stopped", code="stopping"))
         finally:
-            self.count.open -= 1
+            count.open -= 1
         answer = self.provider_format.as_sent(answer, self.operation)
-        self.count.add(answer.status, billed=answer.billed and answer.status < 300, images=answer.images)
+        if era == count.era:
+            count.add(answer.status, billed=answer.billed and answer.status < 300, images=answer.images)
         return answer
 
     async def _answer(self, call: Call, receive: request_body.Receive) -> Answer:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import pybase64
@@ -20,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from testcard.mocks.endpoint import decoded
 from testcard.mocks.request_body import whole
+from testcard.mocks.store import Counters, RequestLog, shortened
 from testcard.specs.errors import UsageError
 
 #: below this path the pictures are that the run had fetched from elsewhere
@@ -86,6 +88,7 @@ class Replay:
     def __init__(self, run: Path, *, paced: bool = False) -> None:
         self._run = run
         self._paced = paced
+        self._log, self._counters = RequestLog(), Counters()
         self._targets, exchanges = _read(run)
         fetched = {one.request.url: one for one in exchanges if one.source == "fetch" and one.response is not None}
         self._elsewhere = {f"{_ELSEWHERE}{number}": one for number, one in enumerate(fetched.values())}
@@ -118,23 +121,54 @@ class Replay:
         origin = f"{scope.get('scheme', 'http')}://{headers.get('host', 'localhost')}"
         body = await whole(receive)
         path: str = scope["path"]
-        if path == "/_testcard/health":
-            told = {"server": "testcard mock", "status": "ready", "providers": [self.provider], "replays": self._run.name}
-            await _respond(send, 200, [(b"content-type", b"application/json")], msgspec.json.encode(told))
-            return
         if path in self._elsewhere:
             await self._answer(self._elsewhere[path], origin, "exact", send)
             return
+        query = scope["query_string"].decode("latin-1")
+        if path.startswith("/_testcard/"):
+            status, told = self._own(scope["method"], path.removeprefix("/_testcard/"), query)
+            await _respond(send, status, [(b"content-type", b"application/json")], msgspec.json.encode(told))
+            return
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         there = self._recorded.get((method, path))
-        if there is None:
+        whole_path = f"{path}?{query}" if query else path
+        began, found = time.time(), None
+        if there is not None:
+            found, how = self._find(there, whole_path, headers, self._as_recorded(body, origin))
+            found.used += 1
+        response = found.exchange.response if found is not None else None
+        status = 404 if found is None else 200 if response is None else response.status
+        self._write_down(began, scope["method"], whole_path, headers, body, status)
+        if found is None:
             said = msgspec.json.encode({"error": f"the run {self._run.name} has no {method} {path}"})
             await _respond(send, 404, [(b"content-type", b"application/json")], said)
-            return
-        query = scope["query_string"].decode("latin-1")
-        found, how = self._find(there, f"{path}?{query}" if query else path, headers, self._as_recorded(body, origin))
-        found.used += 1
-        await self._answer(found.exchange, origin, how, send)
+        else:
+            await self._answer(found.exchange, origin, how, send)
+
+    def _own(self, method: str, what: str, query: str) -> tuple[int, Any]:
+        """Testcard's own addresses, as far as a replay has them: health, the request log, counts; a scenario that is ended begins it again."""
+        if method == "DELETE" and what in ("requests", "counters", "scenario"):
+            self._counters.clear()
+            if what == "requests":
+                self._log.clear()
+            elif what == "scenario":
+                for one in (one for there in self._recorded.values() for one in there):
+                    one.used = 0
+            return 200, {}
+        if method == "GET" and what == "health":
+            return 200, {"server": "testcard mock", "status": "ready", "providers": [self.provider], "replays": self._run.name}
+        if method == "GET" and what == "requests":
+            return 200, {"requests": self._log.entries(dict(parse_qsl(query))), "seen": self._log.seen}
+        if method == "GET" and what == "counters":
+            return 200, self._counters.report()
+        said = f"a replay answers as the run did: it has no {what}"
+        return 404, {"error": {"message": said, "hint": "serve a provider instead: testcard mock nanogpt"}}
+
+    def _write_down(self, began: float, method: str, path: str, headers: Mapping[str, str], body: bytes, status: int) -> None:
+        sent = _meaning(body, headers)
+        fields = f"{len(sent)} bytes" if isinstance(sent, bytes) else shortened(sent)
+        self._counters.of(self.provider, "(recorded)").add(status, billed=False, images=0)
+        self._log.add(began, self.provider, None, method, path, headers, fields, status, time.time() - began, 0, False, None)
 
     def _find(self, there: Sequence[_Recorded], path: str, headers: Mapping[str, str], body: bytes) -> tuple[_Recorded, str]:
         sent = _meaning(body, headers)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from testcard.mocks.app import create_app, for_pages
-from testcard.mocks.conditions import conditions_from, read_scenario
+from testcard.mocks.conditions import Scenario, conditions_from, read_scenario, scenario_from
 from testcard.mocks.replay import Replay
 from testcard.mocks.serving import serving, throwaway_certificate
 from testcard.specs.errors import UsageError
@@ -61,7 +61,10 @@ class RunningMock:
         self._ask("PUT", "scenario", dict(scenario))
 
     def reset(self) -> None:
-        """Puts back the conditions that it started with, ends a scenario, and forgets requests and counts."""
+        """Puts back the conditions that it started with, ends a scenario, and forgets requests and counts, also of what is being answered.
+
+        A replay answers from its beginning again.
+        """
         self._ask("DELETE", "scenario")
         self._ask("DELETE", "requests")
 
@@ -75,8 +78,9 @@ class RunningMock:
             with opener.open(request, timeout=10) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as error:
-            said = json.loads(error.read() or b"{}").get("error", {})
-            raise UsageError(str(said.get("message", error)), hint=said.get("hint", "")) from None
+            said = json.loads(error.read() or b"{}").get("error")
+            told: dict[str, Any] = said if isinstance(said, dict) else {"message": said or error}
+            raise UsageError(str(told.get("message", error)), hint=told.get("hint", "")) from None
         return json.loads(text) if text else None
 
 
@@ -86,13 +90,15 @@ def running_mock(
     *,
     api_key: str = MOCK_API_KEY,
     variant: str | None = None,
-    scenario: Path | str | None = None,
+    scenario: Path | str | Mapping[str, Any] | None = None,
     replay: Path | str | None = None,
     tls: bool = False,
     cors: bool = False,
     **conditions: Any,
 ) -> Iterator[RunningMock]:
     """A mock on a free port of 127.0.0.1 until the block ends: of a provider, bundled or a folder, or of a recorded run.
+
+    `scenario` is a TOML file, or what would stand in one: `{"phase": [{"requests": 3}, {"refuse": "503"}]}`.
 
     `conditions` are those of `testcard.mocks.conditions.Conditions`, such as `latency`, `faults`, `refuse`, `quota`. `UsageError` for what
     cannot be served.
@@ -107,7 +113,11 @@ def running_mock(
             app: Any = for_pages(replayed) if cors else replayed
         else:
             first = conditions_from(conditions, "running_mock")
-            story = read_scenario(Path(scenario), over=first) if scenario is not None else None
+            story: Scenario | None = None
+            if isinstance(scenario, Mapping):
+                story = scenario_from(scenario, "scenario", over=first)
+            elif scenario is not None:
+                story = read_scenario(Path(scenario), over=first)
             named = provider if isinstance(provider, Provider) else str(provider)
             app = create_app([named], conditions=first, scenario=story, api_key=api_key, variant=variant, cors=cors)
         certificate = stack.enter_context(throwaway_certificate("127.0.0.1")) if tls else None

@@ -164,13 +164,17 @@ class TaskStore:
 
 @dataclass(slots=True)
 class Count:
-    """Of one operation. `images` counts pictures in billed answers, at acceptance for async tasks; `open` what is being served."""
+    """Of one operation. `images` counts pictures in billed answers, at acceptance for async tasks; `open` what is being served.
+
+    `era` goes up when counts begin from nothing: what was asked before that is not counted when its answer is ready.
+    """
 
     requests: int = 0
     billed_requests: int = 0
     images: int = 0
     open: int = 0
     statuses: dict[int, int] = field(default_factory=dict)
+    era: int = 0
 
     def add(self, status: int, *, billed: bool, images: int) -> None:
         """One answered request."""
@@ -204,6 +208,7 @@ class Counters:
             for count in operations.values():
                 count.requests = count.billed_requests = count.images = 0
                 count.statuses.clear()
+                count.era += 1
 
     def report(self) -> dict[str, object]:
         """The body of `GET /_testcard/counters`: totals, and the counts of each operation."""
@@ -276,6 +281,7 @@ class RequestLog:
     def __init__(self, *, keep: int = KEPT) -> None:
         self._entries: deque[tuple[Any, ...]] = deque(maxlen=keep)
         self.seen = 0
+        self.era = 0
 
     def add(self, *said: Any) -> None:
         """One more: what `Logged` has after the number. It is made one when somebody asks."""
@@ -283,8 +289,9 @@ class RequestLog:
         self._entries.append((self.seen, *said))
 
     def clear(self) -> None:
-        """Forgets them all; numbers go on."""
+        """Forgets them all, those too that are being answered (a later `era`); numbers go on."""
         self._entries.clear()
+        self.era += 1
 
     def entries(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
         """Those that agree with a query by provider, operation, method, status and phase; of them the newest `limit`.

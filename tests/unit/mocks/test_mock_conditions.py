@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -158,6 +159,9 @@ def test_a_rate_limit_says_when_in_seconds_or_as_a_date() -> None:
 def test_refusals_come_at_their_rate() -> None:
     """Half of the requests are refused, in an even rhythm; a refusal for content is the provider's own."""
     assert statuses(4, conditions=Conditions(refuse=("503@0.5",))) == [200, 503, 200, 503]
+    assert Counter(statuses(8, conditions=Conditions(refuse=("503@0.25", "429@0.25")))) == {200: 4, 503: 2, 429: 2}
+    assert Counter(statuses(40, conditions=Conditions(refuse=("503@0.2", "429@0.3", "500@0.1")))) == {200: 16, 503: 8, 429: 12, 500: 4}
+    assert statuses(4, conditions=Conditions(refuse=("503@0.5", "429"))) == [429, 503, 429, 503]
     assert statuses(1, conditions=Conditions(refuse=("credit",))) == [402]
     assert statuses(1, conditions=Conditions(refuse=("moderated",))) == [400]
     for wrong in ("nothing", "302", "503@0", "error@2"):
@@ -409,6 +413,15 @@ def test_a_scenario_that_cannot_be_used_says_where(tmp_path: Path, text: str, sa
         read_scenario(path)
     assert said in str(caught.value)
     assert caught.value.hint
+
+
+def test_conditions_are_read_as_people_write_them() -> None:
+    """A latency as a number of seconds, and one refusal, fault or word by itself."""
+    found = conditions_from({"latency": 0.25, "refuse": "503@0.5", "faults": "image.size", "moderate": "boat"}, "here")
+    assert found == Conditions(latency="0.25", refuse=("503@0.5",), faults=("image.size",), moderate=("boat",))
+    for wrong in (-1, True, float("nan")):
+        with pytest.raises(UsageError):
+            conditions_from({"latency": wrong}, "here")
 
 
 def test_conditions_that_cannot_be_kept_are_refused() -> None:

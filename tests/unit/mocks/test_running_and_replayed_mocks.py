@@ -62,6 +62,24 @@ def test_a_reset_mock_is_as_it_began() -> None:
         assert post(mock.base_url).json()["remainingBalance"] == untouched
 
 
+def test_what_was_asked_before_a_reset_is_no_part_of_what_comes_after() -> None:
+    """A request that its client gave up, and whose answer is ready after the reset, is neither in the log nor counted."""
+    with running_mock("nanogpt", latency=0.3) as mock:
+        with pytest.raises(httpx.ReadTimeout):
+            post(mock.base_url, timeout=0.1)
+        assert mock.counters()["open"] == 1
+        mock.reset()
+        assert post(mock.base_url).status_code == 200
+        assert mock.counters()["open"] == 0
+        assert [len(mock.requests()), mock.counters()["requests"]] == [1, 1]
+
+
+def test_a_mock_begins_with_a_scenario() -> None:
+    """Of a file, or as a mapping."""
+    with running_mock("nanogpt", scenario={"phase": [{"requests": 1, "refuse": "503"}, {}]}) as mock:
+        assert [post(mock.base_url).status_code for _ in range(2)] == [503, 200]
+
+
 def test_a_scenario_that_is_put_says_what_differs_from_the_start() -> None:
     """What the mock was started with holds in every phase that says nothing of it, as with a file."""
     with running_mock("nanogpt", refuse=["503"]) as mock:
@@ -137,6 +155,23 @@ def test_a_recorded_run_answers_again(tmp_path: Path) -> None:
         with pytest.raises(httpx.RemoteProtocolError):
             post(mock.base_url, {"prompt": "gone"})
         assert httpx.get(f"{mock.base_url}/v1/other", trust_env=False).status_code == 404
+
+
+def test_a_replay_says_what_it_was_asked_and_begins_again(tmp_path: Path) -> None:
+    """Its log and counts are read as another mock's are; a reset empties them and answers from the beginning; it has no conditions."""
+    with running_mock(replay=recorded(tmp_path / "run")) as mock:
+        asked = {"n": 1, "prompt": "x"}
+        assert [post(mock.base_url, asked).json().get("second") for _ in range(2)] == [None, True]
+        post(mock.base_url, {"prompt": "something else", "n": 1}, key="sk-other")
+        entries = mock.requests(status=200)
+        assert [one["fields"] for one in entries] == [asked, asked, {"prompt": "something else", "n": 1}]
+        assert "sk-other" not in str(entries)
+        assert mock.counters()["requests"] == 3
+        mock.reset()
+        assert (mock.requests(), mock.counters()["requests"]) == ([], 0)
+        assert post(mock.base_url, asked).json().get("second") is None
+        with pytest.raises(UsageError, match="has no conditions"):
+            mock.configure(latency="1")
 
 
 def test_a_replay_takes_pages_in_and_nothing_that_it_could_not_keep(tmp_path: Path) -> None:
