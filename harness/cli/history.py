@@ -100,7 +100,7 @@ def show(series: Sequence[History], findings: Sequence[BrokenRule], console: Con
         else:
             _print_lines(console, series)
         console.print(
-            "trend: Mann–Kendall over runs with the same fingerprint, from 8 runs on; latest: against the median and, from 3 runs on, the range of those before it",
+            "trend: Mann–Kendall over runs with the same fingerprint, from 8 runs on; from 3 on the latest stands beside the median and the range of those before it",
             markup=False,
         )
     if findings:
@@ -178,7 +178,7 @@ def _cells(each: History) -> list[str]:
         f"{title}, {unit.name}",
         str(len(values)),
         unit.text(values[0]),
-        unit.text(median(values)),
+        unit.text(moved.median if moved.median is not None else median(values)),  # what the latest is put beside
         latest,
         chart(values),
         moved.word + change,

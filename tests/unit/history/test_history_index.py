@@ -135,7 +135,7 @@ def test_no_word_is_broken_on_a_narrow_terminal(runs: Path, width: int) -> None:
     said = out.getvalue()
     assert "…" not in said
     assert max(map(len, said.splitlines())) <= width
-    for word in ("p50 latency", "0.814", "above", "createImage", "image.size", "auth.required", "rising"):
+    for word in ("p50 latency", "0.814", "0.638", "(×1.28)", "above", "createImage", "image.size", "auth.required", "rising"):
         assert word in said, said
     assert ("figure" in said.splitlines()[0]) == (width == 200)
 
