@@ -55,6 +55,11 @@ def unchanged(changes: Sequence[Change]) -> str:
     return f"no difference {f'beyond the margin ({margins})' if sure else f'found (margin {margins})'}: {'; '.join(parts)}."
 
 
+def undecided(changes: Sequence[Change]) -> str:
+    """One line for all metrics of a row that are undecided for one reason."""
+    return f"{listing([change.metric.title for change in changes])}: no decision, because {changes[0].reason}."
+
+
 def margin_text(change: Change) -> str:
     """The margin with its unit: "15 %", "1.5 points"."""
     return f"{_percent(100 * change.margin)} {'points' if change.metric.share else '%'}"

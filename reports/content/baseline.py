@@ -124,13 +124,18 @@ def exit_code(comparison: Comparison) -> Exit:
 def _groups(comparison: Comparison) -> list[Group]:
     found: dict[str, list[Line]] = {}
     still: dict[str, list[Change]] = {}
+    unknown: dict[tuple[str, str], list[Change]] = {}
     for change in comparison.changes:
         name = clean(sentences.place(change))
         lines = found.setdefault(name, [])
         if change.verdict == "no difference":
             still.setdefault(name, []).append(change)
+        elif change.verdict == "no decision":
+            unknown.setdefault((name, change.reason), []).append(change)
         else:
             lines.append(Line(change.verdict, _STYLES[change.verdict], _GLYPHS[change.verdict], clean(sentences.sentence(change))))
+    for (name, _), open_ones in unknown.items():  # what is undecided for one reason is one line
+        found[name].append(Line("no decision", _STYLES["no decision"], _GLYPHS["no decision"], clean(sentences.undecided(open_ones))))
     for name, unchanged in still.items():  # what did not move is one line
         if comparison.itself:
             text = sentences.TWICE

@@ -417,3 +417,6 @@ def test_sentences_read_like_sentences() -> None:
     )
     few = compare(some_bench(rounds=3), some_bench())
     assert "no decision, because 3 rounds of alike size against 8" in sentences.sentence(of(few, "p50"))
+    assert sentences.undecided(few.changes[:3]) == (
+        "p50 latency, p95 latency and throughput: no decision, because 3 rounds of alike size against 8; a decision needs 4 on each side."
+    )

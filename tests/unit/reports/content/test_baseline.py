@@ -137,6 +137,7 @@ def test_compare_says_one_sentence_a_metric_and_gates(
         said_of = "\n".join(line for line in shown.splitlines() if line.startswith("  "))
         assert all(name in said_of for name in ("p50 latency", "p95 latency", "throughput", "error rate"))
         assert sum(line.strip().startswith("≈") for line in said_of.splitlines()) <= 1  # what did not move is one line
+        assert said_of.count("no decision, because 3 rounds") == (new == "short")  # and so is what one reason leaves open
     assert cli.run(["compare", str(benches[new]), str(benches["old"]), "--json"]) == code
     data = json.loads(capsys.readouterr().out)
     assert data["exit_code"] == code
