@@ -23,7 +23,7 @@ from testcard.harness.client.masks import Mask
 from testcard.harness.client.results import Picture, Result
 from testcard.harness.client.spending import SpendingGuard
 from testcard.harness.client.sync import Client
-from testcard.harness.client.terms import task_request
+from testcard.harness.client.terms import is_address, task_request
 from testcard.harness.config import load_config
 from testcard.harness.errors import UsageError
 from testcard.harness.progress import PLAIN_INTERVAL_S
@@ -351,7 +351,7 @@ def _client(work: _Work, place: _Place) -> Iterator[tuple[Client, Any]]:
     provider = load_provider(name, config.providers.path)
     plain: Any = work.mask.picture if isinstance(work.mask, Mask) else work.mask
     # What lies at an address is fetched by the client where it has to be; here any picture stands for it.
-    images = [b"" if one.startswith(("http://", "https://")) else one for one in work.images]
+    images = [b"" if is_address(one) else one for one in work.images]
     choose(provider, task_request(work.task, work.prompt, images, plain, **terms), target.operation)
     if base_url is None and not place.talk.quiet:
         say(f"no base URL: starting the embedded mock of {provider.profile.name}; its pictures are test cards")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from PIL import Image
 
@@ -30,6 +30,8 @@ class Mask:
 
 def in_polarity_of(provider: Provider, choice: Choice, mask: InputImage, edits: Edits) -> tuple[InputImage, str | None]:
     """The mask as the operation takes it, and a note where it had to be converted; `UsageError` where nobody says what it takes."""
+    if edits not in get_args(Edits):
+        raise UsageError(f"a mask marks nothing with {edits!r}", hint="edits is 'white' or 'transparent'")
     fields = provider.operation_profile(choice.operation).fields.values()
     wanted = next((field.edits for field in fields if field.means == "mask"), None)
     if wanted is None:

@@ -25,6 +25,7 @@ from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import keep_secret
 from testcard.harness.targets import KEY_ENV, checked_base_url, is_loopback, read_key, sendable_key
+from testcard.harness.text.words import shortened
 from testcard.harness.wire.addresses import allow_host, fetchable, host_of, origin
 from testcard.harness.wire.billing import worst_case
 from testcard.harness.wire.contract import Choice, choose
@@ -37,7 +38,7 @@ from testcard.specs.profile import MOCK_API_KEY, Delivery, Task
 from testcard.specs.user_files import content
 
 #: A picture to send: its bytes, the path of a file, a picture of Pillow's, an address (where the contract takes one), a data URL, or an `InputImage`.
-PictureSource = bytes | str | os.PathLike[str] | Image.Image | InputImage
+PictureSource = bytes | bytearray | memoryview | str | os.PathLike[str] | Image.Image | InputImage
 
 
 class Terms(TypedDict, total=False):
@@ -119,7 +120,7 @@ class Settings:
 
     def to_fetch(self, task: Task, images: Sequence[PictureSource], operation: str | None) -> tuple[str, ...]:
         """The addresses among the pictures that have to be fetched first, for the operation takes pictures and no addresses."""
-        urls = tuple(one for one in images if isinstance(one, str) and one.startswith(("http://", "https://")))
+        urls = tuple(one for one in images if isinstance(one, str) and is_address(one))
         if not urls:
             return ()
         profile = self.provider.operation_profile(operation or self.provider.default_operation(task))
@@ -278,25 +279,48 @@ def settings(
     return Settings(loaded, url, key, pricing, *bounds, live, timeout_s, retry, guard, tuple(hooks))
 
 
+def is_address(source: object) -> bool:
+    """Whether a picture to send is given by its address."""
+    return isinstance(source, str) and source[:8].lower().startswith(("http://", "https://"))
+
+
 def as_input_image(source: PictureSource) -> InputImage:
-    """The picture to send; `UsageError` for a file that cannot be read."""
+    """The picture to send; `UsageError` for what is none, or a file that cannot be read."""
     if isinstance(source, InputImage):
         return source
-    if isinstance(source, bytes):
-        return input_image(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return input_image(bytes(source))
     if isinstance(source, Image.Image):
-        buffer = io.BytesIO()
-        source.save(buffer, "PNG")
-        return input_image(buffer.getvalue())
-    if isinstance(source, str) and source.startswith("data:"):
-        carried = lenient_base64(source)
+        return input_image(_png_of(source))
+    if isinstance(source, str) and source[:5].lower() == "data:":
+        carried = lenient_base64(f"data:{source[5:]}")
         if carried is None:
             raise UsageError(f"{source[:40]}… is no data URL of a picture", hint="write it as data:image/png;base64,…")
         return input_image(carried)
-    if isinstance(source, str) and source.startswith(("http://", "https://")):
+    if isinstance(source, str) and is_address(source):
         return InputImage(url=source)
+    if not isinstance(source, str | os.PathLike):
+        raise UsageError(
+            f"{type(source).__name__} is no picture", hint="pass a path, bytes, a picture of Pillow's, an address or a data URL"
+        )
     path = Path(source)
     try:
         return input_image(content(path), path.name)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", hint="name a picture file, or pass its bytes") from None
+        raise UsageError(f"{shortened(str(path), 200)}: {error.strerror}", hint="name a picture file, or pass its bytes") from None
+
+
+#: What PNG cannot hold, and what holds the same.
+_AS_PNG = {"PA": "RGBA", "La": "LA", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
+
+
+def _png_of(picture: Image.Image) -> bytes:
+    """The picture as PNG; `UsageError` where its pixels cannot be had, or nobody can say what they look like."""
+    buffer = io.BytesIO()
+    try:
+        (picture.convert(_AS_PNG[picture.mode]) if picture.mode in _AS_PNG else picture).save(buffer, "PNG")
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"the picture (mode {picture.mode}) cannot be sent: {error}", hint='convert it first: picture.convert("RGB")'
+        ) from None
+    return buffer.getvalue()

@@ -32,6 +32,7 @@ from testcard.harness.client import (
     run_batch_async,
 )
 from testcard.harness.client.masks import converted
+from testcard.harness.client.terms import as_input_image
 from testcard.harness.errors import UsageError
 from testcard.mocks.running import RunningMock, running_mock
 from testkit.pictures import plain
@@ -151,6 +152,41 @@ def test_pictures_go_in_as_anything(nebul: RunningMock, tmp_path: Path) -> None:
                 return (await client.edit(address, "at night", size=(256, 256))).pictures[0].width
 
         assert anyio.run(story) == 256
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV", "I;16"])
+def test_pictures_of_pillows_go_in_whatever_their_mode(mode: str) -> None:
+    """Those that PNG cannot hold too, such as the CMYK of a JPEG from a press."""
+    sent = as_input_image(Image.new(mode, (8, 8)))
+    assert Image.open(io.BytesIO(sent.data)).size == (8, 8)
+
+
+def test_what_is_no_picture_to_send_is_told(tmp_path: Path) -> None:
+    """Nobody can say what a picture of floats looks like; a file object, a closed or a truncated picture, a mask that marks with black."""
+    closed = Image.open(io.BytesIO(plain(8, 8)))
+    closed.close()
+    bitmap = io.BytesIO()
+    Image.new("RGB", (90, 90)).save(bitmap, "BMP")
+    truncated = Image.open(io.BytesIO(bitmap.getvalue()[:-999]))
+    wrong: list[Any] = [Image.new("F", (8, 8)), Image.new("LAB", (8, 8)), closed, truncated, io.BytesIO(plain(8, 8)), None, 3, "x" * 9000]
+    for one in wrong:
+        with pytest.raises(UsageError) as caught:
+            as_input_image(one)
+        assert len(str(caught.value)) < 400
+    with running_mock("opengpu-relay") as mock, opened("opengpu-relay", mock) as client:
+        black: Any = Mask(Image.new("L", (64, 64)), edits="black")  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="black"):
+            client.edit(Image.new("RGB", (64, 64)), "a hat", mask=black, operation="editGptImage")
+        assert mock.requests() == []
+
+
+def test_schemes_have_no_case_and_bytes_are_bytes(nebul: RunningMock) -> None:
+    """As in every URL; a bytearray and a view of memory are what bytes are."""
+    data = plain(8, 8)
+    for one in ("DATA:image/png;base64," + base64.b64encode(data).decode(), bytearray(data), memoryview(data)):
+        assert as_input_image(one).data == data
+    with opened("nebul", nebul) as client, pytest.raises(ConnectionFailed, match="could not be fetched"):
+        client.edit("HTTP://127.0.0.1:1/a.png", "at night")
 
 
 def test_a_mask_is_turned_to_what_the_provider_takes(relay: RunningMock, nebul: RunningMock) -> None:
