@@ -7,8 +7,9 @@ from typing import Any
 
 from testcard.harness.intake.limits import limits
 
-#: Signs that turn the direction of a text, end its lines, or are halves of letters.
-_UNSEEN = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
+#: Signs that turn the direction of a text, end its lines, are halves of letters, or hide within a word, as in the name of a host. Joiners of
+#: letters and of emoji stay.
+_UNSEEN = "\u00ad\u061c\u180e\u200b\u2060-\u2064\ufff9-\ufffb\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
 #: Control characters but for the end of a line and a tab.
 _ACTING = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_UNSEEN}]")
 #: The same without those that our own output is drawn with: escape sequences, the begin of the line, a step back.

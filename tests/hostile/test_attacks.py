@@ -34,7 +34,7 @@ SOME = [
     "url-full-width", "url-no-scheme", "url-port-word", "redirect-308-origin", "download-origin", "task-poll-metadata", "task-state-huge",
     "stream-values", "stream-surrogates", "stream-delta-list", "stream-finish-odd", "png-2-32", "apng-2000", "jpeg-scans", "base64-padding",
     "words-controls-401", "words-lines", "key-entities-400", "key-in-status-line", "key-in-location", "stream-key",
-    "jpeg-markers-padded", "gif-comments-million", "png-iccp-9000", "url-nul-in-host", "chunked-trailer-dripped", "half-closed-in-the-head",
+    "jpeg-markers-padded", "gif-comments-million", "png-iccp-9000", "url-nul-in-host", "url-soft-hyphen", "url-zero-width", "chunked-trailer-dripped", "half-closed-in-the-head",
     "interim-with-a-body", "words-sixel", "key-base32-400", "task-id-percent-line", "stream-comment-endless",
 ]  # fmt: skip
 
