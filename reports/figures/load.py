@@ -103,6 +103,7 @@ def _lines(all_stages: Sequence[Series]) -> list[list[Series]]:
 
 
 def _good_share(series: Series) -> float:
+    """Good requests a second as a share of those offered: less than the share of requests that were good where the target fell behind."""
     return min(series.row.goodput_rps / series.row.offered_rps, 1.0) if series.row.offered_rps else 0.0
 
 
@@ -136,13 +137,13 @@ def _rate_bounds(estimate: Estimate | None) -> list[float]:
 def _rate_caption(lines: Sequence[Sequence[Series]], unit: Unit) -> str:
     full = [(members, stage) for members in lines if (stage := saturated_from(members)) is not None]
     parts = [
-        f"{members[0].label} at {fixed(stage.row.offered_rps)} requests per second ({percent(_good_share(stage))} good, {percent(_good_share(members[0]))} at its lowest rate)"
+        f"{members[0].label} at {fixed(stage.row.offered_rps)} requests per second ({percent(_good_share(stage))} of it good, {percent(_good_share(members[0]))} at its lowest rate)"
         for members, stage in full
     ]
     calm = [members[0].label for members in lines if saturated_from(members) is None]
     said = f"Saturated: {listing(parts)}. " if parts else ""
     held = f"No saturation up to the highest rate offered: {listing(calm)}. " if calm else ""
-    return f"{said}{held}Saturated means that the share of requests that came back good fell by more than {LOSS * 100:.0f} points from the lowest rate, and by more than chance."
+    return f"{said}{held}Saturated means that good requests a second, as a share of those offered, fell by more than {LOSS * 100:.0f} points from the lowest rate, and by more than chance."
 
 
 def _rate_table(lines: Sequence[Sequence[Series]], unit: Unit) -> Table:
@@ -162,7 +163,7 @@ def _rate_table(lines: Sequence[Sequence[Series]], unit: Unit) -> Table:
                     f"{series.row.requests:,}",
                 )
             )
-    return Table(("target", "stage", "offered /s", "good", *RATE_LEVELS, "state", "n"), tuple(rows))
+    return Table(("target", "stage", "offered /s", "good of offered", *RATE_LEVELS, "state", "n"), tuple(rows))
 
 
 # ── offered, completed and within-SLO throughput ──────────────────────────────────────────────────────────────────────
@@ -241,9 +242,10 @@ def _throughput_caption(rows: Sequence[Series]) -> str:
         if series.row.offered_rps and series.row.goodput_rps < series.row.offered_rps
     ]
     lost.sort(key=lambda entry: -entry[1])
-    behind = [f"{label} ({percent(share)})" for label, share in lost if share >= 0.02]
+    behind = [f"{label} by {percent(share)}" for label, share in lost if share >= 0.02]
     if behind:
-        return f"Share of the offered requests that did not become good ones in time: {listing(behind)}. The others delivered what was offered."
+        others = " The others delivered what was offered." if len(behind) < len(rows) else ""
+        return f"Good requests a second fall short of those offered: {listing(behind)} (late, failed, or the target fell behind).{others}"
     if any(series.row.offered_rps for series in rows):
         return "Every row delivered within the SLO what was offered, to within 2 %."
     return "Closed loop: users wait for their answers, so there is no offered rate to compare with."

@@ -93,9 +93,25 @@ def test_saturation_is_the_first_rate_that_loses_good_answers(rows: list[Series]
     faulty = _stages(rows[1], {2.0: 0.82, 4.0: 0.81, 8.0: 0.80, 16.0: 0.79})
     sketch = load.latency_against_rate([*full, *faulty], SECONDS)
     assert sketch is not None
-    assert f"Saturated: {rows[0].label} at 8.00 requests per second (71 % good, 99 % at its lowest rate)." in sketch.caption
+    assert f"Saturated: {rows[0].label} at 8.00 requests per second (71 % of it good, 99 % at its lowest rate)." in sketch.caption
     assert f"No saturation up to the highest rate offered: {rows[1].label}." in sketch.caption
     assert [line[-2] for line in sketch.table.rows] == ["holds", "holds", "saturated", "saturated", *["holds"] * 4]
+
+
+def test_what_falls_short_of_the_offer_is_said_of_rates(rows: list[Series]) -> None:
+    """A target that falls behind: 190 of 210 late are 90 %, and 0.97 good ones a second of 17.5 offered 94 % short. Nobody else is praised."""
+    row = msgspec.structs.replace(rows[0].row, users=None, offered_rps=17.5, achieved_rps=10.2, goodput_rps=0.97)
+    behind = replace(rows[0], row=row)
+    alone = load.throughput([behind])
+    assert alone is not None
+    assert (
+        alone.caption
+        == f"Good requests a second fall short of those offered: {rows[0].label} by 94 % (late, failed, or the target fell behind)."
+    )
+    keeps_up = replace(rows[1], row=msgspec.structs.replace(rows[1].row, users=None, offered_rps=5.0, goodput_rps=5.0))
+    both = load.throughput([behind, keeps_up])
+    assert both is not None
+    assert both.caption.endswith(" The others delivered what was offered.")
 
 
 def test_one_rate_gives_no_curve(rows: list[Series]) -> None:
