@@ -11,6 +11,7 @@ A server that never answers some requests would otherwise take the full time for
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import replace
 from statistics import median
 from typing import Any, TypeVar
 
@@ -81,6 +82,13 @@ async def carried_out(
                 heard = await waited(step.seconds)
             case _:
                 heard = [await carried_out(one, exchanged, waited) for one in step.courses]
+
+
+def leading_on(answer: Answer) -> Answer:
+    """What of a success can lead on: a large answer is not held in memory while what it leads to is waited for."""
+    if answer.task is not None:
+        return answer
+    return replace(answer, json=None, text=None, pictures=tuple(one for one in answer.pictures if one.address is not None))
 
 
 class Following:

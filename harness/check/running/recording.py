@@ -89,6 +89,8 @@ class Recording:
             )
         own = source is None
         answer = self.answer(operation or step.operation, sent) if own else None
+        pictures = self._pictures(source, operation or step.operation, step.operation, sent)
+        self._read = None  # a large one is not kept until another is read
         return Exchange(
             id=exchange_id,
             operation=operation or step.operation,
@@ -113,7 +115,7 @@ class Recording:
             done_s=sent.done_s,
             images=images,
             cost_usd=cost_usd,
-            pictures=self._pictures(source, operation or step.operation, step.operation, sent),
+            pictures=pictures,
         )
 
     def _pictures(self, source: str | None, operation: str, asked: str, sent: Received) -> list[PlacedPicture]:

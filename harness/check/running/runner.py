@@ -16,7 +16,7 @@ import httpx
 
 from testcard.harness.check.generation.plan import Plan, PlanStep
 from testcard.harness.check.judging.levels import Unsent
-from testcard.harness.check.running.following import Following, Waiting
+from testcard.harness.check.running.following import Following, Waiting, leading_on
 from testcard.harness.check.running.recording import Recorder, Recording, StepRecords
 from testcard.harness.check.running.target_health import INTERRUPTED, CheckSettings, PlanOutcome, TargetHealth
 from testcard.harness.check.running.transport import Clock, HttpClient, Received, http_client, send
@@ -231,7 +231,8 @@ class Runner:
             self._let_go_on(step)
             self._health.judge(step, received, answer)
             if answer is not None and 200 <= answer.status < 300:
-                await self._following.follow_up(step, answer, records)
+                led_on, received, answer = leading_on(answer), None, None
+                await self._following.follow_up(step, led_on, records)
         except asyncio.CancelledError:
             if reservation.open:
                 self.budget.keep(reservation)

@@ -392,3 +392,12 @@ def task_id_is_the_key(talk: Talk) -> None:
         {"status": "processing", "note": key} if talk.method == "GET" else {"task_address": key, "message": key},
         status="200 OK" if talk.method == "GET" else "202 Accepted",
     )
+
+
+@attack()
+def download_dripped_large(talk: Talk) -> None:
+    """Answers of 25 MB, each of which leads to a picture that drips: several at once are waited for."""
+    if talk.method == "POST":
+        talk.json(good(data=[{"url": f"{talk.base}/got"}], filling="x" * 25_000_000 + str(talk.count)))
+    else:
+        dripped_body(talk)

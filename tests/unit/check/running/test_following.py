@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from testcard.harness.check.generation.plan import Plan, choose_rules, make_plan
+from testcard.harness.check.running.following import leading_on
 from testcard.harness.check.running.runner import Carried, CheckSettings, carry_out
 from testcard.harness.check.spending.budget import NO_LIMITS, SpendingLimits
 from testcard.harness.intake.limits import limits
@@ -20,6 +21,7 @@ from testcard.harness.pricing import Pricing
 from testcard.harness.rules.evidence import see
 from testcard.harness.rules.sent_pictures import input_picture
 from testcard.harness.selftest.mock_runs import Memory
+from testcard.harness.wire.model import Answer, AsyncTask, DeliveredPicture
 from testcard.specs.loader import load_provider
 
 RELAY = load_provider("opengpu-relay")
@@ -249,3 +251,12 @@ def test_no_more_is_downloaded_than_was_allowed() -> None:
     assert most >= 1
     assert sum(one.source == "fetch" for one in memory.exchanges) == most == carried.budget.spend.downloads
     assert (carried.outcome.stopped, carried.outcome.not_sent) == (None, {})
+
+
+def test_a_large_answer_is_not_held_while_its_pictures_are_fetched() -> None:
+    """Of it only the addresses are kept; a task's answer is kept whole, for its result may lie there."""
+    carried, behind = DeliveredPicture(0, base64="AAAA"), DeliveredPicture(1, url="http://127.0.0.1:9/x")
+    led_on = leading_on(Answer(200, json={"data": "x"}, text="x", pictures=(carried, behind)))
+    assert (led_on.json, led_on.text, led_on.pictures) == (None, None, (behind,))
+    accepted = Answer(202, json={"result": {}}, task=AsyncTask("t", "queued"))
+    assert leading_on(accepted) is accepted
