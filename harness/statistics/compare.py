@@ -163,6 +163,7 @@ def compare(new: Side, old: Side, *, margin: float | None = None, metrics: Seque
     `margin`: the relative change that does not matter, None: 5 % between mocks, else 15 %. `metrics`: names of those to compare, all
     where none is named.
     """
+    itself = bool(new.runs) and new.runs == old.runs and [b.summary for b in new.benches] == [b.summary for b in old.benches]
     pairs, alone = matched(new.benches, old.benches)
     changes: list[Change] = []
     refused: list[Refusal] = []
@@ -173,17 +174,20 @@ def compare(new: Side, old: Side, *, margin: float | None = None, metrics: Seque
         if reasons:
             refused.append(Refusal(pair.target, pair.row.model, pair.row.operation, pair.row.stage, reasons))
             continue
-        changes += _changes(pair, places, margin, [metric for metric in METRICS if not metrics or metric.name in metrics])
+        wanted = [metric for metric in METRICS if not metrics or metric.name in metrics]
+        changes += _changes(pair, places, margin, wanted, doubts=not itself)
         if pair.new.summary.slo != pair.old.summary.slo:
             notes.append("the SLO differs: both runs' goodput and cost are counted by the new run's")
     rules = rule_changes(new.checks, old.checks)
     said = [*warnings(new.runs, old.runs), *dict.fromkeys(notes)]
-    itself = bool(new.runs) and new.runs == old.runs and [b.summary for b in new.benches] == [b.summary for b in old.benches]
     return Comparison(_decided(changes), rules, refused, alone, said, judged_on_both(new.checks, old.checks), itself)
 
 
-def _changes(pair: Pair, places: Mapping[int, _Places], margin: float | None, metrics: Sequence[Metric]) -> list[Change]:
-    """The row's metrics; where there is a p it is not yet corrected, and the verdict not yet given."""
+def _changes(
+    pair: Pair, places: Mapping[int, _Places], margin: float | None, metrics: Sequence[Metric], *, doubts: bool = True
+) -> list[Change]:
+    """The row's metrics; where there is a p it is not yet corrected, and the verdict not yet given. `doubts`: a side whose measurement is
+    in doubt decides nothing."""
     limit = slo.limit_s([slo.parse(text) for text in pair.new.summary.slo])
     rates = [row.offered_rps for row in (pair.row, pair.counterpart) if row.offered_rps is not None and row.users is None]
     offered = sum(rates) / 2 if len(rates) == 2 else None
@@ -196,7 +200,8 @@ def _changes(pair: Pair, places: Mapping[int, _Places], margin: float | None, me
     targets = [target_of(pair.new.run, pair.row), target_of(pair.old.run, pair.counterpart)]
     mocks = all(target is not None and target.mock for target in targets)
     wide = margin if margin is not None else MARGIN_MOCK if mocks else MARGIN_LIVE
-    late = next((why for row, side in ((pair.row, "new run"), (pair.counterpart, "baseline")) if (why := _in_doubt(row, side))), "")
+    sides = ((pair.row, "new run"), (pair.counterpart, "baseline")) if doubts else ()
+    late = next((why for row, side in sides if (why := _in_doubt(row, side))), "")
     found = []
     for metric in metrics:
         base = Change(

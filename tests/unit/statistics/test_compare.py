@@ -119,6 +119,10 @@ def test_a_run_against_itself_says_that_it_says_nothing() -> None:
     assert found.itself
     assert sentences.verdict_line(found) == "Both are the same run: it cannot differ from itself, so this says nothing."
     assert not compare(some_bench(seed=2), side).itself
+    late = {"saturated": ("late", "the load generator was late: 40 ms")}  # which cannot make a run differ from itself
+    doubted, other = some_bench(facts=late), some_bench(seed=2)
+    assert {change.verdict for change in compare(doubted, doubted).changes} == {"no difference"}
+    assert {change.verdict for change in compare(doubted, other).changes} == {"no decision"}
 
 
 def test_three_rounds_decide_nothing() -> None:
