@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +87,23 @@ def recomputed(frame: pd.DataFrame, row: SummaryRow) -> dict[str, float]:
     images = mine.images.fillna(0).to_numpy() * ok.to_numpy()
     came = mine.pictures.fillna(0).to_numpy()
     cost = mine.cost_usd.fillna(0.0).to_numpy()
+    megapixels = mine.megapixels.fillna(0).to_numpy()
+    over = (latency > LIMIT_S)[timed] | (mine.outcome == "timeout")[timed]
+    found |= {f"errors_{kind}": int(count) for kind, count in mine.outcome[~ok].value_counts().items()}
+    found |= {
+        "delivered_megapixels_per_s": megapixels.sum() / taken,
+        "cost_usd_per_megapixel": cost.sum() / (megapixels * ok.to_numpy()).sum(),
+        "spent_usd": cost.sum(),
+        "wasted_usd": cost[~good.to_numpy()].sum(),
+        "wasted_requests": int(((cost > 0) & ~good.to_numpy()).sum()),
+        "over_share": float(over.mean()),
+    }
     found |= {
         "achieved_per_s": ok.sum() / taken,
         "goodput_per_s": good.sum() / taken,
         "valid_images_per_s": images.sum() / taken,
         "delivered_images_per_s": came.sum() / taken,
-        "valid_megapixels_per_s": (mine.megapixels.fillna(0).to_numpy() * ok.to_numpy()).sum() / taken,
+        "valid_megapixels_per_s": (megapixels * ok.to_numpy()).sum() / taken,
         "cost_usd_per_image": cost.sum() / images.sum(),
         "cost_usd_per_1000_good_images": 1000.0 * cost.sum() / (mine.images.fillna(0).to_numpy() * good.to_numpy()).sum(),
         "wasted_share": cost[~good.to_numpy()].sum() / cost.sum(),
@@ -127,6 +139,41 @@ def test_every_figure_is_that_of_the_samples(bench: Path) -> None:
         assert row.requests == row.ok + sum(row.errors.values())
         if row.users is None:
             assert row.offered_rps == pytest.approx(row.requests / sum(row.rounds_s), rel=1e-6)
+        # The same figure under a second name, and one that nobody recomputed would be new.
+        delivery = row.delivery
+        assert delivery is not None
+        assert row.goodput is not None
+        assert row.achieved is not None
+        for first, second in (
+            (row.images_per_s, delivery.valid_images_per_s.value),
+            (row.megapixels_per_s, delivery.valid_megapixels_per_s.value),
+            (row.goodput_rps, row.goodput.value),
+            (row.achieved_rps, row.achieved.value),
+            (row.wasted_usd, said["wasted_usd"]),
+            (row.spells_over_s, LIMIT_S),
+            (row.gates[0].observed.value, said["latency_p95_s"]),
+            (row.gates[1].observed.value, said["error_rate"]),
+        ):
+            assert first == pytest.approx(second, rel=1e-9)
+        assert {path for path in numbers(msgspec.to_builtins(row)) if not KNOWN.fullmatch(path)} == set()
+
+
+#: Every number of a row: what is recomputed here, or is no figure of the samples (the plan's, the generator's own, intervals, drift).
+KNOWN = re.compile(
+    r".*\.(low|high|n)|(latency|service|ttfb)_s\.p\d+\.value|(latency|service|ttfb)_spread\.(mean|min|max|sd)|requests|ok|errors\..*"
+    r"|(error_rate|achieved|goodput|cost_usd_per_image|cost_usd_per_1000_good_images|delivery\.\w+)\.value|(offered|achieved|goodput)_rps"
+    r"|(images|megapixels)_per_s|wasted_usd|money\.(spent_usd|wasted_usd|wasted_requests|\w+\.value)|spells_over_s|spells\.\d+\.\w+"
+    r"|gates\.\d+\.((observed|over_share)\.value|more_requests)|generator\.\w+|duration_s|rounds|rounds_s\.\d+|users|target|steadiness\..*"
+)
+
+
+def numbers(value: Any, path: str = "") -> list[str]:
+    """Where the numbers of a record are."""
+    if isinstance(value, dict):
+        return [found for key, each in value.items() for found in numbers(each, f"{path}.{key}" if path else key)]
+    if isinstance(value, list):
+        return [found for place, each in enumerate(value) for found in numbers(each, f"{path}.{place}")]
+    return [path] if isinstance(value, int | float) and not isinstance(value, bool) else []
 
 
 def figures(row: SummaryRow) -> dict[str, float]:
@@ -143,6 +190,13 @@ def figures(row: SummaryRow) -> dict[str, float]:
         "valid_images_per_s": row.delivery.valid_images_per_s.value,
         "delivered_images_per_s": row.delivery.delivered_images_per_s.value,
         "valid_megapixels_per_s": row.delivery.valid_megapixels_per_s.value,
+        "delivered_megapixels_per_s": row.delivery.delivered_megapixels_per_s.value,
+        "cost_usd_per_megapixel": row.money.cost_usd_per_megapixel.value if row.money.cost_usd_per_megapixel else None,
+        "spent_usd": row.money.spent_usd,
+        "wasted_usd": row.money.wasted_usd,
+        "wasted_requests": row.money.wasted_requests,
+        "over_share": next(gate.over_share.value for gate in row.gates if gate.over_share is not None),
+        **{f"errors_{kind}": number for kind, number in row.errors.items()},
         "cost_usd_per_image": row.cost_usd_per_image.value if row.cost_usd_per_image else None,
         "cost_usd_per_1000_good_images": row.cost_usd_per_1000_good_images.value if row.cost_usd_per_1000_good_images else None,
         "wasted_share": row.money.wasted_share.value if row.money.wasted_share else None,
@@ -173,6 +227,29 @@ def test_csv_and_comparison_say_the_same(bench: Path, tmp_path: Path) -> None:
             ("error_rate", "error_rate"),
         ):
             assert float(line[column]) == pytest.approx(wanted[name], rel=1e-6)
+    # What people read has three digits of the same figures, in the page, in Markdown and in the terminal's answer.
+    written = (tmp_path / "report" / "report.md").read_text(encoding="utf-8").replace("\\", "")
+    answer = (tmp_path / "report" / "answer.txt").read_text(encoding="utf-8")
+    header, *lines = table_of(written, "| target | operation | model | group |")
+    for row in summary.rows:
+        wanted = recomputed(frame, row)
+        cells = next(dict(zip(header, line, strict=True)) for line in lines if line[1] == row.operation)
+        for column, name, factor in (
+            ("p50, ms", "latency_p50_s", 1000.0), ("p90, ms", "latency_p90_s", 1000.0), ("p95, ms", "latency_p95_s", 1000.0),
+            ("Goodput, /s", "goodput_per_s", 1.0), ("Error rate, %", "error_rate", 100.0),
+            ("Cost of 1,000 good images, $", "cost_usd_per_1000_good_images", 1.0), ("Cost of a megapixel, $", "cost_usd_per_megapixel", 1.0),
+        ):  # fmt: skip
+            shown = re.search(r"[\d,]+(\.\d+)?", cells[column])
+            assert shown is not None, cells
+            assert float(shown[0].replace(",", "")) == pytest.approx(factor * wanted[name], rel=5.1e-3, abs=1e-9), column
+        assert f"{1000 * wanted['latency_p50_s']:.3g} ms [" in answer
+        assert int(cells["n"]) == wanted["requests"]
+
+
+def table_of(text: str, begin: str) -> list[list[str]]:
+    """The cells of the Markdown table whose first line begins so, the header first."""
+    lines = text[text.index(begin) :].split("\n\n", 1)[0].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in [lines[0], *lines[2:]]]
 
 
 def test_a_run_against_itself_has_the_same_figures_twice(bench: Path, capsys: pytest.CaptureFixture[str]) -> None:
