@@ -37,7 +37,7 @@ class IntakeLimits:
     error_chars: int = _limit(8192, "characters of an error's words that are read", least=64, most=10**6)
     sse_line_bytes: int = _limit(48 * MIB, "characters of a line of an event stream", least=256)
     sse_event_bytes: int = _limit(48 * MIB, "characters of an event", least=256)
-    sse_events: int = _limit(20_000, "events of a stream", most=10**7)
+    sse_events: int = _limit(20_000, "events of a stream; ten times as many lines", most=10**7)
     pictures: int = _limit(64, "pictures of an answer", most=10_000)
     picture_bytes: int = _limit(36 * MIB, "bytes of one picture (in base64 a third more)", least=1024)
     pixels: int = _limit(40_000_000, "pixels of a picture that is decoded", least=4096, most=500_000_000)

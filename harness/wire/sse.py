@@ -19,6 +19,8 @@ DONE = "[DONE]"
 _MOST_IDS = 16
 #: Of a body of megabytes that is nothing but line ends, a list of all lines would take a hundred times as much.
 _PIECE_BYTES = 64 * 1024
+#: An event has a line or four; of a stream that goes on with lines of another kind no more are read than so many for each event that is allowed.
+_LINES_EACH = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class EventStream:
 
     def __init__(self) -> None:
         self._most = limits()
-        self._events = 0
+        self._events = self._lines = 0
         self._line_chars = self._event_chars = 0
         self.cut: str | None = None
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
@@ -79,6 +81,10 @@ class EventStream:
         self._line_chars = len(self._pending[0])
         if not (self._data or self._type or self._event_chars or any(lines)):
             return []  # line ends alone, of which a hostile stream has millions
+        self._lines += len(lines)
+        if self._lines > _LINES_EACH * self._most.sse_events:
+            self._cut(f"the stream has more than {_LINES_EACH * self._most.sse_events:,} lines")
+            return []
         found: list[StreamEvent] = []
         for line in lines:
             event = self._line(line)

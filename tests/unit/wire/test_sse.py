@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from testcard.harness.intake.limits import limits
 from testcard.harness.wire import sse
 from testcard.harness.wire.decode import decode
 from testcard.harness.wire.model import WireResponse
@@ -103,13 +104,21 @@ def test_what_follows_the_end_is_no_part_of_the_answer(rest: bytes) -> None:
 
 def test_a_body_of_line_ends_takes_little_memory() -> None:
     """Of a body that is fed whole, only a piece at a time is taken apart; what stands behind is read all the same."""
-    body = b"\r" * 4_000_000 + b":\n" * 500_000 + b"data: 1\n\n"
+    body = b"\r" * 4_000_000 + b":\n" * 150_000 + b"data: 1\n\n"
     tracemalloc.start()
     try:
         assert EventStream().feed(body) == [StreamEvent("1")]
         assert tracemalloc.get_traced_memory()[1] < 12_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_a_stream_of_lines_without_events_ends() -> None:
+    """A million lines that are no event, or all of one, are cut like a million events, and it is said."""
+    for line in (b":\n", b"data: x\n", b"nosuch: x\n"):
+        stream = EventStream()
+        assert stream.feed(line * 10 * limits().sse_events + b"\ndata: 1\n\n") == []
+        assert stream.cut == f"the stream has more than {10 * limits().sse_events:,} lines; the rest was not read"
 
 
 @given(
