@@ -48,6 +48,10 @@ class Controlled(Protocol):
     def live(self) -> InForce:
         """The conditions in force there."""
 
+    @property
+    def balance_left_usd(self) -> float | None:
+        """What is left of the balance that its conditions name; None where they name none."""
+
     def put_in_force(self, conditions: Conditions) -> None:
         """Keeps these from the next request on."""
 
@@ -101,8 +105,8 @@ class Control:
             self._put(self._whole(self.timeline.phase.conditions))
 
     def standing(self) -> dict[str, dict[str, Any]]:
-        """What is left of each provider's quota."""
-        return {mock.id: {"quota_left": mock.live.left} for mock in self._mocks}
+        """What is left of each provider's quota and balance."""
+        return {mock.id: {"quota_left": mock.live.left, "balance_usd_left": mock.balance_left_usd} for mock in self._mocks}
 
     def _put(self, conditions: Conditions) -> None:
         self.conditions = conditions
@@ -317,6 +321,11 @@ class ProviderApp:
                 self._fixed.setdefault(operation.path, {}).update(methods)
             else:
                 self._add_template(operation.path, provider.operation_profile(operation.id).path, methods)
+
+    @property
+    def balance_left_usd(self) -> float | None:
+        """What is left of the balance that its conditions name; None where they name none."""
+        return self.provider_format.balance_usd if self.live.conditions.balance_usd is not None else None
 
     def put_in_force(self, conditions: Conditions) -> None:
         """Keeps these conditions from the next request on."""

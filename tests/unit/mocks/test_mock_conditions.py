@@ -177,10 +177,12 @@ def test_a_quota_and_a_balance_are_used_up() -> None:
         first = (await generated(client)).json()
         await client.patch("/_testcard/conditions", json={"balance_usd": first["cost"] * 1.5})
         second, third = await generated(client), await generated(client)
-        return [first["cost"], second.json()["remainingBalance"], third.status_code]
+        told = (await client.get("/_testcard/conditions")).json()["providers"]["nanogpt"]
+        return [first["cost"], second.json()["remainingBalance"], third.status_code, told]
 
-    cost, left, refused = with_mock(story)
+    cost, left, refused, told = with_mock(story)
     assert (left, refused) == (pytest.approx(cost * 0.5), 402)
+    assert told == {"quota_left": None, "balance_usd_left": left}
 
 
 def test_a_word_in_a_prompt_is_refused() -> None:
