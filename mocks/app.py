@@ -403,7 +403,10 @@ class ProviderApp:
         try:
             await respond(answer, send, head=method == "HEAD")
         except asyncio.CancelledError:
-            return  # only a server that is being stopped cancels: what was left to send of a stream is left
+            pass  # only a server that is being stopped cancels: what was left to send of a stream is left
+        finally:
+            if call.ended is not None:
+                call.ended()
 
     def _write_down(self, scope: Scope, call: Call, answer: Answer, began: float, phase: str | None) -> None:
         query = scope["query_string"]

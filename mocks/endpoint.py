@@ -144,9 +144,18 @@ class Endpoint:
         served: Answer
         if live.slots is None or not self.works:
             served = await self._serve(call, body)
+            return served
+        slots = live.slots
+        await slots.acquire()
+        try:
+            served = await self._serve(call, body)
+        except BaseException:
+            slots.release()
+            raise
+        if served.events is None:
+            slots.release()
         else:
-            async with live.slots:
-                served = await self._serve(call, body)
+            call.ended = slots.release  # a stream keeps its place up to its last event
         return served
 
     def _times_met(self, call: Call, body: bytes) -> int:

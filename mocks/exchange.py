@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -58,7 +58,7 @@ class Call(msgspec.Struct):
     `sent`: the body's fields before defaults were added, as they came.
     `described`: by what the provider is described, for faults of any provider's mock. `met` counts the equal requests that came before (kept only where there are hooks).
     `read`: what an equal body came to before, where that was kept.
-    `publish` makes a picture fetchable and gives its address. `root` is the provider's mount path ("" at the root).
+    `ended` is called when the answer was sent. `publish` makes a picture fetchable and gives its address. `root` is the provider's mount path ("" at the root).
     """
 
     provider: str
@@ -78,6 +78,7 @@ class Call(msgspec.Struct):
     body_size: int = 0
     met: int = 0
     read: Any = None
+    ended: Callable[[], None] | None = None
 
     @property
     def origin(self) -> str:

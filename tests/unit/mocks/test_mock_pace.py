@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -66,6 +68,44 @@ def test_rate_limit_refuses_other_words(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         RateLimit(text, lambda: 0.0)
     assert "5/s" in str(caught.value.hint)
+
+
+def test_a_stream_keeps_its_place_up_to_its_last_event() -> None:
+    """Of two streams at one place the second begins when the first has ended."""
+    app = create_app(["nvidia-nim-vision"], max_concurrent=1)
+    body = b'{"model": "meta/llama-3.2-90b-vision-instruct", "messages": [{"role": "user", "content": "x"}], "stream": true}'
+    headers = [(b"authorization", b"Bearer testcard"), (b"content-type", b"application/json")]
+
+    async def stream(send: Callable[[Any], Awaitable[None]]) -> None:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body}
+
+        path = "/v1/chat/completions"
+        await app({"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}, receive, send)
+
+    async def run() -> None:
+        began, go_on = asyncio.Event(), asyncio.Event()
+        seen: list[str] = []
+
+        async def slowly(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                began.set()
+                await go_on.wait()
+
+        async def noting(message: Any) -> None:
+            seen.append(message["type"])
+
+        first = asyncio.create_task(stream(slowly))
+        await began.wait()
+        second = asyncio.create_task(stream(noting))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert seen == []
+        go_on.set()
+        await asyncio.gather(first, second)
+        assert seen[0] == "http.response.start"
+
+    asyncio.run(run())
 
 
 def test_at_most_so_many_requests_are_worked_on_at_once() -> None:
