@@ -301,9 +301,10 @@ def _measured(row: ComparisonRow, comparison: ComparisonTable, several: bool) ->
 def _broken_rules(party: Party, gates: Sequence[GateLine]) -> list[str]:
     said = []
     for level, word, noun in (("must", "fail", "must"), ("should", "deviates", "should")):
-        rules = list(dict.fromkeys(clean(one.rule) for one in party.judged() if one.verdict == word and one.level == level))
-        if rules:
-            said.append(f"{count(len(rules), noun)} broken: {listing(rules, MOST)}")
+        broken = dict.fromkeys((one.operation, clean(one.rule)) for one in party.judged() if one.verdict == word and one.level == level)
+        rules = list(dict.fromkeys(rule for _, rule in broken))
+        if rules:  # counted as everywhere, once for each operation
+            said.append(f"{count(len(broken), noun)} broken: {listing(rules, MOST)}")
     said += [f"misses {gate.threshold} ({gate.observed})" for gate in gates if gate.verdict == "fail" and not gate.link]
     said += [f"undecided: {gate.threshold}" for gate in gates if gate.verdict == "inconclusive" and not gate.link]
     return said
