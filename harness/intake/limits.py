@@ -48,7 +48,7 @@ class IntakeLimits:
         most=10**7,
     )
     frames: int = _limit(64, "frames of an animated picture", most=100_000)
-    text_chunk_bytes: int = _limit(MIB, "bytes of text in a picture, unpacked", least=1024, most=64 * MIB)
+    text_chunk_bytes: int = _limit(MIB, "bytes of text in a picture, unpacked, and of its EXIF in a JPEG", least=1024, most=64 * MIB)
     redirects: int = _limit(3, "redirects in a row", least=0, most=10)
     judged_bytes: int = _limit(
         96 * MIB, "bytes of answers above 64 KB that a check judges; what is beyond them is recorded only", least=MIB

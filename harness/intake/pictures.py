@@ -88,11 +88,13 @@ def _png_beyond(data: bytes, most: IntakeLimits) -> str | None:
 
 
 def _jpeg_beyond(data: bytes, most: IntakeLimits) -> str | None:
-    """Of a JPEG: the segments before its pixels, and its scans, each of which is decoded over the whole picture."""
+    """Of a JPEG: the segments before its pixels, its scans, each of which is decoded over the whole picture, and its EXIF, whose segments
+    Pillow puts together one by one: 20 MB of them take it seconds.
+    """
     scans = most.picture_parts // 100
     if data.count(b"\xff\xda") > scans:
         return f"has more than {scans:,} scans"
-    position = parts = 0
+    position = parts = exif = 0
     while parts <= most.picture_parts:
         begin = data.find(b"\xff", position)
         if begin < 0:
@@ -104,7 +106,12 @@ def _jpeg_beyond(data: bytes, most: IntakeLimits) -> str | None:
             break
         position = marker + 1
         if data[marker] != 0 and data[marker] not in _ALONE:
-            position += int.from_bytes(data[position : position + 2], "big")
+            length = int.from_bytes(data[position : position + 2], "big")
+            if data[marker] == 0xE1 and data.startswith(b"Exif\0", position + 2):
+                exif += length
+                if exif > most.text_chunk_bytes:
+                    return f"has more than {most.text_chunk_bytes:,} bytes of EXIF"
+            position += length
     return f"has more than {most.picture_parts:,} segments" if parts > most.picture_parts else None
 
 

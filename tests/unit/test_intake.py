@@ -265,6 +265,7 @@ def _parts_without_end() -> Iterator[tuple[str, bytes]]:
     yield "segments behind a filled marker", b"\xff\xd8" + b"\xff" * 3 + b"\xff\xe0\0\x02" * 20_000 + jpeg[2:]
     yield "bytes that fill up", b"\xff\xd8" + b"\xff" * 20_000 + jpeg[2:]
     yield "what is no segment", b"\xff\xd8" + b"\0" * 20_000 + jpeg[2:]
+    yield "EXIF of many segments", b"\xff\xd8" + (b"\xff\xe1\xff\xff" + b"Exif\0\0" + bytes(65_527)) * 20 + jpeg[2:]
     yield "chunks behind the pixels", png[:-12] + (bytes(4) + b"juNk" + bytes(4)) * 20_000 + png[-12:]
     yield "colour profiles", png[:33] + packed * 200 + png[33:]
     yield "comments of a GIF", gif[:-1] + b"!\xfe\1a\0" * 20_000 + b";"
@@ -287,7 +288,7 @@ def test_ordinary_pictures_are_opened() -> None:
     frames[0].save(out, "GIF", save_all=True, append_images=frames[1:], comment=b"c" * 1000)
     for data in (
         out.getvalue(),
-        _written("JPEG", progressive=True, comment=b"c" * 1000, icc_profile=bytes(100_000)),
+        _written("JPEG", progressive=True, comment=b"c" * 1000, icc_profile=bytes(100_000), exif=b"Exif\0\0II*\0" + bytes(60_000)),
         _written("PNG", icc_profile=bytes(1000)),
     ):
         assert open_picture(data).load() is not None
