@@ -75,13 +75,17 @@ _QUEUE_SHARE = 0.3
 
 @dataclass(slots=True)
 class Task:
-    """Accepted work. `work` makes the sync answer's body, once, when the task is first seen completed."""
+    """Accepted work. `work` makes the sync answer's body, once, when the task is first seen completed, and is let go of then.
+
+    `origin`: the idempotency key with the digest of the body; `size`: bytes of the request, and of the result once it is there.
+    """
 
     reference: str
     accepted_s: float
     takes_s: float
-    work: Callable[[], Awaitable[Any]]
+    work: Callable[[], Awaitable[Any]] | None
     origin: tuple[str, bytes] | None = None
+    size: int = 0
     result: Any = None
     failure: Refused | None = None
     done: bool = False
@@ -90,11 +94,16 @@ class Task:
 
 
 class TaskStore:
-    """Every task of one provider, the newest `keep`. `clock` is monotonic seconds, `reused_key` the status for a key that comes with another body."""
+    """The tasks of one provider: the newest `keep`, and of those that have ended the newest `keep_bytes` of requests and results.
 
-    def __init__(self, clock: Callable[[], float], *, keep: int = 10_000, reused_key: int = 409) -> None:
+    `clock` is monotonic seconds, `reused_key` the status for a key that comes with another body.
+    """
+
+    def __init__(self, clock: Callable[[], float], *, keep: int = 10_000, keep_bytes: int = 256_000_000, reused_key: int = 409) -> None:
         self._clock = clock
         self._keep = keep
+        self._keep_bytes = keep_bytes
+        self._bytes = 0
         self._reused_key = reused_key
         self._tasks: OrderedDict[str, Task] = OrderedDict()
         self._by_key: dict[str, str] = {}
@@ -109,20 +118,38 @@ class TaskStore:
         reference: str | None = None,
     ) -> tuple[Task, bool]:
         """The task and whether it is new: one idempotency key and body give one task; `Refused` for another body."""
+        origin = None if key is None else (key, hashlib.sha256(body).digest())
         if key is not None and key in self._by_key:
             known = self._tasks[self._by_key[key]]
-            if known.origin != (key, body):
+            if known.origin != origin:
                 raise Refused(self._reused_key, "this idempotency key was used with another body", code="idempotency_key_reused")
             return known, False
-        task = Task(reference or "0x" + secrets.token_hex(20), self._clock(), takes_s, work, None if key is None else (key, body))
+        task = Task(reference or "0x" + secrets.token_hex(20), self._clock(), takes_s, work, origin, len(body))
         self._tasks[task.reference] = task
+        self._bytes += task.size
         if key is not None:
             self._by_key[key] = task.reference
         while len(self._tasks) > self._keep:
-            _, old = self._tasks.popitem(last=False)
-            if old.origin is not None:
-                self._by_key.pop(old.origin[0], None)
+            self._forget(next(iter(self._tasks)))
+        self._make_room()
         return task, True
+
+    def _make_room(self) -> None:
+        """Forgets the oldest tasks that have ended, whether or not anybody asked about them, but for the newest."""
+        if self._bytes <= self._keep_bytes:
+            return
+        now = self._clock()
+        ended = [one.reference for one in self._tasks.values() if one.done or one.cancelled or now - one.accepted_s >= one.takes_s]
+        for reference in ended[:-1]:
+            self._forget(reference)
+            if self._bytes <= self._keep_bytes:
+                return
+
+    def _forget(self, reference: str) -> None:
+        old = self._tasks.pop(reference)
+        self._bytes -= old.size
+        if old.origin is not None:
+            self._by_key.pop(old.origin[0], None)
 
     def cancel(self, reference: str) -> None:
         """Calls a task off that has not ended; `Refused` with 404 when there is none."""
@@ -153,13 +180,29 @@ class TaskStore:
         if age_s < task.takes_s:
             return task, "queued" if age_s < task.takes_s * _QUEUE_SHARE else "running", age_s
         async with task.turn:
-            if not task.done:
+            if task.work is not None:
                 try:
                     task.result = await task.work()
                 except Refused as failure:
                     task.failure = failure
-                task.done = True
+                task.done, task.work = True, None
+                if reference in self._tasks:
+                    size = _size(task.result)
+                    self._bytes += size - task.size
+                    task.size = size
+                    self._make_room()
         return task, "completed" if task.failure is None else "failed", task.takes_s
+
+
+def _size(value: Any) -> int:
+    """About the bytes that the body of an answer holds."""
+    if isinstance(value, dict):
+        return sum(_size(one) for one in value.values())
+    if isinstance(value, list | tuple):
+        return sum(_size(one) for one in value)
+    if isinstance(value, msgspec.Raw):
+        return memoryview(value).nbytes
+    return len(value) if isinstance(value, str | bytes) else 8
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import Any
 
 import pytest
@@ -59,6 +60,41 @@ def test_an_unknown_or_forgotten_task_is_404() -> None:
         assert tasks.submit(work, 1.0, key="k0")[1]
 
     asyncio.run(story())
+
+
+def test_tasks_hold_no_more_than_so_many_bytes() -> None:
+    """Of ended tasks the newest are kept, asked about or not; a request is let go of with its end; what is still under way stays."""
+    timer = Timer()
+
+    async def story() -> None:
+        tasks = TaskStore(timer, keep_bytes=100)
+        request = bytearray(60)
+        gone = weakref.ref(made := Made(request))
+        first, _ = tasks.submit(made, 1.0, key="a", body=bytes(request))
+        del made
+        second, _ = tasks.submit(Made(b""), 9.0, key="b", body=bytes(60))
+        timer.now += 2.0
+        assert (await tasks.look(first.reference))[0].result == {"images": ["x" * 30]}
+        assert gone() is None
+        third, _ = tasks.submit(Made(b""), 1.0, key="c", body=bytes(60))
+        timer.now += 2.0
+        fourth, _ = tasks.submit(Made(b""), 1.0, key="d", body=bytes(60))
+        with pytest.raises(Refused):
+            await tasks.look(first.reference)
+        assert [(await tasks.look(one.reference))[1] for one in (second, third, fourth)] == ["running", "completed", "queued"]
+        assert not tasks.has("a")
+
+    asyncio.run(story())
+
+
+class Made:
+    """Work that holds its request."""
+
+    def __init__(self, request: bytes | bytearray) -> None:
+        self.request = request
+
+    async def __call__(self) -> dict[str, Any]:
+        return {"images": ["x" * 30]}
 
 
 def test_an_idempotency_key_gives_one_task() -> None:
