@@ -109,7 +109,8 @@ _ALIKE_IN_A_ROW = 3
 _NO_REFUSALS = (402, 403, 408, 425, 429)
 #: So much of a server's words is shown.
 _SHOWN_CHARS = 300
-_NUMBERS = re.compile(r"[0-9a-f-]*[0-9][0-9a-f-]*")
+#: A run of hexadecimal digits with a number among them; looked at from its begin only, for a message may be thousands of such letters.
+_NUMBERS = re.compile(r"(?<![0-9a-f-])[a-f-]*+[0-9][0-9a-f-]*")
 
 
 class _Beginning:
