@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,12 @@ def rate_cell(n: int, share: float, spell: int, series: int) -> tuple[float, flo
     return float(np.mean(held)), float(np.median(width))
 
 
+@cache
+def mean_of(name: str) -> float:
+    """The mean of a regime's distribution, from its quantiles (a trend's take most of a minute)."""
+    return float(np.mean([REGIMES[name].truth((place + 0.5) / 2000) for place in range(2000)]))
+
+
 def figures_cell(name: str, regime: Regime, n: int, series: int, *, users: int | None = None) -> dict[str, tuple[float, float, float]]:
     """Coverage where an interval is printed, share without one or with an open end, and median of high / low, of what is printed beside the percentiles where nine of ten
     requests are good: goodput and the cost of 1,000 good pictures; with one user also the rate, else all arrivals are ours."""
@@ -138,7 +145,7 @@ def figures_cell(name: str, regime: Regime, n: int, series: int, *, users: int |
     limit, each_usd = regime.truth(GOOD), 0.01
     truths = {"goodput": GOOD, "cost": 1000.0 * each_usd / GOOD}  # an open loop's rate is one a second
     if users is not None:
-        mean = float(np.mean([regime.truth((place + 0.5) / 2000) for place in range(2000)]))
+        mean = mean_of(name)
         truths |= {"rate": 1.0 / mean, "goodput": GOOD / mean}
     held: dict[str, list[bool]] = {key: [] for key in truths}
     open_end: dict[str, list[bool]] = {key: [] for key in truths}

@@ -130,7 +130,7 @@ def test_the_band_of_the_curve_holds_under_correlation(name: str, least: float) 
         ("M/M/1 at 0.9", 60, None, {"goodput": 0.84}),
         ("M/D/1 at 0.7", 200, None, {"goodput": 0.86, "cost": 0.86}),
         ("AR(1) 0.8", 100, 1, {"rate": 0.78, "goodput": 0.76}),
-        ("trend of 20 %", 40, 1, {"rate": 0.90, "goodput": 0.90}),
+        ("rounds wander by 10 %", 60, 1, {"rate": 0.84, "goodput": 0.84}),
     ],
 )
 def test_rates_of_good_requests_and_their_cost_are_covered(name: str, n: int, users: int | None, least: dict[str, float]) -> None:
