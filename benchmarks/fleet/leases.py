@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 import gevent.event
 import msgspec
 
-from testcard.benchmarks.load.stop_conditions import UNKNOWN_TIMES, Budget
+from testcard.benchmarks.load.budget import UNKNOWN_TIMES, Budget
 from testcard.harness.stops import Stop, StopReason
 
 LARGEST = 1000

@@ -30,9 +30,9 @@ from testcard.benchmarks.fleet.leases import LeasedBudget
 from testcard.benchmarks.fleet.messages import CLOCK_READINGS, SECRET, ClockReading, Samples, offset_s
 from testcard.benchmarks.fleet.sockets import guard
 from testcard.benchmarks.judging.recorder import Rows
+from testcard.benchmarks.load.budget import Budget
 from testcard.benchmarks.load.engine import Engine, locust_environment
 from testcard.benchmarks.load.process import Failure, ProcessLine, failed, prepare_process, read_line, say, settle_down
-from testcard.benchmarks.load.stop_conditions import Budget
 from testcard.benchmarks.load.turns import Turn
 from testcard.benchmarks.plan.cells import build_cells, make_transport
 from testcard.benchmarks.plan.job import Job, TargetJob, WorkerJob, take_limits

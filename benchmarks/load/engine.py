@@ -19,8 +19,9 @@ from locust.exception import StopUser
 from testcard.benchmarks.judging.judge import Judgement, Judging
 from testcard.benchmarks.judging.recorder import RequestEnd, Writer, sample
 from testcard.benchmarks.load.alarm import Alarm
+from testcard.benchmarks.load.budget import Budget
 from testcard.benchmarks.load.drive import Downloads, perform
-from testcard.benchmarks.load.stop_conditions import Budget, StopConditions
+from testcard.benchmarks.load.stop_conditions import StopConditions
 from testcard.benchmarks.load.tally import EngineState, Tally
 from testcard.benchmarks.load.turns import Course, Taken, Turn, offsets_of
 from testcard.benchmarks.net.receive import Reply

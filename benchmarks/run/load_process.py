@@ -24,9 +24,9 @@ import msgspec
 
 from testcard.benchmarks.fleet.master import Master
 from testcard.benchmarks.judging.recorder import ShardWriter
+from testcard.benchmarks.load.budget import Budget
 from testcard.benchmarks.load.engine import Engine, locust_environment
 from testcard.benchmarks.load.process import Failure, More, ProcessLine, failed, prepare_process, read_line, say, settle_down
-from testcard.benchmarks.load.stop_conditions import Budget
 from testcard.benchmarks.load.tally import EngineState, RunState, key_of, shown_s, together
 from testcard.benchmarks.load.turns import Conductor, Taken, Turn
 from testcard.benchmarks.net.connections import note_lost_names

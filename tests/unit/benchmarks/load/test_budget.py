@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testcard.benchmarks.load.stop_conditions import Budget
+from testcard.benchmarks.load.budget import Budget
 from testcard.benchmarks.load.turns import Turn
 from testcard.benchmarks.plan.job import BlockJob
 from testcard.harness.stops import Stop, StopReason
