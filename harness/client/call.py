@@ -375,7 +375,9 @@ class _Pictures:
         return self._broken(f"{name}: its address answers {reply.status}")
 
     def _broken(self, what: str) -> ContractBroken:
-        return ContractBroken(what, operation=self._call.choice.operation, answer=self._answer)
+        operation = self._call.choice.operation
+        hint = f"if another operation than {operation} took the task, name it: resume(id, operation=…)" if self._call.resumed else None
+        return ContractBroken(what, operation=operation, answer=self._answer, hint=hint)
 
 
 def not_allowed(call: Call, answer: Answer | None, what: str, url: str) -> AddressNotAllowed:

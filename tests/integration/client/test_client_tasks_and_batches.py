@@ -21,6 +21,7 @@ from testcard.harness.client import (
     BatchOutcome,
     Client,
     ConnectionFailed,
+    ContractBroken,
     Mask,
     PaymentRequired,
     Picture,
@@ -71,6 +72,10 @@ def test_a_task_is_handed_in_followed_and_taken_up_again(relay: RunningMock) -> 
         assert handle.wait().pictures[0].data == result.pictures[0].data
         with pytest.raises(UsageError, match="no way to cancel"):
             handle.cancel()
+        # Whoever leaves out which operation took it is told how to have the pictures, which are paid for.
+        with pytest.raises(ContractBroken) as caught:
+            other.resume(handle.id).wait()
+        assert "operation=" in str(caught.value.hint)
     with opened("opengpu-relay", relay, poll_timeout_s=0.1) as one, pytest.raises(TaskFailed):
         one.resume("0xdead", operation="generateQwen").wait()
 
