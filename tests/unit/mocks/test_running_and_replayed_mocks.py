@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import ssl
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,23 @@ PICTURE = "https://files.example.com/a.png?x=1&y=2"
 def post(url: str, body: Any = BODY, key: str = "testcard", **more: Any) -> httpx.Response:
     headers = {"Authorization": f"Bearer {key}"}
     return httpx.post(f"{url}/v1/images/generations", json=body, headers=headers, trust_env=False, **more)
+
+
+def test_a_mock_writes_nothing_about_its_clients() -> None:
+    """A client that gave up and a form that is none are what tests are made of: nothing of them lands in a terminal."""
+    code = f"""
+import contextlib, httpx
+from testcard.mocks.running import running_mock
+key = {{"Authorization": "Bearer testcard"}}
+with running_mock("nebul") as mock:
+    broken = {{**key, "Content-Type": "multipart/form-data; boundary=x"}}
+    assert httpx.post(mock.base_url + "/v1/images/edits", content=b"no form", headers=broken).status_code == 400
+    mock.configure(latency="30")
+    with contextlib.suppress(httpx.TimeoutException):
+        httpx.post(mock.base_url + "/v1/images/generations", json={BODY!r}, headers=key, timeout=0.2)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_running_mock_is_asked_and_told() -> None:
