@@ -119,6 +119,8 @@ def cut(text: str, most: int) -> str:
 
 def refuse_to_overwrite(output: Path) -> None:
     """`UsageError`, before anything is paid for, where a file is there that the picture, or the first of several, would replace."""
+    if is_device(output):
+        return
     plain = [output] if output.suffix else [output.with_name(f"{output.name}.{ending}") for ending in ("png", "jpg", "webp")]
     taken = [path for one in plain for path in (one, one.with_name(f"{one.stem}-1{one.suffix}")) if path.exists()]
     if taken:
@@ -160,9 +162,9 @@ def save(result: Result, output: Path | None, stem: str, asked: Asked, *, force:
             path = _free(Path(stem + ending), ())
         else:
             path = with_ending(output, ending)
-            if len(result.pictures) > 1:
+            if len(result.pictures) > 1 and not is_device(path):
                 path = path.with_name(f"{path.stem}-{number}{path.suffix}")
-        if path.suffix.lower() not in (ending, f".{picture.format}"):
+        if path.suffix.lower() not in (ending, f".{picture.format}") and not is_device(path):
             say(f"{path} holds {picture.format}, whatever its name says")
         try:
             files.append(picture.save(path))
@@ -193,12 +195,17 @@ def _elsewhere(picture: Picture, ending: str, said: str) -> Path | None:
 
 
 def with_ending(path: Path, ending: str) -> Path:
-    """The path with the picture's ending, where it has none of its own."""
+    """The path with the picture's ending, where it has none of its own and is no device."""
     return (
         path
-        if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp") or path.suffix[1:].isalpha()
+        if is_device(path) or path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp") or path.suffix[1:].isalpha()
         else path.with_name(path.name + ending)
     )
+
+
+def is_device(path: Path) -> bool:
+    """Whether something is there that takes bytes and keeps no file, such as /dev/null or a pipe."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _free(path: Path, taken: Sequence[Path]) -> Path:

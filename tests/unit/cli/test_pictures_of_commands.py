@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from testcard.harness.cli.drawing import FIELDS, Asked, Template, carry_out, drawn, fit, read_prompts, save, way_of
+from testcard.harness.cli.drawing import FIELDS, Asked, Template, carry_out, drawn, fit, read_prompts, refuse_to_overwrite, save, way_of
 from testcard.harness.client import Client, Picture, RequestRefused, Result, Timings
 from testcard.harness.errors import UsageError
 from testcard.harness.wire.model import Answer
@@ -61,6 +62,14 @@ def test_a_template_overwrites_nothing(tmp_path: Path) -> None:
     assert [path.name for path in first] == ["boat.png", "boat-2.png"]
     assert [path.name for path in save(result(1), output, "stem", Asked("boat"), force=False)] == ["boat-3.png"]
     assert [path.name for path in save(result(1), output, "stem", Asked("boat"), force=True)] == ["boat.png"]
+
+
+def test_a_device_gets_no_ending_and_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+    """/dev/null takes what is thrown away, and no file appears beside it."""
+    null = Path(os.devnull)
+    refuse_to_overwrite(null)
+    assert save(result(1, 2), null, "stem", Asked("boat"), force=False) == [null, null]
+    assert capsys.readouterr().err == ""
 
 
 def test_terminals_are_told_by_their_environment() -> None:
