@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-import gevent.event
 import msgspec
 
 from testcard.benchmarks.load.budget import UNKNOWN_TIMES, Budget
@@ -182,6 +181,8 @@ class LeasedBudget(Lease):
         spare: Callable[[int, float, float], None],
     ) -> None:
         """`ask` and `spare` tell the master: what `needs_usd` gives, and what `empty` gives, each with the times that the target bills."""
+        import gevent.event  # a worker's: the master reads this module without it
+
         super().__init__(max_requests, max_cost_usd)
         self._ask = ask
         self._spare = spare
