@@ -290,7 +290,7 @@ class InForce:
     """The conditions as one provider's mock keeps them, with what is left of its quota and its limits.
 
     `timer` is monotonic seconds, `clock` unix seconds. `set` changes what is different and leaves the rest as far as it has got.
-    `provider` tells its service times from those of others with the same seed.
+    `provider` tells its service times from those of others with the same seed. `usual`: nothing is asked that could hold a request up or refuse it.
     """
 
     def __init__(self, timer: Callable[[], float], clock: Callable[[], float], provider: str = "") -> None:
@@ -304,6 +304,7 @@ class InForce:
         self._left: int | None = None
         self.slots: asyncio.Semaphore | None = None
         self._words: re.Pattern[str] | None = None
+        self.usual = True
 
     def set(self, wanted: Conditions) -> None:
         """Puts other conditions in force."""
@@ -325,6 +326,9 @@ class InForce:
             alternatives = "|".join(re.escape(word) for word in wanted.moderate)
             self._words = re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)", re.IGNORECASE) if wanted.moderate else None
         self._now = wanted
+        self.usual = not (self._refusals or self.counts_money) and all(
+            one is None for one in (self.latency, self._rate_limit, self.slots, self._words)
+        )
 
     @property
     def conditions(self) -> Conditions:

@@ -86,6 +86,8 @@ class Endpoint:
         self._required_query = tuple(name for location, name in required if location == "query")
         self.works = bool(self.contract.media_types)
         self._steps = profile.wire_name("steps")
+        self._success = self.provider_format.success_status(operation)
+        self._success_type = self.provider_format.media_type(operation, self._success)
         self._met: Counter[bytes] = Counter()
         self._remembered: dict[tuple[Any, ...], _Read] = {}
 
@@ -129,7 +131,7 @@ class Endpoint:
         if too_large is not None:
             raise too_large
         live = self.resources.live
-        if self.works:
+        if self.works and not live.usual:
             at_the_door = live.refused_at_the_door()
             if at_the_door is not None:
                 raise at_the_door if isinstance(at_the_door, Refused) else self.provider_format.moderated()
@@ -231,33 +233,36 @@ class Endpoint:
         parameters: Parameters = known if known is not None else await self._parameters(call)
         if call.hooks:
             parameters = call.hooks.apply("parameters", call, parameters)
-        live = self.resources.live
-        takes_s = self._takes_s(call, parameters) if live.latency is not None else 0.0
-        declined = self.provider_format.moderated() if live.is_moderated(parameters.caption) else None
-        if self.provider_format.wants_task(call):
+        live, form = self.resources.live, self.provider_format
+        takes_s, declined = 0.0, None
+        if not live.usual:
+            takes_s = self._takes_s(call, parameters) if live.latency is not None else 0.0
+            declined = form.moderated() if live.is_moderated(parameters.caption) else None
+        if form.wants_task(call):
             return self._accept(call, parameters, takes_s, body, declined)
-        if declined is not None:
-            raise declined
-        self._pay(call, parameters)
-        kind = self.provider_format.answers_as(call, parameters)
+        if not live.usual:
+            if declined is not None:
+                raise declined
+            self._pay(call, parameters)
+        kind = form.answers_as(call, parameters)
         if kind == "events":
             return self._streamed(call, parameters, await self._drawn(call, parameters), takes_s)
         if takes_s:
             await asyncio.sleep(takes_s)
-        status = self.provider_format.success_status(self.operation)
+        status = self._success
         base64: Sequence[tuple[bytes, ...]] = ()
         if kind == "json" and parameters.delivery == "base64" and not call.hooks:
             drawn, base64 = await self.resources.renderer.draw_in_base64(parameters)
         else:
             drawn = await self._drawn(call, parameters)
-        headers = self.provider_format.headers(call, parameters, drawn)
+        headers = form.headers(call, parameters, drawn)
         if kind == "binary":
             media_type = f"image/{drawn[0].format}"
             return Answer(status, data=drawn[0].data, media_type=media_type, headers=headers, images=parameters.n, billed=True)
-        answer = self._json(status, self._body(call, parameters, drawn), images=parameters.n, billed=True)
-        answer.headers = headers
-        answer.base64 = base64
-        return answer
+        said = form.body(call, parameters, drawn)
+        if call.hooks:
+            said = call.hooks.apply("body", call, said)
+        return Answer(status, said, media_type=self._success_type, headers=headers, images=parameters.n, billed=True, base64=base64)
 
     async def _parameters(self, call: Call) -> Parameters:
         if call.body_size > _LARGE_BODY:

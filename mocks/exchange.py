@@ -150,6 +150,9 @@ def base64_at(place: int) -> msgspec.Raw:
     return msgspec.Raw(b'"\0%d\0"' % place)
 
 
+_ENCODER = msgspec.json.Encoder()
+
+
 class Answer(msgspec.Struct, gc=False):
     """What is sent back: a JSON value, ready bytes, or a stream of events `gap_s` seconds apart. `images` and `billed` go into the counters.
 
@@ -177,7 +180,7 @@ class Answer(msgspec.Struct, gc=False):
             return self.data
         if self.events is not None:
             return b""
-        encoded = msgspec.json.encode(self.json)
+        encoded = _ENCODER.encode(self.json)
         if not self.base64:
             return encoded
         if len(self.base64) == 1:

@@ -146,7 +146,7 @@ def first_row(plan: Layout, digest: bytes) -> bytes:
 
 def colours(digest: bytes) -> bytes:
     """The bytes of the first row's colours by number: those of `digest`, over again, and then their opposites."""
-    own = (digest * (_OWN // len(digest) + 1))[:_OWN]
+    own = digest[:_OWN] if len(digest) >= _OWN else (digest * _OWN)[:_OWN]
     return own + own.translate(_OPPOSITE)
 
 

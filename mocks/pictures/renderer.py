@@ -9,7 +9,6 @@ chunk of its own with its CRC; only one row of pixels is new each time. The stre
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import io
 import random
 import zlib
@@ -18,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import blake2b
 
 import numpy as np
 import pybase64
@@ -401,7 +401,7 @@ class CountedSeeds:
     def __call__(self, what: bytes) -> int:
         """The next seed for what is drawn."""
         self._met[what] += 1
-        return int.from_bytes(hashlib.blake2b(what + self._met[what].to_bytes(4, "big"), digest_size=4).digest(), "big")
+        return int.from_bytes(blake2b(what + self._met[what].to_bytes(4, "big"), digest_size=4).digest(), "big")
 
 
 def repeatable_renderer() -> Renderer:
@@ -427,7 +427,7 @@ def content(parameters: Parameters) -> bytes:
         parameters.strength,
         parameters.edit is None,
     )
-    digest = hashlib.blake2b(repr((head, [(one.mode, one.size) for one in pixels])).encode(), digest_size=16)
+    digest = blake2b(repr((head, [(one.mode, one.size) for one in pixels])).encode(), digest_size=16)
     for one in pixels:
         digest.update(one.tobytes())
     return digest.digest()
@@ -440,7 +440,7 @@ def _digested(width: int, height: int, *, transparent: bool) -> bytes:
 
 def _digest(seed: int, index: int, digested: bytes, salt: bytes) -> bytes:
     # As long as it gets: the pattern takes its colours from it.
-    return hashlib.blake2b(b"%d|%d%b%b" % (seed, index, digested, salt)).digest()
+    return blake2b(b"%d|%d%b%b" % (seed, index, digested, salt)).digest()
 
 
 def _variant(digest: bytes) -> int:
