@@ -40,6 +40,9 @@ _SMALL = 256_000
 _LONG_TEXT, _MOST_TEXTS = 16_384, 5_000
 #: Of what says the key more often than this in spellings that no pattern finds, nothing is kept.
 _MOST_PIECES = 20
+#: Backslashes, from the first one on and all of them: a body may be nothing else, and to try each of them with each number of those behind it would
+#: never end.
+_SLASHES = r"(?<!\\)\\++"
 #: A line break within a key, as itself or escaped, with the indentation or the "= " of quoted-printable around it.
 _BREAK = r"(?:[ \t]|=?(?:\r|\n|\\r|\\n|%0[aAdD]|&#(?:10|13|[xX]0*[aAdD]);))*"
 
@@ -183,11 +186,11 @@ def _character(letter: str) -> str:
     code = ord(letter)
     digits = "".join(f"[{digit.lower()}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{code:02x}")
     ways = [
-        re.escape(letter) if letter.isalnum() else rf"\\*{re.escape(letter)}",
+        re.escape(letter) if letter.isalnum() else rf"\\*{re.escape(letter)}" if letter == "\\" else rf"(?:{_SLASHES})?{re.escape(letter)}",
         f"%(?:25)*{digits}",
         f"&(?:amp;)?#0*{code};?",
         f"&(?:amp;)?#[xX]0*{digits};?",
-        rf"\\+(?:u00|x){digits}",
+        rf"{_SLASHES}(?:u00|x){digits}",
         *(f"&(?:amp;)?{re.escape(name)}" for name in _named().get(letter, ())),
     ]
     return f"(?:{'|'.join(ways)})"
@@ -308,7 +311,7 @@ def _of_entity(found: re.Match[bytes]) -> bytes:
 _ENTITIES = _Escapes(rb"&(?:amp;)?(#[0-9]{1,9}|#[xX][0-9a-fA-F]{1,9}|[A-Za-z]{2,24});?", _of_entity)
 _PERCENTS = _Escapes(rb"%(?:25)*(?:u00|00%(?:25)*)?([0-9a-fA-F]{2})(?:%(?:25)*00)?", _of_digits)
 #: With hexadecimal digits (JSON, Python, CSS, braces), or three octal ones.
-_ESCAPES = _Escapes(rb"\\+(?:(?:u00|x|U000000|0000|[ux]\{0{0,6})([0-9a-fA-F]{2})\}?|([01][0-7]{2}))", _of_digits)
+_ESCAPES = _Escapes(rb"(?<!\\)\\++(?:(?:u00|x|U000000|0000|[ux]\{0{0,6})([0-9a-fA-F]{2})\}?|([01][0-7]{2}))", _of_digits)
 #: So many spellings of each kind are remembered.
 _MOST_KNOWN = 4096
 #: All but hexadecimal digits; what is no digit; what may stand between letters without being seen: tags, comments, colours of terminals.
@@ -321,7 +324,7 @@ _WINDOW_BYTES, _OVERLAP_BYTES = 4 << 20, 64 << 10
 #: URL-safe base64 as the standard one.
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 #: The two characters of base64 that have more than one spelling.
-_BASE64 = {"+": r"(?:\+|-|%2[bB]|\\+u002[bB]|&#43;)", "/": r"(?:\\*/|_|%2[fF]|\\+u002[fF]|&#47;)"}
+_BASE64 = {"+": rf"(?:\+|-|%2[bB]|{_SLASHES}u002[bB]|&#43;)", "/": rf"(?:(?:{_SLASHES})?/|_|%2[fF]|{_SLASHES}u002[fF]|&#47;)"}
 
 
 _secrets: dict[str, None] = {}

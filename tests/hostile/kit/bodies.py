@@ -332,6 +332,7 @@ body("json-exponents-many", lambda: json.dumps(good(extra="@")).replace('"@"', "
 body("json-escapes-5-mb", lambda: b'{"message": "' + b"\\u0000" * 5_000_000 + b'"}', status="400 Bad Request")
 body("json-string-of-brackets", lambda: b'{"message": "' + b"[" * 10_000_000 + b'"}', status="400 Bad Request")
 body("json-string-of-quotes", lambda: b'{"message": "' + b'\\"' * 10_000_000 + b'"}', status="400 Bad Request")
+body("json-string-of-backslashes", lambda: b'{"message": "' + b"\\" * 20_000_000 + b'"}', status="400 Bad Request")
 body("json-in-a-string", lambda: json.dumps(json.dumps(json.dumps(good()))).encode())
 body("json-lines", lambda: b"\n".join([sound()] * 5))
 body("json-trailing-comma", lambda: sound()[:-1] + b",}")
