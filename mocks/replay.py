@@ -158,7 +158,10 @@ class Replay:
         if method == "GET" and what == "health":
             return 200, {"server": "testcard mock", "status": "ready", "providers": [self.provider], "replays": self._run.name}
         if method == "GET" and what == "requests":
-            return 200, {"requests": self._log.entries(dict(parse_qsl(query))), "seen": self._log.seen}
+            try:
+                return 200, {"requests": self._log.entries(dict(parse_qsl(query))), "seen": self._log.seen}
+            except UsageError as error:
+                return 400, {"error": {"message": str(error), "hint": error.hint}}
         if method == "GET" and what == "counters":
             return 200, self._counters.report()
         said = f"a replay answers as the run did: it has no {what}"

@@ -197,6 +197,8 @@ def test_a_replay_takes_pages_in_and_nothing_that_it_could_not_keep(tmp_path: Pa
     """CORS goes with a run; conditions, scenarios and variants are refused rather than left unheard."""
     folder = recorded(tmp_path / "run")
     with running_mock(replay=folder, cors=True) as mock:
+        with pytest.raises(UsageError, match="operaton"):
+            mock.requests(operaton="createImage")
         answer = httpx.get(f"{mock.base_url}/v1/other", headers={"origin": "https://page.example"}, trust_env=False)
         assert answer.headers["access-control-allow-origin"] == "*"
     unheard: tuple[dict[str, Any], ...] = ({"latency": "1"}, {"scenario": tmp_path / "story.toml"}, {"variant": "strict"})
