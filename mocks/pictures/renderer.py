@@ -203,7 +203,8 @@ class _Cards:
         self.frames: list[_Frame | None] = [None] * bands.VARIANTS
 
 
-_cards = lru_cache(maxsize=512)(_Cards)
+# Few, for each holds on to its frames; one that is made again finds those that are kept.
+_cards = lru_cache(maxsize=64)(_Cards)
 
 
 def _end_after(plan: Layout, above: int, digest: bytes) -> bytes:
