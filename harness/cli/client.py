@@ -215,12 +215,14 @@ def _picture_command(command: _Command) -> _Command:
 @click.option(
     "--concurrency", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N", help="With --prompts: so many at once."
 )
+@click.option("--resend", is_flag=True, help="With --prompts: ask again for what was under way when it was killed; it may be billed twice.")
 @_picture_command
 def generate(
     provider: str,
     prompt: str | None,
     prompts: Path | None,
     concurrency: int,
+    resend: bool,
     picture: _PictureTerms,
     output: Path | None,
     force: bool,
@@ -244,9 +246,8 @@ def generate(
         raise UsageError("--stream goes with one prompt", hint="leave it out")
     with _client(_Work("generate", lines[0], terms=asdict(picture)), place) as (client, terms):
         asked = terms if target.operation is None else {**terms, "operation": target.operation}
-        drawing.carry_out(
-            client, lines, "generate", (), asked, output, concurrency=concurrency, quiet=talk.quiet, as_json=talk.as_json, again=force
-        )
+        many = drawing.Batching(concurrency, force, resend)
+        drawing.carry_out(client, lines, "generate", asked, output, many, quiet=talk.quiet, as_json=talk.as_json)
 
 
 @click.command()

@@ -20,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -308,25 +308,29 @@ def read_prompts(path: Path) -> list[str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """So many at once; `again`: also what is there; `resend`: also what an earlier batch sent and has no result of, as it was killed."""
+
+    concurrency: int
+    again: bool
+    resend: bool
+
+
 def carry_out(
     client: Client,
     prompts: Sequence[str],
     task: Task,
-    images: Sequence[Any],
     terms: Mapping[str, Any],
     output: Path | None,
+    how: Batching,
     *,
-    concurrency: int,
     quiet: bool,
     as_json: bool,
-    again: bool = False,
 ) -> None:
-    """Gets the pictures of every prompt, writes them, and prints a line each; raises at the end where one failed.
-
-    `again`: of those too that are there.
-    """
+    """Gets the pictures of every prompt, writes them, and prints a line each; raises at the end where one failed."""
     folder, template = _place(output, f"{client.settings.provider.id}-{task}")
-    items = [BatchItem(prompt, task, tuple(images), dict(terms)) for prompt in prompts]
+    items = [BatchItem(prompt, task, terms=dict(terms)) for prompt in prompts]
 
     def names(index: int, item: BatchItem, result: Result) -> list[str]:
         assert template is not None, "asked for only where there is one"
@@ -351,7 +355,7 @@ def carry_out(
 
     try:
         named = names if template is not None else None
-        outcomes = run_batch(client, items, folder, concurrency=concurrency, on_outcome=tell, names=named, again=again)
+        outcomes = run_batch(client, items, folder, on_outcome=tell, names=named, **asdict(how))
     except KeyboardInterrupt:
         say(f"{done} of {len(items)} prompts done; the same command goes on from {folder}")
         raise

@@ -1,7 +1,8 @@
 """Many requests with a bound on how many go on at once, each with its own outcome, kept in a folder from which an interrupted batch goes on.
 
-The folder holds the pictures and `batch.jsonl`, one line for each item that came to its end. An item that has its line, and whose files are
-there, is not asked for again.
+The folder holds the pictures and `batch.jsonl`: a line for each item before it is sent, and one when it came to its end. An item whose result has
+its line, and whose files are there, is not asked for again; nor is one that was sent and never came to its end, as the batch was killed: it may be
+billed, and only who says so (`resend`) has it asked for once more.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from testcard.harness.client.masks import Mask
 from testcard.harness.client.results import ENDINGS, Result
 from testcard.harness.client.sync import Client
 from testcard.harness.client.terms import PictureSource, as_input_image
-from testcard.harness.errors import TestcardError, UsageError
+from testcard.harness.errors import Inconclusive, TestcardError, UsageError
 from testcard.harness.locks import lock
 from testcard.specs.profile import Task
 
@@ -82,20 +84,22 @@ def run_batch(
     on_outcome: Callable[[BatchOutcome], None] | None = None,
     names: Names | None = None,
     again: bool = False,
+    resend: bool = False,
 ) -> list[BatchOutcome]:
     """Carries all items out, at most `concurrency` at once, and gives their outcomes in the items' order.
 
     `on_outcome` hears of each as it ends (of one at a time). An item that fails stops no other, but for a refused key, an empty account, a
     reached limit and a folder that can no longer be written: then nothing more is begun. `names` gives other file names than the usual; one that is taken gets a number. `again`: what is done
-    already is done again, and its files are overwritten. The retry policy, the spending limit and the hooks are the client's.
+    already is done again, and its files are overwritten. `resend`: what an earlier batch sent and has no result of, as it was killed, is asked for
+    again, though it may be billed already; without it such an item ends as `Inconclusive`. The retry policy, the spending limit and the hooks are the client's.
     """
 
     def work(entry: _Entry) -> None:
-        if not batch.stopped:
+        if not batch.stopped and batch.begun(entry):
             batch.ended(entry, *_caught(lambda: client.finish(entry.call(client))))
 
     with (
-        _Batch(client, items, Path(folder), concurrency, on_outcome, names, again=again) as batch,
+        _Batch(client, items, Path(folder), concurrency, on_outcome, names, again=again, resend=resend) as batch,
         ThreadPoolExecutor(concurrency, thread_name_prefix="batch") as pool,
     ):
         try:
@@ -116,12 +120,13 @@ async def run_batch_async(
     on_outcome: Callable[[BatchOutcome], None] | None = None,
     names: Names | None = None,
     again: bool = False,
+    resend: bool = False,
 ) -> list[BatchOutcome]:
     """`run_batch` for async code."""
 
     async def worker() -> None:
         for entry in left:
-            if batch.stopped:
+            if batch.stopped or not batch.begun(entry):
                 return
             try:
                 ended: tuple[Result | None, TestcardError | None] = (await client.finish(entry.call(client)), None)
@@ -129,7 +134,7 @@ async def run_batch_async(
                 ended = (None, error)
             batch.ended(entry, *ended)
 
-    with _Batch(client, items, Path(folder), concurrency, on_outcome, names, again=again) as batch:
+    with _Batch(client, items, Path(folder), concurrency, on_outcome, names, again=again, resend=resend) as batch:
         left = iter(batch.left)
         async with anyio.create_task_group() as group:
             for _ in range(concurrency):
@@ -170,6 +175,7 @@ class _Batch:
         names: Names | None,
         *,
         again: bool,
+        resend: bool,
     ) -> None:
         if concurrency < 1:
             raise UsageError("a batch needs at least one request at once", hint="concurrency=4")
@@ -187,18 +193,20 @@ class _Batch:
         except OSError as error:
             raise UsageError(f"{folder}: {error.strerror}", hint="name a folder that can be written") from None
         try:
-            self._begin(items, client.settings.provider.id, again=again)
+            self._begin(items, client.settings.provider.id, again=again, resend=resend)
         except BaseException:
             self._held.close()
             raise
 
     def __enter__(self) -> _Batch:
+        for outcome in [one for one in self._outcomes.values() if one.error is not None]:
+            self._tell(outcome)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._held.close()
 
-    def _begin(self, items: Iterable[BatchItem | str], provider: str, *, again: bool) -> None:
+    def _begin(self, items: Iterable[BatchItem | str], provider: str, *, again: bool, resend: bool) -> None:
         folder = self._folder
         try:
             lock(self._held)
@@ -206,7 +214,7 @@ class _Batch:
             hint = "wait for it, or give this one a folder of its own: both would ask for the same, and pay for it twice"
             raise UsageError(f"another batch is at work in {folder}", hint=hint) from None
         try:
-            earlier = dict(self._earlier())
+            earlier, unended = self._earlier()
             self._end_cut_line()
         except OSError as error:
             raise UsageError(f"{folder}: {error.strerror}", hint="name a folder that can be written") from None
@@ -222,36 +230,56 @@ class _Batch:
             elif line is not None and all(file.is_file() for file in files):
                 self._taken.update(file.name for file in files)
                 self._outcomes[entry.index] = BatchOutcome(entry.index, entry.item, files, line.get("record") or {}, earlier=True)
+            elif entry.key in unended and not resend:
+                self._outcomes[entry.index] = BatchOutcome(entry.index, entry.item, error=_sent_already())
             else:
                 self.left.append(entry)
+
+    def begun(self, entry: _Entry) -> bool:
+        """Writes that an item is about to be sent; where that cannot be written, nothing is to be sent, and the batch stops."""
+        with self._lock:
+            try:
+                self._write({"key": entry.key, "index": entry.index, "begun": True})
+            except OSError as error:
+                self.stopped = True
+                self._tell(BatchOutcome(entry.index, entry.item, error=self._unwritable(error)))
+        return not self.stopped
 
     def ended(self, entry: _Entry, result: Result | None, error: TestcardError | None) -> None:
         """Keeps an outcome, writes its files and its line, and tells of it."""
         with self._lock:
-            outcome = self._kept(entry, result) if result is not None else BatchOutcome(entry.index, entry.item, error=error)
+            outcome = self._kept(entry, result) if result is not None else self._failed(entry, error)
             self.stopped = self.stopped or isinstance(outcome.error, FATAL) or (result is not None and outcome.error is not None)
-            self._outcomes[entry.index] = outcome
-            if self._on_outcome is not None:
-                self._on_outcome(outcome)
+            self._tell(outcome)
+
+    def _tell(self, outcome: BatchOutcome) -> None:
+        self._outcomes[outcome.index] = outcome
+        if self._on_outcome is not None:
+            self._on_outcome(outcome)
+
+    def _failed(self, entry: _Entry, error: TestcardError | None) -> BatchOutcome:
+        """The outcome of an error, which is told and can be asked for again."""
+        with suppress(OSError):  # at worst it stands as under way
+            self._write({"key": entry.key, "index": entry.index, "error": str(error)})
+        return BatchOutcome(entry.index, entry.item, error=error)
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        written = (json.dumps(line) + "\n").encode()
+        if self._held.write(written) != len(written):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _unwritable(self, error: OSError) -> UsageError:
+        return UsageError(f"{self._folder}: {error.strerror or error}", hint="make room, or let the folder be written, and begin again")
 
     def _kept(self, entry: _Entry, result: Result) -> BatchOutcome:
         """The outcome of a result whose pictures and line are in the folder, or of one that could not be put there."""
         try:
             files = self._saved(entry, result)
             record = result.record()
-            line = {
-                "key": entry.key,
-                "index": entry.index,
-                "prompt": entry.item.prompt,
-                "files": [file.name for file in files],
-                "record": record,
-            }
-            written = (json.dumps(line) + "\n").encode()
-            if self._held.write(written) != len(written):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            names = [file.name for file in files]
+            self._write({"key": entry.key, "index": entry.index, "prompt": entry.item.prompt, "files": names, "record": record})
         except OSError as error:
-            said = UsageError(f"{self._folder}: {error.strerror or error}", hint="make room, or let the folder be written, and begin again")
-            return BatchOutcome(entry.index, entry.item, result=result, error=said)
+            return BatchOutcome(entry.index, entry.item, result=result, error=self._unwritable(error))
         return BatchOutcome(entry.index, entry.item, files, record, result)
 
     def outcomes(self) -> list[BatchOutcome]:
@@ -281,16 +309,25 @@ class _Batch:
         self._taken.add(path.name)
         return path.name
 
-    def _earlier(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The lines of before by their keys; one that was cut by a kill is passed over."""
+    def _earlier(self) -> tuple[dict[str, dict[str, Any]], set[str]]:
+        """The lines of results of before by their keys, and the keys of what was sent and did not end; a line that a kill cut is passed over."""
         log = self._folder / _LOG
+        results: dict[str, dict[str, Any]] = {}
+        unended: set[str] = set()
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else ():
             try:
                 found = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(found, dict) and isinstance(found.get("key"), str):
-                yield found["key"], found
+            if not isinstance(found, dict) or not isinstance(key := found.get("key"), str):
+                continue
+            if "begun" in found:
+                unended.add(key)
+                continue
+            unended.discard(key)
+            if "error" not in found:
+                results[key] = found
+        return results, unended
 
     def _end_cut_line(self) -> None:
         """Ends a line that a kill or a full disk cut, so that the next one does not become a part of it."""
@@ -300,6 +337,11 @@ class _Batch:
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":
                     file.write(b"\n")
+
+
+def _sent_already() -> Inconclusive:
+    said = "an earlier batch sent it and was cut short before its result was here: whether it is billed is not known"
+    return Inconclusive(said, hint="--resend asks for it again (in Python: resend=True)")
 
 
 def _entries(items: Iterable[BatchItem | str], provider: str) -> Iterator[_Entry]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,7 @@ from testcard.harness.client import (
     Picture,
     Preview,
     Result,
+    ServerFailed,
     TaskFailed,
     TaskUpdate,
     run_batch,
@@ -34,7 +39,7 @@ from testcard.harness.client import (
 )
 from testcard.harness.client.masks import converted
 from testcard.harness.client.terms import as_input_image
-from testcard.harness.errors import UsageError
+from testcard.harness.errors import Inconclusive, UsageError
 from testcard.mocks.running import RunningMock, running_mock
 from testkit.pictures import plain
 
@@ -251,6 +256,60 @@ def test_a_batch_spares_the_pictures_of_another(tmp_path: Path) -> None:
         assert run_batch(one, second, tmp_path)[0].files[0] != file
         again = run_batch(one, first, tmp_path)[0]
         assert (again.earlier, again.files, file.read_bytes()) == (True, (file,), before)
+
+
+def test_what_a_killed_batch_had_sent_is_asked_for_again_only_where_that_is_said(tmp_path: Path) -> None:
+    """kill -9 with one request under way: the same command sends what was not begun, names the one that may be billed, and --resend asks for it."""
+    (tmp_path / "prompts.txt").write_text("one\ntwo\nthree\n")
+    with running_mock("nanogpt", latency="1") as mock:
+        words = ["generate", f"nanogpt={mock.base_url}", "--prompts", "prompts.txt", "--size", "256x256", "-o", "out"]
+
+        def command(*more: str) -> subprocess.Popen[str]:
+            environment = {**os.environ, "TESTCARD_API_KEY": mock.api_key or ""}
+            started = [sys.executable, "-m", "testcard.harness.cli", *words, *more]
+            return subprocess.Popen(started, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+        def until(seen: Callable[[], bool]) -> None:
+            end = time.monotonic() + 60
+            while not seen() and time.monotonic() < end:
+                time.sleep(0.02)
+
+        killed, log = command(), tmp_path / "out" / "batch.jsonl"
+        until(lambda: log.is_file() and log.read_text().count('"begun"') == 2)
+        time.sleep(0.3)
+        killed.kill()
+        killed.communicate()
+        until(lambda: len(mock.requests()) == 2)
+        mock.configure(latency="0")
+        mock.reset()
+        again = command()
+        said = again.communicate()[0]
+        assert again.returncode == 5
+        assert "two: an earlier batch sent it and was cut short" in said
+        assert "--resend" in said
+        assert len(mock.requests()) == 1
+        last = command("--resend")
+        assert "3 of 3 prompts done, 2 of them before" in last.communicate()[0]
+        assert (last.returncode, len(mock.requests())) == (0, 2)
+
+
+def test_a_cancelled_batch_leaves_what_it_sent_to_its_caller(tmp_path: Path) -> None:
+    """Its line says that it was begun; `resend` has it asked for again, and what failed with an error is asked for in any case."""
+
+    async def story(mock: RunningMock) -> None:
+        async with AsyncClient("nanogpt", base_url=mock.base_url, api_key=mock.api_key) as one:
+            with anyio.move_on_after(0.5):
+                await run_batch_async(one, ["one"], tmp_path)
+            mock.configure(latency="0", faults=["http.no-server-error/on-valid"])
+            first, second = await run_batch_async(one, ["one", "two"], tmp_path)
+            assert isinstance(first.error, Inconclusive)
+            assert isinstance(second.error, ServerFailed)
+            mock.configure(faults=[])
+            assert [found.done for found in await run_batch_async(one, ["one", "two"], tmp_path)] == [False, True]
+            assert [found.done for found in await run_batch_async(one, ["one", "two"], tmp_path, resend=True)] == [True, True]
+
+    with running_mock("nanogpt", latency="5") as mock:
+        anyio.run(story, mock)
 
 
 def test_a_line_that_was_cut_swallows_no_other(tmp_path: Path) -> None:

@@ -13,7 +13,19 @@ import httpx
 import pytest
 from PIL import Image
 
-from testcard.harness.cli.drawing import FIELDS, Asked, Template, carry_out, drawn, fit, read_prompts, refuse_to_overwrite, save, way_of
+from testcard.harness.cli.drawing import (
+    FIELDS,
+    Asked,
+    Batching,
+    Template,
+    carry_out,
+    drawn,
+    fit,
+    read_prompts,
+    refuse_to_overwrite,
+    save,
+    way_of,
+)
 from testcard.harness.client import Client, Picture, RequestRefused, Result, Timings
 from testcard.harness.errors import UsageError
 from testcard.harness.wire.model import Answer
@@ -122,17 +134,17 @@ def test_a_batch_says_each_file_and_ends_with_what_went_wrong(tmp_path: Path, ca
             return httpx.Response(429, json={"error": 429, "message": "later"})
         return httpx.Response(200, json={"data": [{"b64_json": base64.b64encode(plain(8, 8)).decode()}], "cost": 0.25})
 
-    options: dict[str, Any] = {"concurrency": 1, "quiet": False, "as_json": False}
+    options: dict[str, Any] = {"how": Batching(concurrency=1, again=False, resend=False), "quiet": False, "as_json": False}
     with Client("nanogpt", base_url="http://127.0.0.1:9", api_key="k", transport=httpx.MockTransport(answer)) as client:
         where = tmp_path / "out" / "{index:02}-{prompt}.png"
         with pytest.raises(RequestRefused) as caught:
-            carry_out(client, ["one", "bad", "one", "slow"], "generate", (), {}, where, **options)
+            carry_out(client, ["one", "bad", "one", "slow"], "generate", {}, where, **options)
         assert caught.type is RequestRefused
         said = capsys.readouterr()
         assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["01-one.png", "03-one.png"]
         assert "2 of 4 prompts done, $0.5" in said.out
         assert "2 failed" in said.err
-        carry_out(client, ["one"], "generate", (), {}, where, **options)
+        carry_out(client, ["one"], "generate", {}, where, **options)
         assert "1 of them before" in capsys.readouterr().out
         with pytest.raises(UsageError, match="one folder"):
-            carry_out(client, ["one"], "generate", (), {}, tmp_path / "{prompt}" / "x.png", **options)
+            carry_out(client, ["one"], "generate", {}, tmp_path / "{prompt}" / "x.png", **options)
