@@ -33,6 +33,10 @@ from testcard.specs.pointers import at
 THUMB_PX = 132
 _LARGE_PX = 4200
 PER_OPERATION = 4
+#: Of pictures with more pixels than this, all of a target's together may have so many times those of the largest that is decoded at all: each of
+#: the largest takes up to a second, and a stranger sends as many as there are thumbnails.
+_LARGE_AREA_PX, _MOST_LARGE = 5_000_000, 4
+_TOO_MANY = "not shown: large, and after as many as are decoded"
 #: Bodies from this size on are looked at once, and not all of them.
 _LARGE_BYTES = 1 << 20
 MOST_PICTURES = 60
@@ -121,13 +125,13 @@ def _made(party: Party, run: RunReader, carrier: Exchange, limit: int) -> list[T
     """Up to `limit` thumbnails of what an exchange's own body holds. Of large bodies no more are looked at than a check judges, each once."""
     body = carrier.response.body if carrier.response is not None else None
     if body is None or body.sha256 is None or body.size < _LARGE_BYTES:
-        return [_thumb(data, "", "") for data in islice(_delivered(run, carrier), limit)]
+        return [_thumb_of(party, data) for data in islice(_delivered(run, carrier), limit)]
     if body.sha256 not in party.looked_at and sum(party.looked_at.values()) + body.size > limits().judged_bytes:
         return [Thumb("", None, "unknown", None, None, body.size, "", "", "not shown: large, and after as much as is looked at")]
     party.looked_at[body.sha256] = body.size
     key = (body.sha256, limit, tuple((one.place, one.spelling) for one in carrier.pictures or ()), carrier.pictures is None)
     if key not in party.thumbs:
-        party.thumbs[key] = [_thumb(data, "", "") for data in islice(_delivered(run, carrier), limit)]
+        party.thumbs[key] = [_thumb_of(party, data) for data in islice(_delivered(run, carrier), limit)]
     found: list[Thumb] = party.thumbs[key]
     return found
 
@@ -219,16 +223,31 @@ def _decoded(text: str) -> bytes | None:
         return None
 
 
-def _thumb(data: bytes | None, exchange: str, asked: str) -> Thumb:
+def _thumb_of(party: Party, data: bytes | None) -> Thumb:
+    """The thumbnail of a picture of a target: equal bytes are decoded once, and of large pictures no more than a few of the largest."""
     if data is None:
-        return Thumb(exchange, None, "unknown", None, None, 0, "", asked, "not base64")
+        return Thumb("", None, "unknown", None, None, 0, "", "", "not base64")
+    digest = hashlib.sha256(data).digest()
+    if digest not in party.thumbs:
+        thumb = _thumb(data, left_px=_MOST_LARGE * limits().pixels - sum(party.decoded_px.values()))
+        if thumb.problem != _TOO_MANY and (area := (thumb.width_px or 0) * (thumb.height_px or 0)) > _LARGE_AREA_PX:
+            party.decoded_px[digest] = area
+        party.thumbs[digest] = thumb
+    found: Thumb = party.thumbs[digest]
+    return found
+
+
+def _thumb(data: bytes, *, left_px: int) -> Thumb:
+    """`left_px`: pixels of large pictures that may still be decoded."""
     digest = hashlib.sha256(data).hexdigest()
     kind, width, height = "unknown", None, None
     try:
         with open_picture(data) as picture:
             kind, (width, height) = (picture.format or "unknown").lower(), picture.size
             if width * height > limits().pixels:
-                return Thumb(exchange, None, kind, width, height, len(data), digest, asked, "too large to show")
+                return Thumb("", None, kind, width, height, len(data), digest, "", "too large to show")
+            if _LARGE_AREA_PX < width * height > left_px:
+                return Thumb("", None, kind, width, height, len(data), digest, "", _TOO_MANY)
             picture.draft("RGB", (THUMB_PX * 2, THUMB_PX * 2))
             wanted = "RGBA" if "A" in picture.getbands() else "RGB"
             small: Image.Image = picture
@@ -240,11 +259,11 @@ def _thumb(data: bytes | None, exchange: str, asked: str) -> Thumb:
         buffer = io.BytesIO()
         small.save(buffer, "WEBP", quality=72, method=2)
     except NoPicture as error:
-        return Thumb(exchange, None, kind, width, height, len(data), digest, asked, str(error))
+        return Thumb("", None, kind, width, height, len(data), digest, "", str(error))
     except Exception as error:  # noqa: BLE001 (a decoder may raise anything on a stranger's bytes; all of it means "does not decode")
-        return Thumb(exchange, None, kind, width, height, len(data), digest, asked, f"does not decode ({type(error).__name__})")
+        return Thumb("", None, kind, width, height, len(data), digest, "", f"does not decode ({type(error).__name__})")
     uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-    return Thumb(exchange, uri, kind, width, height, len(data), digest, asked)
+    return Thumb("", uri, kind, width, height, len(data), digest, "")
 
 
 #: So many prompts have a row.

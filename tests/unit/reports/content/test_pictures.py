@@ -168,3 +168,25 @@ def test_of_large_bodies_no_more_are_looked_at_than_a_check_judges(
     assert [(one.exchange, one.width_px, one.problem) for one in shown] == [
         ("e1", 32, None), ("e2", None, "not shown: large, and after as much as is looked at"), ("e3", 32, None),
     ]  # fmt: skip
+
+
+def test_of_large_pictures_only_some_are_decoded_and_equal_ones_once(
+    recorded: Recorded, synthetic: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nine pictures of 39 megapixels took a page ten seconds: so many times the largest is decoded, small ones always, and the rest is said."""
+    place = [PlacedPicture(place="/data/0/b64_json", spelling="base64")]
+    sizes = {"e1": (100, 60), "e2": (100, 61), "e3": (100, 60), "e4": (100, 62), "e5": (30, 30)}
+    for name, size in sizes.items():
+        data = synthetic.picture(size[1], size)
+        recorded.answer(json.dumps({"data": [{"b64_json": text(data)}]}).encode(), place, id=name)
+    monkeypatch.setattr(pictures, "_LARGE_AREA_PX", 5000)
+    monkeypatch.setattr(pictures, "_MOST_LARGE", 2)
+    monkeypatch.setattr(pictures, "limits", lambda: replace(limits(), pixels=6200))
+    opened: list[bytes] = []
+    decode = pictures.open_picture
+    monkeypatch.setattr(pictures, "open_picture", lambda data: opened.append(data) or decode(data))
+    party = recorded.party
+    shown = [thumbnails(party, party.exchanges[name])[0] for name in sizes]
+    assert [one.problem for one in shown] == [None, None, None, "not shown: large, and after as many as are decoded", None]
+    assert [(one.width_px, one.height_px) for one in shown] == list(sizes.values())
+    assert len(opened) == 4
