@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from testcard.benchmarks.load.budget import UNKNOWN_TIMES, Budget
+from testcard.benchmarks.load.budget import Budget
 from testcard.harness.stops import Stop, StopReason
+from testcard.harness.wire.billing import UNKNOWN_TIMES
 
 LARGEST = 1000
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from testcard.harness.stops import Stop, StopReason
+from testcard.harness.wire.billing import MOST_TIMES, UNKNOWN_TIMES
 
-#: What a target adds to a price is believed up to this: sums have to stay numbers.
-_MOST_TIMES = 1e6
-#: As many times its price, such as pictures that nobody asked for, is allowed for before a target's first answer.
-UNKNOWN_TIMES = 4.0
+#: What sums of binary fractions leave over is nothing under way: who waits for its answer waits for ever.
+_DUST_USD = 1e-12
 
 
 class Budget:
@@ -75,12 +74,16 @@ class Budget:
     def settle(self, worst_usd: float | None, cost_usd: float | None) -> None:
         """Replaces a reservation by what the request counts as (`Judgement.booked_usd`); by its worst case where that is not known."""
         worst = worst_usd or 0.0
-        self.held_usd = max(0.0, self.held_usd - worst)
+        self._let_go(worst)
         self.spent_usd += worst * self.times if cost_usd is None else cost_usd
         if worst and cost_usd is not None:
-            self.times = min(max(self.times, cost_usd / worst), _MOST_TIMES)
+            self.times = min(max(self.times, cost_usd / worst), MOST_TIMES)
 
     def release(self, worst_usd: float | None) -> None:
         """Takes back a reservation whose request was never sent."""
-        self.held_usd = max(0.0, self.held_usd - (worst_usd or 0.0))
+        self._let_go(worst_usd or 0.0)
         self.requests -= 1
+
+    def _let_go(self, worst_usd: float) -> None:
+        left = self.held_usd - worst_usd
+        self.held_usd = left if left > _DUST_USD else 0.0

@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 from testcard.harness.client.errors import SpendingLimitReached
 from testcard.harness.client.http import Exchanged
 from testcard.harness.client.observing import ENDS, ClientEvent, EventKind, Hook
-from testcard.harness.client.spending import SpendingGuard
+from testcard.harness.client.spending import Held, SpendingGuard
 from testcard.harness.errors import UsageError
+from testcard.harness.wire.billing import COST_NOTHING
 from testcard.harness.wire.course import Done, End, Send, Steps, Together, Wait
 from testcard.harness.wire.decode import retry_after
 
@@ -71,6 +72,8 @@ class Retry:
 
 
 NO_RETRY = Retry()
+#: How often a request looks whether it still has to wait for what the first one shows, in seconds.
+_LOOK_S = 0.05
 T = TypeVar("T")
 
 
@@ -82,14 +85,24 @@ def asked_to_wait_s(done: Done[Exchanged], header: str, now: Callable[[], dateti
 
 
 class Attendance:
-    """Of one call: the number of its attempt, what is reserved for it, and whom to tell."""
+    """Of one call: the number of its attempt, what is reserved for it, and whom to tell. `failures_cost`: by its price refusals are billed too."""
 
-    def __init__(self, template: ClientEvent, hooks: tuple[Hook, ...], guard: SpendingGuard | None, worst_usd: float | None) -> None:
+    def __init__(
+        self,
+        template: ClientEvent,
+        hooks: tuple[Hook, ...],
+        guard: SpendingGuard | None,
+        worst_usd: float | None,
+        *,
+        failures_cost: bool = False,
+    ) -> None:
         self._template = template
         self._hooks = hooks
         self._guard = guard
         self._worst_usd = worst_usd
-        self._reserved: list[float] = []
+        self._held: Held | None = None
+        self._failures_cost = failures_cost
+        self.sent_again = False
         self._began = False
         self.attempt = 1
 
@@ -117,6 +130,7 @@ class Attendance:
 
     def accept(self) -> None:
         """Said of a submission that was taken, where this call made it."""
+        self.let_go()
         if self._began:
             self.tell("accepted")
 
@@ -125,19 +139,37 @@ class Attendance:
         try:
             return (yield from steps)
         except BaseException:
+            self.let_go()
             if self._began:
                 self.tell("abandoned")
             raise
 
-    def reserve(self) -> None:
-        """Before an attempt; raises where it would go over a limit."""
+    def reserved(self) -> Steps[None]:
+        """Before an attempt: what it can cost is set aside, once nothing has to be waited for; raises where it would go over a limit."""
         if self._guard is not None:
-            self._reserved.append(self._guard.reserve(self._worst_usd))
+            event = self._template
+            while (held := self._guard.reserve(self._worst_usd, (event.provider, event.operation, event.model))) is None:
+                yield Wait(_LOOK_S)
+            self._held = held
 
-    def settle(self, cost_usd: float | None) -> None:
-        """After an attempt: what it cost, 0 where it was certainly not carried out, None where nobody knows."""
-        if self._guard is not None and self._reserved:
-            self._guard.settle(self._reserved.pop(), cost_usd)
+    def settle(self, cost_usd: float | None, *, whole: bool = True) -> None:
+        """After an attempt: what it counts as, 0 where it was certainly not carried out, None where nobody knows; see `SpendingGuard.settle`."""
+        if self._guard is not None and self._held is not None:
+            self._guard.settle(self._held, cost_usd, whole=whole)
+            self._held = None
+
+    def let_go(self) -> None:
+        """Nothing is under way any more, whether or not it is known yet what it cost."""
+        if self._guard is not None and self._held is not None:
+            self._guard.ended(self._held)
+
+    def close(self, done: Done[Exchanged]) -> None:
+        """An attempt has ended: what brought no answer is settled, an answer is by what it brought (`Call.result`)."""
+        status = done.answer.status if done.answer is not None else 0
+        if was_not_carried_out(done) and not (self._failures_cost and status >= 400 and status not in COST_NOTHING):
+            self.settle(0.0)
+        elif done.end is not End.ANSWERED:
+            self.settle(None)
 
 
 def attended(
@@ -151,13 +183,12 @@ def attended(
     attendance.begin()
     while True:
         try:
-            attendance.reserve()
+            yield from attendance.reserved()
+            done = yield from observed(once(), attendance)
         except SpendingLimitReached as error:
             attendance.tell("failed", error=error)
             raise
-        done = yield from observed(once(), attendance)
-        if was_not_carried_out(done):
-            attendance.settle(0.0)
+        attendance.close(done)
         if done.first is None or retry.attempts == 1:
             return done
         began_s = done.first.sent_s if began_s is None else began_s
@@ -177,9 +208,10 @@ def was_not_carried_out(done: Done[Exchanged]) -> bool:
 
 
 def observed(steps: Steps[T], attendance: Attendance, on_poll: Callable[[Exchanged], None] | None = None) -> Steps[T]:
-    """The same steps; hooks hear of each request, and `on_poll` gets each whole answer of a poll."""
-    if on_poll is None and not attendance.is_heard:
-        return (yield from steps)
+    """The same steps; hooks hear of each request, and `on_poll` gets each whole answer of a poll.
+
+    What is sent again because its connection had died is reserved once more: both may have been billed.
+    """
     heard: Any = None
     while True:
         try:
@@ -187,10 +219,17 @@ def observed(steps: Steps[T], attendance: Attendance, on_poll: Callable[[Exchang
         except StopIteration as stop:
             end: T = stop.value
             return end
-        if isinstance(step, Together):
+        if isinstance(step, Together) and (on_poll is not None or attendance.is_heard):
             heard = yield Together([observed(one, attendance) for one in step.courses])
             continue
         if not isinstance(step, Send):
+            heard = yield step
+            continue
+        if step.fresh and step.purpose == "submit":
+            attendance.settle(None)
+            yield from attendance.reserved()
+            attendance.sent_again = True
+        if on_poll is None and not attendance.is_heard:
             heard = yield step
             continue
         facts = {"purpose": step.purpose, "method": step.request.method, "host": urlsplit(step.request.url).hostname}

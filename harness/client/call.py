@@ -6,7 +6,7 @@ How it goes on in between is the course's (`harness.wire.course`); the sync and 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -33,7 +33,7 @@ from testcard.harness.pricing import Pricing
 from testcard.harness.redaction import redacted
 from testcard.harness.text.words import shortened
 from testcard.harness.wire.addresses import host_of, why_not
-from testcard.harness.wire.billing import answer_cost, delivered, stated_cost
+from testcard.harness.wire.billing import answer_cost, booked_cost, charged, delivered, stated_cost
 from testcard.harness.wire.contract import Choice
 from testcard.harness.wire.course import Conditions, Done, Download, DownloadEnd, End, Send, Steps, course, follow
 from testcard.harness.wire.decode import decode, message_anywhere, told
@@ -165,11 +165,22 @@ class Call:
         try:
             found = self._worth(done)
         except ClientError as error:
+            self.attendance.settle(self._booked(done.answer, ()) if done.end is End.ANSWERED else None, whole=False)
             self.attendance.tell("failed", error=_with_exchange(error, done))
             raise
-        self.attendance.settle(found.cost_usd)
+        finally:
+            self.attendance.let_go()
+        self.attendance.settle(self._booked(found.answer, found.pictures))
         self.attendance.tell("ended", result=found)
         return found
+
+    def _booked(self, answer: Answer | None, pictures: Sequence[Picture]) -> float | None:
+        """USD that an answer counts as against a limit, which no answer can lower; None where nobody knows it."""
+        if answer is None:
+            return None
+        asked = self.provider, self.choice.operation, self.choice.request, answer
+        price, _ = self.pricing.look_up(self.choice.model, self.choice.operation)
+        return booked_cost(price, answer, charged(*asked, delivered(*asked, [_info(one) for one in pictures])))
 
     def _worth(self, done: Done[Exchanged]) -> Result:
         if done.end is not End.ANSWERED:
@@ -189,6 +200,8 @@ class Call:
             pictures, notes = _Pictures(self, answer, done).in_hand()
         elif answer.text is None:
             raise ContractBroken("the answer holds no text", operation=operation, answer=answer)
+        if self.attendance.sent_again:
+            notes.append("it was sent twice: the first time the connection died before an answer; that may have been billed as well")
         if answer.unterminated:
             notes.append("the stream ended without [DONE]; its finish reason had come, so the text is whole")
         return _result(self, answer, pictures, _timings(done, first), notes)
@@ -428,7 +441,7 @@ def _result(call: Call, answer: Answer, pictures: tuple[Picture, ...], timings: 
     price, origin = call.pricing.look_up(choice.model, choice.operation)
     cost = stated_cost(answer)
     if cost is None and price is not None:
-        infos = [PictureInfo(p.format, p.width, p.height, len(p.data), "") for p in pictures]
+        infos = [_info(one) for one in pictures]
         cost = answer_cost(price, answer, delivered(call.provider, choice.operation, choice.request, answer, infos))
     wanted = with_defaults(call.provider, choice.operation, {"n": choice.request.n}, "n") or 1
     said = [*([choice.note] if choice.note else []), *call.notes]
@@ -448,6 +461,10 @@ def _result(call: Call, answer: Answer, pictures: tuple[Picture, ...], timings: 
         answer=answer,
         notes=(*said, *notes),
     )
+
+
+def _info(picture: Picture) -> PictureInfo:
+    return PictureInfo(picture.format, picture.width, picture.height, len(picture.data), "")
 
 
 def _number(value: Any) -> float | None:

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Hashable
+from dataclasses import dataclass
 
 from testcard.harness.client.errors import SpendingLimitReached
 from testcard.harness.errors import UsageError
 from testcard.harness.text.words import amount
+from testcard.harness.wire.billing import MOST_TIMES, UNKNOWN_TIMES
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """What is set aside for one request: `usd`, which is `asked_usd` by its price, or as many times that as others `of` its kind have cost."""
+
+    asked_usd: float
+    usd: float
+    of: Hashable
 
 
 class SpendingGuard:
     """A limit that clients of any number and thread may share: `SpendingGuard(max_requests=100, max_usd=2.0)`.
 
     Only requests that are billed count, each attempt of them. One whose price nobody states is refused where `max_usd` is set. What a request
-    cost in the end replaces what was reserved for it; one whose answer never came keeps its reservation, for it may have been billed.
+    counts as in the end, never less than its price, replaces what was reserved for it; one whose answer never came keeps its reservation, for
+    it may have been billed. A target that bills more than the price is expected to do it again; until a first answer has shown what it bills,
+    others wait where a few times the price of what is under way would not fit.
     """
 
     def __init__(self, *, max_requests: int | None = None, max_usd: float | None = None) -> None:
@@ -24,6 +38,8 @@ class SpendingGuard:
         self._lock = threading.Lock()
         self._requests = 0
         self._usd = 0.0
+        self._under_way: set[Held] = set()
+        self._times: dict[Hashable, float] = {}
 
     def __repr__(self) -> str:
         return f"SpendingGuard(max_requests={self.max_requests}, max_usd={self.max_usd}, requests={self._requests}, usd={self._usd:.6f})"
@@ -38,28 +54,54 @@ class SpendingGuard:
         """What is spent, and what is reserved for requests that are under way or whose end is unknown."""
         return self._usd
 
-    def reserve(self, worst_usd: float | None) -> float:
-        """Lets one request through that costs so much at most, and gives what was reserved; `SpendingLimitReached` where it would go over."""
+    def reserve(self, worst_usd: float | None, of: Hashable = None) -> Held | None:
+        """Lets one request through that costs so much at most, and gives what is set aside for it; `SpendingLimitReached` where it would go over.
+
+        None where it has to wait for what those show that are under way `of` its kind (a model of a provider, say).
+        """
         with self._lock:
             if self.max_requests is not None and self._requests >= self.max_requests:
                 raise SpendingLimitReached(f"the limit of {self.max_requests} requests is reached")
+            worst = worst_usd or 0.0
+            times = self._times.get(of)
+            usd = worst * (times or 1.0)
             if self.max_usd is not None:
                 if worst_usd is None:
                     raise SpendingLimitReached(
                         "no price is known for this request, so that nothing says whether it stays within the limit",
                         hint="state prices (pricing=Pricing(…), or [prices] in testcard.toml), or limit requests instead",
                     )
-                if self._usd + worst_usd > self.max_usd + 1e-9:
+                if self._usd + usd > self.max_usd + 1e-9:
                     left = max(0.0, self.max_usd - self._usd)
-                    raise SpendingLimitReached(
-                        f"the request can cost {amount(worst_usd)} and {amount(left)} of {amount(self.max_usd)} are left"
-                    )
+                    raise SpendingLimitReached(f"the request can cost {amount(usd)} and {amount(left)} of {amount(self.max_usd)} are left")
+                like = [one.usd for one in self._under_way if one.of == of]
+                if times is None and like and self._usd + UNKNOWN_TIMES * (sum(like) + usd) - sum(like) > self.max_usd + 1e-9:
+                    return None
             self._requests += 1
-            self._usd += worst_usd or 0.0
-        return worst_usd or 0.0
+            self._usd += usd
+            held = Held(worst, usd, of)
+            self._under_way.add(held)
+        return held
 
-    def settle(self, reserved_usd: float, cost_usd: float | None) -> None:
-        """Puts what a request cost in place of what was reserved for it; None leaves the reservation, 0 takes it back."""
-        if cost_usd is not None:
-            with self._lock:
-                self._usd += cost_usd - reserved_usd
+    def settle(self, held: Held, cost_usd: float | None, *, whole: bool = True) -> None:
+        """Puts what a request counts as in place of what was set aside for it; None leaves that, 0 takes it back.
+
+        `whole`: whether the answer can be seen through; otherwise what was set aside is the least that it counts as.
+        """
+        with self._lock:
+            self._under_way.discard(held)
+            if cost_usd is None:
+                return
+            self._usd += (cost_usd if whole else max(cost_usd, held.usd)) - held.usd
+            if held.asked_usd and cost_usd:
+                times = min(max(self._times.get(held.of, 1.0), cost_usd / held.asked_usd), MOST_TIMES)
+                self._times[held.of] = times
+                for one in self._under_way:
+                    if one.of == held.of:
+                        self._usd += one.asked_usd * times - one.usd
+                        one.usd = one.asked_usd * times
+
+    def ended(self, held: Held) -> None:
+        """Nobody is to wait for it any longer: it was handed in as a task, or given up. What is set aside stays so until it is settled."""
+        with self._lock:
+            self._under_way.discard(held)

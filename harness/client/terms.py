@@ -189,9 +189,10 @@ class Settings:
         size = choice.request.size
         shown = f"{size[0]}x{size[1]}" if isinstance(size, tuple) else size
         event = ClientEvent("began", next_number(), self.provider.id, choice.operation, choice.model, shown)
-        worst_usd = None
+        worst_usd, failures_cost = None, False
         if self.guard is not None and self.guard.max_usd is not None:
             price, _ = self.pricing.look_up(choice.model, choice.operation)
+            failures_cost = price is not None and price.billed_on == "always"
             worst_usd = price.usd(worst_case(self.provider, choice.operation, choice.request)) if price is not None else None
         return Call(
             self.provider,
@@ -207,7 +208,7 @@ class Settings:
             live=self.live,
             idempotency_key=key,
             retry=self.retry,
-            attendance=Attendance(event, self.hooks, self.guard, worst_usd),
+            attendance=Attendance(event, self.hooks, self.guard, worst_usd, failures_cost=failures_cost),
             notes=notes,
         )
 

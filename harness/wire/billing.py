@@ -26,6 +26,12 @@ UNBOUNDED_OUT_TOKENS = 4096
 TOKENS_PER_PICTURE = 6500
 #: A picture that is billed by tokens takes at most about this many (OpenAI, image generation: 6240 for 1024x1536 in high quality).
 OUT_TOKENS_PER_PICTURE = 6240
+#: As many times its price, such as pictures that nobody asked for, is allowed for before a target's first answer.
+UNKNOWN_TIMES = 4.0
+#: What a target adds to a price is believed up to this: sums have to stay numbers.
+MOST_TIMES = 1e6
+#: Refusals that nobody bills, not even who bills failures: the key, the account, the rate.
+COST_NOTHING = (401, 402, 403, 429)
 #: No answer is billed for more tokens, steps or pixels than this.
 _MOST_COUNTED = 10**9
 #: No tokenizer makes fewer than one token of so many characters, and no picture that is drawn fewer than so many. (A picture that is

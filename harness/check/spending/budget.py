@@ -15,16 +15,12 @@ from testcard.harness.check.generation.plan import PlanStep
 from testcard.harness.pricing import Pricing
 from testcard.harness.runs.records import Exchange, Spend
 from testcard.harness.stops import Stop, StopReason
-from testcard.harness.wire.billing import booked_cost, charged, delivered
+from testcard.harness.wire.billing import COST_NOTHING, MOST_TIMES, booked_cost, charged, delivered
 from testcard.harness.wire.model import Answer, PictureInfo
 from testcard.harness.wire.pictures import inspect, lenient_base64
 from testcard.specs.loader import Provider
 
 _CENT_DUST = 1e-9  # sums of binary fractions: 10 x 0.01 may still be spent from 0.10
-#: What a target adds to a price is believed up to this: a sum of reservations has to stay a number.
-_MOST_TIMES = 1e6
-#: Refusals that nobody bills, not even who bills failures: the key, the account, the rate.
-_COST_NOTHING = (401, 402, 403, 429)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +157,7 @@ class CheckBudget:
             self._extra_images = max(self._extra_images, images - reservation.asked_images)
             self._times_images = max(self._times_images, images / reservation.asked_images)
         if reservation.asked_usd and cost_usd is not None:
-            self._times_cost = min(max(self._times_cost, cost_usd / reservation.asked_usd), _MOST_TIMES)
+            self._times_cost = min(max(self._times_cost, cost_usd / reservation.asked_usd), MOST_TIMES)
 
     def keep(self, reservation: Reservation) -> None:
         """Books the worst case: the request went out and nobody knows whether it was carried out."""
@@ -270,7 +266,7 @@ class Booking:
         price = self._pricing.price(step.model, step.operation)
         if status >= 300 or answer is None:
             always = price is not None and price.billed_on == "always" and step.key_use == "right"
-            if not always or status < 400 or status in _COST_NOTHING:
+            if not always or status < 400 or status in COST_NOTHING:
                 budget.release(reservation)
                 return NOTHING
             budget.settle(reservation, images=0, cost_usd=reservation.cost_usd)

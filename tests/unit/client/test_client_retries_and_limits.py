@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
@@ -28,9 +29,11 @@ from testcard.harness.client import (
     log_calls,
 )
 from testcard.harness.client import attempts as module
+from testcard.harness.config import PricesSection
 from testcard.harness.errors import UsageError
 from testcard.harness.pricing import Pricing
 from testcard.specs.loader import load_provider
+from testcard.specs.prices import PerImage
 from testkit.pictures import plain
 
 SECRET = "sk-very-secret-key-0123456789"
@@ -156,6 +159,89 @@ def test_a_limit_is_kept_before_anything_is_sent(slept: list[float]) -> None:
     assert unpriced.asked == []
     with pytest.raises(UsageError):
         SpendingGuard(max_usd=-1)
+
+
+@pytest.mark.parametrize("stated", ["0", "1e-30", "-1", "1e999", "null", '"0"'])
+def test_what_an_answer_states_makes_a_limit_no_longer(stated: str) -> None:
+    """A cost of nothing, of less than nothing or of no number counts as the price."""
+    free = ok()
+    body = free.content.replace(b'"cost":0.02', b'"cost":' + stated.encode())
+    assert body != free.content
+    answers = Answers(httpx.Response(200, headers={"content-type": "application/json"}, content=body))
+    guard = SpendingGuard(max_usd=0.03)
+    with client(answers, pricing=Pricing(load_provider("nanogpt"), mock=True), budget=guard) as one:
+        for _ in range(2):
+            one.generate("x", size=(256, 256))
+        with pytest.raises(SpendingLimitReached):
+            one.generate("x", size=(256, 256))
+    assert (len(answers.asked), guard.usd) == (2, pytest.approx(0.028))
+
+
+def test_a_target_that_bills_more_than_the_price_is_expected_to_do_it_again() -> None:
+    """$0.02 at a price of $0.014: what follows is reserved at that, and an answer that cannot be used counts, too."""
+    guard = SpendingGuard(max_usd=0.035)
+    with client(Answers(ok()), pricing=Pricing(load_provider("nanogpt"), mock=True), budget=guard) as one:
+        one.generate("x", size=(256, 256))
+        with pytest.raises(SpendingLimitReached):
+            one.generate("x", size=(256, 256))
+    useless = Answers(httpx.Response(200, json={**OK, "cost": 0.5, "data": []}))
+    with client(useless, pricing=Pricing(load_provider("nanogpt"), mock=True), budget=(guard := SpendingGuard(max_usd=1))) as one:
+        with pytest.raises(ClientError):
+            one.generate("x", size=(256, 256))
+        assert guard.usd == pytest.approx(0.5)
+
+
+def test_others_wait_for_what_the_first_answer_shows() -> None:
+    """Sixteen calls at once of a server that bills three times the price: never over the limit, and none waits for ever."""
+    answers = Answers(httpx.Response(200, json={**ok().json(), "cost": 0.042}))
+    guard = SpendingGuard(max_usd=0.3)
+
+    async def ask(one: AsyncClient) -> None:
+        with suppress(SpendingLimitReached):
+            await one.generate("x", size=(256, 256))
+
+    async def main() -> None:
+        def answer(request: httpx.Request) -> httpx.Response:
+            return answers(request)
+
+        terms: Any = {"pricing": Pricing(load_provider("nanogpt"), mock=True), "budget": guard}
+        transport = httpx.MockTransport(answer)
+        async with (
+            AsyncClient("nanogpt", base_url="http://127.0.0.1:9", api_key=SECRET, transport=transport, **terms) as one,
+            anyio.create_task_group() as group,
+        ):
+            for _ in range(16):
+                group.start_soon(ask, one)
+
+    anyio.run(main)
+    assert len(answers.asked) == 7
+    assert guard.usd == pytest.approx(7 * 0.042)
+
+
+def test_what_is_sent_again_is_reserved_again_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that died on a kept connection may have been billed: both count, and without room it is not sent again."""
+    monkeypatch.setattr("testcard.harness.client.http.is_stale", lambda error: True)
+    dead = httpx.ReadError("gone")
+    pricing = Pricing(load_provider("nanogpt"), mock=True)
+    guard = SpendingGuard(max_requests=2, max_usd=1)
+    with client(Answers(dead, ok()), pricing=pricing, budget=guard) as one:
+        assert any("sent twice" in note for note in one.generate("x", size=(256, 256)).notes)
+    assert (guard.requests, guard.usd) == (2, pytest.approx(0.034))
+    answers = Answers(dead, ok())
+    with client(answers, pricing=pricing, budget=SpendingGuard(max_requests=1)) as one, pytest.raises(SpendingLimitReached):
+        one.generate("x", size=(256, 256))
+    assert len(answers.asked) == 1
+
+
+def test_refusals_count_where_a_price_says_so() -> None:
+    """A price that is billed for failures too: a 400 counts, a 401 does not."""
+    models = {"*": PerImage(kind="per-image", usd_each=0.01, billed_on="always")}
+    pricing = Pricing(load_provider("nanogpt"), True, PricesSection(models=models))
+    for status, usd in ((400, 0.01), (401, 0.0)):
+        guard = SpendingGuard(max_usd=1)
+        with client(Answers(refused(status)), pricing=pricing, budget=guard) as one, pytest.raises(ClientError):
+            one.generate("x", size=(256, 256))
+        assert guard.usd == pytest.approx(usd)
 
 
 class Tracer:

@@ -75,3 +75,16 @@ def test_money_of_a_turn_is_shared_in_whole_requests(parts: int, requests: int, 
     shares = [Turn(block, 0, part=part, parts=parts).money(whole, worst) for part in range(parts)]
     assert sum(shares) == pytest.approx(whole)
     assert sum(int(share / worst + 1e-9) for share in shares) >= requests
+
+
+def test_nothing_waits_for_answers_of_requests_that_have_ended() -> None:
+    """What the sums of their prices leave over is no request under way: an open loop waited for its answer for ever."""
+    budget = Budget(max_cost_usd=0.5)
+    budget.is_sure = False
+    for _ in range(12):
+        assert budget.reserve(0.014)
+    assert budget.must_wait(0.1)
+    for _ in range(12):
+        budget.settle(0.014, None)
+    assert not budget.must_wait(0.1)
+    assert budget.lacks_usd(0.1, 4) > 0
