@@ -130,12 +130,18 @@ def is_public(address: str) -> bool:
         within = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if within is None and ip in _NAT64:
             within = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if within is not None:
-            return within.is_global and not within.is_multicast
-    return ip.is_global and not ip.is_multicast
+        if within is None:
+            return ip in _UNICAST and ip.is_global and ip not in _DOCUMENTATION
+        ip = within
+    return ip.is_global and not ip.is_multicast and not any(ip in net for net in _OF_CLOUDS)
 
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: All that is global of IPv6 so far (RFC 4291, IANA): site-local, IPv4-compatible, translated and local NAT64 addresses lie outside.
+_UNICAST = ipaddress.ip_network("2000::/3")
+_DOCUMENTATION = ipaddress.ip_network("3fff::/20")
+#: Global by their numbers, or to some versions of Python, and nowhere but in a cloud: Oracle's metadata (192.0.0.192), Azure's wire server.
+_OF_CLOUDS = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("168.63.129.16/32"))
 
 
 def _is_private_literal(url: str) -> bool:
