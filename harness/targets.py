@@ -155,7 +155,10 @@ def checked_base_url(base_url: str) -> str:
     except ValueError:  # a port out of range, or brackets that hold no IPv6 address
         usable = False
     if not usable:
-        raise UsageError(f"{base_url!r} is no base URL", hint=_URL_HINT)
+        # What stands before an @ or behind a ? may be a secret, wherever the mistake is.
+        before, at, host = base_url.partition("?")[0].rpartition("@")
+        shown = (f"…@{host}" if at else before + host) + ("?…" if "?" in base_url else "")
+        raise UsageError(f"{shown!r} is no base URL", hint=_URL_HINT)
     if parts.username is not None or parts.password is not None:
         raise UsageError("the base URL carries a user name or password", hint="give the key in TESTCARD_API_KEY")
     return base_url.rstrip("/")
@@ -177,7 +180,7 @@ def read_key(provider: Provider, key_file: Path | None = None, key_env: str | No
 
 def _from_file(key_file: Path) -> str:
     try:
-        key = content(key_file, MOST_KEY_BYTES).decode("utf-8").strip()
+        key = content(key_file, MOST_KEY_BYTES).decode("utf-8-sig").strip()
     except OSError as error:
         raise UsageError(f"--api-key-file {key_file}: {error.strerror}") from None
     except UnicodeDecodeError:

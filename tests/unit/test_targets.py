@@ -86,7 +86,13 @@ def test_what_is_no_base_url_is_refused(url: str) -> None:
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("url", ["http://user:secret@h", "http://secret@h", "http://:secret@h"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:secret@h", "http://secret@h", "http://:secret@h", "http://u:secret@h:99999", "u:secret@h", "http://u:sec/secret@h:0",
+        "http://h/?key=secret", "http://[::1/?a@b=secret",
+    ],
+)  # fmt: skip
 def test_a_password_in_the_url_is_refused_and_not_repeated(url: str) -> None:
     """Keys do not belong in URLs, nor in messages about them."""
     with pytest.raises(UsageError) as caught:
@@ -97,7 +103,7 @@ def test_a_password_in_the_url_is_refused_and_not_repeated(url: str) -> None:
 def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The named file, then TESTCARD_API_KEY, then the named variable, then the profile's; blanks around it and blank ones do not count."""
     file = tmp_path / "key"
-    file.write_text("from-file\n")
+    file.write_text("from-file\n", encoding="utf-8-sig")  # with the mark that some editors put before a text
     assert read_key(NANOGPT) is None
     monkeypatch.setenv("NANOGPT_API_KEY", " from-profile ")
     assert read_key(NANOGPT) == "from-profile"
