@@ -43,6 +43,24 @@ with running_mock("nebul") as mock:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_a_mock_tells_of_a_request_that_is_no_http_in_a_line() -> None:
+    """A body that breaks off into nonsense is refused with 400, and the mock's own answer, which comes too late, is no mistake to be traced."""
+    code = """
+import socket
+from testcard.mocks.running import running_mock
+with running_mock("nebul") as mock:
+    host, port = mock.base_url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 10) as one:
+        one.sendall(b"POST / HTTP/1.1\\r\\nHost: x\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\nzz\\r\\n")
+        assert one.recv(100).startswith(b"HTTP/1.1 400")
+        while one.recv(1000):
+            pass
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.splitlines() == ["WARNING:  Invalid HTTP request received."]
+
+
 def test_a_running_mock_is_asked_and_told() -> None:
     """Its requests and counts can be read, its conditions changed and put back; nonsense is refused as where it was said."""
     with running_mock("nanogpt", quota=3) as mock:
