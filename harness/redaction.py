@@ -36,10 +36,12 @@ _CUT = 10
 _LEAST_ENCODED = 8
 #: Bytes up to which a body is looked at for escapes of escapes.
 _SMALL = 256_000
-#: A text of so many bytes is taken for a picture; so many texts of a large body are looked at.
-_LONG_TEXT, _MOST_TEXTS = 16_384, 5_000
+#: Base64 of so many bytes is taken for a picture; of a large body so many bytes that are none are looked at for rare spellings.
+_LONG_TEXT, _MOST_WORDS = 16_384, 2_000_000
 #: Of what says the key more often than this in spellings that no pattern finds, nothing is kept.
 _MOST_PIECES = 20
+#: The key is looked for in so many bytes and the next ones: in all of a large body at once, to find where it begins would take seconds.
+_NARROW_BYTES = 4096
 #: Backslashes, from the first one on and all of them: a body may be nothing else, and to try each of them with each number of those behind it would
 #: never end.
 _SLASHES = r"(?<!\\)\\++"
@@ -79,12 +81,12 @@ class Spellings:
         """The bytes with the placeholder in place of the key."""
         if self._short and content.startswith(_PICTURES):
             return content
+        for wide in self._wide:
+            content = content.replace(wide, KEY_PLACEHOLDER.encode())
         if self._may_stand_in(content):
             content = self._bytes.sub(KEY_PLACEHOLDER.encode(), content)
             if self._still_stands_in(content):
                 content = self._in_pieces(content)
-        for wide in self._wide:
-            content = content.replace(wide, KEY_PLACEHOLDER.encode())
         return content
 
     def stand_in(self, content: bytes) -> bool:
@@ -97,18 +99,28 @@ class Spellings:
 
     def _in_pieces(self, content: bytes) -> bytes:
         """Without the smallest piece that holds a key which no pattern finds, such as one encoded in several ways, one over the other."""
-        pieces = re.split(rb"([\s\"'<>]+)", content)
-        content = b"".join(KEY_PLACEHOLDER.encode() if self._may_stand_in(piece) else piece for piece in pieces)
-        for _ in range(_MOST_PIECES):
+        if len(content) <= 4 * _NARROW_BYTES:
+            pieces = re.split(rb"([\s\"'<>]+)", content)
+            content = b"".join(KEY_PLACEHOLDER.encode() if self._may_stand_in(piece) else piece for piece in pieces)
             if not self._may_stand_in(content):
                 return content
+        kept, at, found = [], 0, 0
+        while at < len(content):
+            window = content[at : at + 2 * _NARROW_BYTES]
+            if not self._may_stand_in(window):
+                kept.append(window[:_NARROW_BYTES])
+                at += _NARROW_BYTES
+                continue
+            found += 1
             # The first place where a key ends, and the last one from which on it is whole.
-            end = bisect_left(range(len(content)), True, key=lambda at: self._may_stand_in(content[:at]))
-            begin = bisect_left(range(end), True, key=lambda at: not self._may_stand_in(content[at:end])) - 1
-            if begin < 0 or not self._may_stand_in(content[begin:end]):
-                break
-            content = content[:begin] + KEY_PLACEHOLDER.encode() + content[end:]
-        return KEY_PLACEHOLDER.encode()
+            end = bisect_left(range(len(window)), True, key=lambda to, window=window: self._may_stand_in(window[:to]))  # type: ignore[misc]
+            begin = bisect_left(range(end), True, key=lambda of, window=window, end=end: not self._may_stand_in(window[of:end])) - 1  # type: ignore[misc]
+            if begin < 0 or found > _MOST_PIECES:
+                return KEY_PLACEHOLDER.encode()
+            kept += [window[:begin], KEY_PLACEHOLDER.encode()]
+            at += end
+        content = b"".join(kept)
+        return KEY_PLACEHOLDER.encode() if self._may_stand_in(content) else content
 
     def _may_stand_in(self, content: bytes) -> bool:
         if len(content) <= _WINDOW_BYTES + _OVERLAP_BYTES:
@@ -117,7 +129,7 @@ class Spellings:
             # Of a large body some copies are made: of a piece at a time they take little memory.
             windows = (content[begin : begin + _WINDOW_BYTES + _OVERLAP_BYTES] for begin in range(0, len(content), _WINDOW_BYTES))
             found = any(map(self._may_stand_within, windows))
-        return found or (not self._short and self._stands_oddly(_around_pictures(content)))
+        return found or (not self._short and self._stands_beside_pictures(content))
 
     def _may_stand_within(self, content: bytes) -> bool:
         bare = _bare(content)
@@ -125,6 +137,22 @@ class Spellings:
             return True
         standard = bare.translate(_STANDARD)
         return any(part in standard for part in self._bare[1:]) or (self._hex is not None and self._hex in standard.lower())
+
+    def _stands_beside_pictures(self, content: bytes) -> bool:
+        """Whether the key stands in a rare spelling in what is no picture; in letters of the other case, anywhere."""
+        if len(content) <= _SMALL:
+            return self._stands_oddly(content)
+        # A piece at a time: a body of quotation marks alone would be taken apart into gigabytes.
+        words = _SMALL if content.startswith(_PICTURES) else _MOST_WORDS
+        for begin in range(0, len(content), _SMALL - _LONG_TEXT):
+            window = content[begin : begin + _SMALL]
+            if self._folded[0] in window.lower():
+                return True
+            beside = b'"'.join(text for text in window.split(b'"') if len(text) < _LONG_TEXT or not _is_base64(text)) if words > 0 else b""
+            words -= len(beside)
+            if beside and self._stands_oddly(beside):
+                return True
+        return False
 
     def _stands_oddly(self, content: bytes) -> bool:
         """Whether the key stands there in a spelling that takes long to look for."""
@@ -205,11 +233,8 @@ def _encoded(raw: bytes) -> list[str]:
     return [text for text in found if len(text) >= _LEAST_ENCODED]
 
 
-def _around_pictures(content: bytes) -> bytes:
-    """Of a large body what is no picture: the short ones of its texts."""
-    if len(content) <= _SMALL:
-        return content
-    return b'"'.join(text for text in content.split(b'"', _MOST_TEXTS) if len(text) < _LONG_TEXT)[:_SMALL]
+def _is_base64(text: bytes) -> bool:
+    return text.translate(None, b"+/=-_").isalnum()
 
 
 def _in_base32(raw: bytes) -> list[str]:
@@ -242,7 +267,7 @@ def _bare(content: bytes) -> bytes:
         before, content = content, _undone_once(content)
         if content == before:
             break
-    return content.translate(None, b"\r\n\t \\=")
+    return content.translate(None, _BETWEEN_LETTERS)
 
 
 def _undone_once(content: bytes) -> bytes:
@@ -318,6 +343,8 @@ _MOST_KNOWN = 4096
 _NO_HEX = bytes(code for code in range(256) if code not in b"0123456789abcdef")
 _NO_DIGITS = re.compile(rb"[^0-9]+")
 _BETWEEN = re.compile(rb"<[^<>]{0,100}>|\x1b\[[0-9;]{0,20}[A-Za-z]")
+#: White space, control characters and what is left of escapes.
+_BETWEEN_LETTERS = bytes((*range(0x21), 0x7F)) + b"\\="
 _PIECE_BYTES, _LONGEST_ESCAPE = 256 << 10, 64
 #: A key whose spelling, with every break in it, is longer than the overlap is found in no window.
 _WINDOW_BYTES, _OVERLAP_BYTES = 4 << 20, 64 << 10

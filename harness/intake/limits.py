@@ -40,7 +40,12 @@ class IntakeLimits:
     sse_events: int = _limit(20_000, "events of a stream; ten times as many lines", most=10**7)
     pictures: int = _limit(64, "pictures of an answer", most=10_000)
     picture_bytes: int = _limit(36 * MIB, "bytes of one picture (in base64 a third more)", least=1024)
-    pixels: int = _limit(40_000_000, "pixels of a picture that is decoded", least=4096, most=500_000_000)
+    pixels: int = _limit(
+        40_000_000,
+        "pixels of a picture that is decoded; of a WebP, an AVIF, or a JPEG of several scans half as many",
+        least=4096,
+        most=500_000_000,
+    )
     picture_parts: int = _limit(
         10_000,
         "chunks of a PNG, segments of a JPEG, or blocks of a GIF; a hundredth of it: compressed chunks, scans",

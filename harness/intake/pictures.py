@@ -25,8 +25,8 @@ class NoPicture(ValueError):
 def open_picture(data: bytes) -> Image.Image:
     """The picture in these bytes: its header is read, no pixel is decoded yet. `NoPicture` where there is none to open.
 
-    Decoding what it holds may raise anything that a hostile file makes Pillow raise; ask for its size against `limits().pixels` first:
-    a few kilobytes can claim gigabytes.
+    Decoding what it holds may raise anything that a hostile file makes Pillow raise; ask `may_decode` first: a few bytes can claim
+    gigabytes.
     """
     if not data:
         raise NoPicture("no bytes")
@@ -47,6 +47,15 @@ def open_picture(data: bytes) -> Image.Image:
         raise NoPicture("claims more pixels than are ever decoded") from None
     except Exception as error:  # noqa: BLE001 (Pillow's plugins raise whatever a hostile file makes them raise)
         raise NoPicture(str(error) or type(error).__name__) from None
+
+
+def may_decode(picture: Image.Image, data: bytes) -> bool:
+    """Whether an opened picture is decoded: it has no more pixels than the limit, or half as many where its decoder holds all of them several
+    times, in up to 16 bytes each: a WebP (34 bytes can be one of 39 megapixels), an AVIF, a JPEG that is not in one scan.
+    """
+    width, height = picture.size
+    several = picture.format in ("WEBP", "AVIF") or (picture.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > 1)
+    return width * height * (2 if several else 1) <= limits().pixels
 
 
 def _is_small_png(data: bytes) -> bool:

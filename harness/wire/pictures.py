@@ -15,9 +15,9 @@ import pybase64
 from PIL import Image, ImageChops, ImageFilter, ImageStat
 
 from testcard.harness.intake.limits import limits
-from testcard.harness.intake.pictures import NoPicture, open_picture
+from testcard.harness.intake.pictures import NoPicture, may_decode, open_picture
 from testcard.harness.wire.decode import decode_body
-from testcard.harness.wire.model import Absence, Answer, DeliveredPicture, InputImage, PictureInfo
+from testcard.harness.wire.model import Answer, DeliveredPicture, InputImage, PictureInfo
 from testcard.specs.loader import Provider
 
 Way = Literal["base64", "url", "binary", "both", "neither"]
@@ -50,11 +50,15 @@ def inspect(data: bytes, *, pixels: bool = True, hashed: Any = hashlib.sha256) -
     """
     digest = hashed(data).hexdigest()
     seen = look(data)
-    if not pixels or seen.width_px is None or (seen.height_px or 0) * seen.width_px > limits().pixels:
-        absent: Absence | None = None if data else "empty"
-        return PictureInfo(seen.format, seen.width_px, seen.height_px, len(data), digest, problem=seen.problem, absent=absent)
+    undecoded = PictureInfo(
+        seen.format, seen.width_px, seen.height_px, len(data), digest, problem=seen.problem, absent=None if data else "empty"
+    )
+    if not pixels or seen.width_px is None:
+        return undecoded
     try:
         picture = open_picture(data)
+        if not may_decode(picture, data):
+            return undecoded
         picture.load()
         pixel_digest, one_colour, lowest_alpha, highest_alpha = _pixels(picture, hashed)
     except Exception as error:  # noqa: BLE001 (Pillow's plugins raise whatever a hostile file makes them raise)
@@ -113,7 +117,7 @@ def look(data: bytes) -> Look:
     if kind == "mpo":  # a JPEG with further pictures behind the first
         kind = "jpeg"
     width, height = picture.size
-    if width * height > limits().pixels:
+    if not may_decode(picture, data):
         return Look(kind, width, height, f"claims {width}x{height} pixels")
     return Look(kind, width, height, _structure_problem(kind, data))
 
@@ -309,7 +313,7 @@ def change(before: bytes, after: bytes, mask: bytes, *, marks: Literal["white", 
 
 def _whole(data: bytes) -> Image.Image:
     picture = open_picture(data)
-    if picture.width * picture.height > limits().pixels:
+    if not may_decode(picture, data):
         raise ValueError(f"claims {picture.width}x{picture.height} pixels")
     return picture
 

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from testcard.harness.extras import missing, require, requirement
-from testcard.harness.intake.limits import limits
-from testcard.harness.intake.pictures import open_picture
+from testcard.harness.intake.pictures import may_decode, open_picture
 from testcard.harness.text.words import NONE, clean, significant
 from testcard.reports.content.evidence import Evidence, Party
 from testcard.reports.content.exhibits import Panel, Table
@@ -95,7 +94,7 @@ def facts_of(data: bytes, text: str = "") -> PictureFacts | None:
 
     try:
         with open_picture(data) as picture:
-            if picture.size[0] * picture.size[1] > limits().pixels:
+            if not may_decode(picture, data):
                 return None
             tags = tuple(sorted(_provenance(picture, data)))
             grey = picture.convert("L")

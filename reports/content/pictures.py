@@ -23,7 +23,7 @@ from PIL import Image
 from testcard.harness.errors import UsageError
 from testcard.harness.intake.json_values import read_json
 from testcard.harness.intake.limits import limits
-from testcard.harness.intake.pictures import NoPicture, open_picture
+from testcard.harness.intake.pictures import NoPicture, may_decode, open_picture
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Body, Exchange, SeenResponse
 from testcard.harness.text.words import DOLLARS, clean, shortened, time_span
@@ -244,7 +244,7 @@ def _thumb(data: bytes, *, left_px: int) -> Thumb:
     try:
         with open_picture(data) as picture:
             kind, (width, height) = (picture.format or "unknown").lower(), picture.size
-            if width * height > limits().pixels:
+            if not may_decode(picture, data):
                 return Thumb("", None, kind, width, height, len(data), digest, "", "too large to show")
             if _LARGE_AREA_PX < width * height > left_px:
                 return Thumb("", None, kind, width, height, len(data), digest, "", _TOO_MANY)

@@ -20,8 +20,7 @@ from typing import Literal
 import msgspec
 
 from testcard.harness.errors import UsageError
-from testcard.harness.intake.limits import limits
-from testcard.harness.intake.pictures import open_picture
+from testcard.harness.intake.pictures import may_decode, open_picture
 from testcard.harness.runs.records import Estimate, Exchange
 from testcard.harness.text.words import PERCENT, clean, count, shortened
 from testcard.reports.content.evidence import Evidence, Party
@@ -85,7 +84,7 @@ def _entry(party: Party, task: str, prompt: str, data: bytes) -> Entry | None:
     try:
         with open_picture(data) as picture:
             width, height = picture.size
-            if width * height > limits().pixels:
+            if not may_decode(picture, data):
                 return None
             small = picture.convert("RGB")
             small.thumbnail((SHOWN_PX, SHOWN_PX), reducing_gap=2.0)

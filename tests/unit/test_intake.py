@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import EpsImagePlugin, Image
+from PIL import EpsImagePlugin, Image, features
 
 from testcard.harness import intake
 from testcard.harness.intake.json_values import BeyondLimits, read_json, strict_json
@@ -99,6 +99,24 @@ def test_claimed_pixels_are_not_decoded(width: int, height: int, problem: str, r
     info = inspect(png_claiming(width, height))
     assert (info.problem, info.pixels_sha256) == (problem, None)
     assert not recwarn.list
+
+
+def test_what_a_decoder_holds_several_times_counts_twice() -> None:
+    """A WebP of 34 bytes, an AVIF and a JPEG of several scans take their decoders up to 16 bytes a pixel: half as many are decoded."""
+    use_limits(changed(IntakeLimits(), {"pixels": 8192}))
+    try:
+        for kind, options in (("WEBP", {}), ("AVIF", {}), ("JPEG", {"progressive": True}), ("JPEG", {}), ("PNG", {}), ("GIF", {})):
+            if kind == "AVIF" and not features.check("avif"):
+                continue
+            several = kind in ("WEBP", "AVIF") or bool(options)
+            for width, height, decoded in ((64, 64, True), (65, 64, not several), (128, 65, False)):
+                buffer = io.BytesIO()
+                Image.new("RGB", (width, height), (9, 9, 9)).save(buffer, kind, **options)
+                info = inspect(buffer.getvalue())
+                assert (info.pixels_sha256 is not None, info.width_px, info.height_px) == (decoded, width, height), kind
+                assert info.problem == (None if decoded else f"claims {width}x{height} pixels")
+    finally:
+        use_limits(IntakeLimits())
 
 
 def test_a_users_own_file_is_sent_as_what_it_is() -> None:

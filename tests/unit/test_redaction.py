@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+import time
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -229,6 +230,43 @@ def test_a_rare_spelling_is_replaced_too(spell: Callable[[str], str], filled: in
     assert text not in redact.text(body)
     assert text.encode() not in redact.content(body.encode())
     assert redact.text(body).startswith(body[: filled + 10])
+
+
+RARE = {
+    "other case": str.swapcase,
+    "base32": lambda key: base64.b32encode(key.encode()).decode(),
+    "hexadecimal with signs": lambda key: key.encode().hex("-"),
+    "unseen signs between": "\u200b".join,
+    "control characters between": "\x0b".join,
+    "percent signs over escapes": lambda key: "".join(f"%5C%75{code:04x}" for code in key.encode()),
+}
+
+
+@pytest.mark.parametrize("spelling", RARE)
+@pytest.mark.parametrize(
+    "around",
+    [
+        pytest.param(lambda said: '{"a":[' + '"filler",' * 40_000 + f'"{said}"]}}', id="many short texts"),
+        pytest.param(lambda said: '{"message": "' + "lorem ipsum " * 30_000 + said + ' dolor"}', id="one long text"),
+        pytest.param(lambda said: "x " * 200_000 + said, id="no text"),
+    ],
+)
+def test_a_rare_spelling_is_replaced_wherever_it_stands_in_a_large_body(spelling: str, around: Callable[[str], str]) -> None:
+    """Behind a quarter of a megabyte of words too, and within a second."""
+    key = "sk-hostile-0123456789-abcdefghij"
+    redact, text = Redactor(key, AUTH), RARE[spelling](key)
+    began = time.process_time()
+    cleaned = redact.content(around(text).encode())
+    assert text.encode() not in cleaned
+    assert cleaned.startswith(around("")[:350_000].encode())
+    assert time.process_time() - began < 3.0
+
+
+def test_letters_of_the_other_case_are_found_within_a_picture_too() -> None:
+    """The text of a PNG is as its sender wrote it."""
+    key = "sk-hostile-0123456789-abcdefghij"
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 2000 + key.upper().encode() + bytes(500)
+    assert key.upper().encode() not in Redactor(key, AUTH).content(picture)
 
 
 @given(
