@@ -93,6 +93,16 @@ class Spellings:
         """Whether the key stands there in any spelling."""
         return any(wide in content for wide in self._wide) or (self._may_stand_in(content) and self._bytes.search(content) is not None)
 
+    def may_begin_at_end(self, text: str) -> int:
+        """How many characters at the end of the text may be the beginning of the key, plain or encoded, also broken over words; 0 for none."""
+        bare = _bare(text.encode("utf-8", "replace")).translate(_STANDARD)
+        ends = max((_begun(bare, part) for part in self._bare[1:]), default=0)
+        lowered = bare.lower()
+        ends = max([ends, *(_begun(lowered, part) for part in (self._folded[0].translate(_STANDARD), self._hex) if part is not None)])
+        if not ends:
+            return 0
+        return next((size for size in range(1, len(text)) if len(_bare(text[-size:].encode("utf-8", "replace"))) >= ends), len(text))
+
     def _still_stands_in(self, content: bytes) -> bool:
         # A short key is no secret within a word: there the patterns have the last word.
         return not self._short and self._may_stand_in(content)
@@ -231,6 +241,10 @@ def _encoded(raw: bytes) -> list[str]:
         text = base64.b64encode(b"\0" * offset + raw).decode()
         found.append(text[(offset * 8 + 5) // 6 : (offset + len(raw)) * 8 // 6])
     return [text for text in found if len(text) >= _LEAST_ENCODED]
+
+
+def _begun(text: bytes, part: bytes) -> int:
+    return next((size for size in range(min(len(part) - 1, len(text)), 0, -1) if text.endswith(part[:size])), 0)
 
 
 def _is_base64(text: bytes) -> bool:
@@ -375,6 +389,39 @@ def redacted_bytes(content: bytes) -> bytes:
     for key in _secrets:
         content = spellings(key).without_bytes(content)
     return content
+
+
+class TextInPieces:
+    """A stranger's text as it comes, piece by piece, without keys, also where one comes letter by letter.
+
+    What is held back until more comes: the last word, and before it what may be the beginning of a key.
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def add(self, piece: str) -> str:
+        """What can be shown now."""
+        whole = self._held + piece
+        if not _secrets:
+            return whole
+        if len(whole) > _MOST_HELD:
+            whole = redacted(whole)
+        shown = max(len(_WHOLE_WORDS.match(whole)[0]), len(whole) - _MOST_HELD // 4)  # type: ignore[index] # it may be empty
+        shown -= max(spellings(key).may_begin_at_end(whole[max(0, shown - _MOST_HELD // 4) : shown]) for key in _secrets)
+        self._held = whole[shown:]
+        return redacted(whole[:shown])
+
+    def end(self) -> str:
+        """What was held back: no more comes."""
+        held, self._held = self._held, ""
+        return redacted(held)
+
+
+#: So many characters are held back at most.
+_MOST_HELD = 4096
+#: All but a last word; a letter that is no ASCII ends one.
+_WHOLE_WORDS = re.compile(r"(?:.*[^!-~])?", re.DOTALL)
 
 
 def may_begin_key(text: str, least: int) -> int:

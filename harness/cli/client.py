@@ -27,6 +27,7 @@ from testcard.harness.client.terms import is_address, task_request
 from testcard.harness.config import load_config
 from testcard.harness.errors import UsageError
 from testcard.harness.progress import PLAIN_INTERVAL_S
+from testcard.harness.redaction import TextInPieces
 from testcard.harness.targets import named_target, open_target
 from testcard.harness.text.words import amount, data_size
 from testcard.harness.wire.contract import choose
@@ -324,10 +325,14 @@ def describe(
     with _client(work, _Place(provider, target, talk, care)) as (client, terms):
         if stream and not talk.as_json:
             with client.describe(work.images, prompt, stream=True, operation=target.operation, **terms) as pieces:
-                for piece in pieces:
-                    sys.stdout.write(_printable(piece))
-                    sys.stdout.flush()
-                result = pieces.finish()
+                shown = TextInPieces()
+                try:
+                    for piece in pieces:
+                        sys.stdout.write(_printable(shown.add(piece)))
+                        sys.stdout.flush()
+                    result = pieces.finish()
+                finally:
+                    sys.stdout.write(_printable(shown.end()))
             click.echo()
         else:
             result = client.describe(work.images, prompt, operation=target.operation, **terms)

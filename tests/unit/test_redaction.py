@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from testcard.harness import redaction
 from testcard.harness.cli.outgoing import Outgoing
-from testcard.harness.redaction import Redactor, keep_secret, redacted, redacted_bytes
+from testcard.harness.redaction import Redactor, TextInPieces, keep_secret, redacted, redacted_bytes
 from testcard.specs.loader import load_provider
 
 KEY = 'sk-"se/cret"+1234567890'
@@ -140,6 +140,44 @@ def test_what_leaves_holds_no_key_that_was_read(monkeypatch: pytest.MonkeyPatch)
         assert stream.write(piece) == len(piece)
     stream.release()
     assert written.getvalue() == f"it is $TESTCARD_API_KEY and {KEY[:6]}ful end {KEY[:7]}"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 500])
+@pytest.mark.parametrize(
+    "spell",
+    [
+        str,
+        str.swapcase,
+        lambda key: base64.b64encode(key.encode()).decode(),
+        lambda key: key.encode().hex(),
+        lambda key: quote(key, safe=""),
+        lambda key: "".join(f"\\u{ord(letter):04x}" for letter in key),
+        lambda key: "".join(f"&#{ord(letter)};" for letter in key),
+        lambda key: f"{key[:9]}\n  {key[9:]}",
+        "\n".join,
+        " ".join,
+    ],
+)
+def test_a_key_that_comes_in_pieces_is_not_shown(monkeypatch: pytest.MonkeyPatch, spell: Callable[[str], str], size: int) -> None:
+    """A stream of text may bring it letter by letter; what is no key is shown word by word."""
+    monkeypatch.setattr(redaction, "_secrets", {KEY: None})
+    for before in ("It is ", "x" * 4090, "x" * 9000 + " "):
+        shown, said = TextInPieces(), f"{before}{spell(KEY)} and a boat"
+        came = [shown.add(said[begin : begin + size]) for begin in range(0, len(said), size)]
+        text = "".join([*came, shown.end()])
+        assert spell(KEY) not in text
+        assert spell(KEY)[: len(spell(KEY)) // 2] not in text
+        assert text.startswith(before.rstrip("x"))
+        assert text.endswith(" and a boat")
+
+
+def test_text_in_pieces_is_shown_word_by_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is lost, and hardly anything waits."""
+    monkeypatch.setattr(redaction, "_secrets", {KEY: None})
+    shown = TextInPieces()
+    came = [shown.add(piece) for piece in ("A bo", "at on the", " sea", "s", " is", " ", "小船")]
+    assert came == ["A ", "boat on ", "the ", "", "sea", "s i", "s 小船"]
+    assert "".join([*came, shown.end()]) == "A boat on the seas is 小船"
 
 
 def test_a_key_encoded_in_two_ways_takes_its_piece_with_it() -> None:
