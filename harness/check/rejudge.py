@@ -22,7 +22,7 @@ from testcard.harness.rules.rule import Rule
 from testcard.harness.rules.scope import Scope
 from testcard.harness.runs.folder import RunReader, RunWriter, default_folder, require_free
 from testcard.harness.runs.reading import CHANGED
-from testcard.harness.runs.records import Exchange, Spend, Verdicts
+from testcard.harness.runs.records import Exchange, Level, Spend, Verdicts
 from testcard.harness.stops import sentence
 from testcard.specs.loader import Provider, load_provider
 
@@ -119,7 +119,12 @@ class _NotSent(msgspec.Struct, frozen=True):
     operation: str
     rule: str
     reasons: list[str]
-    levels: list[str] | None = None
+    levels: list[Level] | None = None
+
+    def __post_init__(self) -> None:
+        """`ValueError` where not each reason has its level."""
+        if self.levels and len(self.levels) != len(self.reasons):
+            raise ValueError("it holds not as many levels as reasons")
 
 
 class _CheckConfig(msgspec.Struct, frozen=True):

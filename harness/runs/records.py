@@ -6,11 +6,16 @@ The published JSON Schemas in `schemas/` are generated from these. Times ending 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from testcard.harness.stops import Stop
+
+#: A number of things: a file that says there are fewer than none was changed by hand, and no figure can be made of it.
+Count = Annotated[int, msgspec.Meta(ge=0)]
+#: So much of something, a second or in all; likewise.
+Amount = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=False, kw_only=True):
@@ -77,7 +82,7 @@ class Run(Record, frozen=True, kw_only=True):
 class Body(Record, frozen=True, kw_only=True):
     """A message body: `text` when it is short UTF-8, `base64` when it is short and not, else `sha256` names a file in bodies/."""
 
-    size: int
+    size: Count
     text: str | None = None
     base64: str | None = None
     sha256: str | None = None
@@ -291,13 +296,13 @@ class Spend(Record, frozen=True, kw_only=True):
     for pictures behind addresses, redirects included.
     """
 
-    requests: int = 0
-    billed_requests: int = 0
-    images: int = 0
+    requests: Count = 0
+    billed_requests: Count = 0
+    images: Count = 0
     cost_usd: float | None = None
-    sent_again: int = 0
-    unanswered: int = 0
-    downloads: int = 0
+    sent_again: Count = 0
+    unanswered: Count = 0
+    downloads: Count = 0
 
 
 class CheckedTarget(Record, frozen=True, kw_only=True):
@@ -346,7 +351,7 @@ class Estimate(Record, frozen=True, kw_only=True):
     value: float | None
     low: float | None = None
     high: float | None = None
-    n: int = 0
+    n: Count = 0
     quality: Literal["ok", "wide", "lower-bound"] | None = None
     at_least: bool = False
 
@@ -359,14 +364,14 @@ class Spread(Record, frozen=True, kw_only=True):
     min: float
     max: float
     sd: float | None
-    n: int
+    n: Count
     at_least: bool = False
 
 
 class Spell(Record, frozen=True, kw_only=True):
     """Successive requests over a time, more in a row than chance brings: how many, from when to when they were due, the longest."""
 
-    requests: int
+    requests: Count
     start_s: float
     end_s: float
     longest_s: float
@@ -409,7 +414,7 @@ class AsyncTasks(Record, frozen=True, kw_only=True):
 
     queue_s: dict[str, Estimate]
     generation_s: dict[str, Estimate]
-    unseen: int = 0
+    unseen: Count = 0
 
 
 class RateLimits(Record, frozen=True, kw_only=True):
@@ -435,7 +440,7 @@ class Money(Record, frozen=True, kw_only=True):
 
     spent_usd: float
     wasted_usd: float
-    wasted_requests: int
+    wasted_requests: Count
     wasted_share: Estimate | None = None
     cost_usd_per_megapixel: Estimate | None = None
     cost_usd_per_delivered_image: Estimate | None = None
@@ -482,7 +487,7 @@ class Gate(Record, frozen=True, kw_only=True):
     verdict: Literal["pass", "fail", "inconclusive"]
     detail: str = ""
     over_share: Estimate | None = None
-    more_requests: int | None = None
+    more_requests: Count | None = None
 
 
 #: Percentiles that a summary row carries, by their keys.
@@ -503,23 +508,23 @@ class SummaryRow(Record, frozen=True, kw_only=True):
     model: str | None
     operation: str
     stage: str
-    offered_rps: float | None
-    achieved_rps: float
-    requests: int
-    ok: int
-    errors: dict[str, int]
+    offered_rps: Amount | None
+    achieved_rps: Amount
+    requests: Count
+    ok: Count
+    errors: dict[str, Count]
     latency_s: dict[str, Estimate]
     service_s: dict[str, Estimate]
     ttfb_s: dict[str, Estimate]
-    images_per_s: float
-    megapixels_per_s: float
-    goodput_rps: float
+    images_per_s: Amount
+    megapixels_per_s: Amount
+    goodput_rps: Amount
     cost_usd_per_image: Estimate | None
     generator: Generator
     outcome: Literal["pass", "fail", "inconclusive"]
-    duration_s: float = 0.0
-    rounds: int = 1
-    users: int | None = None
+    duration_s: Amount = 0.0
+    rounds: Count = 1
+    users: Count | None = None
     error_rate: Estimate | None = None
     wasted_usd: float | None = None
     cost_usd_per_1000_good_images: Estimate | None = None
@@ -527,7 +532,7 @@ class SummaryRow(Record, frozen=True, kw_only=True):
     gates: list[Gate] = []
     note: str | None = None
     target: int | None = None
-    invalid_pictures: dict[str, int] = {}
+    invalid_pictures: dict[str, Count] = {}
     delivery: Delivery | None = None
     stream: Stream | None = None
     tasks: AsyncTasks | None = None
@@ -561,7 +566,7 @@ class SaturationStage(Record, frozen=True, kw_only=True):
     sure: bool
     why: str = ""
     achieved_rps: float | None = None
-    requests: int = 0
+    requests: Count = 0
 
 
 class Saturation(Record, frozen=True, kw_only=True):
@@ -623,11 +628,11 @@ class Block(Record, frozen=True, kw_only=True):
     duration_s: float
     offered_rps: float | None
     users: int | None
-    scheduled: int
-    sent: int
-    dropped: int
-    held: int = 0
-    sent_again: int = 0
+    scheduled: Count
+    sent: Count
+    dropped: Count
+    held: Count = 0
+    sent_again: Count = 0
     send_lag_p99_s: float | None
     send_lag_max_s: float | None
     latency_p50_s: float | None

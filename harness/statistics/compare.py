@@ -194,7 +194,7 @@ def _changes(
     data = [_data(bench.samples, row, places[id(bench)]) for bench, row in ((pair.new, pair.row), (pair.old, pair.counterpart))]
     groups = _groups(data)
     mine, theirs = (
-        {} if each is None or not len(each.scheduled) else round_values(each, row, limit_s=limit, offered_rps=offered, groups=many)
+        {} if each is None else round_values(each, row, limit_s=limit, offered_rps=offered, groups=many)
         for each, row, many in zip(data, (pair.row, pair.counterpart), groups, strict=True)
     )
     targets = [target_of(pair.new.run, pair.row), target_of(pair.old.run, pair.counterpart)]

@@ -60,6 +60,10 @@ class RoundValues:
         return np.empty(0) if self.barred else self.values[np.isfinite(self.values)]
 
 
+#: Of a row without samples.
+NO_ROUNDS = RoundValues(np.empty(0), np.empty(0), "there are no samples")
+
+
 def harrell_davis(ascending: Floats, q: float) -> float:
     """The Harrell–Davis estimate of the `q` quantile of values in ascending order, at least one."""
     return float(ascending @ _weights(len(ascending), q))
@@ -106,8 +110,10 @@ def round_values(
 
     `row` is the row's summary (its rounds' length and users); `limit_s` the latency within which a request is good; `offered_rps`
     the rate that open-loop throughput is expressed at, None in a closed loop. Rounds are merged into at most
-    so many `groups`, and where they have hardly any answers.
+    so many `groups`, and where they have hardly any answers. Nothing where there are no samples: the run's files can come from anybody.
     """
+    if not len(data.scheduled):
+        return {}
     whole = merged(answers_a_round(data), len(data.edges) - 1 if groups is None else groups)
     edges = data.edges[whole]
     sizes = np.diff(edges).astype(np.float64)
@@ -118,7 +124,7 @@ def round_values(
     pace = rates.pace(data, delivered, rounds_s=row.rounds_s or None, declared_s=row.duration_s or None, users=row.users)
     lengths, taken = (np.add.reduceat(each, whole[:-1]) for each in (pace.scheduled_s, pace.taken_s))
     answers, within = _sums(delivered, edges), _sums(good, edges)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if offered_rps is not None:
             found["throughput"] = RoundValues(answers / sizes * lengths / taken * offered_rps, sizes)
             found["goodput"] = RoundValues(within / sizes * lengths / taken * offered_rps, sizes)

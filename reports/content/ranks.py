@@ -13,7 +13,7 @@ import numpy as np
 from testcard.harness.statistics import slo
 from testcard.harness.statistics.columns import DELIVERED, Columns, columns
 from testcard.harness.statistics.ranking import TargetPair, Times, pairs, ranks, ranks_by_rounds
-from testcard.harness.statistics.rounds import RoundValues, round_values
+from testcard.harness.statistics.rounds import NO_ROUNDS, RoundValues, round_values
 from testcard.harness.text.words import clean, count, significant
 from testcard.reports.content.evidence import Evidence, Series
 
@@ -115,7 +115,7 @@ def ranks_of(evidence: Evidence, rows: Sequence[Series], lower_is_better: Mappin
             found[key] = ranks(len(rows), pairs_of(evidence, rows))
         elif key in _BY_ROUNDS:
             metric = _BY_ROUNDS[key]
-            found[key] = ranks_by_rounds([each[metric] for each in values], metric == "error_rate", lower_is_better=lower)
+            found[key] = ranks_by_rounds([each.get(metric, NO_ROUNDS) for each in values], metric == "error_rate", lower_is_better=lower)
         else:
             found[key] = [None] * len(rows)
     return found

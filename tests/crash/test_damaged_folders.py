@@ -21,6 +21,7 @@ from testcard.harness.errors import UsageError
 from testcard.harness.rules.promises import RULES
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.statistics.samples import read
+from testcard.reports.pages.render import composed
 from testcard.specs.loader import load_provider
 from testkit.command_line import typed
 
@@ -187,3 +188,39 @@ def test_what_a_kill_cut_off_is_left_out(tmp_path: Path) -> None:
     (run / "verdicts.json").unlink()
     assert len(list(RunReader(run).exchanges())) == data.count(b"\n") - 1
     assert RunReader(run).verdicts() is None
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [("requests", -1), ("rounds", -2), ("goodput_rps", -0.5), ("errors", {"timeout": -1}), ("error_rate", {"value": 0.0, "n": -36})],
+)
+def test_fewer_than_none_is_named(tmp_path: Path, place: str, value: object) -> None:
+    """A count or a rate below zero in summary.json: the file and the place in it, before a figure is made of it."""
+    run = tmp_path / "bench"
+    shutil.copytree(BEFORE / "bench", run)
+    summary = json.loads((run / "summary.json").read_bytes())
+    summary["rows"][0][place] = value
+    (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    with pytest.raises(UsageError, match=rf"summary\.json:1: .*>= 0.*rows\[0\]\.{place}"):
+        RunReader(run).summary()
+
+
+def test_a_row_without_samples_is_reported(tmp_path: Path) -> None:
+    """summary.json tells of a target that samples.parquet does not hold: there is nothing to rank it by, and a report all the same."""
+    run = tmp_path / "bench"
+    shutil.copytree(BEFORE / "bench", run)
+    summary = json.loads((run / "summary.json").read_bytes())
+    summary["rows"] = [{**summary["rows"][0], "target": target} for target in (2**63 - 1, 2**63 - 2)]
+    (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    composed([RunReader(run)])
+
+
+def test_reasons_without_their_levels_are_named(tmp_path: Path) -> None:
+    """run.json holds three levels for one reason why nothing was sent."""
+    run = tmp_path / "check"
+    shutil.copytree(BEFORE / "check", run)
+    record = json.loads((run / "run.json").read_bytes())
+    record["config"]["not_sent"] = [{"operation": "createImage", "rule": "image.count", "reasons": ["x"], "levels": ["must"] * 3}]
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"run\.json: config: .*as many levels.*not_sent\[0\]"):
+        judge_again(load_provider("nanogpt"), RunReader(run))
