@@ -338,7 +338,7 @@ def mock(
 
 def _read_quota(text: str | None) -> tuple[int | None, Literal[402, 403, 429]]:
     """The count and the status of COUNT[:STATUS]."""
-    found = re.fullmatch(r"(\d+)(?::(402|403|429))?", text or "0")
+    found = re.fullmatch(r"([0-9]{1,12})(?::(402|403|429))?", text or "0")
     if found is None:
         raise UsageError(f"{text!r} is no quota", hint="write it as 100, or as 100:403 for another status than 402 (403 or 429)")
     return (int(found[1]) if text is not None else None), cast("Literal[402, 403, 429]", int(found[2] or 402))

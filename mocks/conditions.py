@@ -126,7 +126,7 @@ class RateLimit:
     """`COUNT/s`, `/m` or `/h`: COUNT may come at once, and then as many evenly over the unit. `clock` is monotonic seconds."""
 
     def __init__(self, text: str, clock: Callable[[], float]) -> None:
-        found = re.fullmatch(r"(\d+)/([smh])", text.strip())
+        found = re.fullmatch(r"([0-9]{1,12})/([smh])", text.strip())
         if found is None or int(found[1]) < 1:
             raise UsageError(f"{text!r} is no rate limit", hint="write it as 5/s, 100/m or 1000/h")
         self._each_s = _UNITS[found[2]] / int(found[1])

@@ -29,11 +29,11 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         server.bind((host, port))
         server.listen(2048)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name that IDNA cannot spell is none, too
         server.close()
-        about_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        about_port = getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
         hint = "choose another port with --port, or let one be chosen with --port 0" if about_port else "choose another address with --host"
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}", hint=hint) from None
+        raise UsageError(f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}", hint=hint) from None
     return server
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from testcard.specs.errors import SpecError
 from testcard.specs.normalise import Normalised, PathOperation, list_operations, normalise
-from testcard.specs.pointers import MISSING, pointer_of, reference_parts
+from testcard.specs.pointers import MISSING, pointer_of, reference_parts, whole_number
 from testcard.specs.reading import DocumentFiles, Pointer, line_of_text, read_document
 from testcard.specs.schemas import alternatives, any_of, body_schema, fewest_items, simplified, type_of
 
@@ -132,8 +132,8 @@ class Operation:
         for example in examples:
             found = example[0] if self.listed and isinstance(example, list) and example else example
             for part in place:
-                if isinstance(found, list) and part.isdecimal() and int(part) < len(found):
-                    found = found[int(part)]
+                if isinstance(found, list) and (index := whole_number(part)) is not None and index < len(found):
+                    found = found[index]
                 else:
                     found = found.get(part) if isinstance(found, Mapping) else None
             if found is not None:
@@ -402,7 +402,8 @@ class OpenApi:
             if isinstance(node, dict) and key not in node and isinstance(node.get("$ref"), str):
                 node = self.deref(node)
             if isinstance(node, list):
-                node = node[int(key)] if key.isdigit() and int(key) < len(node) else None
+                index = whole_number(key)
+                node = node[index] if index is not None and index < len(node) else None
             elif isinstance(node, dict):
                 node = node.get(key)
             else:

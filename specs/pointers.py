@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -12,6 +13,15 @@ class _Missing:
 
 
 MISSING = _Missing()
+_WHOLE = re.compile(r"[0-9]{1,18}")
+
+
+def whole_number(text: str) -> int | None:
+    """The number, such as a place in a list, that a name stands for; None for any other name.
+
+    Whatever a file says: `"²".isdigit()`, and `int` takes neither that nor 5,000 digits.
+    """
+    return int(text) if _WHOLE.fullmatch(text) else None
 
 
 @lru_cache(maxsize=512)
@@ -74,8 +84,8 @@ def every(document: Any, pointer: str) -> list[tuple[str, Any]]:
 def _step(value: Any, part: str) -> Any:
     if isinstance(value, dict):
         return value.get(part, MISSING)
-    if isinstance(value, list) and part.isascii() and part.isdigit() and int(part) < len(value):
-        return value[int(part)]
+    if isinstance(value, list) and (index := whole_number(part)) is not None and index < len(value):
+        return value[index]
     return MISSING
 
 

@@ -41,7 +41,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     """A size as WIDTHxHEIGHT in pixels, or a word that the provider documents."""
     if value is None:
         return None
-    match = re.fullmatch(r"(\d+)[xX×](\d+)", value)
+    match = re.fullmatch(r"([0-9]{1,9})[xX×]([0-9]{1,9})", value)
     if match:
         return int(match[1]), int(match[2])
     if not re.fullmatch(r"[A-Za-z][\w-]*", value):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from testcard.harness.intake.json_values import strict_json
 from testcard.harness.text.words import shortened
 from testcard.specs.openapi import OpenApi, Operation
-from testcard.specs.pointers import pointer_of, reference_parts
+from testcard.specs.pointers import pointer_of, reference_parts, whole_number
 from testcard.specs.reading import Pointer
 
 if TYPE_CHECKING:
@@ -283,7 +283,7 @@ def _followed(document: OpenApi, at: Pointer, node: Any) -> tuple[Pointer, Any]:
 
 def _child(node: Any, part: str | int) -> Any:
     if isinstance(node, dict):
-        return node.get(part, node.get(int(part)) if isinstance(part, str) and part.isdigit() else None)
+        return node.get(part, node.get(whole_number(part)) if isinstance(part, str) else None)
     if isinstance(node, list) and isinstance(part, int) and part < len(node):
         return node[part]
     return None

@@ -30,7 +30,7 @@ from testcard.harness.stops import Stop, StopReason
 
 INLINE_BYTES = 4096
 RULESET_VERSION = "2026.11"
-_EXCHANGE_NUMBER = re.compile(r"e(\d+)")
+_EXCHANGE_NUMBER = re.compile(r"e([0-9]{1,18})")
 #: Room for run.json, kept so that the end of a run can be written on a disk that has become full.
 _RESERVE = ".reserve"
 _RESERVE_BYTES = 64 * 1024

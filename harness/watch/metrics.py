@@ -55,8 +55,9 @@ class Metrics:
         """Serves /metrics from a thread until the process ends; the port. `UsageError` where the port is taken."""
         try:
             server, _ = start_http_server(port, addr=host, registry=self.registry)
-        except OSError as error:
-            raise UsageError(f"metrics cannot be served on {host}:{port}: {error.strerror}", hint="choose another --port") from None
+        except (OSError, UnicodeError) as error:  # a name that IDNA cannot spell is none, too
+            why = getattr(error, "strerror", None) or error
+            raise UsageError(f"metrics cannot be served on {host}:{port}: {why}", hint="choose another --port") from None
         return int(server.server_port)
 
     def looked(self, look: WatchLook) -> None:

@@ -20,7 +20,7 @@ from testcard.harness.wire.fields import WireFields, contract_place, fields_hint
 from testcard.harness.wire.model import InputImage, TaskRequest
 from testcard.specs.loader import Provider
 from testcard.specs.openapi import OpenApi, Operation, Schema
-from testcard.specs.pointers import reference_parts
+from testcard.specs.pointers import reference_parts, whole_number
 
 # Compiled validators, kept as long as the document they come from: a cache, invisible from outside.
 _validators: WeakKeyDictionary[OpenApi, dict[str, jsonschema_rs.Draft202012Validator]] = WeakKeyDictionary()
@@ -133,8 +133,8 @@ def _line(operation: Operation, schema_path: list[str]) -> int:
             node = operation.document.deref({"$ref": node["$ref"]})
         if isinstance(node, Mapping) and key in node:
             node, pointer = node[key], (*pointer, key)
-        elif isinstance(node, list) and key.isdigit() and int(key) < len(node):
-            node, pointer = node[int(key)], (*pointer, int(key))
+        elif isinstance(node, list) and (index := whole_number(key)) is not None and index < len(node):
+            node, pointer = node[index], (*pointer, index)
         else:
             break
     return operation.document.source.line(pointer)

@@ -14,7 +14,7 @@ from testcard.harness.wire.model import InputImage, TaskRequest
 from testcard.harness.wire.pictures import data_url, encode_base64
 from testcard.specs.loader import Provider
 from testcard.specs.openapi import Operation, Schema
-from testcard.specs.pointers import MISSING, look_up, parts_of
+from testcard.specs.pointers import MISSING, look_up, parts_of, whole_number
 from testcard.specs.profile import OperationProfile, Task, WireField
 from testcard.specs.schemas import schema_at, stated_value
 
@@ -294,8 +294,8 @@ class _Mapping:
     def nearest_ratio(self, name: str, pixels: tuple[int, int]) -> str:
         wanted = pixels[0] / pixels[1] if pixels[1] else 0.0
         for choice in self.choices(name):
-            width, _, height = choice.partition(":")
-            if width.isdigit() and height.isdigit() and abs(wanted / (int(width) / int(height)) - 1) <= _RATIO_SLACK:
+            width, height = (whole_number(side) for side in (choice.partition(":")[0], choice.partition(":")[2]))
+            if width and height and abs(wanted / (width / height) - 1) <= _RATIO_SLACK:
                 return str(self.spelt(name, choice))
         return self.refuse(
             "size",
@@ -430,7 +430,7 @@ def task_value(field: WireField, wire_value: Any) -> Any:
             return word
     if field.format == "text" and isinstance(wire_value, str):
         with suppress(ValueError):
-            return int(wire_value) if wire_value.lstrip("-").isdigit() else float(wire_value)
+            return int(wire_value) if re.fullmatch(r"-?[0-9]{1,18}", wire_value) else float(wire_value)
     return wire_value
 
 

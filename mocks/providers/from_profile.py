@@ -28,7 +28,7 @@ from testcard.specs.agreement import has_place
 from testcard.specs.errors import SpecError
 from testcard.specs.loader import Provider
 from testcard.specs.openapi import OpenApi
-from testcard.specs.pointers import at, parts_of
+from testcard.specs.pointers import at, parts_of, whole_number
 from testcard.specs.prices import Billable
 from testcard.specs.profile import AsyncProtocol, OperationProfile, PictureEvents, TaskCall, WireField
 from testcard.specs.schemas import Schema, schema_at, type_of
@@ -96,7 +96,8 @@ class FromProfile(NimVision):
         documented = self.provider.operation(operation)
         status = refused.status
         if not documented.documents(status):
-            others = [int(one) for one in documented.responses if one.isdigit() and not one.startswith("2")]
+            known = [whole_number(one) for one in documented.responses if not one.startswith("2")]
+            others = [one for one in known if one is not None]
             described = [one for one in others if self._filler(operation, one)[1].schema]
             status = next(iter([*described, *others]), status)
         names = documented.response_media_types(status)
@@ -126,7 +127,7 @@ class FromProfile(NimVision):
         for place in (next(iter(self.provider.profile.errors.code), success.at), success.at):
             schema = schema_at(filler.schema, parts_of(place))
             told = at(body, place)
-            choices = [stated, int(stated) if stated is not None and stated.isdigit() else None, *(() if stated else [told]), answer.status]
+            choices = [stated, whole_number(stated) if stated is not None else None, *(() if stated else [told]), answer.status]
             choices += [str(answer.status), False, *(schema.get("enum") or ()), told or "error"]
             fits = (one for one in choices if one is not None and one not in success.values and valid(schema, one))
             body = put(body, place, next(fits, answer.status))
@@ -232,7 +233,7 @@ class FromProfile(NimVision):
             str(sent.get("prompt") or ""),
             salt(call, [name for name, field in profile.fields.items() if field.means in _ASIDE], always=True),
             n=self._count(profile, call, sent),
-            seed=int(seed) if isinstance(seed, int | str) and not isinstance(seed, bool) and str(seed).lstrip("-").isdigit() else None,
+            seed=int(seed) if not isinstance(seed, bool) and re.fullmatch(r"-?[0-9]{1,300}", str(seed)) else None,
             format=cast("PictureFormat", sent["format"] if sent.get("format") in _FORMATS else profile.response.formats[0]),
             delivery="url"
             if delivery == "url" and profile.response.url is not None

@@ -19,6 +19,8 @@ _LEVELS = (("p50", 0.5), ("p95", 0.95))
 _ANSWERED = ("ok", "slow")
 #: A size is the one that was asked for where its area is that close.
 _AREA_SLACK = 0.02
+#: Characters of a size in pixels.
+_LONGEST_SIZE = 40
 
 
 def by_size(evidence: Evidence, rows: Sequence[Series], unit: Unit) -> Panel | None:
@@ -129,6 +131,8 @@ def _size(series: Series, megapixels: float) -> str:
     """The size that was asked for, where one has this area; else the area."""
     for word in series.row.asked.get("size", "").split(" / "):
         width, _, height = word.partition("×")
-        if width.isdigit() and height.isdigit() and math.isclose(int(width) * int(height) / 1e6, megapixels, rel_tol=_AREA_SLACK):
+        if not (width.isdecimal() and height.isdecimal() and len(word) <= _LONGEST_SIZE):  # a run's files can come from anybody
+            continue
+        if math.isclose(int(width) * int(height) / 1e6, megapixels, rel_tol=_AREA_SLACK):
             return word
     return f"{significant(megapixels)} MP"

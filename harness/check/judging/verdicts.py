@@ -34,7 +34,7 @@ from testcard.harness.runs.records import (
 from testcard.harness.wire.model import PictureInfo
 from testcard.harness.wire.pictures import inspect, look
 from testcard.specs.openapi import Operation
-from testcard.specs.pointers import parts_of
+from testcard.specs.pointers import parts_of, whole_number
 from testcard.specs.profile import Level
 from testcard.specs.reading import Pointer
 
@@ -505,7 +505,8 @@ def _node(operation: Operation, pointer: Pointer) -> Any:
     for part in pointer:
         node = operation.document.deref(node)
         if isinstance(node, list):
-            node = node[int(part)] if str(part).isdigit() and int(part) < len(node) else None
+            index = whole_number(str(part))
+            node = node[index] if index is not None and index < len(node) else None
         else:
             node = node.get(part) if isinstance(node, dict) else None
         if node is None:

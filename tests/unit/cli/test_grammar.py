@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from testcard.harness.cli import run
 from testcard.harness.client import AsyncClient, Client
 from testcard.harness.errors import TargetUnreachable, UsageError
 from testcard.harness.targets import named_target, wait_until_ready
@@ -119,3 +120,17 @@ def test_check_waits_when_asked(tmp_path: Path) -> None:
     assert (done.returncode, "nothing was ready" in done.stderr) == (3, True)
     done = typed(["check", "nanogpt", "--wait-for", "soon"], cwd=tmp_path)
     assert (done.returncode, "write it as 60s" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["generate", "nanogpt=http://127.0.0.1:9", "a boat", "--no-auth", "--size", "9" * 5000 + "x5"],
+        ["mock", "nanogpt", "--quota", "9" * 5000],
+        ["mock", "nanogpt", "--host", "9" * 5000],
+    ],
+    ids=lambda one: one[-2],
+)
+def test_5000_digits_are_a_usage_error(arguments: list[str]) -> None:
+    """Python makes no number of so many, and no address."""
+    assert run(arguments) == 2

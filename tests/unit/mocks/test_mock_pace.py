@@ -62,7 +62,7 @@ def test_rate_limit_lets_the_stated_rate_through() -> None:
     assert passed == pytest.approx(50, abs=1)
 
 
-@pytest.mark.parametrize("text", ["", "5", "0/s", "-1/s", "5/x", "1.5/s"])
+@pytest.mark.parametrize("text", ["", "5", "0/s", "-1/s", "5/x", "1.5/s", "9" * 400 + "/s", "9" * 5000 + "/s"])
 def test_rate_limit_refuses_other_words(text: str) -> None:
     """What is no rate is a usage error that shows how to write one."""
     with pytest.raises(UsageError) as caught:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from testcard.specs import pointers
-from testcard.specs.pointers import MISSING, at, every, look_up, parts_of, pointer_of, reference_parts
+from testcard.specs.pointers import MISSING, at, every, look_up, parts_of, pointer_of, reference_parts, whole_number
 
 ROOT = Path(pointers.__file__).parent.parent
 
@@ -42,3 +42,11 @@ def test_nobody_else_knows_the_escapes(folder: str) -> None:
     """`~0` and `~1` are written in `specs/pointers.py` alone: copies of them came to differ."""
     knowing = [str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*.py") if '"~1"' in path.read_text(encoding="utf-8")]
     assert knowing == (["specs/pointers.py"] if folder == "specs" else [])
+
+
+@pytest.mark.parametrize("name", ["²", "①", "٣", "9" * 5000, "-1", "1_0", " 1", ""])
+def test_what_is_no_number_is_a_name(name: str) -> None:
+    """Names that Python calls digits, or that `int` refuses, are looked up as names and found in no list."""
+    assert whole_number(name) is None
+    assert at([1, 2, 3], f"/{name}") is None or not name
+    assert at({name: 5}, "/" + name.replace("~", "~0")) == 5 or not name

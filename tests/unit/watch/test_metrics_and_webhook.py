@@ -17,6 +17,15 @@ AT = "2026-11-29T12:00:00Z"
 CHANGE = VerdictChange(at=AT, target="one", before="pass", now="fail", newly_broken=[("image.size", "createImage")])
 
 
+def test_an_address_that_no_name_has_is_a_usage_error(tmp_path: Path) -> None:
+    """IDNA refuses a label of 64 letters before anybody is asked."""
+    pytest.importorskip("prometheus_client", reason="the extra watch is not installed: pip install 'testcard[watch]'")
+    from testcard.harness.watch.metrics import Metrics
+
+    with DayLedger(tmp_path, DailyLimits(100, 2.0), ["one"], lambda: AT[:10]) as ledger, pytest.raises(UsageError, match="label"):
+        Metrics(["one"], ledger).serve(0, "a" * 64)
+
+
 def test_metrics_say_what_was_seen_and_spent(tmp_path: Path) -> None:
     """Served over HTTP, in Prometheus' text format."""
     pytest.importorskip("prometheus_client", reason="the extra watch is not installed: pip install 'testcard[watch]'")
