@@ -168,9 +168,9 @@ class RunWriter:
         return path
 
     def write_text(self, kind: str, name: str, text: str) -> Path:
-        """Writes a text, as it is but for keys, and lists it."""
+        """Writes a text, as it is but for keys, and lists it. A byte of a file's name that UTF-8 has not becomes a question mark."""
         path = self.add_file(kind, name)
-        _put(path, redacted(text).encode("utf-8"))
+        _put(path, redacted(text).encode("utf-8", "replace"))
         return path
 
     def body(self, content: bytes) -> Body:

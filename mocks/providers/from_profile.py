@@ -233,7 +233,7 @@ class FromProfile(NimVision):
             str(sent.get("prompt") or ""),
             salt(call, [name for name, field in profile.fields.items() if field.means in _ASIDE], always=True),
             n=self._count(profile, call, sent),
-            seed=int(seed) if not isinstance(seed, bool) and re.fullmatch(r"-?[0-9]{1,300}", str(seed)) else None,
+            seed=int(str(seed)) if not isinstance(seed, bool) and re.fullmatch(r"-?[0-9]{1,300}", str(seed)) else None,
             format=cast("PictureFormat", sent["format"] if sent.get("format") in _FORMATS else profile.response.formats[0]),
             delivery="url"
             if delivery == "url" and profile.response.url is not None

@@ -94,7 +94,7 @@ def _entry(party: Party, task: str, prompt: str, data: bytes) -> Entry | None:
         return None
     assert party.check is not None
     named = "\n".join((party.check.run.started, party.target.provider, party.target.base_url, hashlib.sha256(data).hexdigest(), prompt))
-    token = hashlib.sha256(named.encode()).hexdigest()[:16]
+    token = hashlib.sha256(named.encode("utf-8", "replace")).hexdigest()[:16]
     uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
     return Entry(token, party, f"{task} · {width}×{height}", shortened(clean(prompt), 300), uri)
 

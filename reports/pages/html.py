@@ -74,7 +74,7 @@ def sheet() -> str:
 
 def digest(text: str) -> str:
     """How a Content-Security-Policy names a sheet or a script."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8", "replace")).digest()).decode("ascii")
 
 
 def write_blind(runs: Sequence[RunReader], out: Path | None = None) -> Path:

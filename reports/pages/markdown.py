@@ -311,7 +311,7 @@ def summary_md(page: Page) -> str:
         *waivers_part(page),
     ]
     text = "\n\n".join(parts) + "\n"
-    return text if len(text.encode()) < MOST_BYTES else "\n\n".join(parts[:2]) + "\n\nThe rest is in the report.\n"
+    return text if len(text.encode("utf-8", "replace")) < MOST_BYTES else "\n\n".join(parts[:2]) + "\n\nThe rest is in the report.\n"
 
 
 def _standings(page: Page) -> list[str]:

@@ -350,3 +350,10 @@ class TestSeal:
         monkeypatch.setattr(RunWriter, "update", full)
         with pytest.raises(UsageError, match="the key"), writer:
             raise UsageError("the key file is gone")
+
+
+def test_a_name_that_is_no_utf_8_stands_in_texts(tmp_path: Path) -> None:
+    """A folder is named by bytes: a report that names it is written, with a question mark for what no letter is."""
+    writer = RunWriter.create(tmp_path / "a\udcff", "check")
+    path = writer.write_text("report", "report.html", f"run {writer.folder.name}")
+    assert path.read_text(encoding="utf-8") == "run a?"
