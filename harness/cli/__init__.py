@@ -147,7 +147,11 @@ def main() -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup, say, has SIGHUP ignored
             signal.signal(number, _as_ctrl_c)
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # one more, when all is said and the streams are let go
+        code = Exit.INTERRUPTED
+    sys.exit(code)
 
 
 def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
