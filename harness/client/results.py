@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from testcard.harness.intake.pictures import open_picture
+from testcard.harness.intake.pictures import NoPicture, may_decode, open_picture
 from testcard.harness.wire.model import Answer, Usage
 from testcard.harness.wire.pictures import lenient_base64, look
 from testcard.harness.wire.sse import PictureStream
@@ -42,8 +42,10 @@ class Picture:
         return target
 
     def image(self) -> Image.Image:
-        """The decoded picture; raises what Pillow raises where the pixels do not decode."""
+        """The decoded picture; raises what Pillow raises where the pixels do not decode, `NoPicture` where there are more than the limit `pixels`."""
         image = open_picture(self.data)
+        if not may_decode(image, self.data):
+            raise NoPicture(f"claims {image.width}x{image.height} pixels, and was not decoded")
         image.load()
         return image
 

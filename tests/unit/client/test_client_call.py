@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testcard.harness.client import AddressNotAllowed, ClientError, ContractBroken, Result
+from testcard.harness.client import AddressNotAllowed, ClientError, ContractBroken, Picture, Result
 from testcard.harness.client.http import Exchanged, exchange
 from testcard.harness.client.terms import settings as client_settings
 from testcard.harness.intake.limits import IntakeLimits, changed, use_limits
+from testcard.harness.intake.pictures import NoPicture
 from testcard.harness.intake.wire_bytes import Meter
 from testcard.harness.wire.course import Send, Steps, Wait
+from testkit.pictures import plain
 
 BASE = "http://127.0.0.1:1/base"
 PNG = bytes.fromhex(
@@ -240,5 +242,17 @@ def test_a_body_is_as_long_as_the_limits_say_unless_the_caller_does(max_bytes: i
     use_limits(changed(IntakeLimits(), {"body_bytes": 5000}))
     try:
         assert exchange(send, timeout_s=1.0, max_bytes=call.max_bytes).most.body_bytes == allowed
+    finally:
+        use_limits(IntakeLimits())
+
+
+def test_a_picture_of_more_pixels_than_the_limit_is_not_decoded() -> None:
+    """What a header claims is not made room for in memory; the bytes are there, and `pixels` can be raised."""
+    picture = Picture(plain(100, 60), "png", 100, 60)
+    assert picture.image().size == (100, 60)
+    use_limits(changed(IntakeLimits(), {"pixels": 5000}))
+    try:
+        with pytest.raises(NoPicture, match="claims 100x60 pixels"):
+            picture.image()
     finally:
         use_limits(IntakeLimits())
