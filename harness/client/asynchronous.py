@@ -286,6 +286,7 @@ class _Driver:
         self._timeout_s = call.timeout_s
         self._max_bytes = call.max_bytes
         self._listener = call.listener
+        self._handed_over = call.attendance.handed_over
 
     async def run(self, steps: Steps[T]) -> T:
         """The end of the course."""
@@ -338,7 +339,8 @@ class _Driver:
                 blocks = response.aiter_raw() if not response.is_stream_consumed else response.aiter_bytes()
                 while found.wants_more and (block := await anext(blocks, None)) is not None:
                     for piece in found.add(block):
-                        yield piece
+                        with self._handed_over():
+                            yield piece
                 found.end()
             finally:
                 with anyio.CancelScope(shield=True):

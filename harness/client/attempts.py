@@ -7,7 +7,8 @@ are told of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -128,9 +129,10 @@ class Attendance:
             self._began = True
             self.tell("began")
 
-    def accept(self) -> None:
-        """Said of a submission that was taken, where this call made it."""
-        self.let_go()
+    def accept(self, cost_usd: float | None) -> None:
+        """Said of a submission that was taken, where this call made it; `cost_usd`: what it counts as at least, where its answer is the result."""
+        if self._guard is not None and self._held is not None:
+            self._guard.settle(self._held, cost_usd, whole=False)
         if self._began:
             self.tell("accepted")
 
@@ -161,7 +163,15 @@ class Attendance:
     def let_go(self) -> None:
         """Nothing is under way any more, whether or not it is known yet what it cost."""
         if self._guard is not None and self._held is not None:
-            self._guard.ended(self._held)
+            self._guard.leave(self._held)
+
+    @contextmanager
+    def handed_over(self) -> Iterator[None]:
+        """While whoever reads a stream has a piece of it: it may ask for something else first, which is not to wait for the rest."""
+        self.let_go()
+        yield
+        if self._guard is not None and self._held is not None:
+            self._guard.leave(self._held, awaited=True)
 
     def close(self, done: Done[Exchanged]) -> None:
         """An attempt has ended: what brought no answer is settled, an answer is by what it brought (`Call.result`)."""

@@ -165,16 +165,16 @@ class Call:
         try:
             found = self._worth(done)
         except ClientError as error:
-            self.attendance.settle(self._booked(done.answer, ()) if done.end is End.ANSWERED else None, whole=False)
+            self.attendance.settle(self.booked(done.answer, ()) if done.end is End.ANSWERED else None, whole=False)
             self.attendance.tell("failed", error=_with_exchange(error, done))
             raise
         finally:
             self.attendance.let_go()
-        self.attendance.settle(self._booked(found.answer, found.pictures))
+        self.attendance.settle(self.booked(found.answer, found.pictures))
         self.attendance.tell("ended", result=found)
         return found
 
-    def _booked(self, answer: Answer | None, pictures: Sequence[Picture]) -> float | None:
+    def booked(self, answer: Answer | None, pictures: Sequence[Picture]) -> float | None:
         """USD that an answer counts as against a limit, which no answer can lower; None where nobody knows it."""
         if answer is None:
             return None

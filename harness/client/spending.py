@@ -14,11 +14,15 @@ from testcard.harness.wire.billing import MOST_TIMES, UNKNOWN_TIMES
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """What is set aside for one request: `usd`, which is `asked_usd` by its price, or as many times that as others `of` its kind have cost."""
+    """What is set aside for one request: `usd`, which is `asked_usd` by its price, or as many times that as others `of` its kind have cost.
+
+    `awaited`: somebody is at it, so that others can wait for what it shows.
+    """
 
     asked_usd: float
     usd: float
     of: Hashable
+    awaited: bool = True
 
 
 class SpendingGuard:
@@ -38,7 +42,8 @@ class SpendingGuard:
         self._lock = threading.Lock()
         self._requests = 0
         self._usd = 0.0
-        self._under_way: set[Held] = set()
+        #: What nobody knows the cost of: under way, handed in, given up, never answered.
+        self._open: set[Held] = set()
         self._times: dict[Hashable, float] = {}
 
     def __repr__(self) -> str:
@@ -57,14 +62,13 @@ class SpendingGuard:
     def reserve(self, worst_usd: float | None, of: Hashable = None) -> Held | None:
         """Lets one request through that costs so much at most, and gives what is set aside for it; `SpendingLimitReached` where it would go over.
 
-        None where it has to wait for what those show that are under way `of` its kind (a model of a provider, say).
+        None where it has to wait for what those under way show of what their kinds cost (a kind: a model of a provider, say).
         """
         with self._lock:
             if self.max_requests is not None and self._requests >= self.max_requests:
                 raise SpendingLimitReached(f"the limit of {self.max_requests} requests is reached")
             worst = worst_usd or 0.0
-            times = self._times.get(of)
-            usd = worst * (times or 1.0)
+            usd = worst * self._times.get(of, 1.0)
             if self.max_usd is not None:
                 if worst_usd is None:
                     raise SpendingLimitReached(
@@ -74,14 +78,23 @@ class SpendingGuard:
                 if self._usd + usd > self.max_usd + 1e-9:
                     left = max(0.0, self.max_usd - self._usd)
                     raise SpendingLimitReached(f"the request can cost {amount(usd)} and {amount(left)} of {amount(self.max_usd)} are left")
-                like = [one.usd for one in self._under_way if one.of == of]
-                if times is None and like and self._usd + UNKNOWN_TIMES * (sum(like) + usd) - sum(like) > self.max_usd + 1e-9:
+                if self._must_wait(usd, of):
                     return None
             self._requests += 1
             self._usd += usd
             held = Held(worst, usd, of)
-            self._under_way.add(held)
+            if worst:
+                self._open.add(held)
         return held
+
+    def _must_wait(self, usd: float, of: Hashable) -> bool:
+        """Whether too little would be left if all whose kind has shown no cost yet cost a few times their price, and one of them is to show it."""
+        most = (self.max_usd or 0.0) + 1e-9
+        if UNKNOWN_TIMES * (self._usd + usd) <= most:
+            return False
+        unknown = [one for one in self._open if one.of not in self._times]
+        more = sum(one.usd for one in unknown) + (usd if of not in self._times else 0.0)
+        return any(one.awaited for one in unknown) and self._usd + usd + (UNKNOWN_TIMES - 1.0) * more > most
 
     def settle(self, held: Held, cost_usd: float | None, *, whole: bool = True) -> None:
         """Puts what a request counts as in place of what was set aside for it; None leaves that, 0 takes it back.
@@ -89,19 +102,26 @@ class SpendingGuard:
         `whole`: whether the answer can be seen through; otherwise what was set aside is the least that it counts as.
         """
         with self._lock:
-            self._under_way.discard(held)
+            held.awaited = False
             if cost_usd is None:
                 return
-            self._usd += (cost_usd if whole else max(cost_usd, held.usd)) - held.usd
+            self._open.discard(held)
+            self._count(held, cost_usd if whole else max(cost_usd, held.usd))
             if held.asked_usd and cost_usd:
-                times = min(max(self._times.get(held.of, 1.0), cost_usd / held.asked_usd), MOST_TIMES)
-                self._times[held.of] = times
-                for one in self._under_way:
+                before = self._times.get(held.of, 1.0)
+                times = self._times[held.of] = min(max(before, cost_usd / held.asked_usd), MOST_TIMES)
+                for one in self._open if times > before else ():
                     if one.of == held.of:
-                        self._usd += one.asked_usd * times - one.usd
-                        one.usd = one.asked_usd * times
+                        self._count(one, one.asked_usd * times)
 
-    def ended(self, held: Held) -> None:
-        """Nobody is to wait for it any longer: it was handed in as a task, or given up. What is set aside stays so until it is settled."""
+    def _count(self, held: Held, usd: float) -> None:
+        self._usd += usd - held.usd
+        held.usd = usd
+
+    def leave(self, held: Held, *, awaited: bool = False) -> None:
+        """Nobody is to wait for it: it was handed in as a task, given up, or whoever reads it does something else (until `awaited`).
+
+        What is set aside stays so until it is settled.
+        """
         with self._lock:
-            self._under_way.discard(held)
+            held.awaited = awaited

@@ -283,6 +283,7 @@ class _Driver:
         self._timeout_s = call.timeout_s
         self._max_bytes = call.max_bytes
         self._listener = call.listener
+        self._handed_over = call.attendance.handed_over
 
     def run(self, steps: Steps[T]) -> T:
         """The end of the course."""
@@ -318,7 +319,9 @@ class _Driver:
                     self._http.kept.retire(response)
                 blocks = response.iter_raw() if not response.is_stream_consumed else response.iter_bytes()
                 while found.wants_more and (block := next(blocks, None)) is not None:
-                    yield from found.add(block)
+                    for piece in found.add(block):
+                        with self._handed_over():
+                            yield piece
                 found.end()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             found.fail(error)

@@ -24,10 +24,10 @@ class HandedIn:
     def __init__(self, call: Call, done: Done[Exchanged]) -> None:
         if done.end is not End.ANSWERED:
             call.result(done)
-        call.attendance.accept()
+        task = done.answer.task if done.answer is not None else None
+        call.attendance.accept(call.booked(done.answer, ()) if task is None else None)
         self._call = call
         self._done = done
-        task = done.answer.task if done.answer is not None else None
         self.id = (task.reference or task.poll_url) if task is not None else None
 
     def __repr__(self) -> str:

@@ -218,6 +218,58 @@ def test_others_wait_for_what_the_first_answer_shows() -> None:
     assert guard.usd == pytest.approx(7 * 0.042)
 
 
+def test_nobody_waits_for_a_stream_that_its_reader_has_left_for_something_else() -> None:
+    """Between two pieces a program may ask for more itself: it would wait for its own reading. Once it reads on, others wait again."""
+    text = b'data: {"choices": [{"index": 0, "delta": {"content": "a "}}]}\n\n'
+    stream = httpx.Response(200, content=text * 2, headers={"content-type": "text/event-stream"})
+    pricing, guard = Pricing(load_provider("nvidia-nim-vision"), mock=True), SpendingGuard(max_usd=0.02)
+
+    def fits() -> bool:
+        held = guard.reserve(0.001, "other")
+        if held is not None:
+            guard.settle(held, 0.0)
+        return held is not None
+
+    fitted: list[bool] = []
+    options: dict[str, Any] = {"pricing": pricing, "budget": guard, "hooks": [lambda event: fitted.append(fits())]}
+    with client(Answers(stream), "nvidia-nim-vision", **options) as one, one.describe(plain(), stream=True, max_tokens=100) as pieces:
+        next(pieces)
+        assert fits()
+        assert fitted == [True, False], "as it began, as it was sent"
+        next(pieces)
+        assert fits()
+
+
+@pytest.mark.parametrize("given_up", [True, False])
+def test_what_nobody_knows_the_cost_of_counts_as_others_did(given_up: bool) -> None:
+    """What was never answered, or handed in, may have been billed as others were: three times the price."""
+    guard = SpendingGuard(max_usd=0.1)
+    first, second = guard.reserve(0.01, "m"), guard.reserve(0.01, "m")
+    assert first is not None
+    assert second is not None
+    if given_up:
+        guard.settle(first, None)
+    else:
+        guard.leave(first)
+    assert guard.reserve(0.01, "another") is None, "both kinds come out of one purse"
+    guard.settle(second, 0.03)
+    assert guard.usd == pytest.approx(0.06)
+    guard.settle(first, 0.01)
+    assert guard.usd == pytest.approx(0.04)
+
+
+def test_work_that_was_done_as_it_was_handed_in_counts_at_once() -> None:
+    """Its answer states the cost; whether anybody waits for it makes no difference."""
+    dear = httpx.Response(200, json={**ok().json(), "cost": 0.042})
+    guard = SpendingGuard(max_usd=0.1)
+    with client(Answers(dear), pricing=Pricing(load_provider("nanogpt"), mock=True), budget=guard) as one:
+        handles = [one.submit("x", size=(256, 256)) for _ in range(2)]
+        with pytest.raises(SpendingLimitReached):
+            one.submit("x", size=(256, 256))
+        assert handles[0].wait().cost_usd == 0.042
+    assert guard.usd == pytest.approx(0.084)
+
+
 def test_what_is_sent_again_is_reserved_again_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that died on a kept connection may have been billed: both count, and without room it is not sent again."""
     monkeypatch.setattr("testcard.harness.client.http.is_stale", lambda error: True)
@@ -226,7 +278,7 @@ def test_what_is_sent_again_is_reserved_again_and_said(monkeypatch: pytest.Monke
     guard = SpendingGuard(max_requests=2, max_usd=1)
     with client(Answers(dead, ok()), pricing=pricing, budget=guard) as one:
         assert any("sent twice" in note for note in one.generate("x", size=(256, 256)).notes)
-    assert (guard.requests, guard.usd) == (2, pytest.approx(0.034))
+    assert (guard.requests, guard.usd) == (2, pytest.approx(0.04))
     answers = Answers(dead, ok())
     with client(answers, pricing=pricing, budget=SpendingGuard(max_requests=1)) as one, pytest.raises(SpendingLimitReached):
         one.generate("x", size=(256, 256))
