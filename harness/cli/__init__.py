@@ -141,6 +141,7 @@ def testcard() -> None:
 
 def main() -> NoReturn:
     """Runs the command line and exits with the documented code."""
+    _open_closed_streams()
     sys.unraisablehook = _not_lost
     if os.environ.pop("TESTCARD_STOP_WITH_STDIN", None):
         _stop_with_stdin()
@@ -152,6 +153,24 @@ def main() -> NoReturn:
     except KeyboardInterrupt:  # one more, when all is said and the streams are let go
         code = Exit.INTERRUPTED
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Gives each standard stream that was closed at the start (`>&-`, as some daemons do) to the null device.
+
+    Otherwise a line for it would be an error, and the first file that is opened, such as a run's, would take its number and what is said.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", errors="replace", closefd=False))  # noqa: SIM115 (for good)
 
 
 def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
