@@ -97,7 +97,11 @@ class CheckRun:
             return self._plan[1]
         options = self.options
         mock = options.base_url is None or is_loopback(checked_base_url(options.base_url))
-        return self._planned(Pricing(self.provider, mock, options.prices.get(self.provider.id, PricesSection())))
+        return self.plan_at(mock=mock)
+
+    def plan_at(self, *, mock: bool) -> Plan:
+        """`plan`, by whoever knows whether the target is a mock of ours, whose made-up prices count. `UsageError` as of the run itself."""
+        return self._planned(Pricing(self.provider, mock, self.options.prices.get(self.provider.id, PricesSection())))
 
     @property
     def prices(self) -> PriceOrigin:

@@ -18,7 +18,16 @@ from testcard.harness.cli.options import MODEL, PATH, PROVIDER, RULE, USD, Durat
 from testcard.harness.config import Config, TargetSection, load_config, providers_of
 from testcard.harness.errors import Exit, UsageError, worst
 from testcard.harness.extras import require
-from testcard.harness.targets import checked_base_url, is_loopback, named_target, refuse_one_key_for_all, require_live
+from testcard.harness.runs.folder import require_free
+from testcard.harness.targets import (
+    answers,
+    checked_base_url,
+    is_loopback,
+    is_testcard_mock,
+    named_target,
+    refuse_one_key_for_all,
+    require_live,
+)
 from testcard.harness.text.words import amount, count, significant, time_span
 from testcard.harness.watch.ledger import DailyLimits, DayLedger
 from testcard.harness.watch.looking import LookKind, PlannedLook, Watched, WatchLook, look, prepare
@@ -105,11 +114,16 @@ def watch(names: tuple[str, ...], flags: WatchFlags, config_file: Path | None, a
     limits = DailyLimits(flags.max_requests, flags.max_cost)
     targets = _targets(names, flags, config, limits)
     kinds: tuple[LookKind, ...] = ("check",) if flags.no_probe else ("check", "probe")
-    prepared = {one.name: {kind: prepare(one, kind) for kind in kinds} for one in targets}
+    prepared = {}
+    for one in targets:
+        mock = _is_mock(one) if limits.max_cost_usd is not None else None
+        prepared[one.name] = {kind: prepare(one, kind, mock=mock) for kind in kinds}
     intervals = Intervals(flags.check_s or CHECK_EVERY_S, None if flags.no_probe else flags.probe_s or PROBE_EVERY_S)
     stop = threading.Event()
     ledger = DayLedger(flags.out or DEFAULT, limits, [one.name for one in targets], lambda: day_of(time.time()))
     _hold_to_budget(prepared, ledger, limits)
+    for one in targets:
+        require_free(ledger.folder / one.name / "check")  # a folder of its own each time, so this one is never there
     with ledger:
         _announce(prepared, intervals, ledger)
         listeners: list[WatchListener] = [_Lines(ledger, as_json=as_json)]
@@ -177,6 +191,12 @@ def _targets(names: Sequence[str], flags: WatchFlags, config: Config, limits: Da
     asked = [(load_provider(one.options.provider, one.options.search), str(one.options.base_url)) for one in found]
     refuse_one_key_for_all(asked, flags.api_key_file)
     return found
+
+
+def _is_mock(one: Watched) -> bool:
+    """Whether made-up prices count for it, as a check settles it too. Where nothing answers yet, it may become one."""
+    url = str(one.options.base_url)
+    return is_loopback(url) and (is_testcard_mock(url) or not answers(url))
 
 
 def _hold_to_budget(prepared: dict[str, dict[LookKind, PlannedLook]], ledger: DayLedger, limits: DailyLimits) -> None:

@@ -17,9 +17,12 @@ from typing import IO, Any
 
 from testcard.harness.errors import UsageError
 from testcard.harness.locks import lock
+from testcard.specs.user_files import content
 
 FORMAT = "testcard.watch/1"
 _STATE = "state.json"
+_LOCK = "watch.lock"
+HISTORY = "history.jsonl"
 _DUST = 1e-9
 
 
@@ -64,7 +67,10 @@ class DayLedger:
     def __enter__(self) -> DayLedger:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._held = (self.folder / "watch.lock").open("w", encoding="utf-8")
+            for path in (self.folder / _LOCK, self.folder / _STATE, *(self.folder / name / HISTORY for name in self.targets)):
+                if path.exists() and not path.is_file():  # a pipe would be waited for, a device keeps nothing
+                    raise UsageError(f"{path} is no file", hint="move it away, or name another folder with --out")
+            self._held = (self.folder / _LOCK).open("w", encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{self.folder} cannot be written: {error.strerror}", hint="name another folder with --out") from None
         try:
@@ -80,7 +86,11 @@ class DayLedger:
                 self._book(entry, entry["held_requests"], entry["held_usd"])
                 entry["held_requests"], entry["held_usd"] = 0, 0.0
             self._new_day()
-            self._write()
+            try:
+                self._write()
+            except OSError as error:
+                self._held.close()
+                raise UsageError(f"{self.folder} cannot be written: {error.strerror}", hint="name another folder with --out") from None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -173,14 +183,16 @@ class DayLedger:
         if not path.exists():
             return {"schema": FORMAT, "day": self._today(), "targets": {}, "kept": {}}
         try:
-            state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            state: dict[str, Any] = json.loads(content(path))
             if state["schema"] != FORMAT or not isinstance(state["day"], str):
                 raise ValueError(f"is no {FORMAT}")
+            if not isinstance(state.get("kept", {}), dict):
+                raise TypeError("kept is no object")
             for entry in state["targets"].values():
                 for key in ("requests", "cost_usd", "held_requests", "held_usd"):
                     if not entry[key] >= 0:
                         raise ValueError(f"{key} is {entry[key]}")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UsageError(
                 f"{path} cannot be read ({error}), so nobody knows what was spent today",
                 hint="move it away to begin at nothing spent, or name another folder with --out",

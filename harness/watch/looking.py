@@ -22,6 +22,7 @@ from testcard.harness.pricing import Pricing
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.records import Spend, Verdict
 from testcard.harness.stops import StopReason
+from testcard.harness.targets import answers, is_loopback
 from testcard.specs.loader import load_provider
 
 LookKind = Literal["check", "probe"]
@@ -71,8 +72,11 @@ class PlannedLook:
     cost_usd: float | None
 
 
-def prepare(watched: Watched, kind: LookKind) -> PlannedLook:
-    """What a look would send, without sending it. `UsageError` for options that cannot be carried out."""
+def prepare(watched: Watched, kind: LookKind, *, mock: bool | None = None) -> PlannedLook:
+    """What a look would send, without sending it. `UsageError` for options that cannot be carried out.
+
+    `mock`: whether the target is one of ours, so that made-up prices count; None: it is taken for one where it is on this machine.
+    """
     options = watched.options
     provider = load_provider(options.provider, options.search)
     if kind == "probe":
@@ -83,7 +87,8 @@ def prepare(watched: Watched, kind: LookKind) -> PlannedLook:
         named = tuple(dict.fromkeys(default.operation for default in provider.profile.tasks.values()))
         options = replace(options, operations=options.operations or named)
         options = replace(options, rules=options.rules or cheap_rules(options))
-    plan = CheckRun(options).plan
+    run = CheckRun(options)
+    plan = run.plan if mock is None else run.plan_at(mock=mock)
     if kind == "probe":
         first = plan.steps[0]
         further = _further(plan, first)
@@ -162,7 +167,10 @@ def look(
             if done.exit_code == 3:
                 word = "unreachable"
     except TestcardError as error:
+        url = str(options.base_url)
         word, reason = ("unreachable" if error.exit_code == TargetUnreachable.exit_code else "error"), error.message
+        if word == "error" and is_loopback(url) and not answers(url):  # of a mock that is down, say, that it has no price comes first
+            word, reason = "unreachable", f"nothing answers at {url}"
     except KeyboardInterrupt:
         if run is None or not run.is_aborted:
             raise

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import httpx
 import msgspec
@@ -23,11 +23,11 @@ from testcard.harness.check.run import CheckRun
 from testcard.harness.errors import UsageError
 from testcard.harness.kept_connections import direct
 from testcard.harness.redaction import redacted_bytes
-from testcard.harness.watch.ledger import DayLedger
+from testcard.harness.watch.ledger import HISTORY, DayLedger
 from testcard.harness.watch.looking import LookKind, PlannedLook, Watched, WatchLook
 
 _MOST_PENDING = 100
-HISTORY = "history.jsonl"
+_Kept = TypeVar("_Kept")
 
 
 class WatchClock(Protocol):
@@ -235,21 +235,20 @@ class TargetWatch:
         if look.word not in ("pass", "fail", "unreachable"):
             return
         key = f"{self.watched.name} verdict"
-        kept = self.ledger.recall(key)
-        before = kept if isinstance(kept, dict) else None
+        before = _as_kept(self.ledger.recall(key), _KeptVerdict)
         broken = sorted(map(list, look.broken))
-        self.ledger.remember(key, {"word": look.word, "broken": broken if look.word != "unreachable" else (before or {}).get("broken", [])})
+        self.ledger.remember(key, {"word": look.word, "broken": broken if look.word != "unreachable" or before is None else before.broken})
         if before is None and look.word == "pass":
             return
-        was = sorted(map(list, (before or {}).get("broken", [])))
+        was = sorted(map(list, before.broken if before is not None else []))
         newly = [one for one in broken if one not in was]
         again = [one for one in was if one not in broken] if look.word != "unreachable" else []
-        if before is not None and before["word"] == look.word and not newly and not again:
+        if before is not None and before.word == look.word and not newly and not again:
             return
         change = VerdictChange(
             at=look.at,
             target=look.target,
-            before=before["word"] if before is not None else None,
+            before=before.word if before is not None else None,
             now=look.word,
             newly_broken=[(one[0], one[1]) for one in newly],
             kept_again=[(one[0], one[1]) for one in again],
@@ -261,18 +260,34 @@ class TargetWatch:
             listener.changed(change)
         if self.courier is not None:
             key = f"{self.watched.name} pending"
-            self.ledger.remember(key, [*(self.ledger.recall(key) or []), msgspec.to_builtins(change)][-_MOST_PENDING:])
+            self.ledger.remember(key, [*map(msgspec.to_builtins, self._pending()), msgspec.to_builtins(change)][-_MOST_PENDING:])
 
     def _deliver(self) -> None:
         """Passes on the changes that have not arrived yet, the oldest first, those of a process before this one too."""
-        key = f"{self.watched.name} pending"
-        kept = self.ledger.recall(key)
-        if self.courier is None or not kept:
+        pending = self._pending()
+        if self.courier is None or not pending:
             return
-        pending = [msgspec.convert(one, VerdictChange) for one in kept]
         while pending and self.courier.deliver(pending[0]):
             pending.pop(0)
-        self.ledger.remember(key, [msgspec.to_builtins(one) for one in pending])
+        self.ledger.remember(f"{self.watched.name} pending", [msgspec.to_builtins(one) for one in pending])
+
+    def _pending(self) -> list[VerdictChange]:
+        return _as_kept(self.ledger.recall(f"{self.watched.name} pending"), list[VerdictChange]) or []
+
+
+class _KeptVerdict(msgspec.Struct):
+    """What the last check that decided anything found."""
+
+    word: str
+    broken: list[tuple[str, str]] = []
+
+
+def _as_kept(value: object, kind: type[_Kept]) -> _Kept | None:
+    """What was kept, as its kind; None for nothing, and for what is damaged."""
+    try:
+        return None if value is None else msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return None
 
 
 def _midnight_after(now: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,20 @@ def test_the_configuration_holds_what_would_be_typed_twice(tmp_path: Path) -> No
     assert done.returncode == 2
     assert "testcard.toml:2" in done.stderr
     assert "30m or 6h" in done.stderr
+
+
+def test_a_limit_on_cost_needs_prices_at_a_server_that_is_no_mock_of_ours(tmp_path: Path) -> None:
+    """Before the start: the mocks' made-up prices are nobody else's."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"nanogpt=http://127.0.0.1:{server.server_address[1]}"
+        done = typed(["watch", url, "--once", "--max-cost-per-day", "5"], cwd=tmp_path)
+        server.shutdown()
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "needs a price" in done.stderr
+
+
+def test_a_mock_that_is_down_is_unreachable_and_not_without_a_price(tmp_path: Path) -> None:
+    """It has its prices again when it is there again."""
+    done = typed(["watch", "nanogpt=http://127.0.0.1:1", "--once", "--no-probe", "--max-cost-per-day", "5"], cwd=tmp_path)
+    assert done.returncode == 3, done.stdout + done.stderr

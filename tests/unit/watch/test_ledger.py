@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import threading
 from pathlib import Path
@@ -125,3 +126,33 @@ def test_many_threads_never_pass_the_limits(tmp_path: Path) -> None:
         requests, cost = mine.spent()
         assert requests == sum(sent) <= 100
         assert cost <= 5.0
+
+
+@pytest.mark.parametrize("name", ["state.json", "watch.lock", "one/history.jsonl"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_in_the_place_of_one_is_refused(name: str, kind: str, tmp_path: Path) -> None:
+    """Soon, and before anything is sent: a pipe would be waited for, and a device forgets what was spent."""
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    {"pipe": os.mkfifo, "device": lambda path: path.symlink_to("/dev/zero"), "folder": os.mkdir}[kind](path)
+    with pytest.raises(UsageError, match="is no file"), ledger(tmp_path, DailyLimits(10)):
+        pass
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"schema": "testcard.watch/1", "day": "2026-11-29", "targets": {}, "kept": 5}'])
+def test_a_damaged_state_is_refused(text: str, tmp_path: Path) -> None:
+    """What was spent is not known then."""
+    (tmp_path / "state.json").write_text(text)
+    with pytest.raises(UsageError, match="nobody knows"), ledger(tmp_path, DailyLimits(10)):
+        pass
+
+
+def test_a_folder_that_takes_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is found out before the first look."""
+
+    def full(self: DayLedger) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(DayLedger, "_write", full)
+    with pytest.raises(UsageError, match="No space"), ledger(tmp_path, DailyLimits(10)):
+        pass
