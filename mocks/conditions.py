@@ -25,6 +25,7 @@ import msgspec
 from testcard.mocks.exchange import Refused
 from testcard.mocks.faults import parse_fault
 from testcard.specs.errors import UsageError
+from testcard.specs.user_files import content
 
 _HINT = (
     "write it as 0.2, uniform:0.1,0.3, lognormal:0.3,0.5 (median and sigma), per-image:0.05, per-megapixel:0.3, "
@@ -461,11 +462,10 @@ class Timeline:
 def read_scenario(path: Path, *, over: Conditions | None = None) -> Scenario:
     """The scenario of a TOML file, its phases over these conditions; `UsageError` that names the file and the phase."""
     try:
-        with path.open("rb") as file:
-            found = tomllib.load(file)
+        found = tomllib.loads(content(path).decode())
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", hint="name a file of [[phase]] tables") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is no TOML: {error}", hint="write a [[phase]] table for each phase") from None
     return scenario_from(found, str(path), over=over)
 

@@ -23,6 +23,10 @@ from testcard.mocks.endpoint import decoded
 from testcard.mocks.request_body import whole
 from testcard.mocks.store import Counters, RequestLog, shortened
 from testcard.specs.errors import UsageError
+from testcard.specs.user_files import content
+
+#: The exchanges, or a body, of a run are no larger.
+_MOST_RECORDED = 1 << 30
 
 #: below this path the pictures are that the run had fetched from elsewhere
 _ELSEWHERE = "/_testcard/replay/"
@@ -235,7 +239,7 @@ class Replay:
             if not re.fullmatch(r"[0-9a-f]{64}", body.sha256):
                 raise UsageError(f"{self._run}: {body.sha256[:80]!r} names no body", hint="the run folder is damaged")
             try:
-                return (self._run / "bodies" / body.sha256).read_bytes()
+                return content(self._run / "bodies" / body.sha256, _MOST_RECORDED)
             except OSError as error:
                 raise UsageError(f"{self._run}: bodies/{body.sha256}: {error.strerror}", hint="the run folder is not whole") from None
         return pybase64.b64decode(body.base64) if body.base64 is not None else (body.text or "").encode()
@@ -244,12 +248,12 @@ class Replay:
 def _read(run: Path) -> tuple[list[tuple[str, str]], list[_Exchange]]:
     """The run's targets as provider and base URL, and its exchanges; a last line that was cut by a kill is left out."""
     try:
-        record = msgspec.json.decode((run / "run.json").read_bytes())
+        record = msgspec.json.decode(content(run / "run.json"))
         if record.get("children"):
             named = ", ".join(str(run / str(child)) for child in record["children"])
             raise UsageError(f"{run} is a parent of runs", hint=f"name one of a check: {named}")
         name = str(record.get("files", {}).get("exchanges", "exchanges.jsonl"))
-        lines = (run / Path(name).name).read_bytes().splitlines()
+        lines = content(run / Path(name).name, _MOST_RECORDED).splitlines()
         targets = [(str(one["provider"]), str(one["base_url"]).rstrip("/")) for one in record.get("targets", ())]
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}", hint="name the folder of a check: benchmarks record no answers") from None

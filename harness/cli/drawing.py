@@ -34,6 +34,7 @@ from testcard.harness.client.sync import Client
 from testcard.harness.errors import Exit, UsageError, worst
 from testcard.harness.text.words import amount, shortened
 from testcard.specs.profile import Task
+from testcard.specs.user_files import MOST_BYTES, content
 
 #: what a template may name, and what it stands for
 FIELDS = {
@@ -297,10 +298,12 @@ def _runs(columns: bytes) -> Iterator[str]:
 def read_prompts(path: Path) -> list[str]:
     """The prompts of a file (`-`: of standard input), one a line; empty lines and those that begin with # are none."""
     try:
-        text = (sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")).removeprefix("\ufeff")
+        text = (sys.stdin.read(MOST_BYTES + 1) if str(path) == "-" else content(path).decode("utf-8")).removeprefix("\ufeff")
     except (OSError, UnicodeDecodeError) as error:
         said = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
         raise UsageError(f"--prompts {path}: {said}", hint="name a text file with a prompt a line, or - for standard input") from None
+    if len(text) > MOST_BYTES:
+        raise UsageError(f"--prompts {path}: it is larger than {MOST_BYTES // 1024:,} KiB", hint="take several files")
     found = [line.strip() for line in text.split("\n")]
     found = [line for line in found if line and not line.startswith("#")]
     if not found:

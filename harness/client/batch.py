@@ -36,6 +36,7 @@ from testcard.specs.profile import Task
 #: what no further request of the batch would escape
 FATAL = (AuthenticationFailed, PaymentRequired, SpendingLimitReached)
 _LOG = "batch.jsonl"
+_LONGEST_LINE = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +189,8 @@ class _Batch:
         self.stopped = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if (folder / _LOG).exists() and not (folder / _LOG).is_file():  # a pipe would be waited for, a device keeps nothing
+                raise OSError(errno.EINVAL, f"{_LOG} in it is no file")
             # Unbuffered: what a full disk did not take must not come again when the file is closed.
             self._held = (folder / _LOG).open("ab", buffering=0)
         except OSError as error:
@@ -223,13 +226,13 @@ class _Batch:
         self.left: list[_Entry] = []
         for entry in self._entries:
             line = earlier.get(entry.key)
-            files = tuple(folder / Path(str(name)).name for name in line.get("files", ())) if line is not None else ()
+            files = tuple(folder / Path(name).name for name in line["files"]) if line is not None else ()
             if again:
                 self._replaced.update(file.name for file in files)
                 self.left.append(entry)
-            elif line is not None and all(file.is_file() for file in files):
+            elif line is not None and all(map(_is_file, files)):
                 self._taken.update(file.name for file in files)
-                self._outcomes[entry.index] = BatchOutcome(entry.index, entry.item, files, line.get("record") or {}, earlier=True)
+                self._outcomes[entry.index] = BatchOutcome(entry.index, entry.item, files, line["record"], earlier=True)
             elif entry.key in unended and not resend:
                 self._outcomes[entry.index] = BatchOutcome(entry.index, entry.item, error=_sent_already())
             else:
@@ -310,23 +313,27 @@ class _Batch:
         return path.name
 
     def _earlier(self) -> tuple[dict[str, dict[str, Any]], set[str]]:
-        """The lines of results of before by their keys, and the keys of what was sent and did not end; a line that a kill cut is passed over."""
+        """The lines of results of before by their keys, and the keys of what was sent and did not end; a line that a kill cut is passed over, as is
+        whatever else is no line of ours."""
         log = self._folder / _LOG
         results: dict[str, dict[str, Any]] = {}
         unended: set[str] = set()
-        for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else ():
+        for line in _lines(log):
             try:
                 found = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if not isinstance(found, dict) or not isinstance(key := found.get("key"), str):
                 continue
             if "begun" in found:
                 unended.add(key)
                 continue
-            unended.discard(key)
             if "error" not in found:
+                files, record = found.get("files"), found.get("record")
+                if not (isinstance(files, list) and all(isinstance(name, str) for name in files) and isinstance(record, dict)):
+                    continue
                 results[key] = found
+            unended.discard(key)
         return results, unended
 
     def _end_cut_line(self) -> None:
@@ -337,6 +344,20 @@ class _Batch:
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":
                     file.write(b"\n")
+
+
+def _lines(log: Path) -> Iterator[str]:
+    """The lines of the log, one at a time; of one that is longer than any of ours, pieces."""
+    with log.open("rb") as file:
+        while line := file.readline(_LONGEST_LINE):
+            yield line.decode("utf-8", "replace")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # no file can have such a name
+        return False
 
 
 def _sent_already() -> Inconclusive:

@@ -6,6 +6,7 @@ Those are read as the provider's profile maps the stream's events.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,14 @@ class Picture:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the bytes as they came to `path` and returns it; the name's ending is not looked at."""
         target = Path(path)
-        target.write_bytes(self.data)
+        fresh = not target.exists()
+        try:
+            target.write_bytes(self.data)
+        except OSError:
+            if fresh:  # half a picture would pass for one, and hold the name
+                with suppress(OSError):
+                    target.unlink(missing_ok=True)
+            raise
         return target
 
     def image(self) -> Image.Image:

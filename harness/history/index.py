@@ -69,7 +69,7 @@ class Index:
         """Opens or creates the index. `UsageError` where the file is something else or cannot be written."""
         self.path = path
         self._home = path.resolve().parent
-        if path.exists() and path.stat().st_size and not _ours(path):
+        if path.exists() and (not path.is_file() or path.stat().st_size) and not _ours(path):
             raise UsageError(f"{path} is no history index", hint="name another file with --index")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -212,6 +212,8 @@ def _stamp(folder: Path) -> str:
 
 
 def _ours(path: Path) -> bool:
+    if not path.is_file():  # a pipe would be waited for
+        return False
     try:
         with path.open("rb") as file:
             if file.read(16) != b"SQLite format 3\x00":

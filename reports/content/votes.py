@@ -26,6 +26,7 @@ from testcard.harness.text.words import PERCENT, clean, count, shortened
 from testcard.reports.content.evidence import Evidence, Party
 from testcard.reports.content.exhibits import Panel, Table
 from testcard.reports.content.pictures import delivered_by, pictured
+from testcard.specs.user_files import content
 
 SHOWN_PX = 640
 #: Pictures that one page holds, so that it stays a file of a few megabytes.
@@ -131,9 +132,7 @@ def read_votes(files: Sequence[Path]) -> Ballots:
     votes: list[SavedVote] = []
     for path in files:
         try:
-            if path.stat().st_size > _MOST_BYTES:
-                raise UsageError(f"{path} is too large for a file of votes")
-            found = msgspec.json.decode(path.read_bytes(), type=SavedVotes)
+            found = msgspec.json.decode(content(path, _MOST_BYTES), type=SavedVotes)
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror or error}", hint="name the file that the page of report --blind saved") from None
         except msgspec.DecodeError as error:

@@ -148,3 +148,14 @@ def test_a_batch_says_each_file_and_ends_with_what_went_wrong(tmp_path: Path, ca
         assert "1 of them before" in capsys.readouterr().out
         with pytest.raises(UsageError, match="one folder"):
             carry_out(client, ["one"], "generate", {}, tmp_path / "{prompt}" / "x.png", **options)
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "sparse"])
+def test_prompts_that_never_end_are_refused(name: str, tmp_path: Path) -> None:
+    """In bounded memory."""
+    path = tmp_path / name
+    if name == "sparse":
+        with path.open("wb") as file:
+            file.truncate(1 << 30)
+    with pytest.raises(UsageError, match="larger than"):
+        read_prompts(path)

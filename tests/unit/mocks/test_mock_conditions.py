@@ -460,3 +460,13 @@ def test_pages_of_other_origins_may_ask_where_it_is_allowed() -> None:
 
     assert with_mock(story, cors=True) == (200, "*")
     assert with_mock(story) == (405, None)
+
+
+@pytest.mark.parametrize("text", [None, "a = " + "[" * 5000])
+def test_a_scenario_that_cannot_be_read_is_refused(text: str | None, tmp_path: Path) -> None:
+    """One that never ends, and one that is nested too deeply."""
+    path = tmp_path / "scenario.toml" if text is not None else Path("/dev/zero")
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UsageError):
+        read_scenario(path)
