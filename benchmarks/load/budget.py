@@ -12,9 +12,9 @@ _DUST_USD = 1e-12
 class Budget:
     """`max_requests` and `max_cost_usd` may be None (no limit). Single-threaded, as everything in a load process's event loop is.
 
-    A request whose cost stays unknown (a timeout, say) keeps its worst case reserved. Polls and downloads belong to the
+    A request whose cost stays unknown (a timeout, say) counts as its worst case. Polls and downloads belong to the
     request that they follow and are not counted. A target that charges more than the worst case is expected to do it again: what
-    is under way, and what follows, is reserved at as many times its worst case.
+    is under way, and what follows, is reserved at as many times its worst case, and what stayed unknown counts as that.
 
     `is_sure`: whether an answer has shown what those under way really cost; until then few are let out of a tight budget (`must_wait`).
     """
@@ -25,6 +25,7 @@ class Budget:
         self.requests = 0
         self.spent_usd = 0.0
         self.held_usd = 0.0  # worst cases of what is under way
+        self.unknown_usd = 0.0  # worst cases of what nobody knows the cost of
         self.times = 1.0
         self.is_sure = True
         self.refusal: Stop | None = None
@@ -58,10 +59,11 @@ class Budget:
         return self.max_requests is not None and self.requests >= self.max_requests
 
     def lacks_usd(self, worst_usd: float | None, times: float = 1.0) -> float:
-        """How much more there would have to be for one more request, if it and those under way cost so many times what is reserved for them."""
+        """How much more there would have to be for one more request, if it and all of unknown cost came to so many times what counts of them."""
         if self.max_cost_usd is None:
             return 0.0
-        return self.spent_usd + times * (self.reserved_usd + (worst_usd or 0.0) * self.times) - self.max_cost_usd
+        following = self.held_usd + self.unknown_usd + (worst_usd or 0.0)
+        return self.spent_usd - self.unknown_usd * self.times + times * following * self.times - self.max_cost_usd
 
     def is_tight_for(self, worst_usd: float | None) -> bool:
         """Whether one more request beside those under way could overspend, as nobody knows yet how many times the price the target bills."""
@@ -76,8 +78,12 @@ class Budget:
         worst = worst_usd or 0.0
         self._let_go(worst)
         self.spent_usd += worst * self.times if cost_usd is None else cost_usd
-        if worst and cost_usd is not None:
-            self.times = min(max(self.times, cost_usd / worst), MOST_TIMES)
+        if cost_usd is None:
+            self.unknown_usd += worst
+        elif worst and cost_usd > worst * self.times:
+            times = min(cost_usd / worst, MOST_TIMES)
+            self.spent_usd += self.unknown_usd * (times - self.times)
+            self.times = times
 
     def release(self, worst_usd: float | None) -> None:
         """Takes back a reservation whose request was never sent."""

@@ -66,6 +66,7 @@ class CheckBudget:
         self._billed = 0
         self._images = 0
         self._cost = 0.0
+        self._unknown_usd = 0.0  # worst cases, by the contract, of what nobody knows the cost of
         self._cost_known = True
         self._held_images = 0
         self._held_cost = 0.0
@@ -157,12 +158,18 @@ class CheckBudget:
             self._extra_images = max(self._extra_images, images - reservation.asked_images)
             self._times_images = max(self._times_images, images / reservation.asked_images)
         if reservation.asked_usd and cost_usd is not None:
-            self._times_cost = min(max(self._times_cost, cost_usd / reservation.asked_usd), MOST_TIMES)
+            times = min(max(self._times_cost, cost_usd / reservation.asked_usd), MOST_TIMES)
+            self._cost += self._unknown_usd * (times - self._times_cost)
+            self._times_cost = times
 
     def keep(self, reservation: Reservation) -> None:
         """Books the worst case: the request went out and nobody knows whether it was carried out."""
         with self._lock:
-            self._book(reservation, reservation.images, reservation.cost_usd)
+            self._keep(reservation)
+
+    def _keep(self, reservation: Reservation) -> None:
+        self._book(reservation, reservation.images, reservation.cost_usd)
+        self._unknown_usd += (reservation.asked_usd or 0.0) if reservation.billed else 0.0
 
     def again(self, reservation: Reservation) -> bool:
         """Books the worst case of a request that died on a kept connection, where another like it fits: then it may be sent once more.
@@ -173,7 +180,7 @@ class CheckBudget:
         if more is None:
             return False
         with self._lock:
-            self._book(more, more.images, more.cost_usd)
+            self._keep(more)
             self._sent_again += 1
         return True
 

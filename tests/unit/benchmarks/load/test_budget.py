@@ -67,6 +67,17 @@ def test_a_target_that_charges_more_is_expected_to_do_it_again() -> None:
     assert budget.refusal is not None
 
 
+def test_what_was_never_answered_counts_as_others_did() -> None:
+    """Two are lost before a first answer costs three times the price: they may have been billed like it."""
+    budget = Budget(max_cost_usd=0.12)
+    for cost_usd in (None, None, 0.03):
+        assert budget.reserve(0.01)
+        budget.settle(0.01, cost_usd)
+    assert budget.spent_usd == pytest.approx(0.09)
+    assert budget.reserve(0.01)
+    assert not budget.reserve(0.01)
+
+
 @given(parts=st.integers(1, 9), requests=st.integers(1, 60), worst=st.floats(0.001, 0.1), spare=st.floats(0, 0.99))
 def test_money_of_a_turn_is_shared_in_whole_requests(parts: int, requests: int, worst: float, spare: float) -> None:
     """Several processes can afford together as many requests as one could, however few: half of one request pays for none."""

@@ -146,6 +146,16 @@ def test_nobody_knows_what_a_lost_answer_cost() -> None:
     assert reserved(budget.reserve(billed=True, images=1)).images == 3
 
 
+def test_what_was_lost_before_the_first_answer_counts_as_that_one_did() -> None:
+    """Nothing was known then: three times the price, as it turns out, for what was lost, too."""
+    budget = CheckBudget(SpendingLimits(max_cost_usd=0.09))
+    budget.keep(reserved(budget.reserve(billed=True, images=1, cost_usd=0.01)))
+    budget.settle(reserved(budget.reserve(billed=True, images=1, cost_usd=0.01)), images=1, cost_usd=0.03)
+    assert budget.spend.cost_usd == 0.06
+    budget.keep(reserved(budget.reserve(billed=True, images=1, cost_usd=0.01)))
+    assert budget.reserve(billed=True, images=1, cost_usd=0.01) is None
+
+
 def reserved(reservation: Reservation | None) -> Reservation:
     assert reservation is not None
     return reservation
