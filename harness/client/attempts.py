@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from testcard.harness.client.errors import SpendingLimitReached
 from testcard.harness.client.http import Exchanged
 from testcard.harness.client.observing import ENDS, ClientEvent, EventKind, Hook
-from testcard.harness.client.spending import Held, SpendingGuard
+from testcard.harness.client.spending import SetAside, SpendingGuard
 from testcard.harness.errors import UsageError
 from testcard.harness.wire.billing import COST_NOTHING
 from testcard.harness.wire.course import Done, End, Send, Steps, Together, Wait
@@ -101,7 +101,7 @@ class Attendance:
         self._hooks = hooks
         self._guard = guard
         self._worst_usd = worst_usd
-        self._held: Held | None = None
+        self._held: SetAside | None = None
         self._failures_cost = failures_cost
         self.sent_again = False
         self._began = False

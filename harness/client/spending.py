@@ -13,7 +13,7 @@ from testcard.harness.wire.billing import MOST_TIMES, UNKNOWN_TIMES
 
 
 @dataclass(slots=True, eq=False)
-class Held:
+class SetAside:
     """What is set aside for one request: `usd`, which is `asked_usd` by its price, or as many times that as others `of` its kind have cost.
 
     `awaited`: somebody is at it, so that others can wait for what it shows.
@@ -43,7 +43,7 @@ class SpendingGuard:
         self._requests = 0
         self._usd = 0.0
         #: What nobody knows the cost of: under way, handed in, given up, never answered.
-        self._open: set[Held] = set()
+        self._open: set[SetAside] = set()
         self._times: dict[Hashable, float] = {}
 
     def __repr__(self) -> str:
@@ -59,7 +59,7 @@ class SpendingGuard:
         """What is spent, and what is reserved for requests that are under way or whose end is unknown."""
         return self._usd
 
-    def reserve(self, worst_usd: float | None, of: Hashable = None) -> Held | None:
+    def reserve(self, worst_usd: float | None, of: Hashable = None) -> SetAside | None:
         """Lets one request through that costs so much at most, and gives what is set aside for it; `SpendingLimitReached` where it would go over.
 
         None where it has to wait for what those under way show of what their kinds cost (a kind: a model of a provider, say).
@@ -82,7 +82,7 @@ class SpendingGuard:
                     return None
             self._requests += 1
             self._usd += usd
-            held = Held(worst, usd, of)
+            held = SetAside(worst, usd, of)
             if worst:
                 self._open.add(held)
         return held
@@ -96,7 +96,7 @@ class SpendingGuard:
         more = sum(one.usd for one in unknown) + (usd if of not in self._times else 0.0)
         return any(one.awaited for one in unknown) and self._usd + usd + (UNKNOWN_TIMES - 1.0) * more > most
 
-    def settle(self, held: Held, cost_usd: float | None, *, whole: bool = True) -> None:
+    def settle(self, held: SetAside, cost_usd: float | None, *, whole: bool = True) -> None:
         """Puts what a request counts as in place of what was set aside for it; None leaves that, 0 takes it back.
 
         `whole`: whether the answer can be seen through; otherwise what was set aside is the least that it counts as.
@@ -114,11 +114,11 @@ class SpendingGuard:
                     if one.of == held.of:
                         self._count(one, one.asked_usd * times)
 
-    def _count(self, held: Held, usd: float) -> None:
+    def _count(self, held: SetAside, usd: float) -> None:
         self._usd += usd - held.usd
         held.usd = usd
 
-    def leave(self, held: Held, *, awaited: bool = False) -> None:
+    def leave(self, held: SetAside, *, awaited: bool = False) -> None:
         """Nobody is to wait for it: it was handed in as a task, given up, or whoever reads it does something else (until `awaited`).
 
         What is set aside stays so until it is settled.
