@@ -12,7 +12,7 @@ import re
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from io import RawIOBase
@@ -140,7 +140,7 @@ class RunWriter:
 
     def update(self, **changes: Any) -> None:
         """Replaces fields of run.json, atomically; on a full disk in the room that was kept for it."""
-        with self._lock:
+        with self._lock, self._there():
             self.run = msgspec.structs.replace(self.run, **changes)
             try:
                 _put(self.folder / "run.json", _pretty(self.run))
@@ -149,6 +149,15 @@ class RunWriter:
                     raise
                 self._give_way()
                 _put(self.folder / "run.json", _pretty(self.run))
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        """Says of a folder that was removed, renamed or replaced in the middle of a run that it was: that is no mistake of ours."""
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError):
+            said = "the run folder was removed or renamed while the run went on"
+            raise OSError(errno.EIO, said, str(self.folder)) from None
 
     def _give_way(self) -> None:
         """Gives back the room that was kept for the end of the run."""
@@ -181,7 +190,7 @@ class RunWriter:
             except UnicodeDecodeError:
                 return Body(size=len(content), base64=base64.b64encode(content).decode("ascii"))
         digest = hashlib.sha256(content).hexdigest()
-        with self._lock:  # another thread's exchange may name the same body, and has to find all of it
+        with self._lock, self._there():  # another thread's exchange may name the same body, and has to find all of it
             if digest not in self._written:
                 place = self.folder / "bodies"
                 place.mkdir(exist_ok=True)
@@ -193,7 +202,7 @@ class RunWriter:
         """Appends one exchange to exchanges.jsonl."""
         path = self.add_file("exchanges", "exchanges.jsonl")
         line = _encoded(exchange) + b"\n"
-        with self._lock, path.open("ab", buffering=0) as file:
+        with self._lock, self._there(), path.open("ab", buffering=0) as file:
             before = file.tell()
             try:
                 _write_whole(file, line)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -357,3 +359,28 @@ def test_a_name_that_is_no_utf_8_stands_in_texts(tmp_path: Path) -> None:
     writer = RunWriter.create(tmp_path / "a\udcff", "check")
     path = writer.write_text("report", "report.html", f"run {writer.folder.name}")
     assert path.read_text(encoding="utf-8") == "run a?"
+
+
+@pytest.mark.parametrize("after", ["removed", "renamed", "a file", "a link that leads nowhere"])
+def test_a_folder_that_goes_in_the_middle_of_a_run_is_named(after: str, tmp_path: Path) -> None:
+    """Whoever moves it away reads what happened and where, not that Testcard has made a mistake; what went with it is still read."""
+    folder = tmp_path / "run"
+    writer = RunWriter.create(folder, "check")
+    writer.append(an_exchange(1, writer))
+    folder.rename(tmp_path / "moved")
+    if after == "a file":
+        folder.write_text("")
+    elif after == "a link that leads nowhere":
+        folder.symlink_to(tmp_path / "nowhere")
+    elif after == "removed":
+        shutil.rmtree(tmp_path / "moved")
+    for work in (
+        lambda: writer.append(an_exchange(2, writer)),
+        lambda: writer.body(b"x" * (INLINE_BYTES + 1)),
+        lambda: writer.finish("pass", 0),
+    ):
+        with pytest.raises(OSError, match="removed or renamed while the run went on") as caught:
+            work()
+        assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(folder))
+    if after != "removed":
+        assert [one.id for one in RunReader(tmp_path / "moved").exchanges()] == ["x1"]
