@@ -52,8 +52,8 @@ class Party:
     #: Sizes of the bodies whose pictures were looked at, by their sha256; and what was made of each, for whoever shows it again.
     looked_at: dict[str, int] = field(default_factory=dict, repr=False)
     thumbs: dict[Any, Any] = field(default_factory=dict, repr=False)
-    #: Pixels of the large pictures that were decoded for it.
-    decoded_px: dict[bytes, int] = field(default_factory=dict, repr=False)
+    #: Pixels of the large pictures that were decoded for it, by their sha256.
+    decoded_px: dict[str, int] = field(default_factory=dict, repr=False)
 
     def judged(self) -> list[Verdict]:
         """All verdicts, in file order."""

@@ -36,7 +36,7 @@ PER_OPERATION = 4
 #: Of pictures with more pixels than this, all of a target's together may have so many times those of the largest that is decoded at all: each of
 #: the largest takes up to a second, and a stranger sends as many as there are thumbnails.
 _LARGE_AREA_PX, _MOST_LARGE = 5_000_000, 4
-_TOO_MANY = "not shown: large, and after as many as are decoded"
+_TOO_LARGE, _TOO_MANY = "too large to show", "not shown: large, and after as many as are decoded"
 #: Bodies from this size on are looked at once, and not all of them.
 _LARGE_BYTES = 1 << 20
 MOST_PICTURES = 60
@@ -227,25 +227,24 @@ def _thumb_of(party: Party, data: bytes | None) -> Thumb:
     """The thumbnail of a picture of a target: equal bytes are decoded once, and of large pictures no more than a few of the largest."""
     if data is None:
         return Thumb("", None, "unknown", None, None, 0, "", "", "not base64")
-    digest = hashlib.sha256(data).digest()
+    digest = hashlib.sha256(data).hexdigest()
     if digest not in party.thumbs:
-        thumb = _thumb(data, left_px=_MOST_LARGE * limits().pixels - sum(party.decoded_px.values()))
-        if thumb.problem != _TOO_MANY and (area := (thumb.width_px or 0) * (thumb.height_px or 0)) > _LARGE_AREA_PX:
+        thumb = _thumb(data, digest, left_px=_MOST_LARGE * limits().pixels - sum(party.decoded_px.values()))
+        if thumb.problem not in (_TOO_LARGE, _TOO_MANY) and (area := (thumb.width_px or 0) * (thumb.height_px or 0)) > _LARGE_AREA_PX:
             party.decoded_px[digest] = area
         party.thumbs[digest] = thumb
     found: Thumb = party.thumbs[digest]
     return found
 
 
-def _thumb(data: bytes, *, left_px: int) -> Thumb:
+def _thumb(data: bytes, digest: str, *, left_px: int) -> Thumb:
     """`left_px`: pixels of large pictures that may still be decoded."""
-    digest = hashlib.sha256(data).hexdigest()
     kind, width, height = "unknown", None, None
     try:
         with open_picture(data) as picture:
             kind, (width, height) = (picture.format or "unknown").lower(), picture.size
             if not may_decode(picture, data):
-                return Thumb("", None, kind, width, height, len(data), digest, "", "too large to show")
+                return Thumb("", None, kind, width, height, len(data), digest, "", _TOO_LARGE)
             if _LARGE_AREA_PX < width * height > left_px:
                 return Thumb("", None, kind, width, height, len(data), digest, "", _TOO_MANY)
             picture.draft("RGB", (THUMB_PX * 2, THUMB_PX * 2))

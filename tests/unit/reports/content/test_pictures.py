@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from testcard.harness.intake.limits import limits
+from testcard.harness.intake.limits import IntakeLimits, changed, limits, use_limits
 from testcard.harness.runs.folder import RunReader, RunWriter
 from testcard.harness.runs.records import (
     CheckedTarget,
@@ -173,20 +173,28 @@ def test_of_large_bodies_no_more_are_looked_at_than_a_check_judges(
 def test_of_large_pictures_only_some_are_decoded_and_equal_ones_once(
     recorded: Recorded, synthetic: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nine pictures of 39 megapixels took a page ten seconds: so many times the largest is decoded, small ones always, and the rest is said."""
+    """Nine pictures of 39 megapixels took a page ten seconds: so many times the largest is decoded, small ones always, and the rest is said.
+
+    What is too large to be decoded at all takes none of that.
+    """
     place = [PlacedPicture(place="/data/0/b64_json", spelling="base64")]
-    sizes = {"e1": (100, 60), "e2": (100, 61), "e3": (100, 60), "e4": (100, 62), "e5": (30, 30)}
+    sizes = {"e0": (100, 90), "e1": (100, 60), "e2": (100, 61), "e3": (100, 60), "e4": (100, 62), "e5": (30, 30)}
     for name, size in sizes.items():
         data = synthetic.picture(size[1], size)
         recorded.answer(json.dumps({"data": [{"b64_json": text(data)}]}).encode(), place, id=name)
     monkeypatch.setattr(pictures, "_LARGE_AREA_PX", 5000)
     monkeypatch.setattr(pictures, "_MOST_LARGE", 2)
-    monkeypatch.setattr(pictures, "limits", lambda: replace(limits(), pixels=6200))
     opened: list[bytes] = []
     decode = pictures.open_picture
     monkeypatch.setattr(pictures, "open_picture", lambda data: opened.append(data) or decode(data))
     party = recorded.party
-    shown = [thumbnails(party, party.exchanges[name])[0] for name in sizes]
-    assert [one.problem for one in shown] == [None, None, None, "not shown: large, and after as many as are decoded", None]
+    use_limits(changed(limits(), {"pixels": 6200}))
+    try:
+        shown = [thumbnails(party, party.exchanges[name])[0] for name in sizes]
+    finally:
+        use_limits(IntakeLimits())
+    assert [one.problem for one in shown] == [
+        "too large to show", None, None, None, "not shown: large, and after as many as are decoded", None,
+    ]  # fmt: skip
     assert [(one.width_px, one.height_px) for one in shown] == list(sizes.values())
-    assert len(opened) == 4
+    assert len(opened) == 5

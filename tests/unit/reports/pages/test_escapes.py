@@ -87,7 +87,7 @@ def test_figures_hold_any_name() -> None:
 )
 def test_bytes_that_are_no_picture_are_named_so(data: bytes) -> None:
     """A decoder that fails is a remark in the report, not the end of it."""
-    thumb = _thumb(data, left_px=1 << 30)
+    thumb = _thumb(data, "", left_px=1 << 30)
     assert thumb.uri is None
     assert thumb.problem
 
@@ -100,7 +100,7 @@ def test_a_bomb_is_not_decoded(synthetic: ModuleType, side: int, measured: int |
     data = bytearray(synthetic.picture(1, (8, 8)))
     data[16:24] = side.to_bytes(4, "big") * 2
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
-    thumb = _thumb(bytes(data), left_px=1 << 30)
+    thumb = _thumb(bytes(data), "", left_px=1 << 30)
     assert (thumb.width_px, thumb.height_px, thumb.uri, thumb.problem) == (measured, measured, None, problem)
 
 
