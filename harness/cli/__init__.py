@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "init": ("testcard.harness.cli.init:init", "Write a testcard.toml for your targets, and the file that checks them in CI."),
     "doctor": ("testcard.harness.cli.doctor:doctor", "Look at what can go wrong before anything is sent, and say what to do."),
-    "check": ("testcard.harness.cli.check:command", "Judge whether a target keeps its documented contract."),
+    "check": ("testcard.harness.cli.check.command:command", "Judge whether a target keeps its documented contract."),
     "replay": ("testcard.harness.cli.replay:replay", "Send one recorded exchange of a check again and show what differs."),
     "bench": ("testcard.benchmarks.command:command", "Measure latency, throughput and cost under load."),
     "calibrate": ("testcard.benchmarks.calibration.command:calibrate", "Measure which rates this machine can be trusted with."),

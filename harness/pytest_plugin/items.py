@@ -25,8 +25,8 @@ import pytest
 
 from testcard.harness.api import CheckOptions, CheckRun, RunReader, check
 from testcard.harness.check.judging.verdicts import judge_records
-from testcard.harness.cli import check_text
-from testcard.harness.cli.check_output import body_file
+from testcard.harness.cli.check import text as check_text
+from testcard.harness.cli.check.output import body_file
 from testcard.harness.config import load_config
 from testcard.harness.errors import Inconclusive, TestcardError
 from testcard.harness.extras import require

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from testcard.harness.check import run as checks
-from testcard.harness.cli import check_output, run
+from testcard.harness.cli import run
+from testcard.harness.cli.check import output as check_output
 from testcard.harness.runs.folder import RunReader
 from testcard.harness.runs.validate import validate_run
 from testcard.harness.targets import embedded_mocks

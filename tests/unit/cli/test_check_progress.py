@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from testcard.harness.cli import check_output
-from testcard.harness.cli.check_output import ProgressLine
+from testcard.harness.cli.check import output as check_output
+from testcard.harness.cli.check.output import ProgressLine
 from testcard.harness.errors import Exit
 from testcard.harness.events import Answered, Finished, Noted, Planned, PlannedTarget, Spent
 from testcard.harness.runs.records import Spend

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from testcard.harness.cli import check_text as present
+from testcard.harness.cli.check import text as present
 from testcard.harness.runs.records import Body, CheckedTarget, ClauseRef, Exchange, SentRequest, SpecGap, Spend, Verdict, Verdicts
 from testcard.harness.text.words import GLYPHS
 

@@ -10,7 +10,7 @@ import pytest
 
 from testcard.harness.check.judging.verdicts import Conclusion, judge_all
 from testcard.harness.check.judging.waivers import waive
-from testcard.harness.cli import check_text as present
+from testcard.harness.cli.check import text as present
 from testcard.harness.config import WaiverSection
 from testcard.harness.errors import Exit, worst
 from testcard.harness.rules.evidence import Observation, SeenExchange

@@ -17,9 +17,9 @@ from testcard.harness.check.options import CheckOptions, RejudgeOptions
 from testcard.harness.check.rejudge import rejudge
 from testcard.harness.check.run import CheckRun, check
 from testcard.harness.check.spending.allowance import at_most, forecast
-from testcard.harness.cli import check_text as present
 from testcard.harness.cli import say
-from testcard.harness.cli.check_output import CheckOutput
+from testcard.harness.cli.check import text as present
+from testcard.harness.cli.check.output import CheckOutput
 from testcard.harness.cli.options import (
     MODEL,
     OPERATION,

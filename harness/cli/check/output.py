@@ -16,8 +16,8 @@ from typing import Any
 
 import click
 
-from testcard.harness.cli import check_text as present
 from testcard.harness.cli import github, say
+from testcard.harness.cli.check import text as present
 from testcard.harness.errors import Exit, worst
 from testcard.harness.events import Answered, Event, Finished, Judged, Noted, Planned, Spent, Stopped
 from testcard.harness.extras import resolve
