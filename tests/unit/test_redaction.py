@@ -11,7 +11,7 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from testcard.harness import redaction
@@ -341,12 +341,33 @@ def test_escapes_are_undone_wherever_they_stand_and_are_cut(parts: list[bytes], 
 def test_few_spellings_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that spells each letter in another way fills no memory."""
     monkeypatch.setattr(redaction, "_MOST_KNOWN", 3)
-    kind = redaction._Escapes(rb"%([0-9a-f]{2})", redaction._of_digits)
+    kind = redaction._Escapes(b"%", rb"%([0-9a-f]{2})", redaction._of_digits)
     assert kind.undone(b"%41%42%43%44%45") == b"ABCDE"
     assert len(kind) == 3
 
 
-@pytest.mark.parametrize("run", [b"\\" * 300_000, b"\\\\u" * 100_000, b"%25" * 100_000, b"&amp;" * 60_000, b"%" * 300_000])
+ESCAPED = st.lists(
+    st.sampled_from(
+        [b"%", b"25", b"&", b"amp;", b"#x41;", b"\\", b"\\\\", b"u0041", b"x41", b"101", b"a", b"%u0041", b"lt;", b"{41}", b"u{", b"00"]
+    )
+    | st.binary(max_size=4),
+    max_size=25,
+).map(b"".join)
+
+
+@given(ESCAPED)
+@settings(max_examples=300, deadline=None)
+def test_few_marks_are_undone_as_many_are(content: bytes) -> None:
+    """One by one, or all in one pass: the same comes of it, however escapes lie over each other."""
+    undone = []
+    for sparse in (0, 1_000_000):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(redaction, "_SPARSE", sparse)
+            undone.append([kind.undone(content) for kind in (redaction._ENTITIES, redaction._PERCENTS, redaction._ESCAPES)])
+    assert undone[0] == undone[1]
+
+
+@pytest.mark.parametrize("run", [b"\\" * 100_000, b"\\\\u" * 30_000, b"%25" * 30_000, b"&amp;" * 20_000, b"%" * 100_000])
 def test_a_body_of_nothing_but_signs_of_escapes_is_looked_through(run: bytes) -> None:
     """In one go: tried from each sign with each number of those behind it, a run of backslashes takes hours. The key beside it is found."""
     known = redaction.spellings(KEY)
