@@ -15,18 +15,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from testcard.harness.errors import UsageError
-from testcard.harness.intake.pictures import may_decode, open_picture
+from testcard.harness.intake.pictures import NoPicture, may_decode, open_picture
 from testcard.harness.runs.records import Estimate, Exchange
 from testcard.harness.text.words import PERCENT, clean, count, shortened
 from testcard.reports.content.evidence import Evidence, Party
 from testcard.reports.content.exhibits import Panel, Table
 from testcard.reports.content.pictures import delivered_by, pictured
 from testcard.specs.user_files import content
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SHOWN_PX = 640
 #: Pictures that one page holds, so that it stays a file of a few megabytes.
@@ -36,7 +39,7 @@ _TASKS = ("generate", "edit", "variation")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One picture to vote on; `group` is what only equal ones of are held against each other."""
+    """One picture to vote on; `group` is what only equal ones of are held against each other. `uri` is empty where nobody is to see it."""
 
     token: str
     party: Party
@@ -53,15 +56,24 @@ class BlindPair:
     other: Entry
 
 
-def pairs(evidence: Evidence) -> list[BlindPair]:
-    """Every two targets' pictures of the same task, prompt and size, one picture each; the prompts that most targets drew come first."""
+def pairs(evidence: Evidence, *, shown: bool = True) -> list[BlindPair]:
+    """Every two targets' pictures of the same task, prompt and size, one picture each; the prompts that most targets drew come first.
+
+    Without `shown`, for votes that are cast already, no picture is made ready to be seen.
+    """
     found: dict[tuple[str, str], dict[str, Entry]] = {}
     for party in evidence.parties:
         for exchange, task, prompt in _drawn(party):
             for data in delivered_by(party, exchange):
-                entry = _entry(party, task, prompt, data) if data is not None else None
+                group = _group(task, data) if data is not None else None
+                if group is None or data is None:
+                    continue
+                there = found.setdefault((group, prompt), {})
+                if party.key in there:
+                    break
+                entry = _entry(party, group, prompt, data, shown=shown)
                 if entry is not None:
-                    found.setdefault((entry.group, prompt), {}).setdefault(party.key, entry)
+                    there[party.key] = entry
                     break
     sets = sorted((tuple(each.values()) for each in found.values() if len(each) > 1), key=lambda entries: -len(entries))
     kept, pictures = [], 0
@@ -80,24 +92,34 @@ def _drawn(party: Party) -> Iterator[tuple[Exchange, str, str]]:
             yield exchange, str(task), prompt if isinstance(prompt, str) else ""
 
 
-def _entry(party: Party, task: str, prompt: str, data: bytes) -> Entry | None:
-    """The picture ready to be shown; None where it does not decode."""
+def _group(task: str, data: bytes) -> str | None:
+    """What a picture's header says that it is; None where it is none, or too large to be decoded."""
     try:
         with open_picture(data) as picture:
-            width, height = picture.size
-            if not may_decode(picture, data):
-                return None
+            return f"{task} · {picture.width}×{picture.height}" if may_decode(picture, data) else None
+    except NoPicture:
+        return None
+
+
+def _entry(party: Party, group: str, prompt: str, data: bytes, *, shown: bool) -> Entry | None:
+    """The picture, ready to be shown where it is; None where it does not decode."""
+    try:
+        with open_picture(data) as picture:
             small = picture.convert("RGB")
             small.thumbnail((SHOWN_PX, SHOWN_PX), reducing_gap=2.0)
-        buffer = io.BytesIO()
-        small.save(buffer, "WEBP", quality=82, method=2)
+        uri = _uri(small) if shown else ""
     except Exception:  # noqa: BLE001 (a decoder may raise anything on a stranger's bytes; all of it means "does not decode")
         return None
     assert party.check is not None
     named = "\n".join((party.check.run.started, party.target.provider, party.target.base_url, hashlib.sha256(data).hexdigest(), prompt))
     token = hashlib.sha256(named.encode("utf-8", "replace")).hexdigest()[:16]
-    uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-    return Entry(token, party, f"{task} · {width}×{height}", shortened(clean(prompt), 300), uri)
+    return Entry(token, party, group, shortened(clean(prompt), 300), uri)
+
+
+def _uri(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=82, method=2)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 SCHEMA = "testcard.votes/1"
@@ -148,7 +170,7 @@ def counted(evidence: Evidence, ballots: Ballots) -> Panel:
     """
     from testcard.harness.statistics.ranking import Vote, strengths  # numpy
 
-    asked = pairs(evidence)
+    asked = pairs(evidence, shown=False)
     entries = {entry.token: entry for pair in asked for entry in (pair.one, pair.other)}
     _refuse_strangers(ballots, entries)
     groups: dict[str, list[SavedVote]] = {}
