@@ -179,14 +179,14 @@ async def _judge(
         memory.bytes_of,
         not_sent=carried.not_sent(plan),
         started=carried.started,
-        looking=_looking,
+        looking=looked_at_once,
     )
 
 
 _looked_at: dict[bytes, PictureInfo] = {}
 
 
-def _looking(data: bytes) -> PictureInfo:
+def looked_at_once(data: bytes) -> PictureInfo:
     """What the bytes of a picture are. Most pictures come again with the next fault, and are not decoded a second time."""
     digest = hashlib.sha256(data).digest()
     info = _looked_at.get(digest)

@@ -32,7 +32,7 @@ from testcard.harness.cli import run
 from testcard.harness.config import PricesSection
 from testcard.harness.pricing import Pricing
 from testcard.harness.rules.promises import RULES
-from testcard.harness.selftest.mock_runs import API_KEY, BASE_URL, FASTER, POLL_INTERVAL_S, InProcess, LeapingTime, Memory, full_plan
+from testcard.harness.selftest.mock_runs import API_KEY, BASE_URL, FASTER, POLL_INTERVAL_S, InProcess, LeapingTime, Memory, hastened
 from testcard.harness.targets import embedded_mocks
 from testcard.mocks.app import create_app
 from testcard.mocks.faults import FAULTS
@@ -105,7 +105,7 @@ def drawn(draw: random.Random, *, bench: bool) -> Drawn:
 @lru_cache(maxsize=8)
 def planned(name: str) -> tuple[Plan, Pricing]:
     """Everything that some operations of a provider can be asked, at the user's price."""
-    provider = full_plan(load_provider(name), 0).provider
+    provider = hastened(load_provider(name))
     pricing = Pricing(provider, True, PricesSection(models={"*": PerImage(kind="per-image", usd_each=USD_EACH)}))
     return make_plan(provider, pricing, rules=tuple(RULES.values()), operations=OPERATIONS[name]), pricing
 

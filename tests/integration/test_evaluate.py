@@ -102,7 +102,7 @@ def test_dead_target_exits_3_and_the_others_are_judged(tmp_path: Path) -> None:
     )
     (tmp_path / "tiny.toml").write_text(TINY_WORKLOAD)
     done = subprocess.run(
-        [*COMMAND, "--out", "run", "--json"],
+        [*COMMAND, "--out", "run", "--json", "--size", "256x256"],
         capture_output=True,
         text=True,
         timeout=200,
@@ -131,9 +131,9 @@ def test_each_target_gets_its_own_key(tmp_path: Path) -> None:
         )
         (tmp_path / "tiny.toml").write_text(TINY_WORKLOAD)
         environment = {**clean_environment(), "MY_KEY": "sk-of-the-real-one", "TESTCARD_API_KEY": "sk-of-another"}
-        command = [*COMMAND, "--out", "run", "--json"]
+        command = [*COMMAND, "--out", "run", "--json", "--size", "256x256", "--max-requests", "60"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment, cwd=tmp_path, check=False)
-    assert done.returncode in (0, 5), done.stderr + done.stdout  # 5: twenty samples are too few for an objective
+    assert done.returncode in (0, 5), done.stderr + done.stdout  # 5: sixty requests are not all of a check
     summary = RunReader(tmp_path / "run" / "bench").summary()
     assert summary is not None
     assert {row.provider: (row.ok > 0, row.errors) for row in summary.rows} == {"nanogpt": (True, {}), "nvidia-nim-image": (True, {})}

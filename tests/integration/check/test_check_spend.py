@@ -25,20 +25,26 @@ from testcard.harness.pricing import Pricing
 from testcard.harness.rules.promises import RULES
 from testcard.harness.rules.sent_pictures import input_picture
 from testcard.harness.runs.folder import in_plan_order
-from testcard.harness.selftest.mock_runs import API_KEY, BASE_URL, FASTER, POLL_INTERVAL_S, InProcess, LeapingTime, Memory, full_plan
+from testcard.harness.selftest.mock_runs import (
+    API_KEY,
+    BASE_URL,
+    FASTER,
+    POLL_INTERVAL_S,
+    InProcess,
+    LeapingTime,
+    Memory,
+    hastened,
+    looked_at_once,
+)
 from testcard.mocks.app import create_app
 from testcard.mocks.faults import FAULTS
 from testcard.specs.loader import bundled_ids, load_provider
+from testkit.plans import whole_plan
 
 PICTURE = base64.b64encode(input_picture().data).decode()
 #: StageHooks that let a request pass which has to be refused.
 LAX = ("auth.", "request.refuses-invalid", "request.step", "request.n-range", "http.method-refused", "http.malformed", "http.media-type-r",
        "input.data-url", "input.undecodable", "input.size-above", "input.image-req", "input.mask-req", "vision.undecodable")  # fmt: skip
-
-
-@lru_cache(maxsize=8)
-def whole_plan(name: str) -> Plan:
-    return full_plan(load_provider(name), 0)
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,9 @@ def check(plan: Plan, faults: Sequence[str], concurrency: int = 8, limits: Spend
 
 def judged(plan: Plan, carried: Carried, memory: Memory) -> Conclusion:
     missing = carried.not_sent(plan)
-    return judge_records(plan.scopes, plan.rules, memory.exchanges, memory.bytes_of, not_sent=missing, started=carried.started)
+    return judge_records(
+        plan.scopes, plan.rules, memory.exchanges, memory.bytes_of, not_sent=missing, started=carried.started, looking=looked_at_once
+    )
 
 
 def requests(memory: Memory) -> tuple[tuple[Any, ...], ...]:
@@ -183,7 +191,7 @@ NARROW = {
 @lru_cache(maxsize=8)
 def narrow_plan(name: str) -> Plan:
     """What must be accepted, refused and counted, of one or two operations: enough to spend a budget many times."""
-    provider = full_plan(load_provider(name), 0).provider
+    provider = hastened(load_provider(name))
     rules = tuple(RULES[rule] for rule in ("request.accepts-valid", "request.refuses-invalid", "auth.required", "image.count"))
     return make_plan(provider, Pricing(provider, mock=True), rules=rules, operations=NARROW[name])
 
@@ -214,7 +222,7 @@ AGAIN = {
 @lru_cache(maxsize=8)
 def plan_made_again(name: str, time: int) -> Plan:
     """The plan of seed 5, made for the first or the second time; both kinds of server are asked by the same two."""
-    provider = full_plan(load_provider(name), 0).provider
+    provider = hastened(load_provider(name))
     operations = AGAIN[name] or tuple(provider.profile.operations)
     return make_plan(provider, Pricing(provider, mock=True), rules=tuple(RULES.values()), operations=operations, seed=5)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -15,15 +16,13 @@ from testcard.specs.loader import load_provider
 NANOGPT = load_provider("nanogpt")
 
 
+@cache
 def whole_plan() -> Plan:
     return make_plan(NANOGPT, Pricing(NANOGPT, mock=True), rules=choose_rules(()), operations=("createImage",))
 
 
-MODEL = whole_plan().steps[0]
-
-
 def step(number: int, *, kind: str | None = None, spare: bool = False, images: int = 1) -> PlanStep:
-    return replace(MODEL, number=number, kind=kind, spare=spare, images=images, first=False)
+    return replace(whole_plan().steps[0], number=number, kind=kind, spare=spare, images=images, first=False)
 
 
 def carried_out(steps: list[PlanStep], accepts: set[int], concurrency: int, order: random.Random) -> list[int]:
