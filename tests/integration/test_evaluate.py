@@ -142,9 +142,9 @@ def test_each_target_gets_its_own_key(tmp_path: Path) -> None:
 
 
 def begun(folder: Path, **how: Any) -> subprocess.Popen[str]:
-    """An evaluation of the five mocks whose first check has recorded an exchange."""
+    """An evaluation of two mocks whose first check has recorded an exchange."""
     process = subprocess.Popen(
-        [*COMMAND, "--out", str(folder / "run"), "--json"],
+        [*COMMAND, *PROVIDERS[:2], "--out", str(folder / "run"), "--json"],
         text=True,
         env=clean_environment(),
         cwd=folder,

@@ -210,12 +210,12 @@ def test_never_a_sixth_picture(seed: int) -> None:
     assert done.carried.budget.spend.images >= done.counters["images"], faults
 
 
-#: Providers whose determinism shows all there is: JSON and forms, chats, tasks (of Relay three operations, for the time's sake).
+#: Providers whose determinism shows all there is: JSON and forms, chats, tasks (of Relay two operations, for the time's sake).
 AGAIN = {
     "nanogpt": None,
     "nebul": ("createImageEdit",),
     "nvidia-nim-vision": None,
-    "opengpu-relay": ("generateFlux", "generateGptImage", "getTask"),
+    "opengpu-relay": ("generateFlux", "getTask"),
 }
 
 

@@ -18,8 +18,9 @@ from testcard.harness.runs.records import Estimate, Gate, Saturation, Saturation
 from testcard.reports.content.answer import overall
 from testcard.reports.content.comparison import ComparisonTable, compared
 from testcard.reports.content.evidence import Evidence, Series, gather
+from testcard.reports.content.exhibits import Drawing
 from testcard.reports.content.paragraph import answered
-from testcard.reports.figures import cost
+from testcard.reports.figures import cost, style
 from testcard.reports.pages.markdown import comparison_part
 from testcard.reports.pages.page import compose
 from testcard.reports.pages.render import comparison_csv
@@ -57,8 +58,9 @@ def test_rows_that_are_alike_are_ranked(bench: Evidence) -> None:
     [{"size": "1024×1024"}, {"n": "2"}, {"quality": "high"}, {"steps": "4"}, {"task": "edit"}],
     ids=lambda other: next(iter(other)),
 )
-def test_no_rank_crosses_a_group(bench: Evidence, other: dict[str, str]) -> None:
+def test_no_rank_crosses_a_group(bench: Evidence, other: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """What differs in task, size, n, quality or steps is neither ranked with the others nor named faster or slower than they are."""
+    monkeypatch.setattr(style, "render", lambda each: Drawing(each.name, each.title, each.caption, each.table, "", "", b"", b""))
     place = next(index for index, each in enumerate(bench.series) if each.party.key == "nvidia-nim-image")
     asked = [ASKED if index != place else {**ASKED, **other} for index in range(3)]
     evidence = asking(bench, *asked)
