@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from testcard.harness.errors import UsageError
-from testcard.harness.intake.pictures import NoPicture, may_decode, open_picture
+from testcard.harness.intake.pictures import may_decode, open_picture
 from testcard.harness.runs.records import Estimate, Exchange
 from testcard.harness.text.words import PERCENT, clean, count, shortened
 from testcard.reports.content.evidence import Evidence, Party
@@ -97,12 +97,12 @@ def _group(task: str, data: bytes) -> str | None:
     try:
         with open_picture(data) as picture:
             return f"{task} · {picture.width}×{picture.height}" if may_decode(picture, data) else None
-    except NoPicture:
+    except Exception:  # noqa: BLE001 (a decoder may raise anything on a stranger's bytes)
         return None
 
 
 def _entry(party: Party, group: str, prompt: str, data: bytes, *, shown: bool) -> Entry | None:
-    """The picture, ready to be shown where it is; None where it does not decode."""
+    """A picture that has a group, ready to be shown where it is; None where it does not decode."""
     try:
         with open_picture(data) as picture:
             small = picture.convert("RGB")
