@@ -24,8 +24,8 @@ evaluate: $(VENV)/.run
 
 setup: $(VENV)/.run
 
-# Compiled once, for pip does not compile an editable install: the tests start a thousand commands. In the order of the folders
-# the light tests come last, which leaves no process waiting for another's long file.
+# Compiled once, for pip does not compile an editable install: the tests start many commands. In the order of the folders
+# the light tests come last, so that no process is left with a long file of its own at the end.
 test: $(VENV)/.test
 	@$(BIN)/python -m compileall -q harness benchmarks mocks reports specs
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -334,7 +334,7 @@ class _Escapes(dict[bytes, bytes]):
         return b"".join(kept)
 
     def _undone_one_by_one(self, content: bytes) -> bytes:
-        """The same of a body with few marks, such as a picture's: a tenth of the time, for the rest is not looked at letter by letter."""
+        """The same of a body with few marks, such as a picture's, of which the rest need not be looked at letter by letter."""
         kept: list[bytes] = []
         begin, at = 0, content.find(self._mark)
         while at >= 0:

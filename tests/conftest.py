@@ -14,7 +14,7 @@ from testcard.harness.wire import addresses
 
 
 def pytest_collection_finish() -> None:
-    """What six thousand tests are made of is no garbage: it is not looked through again and again for some (a tenth of the time)."""
+    """What six thousand tests are made of is no garbage: it is not looked through again and again for some (8 % of the CPU)."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
